@@ -1,0 +1,1 @@
+//! PD-Loss (proxy-decidability), arXiv 2508.17082.
