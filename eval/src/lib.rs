@@ -1,1 +1,28 @@
-//! Evaluation of embedders.
+//! Measures exported ONNX embedders: Recall@K, R-precision and MAP@R on labelled images, exactly and without Python.
+//!
+//! The data flows one way:
+//!
+//! ```text
+//! dataset + preprocess ─▶ pipeline (embedder) ─▶ embeddings ─▶ index ─▶ metrics ─▶ report
+//! ```
+//!
+//! The binary `pdloss-eval` is a thin shell over this library; see its `--help`.
+#![deny(unsafe_code)]
+
+pub mod cli;
+pub mod dataset;
+pub mod embedder;
+pub mod embeddings;
+mod error;
+pub mod index;
+pub mod inspect;
+pub mod metrics;
+pub mod pipeline;
+pub mod preprocess;
+#[allow(unsafe_code)]
+pub mod process;
+mod progress;
+pub mod recall;
+pub mod report;
+
+pub use error::{Error, Result};

@@ -1,0 +1,127 @@
+//! ONNX Runtime, its library opened at run time.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array4, ArrayD};
+use ort::ep;
+use ort::logging::LogLevel;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::TensorRef;
+use prost::Message;
+
+use super::{Device, Model, Session};
+use crate::error::{Error, Result};
+
+const NAME: &str = "onnxruntime";
+const VARIABLE: &str = "ORT_DYLIB_PATH";
+/// The folder, beside the checkout, that set-up fills.
+const SET_UP: &str = ".runtime/onnxruntime";
+const LIBRARY: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+
+/// The library: by flag, by `ORT_DYLIB_PATH`, beside the executable, or in the folder that set-up fills above it.
+///
+/// # Errors
+/// [`Error::Runtime`] where the flag or the variable names a file that is not there.
+pub(super) fn find(flag: Option<&Path>) -> Result<Option<PathBuf>> {
+    let variable = std::env::var_os(VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let named = flag.map(|p| ("--onnxruntime", p.to_path_buf())).or(variable.map(|p| (VARIABLE, p)));
+    if let Some((by, path)) = named {
+        if !path.is_file() {
+            return Err(Error::Runtime { runtime: NAME, problem: format!("{by} names {}, which is no file", path.display()) });
+        }
+        return Ok(Some(path));
+    }
+    let executable = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok());
+    let beside = executable.as_deref().and_then(Path::parent).map(|folder| folder.join(LIBRARY));
+    let above = executable.iter().flat_map(|p| p.ancestors().skip(1)).map(|folder| folder.join(SET_UP).join(LIBRARY));
+    Ok(beside.into_iter().chain(above).find(|path| path.is_file()))
+}
+
+pub(super) fn not_found() -> Error {
+    let problem = format!(
+        "{LIBRARY} was not found (looked at --onnxruntime, {VARIABLE}, beside the executable and in {SET_UP} above it); \
+         it comes in the PyPI wheel 'onnxruntime'; or use --runtime tract"
+    );
+    Error::Runtime { runtime: NAME, problem }
+}
+
+/// Opens `count` sessions of `threads` threads each; returns the library's version and the sessions.
+pub(super) fn open(model: &Model, library: &Path, device: Device, count: usize, threads: usize) -> Result<(String, Vec<Box<dyn Session>>)> {
+    let absent = |e: &dyn std::fmt::Display| Error::Runtime { runtime: NAME, problem: format!("{}: {e}", library.display()) };
+    let path = library.canonicalize().map_err(|e| absent(&e))?;
+    let environment = ort::init_from(&path).map_err(|e| absent(&e))?.build().map_err(|e| absent(&e))?;
+    let edited = model.edited.as_ref().map(Message::encode_to_vec);
+    let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let session = build(&environment, model, edited.as_deref(), device, threads)?;
+        sessions.push(Box::new(OnnxRuntime { session, output: model.output.clone(), f16: model.input_is_f16() }));
+    }
+    Ok((version(&path), sessions))
+}
+
+fn build(environment: &ort::environment::Environment, model: &Model, edited: Option<&[u8]>, device: Device, threads: usize) -> Result<ort::session::Session> {
+    let wrong = |e: ort::Error| Error::model(&model.path, format!("onnxruntime does not take it: {e}"));
+    let recovered = |e: ort::Error<ort::session::builder::SessionBuilder>| wrong(e.into());
+    let mut builder = ort::session::Session::builder(environment)
+        .map_err(wrong)?
+        // `Level3` is refused by 1.19; `All` is the same thing.
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .and_then(|b| b.with_intra_threads(threads))
+        .and_then(|b| b.with_intra_op_spinning(threads > 1))
+        .and_then(|b| b.with_log_level(LogLevel::Error))
+        .map_err(recovered)?;
+    if let Device::Cuda(number) = device {
+        let provider = ep::CUDA::default().with_device_id(number).build().error_on_failure();
+        builder = builder.with_execution_providers([provider]).map_err(|e| Error::Runtime {
+            runtime: NAME,
+            problem: format!("--device {device} cannot be had (onnxruntime-gpu with its CUDA libraries is needed): {e}"),
+        })?;
+    }
+    match edited {
+        None => builder.commit_from_file(&model.path).map_err(wrong),
+        Some(bytes) => {
+            // A model in memory does not know where its external data lies.
+            let folder = model.folder();
+            builder = builder
+                .with_config_entry("session.model_external_initializers_file_folder_path", folder.to_string_lossy())
+                .map_err(recovered)?;
+            builder.commit_from_memory(bytes).map_err(wrong)
+        }
+    }
+}
+
+/// The version out of the build information, else out of the library's file name.
+fn version(library: &Path) -> String {
+    let build = ort::info();
+    let branch = build.split("git-branch=rel-").nth(1).and_then(|rest| rest.split([',', ' ']).next());
+    let name = library.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let by_name = name.split_once(".so.").map(|(_, version)| version);
+    by_name.or(branch).unwrap_or("of unknown version").to_owned()
+}
+
+struct OnnxRuntime {
+    session: ort::session::Session,
+    output: String,
+    f16: bool,
+}
+
+impl Session for OnnxRuntime {
+    fn run(&mut self, images: Array4<f32>) -> std::result::Result<ArrayD<f32>, String> {
+        let failed = |e: ort::Error| format!("running it failed: {e}");
+        let outputs = if self.f16 {
+            let halves = images.mapv(half::f16::from_f32);
+            self.session.run(ort::inputs![TensorRef::from_array_view(&halves).map_err(failed)?])
+        } else {
+            self.session.run(ort::inputs![TensorRef::from_array_view(&images).map_err(failed)?])
+        }
+        .map_err(failed)?;
+        let value = outputs.get(self.output.as_str()).ok_or_else(|| format!("running it gave no output {}", self.output))?;
+        if let Ok(array) = value.try_extract_array::<f32>() {
+            return Ok(array.to_owned());
+        }
+        if let Ok(array) = value.try_extract_array::<half::f16>() {
+            return Ok(array.mapv(half::f16::to_f32));
+        }
+        Err(format!("output {} came as {}; wanted a float32 or float16 tensor", self.output, value.dtype()))
+    }
+}

@@ -1,0 +1,101 @@
+//! One error type for the whole tool: what went wrong, where, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can stop a run. Each variant names the file, flag or row that it is about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line asked for something that cannot be: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// A file could not be read or written.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// "read", "write", "create", ...
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A data set, list or archive is not what its format says.
+    #[error("{}: {problem}", path.display())]
+    Data {
+        /// The file or folder of the data set.
+        path: PathBuf,
+        /// What was found and what was wanted.
+        problem: String,
+    },
+    /// One image could not be used.
+    #[error("image {name}: {problem}")]
+    Image {
+        /// Its name within the data set.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The model file, one of its inputs or outputs, or running it.
+    #[error("model {}: {problem}", path.display())]
+    Model {
+        /// The model file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The runtime that was asked for cannot be had.
+    #[error("runtime {runtime}: {problem}")]
+    Runtime {
+        /// `onnxruntime` or `tract`.
+        runtime: &'static str,
+        /// What is missing and how to get it.
+        problem: String,
+    },
+    /// The preprocessing recipe contradicts itself, the model or the image.
+    #[error("preprocessing: {0}")]
+    Recipe(String),
+    /// Embeddings that cannot be measured.
+    #[error("embeddings: {0}")]
+    Embeddings(String),
+    /// The nearest-neighbour index.
+    #[error("index {index}: {problem}")]
+    Index {
+        /// The factory string.
+        index: String,
+        /// What the library said.
+        problem: String,
+    },
+    /// A measure that has no value on this data.
+    #[error("{0}")]
+    Measure(String),
+}
+
+impl Error {
+    /// The process's exit code for this error: 2 where the command line was wrong, else 1.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    }
+
+    pub(crate) fn read(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::File { path: path.as_ref().into(), action: "read", source }
+    }
+
+    pub(crate) fn write(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::File { path: path.as_ref().into(), action: "write", source }
+    }
+
+    pub(crate) fn data(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::Data { path: path.as_ref().into(), problem: problem.into() }
+    }
+
+    pub(crate) fn model(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::Model { path: path.as_ref().into(), problem: problem.into() }
+    }
+
+    pub(crate) fn image(name: &str, problem: impl Into<String>) -> Self {
+        Self::Image { name: name.into(), problem: problem.into() }
+    }
+}

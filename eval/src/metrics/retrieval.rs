@@ -1,0 +1,137 @@
+//! All retrieval measures over one search.
+
+use ndarray::{Axis, s};
+
+use super::{average_precision_at_r, first_hit, r_precision};
+use crate::dataset::Role;
+use crate::embeddings::Embeddings;
+use crate::error::{Error, Result};
+use crate::index::{FLAT, Index, Metric, recall_of};
+use crate::progress::Progress;
+
+/// What to search with, and for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Similarity of two embeddings.
+    pub metric: Metric,
+    /// FAISS factory string; `Flat` is exact.
+    pub index: String,
+    /// The K of Recall@K, ascending.
+    pub ks: Vec<usize>,
+}
+
+/// Measures of one data set, and what they were taken over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrieval {
+    /// `(K, Recall@K)`.
+    pub recall: Vec<(usize, f64)>,
+    /// Mean R-precision.
+    pub r_precision: f64,
+    /// Mean of AP@R.
+    pub map_at_r: f64,
+    /// Queries measured.
+    pub queries: usize,
+    /// Images searched.
+    pub gallery: usize,
+    /// Queries left out because no other image has their class.
+    pub lone_queries: usize,
+    /// Share of the true neighbours that an approximate index finds, on a sample; `None` where the search is exact.
+    pub index_recall: Option<f64>,
+    /// What FAISS does not store exactly, it does not find exactly: `(K, queries)` of that share.
+    pub index_sample: Option<(usize, usize)>,
+}
+
+/// Queries searched at a time: enough for a full matrix product, few enough for small memory.
+const BLOCK: usize = 1024;
+/// Queries on which an approximate index is checked.
+const SAMPLE: usize = 500;
+
+/// Searches every query among the gallery (the query itself left out by row) and takes all measures.
+///
+/// Ties are broken by the lower row. Queries without another image of their class are left out and counted.
+///
+/// # Errors
+/// [`Error::Measure`] where there is nothing to measure (one class, no query with a match) or K exceeds the gallery;
+/// [`Error::Index`], [`Error::Embeddings`] from the search.
+pub fn measure(embeddings: &Embeddings, search: &Search) -> Result<Retrieval> {
+    let rows = &embeddings.rows;
+    let pick = |out: Role| -> Vec<usize> { (0..rows.len()).filter(|&at| rows[at].role != out).collect() };
+    let (queries, gallery) = (pick(Role::Gallery), pick(Role::Query));
+    let together = queries == gallery;
+    if !together && rows.iter().any(|row| row.role == Role::Both) {
+        return Err(Error::Measure("some images are marked query or gallery, others neither; mark all or none".into()));
+    }
+    if queries.is_empty() || gallery.is_empty() {
+        return Err(Error::Measure(format!("{} query and {} gallery images: both are needed", queries.len(), gallery.len())));
+    }
+    let mut in_gallery = vec![0_usize; embeddings.classes.len()];
+    gallery.iter().for_each(|&at| in_gallery[rows[at].class] += 1);
+    let present = in_gallery.iter().filter(|&&n| n > 0).count();
+    if present < 2 {
+        return Err(Error::Measure(format!("the gallery holds {present} class: whatever is found is right; at least 2 are needed")));
+    }
+    let own = usize::from(together);
+    let others = gallery.len() - own;
+    if let Some(k) = search.ks.iter().find(|&&k| k > others) {
+        return Err(Error::Measure(format!("--k {k}: each query has only {others} other images to be found among")));
+    }
+    let relevant_of = |at: usize| in_gallery[rows[at].class] - own;
+    let measured: Vec<usize> = queries.iter().copied().filter(|&at| relevant_of(at) > 0).collect();
+    if measured.is_empty() {
+        return Err(Error::Measure(format!("none of the {} queries has another image of its class", queries.len())));
+    }
+    let depth = measured.iter().map(|&at| relevant_of(at)).chain(search.ks.iter().copied()).max().unwrap_or(1);
+
+    // In self-search the queries are the gallery, lone ones too: rows then number both alike.
+    let select = |rows: &[usize]| embeddings.matrix.select(Axis(0), rows);
+    let gallery_matrix = select(&gallery);
+    let query_matrix = if together { None } else { Some(select(&queries)) };
+    let query_matrix = query_matrix.as_ref().unwrap_or(&gallery_matrix);
+    let mut index = Index::build(&search.index, search.metric, gallery_matrix.view(), |row| rows[gallery[row]].name.clone())?;
+
+    let progress = Progress::new("searching", "queries", queries.len());
+    let mut hits = vec![0_usize; search.ks.len()];
+    let (mut rp, mut map) = (0.0, 0.0);
+    for first in (0..queries.len()).step_by(BLOCK) {
+        let last = (first + BLOCK).min(queries.len());
+        let found = index.search(query_matrix.slice(s![first..last, ..]), depth, together.then_some(first))?;
+        for (&at, neighbours) in queries[first..last].iter().zip(&found) {
+            let r = relevant_of(at);
+            if r == 0 {
+                continue;
+            }
+            let relevant: Vec<bool> = neighbours.iter().map(|&n| rows[gallery[n]].class == rows[at].class).collect();
+            let hit = first_hit(&relevant);
+            for (count, &k) in hits.iter_mut().zip(&search.ks) {
+                *count += usize::from(hit.is_some_and(|rank| rank <= k));
+            }
+            rp += r_precision(&relevant, r);
+            map += average_precision_at_r(&relevant, r);
+        }
+        progress.advance(last - first);
+    }
+    let deepest = search.ks.last().copied().unwrap_or(1);
+    let index_recall = if index.is_exact() {
+        None
+    } else {
+        Some(recall_of(&mut index, query_matrix.view(), deepest, together, SAMPLE)?)
+    };
+    let count = measured.len() as f64;
+    Ok(Retrieval {
+        recall: search.ks.iter().zip(hits).map(|(&k, hits)| (k, hits as f64 / count)).collect(),
+        r_precision: rp / count,
+        map_at_r: map / count,
+        queries: measured.len(),
+        gallery: gallery.len(),
+        lone_queries: queries.len() - measured.len(),
+        index_sample: index_recall.map(|_| (deepest, SAMPLE.min(queries.len()))),
+        index_recall,
+    })
+}
+
+impl Search {
+    /// Exact cosine search for these K.
+    pub fn exact(ks: &[usize]) -> Self {
+        Self { metric: Metric::Cosine, index: FLAT.into(), ks: ks.to_vec() }
+    }
+}

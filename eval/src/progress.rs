@@ -1,0 +1,33 @@
+//! A bar on standard error with rate and time left; nothing where standard error is no terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One stage of work of known length.
+#[derive(Debug)]
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Starts a bar: `embedding [====>   ] 120/2485 images, 80/s, 29 s left`.
+    pub(crate) fn new(stage: &str, unit: &str, length: usize) -> Self {
+        let template = format!("{stage} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left");
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(length as u64).with_style(style.progress_chars("=> "));
+        Self(bar)
+    }
+
+    /// `count` more are done.
+    pub(crate) fn advance(&self, count: usize) {
+        self.0.inc(count as u64);
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

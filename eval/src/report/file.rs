@@ -1,0 +1,87 @@
+//! Result files: csv, json, parquet or Markdown by ending, written whole or not at all.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use polars::prelude::{CsvWriter, DataFrame, JsonFormat, JsonWriter, ParquetWriter, SerWriter};
+
+use crate::error::{Error, Result};
+
+/// A kind of result file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Comma-separated values.
+    Csv,
+    /// A JSON array of one object a row.
+    Json,
+    /// Parquet.
+    Parquet,
+    /// A Markdown table.
+    Markdown,
+}
+
+impl Kind {
+    /// The kind that a path's ending names; its folder must exist.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming flag and path.
+    pub fn of(flag: &str, path: &Path) -> Result<Self> {
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let kind = match ending.as_str() {
+            "csv" => Self::Csv,
+            "json" => Self::Json,
+            "parquet" => Self::Parquet,
+            "md" => Self::Markdown,
+            _ => return Err(Error::Usage(format!("{flag} {}: wanted a file that ends in .csv, .json, .parquet or .md", path.display()))),
+        };
+        folder_exists(flag, path)?;
+        Ok(kind)
+    }
+
+    /// Writes a table.
+    ///
+    /// # Errors
+    /// [`Error::File`] where writing fails; nothing is left behind then.
+    pub fn write(self, path: &Path, table: &DataFrame) -> Result<()> {
+        let mut table = table.clone();
+        write_atomically(path, |file| {
+            let other = std::io::Error::other;
+            match self {
+                Self::Csv => CsvWriter::new(file).finish(&mut table).map_err(other),
+                Self::Json => JsonWriter::new(file).with_json_format(JsonFormat::Json).finish(&mut table).map_err(other),
+                Self::Parquet => ParquetWriter::new(file).finish(&mut table).map(|_| ()).map_err(other),
+                Self::Markdown => writeln!(file, "{table}"),
+            }
+        })
+    }
+}
+
+/// Refuses, before any work is done, a file whose folder is not there.
+pub(crate) fn folder_exists(flag: &str, path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::Usage(format!("{flag} {}: there is no folder {}", path.display(), folder.display())));
+    }
+    Ok(())
+}
+
+/// Writes a file beside `path` and renames it, so that `path` is either the whole file or what it was.
+///
+/// # Errors
+/// [`Error::File`] naming `path`; the file beside it is removed.
+pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |e: std::io::Error| Error::write(path, e);
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any new file: readable by all that the user's mask lets.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut beside = builder.prefix(".pdloss-").tempfile_in(folder).map_err(failed)?;
+    write(beside.as_file_mut()).map_err(failed)?;
+    beside.as_file().sync_all().map_err(failed)?;
+    beside.persist(path).map(|_| ()).map_err(|e| failed(e.error))
+}
