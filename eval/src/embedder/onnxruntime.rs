@@ -27,7 +27,10 @@ pub(super) fn find(flag: Option<&Path>) -> Result<Option<PathBuf>> {
     let named = flag.map(|p| ("--onnxruntime", p.to_path_buf())).or(variable.map(|p| (VARIABLE, p)));
     if let Some((by, path)) = named {
         if !path.is_file() {
-            return Err(Error::Runtime { runtime: NAME, problem: format!("{by} names {}, which is no file", path.display()) });
+            return Err(Error::Runtime {
+                runtime: NAME,
+                problem: format!("{by} names {}, which is no file", path.display()),
+            });
         }
         return Ok(Some(path));
     }
@@ -46,8 +49,15 @@ pub(super) fn not_found() -> Error {
 }
 
 /// Opens `count` sessions of `threads` threads each; returns the library's version and the sessions.
-pub(super) fn open(model: &Model, library: &Path, device: Device, count: usize, threads: usize) -> Result<(String, Vec<Box<dyn Session>>)> {
-    let absent = |e: &dyn std::fmt::Display| Error::Runtime { runtime: NAME, problem: format!("{}: {e}", library.display()) };
+pub(super) fn open(
+    model: &Model,
+    library: &Path,
+    device: Device,
+    count: usize,
+    threads: usize,
+) -> Result<(String, Vec<Box<dyn Session>>)> {
+    let absent =
+        |e: &dyn std::fmt::Display| Error::Runtime { runtime: NAME, problem: format!("{}: {e}", library.display()) };
     let path = library.canonicalize().map_err(|e| absent(&e))?;
     let environment = ort::init_from(&path).map_err(|e| absent(&e))?.build().map_err(|e| absent(&e))?;
     let edited = model.edited.as_ref().map(Message::encode_to_vec);
@@ -59,7 +69,13 @@ pub(super) fn open(model: &Model, library: &Path, device: Device, count: usize, 
     Ok((version(&path), sessions))
 }
 
-fn build(environment: &ort::environment::Environment, model: &Model, edited: Option<&[u8]>, device: Device, threads: usize) -> Result<ort::session::Session> {
+fn build(
+    environment: &ort::environment::Environment,
+    model: &Model,
+    edited: Option<&[u8]>,
+    device: Device,
+    threads: usize,
+) -> Result<ort::session::Session> {
     let wrong = |e: ort::Error| Error::model(&model.path, format!("onnxruntime does not take it: {e}"));
     let recovered = |e: ort::Error<ort::session::builder::SessionBuilder>| wrong(e.into());
     let mut builder = ort::session::Session::builder(environment)
@@ -74,7 +90,9 @@ fn build(environment: &ort::environment::Environment, model: &Model, edited: Opt
         let provider = ep::CUDA::default().with_device_id(number).build().error_on_failure();
         builder = builder.with_execution_providers([provider]).map_err(|e| Error::Runtime {
             runtime: NAME,
-            problem: format!("--device {device} cannot be had (onnxruntime-gpu with its CUDA libraries is needed): {e}"),
+            problem: format!(
+                "--device {device} cannot be had (onnxruntime-gpu with its CUDA libraries is needed): {e}"
+            ),
         })?;
     }
     match edited {
@@ -115,7 +133,8 @@ impl Session for OnnxRuntime {
             self.session.run(ort::inputs![TensorRef::from_array_view(&images).map_err(failed)?])
         }
         .map_err(failed)?;
-        let value = outputs.get(self.output.as_str()).ok_or_else(|| format!("running it gave no output {}", self.output))?;
+        let value =
+            outputs.get(self.output.as_str()).ok_or_else(|| format!("running it gave no output {}", self.output))?;
         if let Ok(array) = value.try_extract_array::<f32>() {
             return Ok(array.to_owned());
         }

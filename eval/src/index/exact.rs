@@ -45,7 +45,8 @@ fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
     };
     let mut sums = [0.0_f64; 8];
     let (blocks_a, blocks_b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+    let rest: f64 =
+        blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
     for (x, y) in blocks_a.zip(blocks_b) {
         for lane in 0..8 {
             sums[lane] += f64::from(x[lane]) * f64::from(y[lane]);

@@ -35,7 +35,10 @@ pub struct Index {
 
 impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Index").field("factory", &self.factory).field("rows", &self.gallery.nrows()).finish_non_exhaustive()
+        f.debug_struct("Index")
+            .field("factory", &self.factory)
+            .field("rows", &self.gallery.nrows())
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,11 +55,18 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Index`] naming the factory string; [`Error::Embeddings`] for rows without direction under cosine.
-    pub fn build(factory: &str, metric: Metric, gallery: ArrayView2<'_, f32>, name: impl Fn(usize) -> String) -> Result<Self> {
+    pub fn build(
+        factory: &str,
+        metric: Metric,
+        gallery: ArrayView2<'_, f32>,
+        name: impl Fn(usize) -> String,
+    ) -> Result<Self> {
         let wrong = |problem: String| Error::Index { index: factory.into(), problem };
         let rows = gallery.to_owned();
-        let gallery = if metric == Metric::Cosine { unit_rows(&rows, name)? } else { rows.as_standard_layout().into_owned() };
-        let dim = u32::try_from(gallery.ncols()).map_err(|_| wrong(format!("dimension {} is too large", gallery.ncols())))?;
+        let gallery =
+            if metric == Metric::Cosine { unit_rows(&rows, name)? } else { rows.as_standard_layout().into_owned() };
+        let dim =
+            u32::try_from(gallery.ncols()).map_err(|_| wrong(format!("dimension {} is too large", gallery.ncols())))?;
         let kind = if metric == Metric::L2 { MetricType::L2 } else { MetricType::InnerProduct };
         let data = gallery.as_slice().unwrap_or_default();
         let failed = |e: faiss::error::Error| wrong(e.to_string());
@@ -178,7 +188,13 @@ fn settle(
 ///
 /// # Errors
 /// Those of [`Index::search`].
-pub(crate) fn recall_of(index: &mut Index, queries: ArrayView2<'_, f32>, k: usize, self_search: bool, sample: usize) -> Result<f64> {
+pub(crate) fn recall_of(
+    index: &mut Index,
+    queries: ArrayView2<'_, f32>,
+    k: usize,
+    self_search: bool,
+    sample: usize,
+) -> Result<f64> {
     let count = queries.nrows().min(sample);
     let gallery = index.gallery.clone();
     let mut exact = Index::build(FLAT, index.metric, gallery.view(), |row| format!("row {row}"))?;

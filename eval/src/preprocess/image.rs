@@ -27,7 +27,12 @@ impl Preprocessor {
             let (mean, std) = (of(&recipe.mean, channel), of(&recipe.std, channel));
             std::array::from_fn(|pixel| ((pixel as f64 * recipe.scale - mean) / std) as f32)
         };
-        Self { recipe: recipe.clone(), layout, resizer: fir::Resizer::new(), tables: (0..channels).map(table).collect() }
+        Self {
+            recipe: recipe.clone(),
+            layout,
+            resizer: fir::Resizer::new(),
+            tables: (0..channels).map(table).collect(),
+        }
     }
 
     /// Runs the bytes of one image file through the recipe and appends the values to `out`; returns the size reached.
@@ -55,7 +60,9 @@ impl Preprocessor {
             Resize::None => return Ok(image),
             Resize::Exact(size) => size,
             Resize::Shorter(side) => {
-                let long = |long: u32, short: u32| u32::try_from(u64::from(side) * u64::from(long) / u64::from(short)).unwrap_or(u32::MAX);
+                let long = |long: u32, short: u32| {
+                    u32::try_from(u64::from(side) * u64::from(long) / u64::from(short)).unwrap_or(u32::MAX)
+                };
                 if width <= height {
                     Size { width: side, height: long(height, width) }
                 } else {
@@ -79,12 +86,16 @@ impl Preprocessor {
             Some(filter) if self.recipe.antialias => fir::ResizeAlg::Convolution(filter),
             Some(filter) => fir::ResizeAlg::Interpolation(filter),
         };
-        let wrong = |e: &dyn std::fmt::Display| Error::image(name, format!("cannot be resized from {width}x{height} to {target}: {e}"));
-        let source = fir::images::ImageRef::new(width, height, image.as_raw(), fir::PixelType::U8x3).map_err(|e| wrong(&e))?;
+        let wrong = |e: &dyn std::fmt::Display| {
+            Error::image(name, format!("cannot be resized from {width}x{height} to {target}: {e}"))
+        };
+        let source =
+            fir::images::ImageRef::new(width, height, image.as_raw(), fir::PixelType::U8x3).map_err(|e| wrong(&e))?;
         let mut resized = fir::images::Image::new(target.width, target.height, fir::PixelType::U8x3);
         let options = fir::ResizeOptions::new().resize_alg(algorithm);
         self.resizer.resize(&source, &mut resized, &options).map_err(|e| wrong(&e))?;
-        RgbImage::from_raw(target.width, target.height, resized.into_vec()).ok_or_else(|| wrong(&"the buffer is too small"))
+        RgbImage::from_raw(target.width, target.height, resized.into_vec())
+            .ok_or_else(|| wrong(&"the buffer is too small"))
     }
 
     fn normalise(&self, image: &RgbImage, out: &mut Vec<f32>) {
@@ -168,7 +179,10 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
 fn centre_crop(name: &str, image: &RgbImage, size: Size) -> Result<RgbImage> {
     let (width, height) = image.dimensions();
     if width < size.width || height < size.height {
-        return Err(Error::image(name, format!("is {width}x{height} when it is to be cropped to {size}; resize it first")));
+        return Err(Error::image(
+            name,
+            format!("is {width}x{height} when it is to be cropped to {size}; resize it first"),
+        ));
     }
     // Half of an odd margin is rounded to even, as torchvision's centre crop does.
     let middle = |have: u32, want: u32| (f64::from(have - want) / 2.0).round_ties_even() as u32;
