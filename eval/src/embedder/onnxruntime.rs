@@ -1,8 +1,10 @@
 //! ONNX Runtime, its library opened at run time.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array4, ArrayD};
+use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
@@ -59,7 +61,7 @@ pub(super) fn open(
     let absent =
         |e: &dyn std::fmt::Display| Error::Runtime { runtime: NAME, problem: format!("{}: {e}", library.display()) };
     let path = library.canonicalize().map_err(|e| absent(&e))?;
-    let environment = ort::init_from(&path).map_err(|e| absent(&e))?.build().map_err(|e| absent(&e))?;
+    let environment = environment(&path).map_err(|problem| Error::Runtime { runtime: NAME, problem })?;
     let edited = model.edited.as_ref().map(Message::encode_to_vec);
     let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(count);
     for _ in 0..count {
@@ -69,8 +71,28 @@ pub(super) fn open(
     Ok((version(&path), sessions))
 }
 
+/// The library's environment, of which a process has one: made by the first model, kept for the others.
+fn environment(library: &Path) -> std::result::Result<Environment, String> {
+    static MADE: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((from, environment)) = &*made {
+        return if from == library {
+            Ok(environment.clone())
+        } else {
+            Err(format!(
+                "{} is in use already; one process runs one library, not {} too",
+                from.display(),
+                library.display()
+            ))
+        };
+    }
+    let absent = |e: &dyn std::fmt::Display| format!("{}: {e}", library.display());
+    let environment = ort::init_from(library).map_err(|e| absent(&e))?.build().map_err(|e| absent(&e))?;
+    Ok(made.insert((library.to_path_buf(), environment)).1.clone())
+}
+
 fn build(
-    environment: &ort::environment::Environment,
+    environment: &Environment,
     model: &Model,
     edited: Option<&[u8]>,
     device: Device,
