@@ -11,7 +11,7 @@ use faiss::{ConcurrentIndex, Index as _, MetricType};
 use ndarray::{ArrayView2, s};
 use rayon::prelude::*;
 
-use super::exact::{Similarity, closer_first, rank_all};
+use super::exact::{Similarity, closer_first, norms, rank_all};
 use super::{Metric, unit_rows};
 use crate::error::{Error, Result};
 
@@ -29,6 +29,8 @@ pub struct Index {
     factory: String,
     /// As FAISS sees it: unit rows for cosine.
     gallery: ndarray::Array2<f32>,
+    /// Lengths of its rows, and the greatest.
+    norms: Vec<f64>,
     longest: f64,
     store: Store,
 }
@@ -87,8 +89,9 @@ impl Index {
             }
             Store::Factory(Box::new(index))
         };
-        let longest = gallery.rows().into_iter().map(norm).fold(0.0, f64::max);
-        Ok(Self { metric, factory: factory.into(), gallery, longest, store })
+        let norms = norms(gallery.view());
+        let longest = norms.iter().copied().fold(0.0, f64::max);
+        Ok(Self { metric, factory: factory.into(), gallery, norms, longest, store })
     }
 
     /// Whether the neighbours are the true ones.
@@ -105,7 +108,7 @@ impl Index {
         let owned = queries.to_owned();
         let unit = if self.metric == Metric::Cosine { unit_rows(&owned, |row| format!("query {row}"))? } else { owned };
         let found = self.candidates(unit.view(), k + usize::from(first_self.is_some()))?;
-        let similarity = Similarity::new(self.metric, unit.view(), self.gallery.view());
+        let similarity = Similarity::with_norms(self.metric, unit.view(), self.gallery.view(), &self.norms);
         let exact = self.is_exact();
         let finish = |(query, mut list): (usize, Vec<(f64, usize)>)| {
             let own = first_self.map(|first| first + query);

@@ -42,7 +42,7 @@ pub struct Retrieval {
 }
 
 /// Queries searched at a time: enough for a full matrix product, few enough for small memory.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 4096;
 /// Queries on which an approximate index is checked.
 const SAMPLE: usize = 500;
 
