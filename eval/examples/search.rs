@@ -35,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seconds = started.elapsed().as_secs_f64();
     ndarray_npy::write_npy(out, &neighbours)?;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0 kB").trim().trim_end_matches(" kB").trim();
+    let peak =
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0 kB").trim().trim_end_matches(" kB").trim();
     println!("{{\"seconds\": {seconds:.3}, \"peak_mib\": {}}}", peak.parse::<u64>()? / 1024);
     Ok(())
 }

@@ -215,7 +215,7 @@ impl Embeddings {
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         for row in self.matrix.rows() {
-            row.iter().for_each(|v| hasher.update(v.to_le_bytes()));
+            hasher.update(row.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
         }
         for row in &self.rows {
             hasher.update(self.classes[row.class].as_bytes());
@@ -238,6 +238,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
+#[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 fn read_npy(path: &Path) -> Result<Array2<f32>> {
     let open = || File::open(path).map(BufReader::new).map_err(|e| Error::read(path, e));
     match Array2::<f32>::read_npy(open()?) {

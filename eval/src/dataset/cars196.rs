@@ -97,5 +97,6 @@ fn text(variable: &MatVariable) -> Option<String> {
 
 fn whole(variable: &MatVariable) -> Option<usize> {
     let value = variable.to_f64()?;
-    (value >= 0.0 && value.fract() == 0.0).then_some(value as usize)
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be whole, positive and small
+    (value.fract() == 0.0 && (0.0..=1e9).contains(&value)).then(|| value as usize)
 }

@@ -123,7 +123,7 @@ impl Embedder {
             Choice::Tract => None,
             Choice::Auto => onnxruntime::find(options.library.as_deref())?,
             Choice::Onnxruntime => {
-                Some(onnxruntime::find(options.library.as_deref())?.ok_or_else(|| onnxruntime::not_found())?)
+                Some(onnxruntime::find(options.library.as_deref())?.ok_or_else(onnxruntime::not_found)?)
             }
         };
         let usual = if options.device == Device::Cpu { 8 } else { 32 };

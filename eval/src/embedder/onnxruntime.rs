@@ -91,6 +91,7 @@ fn environment(library: &Path) -> std::result::Result<Environment, String> {
     Ok(made.insert((library.to_path_buf(), environment)).1.clone())
 }
 
+#[allow(clippy::result_large_err)] // the library's own error carries its builder
 fn build(
     environment: &Environment,
     model: &Model,

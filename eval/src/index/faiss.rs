@@ -137,7 +137,7 @@ impl Index {
         let pairs = result.distances.chunks_exact(k).zip(result.labels.chunks_exact(k));
         let list = |(distances, labels): (&[f32], &[Idx])| {
             let both = distances.iter().zip(labels);
-            both.filter_map(|(&d, id)| id.get().map(|row| (sign * f64::from(d), row as usize))).collect()
+            both.filter_map(|(&d, id)| Some((sign * f64::from(d), usize::try_from(id.get()?).ok()?))).collect()
         };
         Ok(pairs.map(list).collect())
     }

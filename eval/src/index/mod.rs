@@ -37,6 +37,7 @@ impl fmt::Display for Metric {
 ///
 /// # Errors
 /// [`Error::Embeddings`] naming a row without direction.
+#[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 pub fn unit_rows(matrix: &Array2<f32>, name: impl Fn(usize) -> String) -> Result<Array2<f32>> {
     let mut unit = matrix.as_standard_layout().into_owned();
     for (at, mut row) in unit.rows_mut().into_iter().enumerate() {

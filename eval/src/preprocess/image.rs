@@ -20,6 +20,7 @@ pub struct Preprocessor {
 
 impl Preprocessor {
     /// A preprocessor of this recipe, writing in this layout.
+    #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
     pub fn new(recipe: &Recipe, layout: Layout) -> Self {
         let channels = recipe.color.channels();
         let of = |values: &[f64], channel: usize| values[if values.len() == 1 { 0 } else { channel }];
@@ -185,7 +186,10 @@ fn centre_crop(name: &str, image: &RgbImage, size: Size) -> Result<RgbImage> {
         ));
     }
     // Half of an odd margin is rounded to even, as torchvision's centre crop does.
-    let middle = |have: u32, want: u32| (f64::from(have - want) / 2.0).round_ties_even() as u32;
+    let middle = |have: u32, want: u32| {
+        let margin = have - want;
+        margin / 2 + u32::from(margin % 4 == 3)
+    };
     let (left, top) = (middle(width, size.width), middle(height, size.height));
     Ok(image::imageops::crop_imm(image, left, top, size.width, size.height).to_image())
 }
