@@ -1,6 +1,8 @@
 //! Recall on real images against values from an independent implementation. The data is not part of the repository:
 //! where it is absent (beside the checkout, or where `PDLOSS_SHARED` points), these tests are listed as ignored.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test program
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 

@@ -98,5 +98,5 @@ fn text(variable: &MatVariable) -> Option<String> {
 fn whole(variable: &MatVariable) -> Option<usize> {
     let value = variable.to_f64()?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be whole, positive and small
-    (value.fract() == 0.0 && (0.0..=1e9).contains(&value)).then(|| value as usize)
+    (value.fract() == 0.0 && (0.0..=1e9).contains(&value)).then_some(value as usize)
 }
