@@ -61,7 +61,7 @@ fn all_rows_alike_is_the_order_of_rows() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn flat_search_is_exact_on_small_integers(
         values in proptest::collection::vec(-2_i8..=2, 30 * 4), k in 1_usize..29, metric in 0_usize..3,
