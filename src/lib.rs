@@ -1,1 +1,5 @@
 //! PD-Loss (proxy-decidability), arXiv 2508.17082.
+#![forbid(unsafe_code)]
+
+pub mod loss;
+pub mod reference;
