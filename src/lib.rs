@@ -3,3 +3,5 @@
 
 pub mod loss;
 pub mod reference;
+#[cfg(feature = "testing")]
+pub mod testing;
