@@ -2,7 +2,7 @@
 
 use super::decidability::Decidability;
 use super::error::Error;
-use super::executor::{Executor, for_each};
+use super::executor::{Executor, Serial, for_each};
 use super::forward::{Streamed, check, choose, run, suited, widen, widens};
 use super::gradient::{Affine, Link, Links, Side, Weights, finish_block};
 use super::moments::Moments;
@@ -287,6 +287,14 @@ impl<T: Real> Job<'_, T> {
     ) {
         let (z, q) = (&self.saved.embeddings, &self.saved.proxies);
         let (of_samples, of_classes) = self.links(weights);
+        // Passes without a product: below this, handing them out costs more than they do.
+        let light = |elements: usize| {
+            if elements < 1 << 18 {
+                &Serial
+            } else {
+                self.executor
+            }
+        };
         let mean = dot_wide(&z.mean, &q.mean);
         let batch = z.reciprocals.len() as f64;
 
@@ -332,7 +340,7 @@ impl<T: Real> Job<'_, T> {
                 &affine,
                 &of_classes,
                 out.1,
-                self.executor,
+                light(self.proxies.len()),
                 |_, written, product| {
                     for (product, written) in
                         product.chunks_exact_mut(shift.len()).zip(written.rows())
@@ -389,7 +397,7 @@ impl<T: Real> Job<'_, T> {
             &affine,
             &of_samples,
             out.0,
-            self.executor,
+            light(self.embeddings.len()),
             |range, _, _, product| {
                 let toward = &toward[range.start * width..range.end * width];
                 product
