@@ -1,4 +1,4 @@
-//! Rows around one direction: cosines near 0.99, their variance near 1e-5. Sums of squares minus squared means lose
+//! Rows around one direction: cosines near 0.99, their variance near 1e-6. Sums of squares minus squared means lose
 //! everything there; centred sums do not.
 #![cfg(feature = "testing")]
 #![expect(
