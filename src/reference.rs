@@ -21,13 +21,7 @@ pub struct Reference {
 
 /// PD-Loss of `embeddings` `[B, dim]` against `proxies` `[C, dim]`.
 #[must_use]
-pub fn pd_loss(
-    config: &Config,
-    dim: usize,
-    embeddings: &[f64],
-    proxies: &[f64],
-    labels: &[usize],
-) -> Reference {
+pub fn pd_loss(config: &Config, dim: usize, embeddings: &[f64], proxies: &[f64], labels: &[usize]) -> Reference {
     let (batch, classes) = (embeddings.len() / dim, proxies.len() / dim);
     let z = unit_rows(embeddings, dim);
     let q = unit_rows(proxies, dim);
@@ -97,12 +91,7 @@ pub fn d_loss(config: &Config, dim: usize, embeddings: &[f64], labels: &[usize])
         }
     }
     let embeddings = through_length(embeddings, &z, &dz, dim);
-    Reference {
-        loss,
-        moments,
-        embeddings,
-        proxies: Vec::new(),
-    }
+    Reference { loss, moments, embeddings, proxies: Vec::new() }
 }
 
 fn length(row: &[f64]) -> f64 {
@@ -193,20 +182,14 @@ fn weigh(config: &Config, similarities: &[f64], is_genuine: &[bool]) -> (f64, [f
         (Form::Negative, _) => (-index, by_index(-1.0)),
         (Form::Log, FloorMode::Tangent) => {
             if index <= floor {
-                (
-                    -floor.ln() - (index - floor) / floor + half_log_2,
-                    by_index(-1.0 / floor),
-                )
+                (-floor.ln() - (index - floor) / floor + half_log_2, by_index(-1.0 / floor))
             } else {
                 (-index.ln() + half_log_2, by_index(-1.0 / index))
             }
         }
         (Form::Inverse, FloorMode::Tangent) => {
             if index <= floor {
-                (
-                    1.0 / floor - (index - floor) / floor.powi(2),
-                    by_index(-1.0 / floor.powi(2)),
-                )
+                (1.0 / floor - (index - floor) / floor.powi(2), by_index(-1.0 / floor.powi(2)))
             } else {
                 (1.0 / index, by_index(-1.0 / index.powi(2)))
             }
@@ -214,23 +197,13 @@ fn weigh(config: &Config, similarities: &[f64], is_genuine: &[bool]) -> (f64, [f
         (form, FloorMode::Clamp) => {
             let scaled_gap = gap / t;
             let scaled_variance = v / (t * t) + config.eps();
-            let (held, moves) = if scaled_gap <= config.eps() {
-                (config.eps(), 0.0)
-            } else {
-                (scaled_gap, 1.0)
-            };
+            let (held, moves) = if scaled_gap <= config.eps() { (config.eps(), 0.0) } else { (scaled_gap, 1.0) };
             if form == Form::Log {
                 let loss = -held.ln() + 0.5 * scaled_variance.ln();
                 (loss, (-moves / (held * t), 0.5 / (scaled_variance * t * t)))
             } else {
                 let loss = (scaled_variance / 2.0).sqrt() / held;
-                (
-                    loss,
-                    (
-                        -moves * loss / (held * t),
-                        loss * 0.5 / (scaled_variance * t * t),
-                    ),
-                )
+                (loss, (-moves * loss / (held * t), loss * 0.5 / (scaled_variance * t * t)))
             }
         }
     };
@@ -242,14 +215,7 @@ fn weigh(config: &Config, similarities: &[f64], is_genuine: &[bool]) -> (f64, [f
         let deviation = similarity - means[set];
         weights.push((sign * gap_slope + 2.0 * variance_slope * deviation) / counts[set]);
     }
-    let moments = [
-        means[1] / t,
-        means[0] / t,
-        variances[1] / (t * t),
-        variances[0] / (t * t),
-        index,
-        counts[1],
-        counts[0],
-    ];
+    let moments =
+        [means[1] / t, means[0] / t, variances[1] / (t * t), variances[0] / (t * t), index, counts[1], counts[0]];
     (loss, moments, weights)
 }

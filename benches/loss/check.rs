@@ -2,30 +2,16 @@
 
 use crate::Problem;
 use ndarray::{Array2, ArrayView2, Axis};
-use pdloss::loss::{
-    Config, Path, RowMoments, Statistics, Threads, forward_backward, genuine_summary,
-};
+use pdloss::loss::{Config, Path, RowMoments, Statistics, Threads, forward_backward, genuine_summary};
 
 fn agree(what: &str, got: &Array2<f32>, truth: ArrayView2<'_, f64>) {
-    let largest = truth
-        .iter()
-        .fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-    let worst = got
-        .iter()
-        .zip(truth)
-        .map(|(&got, truth)| (f64::from(got) - truth).abs())
-        .fold(0.0, |worst: f64, off| {
-            if off.is_nan() {
-                f64::INFINITY
-            } else {
-                worst.max(off)
-            }
-        });
-    assert!(
-        got.dim() == truth.dim() && worst <= 2e-5 * largest,
-        "{what}: off by {:e}",
-        worst / largest
-    );
+    let largest = truth.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    let worst =
+        got.iter()
+            .zip(truth)
+            .map(|(&got, truth)| (f64::from(got) - truth).abs())
+            .fold(0.0, |worst: f64, off| if off.is_nan() { f64::INFINITY } else { worst.max(off) });
+    assert!(got.dim() == truth.dim() && worst <= 2e-5 * largest, "{what}: off by {:e}", worst / largest);
 }
 
 /// Checks ours and the plain version; says against what.
@@ -44,11 +30,7 @@ pub(crate) fn check(problem: &mut Problem) -> &'static str {
         );
         for run in [Problem::ours, Problem::plain] {
             let loss = run(problem);
-            assert!(
-                (loss - truth.loss).abs() < 1e-5,
-                "loss {loss}, truth {}",
-                truth.loss
-            );
+            assert!((loss - truth.loss).abs() < 1e-5, "loss {loss}, truth {}", truth.loss);
             agree("embeddings", &problem.dx, dx);
             agree("proxies", &problem.dp, dp);
         }
@@ -57,8 +39,7 @@ pub(crate) fn check(problem: &mut Problem) -> &'static str {
     if classes <= 200_000 {
         // The loops would take minutes: the other path, in f64, which the tests hold to the oracle.
         let tiles = config.with_path(Path::Tiles);
-        let (loss, _, truth) =
-            forward_backward(&tiles, x.view(), p.view(), &rows, &Threads).unwrap();
+        let (loss, _, truth) = forward_backward(&tiles, x.view(), p.view(), &rows, &Threads).unwrap();
         for run in [Problem::ours, Problem::plain] {
             let got = run(problem);
             assert!((got - loss).abs() < 1e-4, "loss {got}, truth {loss}");
@@ -76,29 +57,13 @@ pub(crate) fn check(problem: &mut Problem) -> &'static str {
     let got = problem.ours();
     let truth = statistics.loss(&config).0;
     assert!((got - truth).abs() < 1e-5, "loss {got}, truth {truth}");
-    let dx = statistics
-        .embedding_gradient(&config, 1.0, x.view(), own.view(), &Threads)
-        .unwrap();
+    let dx = statistics.embedding_gradient(&config, 1.0, x.view(), own.view(), &Threads).unwrap();
     agree("embeddings", &problem.dx, dx.view());
     let sample = p.slice_axis(Axis(0), ndarray::Slice::from(..4096));
-    let (mine, labels): (Vec<usize>, Vec<i64>) = problem
-        .y
-        .iter()
-        .enumerate()
-        .filter(|(_, label)| **label < 4096)
-        .map(|(i, &label)| (i, label))
-        .unzip();
+    let (mine, labels): (Vec<usize>, Vec<i64>) =
+        problem.y.iter().enumerate().filter(|(_, label)| **label < 4096).map(|(i, &label)| (i, label)).unzip();
     let samples = x.select(Axis(0), &mine);
-    let dp = statistics
-        .proxy_gradient(&config, 1.0, sample, samples.view(), &labels, &Threads)
-        .unwrap();
-    agree(
-        "proxies",
-        &problem
-            .dp
-            .slice_axis(Axis(0), ndarray::Slice::from(..4096))
-            .to_owned(),
-        dp.view(),
-    );
+    let dp = statistics.proxy_gradient(&config, 1.0, sample, samples.view(), &labels, &Threads).unwrap();
+    agree("proxies", &problem.dp.slice_axis(Axis(0), ndarray::Slice::from(..4096)).to_owned(), dp.view());
     "f64 Gram, 4096 rows"
 }

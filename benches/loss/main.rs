@@ -3,15 +3,8 @@
 //!
 //! `PDLOSS_BENCH_PYTHON` names a Python with numpy; without it that column is empty and says so. Arguments pick cases
 //! by number. Peak memory is each version's own, in a process of its own.
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a program that prints a table"
-)]
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "small counts; the plain version rounds to f32"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table")]
+#![expect(clippy::cast_possible_truncation, reason = "small counts; the plain version rounds to f32")]
 
 mod check;
 mod plain;
@@ -58,17 +51,7 @@ impl Problem {
     pub(crate) fn ours(&mut self) -> f64 {
         let out = (self.dx.view_mut(), self.dp.view_mut());
         let config = Config::default();
-        forward_backward_into(
-            &config,
-            1.0,
-            self.x.view(),
-            self.p.view(),
-            &self.y,
-            out,
-            &Threads,
-        )
-        .unwrap()
-        .0
+        forward_backward_into(&config, 1.0, self.x.view(), self.p.view(), &self.y, out, &Threads).unwrap().0
     }
 
     pub(crate) fn plain(&mut self) -> f64 {
@@ -120,31 +103,20 @@ fn useful_flops((batch, classes, dim): (usize, usize, usize)) -> (&'static str, 
 fn peak_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok())
-        .unwrap_or(f64::NAN)
-        * 1024.0
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1024.0
 }
 
 /// Peak memory of one run in a fresh process, above what the process holds before the inputs exist.
 fn child_peak(case: usize, kind: &str) -> f64 {
-    let out = Command::new(std::env::current_exe().unwrap())
-        .args(["--child", &case.to_string(), kind])
-        .output();
-    String::from_utf8_lossy(&out.unwrap().stdout)
-        .trim()
-        .parse()
-        .unwrap_or(f64::NAN)
+    let out = Command::new(std::env::current_exe().unwrap()).args(["--child", &case.to_string(), kind]).output();
+    String::from_utf8_lossy(&out.unwrap().stdout).trim().parse().unwrap_or(f64::NAN)
 }
 
 fn numpy(case: (usize, usize, usize), repeats: usize) -> Option<f64> {
     let python = std::env::var("PDLOSS_BENCH_PYTHON").ok()?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/plain_numpy.py");
     let arguments = [case.0, case.1, case.2, repeats].map(|number| number.to_string());
-    let out = Command::new(python)
-        .arg(script)
-        .args(arguments)
-        .output()
-        .ok()?;
+    let out = Command::new(python).arg(script).args(arguments).output().ok()?;
     String::from_utf8_lossy(&out.stdout).trim().parse().ok()
 }
 
@@ -160,10 +132,7 @@ fn main() {
         };
         return println!("{}", peak_bytes() - before);
     }
-    let picked: Vec<usize> = arguments
-        .iter()
-        .filter_map(|argument| argument.parse().ok())
-        .collect();
+    let picked: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     println!(
         "{} threads; forward + backward, f32; numpy: {}",
         rayon::current_num_threads(),
@@ -176,11 +145,7 @@ fn main() {
         "| B, C, D | path | checked against | ours ms | plain ms | plain / ours | numpy ms | numpy / ours | Gflop/s | share of product | peak MB | plain MB | peak / in+out |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for (number, &case) in CASES
-        .iter()
-        .enumerate()
-        .filter(|(number, _)| picked.is_empty() || picked.contains(number))
-    {
+    for (number, &case) in CASES.iter().enumerate().filter(|(number, _)| picked.is_empty() || picked.contains(number)) {
         let mut problem = Problem::new(case);
         let similarities = case.0 * case.1;
         let checked = check::check(&mut problem);
@@ -201,18 +166,13 @@ fn main() {
         let ours = median(ours);
         let plain = with_plain.then(|| median(plain));
         let (path, flops) = useful_flops(case);
-        let (rate, product) = (
-            flops / ours,
-            product_rate(problem.p.view(), repeats.min(21)),
-        );
+        let (rate, product) = (flops / ours, product_rate(problem.p.view(), repeats.min(21)));
         let bytes = problem.bytes();
         drop(problem);
         let numpy = with_plain.then(|| numpy(case, repeats.min(51))).flatten();
         let peak = child_peak(number, "ours");
         let plain_peak = with_plain.then(|| child_peak(number, "plain"));
-        let show = |value: Option<f64>, digits: usize| {
-            value.map_or("-".into(), |value| format!("{value:.digits$}"))
-        };
+        let show = |value: Option<f64>, digits: usize| value.map_or("-".into(), |value| format!("{value:.digits$}"));
         println!(
             "| {}, {}, {} | {path} | {checked} | {:.3} | {} | {} | {} | {} | {:.0} | {:.0} % | {:.0} | {} | {:.2} |",
             case.0,

@@ -27,10 +27,7 @@ pub struct Gradients<T> {
 impl<T: Real> Gradients<T> {
     fn zeros(embeddings: &ArrayView2<'_, T>, proxies: &ArrayView2<'_, T>) -> Self {
         let zeros = |(rows, columns)| Array2::from_elem((rows, columns), T::default());
-        Self {
-            embeddings: zeros(embeddings.dim()),
-            proxies: zeros(proxies.dim()),
-        }
+        Self { embeddings: zeros(embeddings.dim()), proxies: zeros(proxies.dim()) }
     }
 }
 
@@ -69,40 +66,15 @@ pub fn backward_into<T: Real, L: Label>(
     check_out(&embeddings, &proxies, &out)?;
     let saved_shape = |rows: &[f64]| [rows.len(), saved.embeddings.mean.len()];
     for (tensor, saved, given) in [
-        (
-            "embeddings",
-            saved_shape(&saved.embeddings.reciprocals),
-            embeddings.shape(),
-        ),
-        (
-            "proxies",
-            saved_shape(&saved.proxies.reciprocals),
-            proxies.shape(),
-        ),
+        ("embeddings", saved_shape(&saved.embeddings.reciprocals), embeddings.shape()),
+        ("proxies", saved_shape(&saved.proxies.reciprocals), proxies.shape()),
     ] {
         if saved != given {
-            return Err(Error::shape(
-                tensor,
-                format!("{saved:?} as in the forward pass"),
-                given,
-            ));
+            return Err(Error::shape(tensor, format!("{saved:?} as in the forward pass"), given));
         }
     }
-    let executor = suited(
-        executor,
-        embeddings.nrows(),
-        proxies.nrows(),
-        embeddings.ncols(),
-    );
-    Job {
-        saved,
-        upstream,
-        embeddings,
-        proxies,
-        classes: &classes,
-        executor,
-    }
-    .write(None, out);
+    let executor = suited(executor, embeddings.nrows(), proxies.nrows(), embeddings.ncols());
+    Job { saved, upstream, embeddings, proxies, classes: &classes, executor }.write(None, out);
     Ok(())
 }
 
@@ -119,8 +91,7 @@ pub fn forward_backward<T: Real, L: Label>(
 ) -> Result<(f64, Moments, Gradients<T>), Error> {
     let mut out = Gradients::zeros(&embeddings, &proxies);
     let into = (out.embeddings.view_mut(), out.proxies.view_mut());
-    let (loss, moments) =
-        forward_backward_into(config, 1.0, embeddings, proxies, labels, into, executor)?;
+    let (loss, moments) = forward_backward_into(config, 1.0, embeddings, proxies, labels, into, executor)?;
     Ok((loss, moments, out))
 }
 
@@ -144,23 +115,8 @@ pub fn forward_backward_into<T: Real, L: Label>(
     let executor = suited(executor, batch, proxies.nrows(), width);
     let streams = path == Path::Tiles && !widens::<T>(path, embeddings.dim(), proxies.nrows());
     let products = streams.then(|| out.1.view_mut());
-    let (forward, streamed) = run(
-        config,
-        path,
-        &embeddings,
-        &proxies,
-        &classes,
-        products,
-        executor,
-    );
-    let job = Job {
-        saved: &forward.saved,
-        upstream,
-        embeddings,
-        proxies,
-        classes: &classes,
-        executor,
-    };
+    let (forward, streamed) = run(config, path, &embeddings, &proxies, &classes, products, executor);
+    let job = Job { saved: &forward.saved, upstream, embeddings, proxies, classes: &classes, executor };
     job.write(streamed, out);
     Ok((forward.loss, forward.moments))
 }
@@ -170,10 +126,9 @@ fn check_out<T: Real>(
     proxies: &ArrayView2<'_, T>,
     out: &(ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
 ) -> Result<(), Error> {
-    for (tensor, wanted, given) in [
-        ("embeddings_grad", embeddings.shape(), out.0.shape()),
-        ("proxies_grad", proxies.shape(), out.1.shape()),
-    ] {
+    for (tensor, wanted, given) in
+        [("embeddings_grad", embeddings.shape(), out.0.shape()), ("proxies_grad", proxies.shape(), out.1.shape())]
+    {
         if wanted != given {
             return Err(Error::shape(tensor, format!("{wanted:?}"), given));
         }
@@ -192,11 +147,7 @@ struct Job<'a, T> {
 }
 
 impl<T: Real> Job<'_, T> {
-    fn write(
-        &self,
-        streamed: Option<Streamed<T>>,
-        out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
-    ) {
+    fn write(&self, streamed: Option<Streamed<T>>, out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
         let saved = self.saved;
         if widens::<T>(saved.path, self.embeddings.dim(), self.proxies.nrows()) {
             return self.write_wide(out);
@@ -213,10 +164,7 @@ impl<T: Real> Job<'_, T> {
     fn write_wide(&self, mut out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
         let (embeddings, proxies) = (widen(&self.embeddings), widen(&self.proxies));
         let saved = self.saved.clone().without_scatter();
-        let (mut z, mut q) = (
-            Array2::zeros(embeddings.dim()),
-            Array2::zeros(proxies.dim()),
-        );
+        let (mut z, mut q) = (Array2::zeros(embeddings.dim()), Array2::zeros(proxies.dim()));
         let job = Job {
             saved: &saved,
             upstream: self.upstream,
@@ -226,47 +174,29 @@ impl<T: Real> Job<'_, T> {
             executor: self.executor,
         };
         job.write(None, (z.view_mut(), q.view_mut()));
-        out.0
-            .zip_mut_with(&z, |out, &value| *out = T::from_f64(value));
-        out.1
-            .zip_mut_with(&q, |out, &value| *out = T::from_f64(value));
+        out.0.zip_mut_with(&z, |out, &value| *out = T::from_f64(value));
+        out.1.zip_mut_with(&q, |out, &value| *out = T::from_f64(value));
     }
 
     fn links(&self, weights: &Weights) -> (Links<'_, T>, Links<'_, T>) {
-        let weight =
-            |sample: usize| T::from_f64(weights.genuine_excess(self.saved.cosines[sample]));
+        let weight = |sample: usize| T::from_f64(weights.genuine_excess(self.saved.cosines[sample]));
         let pairs = || self.classes.iter().enumerate();
-        let of_samples = pairs()
-            .map(|(sample, &class)| Link {
-                row: sample,
-                partner: class,
-                weight: weight(sample),
-            })
-            .collect();
-        let of_classes = pairs()
-            .map(|(sample, &class)| Link {
-                row: class,
-                partner: sample,
-                weight: weight(sample),
-            })
-            .collect();
+        let of_samples =
+            pairs().map(|(sample, &class)| Link { row: sample, partner: class, weight: weight(sample) }).collect();
+        let of_classes =
+            pairs().map(|(sample, &class)| Link { row: class, partner: sample, weight: weight(sample) }).collect();
         (
             Links::new(of_samples, self.proxies, &self.saved.proxies.reciprocals),
-            Links::new(
-                of_classes,
-                self.embeddings,
-                &self.saved.embeddings.reciprocals,
-            ),
+            Links::new(of_classes, self.embeddings, &self.saved.embeddings.reciprocals),
         )
     }
 
     fn write_gram(&self, weights: &Weights, out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
         let (z, q) = (&self.saved.embeddings, &self.saved.proxies);
         let (of_samples, of_classes) = self.links(weights);
-        for (rows, own, other, links, out) in [
-            (self.embeddings, z, q, of_samples, out.0),
-            (self.proxies, q, z, of_classes, out.1),
-        ] {
+        for (rows, own, other, links, out) in
+            [(self.embeddings, z, q, of_samples, out.0), (self.proxies, q, z, of_classes, out.1)]
+        {
             scatter_gradient(
                 weights,
                 &rows,
@@ -289,11 +219,7 @@ impl<T: Real> Job<'_, T> {
         let (of_samples, of_classes) = self.links(weights);
         // Passes without a product: small blocks do, and below this, handing them out costs more than they do.
         let light = |elements: usize| {
-            let executor = if elements < 1 << 18 {
-                &Serial
-            } else {
-                self.executor
-            };
+            let executor = if elements < 1 << 18 { &Serial } else { self.executor };
             (executor, T::BLOCK_ELEMENTS / 8)
         };
         let mean = dot_wide(&z.mean, &q.mean);
@@ -302,111 +228,43 @@ impl<T: Real> Job<'_, T> {
         // dL/dq_c = B zbar (k + b (zbar.qbar - mu_m)) + b (K_z qbar + Z'Z b_c) + links, with b_c = centred - off and
         // K_z v = Z'Z v - B zbar (zbar.v).
         let constant = |units: &Units<T>, off: &[f64]| -> Vec<T> {
-            let direct: Vec<f64> = q
-                .mean
-                .iter()
-                .zip(off)
-                .map(|(mean, off)| mean - off)
-                .collect();
+            let direct: Vec<f64> = q.mean.iter().zip(off).map(|(mean, off)| mean - off).collect();
             let level = batch * (weights.impostor(mean) - weights.slope * mean);
             let applied = units.apply(&direct);
-            z.mean
-                .iter()
-                .zip(applied)
-                .map(|(z, applied)| T::from_f64(level * z + weights.slope * applied))
-                .collect()
+            z.mean.iter().zip(applied).map(|(z, applied)| T::from_f64(level * z + weights.slope * applied)).collect()
         };
-        let affine = |constant| Affine {
-            direction: Vec::new(),
-            level: 0.0,
-            slope: 0.0,
-            constant,
-        };
+        let affine = |constant| Affine { direction: Vec::new(), level: 0.0, slope: 0.0, constant };
 
-        let toward = if let Some(Streamed {
-            units,
-            shift,
-            products,
-        }) = streamed
-        {
+        let toward = if let Some(Streamed { units, shift, products }) = streamed {
             let affine = affine(constant(&units, &remainder(&q.mean, &shift)));
-            let side = Side {
-                rows: self.proxies,
-                reciprocals: &q.reciprocals,
-                shift: &shift,
-            };
+            let side = Side { rows: self.proxies, reciprocals: &q.reciprocals, shift: &shift };
             let slope = T::from_f64(weights.slope);
-            write_blocks(
-                &side,
-                &affine,
-                &of_classes,
-                out.1,
-                light(self.proxies.len()),
-                |_, written, product| {
-                    for (product, written) in
-                        product.chunks_exact_mut(shift.len()).zip(written.rows())
-                    {
-                        product
-                            .iter_mut()
-                            .zip(written)
-                            .for_each(|(product, &value)| *product = value * slope);
-                    }
-                },
-            );
+            write_blocks(&side, &affine, &of_classes, out.1, light(self.proxies.len()), |_, written, product| {
+                for (product, written) in product.chunks_exact_mut(shift.len()).zip(written.rows()) {
+                    product.iter_mut().zip(written).for_each(|(product, &value)| *product = value * slope);
+                }
+            });
             products
         } else {
             let units = Units::of(&self.embeddings);
             let shift = narrowed(&q.mean);
             let affine = affine(constant(&units, &remainder(&q.mean, &shift)));
-            let side = Side {
-                rows: self.proxies,
-                reciprocals: &q.reciprocals,
-                shift: &shift,
-            };
-            tiles::backward(
-                &units,
-                &side,
-                weights.slope,
-                &affine,
-                &of_classes,
-                out.1,
-                self.executor,
-            )
+            let side = Side { rows: self.proxies, reciprocals: &q.reciprocals, shift: &shift };
+            tiles::backward(&units, &side, weights.slope, &affine, &of_classes, out.1, self.executor)
         };
 
         // dL/dz_i = C qbar (k + b (s_i. - mu_m)) + b K_q z_i + links
         let shift = narrowed::<T>(&z.mean);
         let off = remainder(&z.mean, &shift);
         let none = std::iter::repeat_n(0.0, shift.len());
-        let affine = Affine::new(
-            weights,
-            q.reciprocals.len() as f64,
-            &q.mean,
-            &z.mean,
-            &off,
-            none,
-        );
-        let side = Side {
-            rows: self.embeddings,
-            reciprocals: &z.reciprocals,
-            shift: &shift,
-        };
+        let affine = Affine::new(weights, q.reciprocals.len() as f64, &q.mean, &z.mean, &off, none);
+        let side = Side { rows: self.embeddings, reciprocals: &z.reciprocals, shift: &shift };
         let slope = T::from_f64(weights.slope);
         let width = shift.len();
-        write_blocks_at(
-            &side,
-            &affine,
-            &of_samples,
-            out.0,
-            light(self.embeddings.len()),
-            |range, _, _, product| {
-                let toward = &toward[range.start * width..range.end * width];
-                product
-                    .iter_mut()
-                    .zip(toward)
-                    .for_each(|(product, &value)| *product = value * slope);
-            },
-        );
+        write_blocks_at(&side, &affine, &of_samples, out.0, light(self.embeddings.len()), |range, _, _, product| {
+            let toward = &toward[range.start * width..range.end * width];
+            product.iter_mut().zip(toward).for_each(|(product, &value)| *product = value * slope);
+        });
     }
 }
 
@@ -424,36 +282,15 @@ pub(crate) fn scatter_gradient<T: Real>(
     let shift = narrowed::<T>(mean);
     let off = remainder(mean, &shift);
     // The centred rows are `deviation + off`: K (mean + deviation) = K (mean - off) + K centred.
-    let direct: Vec<f64> = mean
-        .iter()
-        .zip(&off)
-        .map(|(mean, off)| mean - off)
-        .collect();
+    let direct: Vec<f64> = mean.iter().zip(&off).map(|(mean, off)| mean - off).collect();
     let constant = dots(scatter, &direct);
     let affine = Affine::new(weights, others, direction, mean, &off, constant.into_iter());
-    let side = Side {
-        rows: *rows,
-        reciprocals,
-        shift: &shift,
-    };
+    let side = Side { rows: *rows, reciprocals, shift: &shift };
     let slope = T::from_f64(weights.slope);
-    write_blocks(
-        &side,
-        &affine,
-        links,
-        out,
-        (executor, T::BLOCK_ELEMENTS),
-        |centred, _, product| {
-            let centred = Operand::new(centred, centred.len() / width, width);
-            T::multiply(
-                product,
-                Update::Replace,
-                slope,
-                centred,
-                Operand::new(scatter, width, width),
-            );
-        },
-    );
+    write_blocks(&side, &affine, links, out, (executor, T::BLOCK_ELEMENTS), |centred, _, product| {
+        let centred = Operand::new(centred, centred.len() / width, width);
+        T::multiply(product, Update::Replace, slope, centred, Operand::new(scatter, width, width));
+    });
 }
 
 /// Writes a gradient block by block. `fill` gets the centred rows, what the output held, and the product to set.
@@ -465,14 +302,7 @@ fn write_blocks<T: Real>(
     executor: (&dyn Executor, usize),
     fill: impl Fn(&[T], &ArrayView2<'_, T>, &mut [T]) + Sync,
 ) {
-    write_blocks_at(
-        side,
-        affine,
-        links,
-        out,
-        executor,
-        |_, centred, written, product| fill(centred, written, product),
-    );
+    write_blocks_at(side, affine, links, out, executor, |_, centred, written, product| fill(centred, written, product));
 }
 
 fn write_blocks_at<T: Real>(
@@ -485,32 +315,19 @@ fn write_blocks_at<T: Real>(
 ) {
     let (rows, width) = side.rows.dim();
     let cut = Cut::new(rows, width, elements, 8, 4 * 1024);
-    let work = cut
-        .groups(rows)
-        .into_iter()
-        .zip(split(out, cut.group))
-        .collect();
-    for_each(
-        executor,
-        work,
-        |(group, mut out): (Range<usize>, ArrayViewMut2<'_, T>)| {
-            let mut centred = vec![T::default(); cut.block.min(rows) * width];
-            let mut product = centred.clone();
-            let start = group.start;
-            for range in cut.blocks(group) {
-                let elements = range.len() * width;
-                let (centred, product) = (&mut centred[..elements], &mut product[..elements]);
-                let block = band(&side.rows, &range);
-                centre_block(
-                    &block,
-                    &side.reciprocals[range.clone()],
-                    side.shift,
-                    centred,
-                );
-                let mut out = band_mut(&mut out, range.start - start..range.end - start);
-                fill(range.clone(), centred, &out.view(), product);
-                finish_block(side, range, centred, product, affine, links, &mut out);
-            }
-        },
-    );
+    let work = cut.groups(rows).into_iter().zip(split(out, cut.group)).collect();
+    for_each(executor, work, |(group, mut out): (Range<usize>, ArrayViewMut2<'_, T>)| {
+        let mut centred = vec![T::default(); cut.block.min(rows) * width];
+        let mut product = centred.clone();
+        let start = group.start;
+        for range in cut.blocks(group) {
+            let elements = range.len() * width;
+            let (centred, product) = (&mut centred[..elements], &mut product[..elements]);
+            let block = band(&side.rows, &range);
+            centre_block(&block, &side.reciprocals[range.clone()], side.shift, centred);
+            let mut out = band_mut(&mut out, range.start - start..range.end - start);
+            fill(range.clone(), centred, &out.view(), product);
+            finish_block(side, range, centred, product, affine, links, &mut out);
+        }
+    });
 }

@@ -103,11 +103,7 @@ fn positive(attribute: &'static str, value: f64) -> Result<f64, Error> {
     if value > 0.0 && value.is_finite() {
         Ok(value)
     } else {
-        Err(Error::Attribute {
-            attribute,
-            wanted: "a finite number above 0",
-            given: value.to_string(),
-        })
+        Err(Error::Attribute { attribute, wanted: "a finite number above 0", given: value.to_string() })
     }
 }
 
@@ -138,10 +134,7 @@ impl Config {
     /// # Errors
     /// Unless `temperature` is finite and above 0.
     pub fn with_temperature(self, temperature: f64) -> Result<Self, Error> {
-        Ok(Self {
-            temperature: positive("temperature", temperature)?,
-            ..self
-        })
+        Ok(Self { temperature: positive("temperature", temperature)?, ..self })
     }
 
     /// Sets the index below which the tangent takes over.
@@ -149,10 +142,7 @@ impl Config {
     /// # Errors
     /// Unless `floor` is finite and above 0.
     pub fn with_floor(self, floor: f64) -> Result<Self, Error> {
-        Ok(Self {
-            floor: positive("floor", floor)?,
-            ..self
-        })
+        Ok(Self { floor: positive("floor", floor)?, ..self })
     }
 
     /// Sets the smallest gap, and the addend of the variance, of the clamped floor mode.
@@ -160,10 +150,7 @@ impl Config {
     /// # Errors
     /// Unless `eps` is finite and above 0.
     pub fn with_eps(self, eps: f64) -> Result<Self, Error> {
-        Ok(Self {
-            eps: positive("eps", eps)?,
-            ..self
-        })
+        Ok(Self { eps: positive("eps", eps)?, ..self })
     }
 
     /// The form.

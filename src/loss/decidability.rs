@@ -37,19 +37,10 @@ impl Decidability {
             (Form::Log | Form::Inverse, FloorMode::Clamp) => clamped(config, gap, variance),
             _ => {
                 let (loss, steepness) = curve(config.form(), config.floor(), d_prime);
-                (
-                    loss,
-                    steepness / spread,
-                    steepness * d_prime / (2.0 * (variance + VARIANCE_FLOOR)),
-                )
+                (loss, steepness / spread, steepness * d_prime / (2.0 * (variance + VARIANCE_FLOOR)))
             }
         };
-        Self {
-            loss,
-            d_prime,
-            pull,
-            squeeze,
-        }
+        Self { loss, d_prime, pull, squeeze }
     }
 }
 
@@ -57,15 +48,9 @@ impl Decidability {
 fn curve(form: Form, floor: f64, d_prime: f64) -> (f64, f64) {
     match form {
         Form::Negative => (-d_prime, 1.0),
-        Form::Log if d_prime <= floor => (
-            -floor.ln() - (d_prime - floor) / floor + 0.5 * LN_2,
-            1.0 / floor,
-        ),
+        Form::Log if d_prime <= floor => (-floor.ln() - (d_prime - floor) / floor + 0.5 * LN_2, 1.0 / floor),
         Form::Log => (-d_prime.ln() + 0.5 * LN_2, 1.0 / d_prime),
-        Form::Inverse if d_prime <= floor => (
-            1.0 / floor - (d_prime - floor) / (floor * floor),
-            1.0 / (floor * floor),
-        ),
+        Form::Inverse if d_prime <= floor => (1.0 / floor - (d_prime - floor) / (floor * floor), 1.0 / (floor * floor)),
         Form::Inverse => (1.0 / d_prime, 1.0 / (d_prime * d_prime)),
     }
 }
@@ -84,15 +69,7 @@ fn clamped(config: &Config, gap: f64, variance: f64) -> (f64, f64, f64) {
         (-held.ln() + 0.5 * widened.ln(), 1.0 / held, 0.5 / widened)
     } else {
         let spread = (widened / 2.0).sqrt();
-        (
-            spread / held,
-            spread / (held * held),
-            0.25 / (spread * held),
-        )
+        (spread / held, spread / (held * held), 0.25 / (spread * held))
     };
-    (
-        loss,
-        if below { 0.0 } else { pull / temperature },
-        squeeze / (temperature * temperature),
-    )
+    (loss, if below { 0.0 } else { pull / temperature }, squeeze / (temperature * temperature))
 }

@@ -87,12 +87,7 @@ pub fn d_loss<T: Real, L: Label>(
     executor: &dyn Executor,
 ) -> Result<DForward, Error> {
     check(&embeddings, labels)?;
-    let executor = suited(
-        executor,
-        embeddings.nrows(),
-        embeddings.nrows(),
-        embeddings.ncols(),
-    );
+    let executor = suited(executor, embeddings.nrows(), embeddings.nrows(), embeddings.ncols());
     let groups = classes_of(labels);
     let embeddings = widen(&embeddings);
     let embeddings = embeddings.view();
@@ -101,50 +96,26 @@ pub fn d_loss<T: Real, L: Label>(
 
     let centred = Centred::new(&embeddings, &reciprocals, &z.mean);
     let squared_mean = dot_wide(&z.mean, &z.mean);
-    let own: Vec<f64> = (0..reciprocals.len())
-        .map(|i| 2.0 * centred.along[i] + centred.dot(i, i))
-        .collect();
+    let own: Vec<f64> = (0..reciprocals.len()).map(|i| 2.0 * centred.along[i] + centred.dot(i, i)).collect();
     let pairs = batch * (batch - 1.0) / 2.0;
     let sum = -0.5 * own.iter().sum::<f64>();
     let square = 0.5
         * (2.0 * batch * centred.along.iter().map(|t| t * t).sum::<f64>()
             + z.scatter.iter().map(|k| k * k).sum::<f64>()
             - own.iter().map(|e| e * e).sum::<f64>());
-    let whole = Summary {
-        count: pairs,
-        mean: squared_mean + sum / pairs,
-        squares: square - sum * sum / pairs,
-    };
+    let whole = Summary { count: pairs, mean: squared_mean + sum / pairs, squares: square - sum * sum / pairs };
 
     let genuine = centred.genuine(&groups, squared_mean, executor);
     if genuine.count == 0.0 || genuine.count == pairs {
-        let kind = if genuine.count == 0.0 {
-            "genuine"
-        } else {
-            "impostor"
-        };
-        return Err(Error::Pairs {
-            kind,
-            samples: labels.len(),
-        });
+        let kind = if genuine.count == 0.0 { "genuine" } else { "impostor" };
+        return Err(Error::Pairs { kind, samples: labels.len() });
     }
     let impostor = whole.without(genuine);
     let at = Decidability::at(config, &genuine, &impostor);
     let moments = Moments::report(config, &genuine, &impostor, at.d_prime);
     let scatter = super::saved::flat(z.scatter);
-    let saved = DSaved {
-        config: *config,
-        reciprocals,
-        mean: z.mean,
-        scatter,
-        genuine,
-        impostor,
-    };
-    Ok(DForward {
-        loss: at.loss,
-        moments,
-        saved,
-    })
+    let saved = DSaved { config: *config, reciprocals, mean: z.mean, scatter, genuine, impostor };
+    Ok(DForward { loss: at.loss, moments, saved })
 }
 
 /// The gradient of `upstream * loss`, `[B, D]`.
@@ -159,14 +130,7 @@ pub fn d_loss_backward<T: Real, L: Label>(
     executor: &dyn Executor,
 ) -> Result<Array2<T>, Error> {
     let mut out = Array2::from_elem(embeddings.dim(), T::default());
-    d_loss_backward_into(
-        saved,
-        upstream,
-        embeddings,
-        labels,
-        out.view_mut(),
-        executor,
-    )?;
+    d_loss_backward_into(saved, upstream, embeddings, labels, out.view_mut(), executor)?;
     Ok(out)
 }
 
@@ -184,44 +148,21 @@ pub fn d_loss_backward_into<T: Real, L: Label>(
 ) -> Result<(), Error> {
     check(&embeddings, labels)?;
     let forward = [saved.reciprocals.len(), saved.mean.len()];
-    for (tensor, given) in [
-        ("embeddings", embeddings.shape()),
-        ("embeddings_grad", out.shape()),
-    ] {
+    for (tensor, given) in [("embeddings", embeddings.shape()), ("embeddings_grad", out.shape())] {
         if given != forward {
-            return Err(Error::shape(
-                tensor,
-                format!("{forward:?} as in the forward pass"),
-                given,
-            ));
+            return Err(Error::shape(tensor, format!("{forward:?} as in the forward pass"), given));
         }
     }
-    let executor = suited(
-        executor,
-        embeddings.nrows(),
-        embeddings.nrows(),
-        embeddings.ncols(),
-    );
+    let executor = suited(executor, embeddings.nrows(), embeddings.nrows(), embeddings.ncols());
     let at = Decidability::at(&saved.config, &saved.genuine, &saved.impostor);
     let weights = Weights::new(&at, upstream, &saved.genuine, &saved.impostor);
     let embeddings = widen(&embeddings);
     let embeddings = embeddings.view();
     let centred = Centred::new(&embeddings, &saved.reciprocals, &saved.mean);
     // What the class adds to each row goes in as one link a row, of weight one, to a matrix of sums.
-    let sums = centred.toward_class(
-        &classes_of(labels),
-        &weights,
-        dot_wide(&saved.mean, &saved.mean),
-        executor,
-    );
+    let sums = centred.toward_class(&classes_of(labels), &weights, dot_wide(&saved.mean, &saved.mean), executor);
     let ones = vec![1.0; sums.nrows()];
-    let links = (0..sums.nrows())
-        .map(|row| Link {
-            row,
-            partner: row,
-            weight: 1.0,
-        })
-        .collect();
+    let links = (0..sums.nrows()).map(|row| Link { row, partner: row, weight: 1.0 }).collect();
     let links = Links::new(links, sums.view(), &ones);
     let mut wide = Array2::zeros(embeddings.dim());
     scatter_gradient(
@@ -240,18 +181,10 @@ pub fn d_loss_backward_into<T: Real, L: Label>(
 fn check<T: Real, L: Label>(embeddings: &ArrayView2<'_, T>, labels: &[L]) -> Result<(), Error> {
     let (batch, width) = embeddings.dim();
     if batch < 2 || width == 0 {
-        return Err(Error::shape(
-            "embeddings",
-            "[B, D] with B >= 2 and D >= 1",
-            embeddings.shape(),
-        ));
+        return Err(Error::shape("embeddings", "[B, D] with B >= 2 and D >= 1", embeddings.shape()));
     }
     if labels.len() != batch {
-        return Err(Error::shape(
-            "labels",
-            format!("[{batch}]"),
-            &[labels.len()],
-        ));
+        return Err(Error::shape("labels", format!("[{batch}]"), &[labels.len()]));
     }
     Ok(())
 }
@@ -261,10 +194,7 @@ fn classes_of<L: Label>(labels: &[L]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     order.sort_by_key(|&sample| labels[sample]);
     let classes = order.chunk_by(|&left, &right| labels[left] == labels[right]);
-    classes
-        .filter(|class| class.len() > 1)
-        .map(<[usize]>::to_vec)
-        .collect()
+    classes.filter(|class| class.len() > 1).map(<[usize]>::to_vec).collect()
 }
 
 /// The centred batch.
@@ -292,12 +222,7 @@ impl Centred {
                     centre(&row(embeddings, index), reciprocals[index], &shift, out);
                     along[index] = dot_wide(out, mean) - at_off;
                 }
-                Self {
-                    rows,
-                    width,
-                    along,
-                    shift,
-                }
+                Self { rows, width, along, shift }
             },
         )
     }
@@ -311,19 +236,11 @@ impl Centred {
     }
 
     fn gather(&self, class: &[usize]) -> Vec<f64> {
-        class
-            .iter()
-            .flat_map(|&sample| self.row(sample).iter().copied())
-            .collect()
+        class.iter().flat_map(|&sample| self.row(sample).iter().copied()).collect()
     }
 
     /// Cosines of pairs of one class.
-    fn genuine(
-        &self,
-        classes: &[Vec<usize>],
-        squared_mean: f64,
-        executor: &dyn Executor,
-    ) -> Summary {
+    fn genuine(&self, classes: &[Vec<usize>], squared_mean: f64, executor: &dyn Executor) -> Summary {
         let summaries = map(executor, classes.iter().collect(), |class: &Vec<usize>| {
             let rows = self.gather(class);
             let mut total = Summary::default();
@@ -338,17 +255,14 @@ impl Centred {
                     let left = self.along[class[start + i]];
                     deviations.clear();
                     deviations.extend(
-                        (start + i + 1..class.len())
-                            .map(|j| squared_mean + left + self.along[class[j]] + products[j]),
+                        (start + i + 1..class.len()).map(|j| squared_mean + left + self.along[class[j]] + products[j]),
                     );
                     total = total.merge(Summary::of(&deviations));
                 }
             }
             total
         });
-        summaries
-            .into_iter()
-            .fold(Summary::default(), Summary::merge)
+        summaries.into_iter().fold(Summary::default(), Summary::merge)
     }
 
     /// `sum_{j in class of i} (excess weight of the pair) z_j` for every row `i`.
@@ -383,11 +297,7 @@ impl Centred {
                     let left = self.along[class[start + i]];
                     for (j, pair) in pairs.iter_mut().enumerate() {
                         let cosine = squared_mean + left + self.along[class[j]] + *pair;
-                        let weight = if j == start + i {
-                            0.0
-                        } else {
-                            weights.genuine_excess(cosine)
-                        };
+                        let weight = if j == start + i { 0.0 } else { weights.genuine_excess(cosine) };
                         totals[i] += weight;
                         *pair = weight;
                     }
@@ -423,9 +333,7 @@ impl DSaved {
         DSavedParts {
             reciprocals: self.reciprocals.into(),
             mean: self.mean.into(),
-            summaries: [self.genuine.to_array(), self.impostor.to_array()]
-                .concat()
-                .into(),
+            summaries: [self.genuine.to_array(), self.impostor.to_array()].concat().into(),
             scatter: super::saved::square(self.scatter, width),
         }
     }
@@ -437,11 +345,7 @@ impl DSaved {
     pub fn from_parts(config: Config, parts: DSavedParts) -> Result<Self, Error> {
         let width = parts.mean.len();
         if parts.scatter.dim() != (width, width) {
-            return Err(Error::shape(
-                "scatter",
-                format!("[{width}, {width}]"),
-                parts.scatter.shape(),
-            ));
+            return Err(Error::shape("scatter", format!("[{width}, {width}]"), parts.scatter.shape()));
         }
         let [genuine, impostor] = Summary::pair(parts.summaries.view())?;
         Ok(Self {

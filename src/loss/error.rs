@@ -48,10 +48,6 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn shape(tensor: &'static str, wanted: impl Into<String>, given: &[usize]) -> Self {
-        Self::Shape {
-            tensor,
-            wanted: wanted.into(),
-            given: given.to_vec(),
-        }
+        Self::Shape { tensor, wanted: wanted.into(), given: given.to_vec() }
     }
 }

@@ -50,15 +50,9 @@ pub(crate) fn for_each<W: Send>(executor: &dyn Executor, items: Vec<W>, task: im
     if items.len() == 1 || executor.threads() == 1 {
         return items.into_iter().for_each(task);
     }
-    let slots: Vec<Mutex<Option<W>>> = items
-        .into_iter()
-        .map(|item| Mutex::new(Some(item)))
-        .collect();
+    let slots: Vec<Mutex<Option<W>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
     executor.run(slots.len(), &|index| {
-        let item = slots[index]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let item = slots[index].lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(item) = item {
             task(item);
         }
@@ -66,25 +60,14 @@ pub(crate) fn for_each<W: Send>(executor: &dyn Executor, items: Vec<W>, task: im
 }
 
 /// Runs `task` for each item and returns the results in the order of the items.
-pub(crate) fn map<W: Send, R: Send>(
-    executor: &dyn Executor,
-    items: Vec<W>,
-    task: impl Fn(W) -> R + Sync,
-) -> Vec<R> {
+pub(crate) fn map<W: Send, R: Send>(executor: &dyn Executor, items: Vec<W>, task: impl Fn(W) -> R + Sync) -> Vec<R> {
     if items.len() == 1 || executor.threads() == 1 {
         return items.into_iter().map(task).collect();
     }
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
-    for_each(
-        executor,
-        items.into_iter().zip(&results).collect(),
-        |(item, slot)| {
-            let result = task(item);
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        },
-    );
-    results
-        .into_iter()
-        .filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .collect()
+    for_each(executor, items.into_iter().zip(&results).collect(), |(item, slot)| {
+        let result = task(item);
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    });
+    results.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }

@@ -36,29 +36,9 @@ pub fn forward<T: Real, L: Label>(
     executor: &dyn Executor,
 ) -> Result<Forward<T>, Error> {
     let classes = check(&embeddings, &proxies, labels)?;
-    let path = choose(
-        config.path(),
-        embeddings.nrows(),
-        proxies.nrows(),
-        embeddings.ncols(),
-        4.0,
-    );
-    let executor = suited(
-        executor,
-        embeddings.nrows(),
-        proxies.nrows(),
-        embeddings.ncols(),
-    );
-    Ok(run(
-        config,
-        path,
-        &embeddings,
-        &proxies,
-        &classes,
-        None,
-        executor,
-    )
-    .0)
+    let path = choose(config.path(), embeddings.nrows(), proxies.nrows(), embeddings.ncols(), 4.0);
+    let executor = suited(executor, embeddings.nrows(), proxies.nrows(), embeddings.ncols());
+    Ok(run(config, path, &embeddings, &proxies, &classes, None, executor).0)
 }
 
 /// What the tiles path knows beyond [`Saved`] when forward and backward are one call.
@@ -82,21 +62,11 @@ pub(crate) fn run<T: Real>(
 ) -> (Forward<T>, Option<Streamed<T>>) {
     let (samples, proxies_count) = (embeddings.nrows() as f64, proxies.nrows() as f64);
     if widens::<T>(path, embeddings.dim(), proxies.nrows()) {
-        let (forward, streamed) = run_tiles(
-            config,
-            &widen(embeddings).view(),
-            &widen(proxies).view(),
-            classes,
-            None,
-            executor,
-        );
+        let (forward, streamed) =
+            run_tiles(config, &widen(embeddings).view(), &widen(proxies).view(), classes, None, executor);
         debug_assert!(streamed.is_none(), "nothing to stream without products");
         return (
-            Forward {
-                loss: forward.loss,
-                moments: forward.moments,
-                saved: forward.saved.without_scatter(),
-            },
+            Forward { loss: forward.loss, moments: forward.moments, saved: forward.saved.without_scatter() },
             None,
         );
     }
@@ -108,16 +78,8 @@ pub(crate) fn run<T: Real>(
     let along = dot_wide(&q.apply(&z.mean), &z.mean);
     let squares = samples * along + inner(&z.scatter, &q.scatter);
     let narrow = |scatter: &Array2<f64>| scatter.iter().map(|&value| T::from_f64(value)).collect();
-    let z = SavedSide {
-        reciprocals: embedding_reciprocals,
-        scatter: narrow(&z.scatter),
-        mean: z.mean,
-    };
-    let q = SavedSide {
-        reciprocals: proxy_reciprocals,
-        scatter: narrow(&q.scatter),
-        mean: q.mean,
-    };
+    let z = SavedSide { reciprocals: embedding_reciprocals, scatter: narrow(&z.scatter), mean: z.mean };
+    let q = SavedSide { reciprocals: proxy_reciprocals, scatter: narrow(&q.scatter), mean: q.mean };
 
     let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
     let whole = Summary {
@@ -139,39 +101,15 @@ fn run_tiles<T: Real>(
 ) -> (Forward<T>, Option<Streamed<T>>) {
     let units = Units::of(embeddings);
     let fused = products.is_some();
-    let mut pairs: Vec<_> = classes
-        .iter()
-        .enumerate()
-        .map(|(sample, &class)| (class, sample))
-        .collect();
+    let mut pairs: Vec<_> = classes.iter().enumerate().map(|(sample, &class)| (class, sample)).collect();
     pairs.sort_unstable();
-    let Sums {
-        reciprocals,
-        mean,
-        shift,
-        impostor,
-        products,
-    } = tiles::sums(&units, proxies, &pairs, products, executor);
-    let z = SavedSide {
-        reciprocals: units.reciprocals.clone(),
-        mean: units.mean.clone(),
-        scatter: Vec::new(),
-    };
-    let q = SavedSide {
-        reciprocals,
-        mean,
-        scatter: Vec::new(),
-    };
+    let Sums { reciprocals, mean, shift, impostor, products } =
+        tiles::sums(&units, proxies, &pairs, products, executor);
+    let z = SavedSide { reciprocals: units.reciprocals.clone(), mean: units.mean.clone(), scatter: Vec::new() };
+    let q = SavedSide { reciprocals, mean, scatter: Vec::new() };
     let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
     let forward = conclude(config, Path::Tiles, z, q, cosines, impostor);
-    (
-        forward,
-        fused.then_some(Streamed {
-            units,
-            shift,
-            products,
-        }),
-    )
+    (forward, fused.then_some(Streamed { units, shift, products }))
 }
 
 fn conclude<T: Real>(
@@ -185,20 +123,8 @@ fn conclude<T: Real>(
     let genuine = Summary::of(&cosines);
     let at = Decidability::at(config, &genuine, &impostor);
     let moments = Moments::report(config, &genuine, &impostor, at.d_prime);
-    let saved = Saved {
-        config: *config,
-        path,
-        embeddings,
-        proxies,
-        cosines,
-        genuine,
-        impostor,
-    };
-    Forward {
-        loss: at.loss,
-        moments,
-        saved,
-    }
+    let saved = Saved { config: *config, path, embeddings, proxies, cosines, genuine, impostor };
+    Forward { loss: at.loss, moments, saved }
 }
 
 /// `<left, right>` of two matrices.
@@ -213,11 +139,7 @@ fn inner(left: &Array2<f64>, right: &Array2<f64>) -> f64 {
 }
 
 /// `sum_i (a_i . qbar)^2`: how far the samples' mean similarities lie from the overall mean.
-fn spread_along<T: Real>(
-    embeddings: &ArrayView2<'_, T>,
-    side: &SavedSide<T>,
-    direction: &[f64],
-) -> f64 {
+fn spread_along<T: Real>(embeddings: &ArrayView2<'_, T>, side: &SavedSide<T>, direction: &[f64]) -> f64 {
     let at_mean = dot_wide(&side.mean, direction);
     vectorised(
         #[inline(always)]
@@ -261,25 +183,13 @@ pub(crate) fn check<T: Real, L: Label>(
 ) -> Result<Vec<usize>, Error> {
     let (batch, width) = embeddings.dim();
     if batch == 0 || width == 0 {
-        return Err(Error::shape(
-            "embeddings",
-            "[B, D] with B >= 1 and D >= 1",
-            embeddings.shape(),
-        ));
+        return Err(Error::shape("embeddings", "[B, D] with B >= 1 and D >= 1", embeddings.shape()));
     }
     if proxies.nrows() < 2 || proxies.ncols() != width {
-        return Err(Error::shape(
-            "proxies",
-            format!("[C, {width}] with C >= 2"),
-            proxies.shape(),
-        ));
+        return Err(Error::shape("proxies", format!("[C, {width}] with C >= 2"), proxies.shape()));
     }
     if labels.len() != batch {
-        return Err(Error::shape(
-            "labels",
-            format!("[{batch}]"),
-            &[labels.len()],
-        ));
+        return Err(Error::shape("labels", format!("[{batch}]"), &[labels.len()]));
     }
     rows_of(labels, proxies.nrows())
 }
@@ -287,23 +197,13 @@ pub(crate) fn check<T: Real, L: Label>(
 /// The labels as row numbers below `classes`.
 pub(crate) fn rows_of<L: Label>(labels: &[L], classes: usize) -> Result<Vec<usize>, Error> {
     let row = |(row, label): (usize, &L)| {
-        label.index(classes).ok_or_else(|| Error::Label {
-            row,
-            label: label.to_string(),
-            classes,
-        })
+        label.index(classes).ok_or_else(|| Error::Label { row, label: label.to_string(), classes })
     };
     labels.iter().enumerate().map(row).collect()
 }
 
 /// The cheaper path by multiply-adds. `similarities` is how often the tiles path pays `B C D`.
-pub(crate) fn choose(
-    path: Path,
-    batch: usize,
-    classes: usize,
-    width: usize,
-    similarities: f64,
-) -> Path {
+pub(crate) fn choose(path: Path, batch: usize, classes: usize, width: usize, similarities: f64) -> Path {
     let (batch, classes, width) = (batch as f64, classes as f64, width as f64);
     // Forward over half of each Gram matrix, and a little more where its blocks straddle the diagonal; backward whole.
     let gram = 1.6 * (batch + classes) * width * width;
@@ -331,17 +231,9 @@ pub(crate) fn widen<T: Real>(rows: &ArrayView2<'_, T>) -> Array2<f64> {
 }
 
 /// The caller's threads where there is enough to do for them, else the calling thread.
-pub(crate) fn suited(
-    executor: &dyn Executor,
-    batch: usize,
-    classes: usize,
-    width: usize,
-) -> &dyn Executor {
+pub(crate) fn suited(executor: &dyn Executor, batch: usize, classes: usize, width: usize) -> &dyn Executor {
     const ENOUGH: usize = 1_000_000;
     let rows = batch + classes;
-    let least = batch
-        .saturating_mul(classes)
-        .min(rows.saturating_mul(width))
-        .saturating_mul(width);
+    let least = batch.saturating_mul(classes).min(rows.saturating_mul(width)).saturating_mul(width);
     if least < ENOUGH { &Serial } else { executor }
 }

@@ -35,20 +35,11 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    pub(crate) fn new(
-        at: &Decidability,
-        upstream: f64,
-        genuine: &Summary,
-        impostor: &Summary,
-    ) -> Self {
+    pub(crate) fn new(at: &Decidability, upstream: f64, genuine: &Summary, impostor: &Summary) -> Self {
         let (pull, squeeze) = (at.pull * upstream, at.squeeze * upstream);
         // One number has no variance, whatever it is. The deviation it is multiplied with would be rounding alone.
         let slope = |count: f64| {
-            if count == 1.0 {
-                0.0
-            } else {
-                2.0 * squeeze / count
-            }
+            if count == 1.0 { 0.0 } else { 2.0 * squeeze / count }
         };
         Self {
             level: pull / impostor.count,
@@ -67,8 +58,7 @@ impl Weights {
 
     /// `w`: what a genuine pair of this similarity weighs more than an impostor pair would.
     pub(crate) fn genuine_excess(&self, similarity: f64) -> f64 {
-        self.genuine_level + self.genuine_slope * (similarity - self.genuine_mean)
-            - self.impostor(similarity)
+        self.genuine_level + self.genuine_slope * (similarity - self.genuine_mean) - self.impostor(similarity)
     }
 }
 
@@ -92,17 +82,9 @@ pub(crate) struct Links<'a, T> {
 }
 
 impl<'a, T: Real> Links<'a, T> {
-    pub(crate) fn new(
-        mut links: Vec<Link<T>>,
-        partners: ArrayView2<'a, T>,
-        reciprocals: &'a [f64],
-    ) -> Self {
+    pub(crate) fn new(mut links: Vec<Link<T>>, partners: ArrayView2<'a, T>, reciprocals: &'a [f64]) -> Self {
         links.sort_by_key(|link| link.row);
-        Self {
-            links,
-            partners,
-            reciprocals,
-        }
+        Self { links, partners, reciprocals }
     }
 
     fn within(&self, rows: &Range<usize>) -> &[Link<T>] {
@@ -145,16 +127,13 @@ impl<T: Real> Affine<T> {
         off: &[f64],
         constant: impl Iterator<Item = f64>,
     ) -> Self {
-        let plain =
-            |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(l, r)| l * r).sum::<f64>();
+        let plain = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(l, r)| l * r).sum::<f64>();
         let at_shift = plain(direction, mean) - plain(direction, off);
         Self {
             direction: super::rows::narrowed(direction),
             level: others * weights.impostor(at_shift),
             slope: others * weights.slope,
-            constant: constant
-                .map(|value| T::from_f64(weights.slope * value))
-                .collect(),
+            constant: constant.map(|value| T::from_f64(weights.slope * value)).collect(),
         }
     }
 }
@@ -175,27 +154,18 @@ pub(crate) fn finish_block<T: Real>(
         || {
             let width = side.shift.len();
             let mut links_left = links.within(&range);
-            let rows = centred
-                .chunks_exact(width)
-                .zip(product.chunks_exact_mut(width));
+            let rows = centred.chunks_exact(width).zip(product.chunks_exact_mut(width));
             for ((index, (centred, sum)), mut out) in range.zip(rows).zip(out.rows_mut()) {
                 if affine.direction.is_empty() {
-                    sum.iter_mut()
-                        .zip(&affine.constant)
-                        .for_each(|(sum, &constant)| *sum += constant);
+                    sum.iter_mut().zip(&affine.constant).for_each(|(sum, &constant)| *sum += constant);
                 } else {
                     let along = dot(&affine.direction, centred).to_f64();
                     let coefficient = T::from_f64(affine.level + affine.slope * along);
-                    for ((sum, &direction), &constant) in
-                        sum.iter_mut().zip(&affine.direction).zip(&affine.constant)
-                    {
+                    for ((sum, &direction), &constant) in sum.iter_mut().zip(&affine.direction).zip(&affine.constant) {
                         *sum = coefficient.fused(direction, *sum + constant);
                     }
                 }
-                while let Some((link, rest)) = links_left
-                    .split_first()
-                    .filter(|(link, _)| link.row == index)
-                {
+                while let Some((link, rest)) = links_left.split_first().filter(|(link, _)| link.row == index) {
                     let partner = row(&links.partners, link.partner);
                     add_unit(&partner, links.reciprocals[link.partner], link.weight, sum);
                     links_left = rest;
@@ -206,9 +176,7 @@ pub(crate) fn finish_block<T: Real>(
                     None => {
                         let mut whole = vec![T::default(); width];
                         project(centred, side.shift, sum, reciprocal, &mut whole);
-                        out.iter_mut()
-                            .zip(whole)
-                            .for_each(|(out, value)| *out = value);
+                        out.iter_mut().zip(whole).for_each(|(out, value)| *out = value);
                     }
                 }
             }
@@ -221,9 +189,7 @@ pub(crate) fn finish_block<T: Real>(
 fn project<T: Real>(centred: &[T], shift: &[T], sum: &[T], reciprocal: T, out: &mut [T]) {
     if reciprocal == T::default() || out.len() == 1 {
         // No direction, or none to turn to: what is left of `q` is the rounding of the shift. NaN must still show.
-        let silent = sum
-            .iter()
-            .fold(T::default(), |silent, &value| silent + value * T::default());
+        let silent = sum.iter().fold(T::default(), |silent, &value| silent + value * T::default());
         return out.iter_mut().for_each(|out| *out = silent);
     }
     let along = -(dot(centred, sum) + dot(shift, sum));

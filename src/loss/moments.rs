@@ -25,15 +25,8 @@ impl Summary {
         }
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
-        let squares = values
-            .iter()
-            .map(|value| (value - mean) * (value - mean))
-            .sum();
-        Self {
-            count,
-            mean,
-            squares,
-        }
+        let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        Self { count, mean, squares }
     }
 
     /// Of both sets of numbers together.
@@ -59,29 +52,17 @@ impl Summary {
     pub fn without(self, part: Self) -> Self {
         let count = self.count - part.count;
         if part.count == 0.0 || count <= 0.0 {
-            return if part.count == 0.0 {
-                self
-            } else {
-                Self::default()
-            };
+            return if part.count == 0.0 { self } else { Self::default() };
         }
         let mean = self.mean + (self.mean - part.mean) * part.count / count;
         if count == 1.0 {
             // One number is its own mean. Written so that NaN stays NaN.
-            return Self {
-                count,
-                mean,
-                squares: 0.0 * self.squares,
-            };
+            return Self { count, mean, squares: 0.0 * self.squares };
         }
         let step = part.mean - mean;
         let squares = self.squares - part.squares - step * step * part.count * count / self.count;
         // Rounding may leave a hair below zero. Written so that NaN stays NaN.
-        Self {
-            count,
-            mean,
-            squares: if squares < 0.0 { 0.0 } else { squares },
-        }
+        Self { count, mean, squares: if squares < 0.0 { 0.0 } else { squares } }
     }
 
     pub(crate) fn to_array(self) -> [f64; 3] {
@@ -93,22 +74,14 @@ impl Summary {
         if values.len() != 6 {
             return Err(Error::shape("summaries", "[6]", values.shape()));
         }
-        let at = |at| Self {
-            count: values[at],
-            mean: values[at + 1],
-            squares: values[at + 2],
-        };
+        let at = |at| Self { count: values[at], mean: values[at + 1], squares: values[at + 2] };
         Ok([at(0), at(3)])
     }
 
     /// Population variance; 0 of none.
     #[must_use]
     pub fn variance(&self) -> f64 {
-        if self.count == 0.0 {
-            0.0
-        } else {
-            self.squares / self.count
-        }
+        if self.count == 0.0 { 0.0 } else { self.squares / self.count }
     }
 }
 
@@ -147,16 +120,8 @@ impl Moments {
         ]
     }
 
-    pub(crate) fn report(
-        config: &Config,
-        genuine: &Summary,
-        impostor: &Summary,
-        d_prime: f64,
-    ) -> Self {
-        let (scale, square) = (
-            1.0 / config.temperature(),
-            1.0 / (config.temperature() * config.temperature()),
-        );
+    pub(crate) fn report(config: &Config, genuine: &Summary, impostor: &Summary, d_prime: f64) -> Self {
+        let (scale, square) = (1.0 / config.temperature(), 1.0 / (config.temperature() * config.temperature()));
         Self {
             mu_genuine: genuine.mean * scale,
             mu_impostor: impostor.mean * scale,

@@ -19,38 +19,22 @@ impl<'a, T> Operand<'a, T> {
     /// `values` holds `rows x columns` elements, row after row.
     #[inline]
     pub(crate) fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
-        Self {
-            values: &values[..rows * columns],
-            rows,
-            columns,
-            transposed: false,
-        }
+        Self { values: &values[..rows * columns], rows, columns, transposed: false }
     }
 
     /// The transpose, without moving anything.
     #[inline]
     pub(crate) fn t(self) -> Self {
-        Self {
-            transposed: !self.transposed,
-            ..self
-        }
+        Self { transposed: !self.transposed, ..self }
     }
 
     fn matrix(self) -> MatRef<'a, T> {
         let matrix = MatRef::from_row_major_slice(self.values, self.rows, self.columns);
-        if self.transposed {
-            matrix.transpose()
-        } else {
-            matrix
-        }
+        if self.transposed { matrix.transpose() } else { matrix }
     }
 
     fn shape(self) -> (usize, usize) {
-        if self.transposed {
-            (self.columns, self.rows)
-        } else {
-            (self.rows, self.columns)
-        }
+        if self.transposed { (self.columns, self.rows) } else { (self.rows, self.columns) }
     }
 }
 
@@ -75,13 +59,7 @@ impl Update {
 /// The products the loss needs, for one element type.
 pub trait Multiply: Sized {
     /// `out (=|+=) alpha * left * right`, with `out` row-major.
-    fn multiply(
-        out: &mut [Self],
-        update: Update,
-        alpha: Self,
-        left: Operand<'_, Self>,
-        right: Operand<'_, Self>,
-    );
+    fn multiply(out: &mut [Self], update: Update, alpha: Self, left: Operand<'_, Self>, right: Operand<'_, Self>);
     /// The lower triangle of `out (=|+=) block' * block`; what lies above the diagonal is left as it was.
     fn gram(out: &mut [Self], update: Update, block: Operand<'_, Self>);
 }
@@ -97,25 +75,13 @@ macro_rules! multiply {
                 right: Operand<'_, Self>,
             ) {
                 let (rows, columns) = (left.shape().0, right.shape().1);
-                let out =
-                    MatMut::from_row_major_slice_mut(&mut out[..rows * columns], rows, columns);
-                matmul(
-                    out,
-                    update.accum(),
-                    left.matrix(),
-                    right.matrix(),
-                    alpha,
-                    Par::Seq,
-                );
+                let out = MatMut::from_row_major_slice_mut(&mut out[..rows * columns], rows, columns);
+                matmul(out, update.accum(), left.matrix(), right.matrix(), alpha, Par::Seq);
             }
 
             fn gram(out: &mut [Self], update: Update, block: Operand<'_, Self>) {
                 let columns = block.shape().1;
-                let out = MatMut::from_row_major_slice_mut(
-                    &mut out[..columns * columns],
-                    columns,
-                    columns,
-                );
+                let out = MatMut::from_row_major_slice_mut(&mut out[..columns * columns], columns, columns);
                 triangular::matmul(
                     out,
                     triangular::BlockStructure::TriangularLower,

@@ -34,8 +34,7 @@ const LANES: usize = 32;
 #[inline(always)]
 pub(crate) fn dot<T: Real>(left: &[T], right: &[T]) -> T {
     let mut sums = [T::default(); LANES];
-    let ((left, left_rest), (right, right_rest)) =
-        (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
     for (left, right) in left.iter().zip(right) {
         for lane in 0..LANES {
             sums[lane] = left[lane].fused(right[lane], sums[lane]);
@@ -44,8 +43,7 @@ pub(crate) fn dot<T: Real>(left: &[T], right: &[T]) -> T {
     for (lane, (&left, &right)) in left_rest.iter().zip(right_rest).enumerate() {
         sums[lane] = left.fused(right, sums[lane]);
     }
-    sums.into_iter()
-        .fold(T::default(), |total, sum| total + sum)
+    sums.into_iter().fold(T::default(), |total, sum| total + sum)
 }
 
 /// `left . right` in `f64`, whatever the element types.
@@ -53,13 +51,10 @@ pub(crate) fn dot<T: Real>(left: &[T], right: &[T]) -> T {
 pub(crate) fn dot_wide<T: Real, U: Real>(left: &[T], right: &[U]) -> f64 {
     const WIDE: usize = 16;
     let mut sums = [0.0; WIDE];
-    let ((left, left_rest), (right, right_rest)) =
-        (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
     for (left, right) in left.iter().zip(right) {
         for lane in 0..WIDE {
-            sums[lane] = left[lane]
-                .to_f64()
-                .mul_add(right[lane].to_f64(), sums[lane]);
+            sums[lane] = left[lane].to_f64().mul_add(right[lane].to_f64(), sums[lane]);
         }
     }
     for (lane, (left, right)) in left_rest.iter().zip(right_rest).enumerate() {
@@ -73,8 +68,7 @@ pub(crate) fn dot_wide<T: Real, U: Real>(left: &[T], right: &[U]) -> f64 {
 pub(crate) fn power_sums<T: Real>(left: &[T], right: &[T]) -> (f64, f64) {
     const WIDE: usize = 16;
     let (mut sums, mut squares) = ([0.0; WIDE], [0.0; WIDE]);
-    let ((left, left_rest), (right, right_rest)) =
-        (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
     for (left, right) in left.iter().zip(right) {
         for lane in 0..WIDE {
             let value = (left[lane] + right[lane]).to_f64();
@@ -96,13 +90,8 @@ pub(crate) fn reciprocal_length<T: Real>(row: &[T]) -> f64 {
     let mut length = dot_wide(row, row).sqrt();
     if length.is_infinite() {
         // Squares of large `f64` elements overflow before the length does.
-        let largest = row
-            .iter()
-            .fold(0.0, |largest: f64, value| largest.max(value.to_f64().abs()));
-        let squares: f64 = row
-            .iter()
-            .map(|value| (value.to_f64() / largest).powi(2))
-            .sum();
+        let largest = row.iter().fold(0.0, |largest: f64, value| largest.max(value.to_f64().abs()));
+        let squares: f64 = row.iter().map(|value| (value.to_f64() / largest).powi(2)).sum();
         length = largest * squares.sqrt();
     }
     if length <= LENGTH_FLOOR {
@@ -185,23 +174,13 @@ pub(crate) fn reciprocal_lengths<T: Real>(rows: &ArrayView2<'_, T>, out: &mut [f
 }
 
 /// Centred unit rows of a block, row after row in `out`.
-pub(crate) fn centre_block<T: Real>(
-    rows: &ArrayView2<'_, T>,
-    reciprocals: &[f64],
-    shift: &[T],
-    out: &mut [T],
-) {
+pub(crate) fn centre_block<T: Real>(rows: &ArrayView2<'_, T>, reciprocals: &[f64], shift: &[T], out: &mut [T]) {
     vectorised(
         #[inline(always)]
         || {
             let width = shift.len();
             for (index, &reciprocal) in reciprocals.iter().enumerate() {
-                centre(
-                    &row(rows, index),
-                    reciprocal,
-                    shift,
-                    &mut out[index * width..][..width],
-                );
+                centre(&row(rows, index), reciprocal, shift, &mut out[index * width..][..width]);
             }
         },
     );
@@ -226,10 +205,7 @@ pub(crate) fn add_column_sums<T: Real>(block: &[T], sums: &mut [f64]) {
 }
 
 /// The mean of the unit rows named by `indices`, to `f64`: good enough to centre by, whichever rows were picked.
-pub(crate) fn mean_of<T: Real>(
-    rows: &ArrayView2<'_, T>,
-    indices: impl Iterator<Item = usize>,
-) -> Vec<f64> {
+pub(crate) fn mean_of<T: Real>(rows: &ArrayView2<'_, T>, indices: impl Iterator<Item = usize>) -> Vec<f64> {
     vectorised(
         #[inline(always)]
         || {
@@ -254,11 +230,7 @@ pub(crate) fn narrowed<T: Real>(values: &[f64]) -> Vec<T> {
 
 /// `values - rounded`, exactly.
 pub(crate) fn remainder<T: Real>(values: &[f64], rounded: &[T]) -> Vec<f64> {
-    values
-        .iter()
-        .zip(rounded)
-        .map(|(value, rounded)| value - rounded.to_f64())
-        .collect()
+    values.iter().zip(rounded).map(|(value, rounded)| value - rounded.to_f64()).collect()
 }
 
 /// The rows in a range.
@@ -267,10 +239,7 @@ pub(crate) fn band<'a, T>(rows: &'a ArrayView2<'_, T>, range: &Range<usize>) -> 
 }
 
 /// The rows in a range, to write to.
-pub(crate) fn band_mut<'a, T>(
-    rows: &'a mut ArrayViewMut2<'_, T>,
-    range: Range<usize>,
-) -> ArrayViewMut2<'a, T> {
+pub(crate) fn band_mut<'a, T>(rows: &'a mut ArrayViewMut2<'_, T>, range: Range<usize>) -> ArrayViewMut2<'a, T> {
     rows.slice_axis_mut(Axis(0), Slice::from(range))
 }
 
@@ -285,20 +254,11 @@ pub(crate) struct Cut {
 
 impl Cut {
     /// `elements` to a block; at least `least` groups where there are as many blocks, and none above `most` rows.
-    pub(crate) fn new(
-        rows: usize,
-        width: usize,
-        elements: usize,
-        least: usize,
-        most: usize,
-    ) -> Self {
+    pub(crate) fn new(rows: usize, width: usize, elements: usize, least: usize, most: usize) -> Self {
         let block = (elements / width).clamp(16, 2048).next_multiple_of(16);
         let blocks = rows.div_ceil(block).max(1);
         let groups = rows.div_ceil(most).max(least.min(blocks));
-        Self {
-            block,
-            group: blocks.div_ceil(groups) * block,
-        }
+        Self { block, group: blocks.div_ceil(groups) * block }
     }
 
     pub(crate) fn groups(self, rows: usize) -> Vec<Range<usize>> {
@@ -311,9 +271,5 @@ impl Cut {
 }
 
 fn ranges(whole: Range<usize>, step: usize) -> Vec<Range<usize>> {
-    whole
-        .clone()
-        .step_by(step)
-        .map(|start| start..(start + step).min(whole.end))
-        .collect()
+    whole.clone().step_by(step).map(|start| start..(start + step).min(whole.end)).collect()
 }

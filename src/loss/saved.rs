@@ -56,17 +56,12 @@ pub struct SavedParts<T> {
 
 pub(crate) fn square<T>(values: Vec<T>, width: usize) -> Array2<T> {
     let width = if values.is_empty() { 0 } else { width };
-    Array2::from_shape_vec((width, width), values).unwrap_or_else(|_| {
-        Array2::from_shape_simple_fn((0, 0), || unreachable!("scatter matrices are square"))
-    })
+    Array2::from_shape_vec((width, width), values)
+        .unwrap_or_else(|_| Array2::from_shape_simple_fn((0, 0), || unreachable!("scatter matrices are square")))
 }
 
 pub(crate) fn flat<T: Clone>(matrix: Array2<T>) -> Vec<T> {
-    matrix
-        .as_standard_layout()
-        .into_owned()
-        .into_raw_vec_and_offset()
-        .0
+    matrix.as_standard_layout().into_owned().into_raw_vec_and_offset().0
 }
 
 impl<T: Real> Saved<T> {
@@ -91,11 +86,8 @@ impl<T: Real> Saved<T> {
 
     /// The same state for another element type, where no element is kept: on the tiles path.
     pub(crate) fn without_scatter<U>(self) -> Saved<U> {
-        let side = |side: SavedSide<T>| SavedSide {
-            reciprocals: side.reciprocals,
-            mean: side.mean,
-            scatter: Vec::new(),
-        };
+        let side =
+            |side: SavedSide<T>| SavedSide { reciprocals: side.reciprocals, mean: side.mean, scatter: Vec::new() };
         Saved {
             config: self.config,
             path: self.path,
@@ -132,30 +124,20 @@ impl<T: Real> Saved<T> {
     pub fn from_parts(config: Config, parts: SavedParts<T>) -> Result<Self, Error> {
         let width = parts.embedding_mean.len();
         let batch = parts.embedding_reciprocals.len();
-        let path = if parts.embedding_scatter.is_empty() {
-            Path::Tiles
-        } else {
-            Path::Gram
-        };
+        let path = if parts.embedding_scatter.is_empty() { Path::Tiles } else { Path::Gram };
         let side = if path == Path::Gram { width } else { 0 };
-        for (tensor, given, wanted) in [
-            ("proxy_mean", parts.proxy_mean.len(), width),
-            ("genuine_cosines", parts.genuine_cosines.len(), batch),
-        ] {
+        for (tensor, given, wanted) in
+            [("proxy_mean", parts.proxy_mean.len(), width), ("genuine_cosines", parts.genuine_cosines.len(), batch)]
+        {
             if given != wanted {
                 return Err(Error::shape(tensor, format!("[{wanted}]"), &[given]));
             }
         }
-        for (tensor, matrix) in [
-            ("embedding_scatter", &parts.embedding_scatter),
-            ("proxy_scatter", &parts.proxy_scatter),
-        ] {
+        for (tensor, matrix) in
+            [("embedding_scatter", &parts.embedding_scatter), ("proxy_scatter", &parts.proxy_scatter)]
+        {
             if matrix.dim() != (side, side) {
-                return Err(Error::shape(
-                    tensor,
-                    format!("[{side}, {side}]"),
-                    matrix.shape(),
-                ));
+                return Err(Error::shape(tensor, format!("[{side}, {side}]"), matrix.shape()));
             }
         }
         let [genuine, impostor] = Summary::pair(parts.summaries.view())?;

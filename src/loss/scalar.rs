@@ -46,10 +46,7 @@ pub trait Real:
 
 impl Real for f32 {
     #[inline(always)]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "rounding to nearest is the purpose"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to nearest is the purpose")]
     fn from_f64(value: f64) -> Self {
         value as f32
     }
@@ -85,9 +82,7 @@ impl Real for f64 {
 }
 
 /// A class index as callers store it: `i32`, `i64` or `usize`.
-pub trait Label:
-    sealed::Sealed + Copy + Debug + Display + Eq + Ord + Send + Sync + 'static
-{
+pub trait Label: sealed::Sealed + Copy + Debug + Display + Eq + Ord + Send + Sync + 'static {
     /// The row of the proxies this label names, if it names one of `classes`.
     fn index(self, classes: usize) -> Option<usize>;
 }

@@ -18,8 +18,8 @@ use super::gram::{estimate_mean, poor_estimate};
 use super::moments::Summary;
 use super::product::{Operand, Update};
 use super::rows::{
-    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, dots, mean_of, narrowed,
-    power_sums, reciprocal_lengths, remainder, vectorised,
+    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, dots, mean_of, narrowed, power_sums,
+    reciprocal_lengths, remainder, vectorised,
 };
 use super::scalar::Real;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
@@ -40,11 +40,7 @@ impl<T: Real> Units<T> {
         let mut matrix = vec![T::default(); count * width];
         reciprocal_lengths(rows, &mut reciprocals);
         centre_block(rows, &reciprocals, &vec![T::default(); width], &mut matrix);
-        Self {
-            mean: mean_of(rows, 0..count),
-            reciprocals,
-            matrix,
-        }
+        Self { mean: mean_of(rows, 0..count), reciprocals, matrix }
     }
 
     fn rows(&self) -> impl Iterator<Item = &[T]> {
@@ -63,9 +59,7 @@ impl<T: Real> Units<T> {
                 let mut out = vec![0.0; vector.len()];
                 for row in self.rows() {
                     let along = dot_wide(row, vector);
-                    out.iter_mut()
-                        .zip(row)
-                        .for_each(|(out, value)| *out += along * value.to_f64());
+                    out.iter_mut().zip(row).for_each(|(out, value)| *out += along * value.to_f64());
                 }
                 out
             },
@@ -100,32 +94,13 @@ pub(crate) fn sums<T: Real>(
     mut products: Option<ArrayViewMut2<'_, T>>,
     executor: &dyn Executor,
 ) -> Sums<T> {
-    let sums = pass(
-        units,
-        proxies,
-        pairs,
-        estimate_mean(proxies),
-        products.as_mut().map(|out| out.view_mut()),
-        executor,
-    );
+    let sums =
+        pass(units, proxies, pairs, estimate_mean(proxies), products.as_mut().map(|out| out.view_mut()), executor);
     let off = remainder(&sums.mean, &sums.shift);
     let length = dot_wide(&sums.mean, &sums.mean);
-    let directed = sums
-        .reciprocals
-        .iter()
-        .filter(|&&reciprocal| reciprocal != 0.0)
-        .count();
-    if proxies.nrows() > 512
-        && poor_estimate(&off, directed as f64 / proxies.nrows() as f64 - length)
-    {
-        return pass(
-            units,
-            proxies,
-            pairs,
-            narrowed(&sums.mean),
-            products,
-            executor,
-        );
+    let directed = sums.reciprocals.iter().filter(|&&reciprocal| reciprocal != 0.0).count();
+    if proxies.nrows() > 512 && poor_estimate(&off, directed as f64 / proxies.nrows() as f64 - length) {
+        return pass(units, proxies, pairs, narrowed(&sums.mean), products, executor);
     }
     sums
 }
@@ -143,129 +118,79 @@ fn pass<T: Real>(
     let groups = cut.groups(classes);
     // A similarity is `centre + offset_i + r_ic`, the last two small where rows are nearly parallel.
     let centre = dot_wide(&units.mean, &shift);
-    let offsets: Vec<T> = dots(&units.matrix, &shift)
-        .into_iter()
-        .map(|along| T::from_f64(along - centre))
-        .collect();
+    let offsets: Vec<T> = dots(&units.matrix, &shift).into_iter().map(|along| T::from_f64(along - centre)).collect();
     let fused = products.is_some();
     let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
         Some(products) => split(products, cut.group).into_iter().map(Some).collect(),
         None => groups.iter().map(|_| None).collect(),
     };
     let mut reciprocals = vec![0.0; classes];
-    let work = groups
-        .into_iter()
-        .zip(reciprocals.chunks_mut(cut.group))
-        .zip(outs.drain(..))
-        .collect();
-    let partials = map(
-        executor,
-        work,
-        |((group, reciprocals), mut out): ((_, &mut [f64]), _)| {
-            let rows = cut.block.min(classes);
-            let mut centred = vec![T::default(); rows * width];
-            let mut tile = vec![T::default(); rows * batch];
-            let mut sums = vec![0.0; width];
-            let mut toward = vec![T::default(); if fused { batch * width } else { 0 }];
-            let mut powers = (0.0, 0.0);
-            for (index, (range, reciprocals)) in cut
-                .blocks(group)
-                .into_iter()
-                .zip(reciprocals.chunks_mut(cut.block))
-                .enumerate()
-            {
-                let rows = range.len();
-                let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
-                let start = range.start;
-                let block = band(proxies, &range);
-                reciprocal_lengths(&block, reciprocals);
-                centre_block(&block, reciprocals, &shift, centred);
-                add_column_sums(centred, &mut sums);
-                let centred = Operand::new(centred, rows, width);
-                T::multiply(
-                    tile,
-                    Update::Replace,
-                    T::from_f64(1.0),
-                    centred,
-                    units.operand().t(),
-                );
-                let own = &pairs[pairs.partition_point(|pair| pair.0 < start)..];
-                let own = &own[..own.partition_point(|pair| pair.0 < start + rows)];
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for row in tile.chunks_exact(batch) {
-                            let (sum, square) = power_sums(row, &offsets);
-                            powers = (powers.0 + sum, powers.1 + square);
-                        }
-                    },
-                );
-                for &(class, sample) in own {
-                    let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64();
-                    powers = (powers.0 - value, powers.1 - value * value);
-                }
-                if let Some(out) = &mut out {
-                    let tile = Operand::new(tile, rows, batch);
-                    T::multiply(
-                        &mut toward,
-                        Update::Add,
-                        T::from_f64(1.0),
-                        tile.t(),
-                        centred,
-                    );
-                    let mut out = band_mut(out, index * cut.block..index * cut.block + rows);
-                    let one = T::from_f64(1.0);
-                    if let Some(out) = out.as_slice_mut() {
-                        T::multiply(out, Update::Replace, one, tile, units.operand());
-                    } else {
-                        let mut product = vec![T::default(); rows * width];
-                        T::multiply(&mut product, Update::Replace, one, tile, units.operand());
-                        out.iter_mut()
-                            .zip(product)
-                            .for_each(|(out, value)| *out = value);
+    let work = groups.into_iter().zip(reciprocals.chunks_mut(cut.group)).zip(outs.drain(..)).collect();
+    let partials = map(executor, work, |((group, reciprocals), mut out): ((_, &mut [f64]), _)| {
+        let rows = cut.block.min(classes);
+        let mut centred = vec![T::default(); rows * width];
+        let mut tile = vec![T::default(); rows * batch];
+        let mut sums = vec![0.0; width];
+        let mut toward = vec![T::default(); if fused { batch * width } else { 0 }];
+        let mut powers = (0.0, 0.0);
+        for (index, (range, reciprocals)) in
+            cut.blocks(group).into_iter().zip(reciprocals.chunks_mut(cut.block)).enumerate()
+        {
+            let rows = range.len();
+            let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
+            let start = range.start;
+            let block = band(proxies, &range);
+            reciprocal_lengths(&block, reciprocals);
+            centre_block(&block, reciprocals, &shift, centred);
+            add_column_sums(centred, &mut sums);
+            let centred = Operand::new(centred, rows, width);
+            T::multiply(tile, Update::Replace, T::from_f64(1.0), centred, units.operand().t());
+            let own = &pairs[pairs.partition_point(|pair| pair.0 < start)..];
+            let own = &own[..own.partition_point(|pair| pair.0 < start + rows)];
+            vectorised(
+                #[inline(always)]
+                || {
+                    for row in tile.chunks_exact(batch) {
+                        let (sum, square) = power_sums(row, &offsets);
+                        powers = (powers.0 + sum, powers.1 + square);
                     }
+                },
+            );
+            for &(class, sample) in own {
+                let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64();
+                powers = (powers.0 - value, powers.1 - value * value);
+            }
+            if let Some(out) = &mut out {
+                let tile = Operand::new(tile, rows, batch);
+                T::multiply(&mut toward, Update::Add, T::from_f64(1.0), tile.t(), centred);
+                let mut out = band_mut(out, index * cut.block..index * cut.block + rows);
+                let one = T::from_f64(1.0);
+                if let Some(out) = out.as_slice_mut() {
+                    T::multiply(out, Update::Replace, one, tile, units.operand());
+                } else {
+                    let mut product = vec![T::default(); rows * width];
+                    T::multiply(&mut product, Update::Replace, one, tile, units.operand());
+                    out.iter_mut().zip(product).for_each(|(out, value)| *out = value);
                 }
             }
-            (powers, sums, toward)
-        },
-    );
+        }
+        (powers, sums, toward)
+    });
     let mut off = vec![0.0; width];
     let (mut sum, mut square) = (0.0, 0.0);
     for (powers, sums, _) in &partials {
         (sum, square) = (sum + powers.0, square + powers.1);
-        off.iter_mut()
-            .zip(sums)
-            .for_each(|(off, sum)| *off += sum / classes as f64);
+        off.iter_mut().zip(sums).for_each(|(off, sum)| *off += sum / classes as f64);
     }
-    let mean = shift
-        .iter()
-        .zip(&off)
-        .map(|(shift, off)| shift.to_f64() + off)
-        .collect();
+    let mean = shift.iter().zip(&off).map(|(shift, off)| shift.to_f64() + off).collect();
     let along = dots(&units.matrix, &off);
     let count = (batch * classes - pairs.len()) as f64;
     let squares = square - sum * sum / count;
     // Rounding may leave a hair below zero. Written so that NaN stays NaN.
     let squares = if squares < 0.0 { 0.0 } else { squares };
-    let impostor = Summary {
-        count,
-        mean: centre + sum / count,
-        squares,
-    };
-    let products = toward(
-        partials.into_iter().map(|(_, _, toward)| toward),
-        &along,
-        &off,
-        classes,
-        fused,
-    );
-    Sums {
-        reciprocals,
-        mean,
-        shift,
-        impostor,
-        products,
-    }
+    let impostor = Summary { count, mean: centre + sum / count, squares };
+    let products = toward(partials.into_iter().map(|(_, _, toward)| toward), &along, &off, classes, fused);
+    Sums { reciprocals, mean, shift, impostor, products }
 }
 
 /// Adds up the groups' shares of `K_q z_i` in order and takes out what the estimate of the mean put in.
@@ -283,16 +208,11 @@ fn toward<T: Real>(
         #[inline(always)]
         || {
             for partial in partials {
-                total
-                    .iter_mut()
-                    .zip(partial)
-                    .for_each(|(total, value)| *total += value);
+                total.iter_mut().zip(partial).for_each(|(total, value)| *total += value);
             }
             for (row, along) in total.chunks_exact_mut(off.len()).zip(along) {
                 let factor = along * classes as f64;
-                row.iter_mut()
-                    .zip(off)
-                    .for_each(|(value, off)| *value = T::from_f64(value.to_f64() - factor * off));
+                row.iter_mut().zip(off).for_each(|(value, off)| *value = T::from_f64(value.to_f64() - factor * off));
             }
         },
     );
@@ -323,55 +243,30 @@ pub(crate) fn backward<T: Real>(
 ) -> Vec<T> {
     let ((classes, width), batch) = (side.rows.dim(), units.reciprocals.len());
     let cut = cut::<T>(classes, width);
-    let work = cut
-        .groups(classes)
-        .into_iter()
-        .zip(split(out, cut.group))
-        .collect();
-    let partials = map(
-        executor,
-        work,
-        |(group, mut out): (std::ops::Range<usize>, ArrayViewMut2<'_, T>)| {
-            let rows = cut.block.min(classes);
-            let mut centred = vec![T::default(); rows * width];
-            let mut tile = vec![T::default(); rows * batch];
-            let mut product = vec![T::default(); rows * width];
-            let mut toward = vec![T::default(); batch * width];
-            let start = group.start;
-            for range in cut.blocks(group) {
-                let rows = range.len();
-                let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
-                let product = &mut product[..rows * width];
-                let block = band(&side.rows, &range);
-                centre_block(
-                    &block,
-                    &side.reciprocals[range.clone()],
-                    side.shift,
-                    centred,
-                );
-                let block = Operand::new(centred, rows, width);
-                T::multiply(
-                    tile,
-                    Update::Replace,
-                    T::from_f64(1.0),
-                    block,
-                    units.operand().t(),
-                );
-                let tile = Operand::new(tile, rows, batch);
-                T::multiply(&mut toward, Update::Add, T::from_f64(1.0), tile.t(), block);
-                T::multiply(
-                    product,
-                    Update::Replace,
-                    T::from_f64(slope),
-                    tile,
-                    units.operand(),
-                );
-                let mut out = band_mut(&mut out, range.start - start..range.end - start);
-                finish_block(side, range, centred, product, affine, links, &mut out);
-            }
-            toward
-        },
-    );
+    let work = cut.groups(classes).into_iter().zip(split(out, cut.group)).collect();
+    let partials = map(executor, work, |(group, mut out): (std::ops::Range<usize>, ArrayViewMut2<'_, T>)| {
+        let rows = cut.block.min(classes);
+        let mut centred = vec![T::default(); rows * width];
+        let mut tile = vec![T::default(); rows * batch];
+        let mut product = vec![T::default(); rows * width];
+        let mut toward = vec![T::default(); batch * width];
+        let start = group.start;
+        for range in cut.blocks(group) {
+            let rows = range.len();
+            let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
+            let product = &mut product[..rows * width];
+            let block = band(&side.rows, &range);
+            centre_block(&block, &side.reciprocals[range.clone()], side.shift, centred);
+            let block = Operand::new(centred, rows, width);
+            T::multiply(tile, Update::Replace, T::from_f64(1.0), block, units.operand().t());
+            let tile = Operand::new(tile, rows, batch);
+            T::multiply(&mut toward, Update::Add, T::from_f64(1.0), tile.t(), block);
+            T::multiply(product, Update::Replace, T::from_f64(slope), tile, units.operand());
+            let mut out = band_mut(&mut out, range.start - start..range.end - start);
+            finish_block(side, range, centred, product, affine, links, &mut out);
+        }
+        toward
+    });
     let none = vec![0.0; width];
     toward(partials.into_iter(), &[], &none, classes, true)
 }
