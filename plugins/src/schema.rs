@@ -102,7 +102,7 @@ const MOMENTS_IN: Port = port("moments", Kind::Double, &[Axis::Fixed(8)]);
 const MOMENTS_OUT: Port = optional("moments", Kind::Double, &[Axis::Fixed(8)]);
 const SAVED_IN: Port = port("saved", Kind::Double, &[Axis::Free]);
 const SAVED_OUT: Port = optional("saved", Kind::Double, &[Axis::Free]);
-const EMBEDDINGS_GRAD: Port = port("embeddings_grad", Kind::Element, &[Axis::Batch, Axis::Dim]);
+const EMBEDDINGS_GRAD: Port = optional("embeddings_grad", Kind::Element, &[Axis::Batch, Axis::Dim]);
 const PROXIES_GRAD: Port = optional("proxies_grad", Kind::Element, &[Axis::Classes, Axis::Dim]);
 
 /// Every operator of this library.
@@ -219,6 +219,11 @@ pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
         return Err(Error::tensor("embeddings", "float32 or float64", type_name(element)));
     }
     for (index, port) in signature.outputs.iter().enumerate() {
+        // The host does not tell how many outputs the node has, and up to 1.24 at least, naming one too many ends the
+        // process. Every node has the first; the others' types follow from the tables.
+        if index > 0 && port.optional {
+            break;
+        }
         let lengths: Vec<Length> = port.shape.iter().map(|&axis| axes.length(axis)).collect();
         let code = if port.kind == Kind::Element { element } else { <f64 as Plain>::TYPE as TypeCode };
         graph.set_output(index, code, &lengths)?;
