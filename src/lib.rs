@@ -1,1 +1,6 @@
 //! PD-Loss (proxy-decidability), arXiv 2508.17082.
+#![deny(unsafe_code)]
+
+#[cfg(feature = "onnx")]
+pub mod graph;
+pub mod loss;

@@ -40,6 +40,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn loss(error: pdloss::loss::Error) -> Self {
+        Self::Loss(error.to_string())
+    }
+
     pub(crate) fn tensor(tensor: &str, wanted: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Tensor { tensor: tensor.to_owned(), wanted: wanted.into(), got: got.into() }
     }

@@ -1,82 +1,67 @@
 //! `PDLoss` and `DLoss`: check shapes, compute, write the outputs.
 
+use ndarray::ArrayView2;
+use pdloss::loss::{Config, Moments};
+
 use crate::{
-    cpu::{self, Element, Label, Settings},
+    cpu::{self, Element, Inputs, Label},
     error::{Error, Result},
-    ort_api::{Plain, Run, Tensor},
+    ort_api::{Run, Tensor},
     schema::{MOMENTS, Signature},
+    state,
 };
 
-pub(crate) fn pd_loss<T: Element, L: Label>(signature: &Signature, settings: &Settings, run: &Run<'_>) -> Result<()> {
-    let inputs = Inputs::<T, L>::read(signature, run, true)?;
-    let state = cpu::forward(settings, &inputs, run)?;
-    write(&state, run)
-}
-
-pub(crate) fn d_loss<T: Element, L: Label>(signature: &Signature, settings: &Settings, run: &Run<'_>) -> Result<()> {
-    let inputs = Inputs::<T, L>::read(signature, run, false)?;
-    let state = cpu::forward(settings, &inputs, run)?;
-    write(&state, run)
+pub(crate) fn run<T: Element, L: Label>(signature: &Signature, config: &Config, run: &Run<'_>) -> Result<()> {
+    let inputs = inputs::<T, L>(signature, run)?;
+    let forward = cpu::forward(config, &inputs, run)?;
+    write_loss::<T>(forward.loss, &forward.moments, run)?;
+    let index = signature.output("saved");
+    if run.wants(index)? {
+        let saved = state::pack(forward.saved);
+        if let Some(output) = run.output::<f64>(index, &[saved.len()])? {
+            output.copy_from_slice(&saved);
+        }
+    }
+    Ok(())
 }
 
 /// The inputs that forward and gradient share, with shapes that agree.
-pub(crate) struct Inputs<'a, T, L> {
-    pub(crate) embeddings: &'a [T],
-    /// Empty for the operators without proxies.
-    pub(crate) proxies: Option<&'a [T]>,
-    pub(crate) labels: &'a [L],
-    pub(crate) batch: usize,
-    pub(crate) classes: usize,
-    pub(crate) dim: usize,
-}
-
-impl<'a, T: Element, L: Label> Inputs<'a, T, L> {
-    pub(crate) fn read(signature: &Signature, run: &Run<'a>, with_proxies: bool) -> Result<Self> {
-        let embeddings = run.required(signature.input("embeddings"), "embeddings")?;
-        let labels = run.required(signature.input("labels"), "labels")?;
-        let [batch, dim] = matrix(&embeddings, "[batch, dim]")?;
-        let given = labels.shape();
-        if given != [batch] {
-            return Err(Error::tensor(
-                "labels",
-                format!("[{batch}], one for each row of embeddings"),
-                format!("{given:?}"),
-            ));
+pub(crate) fn inputs<'a, T: Element, L: Label>(signature: &Signature, run: &Run<'a>) -> Result<Inputs<'a, T, L>> {
+    let tensor = |name| run.required(signature.input(name), name);
+    let embeddings = matrix::<T>(&tensor("embeddings")?, "[batch, dim]")?;
+    let (batch, dim) = embeddings.dim();
+    let labels = tensor("labels")?;
+    if labels.shape() != [batch] {
+        let wanted = format!("[{batch}], one for each row of embeddings");
+        return Err(Error::tensor("labels", wanted, format!("{:?}", labels.shape())));
+    }
+    let mut proxies = None;
+    if signature.has_input("proxies") {
+        let given = matrix::<T>(&tensor("proxies")?, "[classes, dim]")?;
+        if given.ncols() != dim {
+            let wanted = format!("[classes, {dim}], as wide as embeddings");
+            return Err(Error::tensor("proxies", wanted, format!("{:?}", given.shape())));
         }
-        let mut classes = 0;
-        let mut proxies = None;
-        if with_proxies {
-            let tensor = run.required(signature.input("proxies"), "proxies")?;
-            let [rows, columns] = matrix(&tensor, "[classes, dim]")?;
-            if columns != dim {
-                let wanted = format!("[classes, {dim}], as wide as embeddings");
-                return Err(Error::tensor("proxies", wanted, format!("{:?}", tensor.shape())));
-            }
-            classes = rows;
-            proxies = Some(tensor.as_slice()?);
-        }
-        Ok(Self { embeddings: embeddings.as_slice()?, proxies, labels: labels.as_slice()?, batch, classes, dim })
+        proxies = Some(given);
     }
+    Ok(Inputs { embeddings, proxies, labels: labels.as_slice()? })
 }
 
-fn matrix(tensor: &Tensor<'_>, wanted: &str) -> Result<[usize; 2]> {
-    <[usize; 2]>::try_from(tensor.shape())
-        .map_err(|_| Error::tensor(tensor.name(), wanted, format!("{:?}", tensor.shape())))
+fn matrix<'a, T: Element>(tensor: &Tensor<'a>, wanted: &str) -> Result<ArrayView2<'a, T>> {
+    let wrong = || Error::tensor(tensor.name(), wanted, format!("{:?}", tensor.shape()));
+    let &[rows, columns] = tensor.shape() else { return Err(wrong()) };
+    ArrayView2::from_shape((rows, columns), tensor.as_slice()?).map_err(|_| wrong())
 }
 
-fn write<T: Element>(state: &cpu::State<T>, run: &Run<'_>) -> Result<()> {
-    if let Some(loss) = run.output::<T>(0, &[])? {
-        loss[0] = state.loss;
+/// Writes the first two outputs of the operators that compute the loss.
+pub(crate) fn write_loss<T: Element>(loss: f64, moments: &Moments, run: &Run<'_>) -> Result<()> {
+    if let Some([output]) = run.output::<T>(0, &[])? {
+        *output = T::from_f64(loss);
     }
-    if let Some(moments) = run.output::<f64>(1, &[MOMENTS])? {
-        moments.copy_from_slice(&state.moments);
-    }
-    copy(&state.saved, 2, run)
-}
-
-fn copy<P: Plain>(values: &[P], index: usize, run: &Run<'_>) -> Result<()> {
-    if let Some(output) = run.output::<P>(index, &[values.len()])? {
-        output.copy_from_slice(values);
+    if let Some(output) = run.output::<f64>(1, &[MOMENTS])? {
+        let (known, bad_labels) = output.split_at_mut(MOMENTS - 1);
+        known.copy_from_slice(&moments.to_array());
+        bad_labels.fill(0.0); // on the CPU a bad label is an error, so there is none
     }
     Ok(())
 }

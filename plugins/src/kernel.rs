@@ -1,16 +1,16 @@
 //! A node of the graph: its attributes, checked once when the session is made, and the dispatch on its types.
 
-use std::ffi::CStr;
-
 use ort_sys::ONNXTensorElementDataType as Type;
+use pdloss::loss::Config;
 
 use crate::{
     backward,
-    cpu::Settings,
-    error::{Error, Result},
+    cpu::{Element, Label},
+    error::Result,
     forward,
-    ort_api::{Attribute, NodeInfo, Plain, Run},
+    ort_api::{NodeInfo, Plain, Run},
     schema::{Operator, Signature},
+    settings,
 };
 
 /// The type of embeddings, proxies, loss and gradients.
@@ -51,7 +51,7 @@ pub(crate) struct Kernel {
     signature: &'static Signature,
     element: ElementType,
     label: LabelType,
-    settings: Settings,
+    config: Config,
 }
 
 impl Kernel {
@@ -61,8 +61,8 @@ impl Kernel {
         label: LabelType,
         node: &NodeInfo<'_>,
     ) -> Result<Self> {
-        let settings = Settings::new(&Attributes(node), signature.operator)?;
-        Ok(Self { signature, element, label, settings })
+        let config = settings::read(node, signature.operator)?;
+        Ok(Self { signature, element, label, config })
     }
 
     pub(crate) fn label(&self) -> &'static str {
@@ -78,41 +78,11 @@ impl Kernel {
         }
     }
 
-    fn run_as<T: crate::cpu::Element, L: crate::cpu::Label>(&self, run: &Run<'_>) -> Result<()> {
-        let (signature, settings) = (self.signature, &self.settings);
-        match signature.operator {
-            Operator::PdLoss => forward::pd_loss::<T, L>(signature, settings, run),
-            Operator::DLoss => forward::d_loss::<T, L>(signature, settings, run),
-            Operator::PdLossGrad => backward::pd_loss::<T, L>(signature, settings, run),
-            Operator::DLossGrad => backward::d_loss::<T, L>(signature, settings, run),
+    fn run_as<T: Element, L: Label>(&self, run: &Run<'_>) -> Result<()> {
+        match self.signature.operator {
+            Operator::PdLoss | Operator::DLoss => forward::run::<T, L>(self.signature, &self.config, run),
+            Operator::PdLossGrad | Operator::DLossGrad => backward::run::<T, L>(self.signature, run),
+            Operator::PdLossWithGrad => backward::run_with_loss::<T, L>(self.signature, &self.config, run),
         }
     }
-}
-
-/// A node's attributes, by name and with a default.
-pub(crate) struct Attributes<'a>(&'a NodeInfo<'a>);
-
-impl Attributes<'_> {
-    /// A number, or `None` where the node does not say.
-    pub(crate) fn number(&self, name: &CStr) -> Result<Option<f64>> {
-        match self.0.attribute(name)? {
-            Attribute::Missing => Ok(None),
-            // Written as a decimal in the graph's maker and kept there as float32: 0.05 must not become 0.0500000007.
-            Attribute::Number(value) => Ok(Some(value.to_string().parse().unwrap_or(f64::from(value)))),
-            Attribute::Text(text) => Err(wrong(name, format!("wanted a number, got the string '{text}'"))),
-        }
-    }
-
-    /// A string, or `None` where the node does not say.
-    pub(crate) fn text(&self, name: &CStr) -> Result<Option<String>> {
-        match self.0.attribute(name)? {
-            Attribute::Missing => Ok(None),
-            Attribute::Text(text) => Ok(Some(text)),
-            Attribute::Number(value) => Err(wrong(name, format!("wanted a string, got the number {value}"))),
-        }
-    }
-}
-
-fn wrong(name: &CStr, reason: String) -> Error {
-    Error::Attribute { name: name.to_string_lossy().into_owned(), reason }
 }

@@ -9,6 +9,8 @@ mod kernel;
 mod ort_api;
 mod register;
 pub mod schema;
+mod settings;
+mod state;
 
 pub use error::{Error, Result};
 pub use register::{RegisterCustomOps, register};

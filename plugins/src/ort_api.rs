@@ -297,15 +297,20 @@ impl<'a> Run<'a> {
         self.input(index, name)?.ok_or_else(|| Error::tensor(name, "a tensor", "none"))
     }
 
+    /// Whether the node has an output at `index`. (It may still be one that nobody named.)
+    pub(crate) fn wants(&self, index: usize) -> Result<bool> {
+        let mut count = 0_usize;
+        call!(self.api, KernelContext_GetOutputCount(self.context, &mut count))?;
+        Ok(index < count)
+    }
+
     /// Has the host allocate the output at `index`, or `None` where nobody asked for an optional output. What the memory
     /// holds is unspecified: write every element.
     ///
     /// # Panics
     /// When one output is taken twice: there must be one writer only.
     pub(crate) fn output<T: Plain>(&self, index: usize, shape: &[usize]) -> Result<Option<&'a mut [T]>> {
-        let mut count = 0_usize;
-        call!(self.api, KernelContext_GetOutputCount(self.context, &mut count))?;
-        if index >= count {
+        if !self.wants(index)? {
             return Ok(None);
         }
         assert!(index < 64 && self.taken.get() & (1 << index) == 0, "output {index} is taken twice");
@@ -327,6 +332,24 @@ impl<'a> Run<'a> {
         Ok(Some(unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), length) }))
     }
 
+    /// The host's intra-op threads.
+    pub(crate) fn threads(&self) -> Threads<'_> {
+        Threads { api: self.api, context: self.context, call: PhantomData }
+    }
+}
+
+/// The thread pool of the session that a run is in.
+pub(crate) struct Threads<'a> {
+    api: Api,
+    context: *const OrtKernelContext,
+    call: PhantomData<&'a OrtKernelContext>,
+}
+
+// SAFETY: all that is done with the context here is `KernelContext_ParallelFor`, which takes it as constant and only looks up
+// the session's pool in it; the pool may be used from several threads at once.
+unsafe impl Sync for Threads<'_> {}
+
+impl Threads<'_> {
     /// Calls `body(0)` to `body(total - 1)`, each once, on the host's intra-op threads, and returns when all are done.
     ///
     /// # Panics

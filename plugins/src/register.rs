@@ -237,7 +237,10 @@ unsafe extern "system" fn infer_shapes(op: *const OrtCustomOp, context: *mut Ort
     guard(op.api, op.signature.label(), || {
         // SAFETY: `context` is the host's, for the call in progress, which the closure does not outlive.
         let graph = unsafe { Inference::new(op.api, context) };
-        schema::infer(op.signature, &graph)
+        // Hosts from 1.17 to 1.32 ignore this callback's status, and never free it. Shapes that contradict each other
+        // stay unknown here, and are refused with the same words when the node runs.
+        let _ = schema::infer(op.signature, &graph);
+        Ok(())
     })
 }
 

@@ -23,6 +23,8 @@ pub enum Operator {
     PdLoss,
     /// `PDLossGrad(loss_grad, embeddings, proxies, labels, moments, saved) -> (embeddings_grad, proxies_grad)`
     PdLossGrad,
+    /// `PDLossWithGrad(embeddings, proxies, labels) -> (loss, moments, embeddings_grad, proxies_grad)`
+    PdLossWithGrad,
     /// `DLoss(embeddings, labels) -> (loss, moments, saved)`
     DLoss,
     /// `DLossGrad(loss_grad, embeddings, labels, moments, saved) -> embeddings_grad`
@@ -89,6 +91,10 @@ const fn optional(name: &'static str, kind: Kind, shape: &'static [Axis]) -> Por
     Port { name, kind, shape, optional: true }
 }
 
+const fn required(port: Port) -> Port {
+    Port { optional: false, ..port }
+}
+
 /// How many numbers the moments output has: mu_genuine, mu_impostor, var_genuine, var_impostor, d', n_genuine,
 /// n_impostor, bad labels.
 pub const MOMENTS: usize = 8;
@@ -120,6 +126,17 @@ pub const OPERATORS: &[Signature] = &[
         outputs: &[EMBEDDINGS_GRAD, PROXIES_GRAD],
     },
     Signature {
+        operator: Operator::PdLossWithGrad,
+        name: c"PDLossWithGrad",
+        inputs: &[EMBEDDINGS, PROXIES, LABELS],
+        outputs: &[
+            LOSS,
+            required(MOMENTS_OUT),
+            required(EMBEDDINGS_GRAD),
+            required(PROXIES_GRAD),
+        ],
+    },
+    Signature {
         operator: Operator::DLoss,
         name: c"DLoss",
         inputs: &[EMBEDDINGS, LABELS],
@@ -139,7 +156,16 @@ impl Signature {
         self.name.to_str().unwrap_or("operator")
     }
 
-    /// Where the input called `name` stands.
+    pub(crate) fn has_input(&self, name: &str) -> bool {
+        self.inputs.iter().any(|port| port.name == name)
+    }
+
+    /// Where the output called `name` stands; beyond the last where there is none.
+    pub(crate) fn output(&self, name: &str) -> usize {
+        self.outputs.iter().position(|port| port.name == name).unwrap_or(usize::MAX)
+    }
+
+    /// Where the input called `name` stands; beyond the last where there is none.
     pub(crate) fn input(&self, name: &str) -> usize {
         self.inputs.iter().position(|port| port.name == name).unwrap_or(usize::MAX)
     }
