@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use pdloss::{
     graph::{
@@ -95,7 +95,6 @@ fn export(arguments: &Export) -> Result<()> {
         .with_floor(arguments.floor)?
         .with_temperature(arguments.temperature)?
         .with_eps(arguments.eps)?;
-    ensure!(arguments.classes >= 2, "--classes {}: wanted at least 2", arguments.classes);
     let head = Head {
         config,
         spelling: match arguments.spelling {
@@ -111,8 +110,7 @@ fn export(arguments: &Export) -> Result<()> {
         dim: arguments.dim,
     };
     let mut model = file::read(&arguments.embedder)?;
-    let proxies = |classes, dim| pdloss::loss::random_proxies::<f64>(classes, dim, arguments.seed).into_raw_vec_and_offset().0;
-    loss::attach(&mut model, &head, proxies)
+    loss::attach(&mut model, &head, arguments.seed)
         .with_context(|| format!("cannot put the loss behind {}", arguments.embedder.display()))?;
     file::write(&model, &arguments.out)?;
     Ok(())

@@ -21,10 +21,10 @@ pub(crate) fn run<T: Element, L: Label>(signature: &Signature, run: &Run<'_>) ->
     };
     let saved = run.required(signature.input("saved"), "saved")?.as_slice::<f64>()?;
     let (batch, dim) = inputs.embeddings.dim();
-    let classes = inputs.proxies.map_or(0, |proxies| proxies.nrows());
-    let saved = state::unpack::<T>(saved, batch, classes, dim)?;
+    let classes = inputs.proxies.map(|proxies| proxies.nrows());
+    let state = state::unpack::<T>(saved, batch, classes, dim)?;
     let mut gradients = Gradients::new(signature, &inputs, run)?;
-    cpu::backward(&saved, upstream.to_f64(), &inputs, gradients.views()?, run)
+    cpu::backward(&state, upstream.to_f64(), &inputs, gradients.views()?, run)
 }
 
 pub(crate) fn run_with_loss<T: Element, L: Label>(signature: &Signature, config: &Config, run: &Run<'_>) -> Result<()> {

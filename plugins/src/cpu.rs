@@ -3,11 +3,12 @@
 use std::{sync::OnceLock, thread};
 
 use ndarray::{ArrayView2, ArrayViewMut2};
-use pdloss::loss::{self, Config, Executor, Forward, Real, Saved};
+use pdloss::loss::{self, Config, Executor, Moments, Real};
 
 use crate::{
     error::{Error, Result},
     ort_api::{Plain, Run, Threads},
+    state::State,
 };
 
 /// A type of embeddings that both sides know.
@@ -30,8 +31,7 @@ pub(crate) struct Inputs<'a, T, L> {
 
 impl<T: Element, L: Label> Inputs<'_, T, L> {
     fn proxies(&self) -> Result<ArrayView2<'_, T>> {
-        let proxies = self.proxies.as_ref().map(|proxies| proxies.view());
-        proxies.ok_or_else(|| Error::tensor("proxies", "a tensor", "none"))
+        self.proxies.ok_or_else(|| Error::tensor("proxies", "a tensor", "none"))
     }
 }
 
@@ -59,20 +59,34 @@ pub(crate) fn forward<T: Element, L: Label>(
     config: &Config,
     inputs: &Inputs<'_, T, L>,
     run: &Run<'_>,
-) -> Result<Forward<T>> {
-    loss::forward(config, inputs.embeddings, inputs.proxies()?, inputs.labels, &HostThreads(run.threads())).map_err(Error::loss)
+) -> Result<(f64, Moments, State<T>)> {
+    let threads = HostThreads(run.threads());
+    let Inputs { embeddings, labels, .. } = *inputs;
+    if let Some(proxies) = inputs.proxies {
+        let forward = loss::forward(config, embeddings, proxies, labels, &threads).map_err(Error::loss)?;
+        return Ok((forward.loss, forward.moments, State::Proxies(forward.saved)));
+    }
+    let forward = loss::d_loss(config, embeddings, labels, &threads).map_err(Error::loss)?;
+    Ok((forward.loss, forward.moments, State::Pairs(forward.saved)))
 }
 
-/// Gradients of `upstream * loss`.
+/// Gradients of `upstream * loss`, of the embeddings and of the proxies where there are any.
 pub(crate) fn backward<T: Element, L: Label>(
-    saved: &Saved<T>,
+    state: &State<T>,
     upstream: f64,
     inputs: &Inputs<'_, T, L>,
     out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
     run: &Run<'_>,
 ) -> Result<()> {
-    let (proxies, threads) = (inputs.proxies()?, HostThreads(run.threads()));
-    loss::backward_into(saved, upstream, inputs.embeddings, proxies, inputs.labels, out, &threads).map_err(Error::loss)
+    let threads = HostThreads(run.threads());
+    let Inputs { embeddings, labels, .. } = *inputs;
+    let written = match state {
+        State::Proxies(saved) => {
+            loss::backward_into(saved, upstream, embeddings, inputs.proxies()?, labels, out, &threads)
+        }
+        State::Pairs(saved) => loss::d_loss_backward_into(saved, upstream, embeddings, labels, out.0, &threads),
+    };
+    written.map_err(Error::loss)
 }
 
 /// Loss, moments and gradients in one pass.
@@ -81,7 +95,7 @@ pub(crate) fn forward_backward<T: Element, L: Label>(
     inputs: &Inputs<'_, T, L>,
     out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
     run: &Run<'_>,
-) -> Result<(f64, loss::Moments)> {
+) -> Result<(f64, Moments)> {
     let (proxies, threads) = (inputs.proxies()?, HostThreads(run.threads()));
     loss::forward_backward_into(config, 1.0, inputs.embeddings, proxies, inputs.labels, out, &threads)
         .map_err(Error::loss)

@@ -13,11 +13,11 @@ use crate::{
 
 pub(crate) fn run<T: Element, L: Label>(signature: &Signature, config: &Config, run: &Run<'_>) -> Result<()> {
     let inputs = inputs::<T, L>(signature, run)?;
-    let forward = cpu::forward(config, &inputs, run)?;
-    write_loss::<T>(forward.loss, &forward.moments, run)?;
+    let (loss, moments, state) = cpu::forward(config, &inputs, run)?;
+    write_loss::<T>(loss, &moments, run)?;
     let index = signature.output("saved");
     if run.wants(index)? {
-        let saved = state::pack(forward.saved);
+        let saved = state::pack(state);
         if let Some(output) = run.output::<f64>(index, &[saved.len()])? {
             output.copy_from_slice(&saved);
         }

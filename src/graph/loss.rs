@@ -4,7 +4,7 @@
 //! is the same loss written out in standard operators (opset 17) as a function inside the model, for any runtime; it
 //! forms all `B x C` similarities. Both give the same loss and moments from the same inputs.
 
-use crate::loss::{Config, FloorMode, Form, VARIANCE_FLOOR};
+use crate::loss::{Config, FloorMode, Form, VARIANCE_FLOOR, random_proxies};
 
 use super::{
     Error, Result,
@@ -61,21 +61,19 @@ pub mod names {
 
 /// Adds labels, proxies and the loss to the model; the embedder's own outputs stay.
 ///
-/// `proxies(classes, dim)` gives the proxies' first values, row after row.
+/// The proxies' first values are random, drawn by `seed`.
 ///
 /// # Errors
 /// When the embedder does not end in one `[batch, dim]` tensor of floats, uses a name that the loss needs, or is older than
 /// opset 17 where the loss is spelt as a function.
-pub fn attach(model: &mut ModelProto, head: &Head, proxies: impl FnOnce(usize, usize) -> Vec<f64>) -> Result<()> {
+pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
     let opset = model.opset_import.iter().find(|set| matches!(set.domain(), "" | "ai.onnx")).map_or(0, |set| set.version());
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
-    if head.classes < 2 {
-        return Err(Error::model("proxies", format!("wanted at least 2 classes, got {}", head.classes)));
-    }
     let place = find_embeddings(graph, head)?;
     refuse_taken_names(graph)?;
 
-    let values = proxies(head.classes, place.dim);
+    let proxies = random_proxies::<f64>(head.classes, place.dim, seed).map_err(|error| Error::model("proxies", error.to_string()))?;
+    let values = proxies.into_raw_vec_and_offset().0;
     graph.initializer.push(floats(names::PROXIES, place.element, &[head.classes, place.dim], &values));
     graph.input.push(declare(names::LABELS, head.labels, std::slice::from_ref(&place.batch)));
     graph.output.push(declare(names::LOSS, place.element, &[]));
@@ -95,7 +93,7 @@ pub fn attach(model: &mut ModelProto, head: &Head, proxies: impl FnOnce(usize, u
             }
             model.functions.push(function(&head.config, place.element, opset));
             // Functions inside a model came with the 8th version of the format.
-            model.ir_version = Some(model.ir_version().max(8));
+            model.ir_version = model.ir_version.max(Some(8));
             FUNCTION_DOMAIN
         }
     };

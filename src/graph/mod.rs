@@ -14,7 +14,7 @@ pub mod proto;
 #[non_exhaustive]
 pub enum Error {
     /// The file could not be opened, read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     Io {
         /// The file.
         path: std::path::PathBuf,
@@ -22,7 +22,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The bytes are not an ONNX model.
-    #[error("{path}: not an ONNX model: {source}")]
+    #[error("{path}: not an ONNX model")]
     Format {
         /// The file.
         path: std::path::PathBuf,
