@@ -1,6 +1,7 @@
 //! PD-Loss (proxy-decidability), arXiv 2508.17082.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 #[cfg(feature = "onnx")]
 pub mod graph;
 pub mod loss;
+pub mod reference;

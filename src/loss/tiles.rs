@@ -1,0 +1,332 @@
+//! The path for batches much smaller than the dimension: tiles of similarities, streamed over the classes.
+//!
+//! Only the classes are centred, `q_c = qbar + b_c`. A tile holds `r_ic = z_i . b_c` for one block of classes and all
+//! samples, and is gone when the next one comes. Because the `b_c` sum to zero,
+//!
+//! ```text
+//! sum_ic (s_ic - mean)^2 = sum_ic r_ic^2 + C sum_i (z_i.qbar - mean)^2
+//! K_q z_i   = sum_c r_ic b_c            (for the gradient of the embeddings)
+//! Z'Z b_c   = sum_i r_ic z_i            (for the gradient of the proxies)
+//! ```
+//!
+//! As in the Gram path, centring may start from an estimate of the mean; what that leaves is taken out in `f64`.
+
+use super::executor::{Executor, map};
+use super::gradient::{Affine, Links, Side, finish_block};
+use super::gram::{estimate_mean, poor_estimate};
+use super::product::{Operand, Update};
+use super::rows::{
+    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, mean_of, narrowed,
+    reciprocal_lengths, remainder, vectorised,
+};
+use super::scalar::Real;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+
+/// All unit rows of the batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Units<T> {
+    pub(crate) mean: Vec<f64>,
+    pub(crate) reciprocals: Vec<f64>,
+    /// `[B, D]`, row after row.
+    pub(crate) matrix: Vec<T>,
+}
+
+impl<T: Real> Units<T> {
+    pub(crate) fn of(rows: &ArrayView2<'_, T>) -> Self {
+        let (count, width) = rows.dim();
+        let mut reciprocals = vec![0.0; count];
+        let mut matrix = vec![T::default(); count * width];
+        reciprocal_lengths(rows, &mut reciprocals);
+        centre_block(rows, &reciprocals, &vec![T::default(); width], &mut matrix);
+        Self {
+            mean: mean_of(rows, 0..count),
+            reciprocals,
+            matrix,
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &[T]> {
+        self.matrix.chunks_exact(self.mean.len())
+    }
+
+    fn operand(&self) -> Operand<'_, T> {
+        Operand::new(&self.matrix, self.reciprocals.len(), self.mean.len())
+    }
+
+    /// `Z' Z vector`.
+    pub(crate) fn apply(&self, vector: &[f64]) -> Vec<f64> {
+        vectorised(|| {
+            let mut out = vec![0.0; vector.len()];
+            for row in self.rows() {
+                let along = dot_wide(row, vector);
+                out.iter_mut()
+                    .zip(row)
+                    .for_each(|(out, value)| *out += along * value.to_f64());
+            }
+            out
+        })
+    }
+}
+
+/// What one pass over the classes finds out.
+#[derive(Clone, Debug)]
+pub(crate) struct Sums<T> {
+    pub(crate) reciprocals: Vec<f64>,
+    pub(crate) mean: Vec<f64>,
+    /// Where the classes were centred.
+    pub(crate) shift: Vec<T>,
+    /// `sum_ic r_ic^2`.
+    pub(crate) squares: f64,
+    /// `K_q z_i`, `[B, D]`; empty unless asked for.
+    pub(crate) products: Vec<T>,
+}
+
+fn cut<T: Real>(classes: usize, width: usize) -> Cut {
+    Cut::new(classes, width, 2 * T::BLOCK_ELEMENTS, 8, 16 * 1024)
+}
+
+/// The sums; with `products`, also `K_q z_i`, and `Z'Z` times the centred class in the rows of `products`.
+pub(crate) fn sums<T: Real>(
+    units: &Units<T>,
+    proxies: &ArrayView2<'_, T>,
+    mut products: Option<ArrayViewMut2<'_, T>>,
+    executor: &dyn Executor,
+) -> Sums<T> {
+    let sums = pass(
+        units,
+        proxies,
+        estimate_mean(proxies),
+        products.as_mut().map(|out| out.view_mut()),
+        executor,
+    );
+    let off = remainder(&sums.mean, &sums.shift);
+    let length = dot_wide(&sums.mean, &sums.mean);
+    let directed = sums
+        .reciprocals
+        .iter()
+        .filter(|&&reciprocal| reciprocal != 0.0)
+        .count();
+    if proxies.nrows() > 512
+        && poor_estimate(&off, directed as f64 / proxies.nrows() as f64 - length)
+    {
+        return pass(units, proxies, narrowed(&sums.mean), products, executor);
+    }
+    sums
+}
+
+fn pass<T: Real>(
+    units: &Units<T>,
+    proxies: &ArrayView2<'_, T>,
+    shift: Vec<T>,
+    products: Option<ArrayViewMut2<'_, T>>,
+    executor: &dyn Executor,
+) -> Sums<T> {
+    let ((classes, width), batch) = (proxies.dim(), units.reciprocals.len());
+    let cut = cut::<T>(classes, width);
+    let groups = cut.groups(classes);
+    let fused = products.is_some();
+    let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
+        Some(products) => split(products, cut.group).into_iter().map(Some).collect(),
+        None => groups.iter().map(|_| None).collect(),
+    };
+    let mut reciprocals = vec![0.0; classes];
+    let work = groups
+        .into_iter()
+        .zip(reciprocals.chunks_mut(cut.group))
+        .zip(outs.drain(..))
+        .collect();
+    let partials = map(
+        executor,
+        work,
+        |((group, reciprocals), mut out): ((_, &mut [f64]), _)| {
+            let rows = cut.block.min(classes);
+            let mut centred = vec![T::default(); rows * width];
+            let mut tile = vec![T::default(); rows * batch];
+            let mut sums = vec![0.0; width];
+            let mut toward = vec![T::default(); if fused { batch * width } else { 0 }];
+            let mut product = vec![T::default(); if fused { rows * width } else { 0 }];
+            let mut squares = 0.0;
+            for (index, (range, reciprocals)) in cut
+                .blocks(group)
+                .into_iter()
+                .zip(reciprocals.chunks_mut(cut.block))
+                .enumerate()
+            {
+                let rows = range.len();
+                let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
+                let block = band(proxies, &range);
+                reciprocal_lengths(&block, reciprocals);
+                centre_block(&block, reciprocals, &shift, centred);
+                add_column_sums(centred, &mut sums);
+                let centred = Operand::new(centred, rows, width);
+                T::multiply(
+                    tile,
+                    Update::Replace,
+                    T::from_f64(1.0),
+                    centred,
+                    units.operand().t(),
+                );
+                squares += vectorised(|| dot_wide(tile, tile));
+                if let Some(out) = &mut out {
+                    let tile = Operand::new(tile, rows, batch);
+                    T::multiply(
+                        &mut toward,
+                        Update::Add,
+                        T::from_f64(1.0),
+                        tile.t(),
+                        centred,
+                    );
+                    T::multiply(
+                        &mut product,
+                        Update::Replace,
+                        T::from_f64(1.0),
+                        tile,
+                        units.operand(),
+                    );
+                    let start = index * cut.block;
+                    let mut out = band_mut(out, start..start + rows);
+                    if let Ok(product) =
+                        ArrayView2::from_shape((rows, width), &product[..rows * width])
+                    {
+                        out.assign(&product);
+                    }
+                }
+            }
+            (squares, sums, toward)
+        },
+    );
+    let mut off = vec![0.0; width];
+    let mut squares = 0.0;
+    for (partial, sums, _) in &partials {
+        squares += partial;
+        off.iter_mut()
+            .zip(sums)
+            .for_each(|(off, sum)| *off += sum / classes as f64);
+    }
+    let mean = shift
+        .iter()
+        .zip(&off)
+        .map(|(shift, off)| shift.to_f64() + off)
+        .collect();
+    let along: Vec<f64> = units.rows().map(|row| dot_wide(row, &off)).collect();
+    squares -= classes as f64 * along.iter().map(|along| along * along).sum::<f64>();
+    let products = toward(
+        partials.into_iter().map(|(_, _, toward)| toward),
+        &along,
+        &off,
+        classes,
+        fused,
+    );
+    Sums {
+        reciprocals,
+        mean,
+        shift,
+        squares,
+        products,
+    }
+}
+
+/// Adds up the groups' shares of `K_q z_i` in order and takes out what the estimate of the mean put in.
+fn toward<T: Real>(
+    mut partials: impl Iterator<Item = Vec<T>>,
+    along: &[f64],
+    off: &[f64],
+    classes: usize,
+    wanted: bool,
+) -> Vec<T> {
+    let Some(mut total) = partials.next().filter(|_| wanted) else {
+        return Vec::new();
+    };
+    vectorised(|| {
+        for partial in partials {
+            total
+                .iter_mut()
+                .zip(partial)
+                .for_each(|(total, value)| *total += value);
+        }
+        for (row, along) in total.chunks_exact_mut(off.len()).zip(along) {
+            let factor = along * classes as f64;
+            row.iter_mut()
+                .zip(off)
+                .for_each(|(value, off)| *value = T::from_f64(value.to_f64() - factor * off));
+        }
+    });
+    total
+}
+
+/// Cuts a matrix into bands of `rows` rows.
+pub(crate) fn split<T>(matrix: ArrayViewMut2<'_, T>, rows: usize) -> Vec<ArrayViewMut2<'_, T>> {
+    let (mut bands, mut rest) = (Vec::new(), matrix);
+    while rest.nrows() > rows {
+        let (band, below) = rest.split_at(Axis(0), rows);
+        bands.push(band);
+        rest = below;
+    }
+    bands.push(rest);
+    bands
+}
+
+/// The backward pass that computes the tiles again: writes the proxies' gradient, returns `K_q z_i`, `[B, D]`.
+pub(crate) fn backward<T: Real>(
+    units: &Units<T>,
+    side: &Side<'_, T>,
+    slope: f64,
+    affine: &Affine<T>,
+    links: &Links<'_, T>,
+    out: ArrayViewMut2<'_, T>,
+    executor: &dyn Executor,
+) -> Vec<T> {
+    let ((classes, width), batch) = (side.rows.dim(), units.reciprocals.len());
+    let cut = cut::<T>(classes, width);
+    let work = cut
+        .groups(classes)
+        .into_iter()
+        .zip(split(out, cut.group))
+        .collect();
+    let partials = map(
+        executor,
+        work,
+        |(group, mut out): (std::ops::Range<usize>, ArrayViewMut2<'_, T>)| {
+            let rows = cut.block.min(classes);
+            let mut centred = vec![T::default(); rows * width];
+            let mut tile = vec![T::default(); rows * batch];
+            let mut product = vec![T::default(); rows * width];
+            let mut toward = vec![T::default(); batch * width];
+            let start = group.start;
+            for range in cut.blocks(group) {
+                let rows = range.len();
+                let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
+                let product = &mut product[..rows * width];
+                let block = band(&side.rows, &range);
+                centre_block(
+                    &block,
+                    &side.reciprocals[range.clone()],
+                    side.shift,
+                    centred,
+                );
+                let block = Operand::new(centred, rows, width);
+                T::multiply(
+                    tile,
+                    Update::Replace,
+                    T::from_f64(1.0),
+                    block,
+                    units.operand().t(),
+                );
+                let tile = Operand::new(tile, rows, batch);
+                T::multiply(&mut toward, Update::Add, T::from_f64(1.0), tile.t(), block);
+                T::multiply(
+                    product,
+                    Update::Replace,
+                    T::from_f64(slope),
+                    tile,
+                    units.operand(),
+                );
+                let mut out = band_mut(&mut out, range.start - start..range.end - start);
+                finish_block(side, range, centred, product, affine, links, &mut out);
+            }
+            toward
+        },
+    );
+    let none = vec![0.0; width];
+    toward(partials.into_iter(), &[], &none, classes, true)
+}
