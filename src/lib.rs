@@ -5,3 +5,5 @@
 pub mod graph;
 pub mod loss;
 pub mod reference;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -3,7 +3,7 @@
 use super::decidability::Decidability;
 use super::error::Error;
 use super::executor::{Executor, for_each};
-use super::forward::{Streamed, check, choose, run, suited};
+use super::forward::{Streamed, check, choose, run, suited, widen, widens};
 use super::gradient::{Affine, Link, Links, Side, Weights, finish_block};
 use super::moments::Moments;
 use super::product::{Operand, Update};
@@ -142,7 +142,8 @@ pub fn forward_backward_into<T: Real, L: Label>(
     let (batch, width) = embeddings.dim();
     let path = choose(config.path(), batch, proxies.nrows(), width, 3.0);
     let executor = suited(executor, batch, proxies.nrows(), width);
-    let products = (path == Path::Tiles).then(|| out.1.view_mut());
+    let streams = path == Path::Tiles && !widens::<T>(path, embeddings.dim(), proxies.nrows());
+    let products = streams.then(|| out.1.view_mut());
     let (forward, streamed) = run(
         config,
         path,
@@ -197,6 +198,9 @@ impl<T: Real> Job<'_, T> {
         out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
     ) {
         let saved = self.saved;
+        if widens::<T>(saved.path, self.embeddings.dim(), self.proxies.nrows()) {
+            return self.write_wide(out);
+        }
         let at = Decidability::at(&saved.config, &saved.genuine, &saved.impostor);
         let weights = Weights::new(&at, self.upstream, &saved.genuine, &saved.impostor);
         if saved.path == Path::Tiles {
@@ -204,6 +208,23 @@ impl<T: Real> Job<'_, T> {
         } else {
             self.write_gram(&weights, out);
         }
+    }
+
+    fn write_wide(&self, mut out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
+        let (embeddings, proxies) = (widen(&self.embeddings), widen(&self.proxies));
+        let saved = self.saved.clone().without_scatter();
+        let (mut z, mut q) = (Array2::zeros(embeddings.dim()), Array2::zeros(proxies.dim()));
+        let job = Job {
+            saved: &saved,
+            upstream: self.upstream,
+            embeddings: embeddings.view(),
+            proxies: proxies.view(),
+            classes: self.classes,
+            executor: self.executor,
+        };
+        job.write(None, (z.view_mut(), q.view_mut()));
+        out.0.zip_mut_with(&z, |out, &value| *out = T::from_f64(value));
+        out.1.zip_mut_with(&q, |out, &value| *out = T::from_f64(value));
     }
 
     fn links(&self, weights: &Weights) -> (Links<'_, T>, Links<'_, T>) {

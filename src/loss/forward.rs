@@ -81,94 +81,67 @@ pub(crate) fn run<T: Real>(
     executor: &dyn Executor,
 ) -> (Forward<T>, Option<Streamed<T>>) {
     let (samples, proxies_count) = (embeddings.nrows() as f64, proxies.nrows() as f64);
-    // Total squared deviation but for `C sum_i (a_i . qbar)^2`.
-    let (embedding_side, proxy_side, squares, streamed) = if path == Path::Tiles {
-        let units = Units::of(embeddings);
-        let fused = products.is_some();
-        let Sums {
-            reciprocals,
-            mean,
-            shift,
-            squares,
-            products,
-        } = tiles::sums(&units, proxies, products, executor);
-        let embedding_side = SavedSide {
-            reciprocals: units.reciprocals.clone(),
-            mean: units.mean.clone(),
-            scatter: Vec::new(),
-        };
-        let streamed = fused.then_some(Streamed {
-            units,
-            shift,
-            products,
-        });
-        (
-            embedding_side,
-            SavedSide {
-                reciprocals,
-                mean,
-                scatter: Vec::new(),
-            },
-            squares,
-            streamed,
-        )
-    } else {
-        let (embedding_reciprocals, z) = gram::collect(embeddings, executor);
-        let (proxy_reciprocals, q) = gram::collect(proxies, executor);
-        let along: f64 = dot_wide(&q.apply(&z.mean), &z.mean);
-        let squares = samples * along + inner(&z.scatter, &q.scatter);
-        let narrow =
-            |scatter: &Array2<f64>| scatter.iter().map(|&value| T::from_f64(value)).collect();
-        (
-            SavedSide {
-                reciprocals: embedding_reciprocals,
-                scatter: narrow(&z.scatter),
-                mean: z.mean,
-            },
-            SavedSide {
-                reciprocals: proxy_reciprocals,
-                scatter: narrow(&q.scatter),
-                mean: q.mean,
-            },
-            squares,
-            None,
-        )
-    };
+    if widens::<T>(path, embeddings.dim(), proxies.nrows()) {
+        let (forward, streamed) =
+            run_tiles(config, &widen(embeddings).view(), &widen(proxies).view(), classes, None, executor);
+        debug_assert!(streamed.is_none(), "nothing to stream without products");
+        return (Forward { loss: forward.loss, moments: forward.moments, saved: forward.saved.without_scatter() }, None);
+    }
+    if path == Path::Tiles {
+        return run_tiles(config, embeddings, proxies, classes, products, executor);
+    }
+    let (embedding_reciprocals, z) = gram::collect(embeddings, executor);
+    let (proxy_reciprocals, q) = gram::collect(proxies, executor);
+    let along = dot_wide(&q.apply(&z.mean), &z.mean);
+    let squares = samples * along + inner(&z.scatter, &q.scatter);
+    let narrow = |scatter: &Array2<f64>| scatter.iter().map(|&value| T::from_f64(value)).collect();
+    let z = SavedSide { reciprocals: embedding_reciprocals, scatter: narrow(&z.scatter), mean: z.mean };
+    let q = SavedSide { reciprocals: proxy_reciprocals, scatter: narrow(&q.scatter), mean: q.mean };
 
-    let cosines = genuine_cosines(
-        embeddings,
-        &embedding_side.reciprocals,
-        proxies,
-        &proxy_side.reciprocals,
-        classes,
-    );
+    let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
     let whole = Summary {
         count: samples * proxies_count,
-        mean: dot_wide(&embedding_side.mean, &proxy_side.mean),
-        squares: squares
-            + proxies_count * spread_along(embeddings, &embedding_side, &proxy_side.mean),
+        mean: dot_wide(&z.mean, &q.mean),
+        squares: squares + proxies_count * spread_along(embeddings, &z, &q.mean),
     };
+    let impostor = whole.without(Summary::of(&cosines));
+    (conclude(config, path, z, q, cosines, impostor), None)
+}
+
+fn run_tiles<T: Real>(
+    config: &Config,
+    embeddings: &ArrayView2<'_, T>,
+    proxies: &ArrayView2<'_, T>,
+    classes: &[usize],
+    products: Option<ArrayViewMut2<'_, T>>,
+    executor: &dyn Executor,
+) -> (Forward<T>, Option<Streamed<T>>) {
+    let units = Units::of(embeddings);
+    let fused = products.is_some();
+    let mut pairs: Vec<_> = classes.iter().enumerate().map(|(sample, &class)| (class, sample)).collect();
+    pairs.sort_unstable();
+    let Sums { reciprocals, mean, shift, impostor, products } =
+        tiles::sums(&units, proxies, &pairs, products, executor);
+    let z = SavedSide { reciprocals: units.reciprocals.clone(), mean: units.mean.clone(), scatter: Vec::new() };
+    let q = SavedSide { reciprocals, mean, scatter: Vec::new() };
+    let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
+    let forward = conclude(config, Path::Tiles, z, q, cosines, impostor);
+    (forward, fused.then_some(Streamed { units, shift, products }))
+}
+
+fn conclude<T: Real>(
+    config: &Config,
+    path: Path,
+    embeddings: SavedSide<T>,
+    proxies: SavedSide<T>,
+    cosines: Vec<f64>,
+    impostor: Summary,
+) -> Forward<T> {
     let genuine = Summary::of(&cosines);
-    let impostor = whole.without(genuine);
     let at = Decidability::at(config, &genuine, &impostor);
     let moments = Moments::report(config, &genuine, &impostor, at.d_prime);
-    let saved = Saved {
-        config: *config,
-        path,
-        embeddings: embedding_side,
-        proxies: proxy_side,
-        cosines,
-        genuine,
-        impostor,
-    };
-    (
-        Forward {
-            loss: at.loss,
-            moments,
-            saved,
-        },
-        streamed,
-    )
+    let saved = Saved { config: *config, path, embeddings, proxies, cosines, genuine, impostor };
+    Forward { loss: at.loss, moments, saved }
 }
 
 /// `<left, right>` of two matrices.
@@ -273,10 +246,26 @@ pub(crate) fn choose(
     // Forward over half of each Gram matrix, and a little more where its blocks straddle the diagonal; backward whole.
     let gram = 1.6 * (batch + classes) * width * width;
     match path {
+        // Few classes need few similarities, and the tiles' moments are the most accurate there.
+        Path::Auto if classes <= 64.0 => Path::Tiles,
         Path::Auto if gram <= similarities * batch * classes * width => Path::Gram,
         Path::Auto => Path::Tiles,
         forced => forced,
     }
+}
+
+/// Whether the tiles are computed in `f64` although the inputs are narrower.
+///
+/// Genuine pairs first get the weight that an impostor of their similarity would have, and then the difference. With few
+/// classes and well separated ones the two nearly cancel, about `d'^2 / 2C` times over. Where classes are few, or the
+/// whole is small, the digits lost are bought back by the wider type at no cost worth naming.
+pub(crate) fn widens<T: Real>(path: Path, (batch, width): (usize, usize), classes: usize) -> bool {
+    let small = batch.saturating_mul(classes).saturating_mul(width) <= 1 << 18;
+    T::NARROW && path == Path::Tiles && (classes <= 16 || small)
+}
+
+pub(crate) fn widen<T: Real>(rows: &ArrayView2<'_, T>) -> Array2<f64> {
+    rows.map(|value| value.to_f64())
 }
 
 /// The caller's threads where there is enough to do for them, else the calling thread.

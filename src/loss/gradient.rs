@@ -42,12 +42,14 @@ impl Weights {
         impostor: &Summary,
     ) -> Self {
         let (pull, squeeze) = (at.pull * upstream, at.squeeze * upstream);
+        // One number has no variance, whatever it is. The deviation it is multiplied with would be rounding alone.
+        let slope = |count: f64| if count == 1.0 { 0.0 } else { 2.0 * squeeze / count };
         Self {
             level: pull / impostor.count,
-            slope: 2.0 * squeeze / impostor.count,
+            slope: slope(impostor.count),
             impostor_mean: impostor.mean,
             genuine_level: -pull / genuine.count,
-            genuine_slope: 2.0 * squeeze / genuine.count,
+            genuine_slope: slope(genuine.count),
             genuine_mean: genuine.mean,
         }
     }
@@ -208,8 +210,8 @@ pub(crate) fn finish_block<T: Real>(
 /// `out = (sum - q (q . sum)) / |p|` with the unit row `q = centred + shift`.
 #[inline(always)]
 fn project<T: Real>(centred: &[T], shift: &[T], sum: &[T], reciprocal: T, out: &mut [T]) {
-    if reciprocal == T::default() {
-        // No direction: what is left of `q` is the rounding of the shift. NaN must still show.
+    if reciprocal == T::default() || out.len() == 1 {
+        // No direction, or none to turn to: what is left of `q` is the rounding of the shift. NaN must still show.
         let silent = sum
             .iter()
             .fold(T::default(), |silent, &value| silent + value * T::default());

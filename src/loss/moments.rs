@@ -1,6 +1,7 @@
 //! Moments of the genuine and impostor similarities, as values that merge.
 
-use super::Config;
+use super::{Config, Error};
+use ndarray::ArrayView1;
 
 /// Count, mean and sum of squared deviations of some numbers: what can be combined exactly across shards.
 ///
@@ -81,6 +82,19 @@ impl Summary {
             mean,
             squares: if squares < 0.0 { 0.0 } else { squares },
         }
+    }
+
+    pub(crate) fn to_array(self) -> [f64; 3] {
+        [self.count, self.mean, self.squares]
+    }
+
+    /// Genuine and impostor summary from `[6]` numbers.
+    pub(crate) fn pair(values: ArrayView1<'_, f64>) -> Result<[Self; 2], Error> {
+        if values.len() != 6 {
+            return Err(Error::shape("summaries", "[6]", values.shape()));
+        }
+        let at = |at| Self { count: values[at], mean: values[at + 1], squares: values[at + 2] };
+        Ok([at(0), at(3)])
     }
 
     /// Population variance; 0 of none.

@@ -74,6 +74,27 @@ pub(crate) fn dot_wide<T: Real, U: Real>(left: &[T], right: &[U]) -> f64 {
     sums.iter().sum()
 }
 
+/// Sum and sum of squares, in `f64`, of `left + right`.
+#[inline(always)]
+pub(crate) fn power_sums<T: Real>(left: &[T], right: &[T]) -> (f64, f64) {
+    const WIDE: usize = 16;
+    let (mut sums, mut squares) = ([0.0; WIDE], [0.0; WIDE]);
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
+    for (left, right) in left.iter().zip(right) {
+        for lane in 0..WIDE {
+            let value = (left[lane] + right[lane]).to_f64();
+            sums[lane] += value;
+            squares[lane] = value.mul_add(value, squares[lane]);
+        }
+    }
+    for (lane, (&left, &right)) in left_rest.iter().zip(right_rest).enumerate() {
+        let value = (left + right).to_f64();
+        sums[lane] += value;
+        squares[lane] = value.mul_add(value, squares[lane]);
+    }
+    (sums.iter().sum(), squares.iter().sum())
+}
+
 /// One over the length of a row: 0 for a row without direction, NaN where the row holds NaN or infinity.
 #[inline(always)]
 pub(crate) fn reciprocal_length<T: Real>(row: &[T]) -> f64 {

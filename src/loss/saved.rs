@@ -54,11 +54,15 @@ pub struct SavedParts<T> {
     pub proxy_scatter: Array2<T>,
 }
 
-fn square<T>(values: Vec<T>, width: usize) -> Array2<T> {
+pub(crate) fn square<T>(values: Vec<T>, width: usize) -> Array2<T> {
     let width = if values.is_empty() { 0 } else { width };
     Array2::from_shape_vec((width, width), values).unwrap_or_else(|_| {
         Array2::from_shape_simple_fn((0, 0), || unreachable!("scatter matrices are square"))
     })
+}
+
+pub(crate) fn flat<T: Clone>(matrix: Array2<T>) -> Vec<T> {
+    matrix.as_standard_layout().into_owned().into_raw_vec_and_offset().0
 }
 
 impl<T: Real> Saved<T> {
@@ -81,12 +85,25 @@ impl<T: Real> Saved<T> {
         Moments::report(&self.config, &self.genuine, &self.impostor, at.d_prime)
     }
 
+    /// The same state for another element type, where no element is kept: on the tiles path.
+    pub(crate) fn without_scatter<U>(self) -> Saved<U> {
+        let side = |side: SavedSide<T>| SavedSide { reciprocals: side.reciprocals, mean: side.mean, scatter: Vec::new() };
+        Saved {
+            config: self.config,
+            path: self.path,
+            embeddings: side(self.embeddings),
+            proxies: side(self.proxies),
+            cosines: self.cosines,
+            genuine: self.genuine,
+            impostor: self.impostor,
+        }
+    }
+
     /// As arrays.
     #[must_use]
     pub fn into_parts(self) -> SavedParts<T> {
         let width = self.embeddings.mean.len();
-        let summary = |summary: Summary| [summary.count, summary.mean, summary.squares];
-        let summaries = [summary(self.genuine), summary(self.impostor)].concat();
+        let summaries = [self.genuine.to_array(), self.impostor.to_array()].concat();
         SavedParts {
             embedding_reciprocals: self.embeddings.reciprocals.into(),
             proxy_reciprocals: self.proxies.reciprocals.into(),
@@ -116,7 +133,6 @@ impl<T: Real> Saved<T> {
         for (tensor, given, wanted) in [
             ("proxy_mean", parts.proxy_mean.len(), width),
             ("genuine_cosines", parts.genuine_cosines.len(), batch),
-            ("summaries", parts.summaries.len(), 6),
         ] {
             if given != wanted {
                 return Err(Error::shape(tensor, format!("[{wanted}]"), &[given]));
@@ -134,19 +150,7 @@ impl<T: Real> Saved<T> {
                 ));
             }
         }
-        let summary = |at: usize| Summary {
-            count: parts.summaries[at],
-            mean: parts.summaries[at + 1],
-            squares: parts.summaries[at + 2],
-        };
-        let (genuine, impostor) = (summary(0), summary(3));
-        let flat = |matrix: Array2<T>| {
-            matrix
-                .as_standard_layout()
-                .into_owned()
-                .into_raw_vec_and_offset()
-                .0
-        };
+        let [genuine, impostor] = Summary::pair(parts.summaries.view())?;
         Ok(Self {
             config,
             path,

@@ -38,6 +38,8 @@ pub trait Real:
     fn fused(self, factor: Self, addend: Self) -> Self;
     /// Below this, the reciprocal of a row's length is subnormal in this type and loses digits.
     const SMALLEST_RECIPROCAL: f64;
+    /// Whether `f64` holds more digits.
+    const NARROW: bool;
     /// Rows that fit a block: chosen so that a block of rows stays in the second-level cache.
     const BLOCK_ELEMENTS: usize;
 }
@@ -60,6 +62,7 @@ impl Real for f32 {
         self.mul_add(factor, addend)
     }
     const SMALLEST_RECIPROCAL: f64 = 1e-30;
+    const NARROW: bool = true;
     const BLOCK_ELEMENTS: usize = 32 * 1024;
 }
 
@@ -77,6 +80,7 @@ impl Real for f64 {
         self.mul_add(factor, addend)
     }
     const SMALLEST_RECIPROCAL: f64 = 1e-300;
+    const NARROW: bool = false;
     const BLOCK_ELEMENTS: usize = 16 * 1024;
 }
 

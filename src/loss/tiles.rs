@@ -1,10 +1,11 @@
 //! The path for batches much smaller than the dimension: tiles of similarities, streamed over the classes.
 //!
 //! Only the classes are centred, `q_c = qbar + b_c`. A tile holds `r_ic = z_i . b_c` for one block of classes and all
-//! samples, and is gone when the next one comes. Because the `b_c` sum to zero,
+//! samples, and is gone when the next one comes. The moments are summed from the tiles entry by entry, genuine ones left
+//! out, so that few classes far apart (where the genuine pairs make up most of the total variance) cost no accuracy.
+//! Because the `b_c` sum to zero,
 //!
 //! ```text
-//! sum_ic (s_ic - mean)^2 = sum_ic r_ic^2 + C sum_i (z_i.qbar - mean)^2
 //! K_q z_i   = sum_c r_ic b_c            (for the gradient of the embeddings)
 //! Z'Z b_c   = sum_i r_ic z_i            (for the gradient of the proxies)
 //! ```
@@ -14,9 +15,10 @@
 use super::executor::{Executor, map};
 use super::gradient::{Affine, Links, Side, finish_block};
 use super::gram::{estimate_mean, poor_estimate};
+use super::moments::Summary;
 use super::product::{Operand, Update};
 use super::rows::{
-    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, mean_of, narrowed,
+    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, mean_of, narrowed, power_sums,
     reciprocal_lengths, remainder, vectorised,
 };
 use super::scalar::Real;
@@ -75,8 +77,8 @@ pub(crate) struct Sums<T> {
     pub(crate) mean: Vec<f64>,
     /// Where the classes were centred.
     pub(crate) shift: Vec<T>,
-    /// `sum_ic r_ic^2`.
-    pub(crate) squares: f64,
+    /// Of the impostor similarities.
+    pub(crate) impostor: Summary,
     /// `K_q z_i`, `[B, D]`; empty unless asked for.
     pub(crate) products: Vec<T>,
 }
@@ -85,16 +87,18 @@ fn cut<T: Real>(classes: usize, width: usize) -> Cut {
     Cut::new(classes, width, 2 * T::BLOCK_ELEMENTS, 8, 16 * 1024)
 }
 
-/// The sums; with `products`, also `K_q z_i`, and `Z'Z` times the centred class in the rows of `products`.
+/// The sums, `pairs` being class and sample of each genuine pair in the order of the classes; with `products`, also `K_q z_i`, and `Z'Z` times the centred class in the rows of `products`.
 pub(crate) fn sums<T: Real>(
     units: &Units<T>,
     proxies: &ArrayView2<'_, T>,
+    pairs: &[(usize, usize)],
     mut products: Option<ArrayViewMut2<'_, T>>,
     executor: &dyn Executor,
 ) -> Sums<T> {
     let sums = pass(
         units,
         proxies,
+        pairs,
         estimate_mean(proxies),
         products.as_mut().map(|out| out.view_mut()),
         executor,
@@ -109,7 +113,7 @@ pub(crate) fn sums<T: Real>(
     if proxies.nrows() > 512
         && poor_estimate(&off, directed as f64 / proxies.nrows() as f64 - length)
     {
-        return pass(units, proxies, narrowed(&sums.mean), products, executor);
+        return pass(units, proxies, pairs, narrowed(&sums.mean), products, executor);
     }
     sums
 }
@@ -117,6 +121,7 @@ pub(crate) fn sums<T: Real>(
 fn pass<T: Real>(
     units: &Units<T>,
     proxies: &ArrayView2<'_, T>,
+    pairs: &[(usize, usize)],
     shift: Vec<T>,
     products: Option<ArrayViewMut2<'_, T>>,
     executor: &dyn Executor,
@@ -124,6 +129,10 @@ fn pass<T: Real>(
     let ((classes, width), batch) = (proxies.dim(), units.reciprocals.len());
     let cut = cut::<T>(classes, width);
     let groups = cut.groups(classes);
+    // A similarity is `centre + offset_i + r_ic`, the last two small where rows are nearly parallel.
+    let centre = dot_wide(&units.mean, &shift);
+    let offsets: Vec<T> =
+        vectorised(|| units.rows().map(|row| T::from_f64(dot_wide(row, &shift) - centre)).collect());
     let fused = products.is_some();
     let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
         Some(products) => split(products, cut.group).into_iter().map(Some).collect(),
@@ -145,7 +154,7 @@ fn pass<T: Real>(
             let mut sums = vec![0.0; width];
             let mut toward = vec![T::default(); if fused { batch * width } else { 0 }];
             let mut product = vec![T::default(); if fused { rows * width } else { 0 }];
-            let mut squares = 0.0;
+            let mut powers = (0.0, 0.0);
             for (index, (range, reciprocals)) in cut
                 .blocks(group)
                 .into_iter()
@@ -154,7 +163,8 @@ fn pass<T: Real>(
             {
                 let rows = range.len();
                 let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
-                let block = band(proxies, &range);
+                let start = range.start;
+            let block = band(proxies, &range);
                 reciprocal_lengths(&block, reciprocals);
                 centre_block(&block, reciprocals, &shift, centred);
                 add_column_sums(centred, &mut sums);
@@ -166,8 +176,19 @@ fn pass<T: Real>(
                     centred,
                     units.operand().t(),
                 );
-                squares += vectorised(|| dot_wide(tile, tile));
-                if let Some(out) = &mut out {
+                let own = &pairs[pairs.partition_point(|pair| pair.0 < start)..];
+            let own = &own[..own.partition_point(|pair| pair.0 < start + rows)];
+            vectorised(|| {
+                for row in tile.chunks_exact(batch) {
+                    let (sum, square) = power_sums(row, &offsets);
+                    powers = (powers.0 + sum, powers.1 + square);
+                }
+            });
+            for &(class, sample) in own {
+                let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64();
+                powers = (powers.0 - value, powers.1 - value * value);
+            }
+            if let Some(out) = &mut out {
                     let tile = Operand::new(tile, rows, batch);
                     T::multiply(
                         &mut toward,
@@ -192,13 +213,13 @@ fn pass<T: Real>(
                     }
                 }
             }
-            (squares, sums, toward)
+            (powers, sums, toward)
         },
     );
     let mut off = vec![0.0; width];
-    let mut squares = 0.0;
-    for (partial, sums, _) in &partials {
-        squares += partial;
+    let (mut sum, mut square) = (0.0, 0.0);
+    for (powers, sums, _) in &partials {
+        (sum, square) = (sum + powers.0, square + powers.1);
         off.iter_mut()
             .zip(sums)
             .for_each(|(off, sum)| *off += sum / classes as f64);
@@ -209,7 +230,11 @@ fn pass<T: Real>(
         .map(|(shift, off)| shift.to_f64() + off)
         .collect();
     let along: Vec<f64> = units.rows().map(|row| dot_wide(row, &off)).collect();
-    squares -= classes as f64 * along.iter().map(|along| along * along).sum::<f64>();
+    let count = (batch * classes - pairs.len()) as f64;
+    let squares = square - sum * sum / count;
+    // Rounding may leave a hair below zero. Written so that NaN stays NaN.
+    let squares = if squares < 0.0 { 0.0 } else { squares };
+    let impostor = Summary { count, mean: centre + sum / count, squares };
     let products = toward(
         partials.into_iter().map(|(_, _, toward)| toward),
         &along,
@@ -221,7 +246,7 @@ fn pass<T: Real>(
         reciprocals,
         mean,
         shift,
-        squares,
+        impostor,
         products,
     }
 }
