@@ -8,7 +8,6 @@
 //! Numbers are little-endian, in the type and shape that the model declares; outputs are float64.
 
 #[path = "../tests/common/mod.rs"]
-#[allow(dead_code)]
 mod common;
 
 use std::{env, fs, path::Path, process::ExitCode};

@@ -3,6 +3,10 @@
 //! One model a case. It holds the loss, its gradient with an upstream of its own, and for PD-Loss the node that does both in one
 //! pass, and is checked against the oracle within the error budget.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub mod session;
+
 use std::collections::BTreeMap;
 
 use pdloss::{
