@@ -23,7 +23,7 @@ pub(crate) enum State<T> {
     /// Of PD-Loss.
     Proxies(Saved<T>),
     /// Of D-Loss: there are 0 classes and no vectors of proxies, and the scatter matrix is always there.
-    Pairs(DSaved<T>),
+    Pairs(DSaved),
 }
 
 /// Lays the state out.

@@ -55,6 +55,8 @@ pub mod names {
     pub const PROXIES: &str = "pdloss.proxies";
     /// Output: the loss.
     pub const LOSS: &str = "pdloss.loss";
+    /// What the operator keeps for its gradient; no output of the graph.
+    pub const SAVED: &str = "pdloss.saved";
     /// Output: mu_genuine, mu_impostor, var_genuine, var_impostor, d', n_genuine, n_impostor, bad labels; float64.
     pub const MOMENTS: &str = "pdloss.moments";
 }
@@ -84,6 +86,7 @@ pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
     let domain = match head.spelling {
         Spelling::Operator => {
             call.attribute = attributes(&head.config);
+            call.output.push(names::SAVED.to_owned());
             DOMAIN
         }
         Spelling::Function => {
@@ -149,7 +152,7 @@ fn refuse_taken_names(graph: &GraphProto) -> Result<()> {
     let inputs = graph.input.iter().map(|input| input.name());
     let initializers = graph.initializer.iter().map(TensorProto::name);
     let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
-    let taken = [names::LABELS, names::PROXIES, names::LOSS, names::MOMENTS];
+    let taken = [names::LABELS, names::PROXIES, names::LOSS, names::MOMENTS, names::SAVED];
     match inputs.chain(initializers).chain(results).find(|name| taken.contains(name)) {
         Some(name) => Err(Error::model(name, "the embedder uses this name already; the loss needs it")),
         None => Ok(()),
