@@ -22,14 +22,25 @@ pub fn compare(
     slack: f64,
 ) -> Result<f64, String> {
     if got.len() != truth.len() || rows.len() != truth.len() || plain.len() != truth.len() {
-        return Err(format!("{what}: {} elements, wanted {}", got.len(), truth.len()));
+        return Err(format!(
+            "{what}: {} elements, wanted {}",
+            got.len(),
+            truth.len()
+        ));
     }
     let lengths: Vec<f64> = rows
         .chunks(dim)
-        .map(|row| row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt())
+        .map(|row| {
+            row.iter()
+                .map(|&value| f64::from(value) * f64::from(value))
+                .sum::<f64>()
+                .sqrt()
+        })
         .collect();
     let scaled = |values: &[f64], index: usize| values[index] * lengths[index / dim];
-    let largest = (0..truth.len()).map(|index| scaled(truth, index).abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let largest = (0..truth.len())
+        .map(|index| scaled(truth, index).abs())
+        .fold(f64::MIN_POSITIVE, f64::max);
     let worst = |values: &[f64]| {
         let mut worst = (0, 0.0);
         for index in 0..truth.len() {
@@ -46,7 +57,11 @@ pub fn compare(
     };
     let (index, distance) = worst(got);
     // A plain version that overflowed has no say.
-    let allowed = Some(worst(plain).1).filter(|distance| distance.is_finite()).unwrap_or(0.0).min(0.05) + slack;
+    let allowed = Some(worst(plain).1)
+        .filter(|distance| distance.is_finite())
+        .unwrap_or(0.0)
+        .min(0.05)
+        + slack;
     if distance <= allowed {
         return Ok(distance);
     }
@@ -63,12 +78,23 @@ pub fn compare(
 ///
 /// # Errors
 /// A sentence with both values, the distance and the budget.
-pub fn compare_value(what: &str, got: f64, truth: f64, plain: f64, slack: f64) -> Result<f64, String> {
+pub fn compare_value(
+    what: &str,
+    got: f64,
+    truth: f64,
+    plain: f64,
+    slack: f64,
+) -> Result<f64, String> {
     let scale = truth.abs().max(1.0);
     let distance = (got - truth).abs() / scale;
-    let allowed = Some((plain - truth).abs() / scale).filter(|distance| distance.is_finite()).unwrap_or(0.0) + slack;
+    let allowed = Some((plain - truth).abs() / scale)
+        .filter(|distance| distance.is_finite())
+        .unwrap_or(0.0)
+        + slack;
     if distance <= allowed {
         return Ok(distance);
     }
-    Err(format!("{what} is {got:e}, truth {truth:e}: distance {distance:.2e}, allowed {allowed:.2e}"))
+    Err(format!(
+        "{what} is {got:e}, truth {truth:e}: distance {distance:.2e}, allowed {allowed:.2e}"
+    ))
 }

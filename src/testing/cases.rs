@@ -50,12 +50,19 @@ pub struct Case {
 impl Case {
     /// Draws a case; the same arguments give the same case everywhere.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "rounding; small counts")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "rounding; small counts"
+    )]
     pub fn new(shape: (usize, usize, usize), distribution: Distribution, config: Config) -> Self {
         let (batch, classes, dim) = shape;
-        let mut random = Pcg64Mcg::seed_from_u64(0x9d_105e + (batch * 31 + classes * 7 + dim) as u64);
+        let mut random =
+            Pcg64Mcg::seed_from_u64(0x9d_105e + (batch * 31 + classes * 7 + dim) as u64);
         let mut normal = || -> f64 { StandardNormal.sample(&mut random) };
-        let labels: Vec<i64> = (0..batch).map(|i| ((i * i + 3 * i) % classes) as i64).collect();
+        let labels: Vec<i64> = (0..batch)
+            .map(|i| (i * (i + 3) / 2 % classes) as i64)
+            .collect();
         let common: Vec<f64> = (0..dim).map(|_| normal()).collect();
         let mut proxies: Vec<f64> = (0..classes * dim).map(|_| normal()).collect();
         let mut embeddings: Vec<f64> = (0..batch * dim).map(|_| normal()).collect();
@@ -75,7 +82,10 @@ impl Case {
             Distribution::NearlyParallel => {
                 // Cosine of two such rows: 1 / (1 + 0.1^2), spread by the noise's own inner products.
                 let around = |value: f64, d: usize| common[d] + 0.1 * value;
-                proxies.iter_mut().enumerate().for_each(|(at, value)| *value = around(*value, at % dim));
+                proxies
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(at, value)| *value = around(*value, at % dim));
                 for (at, value) in embeddings.iter_mut().enumerate() {
                     let own = proxies[own(at / dim, at % dim)];
                     *value = 0.8 * around(*value, at % dim) + 0.2 * own;
@@ -115,7 +125,10 @@ impl Case {
     /// The labels as row numbers.
     #[must_use]
     pub fn rows(&self) -> Vec<usize> {
-        self.labels.iter().map(|&label| usize::try_from(label).unwrap_or(usize::MAX)).collect()
+        self.labels
+            .iter()
+            .map(|&label| usize::try_from(label).unwrap_or(usize::MAX))
+            .collect()
     }
 
     /// The embeddings, widened.
@@ -133,7 +146,13 @@ impl Case {
     /// The truth: PD-Loss.
     #[must_use]
     pub fn reference(&self) -> Reference {
-        reference::pd_loss(&self.config, self.dim, &self.embeddings_f64(), &self.proxies_f64(), &self.rows())
+        reference::pd_loss(
+            &self.config,
+            self.dim,
+            &self.embeddings_f64(),
+            &self.proxies_f64(),
+            &self.rows(),
+        )
     }
 
     /// The truth: D-Loss.
@@ -145,7 +164,13 @@ impl Case {
     /// The budget: PD-Loss.
     #[must_use]
     pub fn plain(&self) -> Plain {
-        plain(&self.config, self.dim, &self.embeddings, Some(&self.proxies), &self.rows())
+        plain(
+            &self.config,
+            self.dim,
+            &self.embeddings,
+            Some(&self.proxies),
+            &self.rows(),
+        )
     }
 
     /// The budget: D-Loss.
@@ -160,7 +185,9 @@ fn configs() -> Vec<Config> {
     let mut configs = Vec::new();
     for form in [Form::Log, Form::Negative, Form::Inverse] {
         let base = Config::default().with_form(form);
-        let floors = [0.05, 20.0].into_iter().filter_map(|floor| base.with_floor(floor).ok());
+        let floors = [0.05, 20.0]
+            .into_iter()
+            .filter_map(|floor| base.with_floor(floor).ok());
         configs.extend(floors);
         let clamp = base.with_floor_mode(FloorMode::Clamp);
         configs.extend(clamp.with_temperature(0.5).ok());
@@ -180,12 +207,28 @@ pub fn cases() -> Vec<Case> {
             cases.push(Case::new((17, 23, 19), distribution, config));
         }
     }
-    for distribution in [Random, Clustered, Converged, NearlyParallel, Lengths, ZeroRows, Opposed] {
+    for distribution in [
+        Random,
+        Clustered,
+        Converged,
+        NearlyParallel,
+        Lengths,
+        ZeroRows,
+        Opposed,
+    ] {
         for shape in [(32, 100, 64), (48, 300, 129), (200, 80, 33), (6, 700, 127)] {
             cases.push(Case::new(shape, distribution, default));
         }
     }
-    for shape in [(1, 2, 8), (1, 9, 5), (2, 2, 1), (5, 2, 128), (7, 3, 2), (64, 5, 16), (3, 1100, 40)] {
+    for shape in [
+        (1, 2, 8),
+        (1, 9, 5),
+        (2, 2, 1),
+        (5, 2, 128),
+        (7, 3, 2),
+        (64, 5, 16),
+        (3, 1100, 40),
+    ] {
         cases.push(Case::new(shape, Random, default));
         cases.push(Case::new(shape, Clustered, default));
     }
@@ -209,7 +252,14 @@ pub fn d_loss_cases() -> Vec<Case> {
             cases.push(Case::new((23, 6, 19), distribution, config));
         }
     }
-    for distribution in [Random, Clustered, Converged, NearlyParallel, Lengths, ZeroRows] {
+    for distribution in [
+        Random,
+        Clustered,
+        Converged,
+        NearlyParallel,
+        Lengths,
+        ZeroRows,
+    ] {
         for shape in [(40, 7, 64), (130, 10, 33), (60, 3, 129), (600, 2, 16)] {
             cases.push(Case::new(shape, distribution, default));
         }
