@@ -1,11 +1,15 @@
 //! The shared cases against the oracle: both paths, one call and two, `f64` to its last digits and `f32` in budget.
 #![cfg(feature = "testing")]
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "tests report what they measured")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests report what they measured"
+)]
 
 use ndarray::{Array2, ArrayView2};
 use pdloss::loss::{
-    Config, Gradients, Path, Real, SavedParts, Saved, Serial, Threads, backward, d_loss, d_loss_backward, forward,
-    forward_backward,
+    Config, Gradients, Path, Real, Saved, SavedParts, Serial, Threads, backward, d_loss,
+    d_loss_backward, forward, forward_backward,
 };
 use pdloss::testing::{Case, F32_SLACK, cases, compare, compare_value, d_loss_cases};
 
@@ -16,7 +20,12 @@ fn wide<T: Real>(values: &Array2<T>) -> Vec<f64> {
 }
 
 /// Loss and gradients by two calls, with the state going through arrays, and by one call.
-fn run<T: Real>(case: &Case, config: Config, x: &[T], p: &[T]) -> Vec<(&'static str, f64, Gradients<T>)> {
+fn run<T: Real>(
+    case: &Case,
+    config: Config,
+    x: &[T],
+    p: &[T],
+) -> Vec<(&'static str, f64, Gradients<T>)> {
     let x = ArrayView2::from_shape((case.batch, case.dim), x).unwrap();
     let p = ArrayView2::from_shape((case.classes, case.dim), p).unwrap();
     let out = forward(&config, x, p, &case.labels, &Serial).unwrap();
@@ -26,7 +35,11 @@ fn run<T: Real>(case: &Case, config: Config, x: &[T], p: &[T]) -> Vec<(&'static 
     let two = backward(&saved, 1.0, x, p, &case.labels, &Serial).unwrap();
     let (loss, moments, one) = forward_backward(&config, x, p, &case.rows(), &Threads).unwrap();
     let same = |left: f64, right: f64| (left - right).abs() < 1e-5 * left.abs().max(1.0);
-    assert!(same(moments.mu_impostor, out.moments.mu_impostor), "{}", case.name);
+    assert!(
+        same(moments.mu_impostor, out.moments.mu_impostor),
+        "{}",
+        case.name
+    );
     vec![("two calls", out.loss, two), ("one call", loss, one)]
 }
 
@@ -44,29 +57,85 @@ fn pd_loss_meets_the_budget() {
             }
             let config = case.config.with_path(path);
             let mut check = |what: &str, result: Result<f64, String>| {
-                failures.extend(result.err().map(|why| format!("{} {path} {what}: {why}", case.name)));
+                failures.extend(
+                    result
+                        .err()
+                        .map(|why| format!("{} {path} {what}: {why}", case.name)),
+                );
             };
             for (calls, loss, got) in run(&case, config, &case.embeddings, &case.proxies) {
-                check(calls, compare_value("f32 loss", loss, truth.loss, plain.loss, F32_SLACK));
+                check(
+                    calls,
+                    compare_value("f32 loss", loss, truth.loss, plain.loss, F32_SLACK),
+                );
                 for (name, rows, got, truth, plain) in [
-                    ("embeddings", &case.embeddings, wide(&got.embeddings), &truth.embeddings, &plain.embeddings),
-                    ("proxies", &case.proxies, wide(&got.proxies), &truth.proxies, &plain.proxies),
+                    (
+                        "embeddings",
+                        &case.embeddings,
+                        wide(&got.embeddings),
+                        &truth.embeddings,
+                        &plain.embeddings,
+                    ),
+                    (
+                        "proxies",
+                        &case.proxies,
+                        wide(&got.proxies),
+                        &truth.proxies,
+                        &plain.proxies,
+                    ),
                 ] {
-                    check(calls, compare(&format!("f32 {name}"), case.dim, rows, &got, truth, plain, F32_SLACK));
+                    check(
+                        calls,
+                        compare(
+                            &format!("f32 {name}"),
+                            case.dim,
+                            rows,
+                            &got,
+                            truth,
+                            plain,
+                            F32_SLACK,
+                        ),
+                    );
                 }
             }
-            for (calls, loss, got) in run(&case, config, &case.embeddings_f64(), &case.proxies_f64()) {
-                check(calls, compare_value("f64 loss", loss, truth.loss, truth.loss, F64_SLACK));
+            for (calls, loss, got) in
+                run(&case, config, &case.embeddings_f64(), &case.proxies_f64())
+            {
+                check(
+                    calls,
+                    compare_value("f64 loss", loss, truth.loss, truth.loss, F64_SLACK),
+                );
                 for (name, rows, got, truth) in [
-                    ("embeddings", &case.embeddings, wide(&got.embeddings), &truth.embeddings),
+                    (
+                        "embeddings",
+                        &case.embeddings,
+                        wide(&got.embeddings),
+                        &truth.embeddings,
+                    ),
                     ("proxies", &case.proxies, wide(&got.proxies), &truth.proxies),
                 ] {
-                    check(calls, compare(&format!("f64 {name}"), case.dim, rows, &got, truth, truth, F64_SLACK));
+                    check(
+                        calls,
+                        compare(
+                            &format!("f64 {name}"),
+                            case.dim,
+                            rows,
+                            &got,
+                            truth,
+                            truth,
+                            F64_SLACK,
+                        ),
+                    );
                 }
             }
         }
     }
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 #[test]
@@ -81,19 +150,44 @@ fn d_loss_meets_the_budget() {
         let x = ArrayView2::from_shape(shape, &case.embeddings).unwrap();
         let out = d_loss(&case.config, x, &case.labels, &Threads).unwrap();
         let got = wide(&d_loss_backward(&out.saved, 1.0, x, &case.labels, &Threads).unwrap());
-        check(compare_value("f32 loss", out.loss, truth.loss, plain.loss, F32_SLACK));
+        check(compare_value(
+            "f32 loss", out.loss, truth.loss, plain.loss, F32_SLACK,
+        ));
         let truth_rows = (&truth.embeddings, &plain.embeddings);
-        check(compare("f32", case.dim, &case.embeddings, &got, truth_rows.0, truth_rows.1, F32_SLACK));
+        check(compare(
+            "f32",
+            case.dim,
+            &case.embeddings,
+            &got,
+            truth_rows.0,
+            truth_rows.1,
+            F32_SLACK,
+        ));
 
         let x = case.embeddings_f64();
         let x = ArrayView2::from_shape(shape, &x).unwrap();
         let out = d_loss(&case.config, x, &case.labels, &Serial).unwrap();
         let got = wide(&d_loss_backward(&out.saved, 1.0, x, &case.labels, &Serial).unwrap());
-        check(compare_value("f64 loss", out.loss, truth.loss, truth.loss, F64_SLACK));
-        check(compare("f64", case.dim, &case.embeddings, &got, truth_rows.0, truth_rows.0, F64_SLACK));
+        check(compare_value(
+            "f64 loss", out.loss, truth.loss, truth.loss, F64_SLACK,
+        ));
+        check(compare(
+            "f64",
+            case.dim,
+            &case.embeddings,
+            &got,
+            truth_rows.0,
+            truth_rows.0,
+            F64_SLACK,
+        ));
         for (got, truth) in out.moments.to_array().into_iter().zip(truth.moments) {
             check(compare_value("f64 moment", got, truth, truth, F64_SLACK));
         }
     }
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

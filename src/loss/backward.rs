@@ -213,7 +213,10 @@ impl<T: Real> Job<'_, T> {
     fn write_wide(&self, mut out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
         let (embeddings, proxies) = (widen(&self.embeddings), widen(&self.proxies));
         let saved = self.saved.clone().without_scatter();
-        let (mut z, mut q) = (Array2::zeros(embeddings.dim()), Array2::zeros(proxies.dim()));
+        let (mut z, mut q) = (
+            Array2::zeros(embeddings.dim()),
+            Array2::zeros(proxies.dim()),
+        );
         let job = Job {
             saved: &saved,
             upstream: self.upstream,
@@ -223,8 +226,10 @@ impl<T: Real> Job<'_, T> {
             executor: self.executor,
         };
         job.write(None, (z.view_mut(), q.view_mut()));
-        out.0.zip_mut_with(&z, |out, &value| *out = T::from_f64(value));
-        out.1.zip_mut_with(&q, |out, &value| *out = T::from_f64(value));
+        out.0
+            .zip_mut_with(&z, |out, &value| *out = T::from_f64(value));
+        out.1
+            .zip_mut_with(&q, |out, &value| *out = T::from_f64(value));
     }
 
     fn links(&self, weights: &Weights) -> (Links<'_, T>, Links<'_, T>) {

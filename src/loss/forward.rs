@@ -82,10 +82,23 @@ pub(crate) fn run<T: Real>(
 ) -> (Forward<T>, Option<Streamed<T>>) {
     let (samples, proxies_count) = (embeddings.nrows() as f64, proxies.nrows() as f64);
     if widens::<T>(path, embeddings.dim(), proxies.nrows()) {
-        let (forward, streamed) =
-            run_tiles(config, &widen(embeddings).view(), &widen(proxies).view(), classes, None, executor);
+        let (forward, streamed) = run_tiles(
+            config,
+            &widen(embeddings).view(),
+            &widen(proxies).view(),
+            classes,
+            None,
+            executor,
+        );
         debug_assert!(streamed.is_none(), "nothing to stream without products");
-        return (Forward { loss: forward.loss, moments: forward.moments, saved: forward.saved.without_scatter() }, None);
+        return (
+            Forward {
+                loss: forward.loss,
+                moments: forward.moments,
+                saved: forward.saved.without_scatter(),
+            },
+            None,
+        );
     }
     if path == Path::Tiles {
         return run_tiles(config, embeddings, proxies, classes, products, executor);
@@ -95,8 +108,16 @@ pub(crate) fn run<T: Real>(
     let along = dot_wide(&q.apply(&z.mean), &z.mean);
     let squares = samples * along + inner(&z.scatter, &q.scatter);
     let narrow = |scatter: &Array2<f64>| scatter.iter().map(|&value| T::from_f64(value)).collect();
-    let z = SavedSide { reciprocals: embedding_reciprocals, scatter: narrow(&z.scatter), mean: z.mean };
-    let q = SavedSide { reciprocals: proxy_reciprocals, scatter: narrow(&q.scatter), mean: q.mean };
+    let z = SavedSide {
+        reciprocals: embedding_reciprocals,
+        scatter: narrow(&z.scatter),
+        mean: z.mean,
+    };
+    let q = SavedSide {
+        reciprocals: proxy_reciprocals,
+        scatter: narrow(&q.scatter),
+        mean: q.mean,
+    };
 
     let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
     let whole = Summary {
@@ -118,15 +139,39 @@ fn run_tiles<T: Real>(
 ) -> (Forward<T>, Option<Streamed<T>>) {
     let units = Units::of(embeddings);
     let fused = products.is_some();
-    let mut pairs: Vec<_> = classes.iter().enumerate().map(|(sample, &class)| (class, sample)).collect();
+    let mut pairs: Vec<_> = classes
+        .iter()
+        .enumerate()
+        .map(|(sample, &class)| (class, sample))
+        .collect();
     pairs.sort_unstable();
-    let Sums { reciprocals, mean, shift, impostor, products } =
-        tiles::sums(&units, proxies, &pairs, products, executor);
-    let z = SavedSide { reciprocals: units.reciprocals.clone(), mean: units.mean.clone(), scatter: Vec::new() };
-    let q = SavedSide { reciprocals, mean, scatter: Vec::new() };
+    let Sums {
+        reciprocals,
+        mean,
+        shift,
+        impostor,
+        products,
+    } = tiles::sums(&units, proxies, &pairs, products, executor);
+    let z = SavedSide {
+        reciprocals: units.reciprocals.clone(),
+        mean: units.mean.clone(),
+        scatter: Vec::new(),
+    };
+    let q = SavedSide {
+        reciprocals,
+        mean,
+        scatter: Vec::new(),
+    };
     let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
     let forward = conclude(config, Path::Tiles, z, q, cosines, impostor);
-    (forward, fused.then_some(Streamed { units, shift, products }))
+    (
+        forward,
+        fused.then_some(Streamed {
+            units,
+            shift,
+            products,
+        }),
+    )
 }
 
 fn conclude<T: Real>(
@@ -140,8 +185,20 @@ fn conclude<T: Real>(
     let genuine = Summary::of(&cosines);
     let at = Decidability::at(config, &genuine, &impostor);
     let moments = Moments::report(config, &genuine, &impostor, at.d_prime);
-    let saved = Saved { config: *config, path, embeddings, proxies, cosines, genuine, impostor };
-    Forward { loss: at.loss, moments, saved }
+    let saved = Saved {
+        config: *config,
+        path,
+        embeddings,
+        proxies,
+        cosines,
+        genuine,
+        impostor,
+    };
+    Forward {
+        loss: at.loss,
+        moments,
+        saved,
+    }
 }
 
 /// `<left, right>` of two matrices.

@@ -43,7 +43,13 @@ impl Weights {
     ) -> Self {
         let (pull, squeeze) = (at.pull * upstream, at.squeeze * upstream);
         // One number has no variance, whatever it is. The deviation it is multiplied with would be rounding alone.
-        let slope = |count: f64| if count == 1.0 { 0.0 } else { 2.0 * squeeze / count };
+        let slope = |count: f64| {
+            if count == 1.0 {
+                0.0
+            } else {
+                2.0 * squeeze / count
+            }
+        };
         Self {
             level: pull / impostor.count,
             slope: slope(impostor.count),

@@ -93,7 +93,11 @@ impl Summary {
         if values.len() != 6 {
             return Err(Error::shape("summaries", "[6]", values.shape()));
         }
-        let at = |at| Self { count: values[at], mean: values[at + 1], squares: values[at + 2] };
+        let at = |at| Self {
+            count: values[at],
+            mean: values[at + 1],
+            squares: values[at + 2],
+        };
         Ok([at(0), at(3)])
     }
 

@@ -17,7 +17,11 @@ use rand_pcg::rand_core::SeedableRng;
 /// If `classes < 2` or `dim = 0`.
 pub fn random_proxies<T: Real>(classes: usize, dim: usize, seed: u64) -> Result<Array2<T>, Error> {
     if classes < 2 || dim == 0 {
-        return Err(Error::shape("proxies", "[C, D] with C >= 2 and D >= 1", &[classes, dim]));
+        return Err(Error::shape(
+            "proxies",
+            "[C, D] with C >= 2 and D >= 1",
+            &[classes, dim],
+        ));
     }
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut proxies = Array2::from_elem((classes, dim), T::default());
@@ -28,9 +32,12 @@ pub fn random_proxies<T: Real>(classes: usize, dim: usize, seed: u64) -> Result<
 }
 
 fn fill_random<'a, T: Real>(random: &mut Pcg64Mcg, out: impl ExactSizeIterator<Item = &'a mut T>) {
-    let values: Vec<f64> = (0..out.len()).map(|_| StandardNormal.sample(random)).collect();
+    let values: Vec<f64> = (0..out.len())
+        .map(|_| StandardNormal.sample(random))
+        .collect();
     let reciprocal = reciprocal_length(&values);
-    out.zip(values).for_each(|(out, value)| *out = T::from_f64(value * reciprocal));
+    out.zip(values)
+        .for_each(|(out, value)| *out = T::from_f64(value * reciprocal));
 }
 
 /// Proxies at the mean direction of each class: unit embeddings averaged, the average divided by its length.
@@ -48,10 +55,18 @@ pub fn class_mean_proxies<T: Real, L: Label>(
 ) -> Result<Array2<T>, Error> {
     let (samples, dim) = embeddings.dim();
     if classes < 2 || dim == 0 {
-        return Err(Error::shape("proxies", "[C, D] with C >= 2 and D >= 1", &[classes, dim]));
+        return Err(Error::shape(
+            "proxies",
+            "[C, D] with C >= 2 and D >= 1",
+            &[classes, dim],
+        ));
     }
     if labels.len() != samples {
-        return Err(Error::shape("labels", format!("[{samples}]"), &[labels.len()]));
+        return Err(Error::shape(
+            "labels",
+            format!("[{samples}]"),
+            &[labels.len()],
+        ));
     }
     let rows = rows_of(labels, classes)?;
     let mut sums = Array2::<f64>::zeros((classes, dim));
@@ -60,7 +75,9 @@ pub fn class_mean_proxies<T: Real, L: Label>(
             let sample = row(&embeddings, sample);
             let reciprocal = reciprocal_length(&sample);
             let sum = sums.row_mut(class);
-            sum.into_iter().zip(sample.iter()).for_each(|(sum, value)| *sum += value.to_f64() * reciprocal);
+            sum.into_iter()
+                .zip(sample.iter())
+                .for_each(|(sum, value)| *sum += value.to_f64() * reciprocal);
         }
     });
     let mut proxies = Array2::from_elem((classes, dim), T::default());
@@ -70,7 +87,9 @@ pub fn class_mean_proxies<T: Real, L: Label>(
             let stream = seed ^ (class as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             fill_random(&mut Pcg64Mcg::seed_from_u64(stream), out.iter_mut());
         } else {
-            out.iter_mut().zip(sum).for_each(|(out, sum)| *out = T::from_f64(sum * reciprocal));
+            out.iter_mut()
+                .zip(sum)
+                .for_each(|(out, sum)| *out = T::from_f64(sum * reciprocal));
         }
     }
     Ok(proxies)

@@ -79,7 +79,8 @@ pub(crate) fn dot_wide<T: Real, U: Real>(left: &[T], right: &[U]) -> f64 {
 pub(crate) fn power_sums<T: Real>(left: &[T], right: &[T]) -> (f64, f64) {
     const WIDE: usize = 16;
     let (mut sums, mut squares) = ([0.0; WIDE], [0.0; WIDE]);
-    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
+    let ((left, left_rest), (right, right_rest)) =
+        (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
     for (left, right) in left.iter().zip(right) {
         for lane in 0..WIDE {
             let value = (left[lane] + right[lane]).to_f64();

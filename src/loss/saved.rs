@@ -62,7 +62,11 @@ pub(crate) fn square<T>(values: Vec<T>, width: usize) -> Array2<T> {
 }
 
 pub(crate) fn flat<T: Clone>(matrix: Array2<T>) -> Vec<T> {
-    matrix.as_standard_layout().into_owned().into_raw_vec_and_offset().0
+    matrix
+        .as_standard_layout()
+        .into_owned()
+        .into_raw_vec_and_offset()
+        .0
 }
 
 impl<T: Real> Saved<T> {
@@ -87,7 +91,11 @@ impl<T: Real> Saved<T> {
 
     /// The same state for another element type, where no element is kept: on the tiles path.
     pub(crate) fn without_scatter<U>(self) -> Saved<U> {
-        let side = |side: SavedSide<T>| SavedSide { reciprocals: side.reciprocals, mean: side.mean, scatter: Vec::new() };
+        let side = |side: SavedSide<T>| SavedSide {
+            reciprocals: side.reciprocals,
+            mean: side.mean,
+            scatter: Vec::new(),
+        };
         Saved {
             config: self.config,
             path: self.path,

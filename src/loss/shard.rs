@@ -32,16 +32,32 @@ pub struct Statistics {
 ///
 /// # Errors
 /// If the two have different shapes.
-pub fn genuine_summary<T: Real>(embeddings: ArrayView2<'_, T>, own: ArrayView2<'_, T>) -> Result<Summary, Error> {
+pub fn genuine_summary<T: Real>(
+    embeddings: ArrayView2<'_, T>,
+    own: ArrayView2<'_, T>,
+) -> Result<Summary, Error> {
     Ok(Summary::of(&cosines(&embeddings, &own)?))
 }
 
-fn cosines<T: Real>(embeddings: &ArrayView2<'_, T>, own: &ArrayView2<'_, T>) -> Result<Vec<f64>, Error> {
+fn cosines<T: Real>(
+    embeddings: &ArrayView2<'_, T>,
+    own: &ArrayView2<'_, T>,
+) -> Result<Vec<f64>, Error> {
     if embeddings.dim() != own.dim() {
-        return Err(Error::shape("own", format!("{:?}", embeddings.shape()), own.shape()));
+        return Err(Error::shape(
+            "own",
+            format!("{:?}", embeddings.shape()),
+            own.shape(),
+        ));
     }
     let each: Vec<usize> = (0..embeddings.nrows()).collect();
-    Ok(genuine_cosines(embeddings, &reciprocals(embeddings), own, &reciprocals(own), &each))
+    Ok(genuine_cosines(
+        embeddings,
+        &reciprocals(embeddings),
+        own,
+        &reciprocals(own),
+        &each,
+    ))
 }
 
 fn reciprocals<T: Real>(rows: &ArrayView2<'_, T>) -> Vec<f64> {
@@ -56,7 +72,10 @@ impl Statistics {
     pub fn loss(&self, config: &Config) -> (f64, Moments) {
         let impostor = self.impostor();
         let at = Decidability::at(config, &self.genuine, &impostor);
-        (at.loss, Moments::report(config, &self.genuine, &impostor, at.d_prime))
+        (
+            at.loss,
+            Moments::report(config, &self.genuine, &impostor, at.d_prime),
+        )
     }
 
     fn impostor(&self) -> Summary {
@@ -64,12 +83,22 @@ impl Statistics {
         let squares = z.count * dot_wide(&q.apply(&z.mean), &z.mean)
             + q.count * dot_wide(&z.apply(&q.mean), &q.mean)
             + (&z.scatter * &q.scatter).sum();
-        Summary { count: z.count * q.count, mean: dot_wide(&z.mean, &q.mean), squares }.without(self.genuine)
+        Summary {
+            count: z.count * q.count,
+            mean: dot_wide(&z.mean, &q.mean),
+            squares,
+        }
+        .without(self.genuine)
     }
 
     fn weights(&self, config: &Config, upstream: f64) -> Weights {
         let impostor = self.impostor();
-        Weights::new(&Decidability::at(config, &self.genuine, &impostor), upstream, &self.genuine, &impostor)
+        Weights::new(
+            &Decidability::at(config, &self.genuine, &impostor),
+            upstream,
+            &self.genuine,
+            &impostor,
+        )
     }
 
     /// Gradient of `upstream * loss` by a shard's embeddings; `own` holds the proxy of each sample's class.
@@ -87,11 +116,22 @@ impl Statistics {
         let weights = self.weights(config, upstream);
         let links = cosines(&embeddings, &own)?.into_iter().enumerate();
         let links = links
-            .map(|(row, cosine)| Link { row, partner: row, weight: T::from_f64(weights.genuine_excess(cosine)) })
+            .map(|(row, cosine)| Link {
+                row,
+                partner: row,
+                weight: T::from_f64(weights.genuine_excess(cosine)),
+            })
             .collect();
         let own_reciprocals = reciprocals(&own);
         let links = Links::new(links, own, &own_reciprocals);
-        Ok(gradient(&weights, &embeddings, &self.embeddings, &self.proxies, &links, executor))
+        Ok(gradient(
+            &weights,
+            &embeddings,
+            &self.embeddings,
+            &self.proxies,
+            &links,
+            executor,
+        ))
     }
 
     /// Gradient of `upstream * loss` by a shard's proxies. `samples` are the embeddings of all samples of these
@@ -115,16 +155,33 @@ impl Statistics {
         let classes = rows_of(labels, proxies.nrows())?;
         let weights = self.weights(config, upstream);
         let sample_reciprocals = reciprocals(&samples);
-        let cosines = genuine_cosines(&samples, &sample_reciprocals, &proxies, &reciprocals(&proxies), &classes);
+        let cosines = genuine_cosines(
+            &samples,
+            &sample_reciprocals,
+            &proxies,
+            &reciprocals(&proxies),
+            &classes,
+        );
         let weight = |cosine| T::from_f64(weights.genuine_excess(cosine));
         let links = classes
             .iter()
             .zip(cosines)
             .enumerate()
-            .map(|(partner, (&row, cosine))| Link { row, partner, weight: weight(cosine) })
+            .map(|(partner, (&row, cosine))| Link {
+                row,
+                partner,
+                weight: weight(cosine),
+            })
             .collect();
         let links = Links::new(links, samples, &sample_reciprocals);
-        Ok(gradient(&weights, &proxies, &self.proxies, &self.embeddings, &links, executor))
+        Ok(gradient(
+            &weights,
+            &proxies,
+            &self.proxies,
+            &self.embeddings,
+            &links,
+            executor,
+        ))
     }
 }
 
@@ -137,7 +194,11 @@ fn gradient<T: Real>(
     executor: &dyn Executor,
 ) -> Array2<T> {
     let mut out = Array2::from_elem(rows.dim(), T::default());
-    let scatter: Vec<T> = other.scatter.iter().map(|&value| T::from_f64(value)).collect();
+    let scatter: Vec<T> = other
+        .scatter
+        .iter()
+        .map(|&value| T::from_f64(value))
+        .collect();
     scatter_gradient(
         weights,
         rows,

@@ -113,7 +113,14 @@ pub(crate) fn sums<T: Real>(
     if proxies.nrows() > 512
         && poor_estimate(&off, directed as f64 / proxies.nrows() as f64 - length)
     {
-        return pass(units, proxies, pairs, narrowed(&sums.mean), products, executor);
+        return pass(
+            units,
+            proxies,
+            pairs,
+            narrowed(&sums.mean),
+            products,
+            executor,
+        );
     }
     sums
 }
@@ -131,8 +138,12 @@ fn pass<T: Real>(
     let groups = cut.groups(classes);
     // A similarity is `centre + offset_i + r_ic`, the last two small where rows are nearly parallel.
     let centre = dot_wide(&units.mean, &shift);
-    let offsets: Vec<T> =
-        vectorised(|| units.rows().map(|row| T::from_f64(dot_wide(row, &shift) - centre)).collect());
+    let offsets: Vec<T> = vectorised(|| {
+        units
+            .rows()
+            .map(|row| T::from_f64(dot_wide(row, &shift) - centre))
+            .collect()
+    });
     let fused = products.is_some();
     let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
         Some(products) => split(products, cut.group).into_iter().map(Some).collect(),
@@ -164,7 +175,7 @@ fn pass<T: Real>(
                 let rows = range.len();
                 let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
                 let start = range.start;
-            let block = band(proxies, &range);
+                let block = band(proxies, &range);
                 reciprocal_lengths(&block, reciprocals);
                 centre_block(&block, reciprocals, &shift, centred);
                 add_column_sums(centred, &mut sums);
@@ -177,18 +188,18 @@ fn pass<T: Real>(
                     units.operand().t(),
                 );
                 let own = &pairs[pairs.partition_point(|pair| pair.0 < start)..];
-            let own = &own[..own.partition_point(|pair| pair.0 < start + rows)];
-            vectorised(|| {
-                for row in tile.chunks_exact(batch) {
-                    let (sum, square) = power_sums(row, &offsets);
-                    powers = (powers.0 + sum, powers.1 + square);
+                let own = &own[..own.partition_point(|pair| pair.0 < start + rows)];
+                vectorised(|| {
+                    for row in tile.chunks_exact(batch) {
+                        let (sum, square) = power_sums(row, &offsets);
+                        powers = (powers.0 + sum, powers.1 + square);
+                    }
+                });
+                for &(class, sample) in own {
+                    let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64();
+                    powers = (powers.0 - value, powers.1 - value * value);
                 }
-            });
-            for &(class, sample) in own {
-                let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64();
-                powers = (powers.0 - value, powers.1 - value * value);
-            }
-            if let Some(out) = &mut out {
+                if let Some(out) = &mut out {
                     let tile = Operand::new(tile, rows, batch);
                     T::multiply(
                         &mut toward,
@@ -234,7 +245,11 @@ fn pass<T: Real>(
     let squares = square - sum * sum / count;
     // Rounding may leave a hair below zero. Written so that NaN stays NaN.
     let squares = if squares < 0.0 { 0.0 } else { squares };
-    let impostor = Summary { count, mean: centre + sum / count, squares };
+    let impostor = Summary {
+        count,
+        mean: centre + sum / count,
+        squares,
+    };
     let products = toward(
         partials.into_iter().map(|(_, _, toward)| toward),
         &along,
