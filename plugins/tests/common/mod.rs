@@ -68,6 +68,16 @@ pub fn problems() -> Vec<Problem> {
         .collect()
 }
 
+/// PD-Loss in float32 with int64 labels, of a shape that is in the list.
+pub fn of_shape(batch: usize, classes: usize) -> Problem {
+    let fits = |problem: &Problem| {
+        problem.proxies
+            && (problem.case.batch, problem.case.classes) == (batch, classes)
+            && (problem.element, problem.labels) == (Element::F32, Element::I64)
+    };
+    problems().into_iter().find(fits).expect("the list has this shape")
+}
+
 impl Problem {
     /// Under which a failure is reported.
     pub fn name(&self) -> String {
