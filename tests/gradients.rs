@@ -73,7 +73,9 @@ fn every_form_and_branch_agrees_with_central_differences() {
                         sign > 0.0,
                         "the case is on its side of the floor"
                     );
-                    let loss = |x: ArrayView2<'_, f64>, p: ArrayView2<'_, f64>| forward(&config, x, p, &y, &Serial).unwrap().loss;
+                    let loss = |x: ArrayView2<'_, f64>, p: ArrayView2<'_, f64>| {
+                        forward(&config, x, p, &y, &Serial).unwrap().loss
+                    };
                     let of_x =
                         against_differences(&x, &gradients.embeddings, |x| loss(x, p.view()));
                     let of_p = against_differences(&p, &gradients.proxies, |p| loss(x.view(), p));

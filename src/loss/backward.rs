@@ -420,10 +420,19 @@ pub(crate) fn scatter_gradient<T: Real>(
         .zip(&off)
         .map(|(mean, off)| mean - off)
         .collect();
-    let constant = scatter
-        .chunks_exact(width)
-        .map(|row| dot_wide(row, &direct));
-    let affine = vectorised(|| Affine::new(weights, others, direction, mean, &off, constant));
+    let constant: Vec<f64> = vectorised(
+        #[inline(always)]
+        || {
+            scatter
+                .chunks_exact(width)
+                .map(
+                    #[inline(always)]
+                    |row| dot_wide(row, &direct),
+                )
+                .collect()
+        },
+    );
+    let affine = Affine::new(weights, others, direction, mean, &off, constant.into_iter());
     let side = Side {
         rows: *rows,
         reciprocals,

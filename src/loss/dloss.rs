@@ -283,20 +283,23 @@ impl Centred {
         let width = mean.len();
         let shift = narrowed::<f64>(mean);
         let at_off = dot_wide(mean, &remainder(mean, &shift));
-        vectorised(|| {
-            let mut rows = vec![0.0; reciprocals.len() * width];
-            let mut along = vec![0.0; reciprocals.len()];
-            for (index, out) in rows.chunks_exact_mut(width).enumerate() {
-                centre(&row(embeddings, index), reciprocals[index], &shift, out);
-                along[index] = dot_wide(out, mean) - at_off;
-            }
-            Self {
-                rows,
-                width,
-                along,
-                shift,
-            }
-        })
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut rows = vec![0.0; reciprocals.len() * width];
+                let mut along = vec![0.0; reciprocals.len()];
+                for (index, out) in rows.chunks_exact_mut(width).enumerate() {
+                    centre(&row(embeddings, index), reciprocals[index], &shift, out);
+                    along[index] = dot_wide(out, mean) - at_off;
+                }
+                Self {
+                    rows,
+                    width,
+                    along,
+                    shift,
+                }
+            },
+        )
     }
 
     fn row(&self, index: usize) -> &[f64] {

@@ -204,7 +204,10 @@ fn conclude<T: Real>(
 /// `<left, right>` of two matrices.
 fn inner(left: &Array2<f64>, right: &Array2<f64>) -> f64 {
     match (left.as_slice(), right.as_slice()) {
-        (Some(left), Some(right)) => vectorised(|| dot_wide(left, right)),
+        (Some(left), Some(right)) => vectorised(
+            #[inline(always)]
+            || dot_wide(left, right),
+        ),
         _ => (left * right).sum(),
     }
 }
@@ -216,16 +219,19 @@ fn spread_along<T: Real>(
     direction: &[f64],
 ) -> f64 {
     let at_mean = dot_wide(&side.mean, direction);
-    vectorised(|| {
-        side.reciprocals
-            .iter()
-            .enumerate()
-            .map(|(index, reciprocal)| {
-                let off = dot_wide(&row(embeddings, index), direction) * reciprocal - at_mean;
-                off * off
-            })
-            .sum()
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            side.reciprocals
+                .iter()
+                .enumerate()
+                .map(|(index, reciprocal)| {
+                    let off = dot_wide(&row(embeddings, index), direction) * reciprocal - at_mean;
+                    off * off
+                })
+                .sum()
+        },
+    )
 }
 
 /// The cosine of each sample and its own class.
@@ -236,16 +242,19 @@ pub(crate) fn genuine_cosines<T: Real>(
     proxy_reciprocals: &[f64],
     classes: &[usize],
 ) -> Vec<f64> {
-    vectorised(|| {
-        classes
-            .iter()
-            .enumerate()
-            .map(|(sample, &class)| {
-                let plain = dot_wide(&row(embeddings, sample), &row(proxies, class));
-                plain * embedding_reciprocals[sample] * proxy_reciprocals[class]
-            })
-            .collect()
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            classes
+                .iter()
+                .enumerate()
+                .map(|(sample, &class)| {
+                    let plain = dot_wide(&row(embeddings, sample), &row(proxies, class));
+                    plain * embedding_reciprocals[sample] * proxy_reciprocals[class]
+                })
+                .collect()
+        },
+    )
 }
 
 /// Whether shapes agree; the labels as row numbers.
@@ -332,7 +341,7 @@ pub(crate) fn suited(
     classes: usize,
     width: usize,
 ) -> &dyn Executor {
-    const ENOUGH: usize = 4_000_000;
+    const ENOUGH: usize = 1_000_000;
     let rows = batch + classes;
     let least = batch
         .saturating_mul(classes)

@@ -170,47 +170,50 @@ pub(crate) fn finish_block<T: Real>(
     links: &Links<'_, T>,
     out: &mut ArrayViewMut2<'_, T>,
 ) {
-    vectorised(|| {
-        let width = side.shift.len();
-        let mut links_left = links.within(&range);
-        let rows = centred
-            .chunks_exact(width)
-            .zip(product.chunks_exact_mut(width));
-        for ((index, (centred, sum)), mut out) in range.zip(rows).zip(out.rows_mut()) {
-            if affine.direction.is_empty() {
-                sum.iter_mut()
-                    .zip(&affine.constant)
-                    .for_each(|(sum, &constant)| *sum += constant);
-            } else {
-                let along = dot(&affine.direction, centred).to_f64();
-                let coefficient = T::from_f64(affine.level + affine.slope * along);
-                for ((sum, &direction), &constant) in
-                    sum.iter_mut().zip(&affine.direction).zip(&affine.constant)
+    vectorised(
+        #[inline(always)]
+        || {
+            let width = side.shift.len();
+            let mut links_left = links.within(&range);
+            let rows = centred
+                .chunks_exact(width)
+                .zip(product.chunks_exact_mut(width));
+            for ((index, (centred, sum)), mut out) in range.zip(rows).zip(out.rows_mut()) {
+                if affine.direction.is_empty() {
+                    sum.iter_mut()
+                        .zip(&affine.constant)
+                        .for_each(|(sum, &constant)| *sum += constant);
+                } else {
+                    let along = dot(&affine.direction, centred).to_f64();
+                    let coefficient = T::from_f64(affine.level + affine.slope * along);
+                    for ((sum, &direction), &constant) in
+                        sum.iter_mut().zip(&affine.direction).zip(&affine.constant)
+                    {
+                        *sum = coefficient.fused(direction, *sum + constant);
+                    }
+                }
+                while let Some((link, rest)) = links_left
+                    .split_first()
+                    .filter(|(link, _)| link.row == index)
                 {
-                    *sum = coefficient.fused(direction, *sum + constant);
+                    let partner = row(&links.partners, link.partner);
+                    add_unit(&partner, links.reciprocals[link.partner], link.weight, sum);
+                    links_left = rest;
+                }
+                let reciprocal = T::from_f64(side.reciprocals[index]);
+                match out.as_slice_mut() {
+                    Some(out) => project(centred, side.shift, sum, reciprocal, out),
+                    None => {
+                        let mut whole = vec![T::default(); width];
+                        project(centred, side.shift, sum, reciprocal, &mut whole);
+                        out.iter_mut()
+                            .zip(whole)
+                            .for_each(|(out, value)| *out = value);
+                    }
                 }
             }
-            while let Some((link, rest)) = links_left
-                .split_first()
-                .filter(|(link, _)| link.row == index)
-            {
-                let partner = row(&links.partners, link.partner);
-                add_unit(&partner, links.reciprocals[link.partner], link.weight, sum);
-                links_left = rest;
-            }
-            let reciprocal = T::from_f64(side.reciprocals[index]);
-            match out.as_slice_mut() {
-                Some(out) => project(centred, side.shift, sum, reciprocal, out),
-                None => {
-                    let mut whole = vec![T::default(); width];
-                    project(centred, side.shift, sum, reciprocal, &mut whole);
-                    out.iter_mut()
-                        .zip(whole)
-                        .for_each(|(out, value)| *out = value);
-                }
-            }
-        }
-    });
+        },
+    );
 }
 
 /// `out = (sum - q (q . sum)) / |p|` with the unit row `q = centred + shift`.

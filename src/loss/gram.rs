@@ -159,7 +159,6 @@ fn pass<T: Real>(
 }
 
 /// Adds the groups up in order, in `f64`, and moves the result from the shift to the mean.
-
 fn combine<T: Real>(
     partials: Vec<(Vec<T>, Vec<f64>)>,
     shift: &[T],
@@ -182,23 +181,26 @@ fn combine<T: Real>(
         executor,
         bands,
         |(band, mut rows): (usize, ndarray::ArrayViewMut2<'_, f64>)| {
-            vectorised(|| {
-                for (index, mut row) in rows.rows_mut().into_iter().enumerate() {
-                    let index = band * 64 + index;
-                    // Only what lies on or below the diagonal was accumulated.
-                    let row = &mut row.as_slice_mut().unwrap_or_default()[..=index];
-                    for (gram, _) in &partials {
-                        let gram = &gram[index * width..][..=index];
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (index, mut row) in rows.rows_mut().into_iter().enumerate() {
+                        let index = band * 64 + index;
+                        // Only what lies on or below the diagonal was accumulated.
+                        let row = &mut row.as_slice_mut().unwrap_or_default()[..=index];
+                        for (gram, _) in &partials {
+                            let gram = &gram[index * width..][..=index];
+                            row.iter_mut()
+                                .zip(gram)
+                                .for_each(|(sum, value)| *sum += value.to_f64());
+                        }
+                        let factor = count * off[index];
                         row.iter_mut()
-                            .zip(gram)
-                            .for_each(|(sum, value)| *sum += value.to_f64());
+                            .zip(&off)
+                            .for_each(|(sum, off)| *sum -= factor * off);
                     }
-                    let factor = count * off[index];
-                    row.iter_mut()
-                        .zip(&off)
-                        .for_each(|(sum, off)| *sum -= factor * off);
-                }
-            });
+                },
+            );
         },
     );
     for row in 0..width {

@@ -1,4 +1,12 @@
 //! PD-Loss, exactly, without ever holding a similarity matrix.
+//!
+//! [`forward`] gives the loss, its [`Moments`] and a [`Saved`] state; [`backward`] turns that state and the same inputs
+//! into gradients. [`forward_backward`] does both. The `_into` variants write to the caller's memory. All take views
+//! of any strides, and an [`Executor`] that runs their blocks: [`Threads`] for the `rayon` pool, [`Serial`], or a host's
+//! own. Results are the same to the bit whatever the number of threads.
+//!
+//! [`d_loss`] is the same index over the pairs of a batch. [`Statistics`] are what shards on different machines merge.
+
 mod backward;
 mod config;
 mod decidability;

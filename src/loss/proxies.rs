@@ -70,16 +70,19 @@ pub fn class_mean_proxies<T: Real, L: Label>(
     }
     let rows = rows_of(labels, classes)?;
     let mut sums = Array2::<f64>::zeros((classes, dim));
-    vectorised(|| {
-        for (sample, &class) in rows.iter().enumerate() {
-            let sample = row(&embeddings, sample);
-            let reciprocal = reciprocal_length(&sample);
-            let sum = sums.row_mut(class);
-            sum.into_iter()
-                .zip(sample.iter())
-                .for_each(|(sum, value)| *sum += value.to_f64() * reciprocal);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (sample, &class) in rows.iter().enumerate() {
+                let sample = row(&embeddings, sample);
+                let reciprocal = reciprocal_length(&sample);
+                let sum = sums.row_mut(class);
+                sum.into_iter()
+                    .zip(sample.iter())
+                    .for_each(|(sum, value)| *sum += value.to_f64() * reciprocal);
+            }
+        },
+    );
     let mut proxies = Array2::from_elem((classes, dim), T::default());
     for (class, (mut out, sum)) in proxies.rows_mut().into_iter().zip(sums.rows()).enumerate() {
         let reciprocal = reciprocal_length(&sum.to_vec());

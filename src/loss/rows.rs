@@ -21,7 +21,7 @@ pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
 /// A row as a slice; copied only where its elements do not lie side by side.
 #[inline(always)]
 pub(crate) fn row<'a, T: Real>(rows: &ArrayView2<'a, T>, index: usize) -> Cow<'a, [T]> {
-    let row: ArrayView1<'a, T> = rows.clone().index_axis_move(ndarray::Axis(0), index);
+    let row: ArrayView1<'a, T> = (*rows).index_axis_move(ndarray::Axis(0), index);
     match row.to_slice() {
         Some(slice) => Cow::Borrowed(slice),
         None => Cow::Owned(row.to_vec()),
@@ -165,11 +165,14 @@ pub(crate) fn add_unit<T: Real>(row: &[T], reciprocal: f64, weight: T, out: &mut
 
 /// Reciprocal lengths of a block of rows.
 pub(crate) fn reciprocal_lengths<T: Real>(rows: &ArrayView2<'_, T>, out: &mut [f64]) {
-    vectorised(|| {
-        for (index, out) in out.iter_mut().enumerate() {
-            *out = reciprocal_length(&row(rows, index));
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (index, out) in out.iter_mut().enumerate() {
+                *out = reciprocal_length(&row(rows, index));
+            }
+        },
+    );
 }
 
 /// Centred unit rows of a block, row after row in `out`.
@@ -179,32 +182,38 @@ pub(crate) fn centre_block<T: Real>(
     shift: &[T],
     out: &mut [T],
 ) {
-    vectorised(|| {
-        let width = shift.len();
-        for (index, &reciprocal) in reciprocals.iter().enumerate() {
-            centre(
-                &row(rows, index),
-                reciprocal,
-                shift,
-                &mut out[index * width..][..width],
-            );
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            let width = shift.len();
+            for (index, &reciprocal) in reciprocals.iter().enumerate() {
+                centre(
+                    &row(rows, index),
+                    reciprocal,
+                    shift,
+                    &mut out[index * width..][..width],
+                );
+            }
+        },
+    );
 }
 
 /// Adds the column sums of a block to `sums`: in `T` inside the block, in `f64` across blocks.
 pub(crate) fn add_column_sums<T: Real>(block: &[T], sums: &mut [f64]) {
-    vectorised(|| {
-        let mut partial = vec![T::default(); sums.len()];
-        for row in block.chunks_exact(sums.len()) {
-            for (partial, &value) in partial.iter_mut().zip(row) {
-                *partial += value;
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut partial = vec![T::default(); sums.len()];
+            for row in block.chunks_exact(sums.len()) {
+                for (partial, &value) in partial.iter_mut().zip(row) {
+                    *partial += value;
+                }
             }
-        }
-        for (sum, partial) in sums.iter_mut().zip(partial) {
-            *sum += partial.to_f64();
-        }
-    });
+            for (sum, partial) in sums.iter_mut().zip(partial) {
+                *sum += partial.to_f64();
+            }
+        },
+    );
 }
 
 /// The mean of the unit rows named by `indices`, to `f64`: good enough to centre by, whichever rows were picked.
@@ -212,19 +221,22 @@ pub(crate) fn mean_of<T: Real>(
     rows: &ArrayView2<'_, T>,
     indices: impl Iterator<Item = usize>,
 ) -> Vec<f64> {
-    vectorised(|| {
-        let (mut sums, mut count) = (vec![0.0; rows.ncols()], 0.0);
-        for index in indices {
-            let row = row(rows, index);
-            let reciprocal = reciprocal_length(&row);
-            for (sum, value) in sums.iter_mut().zip(row.iter()) {
-                *sum += value.to_f64() * reciprocal;
+    vectorised(
+        #[inline(always)]
+        || {
+            let (mut sums, mut count) = (vec![0.0; rows.ncols()], 0.0);
+            for index in indices {
+                let row = row(rows, index);
+                let reciprocal = reciprocal_length(&row);
+                for (sum, value) in sums.iter_mut().zip(row.iter()) {
+                    *sum += value.to_f64() * reciprocal;
+                }
+                count += 1.0;
             }
-            count += 1.0;
-        }
-        sums.iter_mut().for_each(|sum| *sum /= count);
-        sums
-    })
+            sums.iter_mut().for_each(|sum| *sum /= count);
+            sums
+        },
+    )
 }
 
 pub(crate) fn narrowed<T: Real>(values: &[f64]) -> Vec<T> {

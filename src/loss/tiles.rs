@@ -57,16 +57,19 @@ impl<T: Real> Units<T> {
 
     /// `Z' Z vector`.
     pub(crate) fn apply(&self, vector: &[f64]) -> Vec<f64> {
-        vectorised(|| {
-            let mut out = vec![0.0; vector.len()];
-            for row in self.rows() {
-                let along = dot_wide(row, vector);
-                out.iter_mut()
-                    .zip(row)
-                    .for_each(|(out, value)| *out += along * value.to_f64());
-            }
-            out
-        })
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut out = vec![0.0; vector.len()];
+                for row in self.rows() {
+                    let along = dot_wide(row, vector);
+                    out.iter_mut()
+                        .zip(row)
+                        .for_each(|(out, value)| *out += along * value.to_f64());
+                }
+                out
+            },
+        )
     }
 }
 
@@ -84,7 +87,9 @@ pub(crate) struct Sums<T> {
 }
 
 fn cut<T: Real>(classes: usize, width: usize) -> Cut {
-    Cut::new(classes, width, 2 * T::BLOCK_ELEMENTS, 8, 16 * 1024)
+    // Two blocks at least, for two threads.
+    let elements = (2 * T::BLOCK_ELEMENTS).min(classes.div_ceil(2) * width);
+    Cut::new(classes, width, elements, 8, 16 * 1024)
 }
 
 /// The sums, `pairs` being class and sample of each genuine pair in the order of the classes; with `products`, also `K_q z_i`, and `Z'Z` times the centred class in the rows of `products`.
@@ -138,12 +143,15 @@ fn pass<T: Real>(
     let groups = cut.groups(classes);
     // A similarity is `centre + offset_i + r_ic`, the last two small where rows are nearly parallel.
     let centre = dot_wide(&units.mean, &shift);
-    let offsets: Vec<T> = vectorised(|| {
-        units
-            .rows()
-            .map(|row| T::from_f64(dot_wide(row, &shift) - centre))
-            .collect()
-    });
+    let offsets: Vec<T> = vectorised(
+        #[inline(always)]
+        || {
+            units
+                .rows()
+                .map(|row| T::from_f64(dot_wide(row, &shift) - centre))
+                .collect()
+        },
+    );
     let fused = products.is_some();
     let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
         Some(products) => split(products, cut.group).into_iter().map(Some).collect(),
@@ -189,12 +197,15 @@ fn pass<T: Real>(
                 );
                 let own = &pairs[pairs.partition_point(|pair| pair.0 < start)..];
                 let own = &own[..own.partition_point(|pair| pair.0 < start + rows)];
-                vectorised(|| {
-                    for row in tile.chunks_exact(batch) {
-                        let (sum, square) = power_sums(row, &offsets);
-                        powers = (powers.0 + sum, powers.1 + square);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for row in tile.chunks_exact(batch) {
+                            let (sum, square) = power_sums(row, &offsets);
+                            powers = (powers.0 + sum, powers.1 + square);
+                        }
+                    },
+                );
                 for &(class, sample) in own {
                     let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64();
                     powers = (powers.0 - value, powers.1 - value * value);
@@ -277,20 +288,23 @@ fn toward<T: Real>(
     let Some(mut total) = partials.next().filter(|_| wanted) else {
         return Vec::new();
     };
-    vectorised(|| {
-        for partial in partials {
-            total
-                .iter_mut()
-                .zip(partial)
-                .for_each(|(total, value)| *total += value);
-        }
-        for (row, along) in total.chunks_exact_mut(off.len()).zip(along) {
-            let factor = along * classes as f64;
-            row.iter_mut()
-                .zip(off)
-                .for_each(|(value, off)| *value = T::from_f64(value.to_f64() - factor * off));
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for partial in partials {
+                total
+                    .iter_mut()
+                    .zip(partial)
+                    .for_each(|(total, value)| *total += value);
+            }
+            for (row, along) in total.chunks_exact_mut(off.len()).zip(along) {
+                let factor = along * classes as f64;
+                row.iter_mut()
+                    .zip(off)
+                    .for_each(|(value, off)| *value = T::from_f64(value.to_f64() - factor * off));
+            }
+        },
+    );
     total
 }
 

@@ -45,8 +45,8 @@ pub fn compare(
         let mut worst = (0, 0.0);
         for index in 0..truth.len() {
             let distance = (scaled(values, index) - scaled(truth, index)).abs() / largest;
-            // Negated, so that NaN is the worst of all and stays it.
-            if !(distance <= worst.1) {
+            // NaN is the worst of all and stays it.
+            if distance.is_nan() || distance > worst.1 {
                 worst = (index, distance);
                 if distance.is_nan() {
                     break;
