@@ -61,6 +61,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`loss`] | the loss, its gradient, D-Loss, first proxies, shards |
+//! | `graph` (feature `onnx`) | ONNX models: read, put the loss behind an embedder, write |
 //! | [`mod@reference`] | the oracle: plain loops in `f64` |
 //! | `testing` (feature) | the cases and the error budget that every implementation is held to |
 #![forbid(unsafe_code)]

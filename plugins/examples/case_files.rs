@@ -7,6 +7,8 @@
 //!
 //! Numbers are little-endian, in the type and shape that the model declares; outputs are float64.
 
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
 #[path = "../tests/common/mod.rs"]
 mod common;
 
@@ -46,8 +48,13 @@ fn check(folder: &Path, results: &Path) -> Result<ExitCode> {
     let problems = problems();
     let mut failed = 0;
     for (number, problem) in problems.iter().enumerate() {
-        anyhow::ensure!(folder.join(format!("{number}.onnx")).is_file(), "{folder:?} holds other cases: write it again");
-        if let Err(reason) = read(problem, results, number).and_then(|outputs| problem.check(&outputs).map_err(anyhow::Error::msg)) {
+        anyhow::ensure!(
+            folder.join(format!("{number}.onnx")).is_file(),
+            "{folder:?} holds other cases: write it again"
+        );
+        if let Err(reason) =
+            read(problem, results, number).and_then(|outputs| problem.check(&outputs).map_err(anyhow::Error::msg))
+        {
             eprintln!("{}: {reason:#}", problem.name());
             failed += 1;
         }

@@ -6,6 +6,8 @@
 //!
 //! With a path behind it, it only writes its model there: `plugins/examples/loss.onnx`, which the C example runs.
 
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
 use anyhow::{Context as _, Result};
 use ort::{AsPointer as _, session::Session, value::Tensor};
 use pdloss::graph::{
@@ -34,7 +36,10 @@ fn main() -> Result<()> {
     let (_, moments) = outputs["moments"].try_extract_tensor::<f64>()?;
     let (_, gradient) = outputs["embeddings_grad"].try_extract_tensor::<f32>()?;
     println!("loss {loss:.6}  d' {:.6}  gradient of the embeddings {gradient:.4?}", moments[4]);
-    anyhow::ensure!((loss - 0.5 * 2.0_f32.ln() + (moments[4] as f32).ln()).abs() < 1e-5, "the loss is not -log d' + log(2) / 2");
+    anyhow::ensure!(
+        (f64::from(loss) - 0.5 * 2.0_f64.ln() + moments[4].ln()).abs() < 1e-5,
+        "the loss is not -log d' + log(2) / 2"
+    );
     Ok(())
 }
 
@@ -59,5 +64,10 @@ fn model() -> ModelProto {
         ],
         ..GraphProto::default()
     };
-    ModelProto { ir_version: Some(8), opset_import: vec![set("", 17), set("com.pdloss", 1)], graph: Some(graph), ..ModelProto::default() }
+    ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![set("", 17), set("com.pdloss", 1)],
+        graph: Some(graph),
+        ..ModelProto::default()
+    }
 }

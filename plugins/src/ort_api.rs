@@ -17,7 +17,8 @@ use std::{
 
 use ort_sys::{
     ONNXTensorElementDataType as Type, OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain, OrtErrorCode,
-    OrtKernelContext, OrtKernelInfo, OrtSessionOptions, OrtShapeInferContext, OrtStatusPtr, OrtTensorTypeAndShapeInfo, OrtValue,
+    OrtKernelContext, OrtKernelInfo, OrtSessionOptions, OrtShapeInferContext, OrtStatusPtr, OrtTensorTypeAndShapeInfo,
+    OrtValue,
 };
 
 use crate::error::{Error, Result};
@@ -90,7 +91,11 @@ impl Api {
     /// # Safety
     /// `domain` came from [`Api::new_domain`], is with no session options yet, and is used by this thread only; `operator`
     /// is a table whose callbacks may be called from any thread until the process ends.
-    pub(crate) unsafe fn add_operator(self, domain: *mut OrtCustomOpDomain, operator: *const OrtCustomOp) -> Result<()> {
+    pub(crate) unsafe fn add_operator(
+        self,
+        domain: *mut OrtCustomOpDomain,
+        operator: *const OrtCustomOp,
+    ) -> Result<()> {
         call!(self, CustomOpDomain_Add(domain, operator))
     }
 
@@ -111,22 +116,26 @@ impl Api {
         if status.0.is_null() {
             return Ok(());
         }
+        // SAFETY: the table is live and has this entry at every level.
+        let read = unsafe { (*self.0.as_ptr()).GetErrorMessage };
+        // SAFETY: as above.
+        let release = unsafe { (*self.0.as_ptr()).ReleaseStatus };
         // SAFETY: a status that is not null is an error object owned by us until released below.
-        let message = unsafe { ((*self.0.as_ptr()).GetErrorMessage)(status.0) };
+        let message = unsafe { read(status.0) };
         // SAFETY: the message is a NUL-terminated string that lives as long as its status.
         let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
         // SAFETY: released once; neither `status` nor `message` is used afterwards.
-        unsafe { ((*self.0.as_ptr()).ReleaseStatus)(status.0) };
+        unsafe { release(status.0) };
         Err(Error::Runtime(text))
     }
 
     /// Makes the status the host expects from a callback: null for success.
     fn status(self, result: Result<()>, operator: &str) -> OrtStatusPtr {
-        match result {
-            Ok(()) => OrtStatusPtr(ptr::null_mut()),
-            // SAFETY: `CreateStatus` is the first entry of the table of every level.
-            Err(error) => unsafe { new_status((*self.0.as_ptr()).CreateStatus, operator, &error) },
-        }
+        let Err(error) = result else { return OrtStatusPtr(ptr::null_mut()) };
+        // SAFETY: `CreateStatus` is the first entry of the table of every level.
+        let create = unsafe { (*self.0.as_ptr()).CreateStatus };
+        // SAFETY: `create` was just read from a live table.
+        unsafe { new_status(create, operator, &error) }
     }
 }
 
@@ -243,7 +252,8 @@ impl NodeInfo<'_> {
             return Ok(Attribute::Number(integer as f32));
         }
         let mut size = 0_usize;
-        let query = call!(self.api, KernelInfoGetAttribute_string(self.info, name.as_ptr(), ptr::null_mut(), &mut size));
+        let query =
+            call!(self.api, KernelInfoGetAttribute_string(self.info, name.as_ptr(), ptr::null_mut(), &mut size));
         if query.is_ok() {
             let mut bytes = vec![0_u8; size.max(1)];
             let text = bytes.as_mut_ptr().cast::<c_char>();

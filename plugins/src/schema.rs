@@ -129,12 +129,7 @@ pub const OPERATORS: &[Signature] = &[
         operator: Operator::PdLossWithGrad,
         name: c"PDLossWithGrad",
         inputs: &[EMBEDDINGS, PROXIES, LABELS],
-        outputs: &[
-            LOSS,
-            required(MOMENTS_OUT),
-            required(EMBEDDINGS_GRAD),
-            required(PROXIES_GRAD),
-        ],
+        outputs: &[LOSS, required(MOMENTS_OUT), required(EMBEDDINGS_GRAD), required(PROXIES_GRAD)],
     },
     Signature {
         operator: Operator::DLoss,

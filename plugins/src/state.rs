@@ -32,7 +32,8 @@ pub(crate) fn pack<T: Real>(state: State<T>) -> Vec<f64> {
         State::Proxies(saved) => {
             let (config, path) = (*saved.config(), saved.path());
             let parts = saved.into_parts();
-            let lengths = [parts.embedding_reciprocals.len(), parts.proxy_reciprocals.len(), parts.embedding_mean.len()];
+            let lengths =
+                [parts.embedding_reciprocals.len(), parts.proxy_reciprocals.len(), parts.embedding_mean.len()];
             let vectors = [
                 &parts.embedding_reciprocals,
                 &parts.proxy_reciprocals,
@@ -84,7 +85,8 @@ pub(crate) fn unpack<T: Real>(flat: &[f64], batch: usize, classes: Option<usize>
         let side = if reader.gram { dim } else { 0 };
         reader.expect(2 * batch + classes + 2 * dim + SUMMARIES + 2 * side * side)?;
         let vectors = [batch, classes, dim, dim, batch, SUMMARIES].map(|length| reader.vector(length));
-        let [embedding_reciprocals, proxy_reciprocals, embedding_mean, proxy_mean, genuine_cosines, summaries] = vectors;
+        let [embedding_reciprocals, proxy_reciprocals, embedding_mean, proxy_mean, genuine_cosines, summaries] =
+            vectors;
         let parts = SavedParts {
             embedding_reciprocals,
             proxy_reciprocals,

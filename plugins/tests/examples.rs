@@ -17,7 +17,10 @@ fn output(command: &mut Command) -> String {
 }
 
 fn onnxruntime() -> String {
-    env::var("ORT_DYLIB_PATH").ok().or_else(|| option_env!("PDLOSS_TEST_ONNXRUNTIME").map(str::to_owned)).expect("a path")
+    env::var("ORT_DYLIB_PATH")
+        .ok()
+        .or_else(|| option_env!("PDLOSS_TEST_ONNXRUNTIME").map(str::to_owned))
+        .expect("a path")
 }
 
 #[test]
@@ -31,7 +34,10 @@ fn rust() {
     let path = folder.join("loss.onnx");
     output(Command::new(&example).arg(&path));
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/loss.onnx");
-    assert!(fs::read(path).expect("written") == fs::read(committed).expect("there"), "examples/loss.onnx is another model");
+    assert!(
+        fs::read(path).expect("written") == fs::read(committed).expect("there"),
+        "examples/loss.onnx is another model"
+    );
     fs::remove_dir_all(folder).expect("removed");
 }
 

@@ -30,7 +30,13 @@ fn loose(operator: &str, attributes: Vec<AttributeProto>) -> ModelProto {
     let outputs = ["loss", "embeddings_grad"].map(|name| declare(name, Element::F32, &[]));
     let mut outputs = outputs.to_vec();
     outputs[1] = declare("embeddings_grad", Element::F32, &rank(2));
-    model(GraphProto { name: Some("loose".to_owned()), node: nodes, input: inputs, output: outputs, ..GraphProto::default() })
+    model(GraphProto {
+        name: Some("loose".to_owned()),
+        node: nodes,
+        input: inputs,
+        output: outputs,
+        ..GraphProto::default()
+    })
 }
 
 fn floats(name: &'static str, shape: &[usize], values: impl Fn(usize) -> f32) -> Input {

@@ -60,7 +60,7 @@ pub enum Value {
     /// Text.
     Text(String),
     /// A constant.
-    Tensor(TensorProto),
+    Tensor(Box<TensorProto>),
 }
 
 /// A named attribute.
@@ -81,7 +81,7 @@ pub fn attribute(name: &str, value: Value) -> AttributeProto {
             3
         }
         Value::Tensor(value) => {
-            attribute.t = Some(value);
+            attribute.t = Some(*value);
             4
         }
         Value::Ints(values) => {

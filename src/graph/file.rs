@@ -15,13 +15,14 @@ use super::{
 /// `TensorProto.DataLocation.EXTERNAL`
 const EXTERNAL: i32 = 1;
 
-/// Reads a model. Tensors that lie in files of their own stay there; see [`write`].
+/// Reads a model. Tensors that lie in files of their own stay there; see [`write()`].
 ///
 /// # Errors
 /// When the file cannot be read, or holds no model with a graph.
 pub fn read(path: &Path) -> Result<ModelProto> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let model = ModelProto::decode(bytes.as_slice()).map_err(|source| Error::Format { path: path.to_owned(), source })?;
+    let model =
+        ModelProto::decode(bytes.as_slice()).map_err(|source| Error::Format { path: path.to_owned(), source })?;
     // Protocol buffers take almost any short file for a message without fields.
     let Some(graph) = &model.graph else {
         return Err(Error::model(path.display().to_string(), "not an ONNX model: it has no graph"));

@@ -69,12 +69,14 @@ pub mod names {
 /// When the embedder does not end in one `[batch, dim]` tensor of floats, uses a name that the loss needs, or is older than
 /// opset 17 where the loss is spelt as a function.
 pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
-    let opset = model.opset_import.iter().find(|set| matches!(set.domain(), "" | "ai.onnx")).map_or(0, |set| set.version());
+    let opset =
+        model.opset_import.iter().find(|set| matches!(set.domain(), "" | "ai.onnx")).map_or(0, |set| set.version());
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     let place = find_embeddings(graph, head)?;
     refuse_taken_names(graph)?;
 
-    let proxies = random_proxies::<f64>(head.classes, place.dim, seed).map_err(|error| Error::model("proxies", error.to_string()))?;
+    let proxies = random_proxies::<f64>(head.classes, place.dim, seed)
+        .map_err(|error| Error::model("proxies", error.to_string()))?;
     let values = proxies.into_raw_vec_and_offset().0;
     graph.initializer.push(floats(names::PROXIES, place.element, &[head.classes, place.dim], &values));
     graph.input.push(declare(names::LABELS, head.labels, std::slice::from_ref(&place.batch)));
@@ -121,7 +123,12 @@ fn find_embeddings(graph: &GraphProto, head: &Head) -> Result<Place> {
     let output = match &head.embeddings {
         Some(name) => graph.output.iter().find(|output| output.name() == name),
         None if outputs.len() == 1 => graph.output.first(),
-        None => return Err(Error::model("embedder", format!("say which of its outputs holds the embeddings: {outputs:?}"))),
+        None => {
+            return Err(Error::model(
+                "embedder",
+                format!("say which of its outputs holds the embeddings: {outputs:?}"),
+            ));
+        }
     };
     let Some(output) = output else {
         let name = head.embeddings.as_deref().unwrap_or_default();
@@ -358,12 +365,12 @@ impl Body {
 
     fn number(&mut self, name: &str, value: f64) {
         let tensor = floats(name, self.element, &[], &[value]);
-        self.with("Constant", &[], name, vec![attribute("value", Value::Tensor(tensor))]);
+        self.with("Constant", &[], name, vec![attribute("value", Value::Tensor(Box::new(tensor)))]);
     }
 
     fn integers(&mut self, name: &str, shape: &[usize], values: &[i64]) {
         let tensor = integers(name, shape, values);
-        self.with("Constant", &[], name, vec![attribute("value", Value::Tensor(tensor))]);
+        self.with("Constant", &[], name, vec![attribute("value", Value::Tensor(Box::new(tensor)))]);
     }
 
     fn cast(&mut self, input: &str, output: &str, element: Element) {

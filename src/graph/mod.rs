@@ -1,6 +1,6 @@
 //! ONNX models as data: read, extend by the loss, write.
 //!
-//! [`proto`] declares every message of the format, so that what is read is written again whole; [`file`] reads and writes
+//! [`proto`] declares every message of the format, so that what is read is written again whole; [`mod@file`] reads and writes
 //! files; [`build`] makes nodes, constants and types; [`loss`] puts PD-Loss behind an embedder, as this project's operator
 //! or spelt out in standard operators.
 

@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-pub mod session;
+pub(crate) mod session;
 
 use std::collections::BTreeMap;
 
@@ -19,27 +19,27 @@ use pdloss::{
 };
 
 /// What comes from above into the gradient operators.
-pub const UPSTREAM: f64 = -2.5;
+pub(crate) const UPSTREAM: f64 = -2.5;
 
 /// f64 in and out: the operators reorder sums, so a few hundred roundings lie between them and the oracle, and where rows are
 /// nearly parallel the oracle itself loses four of its sixteen digits.
 const F64_SLACK: f64 = 1e-9;
 
 /// A case in one combination of types.
-pub struct Problem {
+pub(crate) struct Problem {
     /// Rows, labels and settings.
-    pub case: Case,
+    pub(crate) case: Case,
     /// PD-Loss, against proxies; else D-Loss.
-    pub proxies: bool,
+    pub(crate) proxies: bool,
     /// The type of embeddings, proxies and gradients.
-    pub element: Element,
+    pub(crate) element: Element,
     /// The type of the labels.
-    pub labels: Element,
+    pub(crate) labels: Element,
 }
 
 /// Numbers of an input, as a runtime takes them.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Numbers {
+pub(crate) enum Numbers {
     /// float32
     F32(Vec<f32>),
     /// float64
@@ -51,14 +51,19 @@ pub enum Numbers {
 }
 
 /// Name, shape, numbers.
-pub type Input = (&'static str, Vec<usize>, Numbers);
+pub(crate) type Input = (&'static str, Vec<usize>, Numbers);
 
 /// Results by name.
-pub type Outputs = BTreeMap<String, Vec<f64>>;
+pub(crate) type Outputs = BTreeMap<String, Vec<f64>>;
 
 /// Every case in float32 with int64 labels, and with the other types in turn.
-pub fn problems() -> Vec<Problem> {
-    let types = [(Element::F32, Element::I64), (Element::F64, Element::I64), (Element::F32, Element::I32), (Element::F64, Element::I32)];
+pub(crate) fn problems() -> Vec<Problem> {
+    let types = [
+        (Element::F32, Element::I64),
+        (Element::F64, Element::I64),
+        (Element::F32, Element::I32),
+        (Element::F64, Element::I32),
+    ];
     let all = cases().into_iter().map(|case| (case, true)).chain(d_loss_cases().into_iter().map(|case| (case, false)));
     all.enumerate()
         .flat_map(|(index, (case, proxies))| {
@@ -69,7 +74,7 @@ pub fn problems() -> Vec<Problem> {
 }
 
 /// PD-Loss in float32 with int64 labels, of a shape that is in the list.
-pub fn of_shape(batch: usize, classes: usize) -> Problem {
+pub(crate) fn of_shape(batch: usize, classes: usize) -> Problem {
     let fits = |problem: &Problem| {
         problem.proxies
             && (problem.case.batch, problem.case.classes) == (batch, classes)
@@ -80,13 +85,13 @@ pub fn of_shape(batch: usize, classes: usize) -> Problem {
 
 impl Problem {
     /// Under which a failure is reported.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let loss = if self.proxies { "PDLoss" } else { "DLoss" };
         format!("{loss} {:?} {:?} {}", self.element, self.labels, self.case.name)
     }
 
     /// The model.
-    pub fn model(&self) -> ModelProto {
+    pub(crate) fn model(&self) -> ModelProto {
         let case = &self.case;
         let (batch, classes, dim) = (Dim::Named("B".to_owned()), Dim::Known(case.classes), Dim::Known(case.dim));
         let rows = [batch.clone(), dim.clone()];
@@ -120,7 +125,13 @@ impl Problem {
             let fused = ["fused_loss", "fused_moments", "fused_embeddings_grad", "fused_proxies_grad"];
             nodes.push(ours("PDLossWithGrad", &given, &fused, self.attributes()));
         }
-        model(GraphProto { name: Some("case".to_owned()), node: nodes, input: inputs, output: outputs, ..GraphProto::default() })
+        model(GraphProto {
+            name: Some("case".to_owned()),
+            node: nodes,
+            input: inputs,
+            output: outputs,
+            ..GraphProto::default()
+        })
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an attribute is a 32-bit number")]
@@ -137,7 +148,7 @@ impl Problem {
 
     /// The model's inputs, in order.
     #[expect(clippy::cast_possible_truncation, reason = "few classes")]
-    pub fn inputs(&self) -> Vec<Input> {
+    pub(crate) fn inputs(&self) -> Vec<Input> {
         let case = &self.case;
         let floats = |values: &[f32]| match self.element {
             Element::F64 => Numbers::F64(values.iter().map(|&value| f64::from(value)).collect()),
@@ -159,7 +170,7 @@ impl Problem {
     }
 
     /// Holds results to the oracle.
-    pub fn check(&self, outputs: &Outputs) -> Result<(), String> {
+    pub(crate) fn check(&self, outputs: &Outputs) -> Result<(), String> {
         let case = &self.case;
         let get = |name: &str| outputs.get(name).cloned().ok_or_else(|| format!("no output {name}"));
         let (truth, plain) = if self.proxies {
@@ -197,7 +208,8 @@ impl Problem {
 }
 
 fn check_moments(got: &[f64], truth: &Reference, slack: f64) -> Result<(), String> {
-    let names = ["mu_genuine", "mu_impostor", "var_genuine", "var_impostor", "d'", "n_genuine", "n_impostor", "bad labels"];
+    let names =
+        ["mu_genuine", "mu_impostor", "var_genuine", "var_impostor", "d'", "n_genuine", "n_impostor", "bad labels"];
     if got.len() != names.len() {
         return Err(format!("moments: {} numbers", got.len()));
     }
@@ -209,12 +221,12 @@ fn check_moments(got: &[f64], truth: &Reference, slack: f64) -> Result<(), Strin
 }
 
 /// A node of the operators' domain.
-pub fn ours(operator: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) -> NodeProto {
+pub(crate) fn ours(operator: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) -> NodeProto {
     NodeProto { domain: Some("com.pdloss".to_owned()), ..node(operator, inputs, outputs, attributes) }
 }
 
 /// A model around a graph.
-pub fn model(graph: GraphProto) -> ModelProto {
+pub(crate) fn model(graph: GraphProto) -> ModelProto {
     let set = |domain: &str, version| OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) };
     ModelProto {
         ir_version: Some(8),

@@ -15,17 +15,18 @@ use prost::Message as _;
 use super::{Input, Numbers, Outputs};
 
 /// The one environment of this process.
-pub fn environment() -> &'static Environment {
+pub(crate) fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
-        let path = env::var("ORT_DYLIB_PATH").ok().or_else(|| option_env!("PDLOSS_TEST_ONNXRUNTIME").map(str::to_owned));
+        let path =
+            env::var("ORT_DYLIB_PATH").ok().or_else(|| option_env!("PDLOSS_TEST_ONNXRUNTIME").map(str::to_owned));
         let path = path.expect("an onnxruntime library: set ORT_DYLIB_PATH");
         ort::init_from(path).expect("the library loads").build().expect("an environment")
     })
 }
 
 /// A builder that knows the operators, registered from this crate.
-pub fn builder() -> Result<SessionBuilder> {
+pub(crate) fn builder() -> Result<SessionBuilder> {
     let mut builder = Session::builder(environment())?;
     // SAFETY: the options live inside `builder`; the table is that of the onnxruntime which made them, and nothing unloads it.
     unsafe { pdloss_ort::register(builder.ptr_mut(), ort::api()) }?;
@@ -33,12 +34,12 @@ pub fn builder() -> Result<SessionBuilder> {
 }
 
 /// A builder that knows the operators, from the shared library beside the test.
-pub fn builder_from_library() -> Result<SessionBuilder> {
+pub(crate) fn builder_from_library() -> Result<SessionBuilder> {
     Session::builder(environment())?.with_operator_library(library()?).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// The shared library of the same build.
-pub fn library() -> Result<PathBuf> {
+pub(crate) fn library() -> Result<PathBuf> {
     let test = env::current_exe()?;
     let folder = test.parent().and_then(|deps| deps.parent()).context("the test lies in a target folder")?;
     let path = folder.join("libpdloss_ort.so");
@@ -47,12 +48,12 @@ pub fn library() -> Result<PathBuf> {
 }
 
 /// Opens a model.
-pub fn open(mut builder: SessionBuilder, model: &ModelProto) -> Result<Session> {
+pub(crate) fn open(mut builder: SessionBuilder, model: &ModelProto) -> Result<Session> {
     Ok(builder.commit_from_memory(&model.encode_to_vec())?)
 }
 
 /// Runs it; every output as f64.
-pub fn run(session: &mut Session, inputs: Vec<Input>) -> Result<Outputs> {
+pub(crate) fn run(session: &mut Session, inputs: Vec<Input>) -> Result<Outputs> {
     let mut feeds: Vec<(&str, SessionInputValue<'_>)> = Vec::new();
     for (name, shape, numbers) in inputs {
         let value = match numbers {
