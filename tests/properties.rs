@@ -1,5 +1,9 @@
 //! What must hold for any input: invariances, orthogonality, shards, threads.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests; small counts"
+)]
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use pdloss::loss::{

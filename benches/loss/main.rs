@@ -8,6 +8,10 @@
     clippy::unwrap_used,
     reason = "a program that prints a table"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "small counts; the plain version rounds to f32"
+)]
 
 mod check;
 mod plain;

@@ -2,12 +2,12 @@
 
 use super::decidability::Decidability;
 use super::error::Error;
-use super::executor::{Executor, for_each};
+use super::executor::{Executor, Serial, for_each};
 use super::forward::{Streamed, check, choose, run, suited, widen, widens};
 use super::gradient::{Affine, Link, Links, Side, Weights, finish_block};
 use super::moments::Moments;
 use super::product::{Operand, Update};
-use super::rows::{Cut, band, band_mut, centre_block, dot_wide, narrowed, remainder, vectorised};
+use super::rows::{Cut, band, band_mut, centre_block, dot_wide, dots, narrowed, remainder};
 use super::saved::Saved;
 use super::scalar::{Label, Real};
 use super::tiles::{self, Units, split};
@@ -287,6 +287,15 @@ impl<T: Real> Job<'_, T> {
     ) {
         let (z, q) = (&self.saved.embeddings, &self.saved.proxies);
         let (of_samples, of_classes) = self.links(weights);
+        // Passes without a product: small blocks do, and below this, handing them out costs more than they do.
+        let light = |elements: usize| {
+            let executor = if elements < 1 << 18 {
+                &Serial
+            } else {
+                self.executor
+            };
+            (executor, T::BLOCK_ELEMENTS / 8)
+        };
         let mean = dot_wide(&z.mean, &q.mean);
         let batch = z.reciprocals.len() as f64;
 
@@ -332,7 +341,7 @@ impl<T: Real> Job<'_, T> {
                 &affine,
                 &of_classes,
                 out.1,
-                self.executor,
+                light(self.proxies.len()),
                 |_, written, product| {
                     for (product, written) in
                         product.chunks_exact_mut(shift.len()).zip(written.rows())
@@ -389,7 +398,7 @@ impl<T: Real> Job<'_, T> {
             &affine,
             &of_samples,
             out.0,
-            self.executor,
+            light(self.embeddings.len()),
             |range, _, _, product| {
                 let toward = &toward[range.start * width..range.end * width];
                 product
@@ -420,18 +429,7 @@ pub(crate) fn scatter_gradient<T: Real>(
         .zip(&off)
         .map(|(mean, off)| mean - off)
         .collect();
-    let constant: Vec<f64> = vectorised(
-        #[inline(always)]
-        || {
-            scatter
-                .chunks_exact(width)
-                .map(
-                    #[inline(always)]
-                    |row| dot_wide(row, &direct),
-                )
-                .collect()
-        },
-    );
+    let constant = dots(scatter, &direct);
     let affine = Affine::new(weights, others, direction, mean, &off, constant.into_iter());
     let side = Side {
         rows: *rows,
@@ -444,7 +442,7 @@ pub(crate) fn scatter_gradient<T: Real>(
         &affine,
         links,
         out,
-        executor,
+        (executor, T::BLOCK_ELEMENTS),
         |centred, _, product| {
             let centred = Operand::new(centred, centred.len() / width, width);
             T::multiply(
@@ -464,7 +462,7 @@ fn write_blocks<T: Real>(
     affine: &Affine<T>,
     links: &Links<'_, T>,
     out: ArrayViewMut2<'_, T>,
-    executor: &dyn Executor,
+    executor: (&dyn Executor, usize),
     fill: impl Fn(&[T], &ArrayView2<'_, T>, &mut [T]) + Sync,
 ) {
     write_blocks_at(
@@ -482,11 +480,11 @@ fn write_blocks_at<T: Real>(
     affine: &Affine<T>,
     links: &Links<'_, T>,
     out: ArrayViewMut2<'_, T>,
-    executor: &dyn Executor,
+    (executor, elements): (&dyn Executor, usize),
     fill: impl Fn(Range<usize>, &[T], &ArrayView2<'_, T>, &mut [T]) + Sync,
 ) {
     let (rows, width) = side.rows.dim();
-    let cut = Cut::new(rows, width, T::BLOCK_ELEMENTS, 8, 4 * 1024);
+    let cut = Cut::new(rows, width, elements, 8, 4 * 1024);
     let work = cut
         .groups(rows)
         .into_iter()

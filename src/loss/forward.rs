@@ -222,14 +222,12 @@ fn spread_along<T: Real>(
     vectorised(
         #[inline(always)]
         || {
-            side.reciprocals
-                .iter()
-                .enumerate()
-                .map(|(index, reciprocal)| {
-                    let off = dot_wide(&row(embeddings, index), direction) * reciprocal - at_mean;
-                    off * off
-                })
-                .sum()
+            let mut sum = 0.0;
+            for (index, reciprocal) in side.reciprocals.iter().enumerate() {
+                let off = dot_wide(&row(embeddings, index), direction) * reciprocal - at_mean;
+                sum += off * off;
+            }
+            sum
         },
     )
 }
@@ -245,14 +243,12 @@ pub(crate) fn genuine_cosines<T: Real>(
     vectorised(
         #[inline(always)]
         || {
-            classes
-                .iter()
-                .enumerate()
-                .map(|(sample, &class)| {
-                    let plain = dot_wide(&row(embeddings, sample), &row(proxies, class));
-                    plain * embedding_reciprocals[sample] * proxy_reciprocals[class]
-                })
-                .collect()
+            let mut cosines = vec![0.0; classes.len()];
+            for (sample, (cosine, &class)) in cosines.iter_mut().zip(classes).enumerate() {
+                let plain = dot_wide(&row(embeddings, sample), &row(proxies, class));
+                *cosine = plain * embedding_reciprocals[sample] * proxy_reciprocals[class];
+            }
+            cosines
         },
     )
 }

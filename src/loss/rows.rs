@@ -44,14 +44,8 @@ pub(crate) fn dot<T: Real>(left: &[T], right: &[T]) -> T {
     for (lane, (&left, &right)) in left_rest.iter().zip(right_rest).enumerate() {
         sums[lane] = left.fused(right, sums[lane]);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+    sums.into_iter()
+        .fold(T::default(), |total, sum| total + sum)
 }
 
 /// `left . right` in `f64`, whatever the element types.
@@ -161,6 +155,21 @@ pub(crate) fn add_unit<T: Real>(row: &[T], reciprocal: f64, weight: T, out: &mut
     for (out, &value) in out.iter_mut().zip(row) {
         *out = weight.fused(value * high, *out);
     }
+}
+
+/// The dot product of each row of a row-major matrix with a vector. A loop, because a closure that an iterator adaptor
+/// calls may be compiled apart, without the instruction set that [`vectorised`] chose.
+pub(crate) fn dots<T: Real, U: Real>(rows: &[T], vector: &[U]) -> Vec<f64> {
+    let mut out = vec![0.0; rows.len() / vector.len()];
+    vectorised(
+        #[inline(always)]
+        || {
+            for (out, row) in out.iter_mut().zip(rows.chunks_exact(vector.len())) {
+                *out = dot_wide(row, vector);
+            }
+        },
+    );
+    out
 }
 
 /// Reciprocal lengths of a block of rows.

@@ -18,8 +18,8 @@ use super::gram::{estimate_mean, poor_estimate};
 use super::moments::Summary;
 use super::product::{Operand, Update};
 use super::rows::{
-    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, mean_of, narrowed, power_sums,
-    reciprocal_lengths, remainder, vectorised,
+    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, dots, mean_of, narrowed,
+    power_sums, reciprocal_lengths, remainder, vectorised,
 };
 use super::scalar::Real;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
@@ -143,15 +143,10 @@ fn pass<T: Real>(
     let groups = cut.groups(classes);
     // A similarity is `centre + offset_i + r_ic`, the last two small where rows are nearly parallel.
     let centre = dot_wide(&units.mean, &shift);
-    let offsets: Vec<T> = vectorised(
-        #[inline(always)]
-        || {
-            units
-                .rows()
-                .map(|row| T::from_f64(dot_wide(row, &shift) - centre))
-                .collect()
-        },
-    );
+    let offsets: Vec<T> = dots(&units.matrix, &shift)
+        .into_iter()
+        .map(|along| T::from_f64(along - centre))
+        .collect();
     let fused = products.is_some();
     let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
         Some(products) => split(products, cut.group).into_iter().map(Some).collect(),
@@ -172,7 +167,6 @@ fn pass<T: Real>(
             let mut tile = vec![T::default(); rows * batch];
             let mut sums = vec![0.0; width];
             let mut toward = vec![T::default(); if fused { batch * width } else { 0 }];
-            let mut product = vec![T::default(); if fused { rows * width } else { 0 }];
             let mut powers = (0.0, 0.0);
             for (index, (range, reciprocals)) in cut
                 .blocks(group)
@@ -219,19 +213,16 @@ fn pass<T: Real>(
                         tile.t(),
                         centred,
                     );
-                    T::multiply(
-                        &mut product,
-                        Update::Replace,
-                        T::from_f64(1.0),
-                        tile,
-                        units.operand(),
-                    );
-                    let start = index * cut.block;
-                    let mut out = band_mut(out, start..start + rows);
-                    if let Ok(product) =
-                        ArrayView2::from_shape((rows, width), &product[..rows * width])
-                    {
-                        out.assign(&product);
+                    let mut out = band_mut(out, index * cut.block..index * cut.block + rows);
+                    let one = T::from_f64(1.0);
+                    if let Some(out) = out.as_slice_mut() {
+                        T::multiply(out, Update::Replace, one, tile, units.operand());
+                    } else {
+                        let mut product = vec![T::default(); rows * width];
+                        T::multiply(&mut product, Update::Replace, one, tile, units.operand());
+                        out.iter_mut()
+                            .zip(product)
+                            .for_each(|(out, value)| *out = value);
                     }
                 }
             }
@@ -251,7 +242,7 @@ fn pass<T: Real>(
         .zip(&off)
         .map(|(shift, off)| shift.to_f64() + off)
         .collect();
-    let along: Vec<f64> = units.rows().map(|row| dot_wide(row, &off)).collect();
+    let along = dots(&units.matrix, &off);
     let count = (batch * classes - pairs.len()) as f64;
     let squares = square - sum * sum / count;
     // Rounding may leave a hair below zero. Written so that NaN stays NaN.

@@ -16,7 +16,7 @@ pub enum Distribution {
     Clustered,
     /// Samples almost on their own proxy, proxies at right angles or nearly so: a model trained to the end.
     Converged,
-    /// All rows around one direction: cosines near 0.99 with a variance near 1e-5.
+    /// All rows around one direction: cosines near 0.99 with a variance near 1e-6.
     NearlyParallel,
     /// Row lengths from 1e-9 to 1e15.
     Lengths,
