@@ -26,7 +26,7 @@ fn onnxruntime() -> String {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn rust() {
-    let example = library().expect("built").with_file_name("examples").join("register");
+    let example = library().expect("built").with_file_name("../examples/register");
     assert!(output(Command::new(&example).env("ORT_DYLIB_PATH", onnxruntime())).starts_with(LOSS));
 
     let folder = env::temp_dir().join(format!("pdloss-example-{}", std::process::id()));

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf, sync::OnceLock};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ort::{
     AsPointer as _,
     environment::Environment,
@@ -38,11 +38,9 @@ pub(crate) fn builder_from_library() -> Result<SessionBuilder> {
     Session::builder(environment())?.with_operator_library(library()?).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
-/// The shared library of the same build.
+/// The shared library of the same build. It lies beside the test: the copy one folder up is only renewed by `cargo build`.
 pub(crate) fn library() -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let folder = test.parent().and_then(|deps| deps.parent()).context("the test lies in a target folder")?;
-    let path = folder.join("libpdloss_ort.so");
+    let path = env::current_exe()?.with_file_name("libpdloss_ort.so");
     anyhow::ensure!(path.is_file(), "{} is not built", path.display());
     Ok(path)
 }
