@@ -1,6 +1,6 @@
 """The operators against the same loss in standard operators, forward and gradient, in ONNX Runtime training.
 
-    plugins/benches/training.sh [--batch 256 1024] [--classes 10000 100000] [--dim 128 512] [--repeat 5]
+    plugins/tests/training.sh plugins/benches/training.py [--batch 256 1024] [--classes 10000 100000] [--dim 128 512] [--repeat 5]
 
 Three ways to the same numbers: the pair PDLoss and PDLossGrad, the one node PDLossWithGrad, and the function that `pdloss export
 --as function` writes, with the gradient that onnxruntime builds for it. Held to the float64 result first, then timed in

@@ -1,6 +1,6 @@
 """PD-Loss in ONNX Runtime training: gradients against ORT's own differentiation, and the Python package.
 
-    PDLOSS_ORT_LIBRARY=…/libpdloss_ort.so PDLOSS=…/pdloss PYTHONPATH=plugins/python python -m unittest plugins/tests/test_training.py
+    plugins/tests/training.sh
 
 `PDLOSS` is the binary that exports the loss as a function in standard operators, whose gradient onnxruntime builds
 operator by operator.

@@ -1,6 +1,6 @@
 """Trains a small embedder with PD-Loss in ONNX Runtime training, and writes it as ONNX before and after.
 
-    python plugins/examples/python/train.py DATA --out RUN
+    plugins/tests/training.sh plugins/examples/python/train.py DATA --out RUN
 
 DATA is a folder with one sub-folder of images per class, or a data set in the layout of CUB-200-2011 (`images.txt`,
 `image_class_labels.txt`, `images/`). Of the classes in order, the first half is trained on; Recall@1 is measured on the other
