@@ -6,11 +6,11 @@ use pdloss::loss::{Config, Path, RowMoments, Statistics, Threads, forward_backwa
 
 fn agree(what: &str, got: &Array2<f32>, truth: ArrayView2<'_, f64>) {
     let largest = truth.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-    let worst =
-        got.iter()
-            .zip(truth)
-            .map(|(&got, truth)| (f64::from(got) - truth).abs())
-            .fold(0.0, |worst: f64, off| if off.is_nan() { f64::INFINITY } else { worst.max(off) });
+    let worst = got
+        .iter()
+        .zip(truth)
+        .map(|(&got, truth)| (f64::from(got) - truth).abs())
+        .fold(0.0, |worst: f64, off| if off.is_nan() { f64::INFINITY } else { worst.max(off) });
     assert!(got.dim() == truth.dim() && worst <= 2e-5 * largest, "{what}: off by {:e}", worst / largest);
 }
 

@@ -14,7 +14,7 @@
 //! none: the saved state carries the settings. Moments are mu_genuine, mu_impostor, var_genuine, var_impostor, d',
 //! n_genuine, n_impostor and the number of bad labels, which is 0 here because a bad label is an error on the CPU.
 //!
-//! The cdylib is what a session's options load; a Rust program calls [`register`] instead.
+//! The cdylib is what a session's options load; a Rust program calls [`register()`] instead.
 //!
 //! # Map
 //!

@@ -5,7 +5,7 @@
 DATA is a folder with one sub-folder of images per class, or a data set in the layout of CUB-200-2011 (`images.txt`,
 `image_class_labels.txt`, `images/`). Of the classes in order, the first half is trained on; Recall@1 is measured on the other
 half, which the training never sees. Written: RUN/untrained.onnx and RUN/trained.onnx, input `images` [N, 1, 32, 32] in 0..1
-(grey), output `embeddings` [N, 64].
+(grey), output `embeddings` [N, 64]; and beside each a .toml that tells `pdloss-eval` how its images are prepared.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from onnxruntime.training import artifacts
 from onnxruntime.training.api import CheckpointState, Module, Optimizer
 
 SIDE, DIM = 32, 64
+MANIFEST = f'color = "gray"\nresize = "exact:{SIDE}x{SIDE}"\n'
 
 
 def read_images(root):
@@ -149,6 +150,8 @@ def main():
     onnx.save(model, before)
     state = train(model, weights, images[seen], labels[seen], options)
     training.export_embedder(state, model, after)
+    for path in (before, after):
+        path.with_suffix(".toml").write_text(MANIFEST)
     scores = [recall_at_1(path, images[~seen], labels[~seen]) for path in (before, after)]
     print(f"Recall@1 on unseen classes: untrained {scores[0]:.3f}, trained {scores[1]:.3f}")
     if not scores[1] > scores[0]:
