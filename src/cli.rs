@@ -71,8 +71,10 @@ struct Export {
 enum As {
     /// One node of the domain com.pdloss: runs in ONNX Runtime with this project's library, never forms all similarities
     Op,
-    /// A function in standard operators inside the model: runs anywhere
+    /// A function in standard operators inside the model: runs in any onnxruntime without the library
     Function,
+    /// Standard operators in the graph itself: runs where functions are unknown, too (tract)
+    Inline,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -100,6 +102,7 @@ fn export(arguments: &Export) -> Result<()> {
         spelling: match arguments.spelling {
             As::Op => Spelling::Operator,
             As::Function => Spelling::Function,
+            As::Inline => Spelling::Inline,
         },
         embeddings: arguments.embeddings.clone(),
         labels: match arguments.labels {

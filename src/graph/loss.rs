@@ -1,8 +1,11 @@
-//! PD-Loss behind an embedder, in one of two spellings.
+//! PD-Loss behind an embedder, in one of three spellings.
 //!
 //! [`Spelling::Operator`] is one node of this project's domain, for an ONNX Runtime with its library. [`Spelling::Function`]
-//! is the same loss written out in standard operators (opset 17) as a function inside the model, for any runtime; it
-//! forms all `B x C` similarities. Both give the same loss and moments from the same inputs.
+//! is the same loss written out in standard operators (opset 17) as a function inside the model, [`Spelling::Inline`] the
+//! same nodes in the graph itself, for runtimes that know no functions; these form all `B x C` similarities. All give the
+//! same loss and moments from the same inputs.
+
+use std::collections::HashMap;
 
 use crate::loss::{Config, FloorMode, Form, VARIANCE_FLOOR, random_proxies};
 
@@ -18,6 +21,8 @@ pub const DOMAIN: &str = "com.pdloss";
 pub const FUNCTION_DOMAIN: &str = "com.pdloss.function";
 /// The name of operator and function.
 pub const NAME: &str = "PDLoss";
+/// What the names of all that the loss adds start with, but for the labels.
+const PREFIX: &str = "pdloss.";
 /// The oldest version of the standard operators that the function can be written in.
 pub const OPSET: i64 = 17;
 
@@ -28,6 +33,8 @@ pub enum Spelling {
     Operator,
     /// A function in standard operators.
     Function,
+    /// Standard operators in the graph itself.
+    Inline,
 }
 
 /// What to put behind an embedder.
@@ -67,7 +74,7 @@ pub mod names {
 ///
 /// # Errors
 /// When the embedder does not end in one `[batch, dim]` tensor of floats, uses a name that the loss needs, or is older than
-/// opset 17 where the loss is spelt as a function.
+/// opset 17 where the loss is spelt in standard operators.
 pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
     let opset =
         model.opset_import.iter().find(|set| matches!(set.domain(), "" | "ai.onnx")).map_or(0, |set| set.version());
@@ -84,18 +91,23 @@ pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
     graph.output.push(declare(names::MOMENTS, Element::F64, &[Dim::Known(8)]));
 
     let inputs = [place.name.as_str(), names::PROXIES, names::LABELS];
-    let mut call = node(NAME, &inputs, &[names::LOSS, names::MOMENTS], Vec::new());
+    let outputs = [names::LOSS, names::MOMENTS];
+    if head.spelling != Spelling::Operator && opset < OPSET {
+        let reason = format!("wanted opset {OPSET} or newer to write the loss in, got {opset}");
+        return Err(Error::model("model", reason));
+    }
+    let mut call = node(NAME, &inputs, &outputs, Vec::new());
     let domain = match head.spelling {
         Spelling::Operator => {
             call.attribute = attributes(&head.config);
             call.output.push(names::SAVED.to_owned());
             DOMAIN
         }
+        Spelling::Inline => {
+            graph.node.extend(inlined(function(&head.config, place.element, opset), &inputs, &outputs));
+            return Ok(());
+        }
         Spelling::Function => {
-            if opset < OPSET {
-                let reason = format!("wanted opset {OPSET} or newer to write the function in, got {opset}");
-                return Err(Error::model("model", reason));
-            }
             model.functions.push(function(&head.config, place.element, opset));
             // Functions inside a model came with the 8th version of the format.
             model.ir_version = model.ir_version.max(Some(8));
@@ -108,6 +120,21 @@ pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
         model.opset_import.push(opset_import(domain, 1));
     }
     Ok(())
+}
+
+/// The nodes of a function, its inputs and outputs under the caller's names and all else under `pdloss.`.
+fn inlined(function: FunctionProto, inputs: &[&str], outputs: &[&str]) -> Vec<NodeProto> {
+    let formal = function.input.iter().chain(&function.output);
+    let actual = inputs.iter().chain(outputs);
+    let given: HashMap<&String, &&str> = formal.zip(actual).collect();
+    let rename = |name: &mut String| {
+        *name = given.get(name).map_or_else(|| format!("{PREFIX}{name}"), |actual| (**actual).to_owned());
+    };
+    let mut nodes = function.node;
+    for node in &mut nodes {
+        node.input.iter_mut().chain(&mut node.output).for_each(rename);
+    }
+    nodes
 }
 
 /// The embedder's output.
@@ -159,8 +186,8 @@ fn refuse_taken_names(graph: &GraphProto) -> Result<()> {
     let inputs = graph.input.iter().map(|input| input.name());
     let initializers = graph.initializer.iter().map(TensorProto::name);
     let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
-    let taken = [names::LABELS, names::PROXIES, names::LOSS, names::MOMENTS, names::SAVED];
-    match inputs.chain(initializers).chain(results).find(|name| taken.contains(name)) {
+    let is_taken = |name: &&str| *name == names::LABELS || name.starts_with(PREFIX);
+    match inputs.chain(initializers).chain(results).find(is_taken) {
         Some(name) => Err(Error::model(name, "the embedder uses this name already; the loss needs it")),
         None => Ok(()),
     }
