@@ -72,3 +72,8 @@ pub mod loss;
 pub mod reference;
 #[cfg(feature = "testing")]
 pub mod testing;
+
+/// The README's Rust code, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
