@@ -4,7 +4,7 @@ use ndarray::Array4;
 use pdloss::graph::build::Element;
 use pdloss::graph::loss::{Head, Spelling, attach, names};
 use pdloss::graph::proto::ModelProto;
-use pdloss::loss::{Config, FloorMode, Form, Serial, forward, random_proxies};
+use pdloss::loss::{Config, Form, Serial, forward, random_proxies};
 use prost::Message;
 use tract_onnx::prelude::*;
 
@@ -44,11 +44,9 @@ fn the_inlined_loss_agrees_with_the_crate() {
     let images =
         Array4::from_shape_fn((6, 3, 64, 64), |(n, c, h, w)| (((n * 7 + c * 3 + h * w) % 17) as f32 - 8.0) / 8.0);
     let labels = [0_i64, 3, 1, 3, 2, 0];
-    for config in [
-        Config::default(),
-        Config::default().with_form(Form::Negative),
-        Config::default().with_form(Form::Inverse).with_floor_mode(FloorMode::Clamp),
-    ] {
+    for config in
+        [Config::default(), Config::default().with_form(Form::Negative), Config::default().with_form(Form::Inverse)]
+    {
         let (embeddings, loss, moments) = on_tract(config, &images, &labels, 5);
         let proxies = random_proxies::<f64>(5, 32, 7).unwrap().mapv(|v| v as f32);
         let wanted = forward(&config, embeddings.view(), proxies.view(), &labels, &Serial).unwrap();
