@@ -163,7 +163,7 @@ impl Outcome {
         writeln!(stdout, "{}", Record::table(&[first]))?;
         let eer = &rates.eer;
         if eer.high > eer.low {
-            writeln!(stdout, "\nFMR and FNMR meet at no observed threshold: they cross between {:.6} and {:.6}.", eer.low, eer.high)?;
+            writeln!(stdout, "\nFMR and FNMR meet at no observed threshold; at the two beside the crossing they lie between {:.6} and {:.6}.", eer.low, eer.high)?;
         }
         if self.accuracy.is_some() {
             writeln!(stdout, "\n{}", self.fold_table())?;

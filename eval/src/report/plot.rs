@@ -131,13 +131,13 @@ impl Pictures<'_> {
             .draw()?;
         let points = self.curve.iter().filter(|p| p.false_matches > 0);
         let line: Vec<(f64, f64)> = points.map(|p| (self.tally.fmr(p).log10(), 1.0 - self.tally.fnmr(p))).collect();
-        chart.draw_series(LineSeries::new(line, GENUINE.stroke_width(3)))?;
+        chart.draw_series(LineSeries::new(line, GENUINE.stroke_width(2)))?;
         Ok(())
     }
 
     fn det<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         let eer = &self.rates.eer;
-        let bracket = if eer.high > eer.low { format!(" (the rates cross between {} and {})", percent(eer.low), percent(eer.high)) } else { String::new() };
+        let bracket = if eer.high > eer.low { format!(", bracket {} to {}", percent(eer.low), percent(eer.high)) } else { String::new() };
         let chart_area = self.head(area, "DET", &format!("EER {}{bracket}", percent(eer.value)))?;
         const TICKS: [f64; 15] =
             [1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99];
@@ -177,7 +177,7 @@ impl Pictures<'_> {
             .filter(|(x, y)| (least_x..=most).contains(x) && (least_y..=most).contains(y))
             .map(|(x, y)| (probit(x), probit(y)))
             .collect();
-        chart.draw_series(LineSeries::new(line, GENUINE.stroke_width(3)))?;
+        chart.draw_series(LineSeries::new(line, GENUINE.stroke_width(2)))?;
         if eer.value > least_x.max(least_y) && eer.value < most {
             let at = probit(eer.value);
             chart.draw_series([Circle::new((at, at), 6, IMPOSTOR.filled())])?;
@@ -293,7 +293,7 @@ fn probit(share: f64) -> f64 {
 
 fn percent(share: f64) -> String {
     let hundredths = 100.0 * share;
-    let digits = if hundredths <= 0.0 || hundredths >= 9.95 { 1 } else { (1 - hundredths.log10().floor() as i32).clamp(0, 6) as usize };
+    let digits = if hundredths <= 0.0 { 0 } else { (2 - hundredths.log10().floor() as i32).clamp(0, 6) as usize };
     let text = format!("{hundredths:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text} %")
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn labels_are_short() {
-        assert_eq!([0.0, 1e-6, 0.001, 0.0583, 0.2, 1.0].map(percent), ["0 %", "0.0001 %", "0.1 %", "5.8 %", "20 %", "100 %"]);
+        assert_eq!([0.0, 1e-6, 0.001, 0.0583, 0.2, 1.0].map(percent), ["0 %", "0.0001 %", "0.1 %", "5.83 %", "20 %", "100 %"]);
         assert_eq!([0.0, -1.0, -3.0, -6.0].map(power), ["1", "0.1", "0.001", "1e-6"]);
         assert_eq!([7, 1_250_000].map(grouped), ["7", "1,250,000"]);
         assert_eq!(shorten("abcdefghij", 7), "ab...ij");

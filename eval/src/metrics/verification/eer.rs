@@ -1,8 +1,9 @@
 //! Equal error rate. Rates over finite lists seldom meet, so its definition has to be said: the mean of FMR and FNMR at
 //! the observed threshold where they are closest; of two equally close thresholds, the lower.
 //!
-//! Where many scores are tied, the rates jump across each other. The bracket tells how far: every non-increasing path
-//! from the last point with `FMR >= FNMR` to the next one crosses the diagonal inside it.
+//! Where many scores are tied, the rates jump across each other. The bracket tells how far: it spans both rates at the two
+//! thresholds beside the crossing, the last with `FMR >= FNMR` and the next. Other definitions (interpolated, or with
+//! pairs at the threshold rejected) give values inside it. Where the rates meet exactly, it is that one value.
 
 use super::{Point, Tally};
 
@@ -13,9 +14,9 @@ pub struct Eer {
     pub value: f64,
     /// Where the two rates are closest.
     pub threshold: f64,
-    /// Lowest rate at which the two may be said to cross.
+    /// Lower end of the bracket.
     pub low: f64,
-    /// Highest such rate.
+    /// Upper end of the bracket.
     pub high: f64,
 }
 
@@ -49,7 +50,7 @@ pub fn eer(tally: &Tally) -> Eer {
     let (low, high) = if distance(&before) == 0 {
         (tally.fmr(&before), tally.fmr(&before))
     } else {
-        (tally.fmr(&next).max(tally.fnmr(&before)), tally.fmr(&before).min(tally.fnmr(&next)))
+        (tally.fmr(&next).min(tally.fnmr(&before)), tally.fmr(&before).max(tally.fnmr(&next)))
     };
     Eer { value: (tally.fmr(&closest) + tally.fnmr(&closest)) / 2.0, threshold: closest.threshold, low, high }
 }
@@ -75,7 +76,7 @@ mod tests {
     fn ties_at_the_crossing_show_as_a_bracket() {
         // at 1: FMR 3/4, FNMR 1/4; at 2: FMR 0, FNMR 3/4
         let found = eer(&Tally::of_scores(&[0.0, 1.0, 1.0, 2.0], &[0.0, 1.0, 1.0, 1.0]).unwrap());
-        assert_eq!(found, Eer { value: 0.5, threshold: 1.0, low: 0.25, high: 0.75 });
+        assert_eq!(found, Eer { value: 0.5, threshold: 1.0, low: 0.0, high: 0.75 });
     }
 
     #[test]
