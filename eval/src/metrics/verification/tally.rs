@@ -127,12 +127,13 @@ impl Tally {
 /// Width of a bin of the grid: the spacing of 32-bit floats between 1/2 and 1, where scores decide.
 pub const GRID: f64 = 1.0 / (1 << 24) as f64;
 
-/// Bins a chunk: 512 KiB of counts, which a core's own cache holds.
-const CHUNK_BITS: u32 = 17;
+/// Bins a chunk: 256 KiB of counts, which a core's own cache holds, and keys of 16 bits.
+const CHUNK_BITS: u32 = 16;
 /// Chunks from -1 to 1; one more holds +1 itself.
 const CHUNKS: usize = (2 << 24 >> CHUNK_BITS) + 1;
-/// Keys that a [`GridCounter`] gathers for one chunk before it locks it.
-const GATHER: usize = 1024;
+/// Keys that a thread gathers for one chunk before it counts them: enough that each line of the chunk is met several
+/// times while it is near, for counting key by key would wait on the memory at each.
+const GATHER: usize = 32 * 1024;
 
 /// Counts by key, in chunks that are made when first needed, each behind its own lock.
 #[derive(Debug, Default)]
@@ -147,17 +148,18 @@ impl Counts {
         Self { chunks: (0..CHUNKS).map(|_| Mutex::default()).collect(), wrapped: Mutex::default() }
     }
 
-    fn add(&self, chunk: usize, keys: &[u32]) {
+    fn add(&self, chunk: usize, keys: &[u16]) {
         let mut counts = self.chunks[chunk].lock().unwrap_or_else(PoisonError::into_inner);
         if counts.is_empty() {
             counts.resize(1 << CHUNK_BITS, 0);
         }
+        // Of known length, it needs no check for keys of 16 bits.
+        let Some(counts) = counts.first_chunk_mut::<{ 1 << CHUNK_BITS }>() else { return };
         for &key in keys {
-            // The mask tells the compiler that the key is within the chunk.
-            let count = &mut counts[key as usize & ((1 << CHUNK_BITS) - 1)];
+            let count = &mut counts[usize::from(key)];
             *count = count.wrapping_add(1);
             if *count == 0 {
-                *self.wrapped.lock().unwrap_or_else(PoisonError::into_inner).entry((chunk << CHUNK_BITS) + key as usize).or_default() += 1;
+                *self.wrapped.lock().unwrap_or_else(PoisonError::into_inner).entry((chunk << CHUNK_BITS) + usize::from(key)).or_default() += 1;
             }
         }
     }
@@ -206,8 +208,8 @@ impl Default for GridCounter {
 #[derive(Debug)]
 pub(crate) struct Gatherer<'a> {
     counts: &'a Counts,
-    waiting: Vec<u32>,
-    lengths: Vec<usize>,
+    /// Keys for each chunk; none is larger than [`GATHER`].
+    waiting: Vec<Vec<u16>>,
     keys: Vec<u32>,
 }
 
@@ -234,7 +236,7 @@ impl GridCounter {
 
 impl<'a> Gatherer<'a> {
     fn new(counts: &'a Counts) -> Self {
-        Self { counts, waiting: vec![0; CHUNKS * GATHER], lengths: vec![0; CHUNKS], keys: Vec::new() }
+        Self { counts, waiting: vec![Vec::new(); CHUNKS], keys: Vec::new() }
     }
 
     /// Counts finite scores, each rounded to the nearest multiple of [`GRID`] and held between -1 and 1.
@@ -244,10 +246,10 @@ impl<'a> Gatherer<'a> {
         keys.extend(scores.iter().map(|&score| key(score)));
         for &key in &keys {
             let chunk = (key >> CHUNK_BITS) as usize;
-            let length = self.lengths[chunk];
-            self.waiting[chunk * GATHER + length] = key & ((1 << CHUNK_BITS) - 1);
-            self.lengths[chunk] = length + 1;
-            if length + 1 == GATHER {
+            let waiting = &mut self.waiting[chunk];
+            #[allow(clippy::cast_possible_truncation)] // the low half is what is wanted
+            waiting.push(key as u16);
+            if waiting.len() == GATHER {
                 self.flush(chunk);
             }
         }
@@ -255,9 +257,10 @@ impl<'a> Gatherer<'a> {
     }
 
     fn flush(&mut self, chunk: usize) {
-        let length = std::mem::take(&mut self.lengths[chunk]);
-        if length > 0 {
-            self.counts.add(chunk, &self.waiting[chunk * GATHER..chunk * GATHER + length]);
+        let waiting = &mut self.waiting[chunk];
+        if !waiting.is_empty() {
+            self.counts.add(chunk, waiting);
+            waiting.clear();
         }
     }
 }
