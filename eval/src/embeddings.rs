@@ -50,7 +50,11 @@ impl Embeddings {
             return Err(Error::Embeddings(format!("{} rows, but {} labels", matrix.nrows(), rows.len())));
         }
         if matrix.is_empty() {
-            return Err(Error::Embeddings(format!("nothing to measure: the matrix is {} x {}", matrix.nrows(), matrix.ncols())));
+            return Err(Error::Embeddings(format!(
+                "nothing to measure: the matrix is {} x {}",
+                matrix.nrows(),
+                matrix.ncols()
+            )));
         }
         for (row, about) in matrix.rows().into_iter().zip(&rows) {
             if let Some((at, value)) = row.iter().enumerate().find(|(_, v)| !v.is_finite()) {
@@ -142,7 +146,12 @@ impl Embeddings {
         let labels = match labels {
             Some(given) => given.to_path_buf(),
             None if kind == "npy" && beside.is_file() => beside,
-            None => return Err(Error::Usage(format!("--embeddings {}: add --labels FILE (one label a line, or a CSV with a label column)", path.display()))),
+            None => {
+                return Err(Error::Usage(format!(
+                    "--embeddings {}: add --labels FILE (one label a line, or a CSV with a label column)",
+                    path.display()
+                )));
+            }
         };
         let (rows, classes) = read_labels(&labels)?;
         if rows.len() != matrix.nrows() {
@@ -161,12 +170,19 @@ impl Embeddings {
     fn read_safetensors(path: &Path) -> Result<Self> {
         let wrong = |problem: String| Error::data(path, problem);
         let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
+        let (_, header) =
+            SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
         let tensor = |name: &str, dtype: Dtype, rank: usize| {
-            let found = file.tensor(name).map_err(|_| wrong(format!("has no tensor '{name}'; it has {}", file.names().join(", "))))?;
+            let found = file
+                .tensor(name)
+                .map_err(|_| wrong(format!("has no tensor '{name}'; it has {}", file.names().join(", "))))?;
             if found.dtype() != dtype || found.shape().len() != rank {
-                return Err(wrong(format!("tensor '{name}' is {:?} {:?}; wanted {dtype:?} of rank {rank}", found.dtype(), found.shape())));
+                return Err(wrong(format!(
+                    "tensor '{name}' is {:?} {:?}; wanted {dtype:?} of rank {rank}",
+                    found.dtype(),
+                    found.shape()
+                )));
             }
             Ok(found)
         };
@@ -174,7 +190,8 @@ impl Embeddings {
         let labels = tensor(LABELS, Dtype::I64, 1)?;
         let matrix = Array2::from_shape_vec((values.shape()[0], values.shape()[1]), floats(values.data()))
             .map_err(|e| wrong(e.to_string()))?;
-        let labels: Vec<i64> = labels.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap_or_default())).collect();
+        let labels: Vec<i64> =
+            labels.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap_or_default())).collect();
         let metadata = header.metadata().clone().unwrap_or_default();
         let words = |key: &str| metadata.get(key).and_then(|json| serde_json::from_str::<Vec<String>>(json).ok());
         let classes = words("classes").unwrap_or_else(|| {
@@ -184,7 +201,8 @@ impl Embeddings {
         let (names, roles) = (words("names"), words("roles"));
         let row = |(at, label): (usize, &i64)| {
             let class = usize::try_from(*label).ok().filter(|&c| c < classes.len());
-            let class = class.ok_or_else(|| wrong(format!("label {label} of row {at} is not from 0 to {}", classes.len() - 1)))?;
+            let class = class
+                .ok_or_else(|| wrong(format!("label {label} of row {at} is not from 0 to {}", classes.len() - 1)))?;
             let name = names.as_ref().and_then(|n| n.get(at).cloned()).unwrap_or_else(|| format!("row {at}"));
             let role = roles.as_ref().and_then(|r| r.get(at)).and_then(|r| Role::parse(r)).unwrap_or(Role::Both);
             Ok(Row { name, class, role })
@@ -197,7 +215,7 @@ impl Embeddings {
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         for row in self.matrix.rows() {
-            row.iter().for_each(|v| hasher.update(v.to_le_bytes()));
+            hasher.update(row.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
         }
         for row in &self.rows {
             hasher.update(self.classes[row.class].as_bytes());
@@ -220,6 +238,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
+#[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 fn read_npy(path: &Path) -> Result<Array2<f32>> {
     let open = || File::open(path).map(BufReader::new).map_err(|e| Error::read(path, e));
     match Array2::<f32>::read_npy(open()?) {
@@ -235,12 +254,18 @@ fn read_npy(path: &Path) -> Result<Array2<f32>> {
 
 fn read_raw(path: &Path, dim: Option<usize>) -> Result<Array2<f32>> {
     let dim = dim.filter(|&d| d > 0).ok_or_else(|| {
-        Error::Usage(format!("--embeddings {}: raw float32 needs --dim N (else wanted .npy or .safetensors)", path.display()))
+        Error::Usage(format!(
+            "--embeddings {}: raw float32 needs --dim N (else wanted .npy or .safetensors)",
+            path.display()
+        ))
     })?;
     let mut bytes = Vec::new();
     File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(|e| Error::read(path, e))?;
     if !bytes.len().is_multiple_of(4 * dim) {
-        return Err(Error::data(path, format!("its {} bytes are no whole number of rows of {dim} float32", bytes.len())));
+        return Err(Error::data(
+            path,
+            format!("its {} bytes are no whole number of rows of {dim} float32", bytes.len()),
+        ));
     }
     Array2::from_shape_vec((bytes.len() / (4 * dim), dim), floats(&bytes)).map_err(|e| Error::data(path, e.to_string()))
 }
@@ -248,7 +273,8 @@ fn read_raw(path: &Path, dim: Option<usize>) -> Result<Array2<f32>> {
 /// Labels, one a line, or a CSV whose header has a `label` column.
 fn read_labels(path: &Path) -> Result<(Vec<Row>, Vec<String>)> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
-    let header: Vec<String> = text.lines().next().unwrap_or_default().split(',').map(|h| h.trim().to_lowercase()).collect();
+    let header: Vec<String> =
+        text.lines().next().unwrap_or_default().split(',').map(|h| h.trim().to_lowercase()).collect();
     let mut classes: Vec<String> = Vec::new();
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut class_of = |label: &str| {
@@ -266,8 +292,9 @@ fn read_labels(path: &Path) -> Result<(Vec<Row>, Vec<String>)> {
             let record = record.map_err(|e| Error::data(path, e.to_string()))?;
             let role = match role {
                 None => Role::Both,
-                Some(c) => Role::parse(&record[c])
-                    .ok_or_else(|| Error::data(path, format!("line {}: role '{}' is none of query, gallery, both", at + 2, &record[c])))?,
+                Some(c) => Role::parse(&record[c]).ok_or_else(|| {
+                    Error::data(path, format!("line {}: role '{}' is none of query, gallery, both", at + 2, &record[c]))
+                })?,
             };
             let name = name.map_or_else(|| format!("row {at}"), |c| record[c].to_owned());
             rows.push(Row { name, class: class_of(&record[label]), role });

@@ -23,7 +23,8 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     };
     let mut values = Vec::new();
     let size = Preprocessor::new(&runnable.recipe, layout).append(&name, &bytes, &mut values)?;
-    let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
+    let (low, high) =
+        values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
     let mut embedder = runnable.open()?;
 
     let mut record = Record::new();
@@ -37,7 +38,8 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     record.set("image", name).set("prepared", format!("{size}, {layout:?}, values {low:.3} to {high:.3}"));
     let channels = runnable.recipe.color.channels();
     let (height, width) = (size.height as usize, size.width as usize);
-    let shape = if layout == crate::preprocess::Layout::Nchw { [channels, height, width] } else { [height, width, channels] };
+    let shape =
+        if layout == crate::preprocess::Layout::Nchw { [channels, height, width] } else { [height, width, channels] };
     let mut workers = embedder.workers();
     let worker = workers.first_mut().ok_or_else(|| Error::model(&args.model, "has no session"))?;
     worker.embed(values.clone(), 1, shape)?; // the first run allocates

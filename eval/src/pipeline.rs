@@ -53,7 +53,13 @@ pub struct Embedded {
 /// # Errors
 /// The first bad image by position in the data set, unless `skip_bad`; what [`Embedder`] reports; and
 /// [`Error::Embeddings`] for NaN, infinity, or a dimension that changes between images.
-pub fn embed(data: &Dataset, recipe: &Recipe, embedder: &mut Embedder, threads: usize, skip_bad: bool) -> Result<Embedded> {
+pub fn embed(
+    data: &Dataset,
+    recipe: &Recipe,
+    embedder: &mut Embedder,
+    threads: usize,
+    skip_bad: bool,
+) -> Result<Embedded> {
     embed_with(data, recipe, &Steps::default(), embedder, threads, skip_bad)
 }
 
@@ -61,7 +67,14 @@ pub fn embed(data: &Dataset, recipe: &Recipe, embedder: &mut Embedder, threads: 
 ///
 /// # Errors
 /// As [`embed`].
-pub fn embed_with(data: &Dataset, recipe: &Recipe, steps: &Steps, embedder: &mut Embedder, threads: usize, skip_bad: bool) -> Result<Embedded> {
+pub fn embed_with(
+    data: &Dataset,
+    recipe: &Recipe,
+    steps: &Steps,
+    embedder: &mut Embedder,
+    threads: usize,
+    skip_bad: bool,
+) -> Result<Embedded> {
     let layout = recipe.layout.unwrap_or(embedder.model().layout());
     let batch = if recipe.output_size().is_some() { embedder.batch() } else { 1 };
     let count = data.items.len();
@@ -78,7 +91,17 @@ pub fn embed_with(data: &Dataset, recipe: &Recipe, steps: &Steps, embedder: &mut
             let (next, stop) = (&next, &stop);
             let preprocessor = Preprocessor::new(recipe, layout).with(steps);
             scope.spawn(move || {
-                let decoder = Decoder { data, batch, skip_bad, layout, channels: recipe.color.channels(), next, stop, to_model, tell };
+                let decoder = Decoder {
+                    data,
+                    batch,
+                    skip_bad,
+                    layout,
+                    channels: recipe.color.channels(),
+                    next,
+                    stop,
+                    to_model,
+                    tell,
+                };
                 decoder.run(preprocessor);
             });
         }
@@ -197,7 +220,11 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
                 let dim = rows.ncols();
                 let all = matrix.get_or_insert_with(|| Array2::zeros((count, dim)));
                 if all.ncols() != dim {
-                    return Err(Error::Embeddings(format!("{} has {dim} values, others have {}", data.items[items[0]].name, all.ncols())));
+                    return Err(Error::Embeddings(format!(
+                        "{} has {dim} values, others have {}",
+                        data.items[items[0]].name,
+                        all.ncols()
+                    )));
                 }
                 for (&at, row) in items.iter().zip(rows.rows()) {
                     all.row_mut(at).assign(&row);
@@ -215,7 +242,13 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
     finish(data, matrix, &good, bad, &digests)
 }
 
-fn finish(data: &Dataset, matrix: Option<Array2<f32>>, good: &[bool], bad: Vec<(usize, Error)>, digests: &[[u8; 32]]) -> Result<Embedded> {
+fn finish(
+    data: &Dataset,
+    matrix: Option<Array2<f32>>,
+    good: &[bool],
+    bad: Vec<(usize, Error)>,
+    digests: &[[u8; 32]],
+) -> Result<Embedded> {
     let kept: Vec<usize> = (0..good.len()).filter(|&at| good[at]).collect();
     let mut hasher = Sha256::new();
     for (item, digest) in data.items.iter().zip(digests) {
@@ -227,7 +260,8 @@ fn finish(data: &Dataset, matrix: Option<Array2<f32>>, good: &[bool], bad: Vec<(
     }
     let matrix = matrix.unwrap_or_default();
     let matrix = if kept.len() == good.len() { matrix } else { matrix.select(ndarray::Axis(0), &kept) };
-    let row = |&at: &usize| Row { name: data.items[at].name.clone(), class: data.items[at].class, role: data.items[at].role };
+    let row =
+        |&at: &usize| Row { name: data.items[at].name.clone(), class: data.items[at].class, role: data.items[at].role };
     let rows = kept.iter().map(row).collect();
     let skipped = bad.into_iter().map(|(at, error)| (data.items[at].name.clone(), error.to_string())).collect();
     Ok(Embedded {

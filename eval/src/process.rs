@@ -1,7 +1,7 @@
 //! What is set once for the whole process: threads of FAISS and BLAS, and the style of tables.
-#![allow(unsafe_code)]
 
 use std::ffi::c_int;
+use std::io::IsTerminal;
 
 // FAISS is linked with libgomp, the OpenMP runtime of GCC; its index types do not expose a thread count.
 unsafe extern "C" {
@@ -38,9 +38,10 @@ pub unsafe fn set_table_style() {
         ("POLARS_FMT_MAX_COLS", "-1"),
         ("POLARS_FMT_MAX_ROWS", "-1"),
         ("POLARS_FMT_STR_LEN", "10000"),
-        ("POLARS_TABLE_WIDTH", "60000"),
     ];
-    for (name, value) in style.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
+    // A terminal's own width wraps long cells; what reads a pipe gets whole lines.
+    let width = (!std::io::stdout().is_terminal()).then_some(("POLARS_TABLE_WIDTH", "60000"));
+    for (name, value) in style.into_iter().chain(width).filter(|(name, _)| std::env::var_os(name).is_none()) {
         // SAFETY: the caller promises that no other thread can be reading the environment.
         unsafe { std::env::set_var(name, value) }
     }

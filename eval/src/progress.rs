@@ -1,6 +1,6 @@
 //! A bar on standard error with rate and time left; nothing where standard error is no terminal.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// One stage of work of known length.
 #[derive(Debug)]
@@ -9,8 +9,12 @@ pub(crate) struct Progress(ProgressBar);
 impl Progress {
     /// Starts a bar: `embedding [====>   ] 120/2485 images, 80/s, 29 s left`.
     pub(crate) fn new(stage: &str, unit: &str, length: usize) -> Self {
-        let template = format!("{stage} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left");
+        let template = format!("{stage} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{rate}}/s, {{eta}} left");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A bar that cannot be drawn is no reason to stop.
+            let _ = write!(out, "{:.0}", state.per_sec());
+        });
         let bar = ProgressBar::new(length as u64).with_style(style.progress_chars("=> "));
         Self(bar)
     }

@@ -229,7 +229,9 @@ impl Plan {
 fn describe(record: &mut Record, embeddings: &Embeddings, search: &Search, measured: &Retrieval, threads: usize) {
     let exact = measured.index_recall.is_none();
     let note = match (measured.index_recall, measured.index_sample) {
-        (Some(recall), Some((k, queries))) => format!("APPROXIMATE: finds {recall:.4} of the true {k} nearest ({queries} queries)"),
+        (Some(recall), Some((k, queries))) => {
+            format!("APPROXIMATE: finds {recall:.4} of the true {k} nearest ({queries} queries)")
+        }
         _ => "exact".to_owned(),
     };
     let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();

@@ -23,11 +23,15 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
     let sinks = Sinks::plan(&args.results)?;
     let started = Instant::now();
     let sign = if args.distance { -1.0 } else { 1.0 };
-    let read = |path: &Path| read(path, args.column.as_deref()).map(|scores| scores.into_iter().map(|s| sign * s).collect::<Vec<f64>>());
+    let read = |path: &Path| {
+        read(path, args.column.as_deref()).map(|scores| scores.into_iter().map(|s| sign * s).collect::<Vec<f64>>())
+    };
     let tally = Tally::of_scores(&read(&args.genuine)?, &read(&args.impostor)?)?;
     let mut record = Record::new();
     record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
-    record.set("genuine_file", args.genuine.display().to_string()).set("impostor_file", args.impostor.display().to_string());
+    record
+        .set("genuine_file", args.genuine.display().to_string())
+        .set("impostor_file", args.impostor.display().to_string());
     record.set("metric", if args.distance { "distance" } else { "score" });
     record.set("seconds_total", started.elapsed().as_secs_f64());
     let title = format!("{} against {}", file_name(&args.genuine), file_name(&args.impostor));
@@ -55,8 +59,16 @@ pub fn read(path: &Path, column: Option<&str>) -> Result<Vec<f64>> {
 fn read_text(path: &Path) -> Result<Vec<f64>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|(number, line)| line.parse().map_err(|_| Error::data(path, format!("line {number}: '{line}' is not one number")))).collect()
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(number, line)| {
+            line.parse().map_err(|_| Error::data(path, format!("line {number}: '{line}' is not one number")))
+        })
+        .collect()
 }
 
 fn read_npy(path: &Path) -> Result<Vec<f64>> {
@@ -75,7 +87,9 @@ fn read_npy(path: &Path) -> Result<Vec<f64>> {
 fn choose(path: &Path, names: &[String], column: Option<&str>) -> Result<usize> {
     let by_name = |wanted: &str| names.iter().position(|n| n.eq_ignore_ascii_case(wanted));
     let found = match column {
-        Some(column) => by_name(column).or_else(|| column.parse::<usize>().ok()?.checked_sub(1).filter(|&at| at < names.len())),
+        Some(column) => {
+            by_name(column).or_else(|| column.parse::<usize>().ok()?.checked_sub(1).filter(|&at| at < names.len()))
+        }
         None => by_name("score").or((names.len() == 1).then_some(0)),
     };
     found.ok_or_else(|| {
@@ -86,14 +100,19 @@ fn choose(path: &Path, names: &[String], column: Option<&str>) -> Result<usize> 
 
 fn read_csv(path: &Path, column: Option<&str>) -> Result<Vec<f64>> {
     let wrong = |e: csv::Error| Error::data(path, e.to_string());
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_path(path).map_err(wrong)?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_path(path).map_err(wrong)?;
     let mut records = Vec::new();
     for record in reader.records() {
         records.push(record.map_err(wrong)?);
     }
     let Some(first) = records.first() else { return Ok(Vec::new()) };
     let has_header = first.iter().all(|field| field.parse::<f64>().is_err());
-    let names: Vec<String> = if has_header { first.iter().map(str::to_owned).collect() } else { (1..=first.len()).map(|n| n.to_string()).collect() };
+    let names: Vec<String> = if has_header {
+        first.iter().map(str::to_owned).collect()
+    } else {
+        (1..=first.len()).map(|n| n.to_string()).collect()
+    };
     let at = choose(path, &names, column)?;
     let number = |record: &csv::StringRecord| {
         let line = record.position().map_or(0, csv::Position::line);
@@ -111,7 +130,10 @@ fn read_parquet(path: &Path, column: Option<&str>) -> Result<Vec<f64>> {
     let scores = table.column(name).and_then(|c| c.cast(&DataType::Float64)).map_err(wrong)?;
     let missing = scores.null_count();
     if missing > 0 {
-        return Err(Error::data(path, format!("column {name}: {missing} of {} values are missing or no numbers", scores.len())));
+        return Err(Error::data(
+            path,
+            format!("column {name}: {missing} of {} values are missing or no numbers", scores.len()),
+        ));
     }
     Ok(scores.f64().map_err(wrong)?.iter().flatten().collect())
 }

@@ -61,14 +61,22 @@ pub fn pair_count(rows: usize) -> u64 {
 pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
     let count = embeddings.rows.len();
     if pair_count(count) > KEPT_PAIRS {
-        return Err(Error::Measure(format!("{} pairs are too many to keep one by one; at most {KEPT_PAIRS} are", pair_count(count))));
+        return Err(Error::Measure(format!(
+            "{} pairs are too many to keep one by one; at most {KEPT_PAIRS} are",
+            pair_count(count)
+        )));
     }
     let unit = unit_rows(embeddings)?;
     let classes: Vec<u32> = embeddings.rows.iter().map(|r| u32::try_from(r.class).unwrap_or(u32::MAX)).collect();
     let of_row = |a: usize| {
         let row = unit.row(a);
         let (unit, classes) = (&unit, &classes);
-        (a + 1..count).map(move |b| SubjectPair { score: row.dot(&unit.row(b)), a: classes[a], b: classes[b], same: classes[a] == classes[b] })
+        (a + 1..count).map(move |b| SubjectPair {
+            score: row.dot(&unit.row(b)),
+            a: classes[a],
+            b: classes[b],
+            same: classes[a] == classes[b],
+        })
     };
     Ok((0..count).into_par_iter().flat_map_iter(of_row).collect())
 }
@@ -134,6 +142,7 @@ fn unit_rows_f32(embeddings: &Embeddings) -> Result<Array2<f32>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // noise
 mod tests {
     use super::*;
     use crate::dataset::Role;
@@ -144,7 +153,9 @@ mod tests {
     fn set(count: usize, dim: usize, classes: usize) -> Embeddings {
         let noise = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract() as f32;
         let class = |row: usize| row * 7 % classes;
-        let matrix = Array2::from_shape_fn((count, dim), |(r, c)| noise(class(r) * dim + c + 1) + 0.5 * noise(1_000_000 + r * dim + c));
+        let matrix = Array2::from_shape_fn((count, dim), |(r, c)| {
+            noise(class(r) * dim + c + 1) + 0.5 * noise(1_000_000 + r * dim + c)
+        });
         let rows = (0..count).map(|r| Row { name: format!("row {r}"), class: class(r), role: Role::Both }).collect();
         Embeddings::new(matrix, rows, (0..classes).map(|c| c.to_string()).collect()).unwrap()
     }

@@ -22,7 +22,9 @@ impl Sinks {
     /// # Errors
     /// [`Error::Usage`] naming the flag.
     pub fn plan(args: &VerificationOut) -> Result<Self> {
-        let file = |flag: &str, path: &Option<PathBuf>| path.as_ref().map(|p| Kind::of(flag, p).map(|kind| (p.clone(), kind))).transpose();
+        let file = |flag: &str, path: &Option<PathBuf>| {
+            path.as_ref().map(|p| Kind::of(flag, p).map(|kind| (p.clone(), kind))).transpose()
+        };
         if let Some(folder) = args.plot.as_ref().filter(|f| f.exists() && !f.is_dir()) {
             return Err(Error::Usage(format!("--plot {}: is a file, wanted a folder", folder.display())));
         }
@@ -98,7 +100,10 @@ impl Outcome {
                 let row = |p| {
                     let mut row = Record::new();
                     let (fmr, fnmr) = (self.tally.fmr(p), self.tally.fnmr(p));
-                    row.set("threshold", self.sign() * p.threshold).set("fmr", fmr).set("fnmr", fnmr).set("tar", 1.0 - fnmr);
+                    row.set("threshold", self.sign() * p.threshold)
+                        .set("fmr", fmr)
+                        .set("fnmr", fnmr)
+                        .set("tar", 1.0 - fnmr);
                     row
                 };
                 kind.write(path, &Record::table(&curve.iter().map(row).collect::<Vec<_>>()))?;
@@ -141,7 +146,9 @@ impl Outcome {
         }
         if let Some((accuracy, _)) = &self.accuracy {
             for (at, fold) in accuracy.folds.iter().enumerate() {
-                record.set(format!("accuracy_fold_{}", at + 1), fold.accuracy).set(format!("threshold_fold_{}", at + 1), self.sign() * fold.threshold);
+                record
+                    .set(format!("accuracy_fold_{}", at + 1), fold.accuracy)
+                    .set(format!("threshold_fold_{}", at + 1), self.sign() * fold.threshold);
             }
         }
         record
@@ -149,7 +156,11 @@ impl Outcome {
 
     /// An interval's ends in the sign in which the scores were given.
     fn ends(&self, interval: &Interval) -> (f64, f64) {
-        if self.distance && interval.name.starts_with("mu_") { (-interval.high, -interval.low) } else { (interval.low, interval.high) }
+        if self.distance && interval.name.starts_with("mu_") {
+            (-interval.high, -interval.low)
+        } else {
+            (interval.low, interval.high)
+        }
     }
 
     fn print(&self, about: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
@@ -157,13 +168,20 @@ impl Outcome {
         let mut first = Record::new();
         first.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
         if let Some((accuracy, _)) = &self.accuracy {
-            first.set("accuracy", accuracy.mean).set("standard_error", accuracy.standard_error).set("std_population", accuracy.std_population);
+            first
+                .set("accuracy", accuracy.mean)
+                .set("standard_error", accuracy.standard_error)
+                .set("std_population", accuracy.std_population);
         }
         first.set("eer", rates.eer.value).set("auc", rates.auc).set("d_prime", rates.decidability.d_prime);
         writeln!(stdout, "{}", Record::table(&[first]))?;
         let eer = &rates.eer;
         if eer.high > eer.low {
-            writeln!(stdout, "\nFMR and FNMR meet at no observed threshold; at the two beside the crossing they lie between {:.6} and {:.6}.", eer.low, eer.high)?;
+            writeln!(
+                stdout,
+                "\nFMR and FNMR meet at no observed threshold; at the two beside the crossing they lie between {:.6} and {:.6}.",
+                eer.low, eer.high
+            )?;
         }
         if self.accuracy.is_some() {
             writeln!(stdout, "\n{}", self.fold_table())?;
@@ -176,7 +194,10 @@ impl Outcome {
         let mut spread = Record::new();
         spread.set("mean_genuine", self.sign() * d.mu_genuine).set("sd_genuine", d.sd_genuine);
         spread.set("mean_impostor", self.sign() * d.mu_impostor).set("sd_impostor", d.sd_impostor);
-        spread.set("zero_fmr", rates.zero_fmr).set("zero_fnmr", rates.zero_fnmr).set("eer_threshold", self.sign() * rates.eer.threshold);
+        spread
+            .set("zero_fmr", rates.zero_fmr)
+            .set("zero_fnmr", rates.zero_fnmr)
+            .set("eer_threshold", self.sign() * rates.eer.threshold);
         writeln!(stdout, "\n{}", Record::table(&[spread]))?;
         let mut about = about.clone();
         if let Some((_, folds)) = &self.accuracy {
@@ -205,7 +226,10 @@ impl Outcome {
             row.set("fnmr", at.reached.map(|r| r.fnmr)).set("tar", at.reached.map(|r| 1.0 - r.fnmr));
             let note = match at.reached {
                 Some(_) => String::new(),
-                None => format!("not carried by {impostor} impostor pairs (rule of three: at least {:.0})", (3.0 / at.target).ceil()),
+                None => format!(
+                    "not carried by {impostor} impostor pairs (rule of three: at least {:.0})",
+                    (3.0 / at.target).ceil()
+                ),
             };
             row.set("note", note);
             row

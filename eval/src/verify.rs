@@ -13,7 +13,8 @@ use crate::dataset::{Dataset, Format, Item, Request, Role, Source as Files, Spli
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::metrics::verification::{
-    Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold, bootstrap, cross_validate, test_at,
+    Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold, bootstrap, cross_validate,
+    test_at,
 };
 use crate::pairs::{Finder, PairList, Subjects};
 use crate::pipeline::embed_with;
@@ -90,8 +91,12 @@ impl Plan {
         let data = args.data.data.as_deref();
         let brought = data.filter(|d| PairList::brings_images(d));
         let list = match (&args.pairs, brought) {
-            (Some(_), Some(bin)) => return Err(Error::Usage(format!("--pairs: {} brings its own pairs", bin.display()))),
-            (None, Some(_)) if args.all_pairs => return usage("--all-pairs: insightface's .bin has pairs, but no labels"),
+            (Some(_), Some(bin)) => {
+                return Err(Error::Usage(format!("--pairs: {} brings its own pairs", bin.display())));
+            }
+            (None, Some(_)) if args.all_pairs => {
+                return usage("--all-pairs: insightface's .bin has pairs, but no labels");
+            }
             (Some(path), None) => Some(path.as_path()),
             (None, brought) => brought,
         };
@@ -99,14 +104,23 @@ impl Plan {
             None if args.all_pairs => Which::All,
             None => return usage("which pairs? Give --pairs FILE, or --all-pairs for every image against every other"),
             Some(path) => {
-                let training = args.threshold_pairs.as_ref().map(|p| PairList::read(p).map(|list| (p.clone(), list))).transpose()?;
+                let training = args
+                    .threshold_pairs
+                    .as_ref()
+                    .map(|p| PairList::read(p).map(|list| (p.clone(), list)))
+                    .transpose()?;
                 let list = PairList::read(path)?;
                 Which::Listed(Box::new(Listed { path: path.into(), list, training, skip_missing: args.skip_missing }))
             }
         };
-        let only_labelled = args.data.format != Format::Auto || args.data.split != Split::Protocol || args.data.classes.is_some() || args.data.label.is_some();
+        let only_labelled = args.data.format != Format::Auto
+            || args.data.split != Split::Protocol
+            || args.data.classes.is_some()
+            || args.data.label.is_some();
         if only_labelled && !args.all_pairs {
-            return usage("--format, --split, --classes and --label choose images of a labelled set; a list of pairs names its own");
+            return usage(
+                "--format, --split, --classes and --label choose images of a labelled set; a list of pairs names its own",
+            );
         }
         let source = match (&args.embeddings, &args.model, data) {
             (Some(path), _, _) => Source::Kept { path: path.clone(), labels: args.labels.clone(), dim: args.dim },
@@ -115,7 +129,11 @@ impl Plan {
                     Embeddings::can_save("--save-embeddings", path)?;
                     folder_exists("--save-embeddings", path)?;
                 }
-                let align = args.align.as_ref().map(|p| Landmarks::read(p).map(|landmarks| (p.clone(), landmarks))).transpose()?;
+                let align = args
+                    .align
+                    .as_ref()
+                    .map(|p| Landmarks::read(p).map(|landmarks| (p.clone(), landmarks)))
+                    .transpose()?;
                 Source::Images {
                     data: data.into(),
                     request: Request {
@@ -146,17 +164,26 @@ impl Plan {
         let mut record = Record::new();
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
         let (embeddings, there) = self.embeddings(&mut record)?;
-        record.set("metric", "cosine").set("threads", self.threads).set("dim", embeddings.dim()).set("images", embeddings.rows.len());
+        record
+            .set("metric", "cosine")
+            .set("threads", self.threads)
+            .set("dim", embeddings.dim())
+            .set("images", embeddings.rows.len());
         let comparing = Instant::now();
         let outcome = match &self.which {
             Which::All => self.all_pairs(&embeddings, &mut record)?,
             Which::Listed(listed) => self.listed(listed, &embeddings, &there, &mut record)?,
         };
         if let Some(how) = &self.bootstrap {
-            record.set("bootstrap", format!("{} draws of subjects, percentile interval of {}", how.replicates, how.level));
+            record.set(
+                "bootstrap",
+                format!("{} draws of subjects, percentile interval of {}", how.replicates, how.level),
+            );
             record.set("bootstrap_seed", how.seed.to_string());
         }
-        record.set("seconds_compare", comparing.elapsed().as_secs_f64()).set("seconds_total", started.elapsed().as_secs_f64());
+        record
+            .set("seconds_compare", comparing.elapsed().as_secs_f64())
+            .set("seconds_total", started.elapsed().as_secs_f64());
         outcome.report(record, &self.sinks, stdout)
     }
 
@@ -207,7 +234,9 @@ impl Plan {
         if !kept {
             if self.bootstrap.is_some() {
                 let most = similarities::KEPT_PAIRS;
-                return Err(Error::Usage(format!("--bootstrap: wants its pairs kept, which it does up to {most}; here are {count}")));
+                return Err(Error::Usage(format!(
+                    "--bootstrap: wants its pairs kept, which it does up to {most}; here are {count}"
+                )));
             }
             return Ok(Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false));
         }
@@ -221,7 +250,13 @@ impl Plan {
         self.bootstrap.as_ref().map_or(Ok(Vec::new()), |how| bootstrap(pairs, subjects, right, how))
     }
 
-    fn listed(&self, listed: &Listed, embeddings: &Embeddings, there: &[String], record: &mut Record) -> Result<Outcome> {
+    fn listed(
+        &self,
+        listed: &Listed,
+        embeddings: &Embeddings,
+        there: &[String],
+        record: &mut Record,
+    ) -> Result<Outcome> {
         let list = &listed.list;
         let scored = score(&listed.path, list, embeddings, there, listed.skip_missing)?;
         let subjects = Subjects::find(&list.images, &list.pairs);
@@ -235,10 +270,18 @@ impl Plan {
             (Some((path, training)), _) => {
                 let trained = score(path, training, embeddings, there, listed.skip_missing)?;
                 let threshold = best_threshold(&Decisions { scores: &trained.scores, same: &trained.same });
-                record.set("threshold_pairs", path.display().to_string()).set("threshold_pairs_sha256", training.sha256.as_str());
-                let listed_folds = folds.as_ref().filter(|f| f.division == crate::metrics::verification::Division::Listed);
+                record
+                    .set("threshold_pairs", path.display().to_string())
+                    .set("threshold_pairs_sha256", training.sha256.as_str());
+                let listed_folds =
+                    folds.as_ref().filter(|f| f.division == crate::metrics::verification::Division::Listed);
                 let accuracy = test_at(&on, listed_folds, threshold);
-                let words = format!("{}, threshold chosen on {} pairs of {}", accuracy.folds.len(), trained.scores.len(), path.display());
+                let words = format!(
+                    "{}, threshold chosen on {} pairs of {}",
+                    accuracy.folds.len(),
+                    trained.scores.len(),
+                    path.display()
+                );
                 Some((accuracy, words))
             }
             (None, Some(folds)) => Some((cross_validate(&on, folds)?, folds.describe())),
@@ -254,7 +297,9 @@ impl Plan {
         let pairs: Vec<SubjectPair> = scored.kept.iter().zip(&scored.scores).map(pair).collect();
         let right = accuracy.as_ref().map(|(accuracy, _)| right(accuracy, folds.as_ref(), &on));
         let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref())?;
-        Ok(Outcome::new(tally(&pairs)?, self.title(), "cosine", false).with_accuracy(accuracy).with_intervals(intervals))
+        Ok(Outcome::new(tally(&pairs)?, self.title(), "cosine", false)
+            .with_accuracy(accuracy)
+            .with_intervals(intervals))
     }
 }
 
@@ -317,20 +362,35 @@ fn images_of(listed: &Listed, data: &Path) -> Result<Dataset> {
     }
     if items.is_empty() {
         let wanted = &listed.list.images[0];
-        return Err(Error::data(data, format!("holds none of the images that {} names; the first is {wanted}", listed.path.display())));
+        return Err(Error::data(
+            data,
+            format!("holds none of the images that {} names; the first is {wanted}", listed.path.display()),
+        ));
     }
     let part = format!("images of {}", listed.path.display());
     Ok(Dataset { source: files, format: Format::List, part, items, classes })
 }
 
 /// The cosines of a list's pairs; `there` names all images that were there to be embedded.
-fn score(path: &Path, list: &PairList, embeddings: &Embeddings, there: &[String], skip_missing: bool) -> Result<Scored> {
+fn score(
+    path: &Path,
+    list: &PairList,
+    embeddings: &Embeddings,
+    there: &[String],
+    skip_missing: bool,
+) -> Result<Scored> {
     let found = find(path, list, there)?;
-    let rows: HashMap<&str, usize> = embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
-    let absent: Vec<_> = list.pairs.iter().filter_map(|p| [p.a, p.b].into_iter().find(|&i| found[i].is_none())).collect();
+    let rows: HashMap<&str, usize> =
+        embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
+    let absent: Vec<_> =
+        list.pairs.iter().filter_map(|p| [p.a, p.b].into_iter().find(|&i| found[i].is_none())).collect();
     if let Some(&first) = absent.first().filter(|_| !skip_missing) {
         let (wanted, count) = (&list.images[first], absent.len());
-        let problem = format!("is named by {} and is not there ({count} of its {} pairs lack an image); --skip-missing goes on without them", path.display(), list.pairs.len());
+        let problem = format!(
+            "is named by {} and is not there ({count} of its {} pairs lack an image); --skip-missing goes on without them",
+            path.display(),
+            list.pairs.len()
+        );
         return Err(Error::image(wanted, problem));
     }
     let row = |image: usize| found[image].and_then(|at| rows.get(there[at].as_str()).copied());
@@ -353,7 +413,10 @@ fn embed(dataset: &Dataset, model: &Runnable, how: &How, threads: usize, record:
     let loading = Instant::now();
     let mut embedder = model.open()?;
     model.describe(Some(&embedder), record);
-    record.set("align", how.align.as_ref().map(|(path, _)| format!("five landmarks of {}, ArcFace template 112x112", path.display())));
+    record.set(
+        "align",
+        how.align.as_ref().map(|(path, _)| format!("five landmarks of {}, ArcFace template 112x112", path.display())),
+    );
     let flip = match how.flip {
         None => "none",
         Some(Flip::Add) => "add: sum of both embeddings",

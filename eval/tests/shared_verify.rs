@@ -10,7 +10,8 @@ use pdloss_eval::report::{Record, Value};
 use pdloss_eval::{scores, verify};
 
 fn shared() -> PathBuf {
-    std::env::var_os("PDLOSS_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from)
+    std::env::var_os("PDLOSS_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from)
 }
 
 fn main() {
@@ -25,7 +26,11 @@ fn main() {
     let tests = vec![
         trial("lfw128_all_pairs_to_1e_6", &[data.join("lfw128"), expected.clone()], lfw128),
         trial("pyeer_eer_within_the_step", &[data.join("scores/pyeer"), expected.clone()], pyeer),
-        trial("lfw_view_2_with_mobilefacenet", &[data.join("lfw-frontal90"), shared().join("models/mobilefacenet.onnx"), expected], lfw),
+        trial(
+            "lfw_view_2_with_mobilefacenet",
+            &[data.join("lfw-frontal90"), shared().join("models/mobilefacenet.onnx"), expected],
+            lfw,
+        ),
     ];
     libtest_mimic::run(&arguments, tests).exit();
 }
@@ -57,6 +62,7 @@ fn real(record: &Record, name: &str) -> Result<f64, Failed> {
 }
 
 /// Compares entries of the expected results, each under the name that it has in ours.
+#[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN must fail
 fn compare(record: &Record, expected: &serde_json::Value, entries: &[(&str, &str, f64)]) -> Result<(), Failed> {
     for &(theirs, ours, within) in entries {
         let wanted = expected[theirs].as_f64().ok_or(format!("{theirs} is not expected"))?;
@@ -70,13 +76,29 @@ fn compare(record: &Record, expected: &serde_json::Value, entries: &[(&str, &str
 
 fn lfw128(folder: &Path) -> Result<(), Failed> {
     let set = folder.join("data/lfw128");
-    let command = format!("verify|--all-pairs|--dim|128|--embeddings|{0}/LFW_tensor.bytes|--labels|{0}/LFW_labels.tsv", set.display());
-    let same = ["genuine_pairs", "impostor_pairs", "mu_genuine", "mu_impostor", "sd_genuine", "sd_impostor", "d_prime", "tar@far=0.01", "tar@far=0.001", "tar@far=0.0001", "auc"];
+    let command = format!(
+        "verify|--all-pairs|--dim|128|--embeddings|{0}/LFW_tensor.bytes|--labels|{0}/LFW_labels.tsv",
+        set.display()
+    );
+    let same = [
+        "genuine_pairs",
+        "impostor_pairs",
+        "mu_genuine",
+        "mu_impostor",
+        "sd_genuine",
+        "sd_impostor",
+        "d_prime",
+        "tar@far=0.01",
+        "tar@far=0.001",
+        "tar@far=0.0001",
+        "auc",
+    ];
     let mut entries: Vec<(&str, &str, f64)> = same.iter().map(|&name| (name, name, 1e-6)).collect();
     entries.push(("eer_mean_at_crossing", "eer", 1e-6));
     compare(&run(&words(&command))?, &expected(folder)?["lfw128 (embeddings only)"], &entries)
 }
 
+#[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN must fail
 fn pyeer(folder: &Path) -> Result<(), Failed> {
     let lists = folder.join("data/scores/pyeer");
     let wanted = &expected(folder)?["scores/pyeer"]["eer_by_the_data_s_own_tool"];
@@ -84,7 +106,8 @@ fn pyeer(folder: &Path) -> Result<(), Failed> {
         let command = format!("scores|--genuine|{0}/{name}_true.txt|--impostor|{0}/{name}_false.txt", lists.display());
         let record = run(&words(&command))?;
         let theirs = wanted[name].as_f64().ok_or("not expected")?;
-        let (eer, low, high) = (real(&record, "eer")?, real(&record, "eer_bracket_low")?, real(&record, "eer_bracket_high")?);
+        let (eer, low, high) =
+            (real(&record, "eer")?, real(&record, "eer_bracket_low")?, real(&record, "eer_bracket_high")?);
         // both definitions lie within the step at the crossing
         if !(low <= theirs && theirs <= high && low <= eer && eer <= high) {
             return Err(format!("{name}: {eer} and {theirs} are not both from {low} to {high}").into());

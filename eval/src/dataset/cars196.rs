@@ -16,12 +16,15 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     if let Some(root) = source.folder_of("cars_annos.mat") {
         images = annotations(source, &format!("{root}cars_annos.mat"), "relative_im_path", &root, None)?;
     } else {
-        let wanted = [("cars_train_annos.mat", "cars_train", true), ("cars_test_annos_withlabels.mat", "cars_test", false)];
+        let wanted =
+            [("cars_train_annos.mat", "cars_train", true), ("cars_test_annos_withlabels.mat", "cars_test", false)];
         for (file, folder, train) in wanted {
             let Some(root) = source.folder_of(file) else {
                 return Err(Error::data(
                     source.path(),
-                    format!("format cars196 wants {file}, which is not there (cars_test_annos.mat has no class field; cars_annos.mat alone would do)"),
+                    format!(
+                        "format cars196 wants {file}, which is not there (cars_test_annos.mat has no class field; cars_annos.mat alone would do)"
+                    ),
                 ));
             };
             let prefix = image_folder(source, folder);
@@ -38,21 +41,31 @@ fn image_folder(source: &Source, folder: &str) -> String {
     format!("{}{marker}", holder.unwrap_or_default())
 }
 
-fn annotations(source: &Source, file: &str, name_field: &str, prefix: &str, train: Option<bool>) -> Result<Vec<Listed>> {
+fn annotations(
+    source: &Source,
+    file: &str,
+    name_field: &str,
+    prefix: &str,
+    train: Option<bool>,
+) -> Result<Vec<Listed>> {
     let mat = load(source, file)?;
     let annos = &mat["annotations"];
     let here = || source.path().join(file);
     let fields = annos.fieldnames().ok_or_else(|| Error::data(here(), "holds no struct array 'annotations'"))?;
     for field in [name_field, "class"] {
         if !fields.iter().any(|f| f == field) {
-            return Err(Error::data(here(), format!("annotations have no field '{field}' (they have {})", fields.join(", "))));
+            return Err(Error::data(
+                here(),
+                format!("annotations have no field '{field}' (they have {})", fields.join(", ")),
+            ));
         }
     }
     let count: usize = annos.dim().iter().product();
     (0..count)
         .map(|at| {
             let one = &annos[at];
-            let wrong = |field: &str| Error::data(here(), format!("annotation {}: field '{field}' is not readable", at + 1));
+            let wrong =
+                |field: &str| Error::data(here(), format!("annotation {}: field '{field}' is not readable", at + 1));
             let name = text(&one[name_field]).ok_or_else(|| wrong(name_field))?;
             let class = whole(&one["class"]).ok_or_else(|| wrong("class"))?;
             let train = match train {
@@ -74,7 +87,8 @@ fn class_names(source: &Source) -> Result<BTreeMap<usize, String>> {
 
 fn load(source: &Source, file: &str) -> Result<MatFile> {
     let bytes = source.read(file)?;
-    matrw::load_matfile_from_u8(&bytes).map_err(|e| Error::data(source.path().join(file), format!("not a MATLAB 5 file: {e}")))
+    matrw::load_matfile_from_u8(&bytes)
+        .map_err(|e| Error::data(source.path().join(file), format!("not a MATLAB 5 file: {e}")))
 }
 
 fn text(variable: &MatVariable) -> Option<String> {
@@ -83,5 +97,6 @@ fn text(variable: &MatVariable) -> Option<String> {
 
 fn whole(variable: &MatVariable) -> Option<usize> {
     let value = variable.to_f64()?;
-    (value >= 0.0 && value.fract() == 0.0).then_some(value as usize)
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked to be whole, positive and small
+    (value.fract() == 0.0 && (0.0..=1e9).contains(&value)).then_some(value as usize)
 }

@@ -25,12 +25,16 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     let labels_file = format!("{root}image_class_labels.txt");
     let mut listed = Vec::with_capacity(images.len());
     for (id, name) in images {
-        let label = labels.get(&id).ok_or_else(|| Error::data(source.path().join(&labels_file), format!("image {id} has no label")))?;
+        let label = labels
+            .get(&id)
+            .ok_or_else(|| Error::data(source.path().join(&labels_file), format!("image {id} has no label")))?;
         let class = number(source, &labels_file, id, label)?;
         let train = match &parts {
             None => None,
             Some(parts) => {
-                let part = parts.get(&id).ok_or_else(|| Error::data(source.path().join(&split_file), format!("image {id} has no part")))?;
+                let part = parts
+                    .get(&id)
+                    .ok_or_else(|| Error::data(source.path().join(&split_file), format!("image {id} has no part")))?;
                 Some(part == "1")
             }
         };
@@ -44,9 +48,9 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
 fn pairs(source: &Source, file: &str) -> Result<Vec<(usize, String)>> {
     let text = source.read_text(file)?;
     let pair = |(at, line): (usize, &str)| {
-        let (id, value) = line
-            .split_once(char::is_whitespace)
-            .ok_or_else(|| Error::data(source.path().join(file), format!("line {at}: wanted 'id value', found '{line}'")))?;
+        let (id, value) = line.split_once(char::is_whitespace).ok_or_else(|| {
+            Error::data(source.path().join(file), format!("line {at}: wanted 'id value', found '{line}'"))
+        })?;
         Ok((number(source, file, at, id)?, value.trim().to_owned()))
     };
     lines(&text).map(pair).collect()

@@ -12,7 +12,9 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         let Some((folder, _)) = name.rsplit_once('/') else {
             return Err(Error::data(
                 source.path(),
-                format!("{name} lies in no class folder; wanted CLASS/IMAGE (a list of paths and labels goes by --format list)"),
+                format!(
+                    "{name} lies in no class folder; wanted CLASS/IMAGE (a list of paths and labels goes by --format list)"
+                ),
             ));
         };
         let next = numbers.len() + 1;
@@ -23,7 +25,8 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         *number = at + 1;
     }
     let class_of = |name: &str| numbers[name.rsplit_once('/').map_or("", |(folder, _)| folder)];
-    let listed = images.iter().map(|n| Listed { name: (*n).clone(), class: class_of(n), train: None, role: Role::Both });
+    let listed =
+        images.iter().map(|n| Listed { name: (*n).clone(), class: class_of(n), train: None, role: Role::Both });
     Ok(Listing {
         images: listed.collect(),
         class_count: numbers.len(),

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 const FILE: &str = "list_eval_partition.txt";
 
 pub(super) fn list(source: &Source) -> Result<Listing> {
-    let holder =
-        source.folder_of(FILE).ok_or_else(|| Error::data(source.path(), format!("format inshop wants {FILE}, which is not there")))?;
+    let holder = source
+        .folder_of(FILE)
+        .ok_or_else(|| Error::data(source.path(), format!("format inshop wants {FILE}, which is not there")))?;
     let file = format!("{holder}{FILE}");
     let here = || source.path().join(&file);
     let text = source.read_text(&file)?;
@@ -23,13 +24,21 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     for (at, line) in rows.skip(1) {
         let fields: Vec<_> = line.split_whitespace().collect();
         let &[name, item, status] = fields.as_slice() else {
-            return Err(Error::data(here(), format!("line {at}: wanted 'image_name item_id evaluation_status', found '{line}'")));
+            return Err(Error::data(
+                here(),
+                format!("line {at}: wanted 'image_name item_id evaluation_status', found '{line}'"),
+            ));
         };
         let (train, role) = match status {
             "train" => (true, Role::Both),
             "query" => (false, Role::Query),
             "gallery" => (false, Role::Gallery),
-            other => return Err(Error::data(here(), format!("line {at}: status '{other}' is none of train, query, gallery"))),
+            other => {
+                return Err(Error::data(
+                    here(),
+                    format!("line {at}: status '{other}' is none of train, query, gallery"),
+                ));
+            }
         };
         // The data set is handed out with its images beside the list or in the folder Img, and the list in Eval.
         let prefix = prefix.get_or_insert_with(|| image_folder(source, &holder, name));

@@ -11,8 +11,12 @@ pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<L
     let text = source.read_text(file)?;
     let first = text.lines().next().unwrap_or_default();
     let delimiter = [b'\t', b';', b','].into_iter().find(|&d| first.bytes().any(|b| b == d)).unwrap_or(b',');
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
     let mut records = Vec::new();
     for record in reader.records() {
         records.push(record.map_err(|e| Error::data(here(), e.to_string()))?);
@@ -20,7 +24,10 @@ pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<L
     let Some(head) = records.first().cloned() else { return Err(Error::data(here(), "is empty")) };
     let width = head.len();
     if width < 2 {
-        return Err(Error::data(here(), format!("line 1: wanted a path and at least one label, found '{}'", first.trim())));
+        return Err(Error::data(
+            here(),
+            format!("line 1: wanted a path and at least one label, found '{}'", first.trim()),
+        ));
     }
     // A first line whose path is no file, while the second line's is one (or ends unlike an image), is a header.
     let has_header = !source.contains(&head[0]) && !super::is_image(&head[0]);
@@ -37,8 +44,9 @@ pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<L
         }
         let role = match role_column {
             None => Role::Both,
-            Some(at) => Role::parse(&record[at])
-                .ok_or_else(|| Error::data(here(), format!("line {line}: role '{}' is none of query, gallery, both", &record[at])))?,
+            Some(at) => Role::parse(&record[at]).ok_or_else(|| {
+                Error::data(here(), format!("line {line}: role '{}' is none of query, gallery, both", &record[at]))
+            })?,
         };
         if record[column].is_empty() {
             return Err(Error::data(here(), format!("line {line}: the label is empty")));
@@ -52,7 +60,8 @@ pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<L
         names.sort_by_key(|n| n.parse::<u64>().unwrap_or(0));
     }
     let numbers: BTreeMap<&str, usize> = names.iter().enumerate().map(|(at, n)| (n.as_str(), at + 1)).collect();
-    let images = rows.into_iter().map(|(name, class, role)| Listed { class: numbers[class.as_str()], name, train: None, role });
+    let images =
+        rows.into_iter().map(|(name, class, role)| Listed { class: numbers[class.as_str()], name, train: None, role });
     Ok(Listing {
         images: images.collect(),
         class_count: names.len(),
@@ -62,7 +71,12 @@ pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<L
 }
 
 /// The column that `--label` means: a header's name, or a number from 1 counting label columns.
-fn label_column(header: &[String], width: usize, role: Option<usize>, label: Option<&str>) -> std::result::Result<usize, String> {
+fn label_column(
+    header: &[String],
+    width: usize,
+    role: Option<usize>,
+    label: Option<&str>,
+) -> std::result::Result<usize, String> {
     let columns: Vec<usize> = (1..width).filter(|&c| Some(c) != role).collect();
     let Some(label) = label else { return columns.first().copied().ok_or_else(|| "has no label column".to_owned()) };
     if let Some(at) = header.iter().position(|h| h == label) {

@@ -5,8 +5,8 @@ mod cub;
 mod folder;
 mod inshop;
 mod list;
-mod source;
 mod sop;
+mod source;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -203,12 +203,17 @@ impl Dataset {
             Format::Sop => sop::list(&source)?,
             Format::Inshop => inshop::list(&source)?,
             Format::List => {
-                let name = list_name.ok_or_else(|| Error::Usage(format!("--data {}: --format list wants a CSV file, not a folder", path.display())))?;
+                let name = list_name.ok_or_else(|| {
+                    Error::Usage(format!("--data {}: --format list wants a CSV file, not a folder", path.display()))
+                })?;
                 list::list(&source, &name, request.label.as_deref())?
             }
         };
         if request.label.is_some() && format != Format::List {
-            return Err(Error::Usage(format!("--label: format {} has one label an image; only lists have columns to choose from", format.as_str())));
+            return Err(Error::Usage(format!(
+                "--label: format {} has one label an image; only lists have columns to choose from",
+                format.as_str()
+            )));
         }
         take_part(source, format, listing, request)
     }
@@ -251,10 +256,15 @@ fn take_part(source: Source, format: Format, listing: Listing, request: &Request
         (given, _) => given,
     };
     if matches!(split, Split::Train | Split::Test) && images.iter().any(|i| i.train.is_none()) {
-        return Err(Error::Usage(format!("--split: {} (format {}) has no train and test parts", path.display(), format.as_str())));
+        return Err(Error::Usage(format!(
+            "--split: {} (format {}) has no train and test parts",
+            path.display(),
+            format.as_str()
+        )));
     }
     let half = class_count / 2;
-    let (first, last) = (images.iter().map(|i| i.class).min().unwrap_or(0), images.iter().map(|i| i.class).max().unwrap_or(0));
+    let (first, last) =
+        (images.iter().map(|i| i.class).min().unwrap_or(0), images.iter().map(|i| i.class).max().unwrap_or(0));
     let in_split = |image: &Listed| match split {
         Split::All | Split::Protocol => true,
         Split::Train => image.train == Some(true),
@@ -276,12 +286,22 @@ fn take_part(source: Source, format: Format, listing: Listing, request: &Request
     if kept.is_empty() {
         return Err(Error::data(
             path,
-            format!("part '{part}' holds none of the {total} images, whose classes are {first} to {last}; --split all takes them"),
+            format!(
+                "part '{part}' holds none of the {total} images, whose classes are {first} to {last}; --split all takes them"
+            ),
         ));
     }
     let missing: Vec<_> = kept.iter().filter(|i| !source.contains(&i.name)).collect();
     if let Some(image) = missing.first() {
-        return Err(Error::data(path, format!("lists {} images, {} of which are not there; the first is {}", kept.len(), missing.len(), image.name)));
+        return Err(Error::data(
+            path,
+            format!(
+                "lists {} images, {} of which are not there; the first is {}",
+                kept.len(),
+                missing.len(),
+                image.name
+            ),
+        ));
     }
     let mut numbers: Vec<usize> = kept.iter().map(|i| i.class).collect();
     numbers.sort_unstable();
@@ -296,7 +316,9 @@ fn take_part(source: Source, format: Format, listing: Listing, request: &Request
 pub(crate) fn is_image(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let ending = file.rsplit_once('.').map(|(_, e)| e.to_lowercase());
-    !file.starts_with('.') && !name.starts_with("__MACOSX/") && ending.is_some_and(|e| IMAGE_ENDINGS.contains(&e.as_str()))
+    !file.starts_with('.')
+        && !name.starts_with("__MACOSX/")
+        && ending.is_some_and(|e| IMAGE_ENDINGS.contains(&e.as_str()))
 }
 
 /// The lines of a list with their numbers from 1, blank ones left out.
@@ -306,5 +328,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// A whole number in a list, or an error that names file, line and word.
 fn number(source: &Source, file: &str, line: usize, word: &str) -> Result<usize> {
-    word.trim().parse().map_err(|_| Error::data(source.path().join(file), format!("line {line}: '{word}' is not a whole number")))
+    word.trim()
+        .parse()
+        .map_err(|_| Error::data(source.path().join(file), format!("line {line}: '{word}' is not a whole number")))
 }

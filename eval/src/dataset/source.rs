@@ -24,7 +24,10 @@ enum Store {
     /// One reader at a time takes bytes out; decoding them happens outside the lock.
     Zip(Mutex<zip::ZipArchive<File>>),
     /// Offset and length of each member in an uncompressed tar.
-    Tar { file: Mutex<File>, members: HashMap<String, (u64, u64)> },
+    Tar {
+        file: Mutex<File>,
+        members: HashMap<String, (u64, u64)>,
+    },
     /// Files that another file brought with it.
     Memory(HashMap<String, Vec<u8>>),
 }
@@ -55,7 +58,8 @@ impl Source {
         } else if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
             let mut plain = tempfile::tempfile().map_err(|e| Error::write(std::env::temp_dir(), e))?;
             let mut unpacked = flate2::read::GzDecoder::new(file);
-            std::io::copy(&mut unpacked, &mut plain).map_err(|e| Error::data(path, format!("not a gzip archive: {e}")))?;
+            std::io::copy(&mut unpacked, &mut plain)
+                .map_err(|e| Error::data(path, format!("not a gzip archive: {e}")))?;
             plain.flush().map_err(|e| Error::write(path, e))?;
             Self::open_tar(path, plain)
         } else {
@@ -169,7 +173,8 @@ impl Source {
     /// As [`Source::read`], and [`Error::Data`] where it is not UTF-8.
     pub fn read_text(&self, name: &str) -> Result<String> {
         let bytes = self.read(name)?;
-        let text = String::from_utf8(bytes).map_err(|e| Error::data(self.path.join(name), format!("not UTF-8: {e}")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|e| Error::data(self.path.join(name), format!("not UTF-8: {e}")))?;
         Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
     }
 

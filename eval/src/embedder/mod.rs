@@ -91,7 +91,11 @@ pub struct Embedder {
 
 impl fmt::Debug for Embedder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Embedder").field("model", &self.model.path).field("runtime", &self.runtime).field("batch", &self.batch).finish_non_exhaustive()
+        f.debug_struct("Embedder")
+            .field("model", &self.model.path)
+            .field("runtime", &self.runtime)
+            .field("batch", &self.batch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,12 +114,17 @@ impl Embedder {
         if let (Some(fixed), Some(asked)) = (fixed, options.batch)
             && fixed != asked
         {
-            return Err(Error::Usage(format!("--batch {asked}: the batch of model {} is fixed at {fixed}", model.path.display())));
+            return Err(Error::Usage(format!(
+                "--batch {asked}: the batch of model {} is fixed at {fixed}",
+                model.path.display()
+            )));
         }
         let library = match options.runtime {
             Choice::Tract => None,
             Choice::Auto => onnxruntime::find(options.library.as_deref())?,
-            Choice::Onnxruntime => Some(onnxruntime::find(options.library.as_deref())?.ok_or_else(|| onnxruntime::not_found())?),
+            Choice::Onnxruntime => {
+                Some(onnxruntime::find(options.library.as_deref())?.ok_or_else(onnxruntime::not_found)?)
+            }
         };
         let usual = if options.device == Device::Cpu { 8 } else { 32 };
         let batch = fixed.or(options.batch).unwrap_or(usual);
@@ -129,7 +138,10 @@ impl Embedder {
             None if options.device != Device::Cpu => {
                 return Err(Error::Runtime {
                     runtime: "tract",
-                    problem: format!("--device {}: tract runs on the processor only; use --runtime onnxruntime", options.device),
+                    problem: format!(
+                        "--device {}: tract runs on the processor only; use --runtime onnxruntime",
+                        options.device
+                    ),
                 });
             }
             None => (("tract", tract::VERSION.to_owned()), tract::open(&model, batch, image, count)?),
@@ -174,7 +186,8 @@ impl Worker<'_> {
         let wrong = |problem: String| Error::model(&self.model.path, problem);
         let rows = if self.full_batches { self.batch } else { count };
         values.resize(rows * shape.iter().product::<usize>(), 0.0);
-        let images = Array4::from_shape_vec((rows, shape[0], shape[1], shape[2]), values).map_err(|e| wrong(e.to_string()))?;
+        let images =
+            Array4::from_shape_vec((rows, shape[0], shape[1], shape[2]), values).map_err(|e| wrong(e.to_string()))?;
         let produced = self.session.run(images).map_err(wrong)?;
         let embeddings = to_rows(produced, rows, &self.model.output).map_err(wrong)?;
         Ok(embeddings.slice_move(ndarray::s![..count, ..]))
@@ -184,7 +197,11 @@ impl Worker<'_> {
 /// A produced tensor as `[batch, dim]`: dimensions of one (a pooled 1x1 map) are dropped.
 fn to_rows(produced: ArrayD<f32>, batch: usize, name: &str) -> std::result::Result<Array2<f32>, String> {
     let shape = produced.shape().to_vec();
-    let wrong = || format!("output {name} came as {shape:?} for a batch of {batch}; wanted [{batch}, dim], or [{batch}, dim, 1, 1]");
+    let wrong = || {
+        format!(
+            "output {name} came as {shape:?} for a batch of {batch}; wanted [{batch}, dim], or [{batch}, dim, 1, 1]"
+        )
+    };
     // A model with its batch fixed at one may drop that dimension.
     let rest = match shape.split_first() {
         Some((&first, rest)) if first == batch => rest,

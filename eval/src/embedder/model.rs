@@ -87,23 +87,32 @@ impl Model {
     /// [`Error::Usage`] where several outputs would do and none was named.
     pub fn read(path: &Path, output: Option<&str>) -> Result<Self> {
         let content = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let mut proto =
-            ModelProto::decode(content.as_slice()).map_err(|e| Error::model(path, format!("is not an ONNX model: {e}")))?;
+        let mut proto = ModelProto::decode(content.as_slice())
+            .map_err(|e| Error::model(path, format!("is not an ONNX model: {e}")))?;
         let graph = proto.graph.as_ref().filter(|g| !g.node.is_empty());
-        let graph = graph.ok_or_else(|| Error::model(path, "is not an ONNX model: it has no graph, or one without nodes"))?;
-        let opset = proto.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
+        let graph =
+            graph.ok_or_else(|| Error::model(path, "is not an ONNX model: it has no graph, or one without nodes"))?;
+        let opset =
+            proto.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
 
         let initializers: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
-        let inputs: Vec<_> = graph.input.iter().filter(|i| !initializers.contains(i.name.as_str())).map(Tensor::of).collect();
+        let inputs: Vec<_> =
+            graph.input.iter().filter(|i| !initializers.contains(i.name.as_str())).map(Tensor::of).collect();
         let described = |tensors: &[Tensor]| tensors.iter().map(Tensor::describe).collect::<Vec<_>>().join("; ");
         let [input] = inputs.as_slice() else {
-            return Err(Error::model(path, format!("has {} inputs; an embedder has one, the image. Found: {}", inputs.len(), described(&inputs))));
+            return Err(Error::model(
+                path,
+                format!("has {} inputs; an embedder has one, the image. Found: {}", inputs.len(), described(&inputs)),
+            ));
         };
         if !input.is_float() {
             return Err(Error::model(path, format!("input {}: wanted FLOAT or FLOAT16", input.describe())));
         }
         if input.shape.as_ref().is_some_and(|s| s.len() != 4) {
-            return Err(Error::model(path, format!("input {}: wanted an image batch of 4 dimensions", input.describe())));
+            return Err(Error::model(
+                path,
+                format!("input {}: wanted an image batch of 4 dimensions", input.describe()),
+            ));
         }
         let input = input.clone();
         let outputs: Vec<_> = graph.output.iter().map(Tensor::of).collect();
@@ -115,7 +124,9 @@ impl Model {
                 let floats: Vec<_> = outputs.iter().filter(|o| o.is_float()).collect();
                 match floats.as_slice() {
                     [one] => one.name.clone(),
-                    [] => return Err(Error::model(path, format!("has no float output; found: {}", described(&outputs)))),
+                    [] => {
+                        return Err(Error::model(path, format!("has no float output; found: {}", described(&outputs))));
+                    }
                     _ => {
                         return Err(Error::Usage(format!(
                             "model {}: has several outputs; choose the embedding by --output NAME. Found: {}",
@@ -128,7 +139,10 @@ impl Model {
         };
         let is_declared = outputs.iter().any(|o| o.name == name);
         if !is_declared && !graph.node.iter().any(|n| n.output.contains(&name)) {
-            return Err(Error::model(path, format!("has no tensor '{name}'; its outputs are: {}", described(&outputs))));
+            return Err(Error::model(
+                path,
+                format!("has no tensor '{name}'; its outputs are: {}", described(&outputs)),
+            ));
         }
         // An inner tensor is made the only output; so is one of several, that the others need not be computed.
         let edited = (!is_declared || outputs.len() > 1).then(|| {
@@ -175,16 +189,19 @@ impl Model {
         let channels = self.input_dim(if layout == Layout::Nchw { 1 } else { 3 });
         let have = recipe.color.channels();
         if channels.is_some_and(|c| c != have) {
-            return Err(Error::Recipe(format!("makes {have} channels in layout {layout:?}, when the model's input is {}", self.input.describe())));
+            return Err(Error::Recipe(format!(
+                "makes {have} channels in layout {layout:?}, when the model's input is {}",
+                self.input.describe()
+            )));
         }
         match (self.image_size(), recipe.output_size()) {
             (Some(want), Some(made)) if want != made => Err(Error::Recipe(format!(
                 "makes images of {made}, when the model's input is {}; change --resize, --crop or --pad",
                 self.input.describe()
             ))),
-            (Some(want), None) => {
-                Err(Error::Recipe(format!("does not say the image's size at the end; the model wants {want}: add --crop, --pad or --resize exact:{want}")))
-            }
+            (Some(want), None) => Err(Error::Recipe(format!(
+                "does not say the image's size at the end; the model wants {want}: add --crop, --pad or --resize exact:{want}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -214,8 +231,9 @@ fn digest(path: &Path, content: &[u8], graph: &tract_onnx::pb::GraphProto) -> Re
     let mut bytes = content.len() as u64;
     for location in locations {
         let file = path.with_file_name(location);
-        let mut reader = std::fs::File::open(&file)
-            .map_err(|e| Error::model(path, format!("keeps weights in {}, which cannot be read: {e}", file.display())))?;
+        let mut reader = std::fs::File::open(&file).map_err(|e| {
+            Error::model(path, format!("keeps weights in {}, which cannot be read: {e}", file.display()))
+        })?;
         let mut writer = digest_writer(&mut hasher);
         bytes += std::io::copy(&mut reader, &mut writer).map_err(|e| Error::read(&file, e))?;
     }

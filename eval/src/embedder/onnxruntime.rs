@@ -1,8 +1,10 @@
 //! ONNX Runtime, its library opened at run time.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array4, ArrayD};
+use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
@@ -27,7 +29,10 @@ pub(super) fn find(flag: Option<&Path>) -> Result<Option<PathBuf>> {
     let named = flag.map(|p| ("--onnxruntime", p.to_path_buf())).or(variable.map(|p| (VARIABLE, p)));
     if let Some((by, path)) = named {
         if !path.is_file() {
-            return Err(Error::Runtime { runtime: NAME, problem: format!("{by} names {}, which is no file", path.display()) });
+            return Err(Error::Runtime {
+                runtime: NAME,
+                problem: format!("{by} names {}, which is no file", path.display()),
+            });
         }
         return Ok(Some(path));
     }
@@ -46,10 +51,17 @@ pub(super) fn not_found() -> Error {
 }
 
 /// Opens `count` sessions of `threads` threads each; returns the library's version and the sessions.
-pub(super) fn open(model: &Model, library: &Path, device: Device, count: usize, threads: usize) -> Result<(String, Vec<Box<dyn Session>>)> {
-    let absent = |e: &dyn std::fmt::Display| Error::Runtime { runtime: NAME, problem: format!("{}: {e}", library.display()) };
+pub(super) fn open(
+    model: &Model,
+    library: &Path,
+    device: Device,
+    count: usize,
+    threads: usize,
+) -> Result<(String, Vec<Box<dyn Session>>)> {
+    let absent =
+        |e: &dyn std::fmt::Display| Error::Runtime { runtime: NAME, problem: format!("{}: {e}", library.display()) };
     let path = library.canonicalize().map_err(|e| absent(&e))?;
-    let environment = ort::init_from(&path).map_err(|e| absent(&e))?.build().map_err(|e| absent(&e))?;
+    let environment = environment(&path).map_err(|problem| Error::Runtime { runtime: NAME, problem })?;
     let edited = model.edited.as_ref().map(Message::encode_to_vec);
     let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(count);
     for _ in 0..count {
@@ -59,7 +71,34 @@ pub(super) fn open(model: &Model, library: &Path, device: Device, count: usize, 
     Ok((version(&path), sessions))
 }
 
-fn build(environment: &ort::environment::Environment, model: &Model, edited: Option<&[u8]>, device: Device, threads: usize) -> Result<ort::session::Session> {
+/// The library's environment, of which a process has one: made by the first model, kept for the others.
+fn environment(library: &Path) -> std::result::Result<Environment, String> {
+    static MADE: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((from, environment)) = &*made {
+        return if from == library {
+            Ok(environment.clone())
+        } else {
+            Err(format!(
+                "{} is in use already; one process runs one library, not {} too",
+                from.display(),
+                library.display()
+            ))
+        };
+    }
+    let absent = |e: &dyn std::fmt::Display| format!("{}: {e}", library.display());
+    let environment = ort::init_from(library).map_err(|e| absent(&e))?.build().map_err(|e| absent(&e))?;
+    Ok(made.insert((library.to_path_buf(), environment)).1.clone())
+}
+
+#[allow(clippy::result_large_err)] // the library's own error carries its builder
+fn build(
+    environment: &Environment,
+    model: &Model,
+    edited: Option<&[u8]>,
+    device: Device,
+    threads: usize,
+) -> Result<ort::session::Session> {
     let wrong = |e: ort::Error| Error::model(&model.path, format!("onnxruntime does not take it: {e}"));
     let recovered = |e: ort::Error<ort::session::builder::SessionBuilder>| wrong(e.into());
     let mut builder = ort::session::Session::builder(environment)
@@ -74,7 +113,9 @@ fn build(environment: &ort::environment::Environment, model: &Model, edited: Opt
         let provider = ep::CUDA::default().with_device_id(number).build().error_on_failure();
         builder = builder.with_execution_providers([provider]).map_err(|e| Error::Runtime {
             runtime: NAME,
-            problem: format!("--device {device} cannot be had (onnxruntime-gpu with its CUDA libraries is needed): {e}"),
+            problem: format!(
+                "--device {device} cannot be had (onnxruntime-gpu with its CUDA libraries is needed): {e}"
+            ),
         })?;
     }
     match edited {
@@ -115,7 +156,8 @@ impl Session for OnnxRuntime {
             self.session.run(ort::inputs![TensorRef::from_array_view(&images).map_err(failed)?])
         }
         .map_err(failed)?;
-        let value = outputs.get(self.output.as_str()).ok_or_else(|| format!("running it gave no output {}", self.output))?;
+        let value =
+            outputs.get(self.output.as_str()).ok_or_else(|| format!("running it gave no output {}", self.output))?;
         if let Ok(array) = value.try_extract_array::<f32>() {
             return Ok(array.to_owned());
         }

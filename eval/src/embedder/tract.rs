@@ -17,9 +17,17 @@ type Plan = Arc<TypedRunnableModel>;
 
 /// Prepares the model for batches of exactly `[batch, image...]` (tract is twice as fast on a fixed batch as on a
 /// symbolic one) and returns `count` sessions on it.
-pub(super) fn open(model: &Model, batch: usize, image: Option<[usize; 3]>, count: usize) -> Result<Vec<Box<dyn Session>>> {
-    let image = image.ok_or_else(|| Error::Recipe("tract wants images of one known size: add --crop, --pad or --resize exact:WxH".into()))?;
-    let plan = plan(model, batch, image).map_err(|e| Error::model(&model.path, format!("tract does not take it: {e:#}")))?;
+pub(super) fn open(
+    model: &Model,
+    batch: usize,
+    image: Option<[usize; 3]>,
+    count: usize,
+) -> Result<Vec<Box<dyn Session>>> {
+    let image = image.ok_or_else(|| {
+        Error::Recipe("tract wants images of one known size: add --crop, --pad or --resize exact:WxH".into())
+    })?;
+    let plan =
+        plan(model, batch, image).map_err(|e| Error::model(&model.path, format!("tract does not take it: {e:#}")))?;
     let session = || Box::new(Tract { plan: Arc::clone(&plan), f16: model.input_is_f16() }) as Box<dyn Session>;
     Ok((0..count).map(|_| session()).collect())
 }

@@ -1,6 +1,8 @@
 //! Similarities in f64, as the mathematics states them. The oracle of the tests, and the judge of near-ties that f32
 //! arithmetic cannot order.
 
+use std::borrow::Cow;
+
 use ndarray::{ArrayView1, ArrayView2};
 
 use super::Metric;
@@ -12,14 +14,23 @@ pub struct Similarity<'a> {
     queries: ArrayView2<'a, f32>,
     gallery: ArrayView2<'a, f32>,
     query_norms: Vec<f64>,
-    gallery_norms: Vec<f64>,
+    gallery_norms: Cow<'a, [f64]>,
 }
 
 impl<'a> Similarity<'a> {
     /// Between rows of `queries` and rows of `gallery`, both `[rows, dim]`.
     pub fn new(metric: Metric, queries: ArrayView2<'a, f32>, gallery: ArrayView2<'a, f32>) -> Self {
-        let norms = |m: ArrayView2<'_, f32>| m.rows().into_iter().map(|r| dot(r, r).sqrt()).collect();
-        Self { metric, queries, gallery, query_norms: norms(queries), gallery_norms: norms(gallery) }
+        Self { metric, queries, gallery, query_norms: norms(queries), gallery_norms: norms(gallery).into() }
+    }
+
+    /// The same, with the lengths of the gallery's rows known.
+    pub(super) fn with_norms(
+        metric: Metric,
+        queries: ArrayView2<'a, f32>,
+        gallery: ArrayView2<'a, f32>,
+        gallery_norms: &'a [f64],
+    ) -> Self {
+        Self { metric, queries, gallery, query_norms: norms(queries), gallery_norms: gallery_norms.into() }
     }
 
     /// Similarity of one query and one gallery row: cosine, inner product, or minus the squared distance.
@@ -38,14 +49,20 @@ impl<'a> Similarity<'a> {
     }
 }
 
+/// Length of each row.
+pub(super) fn norms(rows: ArrayView2<'_, f32>) -> Vec<f64> {
+    rows.rows().into_iter().map(|row| dot(row, row).sqrt()).collect()
+}
+
 fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
-    // Four sums: the order is fixed, so equal rows give equal values, and the processor need not wait for each addition.
+    // Eight sums: the order is fixed, so equal rows give equal values, and the processor need not wait for each addition.
     let (Some(a), Some(b)) = (a.as_slice(), b.as_slice()) else {
         return a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
     };
     let mut sums = [0.0_f64; 8];
     let (blocks_a, blocks_b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+    let rest: f64 =
+        blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
     for (x, y) in blocks_a.zip(blocks_b) {
         for lane in 0..8 {
             sums[lane] += f64::from(x[lane]) * f64::from(y[lane]);

@@ -11,7 +11,7 @@ use faiss::{ConcurrentIndex, Index as _, MetricType};
 use ndarray::{ArrayView2, s};
 use rayon::prelude::*;
 
-use super::exact::{Similarity, closer_first, rank_all};
+use super::exact::{Similarity, closer_first, norms, rank_all};
 use super::{Metric, unit_rows};
 use crate::error::{Error, Result};
 
@@ -29,13 +29,18 @@ pub struct Index {
     factory: String,
     /// As FAISS sees it: unit rows for cosine.
     gallery: ndarray::Array2<f32>,
+    /// Lengths of its rows, and the greatest.
+    norms: Vec<f64>,
     longest: f64,
     store: Store,
 }
 
 impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Index").field("factory", &self.factory).field("rows", &self.gallery.nrows()).finish_non_exhaustive()
+        f.debug_struct("Index")
+            .field("factory", &self.factory)
+            .field("rows", &self.gallery.nrows())
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,11 +57,18 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::Index`] naming the factory string; [`Error::Embeddings`] for rows without direction under cosine.
-    pub fn build(factory: &str, metric: Metric, gallery: ArrayView2<'_, f32>, name: impl Fn(usize) -> String) -> Result<Self> {
+    pub fn build(
+        factory: &str,
+        metric: Metric,
+        gallery: ArrayView2<'_, f32>,
+        name: impl Fn(usize) -> String,
+    ) -> Result<Self> {
         let wrong = |problem: String| Error::Index { index: factory.into(), problem };
         let rows = gallery.to_owned();
-        let gallery = if metric == Metric::Cosine { unit_rows(&rows, name)? } else { rows.as_standard_layout().into_owned() };
-        let dim = u32::try_from(gallery.ncols()).map_err(|_| wrong(format!("dimension {} is too large", gallery.ncols())))?;
+        let gallery =
+            if metric == Metric::Cosine { unit_rows(&rows, name)? } else { rows.as_standard_layout().into_owned() };
+        let dim =
+            u32::try_from(gallery.ncols()).map_err(|_| wrong(format!("dimension {} is too large", gallery.ncols())))?;
         let kind = if metric == Metric::L2 { MetricType::L2 } else { MetricType::InnerProduct };
         let data = gallery.as_slice().unwrap_or_default();
         let failed = |e: faiss::error::Error| wrong(e.to_string());
@@ -77,8 +89,9 @@ impl Index {
             }
             Store::Factory(Box::new(index))
         };
-        let longest = gallery.rows().into_iter().map(norm).fold(0.0, f64::max);
-        Ok(Self { metric, factory: factory.into(), gallery, longest, store })
+        let norms = norms(gallery.view());
+        let longest = norms.iter().copied().fold(0.0, f64::max);
+        Ok(Self { metric, factory: factory.into(), gallery, norms, longest, store })
     }
 
     /// Whether the neighbours are the true ones.
@@ -95,7 +108,7 @@ impl Index {
         let owned = queries.to_owned();
         let unit = if self.metric == Metric::Cosine { unit_rows(&owned, |row| format!("query {row}"))? } else { owned };
         let found = self.candidates(unit.view(), k + usize::from(first_self.is_some()))?;
-        let similarity = Similarity::new(self.metric, unit.view(), self.gallery.view());
+        let similarity = Similarity::with_norms(self.metric, unit.view(), self.gallery.view(), &self.norms);
         let exact = self.is_exact();
         let finish = |(query, mut list): (usize, Vec<(f64, usize)>)| {
             let own = first_self.map(|first| first + query);
@@ -124,7 +137,7 @@ impl Index {
         let pairs = result.distances.chunks_exact(k).zip(result.labels.chunks_exact(k));
         let list = |(distances, labels): (&[f32], &[Idx])| {
             let both = distances.iter().zip(labels);
-            both.filter_map(|(&d, id)| id.get().map(|row| (sign * f64::from(d), row as usize))).collect()
+            both.filter_map(|(&d, id)| Some((sign * f64::from(d), usize::try_from(id.get()?).ok()?))).collect()
         };
         Ok(pairs.map(list).collect())
     }
@@ -178,7 +191,13 @@ fn settle(
 ///
 /// # Errors
 /// Those of [`Index::search`].
-pub(crate) fn recall_of(index: &mut Index, queries: ArrayView2<'_, f32>, k: usize, self_search: bool, sample: usize) -> Result<f64> {
+pub(crate) fn recall_of(
+    index: &mut Index,
+    queries: ArrayView2<'_, f32>,
+    k: usize,
+    self_search: bool,
+    sample: usize,
+) -> Result<f64> {
     let count = queries.nrows().min(sample);
     let gallery = index.gallery.clone();
     let mut exact = Index::build(FLAT, index.metric, gallery.view(), |row| format!("row {row}"))?;

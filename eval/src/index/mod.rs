@@ -37,12 +37,16 @@ impl fmt::Display for Metric {
 ///
 /// # Errors
 /// [`Error::Embeddings`] naming a row without direction.
+#[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 pub fn unit_rows(matrix: &Array2<f32>, name: impl Fn(usize) -> String) -> Result<Array2<f32>> {
     let mut unit = matrix.as_standard_layout().into_owned();
     for (at, mut row) in unit.rows_mut().into_iter().enumerate() {
         let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         if norm == 0.0 {
-            return Err(Error::Embeddings(format!("{} is all zeros, which has no cosine with anything; use --metric l2", name(at))));
+            return Err(Error::Embeddings(format!(
+                "{} is all zeros, which has no cosine with anything; use --metric l2",
+                name(at)
+            )));
         }
         row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
     }

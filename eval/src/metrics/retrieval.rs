@@ -42,7 +42,7 @@ pub struct Retrieval {
 }
 
 /// Queries searched at a time: enough for a full matrix product, few enough for small memory.
-const BLOCK: usize = 1024;
+const BLOCK: usize = 4096;
 /// Queries on which an approximate index is checked.
 const SAMPLE: usize = 500;
 
@@ -62,13 +62,19 @@ pub fn measure(embeddings: &Embeddings, search: &Search) -> Result<Retrieval> {
         return Err(Error::Measure("some images are marked query or gallery, others neither; mark all or none".into()));
     }
     if queries.is_empty() || gallery.is_empty() {
-        return Err(Error::Measure(format!("{} query and {} gallery images: both are needed", queries.len(), gallery.len())));
+        return Err(Error::Measure(format!(
+            "{} query and {} gallery images: both are needed",
+            queries.len(),
+            gallery.len()
+        )));
     }
     let mut in_gallery = vec![0_usize; embeddings.classes.len()];
     gallery.iter().for_each(|&at| in_gallery[rows[at].class] += 1);
     let present = in_gallery.iter().filter(|&&n| n > 0).count();
     if present < 2 {
-        return Err(Error::Measure(format!("the gallery holds {present} class: whatever is found is right; at least 2 are needed")));
+        return Err(Error::Measure(format!(
+            "the gallery holds {present} class: whatever is found is right; at least 2 are needed"
+        )));
     }
     let own = usize::from(together);
     let others = gallery.len() - own;
@@ -87,7 +93,8 @@ pub fn measure(embeddings: &Embeddings, search: &Search) -> Result<Retrieval> {
     let gallery_matrix = select(&gallery);
     let query_matrix = if together { None } else { Some(select(&queries)) };
     let query_matrix = query_matrix.as_ref().unwrap_or(&gallery_matrix);
-    let mut index = Index::build(&search.index, search.metric, gallery_matrix.view(), |row| rows[gallery[row]].name.clone())?;
+    let mut index =
+        Index::build(&search.index, search.metric, gallery_matrix.view(), |row| rows[gallery[row]].name.clone())?;
 
     let progress = Progress::new("searching", "queries", queries.len());
     let mut hits = vec![0_usize; search.ks.len()];

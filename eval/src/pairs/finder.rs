@@ -68,7 +68,9 @@ mod tests {
     #[test]
     fn images_are_found_by_path_ending_or_name() {
         let names: Vec<String> =
-            ["lfw/A_B/A_B_0001.png", "lfw/A_B/A_B_0002.jpg", "x/1.jpg", "y/1.jpg", "J.R_0001.jpg", "pairs.txt"].map(String::from).into();
+            ["lfw/A_B/A_B_0001.png", "lfw/A_B/A_B_0002.jpg", "x/1.jpg", "y/1.jpg", "J.R_0001.jpg", "pairs.txt"]
+                .map(String::from)
+                .into();
         let finder = Finder::new(&names);
         assert_eq!(finder.find("A_B/A_B_0001"), Ok(Some(0)));
         assert_eq!(finder.find("A_B/A_B_0001.jpg"), Ok(Some(0)));

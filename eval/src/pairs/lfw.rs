@@ -34,7 +34,8 @@ fn image(name: &str, number: u32) -> String {
 
 pub(super) fn read(path: &Path, lines: &[(usize, &str)]) -> Result<Builder> {
     let has_header = parse(lines[0].1).is_none();
-    let header: Option<Vec<usize>> = has_header.then(|| lines[0].1.split_whitespace().map(|w| w.parse().ok()).collect()).flatten();
+    let header: Option<Vec<usize>> =
+        has_header.then(|| lines[0].1.split_whitespace().map(|w| w.parse().ok()).collect()).flatten();
     let mut builder = Builder::default();
     let (mut fold, mut last_same) = (0, true);
     for &(number, line) in &lines[usize::from(has_header)..] {
@@ -52,7 +53,8 @@ pub(super) fn read(path: &Path, lines: &[(usize, &str)]) -> Result<Builder> {
     }
     let folds = fold + 1;
     let genuine = builder.pairs.iter().filter(|p| p.same).count();
-    let found = format!("{folds} folds of {genuine} genuine and {} impostor pairs in all", builder.pairs.len() - genuine);
+    let found =
+        format!("{folds} folds of {genuine} genuine and {} impostor pairs in all", builder.pairs.len() - genuine);
     let promised = match header.as_deref() {
         Some(&[folds, each]) => Some((folds, folds * each, folds * each)),
         Some(&[each]) => Some((1, each, each)),
@@ -63,7 +65,10 @@ pub(super) fn read(path: &Path, lines: &[(usize, &str)]) -> Result<Builder> {
     {
         return Err(Error::data(
             path,
-            format!("line {}: the header '{}' promises {want_folds} folds of {want_genuine} genuine and {want_impostor} impostor pairs in all; the list holds {found}", lines[0].0, lines[0].1),
+            format!(
+                "line {}: the header '{}' promises {want_folds} folds of {want_genuine} genuine and {want_impostor} impostor pairs in all; the list holds {found}",
+                lines[0].0, lines[0].1
+            ),
         ));
     }
     if folds == 1 {

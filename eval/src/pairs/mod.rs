@@ -87,7 +87,8 @@ impl PairList {
         }
         let text = String::from_utf8(bytes).map_err(|e| Error::data(path, format!("not UTF-8: {e}")))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let lines: Vec<(usize, &str)> = text.lines().enumerate().map(|(at, l)| (at + 1, l.trim())).filter(|(_, l)| !l.is_empty()).collect();
+        let lines: Vec<(usize, &str)> =
+            text.lines().enumerate().map(|(at, l)| (at + 1, l.trim())).filter(|(_, l)| !l.is_empty()).collect();
         if lines.is_empty() {
             return Err(Error::data(path, "is empty"));
         }
@@ -103,13 +104,22 @@ impl PairList {
         Self::checked(path, format, builder, None, sha256)
     }
 
-    fn checked(path: &Path, format: &'static str, builder: Builder, contents: Option<Vec<Vec<u8>>>, sha256: String) -> Result<Self> {
+    fn checked(
+        path: &Path,
+        format: &'static str,
+        builder: Builder,
+        contents: Option<Vec<Vec<u8>>>,
+        sha256: String,
+    ) -> Result<Self> {
         let Builder { images, pairs, .. } = builder;
         let genuine = pairs.iter().filter(|p| p.same).count();
         if genuine == 0 || genuine == pairs.len() {
             return Err(Error::data(
                 path,
-                format!("holds {genuine} genuine and {} impostor pairs; verification needs both (read as format '{format}')", pairs.len() - genuine),
+                format!(
+                    "holds {genuine} genuine and {} impostor pairs; verification needs both (read as format '{format}')",
+                    pairs.len() - genuine
+                ),
             ));
         }
         Ok(Self { format, images, pairs, contents, sha256 })

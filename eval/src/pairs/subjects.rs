@@ -33,13 +33,15 @@ impl Subjects {
             for image in images {
                 let number = *numbers.entry(name(image)?).or_insert_with_key(|name| {
                     names.push(name.clone());
-                    names.len() as u32 - 1
+                    u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
                 });
                 of.push(number);
             }
             agrees(&of).then_some(Self { of, names, by })
         };
-        by_name(&folder, "folders").or_else(|| by_name(&before_number, "file names")).unwrap_or_else(|| Self::linked(images, pairs))
+        by_name(&folder, "folders")
+            .or_else(|| by_name(&before_number, "file names"))
+            .unwrap_or_else(|| Self::linked(images, pairs))
     }
 
     fn linked(images: &[String], pairs: &[Pair]) -> Self {
@@ -60,7 +62,7 @@ impl Subjects {
         let number = |at: usize| {
             *numbers.entry(root(&mut parent, at)).or_insert_with(|| {
                 names.push(format!("subject of {}", images[at]));
-                names.len() as u32 - 1
+                u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
             })
         };
         let of = (0..images.len()).map(number).collect();

@@ -23,14 +23,22 @@ pub(super) fn read(path: &Path, lines: &[(usize, &str)]) -> Result<Builder> {
     let mut builder = Builder::default();
     for pair in lines.chunks(2) {
         let read = |&(number, line): &(usize, &'_ str)| {
-            parse(line).map(|(name, same)| (name.to_owned(), same)).ok_or_else(|| Error::data(path, format!("line {number}: '{line}' is not a file name and 1 or 0")))
+            parse(line)
+                .map(|(name, same)| (name.to_owned(), same))
+                .ok_or_else(|| Error::data(path, format!("line {number}: '{line}' is not a file name and 1 or 0")))
         };
         let [first, second] = pair else {
-            return Err(Error::data(path, format!("line {}: the last pair has one line; wanted two lines a pair", pair[0].0)));
+            return Err(Error::data(
+                path,
+                format!("line {}: the last pair has one line; wanted two lines a pair", pair[0].0),
+            ));
         };
         let ((a, same), (b, other)) = (read(first)?, read(second)?);
         if same != other {
-            return Err(Error::data(path, format!("lines {} and {}: one says same, the other different", first.0, second.0)));
+            return Err(Error::data(
+                path,
+                format!("lines {} and {}: one says same, the other different", first.0, second.0),
+            ));
         }
         builder.pair(&a, &b, same, None);
     }

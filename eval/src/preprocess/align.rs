@@ -36,7 +36,8 @@ impl Landmarks {
             } else {
                 line.split_whitespace().collect()
             };
-            let numbers: Vec<f64> = fields.iter().skip(1).map_while(|f| f.parse().ok()).filter(|v: &f64| v.is_finite()).collect();
+            let numbers: Vec<f64> =
+                fields.iter().skip(1).map_while(|f| f.parse().ok()).filter(|v: &f64| v.is_finite()).collect();
             let points = <[f64; 10]>::try_from(numbers).ok().filter(|_| fields.len() == 11);
             match points {
                 Some(p) => {
@@ -44,7 +45,12 @@ impl Landmarks {
                     landmarks.insert(fields[0].replace('\\', "/"), points);
                 }
                 None if at == 0 && fields.iter().skip(1).all(|f| f.parse::<f64>().is_err()) => {} // a header
-                None => return Err(Error::data(path, format!("line {}: wanted a path and ten numbers, found '{}'", at + 1, line.trim()))),
+                None => {
+                    return Err(Error::data(
+                        path,
+                        format!("line {}: wanted a path and ten numbers, found '{}'", at + 1, line.trim()),
+                    ));
+                }
             }
         }
         if landmarks.is_empty() {
@@ -62,7 +68,9 @@ impl Landmarks {
         let finder = Finder::new(&names);
         let mut found = HashMap::new();
         for (listed, points) in &self.0 {
-            let at = finder.find(listed).map_err(|problem| Error::image(listed, format!("in the --align file: {problem}")))?;
+            let at = finder
+                .find(listed)
+                .map_err(|problem| Error::image(listed, format!("in the --align file: {problem}")))?;
             found.extend(at.map(|at| (names[at].clone(), *points)));
         }
         match names.iter().find(|name| !found.contains_key(*name)) {
@@ -77,7 +85,8 @@ impl Landmarks {
     /// [`Error::Image`] where it has no landmarks, or they all lie on one point.
     pub fn align(&self, name: &str, image: &RgbImage) -> Result<RgbImage> {
         let points = self.0.get(name).ok_or_else(|| Error::image(name, "has no landmarks in the --align file"))?;
-        let [a, b, x, y] = similarity(points, &TEMPLATE).ok_or_else(|| Error::image(name, "its five landmarks lie on one point"))?;
+        let [a, b, x, y] =
+            similarity(points, &TEMPLATE).ok_or_else(|| Error::image(name, "its five landmarks lie on one point"))?;
         #[allow(clippy::cast_possible_truncation)] // pixels
         let matrix = [a, -b, x, b, a, y, 0.0, 0.0, 1.0].map(|v: f64| v as f32);
         let way = Projection::from_matrix(matrix).ok_or_else(|| Error::image(name, "its landmarks leave no face"))?;
@@ -108,6 +117,7 @@ fn similarity(from: &[[f64; 2]; 5], to: &[[f64; 2]; 5]) -> Option<[f64; 4]> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // pixels
 mod tests {
     use super::*;
 
@@ -131,7 +141,15 @@ mod tests {
     fn no_nearby_similarity_is_better() {
         let bent = [[30.0, 40.0], [80.0, 55.0], [50.0, 70.0], [45.0, 100.0], [75.0, 90.0]];
         let found = similarity(&bent, &TEMPLATE).unwrap();
-        let cost = |s: [f64; 4]| bent.iter().zip(TEMPLATE).map(|(&z, w)| { let p = put(s, z); (p[0] - w[0]).powi(2) + (p[1] - w[1]).powi(2) }).sum::<f64>();
+        let cost = |s: [f64; 4]| {
+            bent.iter()
+                .zip(TEMPLATE)
+                .map(|(&z, w)| {
+                    let p = put(s, z);
+                    (p[0] - w[0]).powi(2) + (p[1] - w[1]).powi(2)
+                })
+                .sum::<f64>()
+        };
         for axis in 0..4 {
             for change in [-1e-3, 1e-3] {
                 let mut other = found;

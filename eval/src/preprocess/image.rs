@@ -32,6 +32,7 @@ pub struct Steps {
 
 impl Preprocessor {
     /// A preprocessor of this recipe, writing in this layout.
+    #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
     pub fn new(recipe: &Recipe, layout: Layout) -> Self {
         let channels = recipe.color.channels();
         let of = |values: &[f64], channel: usize| values[if values.len() == 1 { 0 } else { channel }];
@@ -39,7 +40,13 @@ impl Preprocessor {
             let (mean, std) = (of(&recipe.mean, channel), of(&recipe.std, channel));
             std::array::from_fn(|pixel| ((pixel as f64 * recipe.scale - mean) / std) as f32)
         };
-        Self { recipe: recipe.clone(), layout, resizer: fir::Resizer::new(), tables: (0..channels).map(table).collect(), steps: Steps::default() }
+        Self {
+            recipe: recipe.clone(),
+            layout,
+            resizer: fir::Resizer::new(),
+            tables: (0..channels).map(table).collect(),
+            steps: Steps::default(),
+        }
     }
 
     /// The same with steps beside the recipe.
@@ -81,7 +88,9 @@ impl Preprocessor {
             Resize::None => return Ok(image),
             Resize::Exact(size) => size,
             Resize::Shorter(side) => {
-                let long = |long: u32, short: u32| u32::try_from(u64::from(side) * u64::from(long) / u64::from(short)).unwrap_or(u32::MAX);
+                let long = |long: u32, short: u32| {
+                    u32::try_from(u64::from(side) * u64::from(long) / u64::from(short)).unwrap_or(u32::MAX)
+                };
                 if width <= height {
                     Size { width: side, height: long(height, width) }
                 } else {
@@ -105,12 +114,16 @@ impl Preprocessor {
             Some(filter) if self.recipe.antialias => fir::ResizeAlg::Convolution(filter),
             Some(filter) => fir::ResizeAlg::Interpolation(filter),
         };
-        let wrong = |e: &dyn std::fmt::Display| Error::image(name, format!("cannot be resized from {width}x{height} to {target}: {e}"));
-        let source = fir::images::ImageRef::new(width, height, image.as_raw(), fir::PixelType::U8x3).map_err(|e| wrong(&e))?;
+        let wrong = |e: &dyn std::fmt::Display| {
+            Error::image(name, format!("cannot be resized from {width}x{height} to {target}: {e}"))
+        };
+        let source =
+            fir::images::ImageRef::new(width, height, image.as_raw(), fir::PixelType::U8x3).map_err(|e| wrong(&e))?;
         let mut resized = fir::images::Image::new(target.width, target.height, fir::PixelType::U8x3);
         let options = fir::ResizeOptions::new().resize_alg(algorithm);
         self.resizer.resize(&source, &mut resized, &options).map_err(|e| wrong(&e))?;
-        RgbImage::from_raw(target.width, target.height, resized.into_vec()).ok_or_else(|| wrong(&"the buffer is too small"))
+        RgbImage::from_raw(target.width, target.height, resized.into_vec())
+            .ok_or_else(|| wrong(&"the buffer is too small"))
     }
 
     fn normalise(&self, image: &RgbImage, out: &mut Vec<f32>) {
@@ -194,10 +207,16 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
 fn centre_crop(name: &str, image: &RgbImage, size: Size) -> Result<RgbImage> {
     let (width, height) = image.dimensions();
     if width < size.width || height < size.height {
-        return Err(Error::image(name, format!("is {width}x{height} when it is to be cropped to {size}; resize it first")));
+        return Err(Error::image(
+            name,
+            format!("is {width}x{height} when it is to be cropped to {size}; resize it first"),
+        ));
     }
     // Half of an odd margin is rounded to even, as torchvision's centre crop does.
-    let middle = |have: u32, want: u32| (f64::from(have - want) / 2.0).round_ties_even() as u32;
+    let middle = |have: u32, want: u32| {
+        let margin = have - want;
+        margin / 2 + u32::from(margin % 4 == 3)
+    };
     let (left, top) = (middle(width, size.width), middle(height, size.height));
     Ok(image::imageops::crop_imm(image, left, top, size.width, size.height).to_image())
 }

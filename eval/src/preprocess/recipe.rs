@@ -195,7 +195,10 @@ impl FromStr for Number {
             Some((over, under)) => part(over).zip(part(under)).map(|(over, under)| over / under),
             None => part(s),
         };
-        value.filter(|x| x.is_finite()).map(Self).ok_or_else(|| format!("'{s}' is no number: wanted one such as 0.5 or 1/255"))
+        value
+            .filter(|x| x.is_finite())
+            .map(Self)
+            .ok_or_else(|| format!("'{s}' is no number: wanted one such as 0.5 or 1/255"))
     }
 }
 
@@ -390,7 +393,9 @@ impl Patch {
     }
 
     fn apply(&self, base: Recipe) -> Recipe {
-        let numbers = |given: &Option<Vec<Number>>, old: Vec<f64>| given.as_ref().map_or(old, |v| v.iter().map(|n| n.0).collect());
+        let numbers = |given: &Option<Vec<Number>>, old: Vec<f64>| {
+            given.as_ref().map_or(old, |v| v.iter().map(|n| n.0).collect())
+        };
         Recipe {
             color: self.color.unwrap_or(base.color),
             orientation: self.orientation.unwrap_or(base.orientation),
@@ -451,7 +456,8 @@ impl Recipe {
 
     fn check(&self) -> Result<()> {
         let channels = self.color.channels();
-        let wrong = |what: &str, count: usize| Err(Error::Recipe(format!("{what} has {count} values; wanted 1 or {channels}")));
+        let wrong =
+            |what: &str, count: usize| Err(Error::Recipe(format!("{what} has {count} values; wanted 1 or {channels}")));
         let counts = [("mean", self.mean.len()), ("std", self.std.len())];
         if let Some(&(what, count)) = counts.iter().find(|(_, count)| ![1, channels].contains(count)) {
             return wrong(what, count);

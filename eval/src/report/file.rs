@@ -33,7 +33,12 @@ impl Kind {
             "json" => Self::Json,
             "parquet" => Self::Parquet,
             "md" => Self::Markdown,
-            _ => return Err(Error::Usage(format!("{flag} {}: wanted a file that ends in .csv, .json, .parquet or .md", path.display()))),
+            _ => {
+                return Err(Error::Usage(format!(
+                    "{flag} {}: wanted a file that ends in .csv, .json, .parquet or .md",
+                    path.display()
+                )));
+            }
         };
         folder_exists(flag, path)?;
         Ok(kind)
@@ -49,7 +54,9 @@ impl Kind {
             let other = std::io::Error::other;
             match self {
                 Self::Csv => CsvWriter::new(file).finish(&mut table).map_err(other),
-                Self::Json => JsonWriter::new(file).with_json_format(JsonFormat::Json).finish(&mut table).map_err(other),
+                Self::Json => {
+                    JsonWriter::new(file).with_json_format(JsonFormat::Json).finish(&mut table).map_err(other)
+                }
                 Self::Parquet => ParquetWriter::new(file).finish(&mut table).map(|_| ()).map_err(other),
                 Self::Markdown => writeln!(file, "{table}"),
             }

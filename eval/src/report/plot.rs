@@ -57,7 +57,11 @@ impl Pictures<'_> {
     /// # Errors
     /// [`Error::File`] where writing fails.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|e| Error::File { path: folder.into(), action: "create", source: e })?;
+        std::fs::create_dir_all(folder).map_err(|e| Error::File {
+            path: folder.into(),
+            action: "create",
+            source: e,
+        })?;
         register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
             .map_err(|_| Error::Measure("the built-in font cannot be read".into()))?;
         for (name, picture) in [("roc", Picture::Roc), ("det", Picture::Det), ("scores", Picture::Scores)] {
@@ -76,7 +80,8 @@ impl Pictures<'_> {
         }
         write_atomically(&path, |file| {
             let encoder = image::codecs::png::PngEncoder::new(file);
-            image::ImageEncoder::write_image(encoder, &pixels, SIZE.0, SIZE.1, image::ExtendedColorType::Rgb8).map_err(std::io::Error::other)
+            image::ImageEncoder::write_image(encoder, &pixels, SIZE.0, SIZE.1, image::ExtendedColorType::Rgb8)
+                .map_err(std::io::Error::other)
         })?;
         let path = folder.join(format!("{name}.svg"));
         let mut text = String::new();
@@ -96,26 +101,45 @@ impl Pictures<'_> {
     }
 
     /// Title, a line below it, and the area that is left for the chart.
-    fn head<B: DrawingBackend>(&self, area: &Area<B>, what: &str, line: &str) -> std::result::Result<DrawingArea<B, Shift>, DrawingAreaErrorKind<B::ErrorType>> {
+    fn head<B: DrawingBackend>(
+        &self,
+        area: &Area<B>,
+        what: &str,
+        line: &str,
+    ) -> std::result::Result<DrawingArea<B, Shift>, DrawingAreaErrorKind<B::ErrorType>> {
         area.fill(&WHITE)?;
-        area.draw(&Text::new(shorten(&format!("{what}: {}", self.title), 78), (24, 16), (FONT, 22).into_font().color(&INK)))?;
+        area.draw(&Text::new(
+            shorten(&format!("{what}: {}", self.title), 78),
+            (24, 16),
+            (FONT, 22).into_font().color(&INK),
+        ))?;
         area.draw(&Text::new(line.to_owned(), (24, 50), (FONT, 17).into_font().color(&INK)))?;
         Ok(area.split_vertically(HEAD).1)
     }
 
     fn roc<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         let targets = self.rates.at.iter().filter_map(|at| at.reached.map(|r| (at.target, 1.0 - r.fnmr)));
-        let some: Vec<_> = targets.filter(|(target, _)| *target <= 0.011).take(3).map(|(f, tar)| format!("TAR {:.2} % at FAR {f}", 100.0 * tar)).collect();
+        let some: Vec<_> = targets
+            .filter(|(target, _)| *target <= 0.011)
+            .take(3)
+            .map(|(f, tar)| format!("TAR {:.2} % at FAR {f}", 100.0 * tar))
+            .collect();
         let line = format!("AUC {:.5};  {}", self.rates.auc, some.join(";  "));
         let chart_area = self.head(area, "ROC", &line)?;
         let least = (1.0 / self.tally.impostor() as f64).max(1e-9).log10().floor();
+        #[allow(clippy::cast_possible_truncation)] // a whole number of decades
         let decades: Vec<f64> = (least as i32..=0).map(f64::from).collect();
         // From below 0 and to above 1, so that a curve on the edge is seen whole.
         let tenths: Vec<f64> = (0..=10).map(|n| f64::from(n) / 10.0).collect();
-        let mut chart = ChartBuilder::on(&chart_area).margin(16).margin_right(36).x_label_area_size(56).y_label_area_size(84).build_cartesian_2d(
-            Axis { from: least, to: 0.0, ticks: decades.clone() },
-            Axis { from: -0.02, to: 1.02, ticks: tenths },
-        )?;
+        let mut chart = ChartBuilder::on(&chart_area)
+            .margin(16)
+            .margin_right(36)
+            .x_label_area_size(56)
+            .y_label_area_size(84)
+            .build_cartesian_2d(
+                Axis { from: least, to: 0.0, ticks: decades.clone() },
+                Axis { from: -0.02, to: 1.02, ticks: tenths },
+            )?;
         chart
             .configure_mesh()
             .x_desc("false match rate (FMR, FAR), logarithmic")
@@ -137,10 +161,13 @@ impl Pictures<'_> {
 
     fn det<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         let eer = &self.rates.eer;
-        let bracket = if eer.high > eer.low { format!(", bracket {} to {}", percent(eer.low), percent(eer.high)) } else { String::new() };
+        let bracket = if eer.high > eer.low {
+            format!(", bracket {} to {}", percent(eer.low), percent(eer.high))
+        } else {
+            String::new()
+        };
         let chart_area = self.head(area, "DET", &format!("EER {}{bracket}", percent(eer.value)))?;
-        const TICKS: [f64; 15] =
-            [1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99];
+        const TICKS: [f64; 15] = [1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99];
         // An axis ends where its pairs can no longer tell a rate from none.
         let start = |pairs: u64| TICKS.iter().copied().filter(|&t| t <= 1.0 / pairs as f64).fold(TICKS[0], f64::max);
         let (least_x, least_y) = (start(self.tally.impostor()).min(0.01), start(self.tally.genuine()).min(0.01));
@@ -150,7 +177,12 @@ impl Pictures<'_> {
         };
         let most = if eer.value < 0.3 { 0.6 } else { 0.99 };
         let ((x_count, x), (y_count, y)) = (axis(least_x, most), axis(least_y, most));
-        let mut chart = ChartBuilder::on(&chart_area).margin(16).margin_right(36).x_label_area_size(56).y_label_area_size(96).build_cartesian_2d(x, y)?;
+        let mut chart = ChartBuilder::on(&chart_area)
+            .margin(16)
+            .margin_right(36)
+            .x_label_area_size(56)
+            .y_label_area_size(96)
+            .build_cartesian_2d(x, y)?;
         let label = |at: &f64| percent(Normal::standard().cdf(*at));
         chart
             .configure_mesh()
@@ -168,7 +200,12 @@ impl Pictures<'_> {
         let ends = (probit(least_x.max(least_y)), probit(most));
         chart.draw_series(DashedLineSeries::new([(ends.0, ends.0), (ends.1, ends.1)], 6, 6, FAINT.stroke_width(1)))?;
         let (genuine, impostor) = (self.tally.genuine(), self.tally.impostor());
-        let inside = |p: &&Point| p.false_matches > 0 && p.false_matches < impostor && p.false_non_matches > 0 && p.false_non_matches < genuine;
+        let inside = |p: &&Point| {
+            p.false_matches > 0
+                && p.false_matches < impostor
+                && p.false_non_matches > 0
+                && p.false_non_matches < genuine
+        };
         let line: Vec<(f64, f64)> = self
             .curve
             .iter()
@@ -202,7 +239,12 @@ impl Pictures<'_> {
         let bins = histogram(self.tally, sign);
         let top = bins.iter().flat_map(|b| [b.genuine, b.impostor]).fold(0.0, f64::max) * 1.05;
         let (low, high) = (bins.first().map_or(0.0, |b| b.from), bins.last().map_or(1.0, |b| b.to));
-        let mut chart = ChartBuilder::on(&chart_area).margin(16).margin_right(36).x_label_area_size(56).y_label_area_size(84).build_cartesian_2d(low..high, 0.0..top)?;
+        let mut chart = ChartBuilder::on(&chart_area)
+            .margin(16)
+            .margin_right(36)
+            .x_label_area_size(56)
+            .y_label_area_size(84)
+            .build_cartesian_2d(low..high, 0.0..top)?;
         chart
             .configure_mesh()
             .x_desc(self.score)
@@ -214,7 +256,12 @@ impl Pictures<'_> {
             .light_line_style(TRANSPARENT)
             .draw()?;
         type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-        fn fill<B: DrawingBackend>(chart: &mut Chart<'_, B>, bins: &[Bin], share: impl Fn(&Bin) -> f64, color: RGBColor) -> Drawn<B> {
+        fn fill<B: DrawingBackend>(
+            chart: &mut Chart<'_, B>,
+            bins: &[Bin],
+            share: impl Fn(&Bin) -> f64,
+            color: RGBColor,
+        ) -> Drawn<B> {
             let outline = bins.iter().flat_map(|b| [(b.from, share(b)), (b.to, share(b))]);
             chart.draw_series(AreaSeries::new(outline, 0.0, color.mix(0.35)).border_style(color.stroke_width(2)))?;
             Ok(())
@@ -276,9 +323,11 @@ fn histogram(tally: &Tally, sign: f64) -> Vec<Bin> {
         (low, high) = (middle - 0.5, middle + 0.5);
     }
     let width = (high - low) / BINS as f64;
-    let bin = |n: usize| Bin { from: low + n as f64 * width, to: low + (n + 1) as f64 * width, genuine: 0.0, impostor: 0.0 };
+    let bin =
+        |n: usize| Bin { from: low + n as f64 * width, to: low + (n + 1) as f64 * width, genuine: 0.0, impostor: 0.0 };
     let mut bins: Vec<Bin> = (0..BINS).map(bin).collect();
     tally.sweep(|s| {
+        #[allow(clippy::cast_possible_truncation)] // held between the first bin and the last
         let at = ((sign * s.score - low) / width).clamp(0.0, (BINS - 1) as f64) as usize;
         bins[at].genuine += s.genuine as f64 / tally.genuine() as f64;
         bins[at].impostor += s.impostor as f64 / tally.impostor() as f64;
@@ -293,6 +342,7 @@ fn probit(share: f64) -> f64 {
 
 fn percent(share: f64) -> String {
     let hundredths = 100.0 * share;
+    #[allow(clippy::cast_possible_truncation)] // a handful of digits
     let digits = if hundredths <= 0.0 { 0 } else { (2 - hundredths.log10().floor() as i32).clamp(0, 6) as usize };
     let text = format!("{hundredths:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
@@ -301,6 +351,7 @@ fn percent(share: f64) -> String {
 
 /// `10^x` as people write it on an axis.
 fn power(exponent: f64) -> String {
+    #[allow(clippy::cast_possible_truncation)] // a handful of decades
     let rounded = exponent.round() as i32;
     match rounded {
         0 => "1".into(),
@@ -310,13 +361,18 @@ fn power(exponent: f64) -> String {
 }
 
 fn short(value: f64) -> String {
-    if value.abs() >= 1000.0 || (value != 0.0 && value.abs() < 1e-3) { format!("{value:.2e}") } else { format!("{value:.3}") }
+    if value.abs() >= 1000.0 || (value != 0.0 && value.abs() < 1e-3) {
+        format!("{value:.2e}")
+    } else {
+        format!("{value:.3}")
+    }
 }
 
 /// `1250000` as `1,250,000`.
 fn grouped(count: u64) -> String {
     let digits = count.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
     groups.join(",")
 }
 
@@ -336,7 +392,10 @@ mod tests {
 
     #[test]
     fn labels_are_short() {
-        assert_eq!([0.0, 1e-6, 0.001, 0.0583, 0.2, 1.0].map(percent), ["0 %", "0.0001 %", "0.1 %", "5.83 %", "20 %", "100 %"]);
+        assert_eq!(
+            [0.0, 1e-6, 0.001, 0.0583, 0.2, 1.0].map(percent),
+            ["0 %", "0.0001 %", "0.1 %", "5.83 %", "20 %", "100 %"]
+        );
         assert_eq!([0.0, -1.0, -3.0, -6.0].map(power), ["1", "0.1", "0.001", "1e-6"]);
         assert_eq!([7, 1_250_000].map(grouped), ["7", "1,250,000"]);
         assert_eq!(shorten("abcdefghij", 7), "ab...ij");

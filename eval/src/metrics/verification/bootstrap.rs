@@ -63,7 +63,12 @@ impl Bootstrap {
 ///
 /// # Errors
 /// [`Error::Measure`] where more than half of the replicates draw no genuine or no impostor pair.
-pub fn bootstrap(pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>, how: &Bootstrap) -> Result<Vec<Interval>> {
+pub fn bootstrap(
+    pairs: &[SubjectPair],
+    subjects: usize,
+    right: Option<&[bool]>,
+    how: &Bootstrap,
+) -> Result<Vec<Interval>> {
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     order.sort_unstable_by(|&a, &b| pairs[a].score.total_cmp(&pairs[b].score));
     let impostor = pairs.iter().filter(|p| !p.same).count() as u64;
@@ -85,7 +90,10 @@ pub fn bootstrap(pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>,
         }
         Some(figures)
     };
-    let drawn: Vec<_> = (0..how.replicates).into_par_iter().filter_map(|replicate| figures(&how.weights(replicate, subjects))).collect();
+    let drawn: Vec<_> = (0..how.replicates)
+        .into_par_iter()
+        .filter_map(|replicate| figures(&how.weights(replicate, subjects)))
+        .collect();
     if drawn.len() * 2 < how.replicates || drawn.is_empty() {
         return Err(Error::Measure(format!(
             "--bootstrap: only {} of {} replicates over {subjects} subjects drew both genuine and impostor pairs",
@@ -99,7 +107,11 @@ pub fn bootstrap(pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>,
         values.sort_unstable_by(f64::total_cmp);
         if !values.is_empty() {
             let tail = (1.0 - how.level) / 2.0;
-            intervals.push(Interval { name: name.clone(), low: quantile(&values, tail), high: quantile(&values, 1.0 - tail) });
+            intervals.push(Interval {
+                name: name.clone(),
+                low: quantile(&values, tail),
+                high: quantile(&values, 1.0 - tail),
+            });
         }
     }
     Ok(intervals)
@@ -108,6 +120,7 @@ pub fn bootstrap(pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>,
 /// A quantile of sorted values, linear between neighbours.
 fn quantile(sorted: &[f64], at: f64) -> f64 {
     let place = at * (sorted.len() - 1) as f64;
+    #[allow(clippy::cast_possible_truncation)] // a place in the list
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
     sorted[below] + (place - place.floor()) * (sorted[above] - sorted[below])
@@ -122,8 +135,10 @@ mod tests {
     /// `people` with two genuine scores each, and an impostor score for each two neighbours.
     fn pairs(people: u32) -> Vec<SubjectPair> {
         let noise = |n: u32| f64::from(n * 7919 % 101) / 101.0;
-        let genuine = (0..people * 2).map(|n| SubjectPair { score: 0.4 + 0.6 * noise(n), a: n / 2, b: n / 2, same: true });
-        let impostor = (0..people).map(|n| SubjectPair { score: 0.6 * noise(n + 13), a: n, b: (n + 1) % people, same: false });
+        let genuine =
+            (0..people * 2).map(|n| SubjectPair { score: 0.4 + 0.6 * noise(n), a: n / 2, b: n / 2, same: true });
+        let impostor =
+            (0..people).map(|n| SubjectPair { score: 0.6 * noise(n + 13), a: n, b: (n + 1) % people, same: false });
         genuine.chain(impostor).collect()
     }
 
@@ -154,7 +169,8 @@ mod tests {
 
     #[test]
     fn too_few_people_are_an_error() {
-        let pairs = [SubjectPair { score: 0.9, a: 0, b: 0, same: true }, SubjectPair { score: 0.1, a: 0, b: 1, same: false }];
+        let pairs =
+            [SubjectPair { score: 0.9, a: 0, b: 0, same: true }, SubjectPair { score: 0.1, a: 0, b: 1, same: false }];
         assert!(bootstrap(&pairs[..1], 1, None, &HOW).is_err());
     }
 

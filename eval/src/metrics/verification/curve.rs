@@ -21,7 +21,8 @@ pub fn curve(tally: &Tally) -> Vec<Point> {
         high - low > STEP * of as f64 || (high > low && high > FACTOR * low)
     };
     let far = |a: &Point, b: &Point| {
-        moved(a.false_matches, b.false_matches, tally.impostor()) || moved(a.false_non_matches, b.false_non_matches, tally.genuine())
+        moved(a.false_matches, b.false_matches, tally.impostor())
+            || moved(a.false_non_matches, b.false_non_matches, tally.genuine())
     };
     tally.points(|point| {
         if count <= ALL_UP_TO || kept.last().is_none_or(|last| far(last, point)) {
@@ -51,7 +52,8 @@ mod tests {
 
     #[test]
     fn many_points_are_thinned_without_gaps() {
-        let scores = |count: u32, shift: f64| (0..count).map(|i| f64::from(i) / f64::from(count) + shift).collect::<Vec<_>>();
+        let scores =
+            |count: u32, shift: f64| (0..count).map(|i| f64::from(i) / f64::from(count) + shift).collect::<Vec<_>>();
         let tally = Tally::of_scores(&scores(20_000, 0.5), &scores(90_000, 0.0)).unwrap();
         let kept = curve(&tally);
         assert!(kept.len() < 6_000, "{}", kept.len());
@@ -61,7 +63,10 @@ mod tests {
                 at += 1;
             }
             let near = &kept[at];
-            assert!((tally.fmr(p) - tally.fmr(near)).abs() <= 2.0 * STEP && (tally.fnmr(p) - tally.fnmr(near)).abs() <= 2.0 * STEP);
+            assert!(
+                (tally.fmr(p) - tally.fmr(near)).abs() <= 2.0 * STEP
+                    && (tally.fnmr(p) - tally.fnmr(near)).abs() <= 2.0 * STEP
+            );
         });
     }
 }

@@ -37,7 +37,8 @@ pub fn eer(tally: &Tally) -> Eer {
     });
     // At the lowest threshold all is accepted, so `before` exists; beyond the highest all is rejected.
     let beyond = Point { threshold: f64::INFINITY, false_matches: 0, false_non_matches: tally.genuine() };
-    let before = before.unwrap_or(Point { threshold: f64::NEG_INFINITY, false_matches: tally.impostor(), false_non_matches: 0 });
+    let before =
+        before.unwrap_or(Point { threshold: f64::NEG_INFINITY, false_matches: tally.impostor(), false_non_matches: 0 });
     let next = after.unwrap_or(beyond);
     let distance = |p: &Point| {
         let (fmr, fnmr) = scaled(p);

@@ -68,7 +68,9 @@ impl Folds {
         match self.division {
             Division::Listed => format!("{} from the list", self.count),
             Division::Contiguous => format!("{} contiguous parts of the list", self.count),
-            Division::Balanced => format!("{} CLASS-BALANCED parts (contiguous ones would hold one class only)", self.count),
+            Division::Balanced => {
+                format!("{} CLASS-BALANCED parts (contiguous ones would hold one class only)", self.count)
+            }
         }
     }
 }
@@ -201,7 +203,9 @@ pub fn test_at(on: &Decisions<'_>, folds: Option<&Folds>, threshold: f64) -> Acc
     let all: Vec<usize> = (0..on.scores.len()).collect();
     let parts: Vec<Vec<usize>> = match folds {
         None => vec![all],
-        Some(folds) => (0..folds.count).map(|fold| all.iter().copied().filter(|&at| folds.of[at] == fold).collect()).collect(),
+        Some(folds) => {
+            (0..folds.count).map(|fold| all.iter().copied().filter(|&at| folds.of[at] == fold).collect()).collect()
+        }
     };
     Accuracy::of(parts.iter().filter(|part| !part.is_empty()).map(|part| tested(on, part, threshold)).collect())
 }

@@ -47,7 +47,11 @@ impl Rates {
     /// The figures by name; `None` where one has no value on these pairs.
     pub fn figures(&self) -> Vec<(String, Option<f64>)> {
         let d = &self.decidability;
-        let mut figures = vec![("eer".to_owned(), Some(self.eer.value)), ("auc".into(), Some(self.auc)), ("d_prime".into(), d.d_prime)];
+        let mut figures = vec![
+            ("eer".to_owned(), Some(self.eer.value)),
+            ("auc".into(), Some(self.auc)),
+            ("d_prime".into(), d.d_prime),
+        ];
         figures.extend(self.at.iter().map(|at| (format!("fnmr@fmr={}", at.target), at.reached.map(|r| r.fnmr))));
         figures.extend(self.at.iter().map(|at| (format!("tar@far={}", at.target), at.reached.map(|r| 1.0 - r.fnmr))));
         figures.extend([

@@ -52,7 +52,11 @@ impl Tally {
     pub fn of_scores(genuine: &[f64], impostor: &[f64]) -> Result<Self> {
         for (kind, scores) in [("genuine", genuine), ("impostor", impostor)] {
             if let Some(at) = scores.iter().position(|s| s.is_nan()) {
-                return Err(Error::Measure(format!("{kind} score {} of {} is NaN, which is neither above nor below a threshold", at + 1, scores.len())));
+                return Err(Error::Measure(format!(
+                    "{kind} score {} of {} is NaN, which is neither above nor below a threshold",
+                    at + 1,
+                    scores.len()
+                )));
             }
         }
         let genuine = genuine.iter().map(|&score| Step { score, genuine: 1, impostor: 0 });
@@ -80,7 +84,9 @@ impl Tally {
 
     fn checked(genuine: u64, impostor: u64, store: Store) -> Result<Self> {
         if genuine == 0 || impostor == 0 {
-            return Err(Error::Measure(format!("{genuine} genuine and {impostor} impostor pairs: error rates need at least one of each")));
+            return Err(Error::Measure(format!(
+                "{genuine} genuine and {impostor} impostor pairs: error rates need at least one of each"
+            )));
         }
         Ok(Self { genuine, impostor, store })
     }
@@ -99,7 +105,9 @@ impl Tally {
     pub fn sweep(&self, mut visit: impl FnMut(&Step)) {
         match &self.store {
             Store::Steps(steps) => steps.iter().for_each(visit),
-            Store::Grid { genuine, impostor } => genuine.sweep(impostor, |score, genuine, impostor| visit(&Step { score, genuine, impostor })),
+            Store::Grid { genuine, impostor } => {
+                genuine.sweep(impostor, |score, genuine, impostor| visit(&Step { score, genuine, impostor }))
+            }
         }
     }
 
@@ -107,7 +115,11 @@ impl Tally {
     pub fn points(&self, mut visit: impl FnMut(&Point)) {
         let (mut genuine_below, mut impostor_below) = (0, 0);
         self.sweep(|step| {
-            visit(&Point { threshold: step.score, false_matches: self.impostor - impostor_below, false_non_matches: genuine_below });
+            visit(&Point {
+                threshold: step.score,
+                false_matches: self.impostor - impostor_below,
+                false_non_matches: genuine_below,
+            });
             genuine_below += step.genuine;
             impostor_below += step.impostor;
         });
@@ -159,19 +171,28 @@ impl Counts {
             let count = &mut counts[usize::from(key)];
             *count = count.wrapping_add(1);
             if *count == 0 {
-                *self.wrapped.lock().unwrap_or_else(PoisonError::into_inner).entry((chunk << CHUNK_BITS) + usize::from(key)).or_default() += 1;
+                *self
+                    .wrapped
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry((chunk << CHUNK_BITS) + usize::from(key))
+                    .or_default() += 1;
             }
         }
     }
 
     fn get(&self, wrapped: &HashMap<usize, u64>, chunk: usize, counts: &[u32], at: usize) -> u64 {
         let Some(&count) = counts.get(at) else { return 0 };
-        let more = if wrapped.is_empty() { 0 } else { wrapped.get(&((chunk << CHUNK_BITS) + at)).copied().unwrap_or(0) };
+        let more =
+            if wrapped.is_empty() { 0 } else { wrapped.get(&((chunk << CHUNK_BITS) + at)).copied().unwrap_or(0) };
         u64::from(count) + (more << 32)
     }
 
     fn total(&self) -> u64 {
-        let chunks = self.chunks.iter().map(|c| c.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|&n| u64::from(n)).sum::<u64>());
+        let chunks = self
+            .chunks
+            .iter()
+            .map(|c| c.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|&n| u64::from(n)).sum::<u64>());
         let wrapped = self.wrapped.lock().unwrap_or_else(PoisonError::into_inner);
         chunks.sum::<u64>() + (wrapped.values().sum::<u64>() << 32)
     }
@@ -181,7 +202,8 @@ impl Counts {
         for chunk in 0..CHUNKS {
             let counts = [self, other].map(|c| c.chunks[chunk].lock().unwrap_or_else(PoisonError::into_inner));
             for at in 0..counts[0].len().max(counts[1].len()) {
-                let (own, others) = (self.get(&wrapped[0], chunk, &counts[0], at), other.get(&wrapped[1], chunk, &counts[1], at));
+                let (own, others) =
+                    (self.get(&wrapped[0], chunk, &counts[0], at), other.get(&wrapped[1], chunk, &counts[1], at));
                 if own + others > 0 {
                     let key = (chunk << CHUNK_BITS) + at;
                     visit((key as f64 - (1 << 24) as f64) * GRID, own, others);
@@ -318,7 +340,8 @@ mod tests {
     #[test]
     fn the_grid_counts_what_the_list_counts() {
         let genuine: Vec<f32> = (0..5_000).map(|i| (i as f32 * 0.37).sin() * 0.5 + 0.5).collect();
-        let impostor: Vec<f32> = (0..70_000).map(|i| (i as f32 * 0.73).cos()).chain([-1.0, 1.0, 0.0, 1.000_000_1]).collect();
+        let impostor: Vec<f32> =
+            (0..70_000).map(|i| (i as f32 * 0.73).cos()).chain([-1.0, 1.0, 0.0, 1.000_000_1]).collect();
         let grid = GridCounter::default();
         let mut gatherer = grid.genuine();
         genuine.chunks(7).for_each(|part| gatherer.extend(part));
@@ -329,7 +352,9 @@ mod tests {
                 scope.spawn(move || gatherer.extend(half));
             }
         });
-        let rounded = |scores: &[f32]| scores.iter().map(|&s| (f64::from(s).clamp(-1.0, 1.0) / GRID).round_ties_even() * GRID).collect::<Vec<_>>();
+        let rounded = |scores: &[f32]| {
+            scores.iter().map(|&s| (f64::from(s).clamp(-1.0, 1.0) / GRID).round_ties_even() * GRID).collect::<Vec<_>>()
+        };
         let list = Tally::of_scores(&rounded(&genuine), &rounded(&impostor)).unwrap();
         let grid = grid.finish().unwrap();
         assert_eq!((grid.genuine(), grid.impostor()), (5_000, 70_004));

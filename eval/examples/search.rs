@@ -1,0 +1,42 @@
+//! Exact self-search of a matrix, timed: `search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy`.
+//!
+//! Prints one line of JSON: seconds of building and searching, and the peak memory of the process in MiB.
+
+use std::error::Error;
+use std::time::Instant;
+
+use ndarray::{Array2, s};
+use pdloss_eval::index::{FLAT, Index, Metric};
+use pdloss_eval::process;
+
+/// Queries searched at a time, as `pdloss-eval recall` does.
+const BLOCK: usize = 4096;
+
+#[allow(clippy::print_stdout)] // an example prints
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, file, k, threads, out] = arguments.as_slice() else {
+        return Err("usage: search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy".into());
+    };
+    let (k, threads): (usize, usize) = (k.parse()?, threads.parse()?);
+    process::set_threads(threads);
+    let matrix: Array2<f32> = ndarray_npy::read_npy(file)?;
+    let mut neighbours = Array2::<i64>::zeros((matrix.nrows(), k));
+
+    let started = Instant::now();
+    let mut index = Index::build(FLAT, Metric::Cosine, matrix.view(), |row| format!("row {row}"))?;
+    for first in (0..matrix.nrows()).step_by(BLOCK) {
+        let last = (first + BLOCK).min(matrix.nrows());
+        let found = index.search(matrix.slice(s![first..last, ..]), k, Some(first))?;
+        for (mut row, list) in neighbours.slice_mut(s![first..last, ..]).rows_mut().into_iter().zip(found) {
+            row.iter_mut().zip(list).for_each(|(to, from)| *to = i64::try_from(from).unwrap_or(-1));
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    ndarray_npy::write_npy(out, &neighbours)?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak =
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0 kB").trim().trim_end_matches(" kB").trim();
+    println!("{{\"seconds\": {seconds:.3}, \"peak_mib\": {}}}", peak.parse::<u64>()? / 1024);
+    Ok(())
+}

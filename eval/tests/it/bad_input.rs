@@ -1,0 +1,139 @@
+//! Bad input through the tool itself: exit code and sentence, never a panic, never half a file.
+
+use crate::tools::{colored_folder, fails, fixtures, put, run, stderr, stdout, text};
+
+/// A folder of three classes of four images, and the arguments that measure it with a pooling model.
+fn images() -> (tempfile::TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    colored_folder(&folder.path().join("data"), 3, 4);
+    let model = fixtures().join("models/rank_4.onnx");
+    let data = folder.path().join("data");
+    let arguments = ["recall", "--model", text(&model), "--data", text(&data), "--crop", "8", "--runtime", "tract"];
+    let arguments = arguments.map(str::to_owned).to_vec();
+    (folder, arguments)
+}
+
+fn with<'a>(arguments: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+    arguments.iter().map(String::as_str).chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn a_bad_image_stops_the_run_and_is_named() {
+    for (odd, says) in [("truncated.jpg", "truncated"), ("empty.jpg", "0 bytes"), ("text.jpg", "is none of")] {
+        let (folder, arguments) = images();
+        std::fs::copy(fixtures().join("odd").join(odd), folder.path().join("data/1/bad.jpg")).unwrap();
+        let out = folder.path().join("result.json");
+        fails(1, &with(&arguments, &["--out", text(&out)]), &["1/bad.jpg", says]);
+        assert!(!out.exists());
+    }
+}
+
+#[test]
+fn skip_bad_goes_on_and_reports_which() {
+    let (folder, arguments) = images();
+    put(folder.path().join("data/1/bad.jpg"), "");
+    put(folder.path().join("data/2/worse.png"), "no image");
+    let out = folder.path().join("result.json");
+    let output = run(&with(&arguments, &["--skip-bad", "--k", "1", "--out", text(&out)]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("skipped: image 1/bad.jpg"));
+    let result = std::fs::read_to_string(out).unwrap();
+    assert!(result.contains(r#""skipped":2"#) && result.contains("1/bad.jpg; 2/worse.png"), "{result}");
+    assert!(result.contains(r#""images":12"#), "{result}");
+}
+
+#[test]
+fn odd_but_good_images_are_measured() {
+    let (folder, arguments) = images();
+    let kinds = ["one_bit.png", "grey.png", "grey16.png", "cmyk.jpg", "rgba.png", "exif6.jpg", "palette.png"];
+    for (at, kind) in kinds.iter().enumerate() {
+        std::fs::copy(fixtures().join("odd").join(kind), folder.path().join(format!("data/{}/{kind}", at % 3)))
+            .unwrap();
+    }
+    let output = run(&with(&arguments, &["--k", "1"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("|     19 |"), "{}", stdout(&output));
+}
+
+#[test]
+fn embeddings_that_cannot_be_compared_are_named() {
+    let (_folder, arguments) = images();
+    let model = |name: &str| {
+        let mut arguments = arguments.clone();
+        arguments[2] = fixtures().join("models").join(name).to_string_lossy().into_owned();
+        arguments
+    };
+    fails(1, &with(&model("nan_output.onnx"), &[]), &["0/0.png has NaN"]);
+    fails(1, &with(&model("zero_output.onnx"), &[]), &["0/0.png is all zeros", "--metric l2"]);
+    fails(1, &with(&model("unknown_operator.onnx"), &[]), &["unknown_operator.onnx", "Frobnicate"]);
+    fails(1, &with(&model("nowhere.onnx"), &[]), &["nowhere.onnx: cannot read"]);
+    fails(2, &with(&model("two_outputs.onnx"), &[]), &["--output NAME"]);
+}
+
+#[test]
+fn what_cannot_be_measured_says_why() {
+    let (folder, arguments) = images();
+    fails(1, &with(&arguments, &["--k", "1,12"]), &["--k 12", "11 other images"]);
+    fails(1, &with(&arguments, &["--classes", "2"]), &["1 class"]);
+    fails(1, &with(&arguments, &["--classes", "7"]), &["holds none of the 12 images"]);
+    let mut empty = arguments.clone();
+    empty[4] = folder.path().join("nothing").to_string_lossy().into_owned();
+    fails(1, &with(&empty, &[]), &["nothing: cannot read"]);
+    std::fs::create_dir(folder.path().join("nothing")).unwrap();
+    fails(1, &with(&empty, &[]), &["no images found"]);
+}
+
+#[test]
+fn wrong_command_lines_end_with_two() {
+    let (folder, arguments) = images();
+    for (more, says) in [
+        (["--k", "0"], "--k 0"),
+        (["--threads", "0"], "--threads 0"),
+        (["--batch", "0"], "--batch 0"),
+        (["--out", "result.txt"], ".csv, .json, .parquet or .md"),
+        (["--out", "/no/such/folder/r.csv"], "there is no folder /no/such/folder"),
+        (["--save-embeddings", "kept.bin"], ".npy or .safetensors"),
+        (["--device", "tpu"], "wanted cpu, cuda or cuda:N"),
+        (["--classes", "9-3"], "1-10,15"),
+        (["--resize", "big"], "none, shorter:N or exact:WIDTHxHEIGHT"),
+        (["--split", "test"], "no train and test parts"),
+        (["--label", "2"], "--label"),
+        (["--embeddings", "kept.npy"], "cannot be used with"),
+    ] {
+        fails(2, &with(&arguments, &more), &[says]);
+    }
+    fails(2, &["recall"], &["required"]);
+    fails(2, &["recall", "--data", text(folder.path())], &["--model"]);
+}
+
+#[test]
+fn a_device_or_runtime_that_cannot_be_had_is_an_error_not_a_fallback() {
+    let (_folder, mut arguments) = images();
+    fails(1, &with(&arguments, &["--device", "cuda"]), &["tract", "processor only"]);
+    let last = arguments.len() - 1;
+    arguments[last] = "onnxruntime".into();
+    fails(1, &with(&arguments, &["--device", "cuda:0"]), &["--device cuda:0 cannot be had"]);
+    fails(1, &with(&arguments, &["--onnxruntime", "/no/libonnxruntime.so"]), &["/no/libonnxruntime.so", "is no file"]);
+    let not_a_library = fixtures().join("embedder.toml");
+    fails(1, &with(&arguments, &["--onnxruntime", text(&not_a_library)]), &["embedder.toml"]);
+}
+
+/// A file-size limit of nothing stands for a full disk: writing fails, and says so.
+#[test]
+fn a_disk_that_fills_leaves_no_half_file() {
+    let (folder, arguments) = images();
+    for name in ["result.csv", "result.json", "result.parquet", "result.md"] {
+        let out = folder.path().join(name);
+        std::fs::write(&out, "what was there before").unwrap();
+        let output = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pdloss-eval")])
+            .args(with(&arguments, &["--k", "1", "--out", text(&out)]))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}: {}", stderr(&output));
+        assert!(stderr(&output).contains(&format!("{name}: cannot write")), "{}", stderr(&output));
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), "what was there before", "{name}");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert!(!left.iter().any(|n| n.to_string_lossy().starts_with(".pdloss")), "{left:?}");
+}

@@ -1,0 +1,13 @@
+//! Integration tests in one program (linking FAISS, polars and tract once). A table of contents:
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bad_input;
+mod command_line;
+mod datasets;
+mod embeddings;
+mod images;
+mod models;
+mod search;
+mod tools;
+mod verification_properties;
+mod verify;

@@ -1,0 +1,169 @@
+//! The FAISS-backed search against the plain one, above all where similarities tie or nearly do.
+
+use std::cmp::Ordering;
+
+use ndarray::{Array2, s};
+use pdloss_eval::dataset::Role;
+use pdloss_eval::embeddings::{Embeddings, Row};
+use pdloss_eval::index::{FLAT, Index, Metric, Similarity, rank_all};
+use pdloss_eval::metrics::{Search, average_precision_at_r, measure};
+use proptest::prelude::*;
+
+const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
+
+/// Seeded numbers between -1 and 1, without a library: a linear congruential generator.
+fn noise(rows: usize, dim: usize, seed: u64) -> Array2<f32> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    Array2::from_shape_simple_fn((rows, dim), || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    })
+}
+
+fn assert_is_exact(matrix: &Array2<f32>, metric: Metric, k: usize, what: &str) {
+    let name = |row: usize| format!("row {row}");
+    let mut index = Index::build(FLAT, metric, matrix.view(), name).unwrap();
+    let found = index.search(matrix.view(), k, Some(0)).unwrap();
+    // The index searches unit rows for cosine; the oracle is given the same.
+    let rows =
+        if metric == Metric::Cosine { pdloss_eval::index::unit_rows(matrix, name).unwrap() } else { matrix.clone() };
+    let oracle = Similarity::new(metric, rows.view(), rows.view());
+    for (query, list) in found.iter().enumerate() {
+        let truth: Vec<usize> = rank_all(&oracle, query, Some(query)).into_iter().take(k).collect();
+        assert_eq!(list, &truth, "{what}, {metric}, query {query}");
+    }
+}
+
+#[test]
+fn flat_search_is_exact_on_noise() {
+    let matrix = noise(500, 37, 1);
+    METRICS.iter().for_each(|&metric| assert_is_exact(&matrix, metric, 20, "noise"));
+}
+
+#[test]
+fn ties_go_to_the_lower_row_whatever_faiss_says() {
+    // Every row four times, so that each query has exact ties, and K cuts through a group of them.
+    let distinct = noise(60, 16, 2);
+    let copies = Array2::from_shape_fn((240, 16), |(row, column)| distinct[[row % 60, column]]);
+    METRICS.iter().for_each(|&metric| assert_is_exact(&copies, metric, 10, "copies"));
+}
+
+#[test]
+fn near_ties_below_f32_rounding_are_ordered_truly() {
+    // A tight bundle: all cosines within 1e-6 of one.
+    let matrix = noise(200, 64, 3).mapv(|v| 1.0 + 1e-4 * v);
+    METRICS.iter().for_each(|&metric| assert_is_exact(&matrix, metric, 8, "bundle"));
+}
+
+#[test]
+fn all_rows_alike_is_the_order_of_rows() {
+    assert_is_exact(&Array2::from_elem((50, 8), 0.25), Metric::Cosine, 5, "collapsed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn flat_search_is_exact_on_small_integers(
+        values in proptest::collection::vec(-2_i8..=2, 30 * 4), k in 1_usize..29, metric in 0_usize..3,
+    ) {
+        // Small integers tie all the time; a one in front keeps every row off zero.
+        let matrix = Array2::from_shape_fn((30, 5), |(r, c)| if c == 0 { 1.0 } else { f32::from(values[r * 4 + c - 1]) });
+        assert_is_exact(&matrix, METRICS[metric], k, "integers");
+    }
+}
+
+/// Measures by their definitions, with nothing but sorting.
+fn by_definition(matrix: &Array2<f32>, labels: &[usize], k: usize) -> (f64, f64) {
+    let similarity = Similarity::new(Metric::Cosine, matrix.view(), matrix.view());
+    let (mut recall, mut map, mut queries) = (0.0, 0.0, 0.0);
+    for query in 0..labels.len() {
+        let r = labels.iter().filter(|&&l| l == labels[query]).count() - 1;
+        if r == 0 {
+            continue;
+        }
+        let mut others: Vec<usize> = (0..labels.len()).filter(|&o| o != query).collect();
+        others.sort_by(|&a, &b| {
+            similarity.of(query, b).partial_cmp(&similarity.of(query, a)).unwrap_or(Ordering::Equal).then(a.cmp(&b))
+        });
+        let relevant: Vec<bool> = others.iter().map(|&o| labels[o] == labels[query]).collect();
+        recall += f64::from(u8::from(relevant[..k].contains(&true)));
+        map += average_precision_at_r(&relevant, r);
+        queries += 1.0;
+    }
+    (recall / queries, map / queries)
+}
+
+fn labelled(matrix: Array2<f32>, labels: &[usize]) -> Embeddings {
+    let rows = labels.iter().enumerate().map(|(at, &class)| Row { name: at.to_string(), class, role: Role::Both });
+    let classes = (0..=labels.iter().copied().max().unwrap_or(0)).map(|c| c.to_string()).collect();
+    Embeddings::new(matrix, rows.collect(), classes).unwrap()
+}
+
+#[test]
+fn measures_are_what_their_definitions_say() {
+    let labels: Vec<usize> = (0..150).map(|at| if at == 149 { 12 } else { at % 12 }).collect(); // class 12 is alone
+    let matrix = noise(150, 6, 4);
+    let (recall, map) = by_definition(&matrix, &labels, 4);
+    let measured = measure(&labelled(matrix, &labels), &Search::exact(&[1, 4])).unwrap();
+    assert_eq!(measured.recall[1], (4, recall));
+    assert!((measured.map_at_r - map).abs() < 1e-12);
+    assert_eq!((measured.queries, measured.lone_queries, measured.gallery), (149, 1, 150));
+}
+
+#[test]
+fn queries_search_the_gallery_only() {
+    // Two queries, three gallery rows; the other query would be the nearest if it were searched.
+    let matrix = ndarray::array![[1.0_f32, 0.0], [1.0, 0.01], [0.9, 0.5], [0.0, 1.0], [0.1, 1.0]];
+    let roles = [Role::Query, Role::Query, Role::Gallery, Role::Gallery, Role::Gallery];
+    let classes = [0, 1, 0, 1, 1];
+    let rows = roles.iter().zip(classes).map(|(&role, class)| Row { name: String::new(), class, role }).collect();
+    let embeddings = Embeddings::new(matrix, rows, vec!["a".into(), "b".into()]).unwrap();
+    let measured = measure(&embeddings, &Search::exact(&[1, 2])).unwrap();
+    assert_eq!(measured.recall, [(1, 0.5), (2, 1.0)]);
+    assert_eq!((measured.queries, measured.gallery), (2, 3));
+    // R of the first query is 1 (hit: AP 1), of the second 2 (third nearest only is wrong: hit at 2: (1/2) / 2).
+    assert!((measured.map_at_r - (1.0 + 0.25) / 2.0).abs() < 1e-12, "{}", measured.map_at_r);
+}
+
+#[test]
+fn an_approximate_index_says_how_approximate_it_is() {
+    let labels: Vec<usize> = (0..600).map(|at| at % 30).collect();
+    let embeddings = labelled(noise(600, 32, 5), &labels);
+    let search = |index: &str| Search { metric: Metric::Cosine, index: index.into(), ks: vec![1, 8] };
+    let ivf = measure(&embeddings, &search("IVF16,Flat")).unwrap();
+    let found = ivf.index_recall.unwrap();
+    assert!(found > 0.05 && found < 0.9, "one of 16 cells cannot hold all neighbours: {found}");
+    assert_eq!(ivf.index_sample, Some((8, 500)));
+    let hnsw = measure(&embeddings, &search("HNSW32")).unwrap();
+    assert!(hnsw.index_recall.unwrap() > 0.9);
+    let ids = measure(&embeddings, &search("IDMap,Flat")).unwrap();
+    assert_eq!(ids.index_recall, Some(1.0));
+    assert!(measure(&embeddings, &search(FLAT)).unwrap().index_recall.is_none());
+    let message = measure(&embeddings, &search("Nonsense")).unwrap_err().to_string();
+    assert!(message.contains("Nonsense"), "{message}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_an_error_with_numbers() {
+    let matrix = noise(6, 3, 6);
+    let error = |labels: &[usize], ks: &[usize]| {
+        let part = matrix.slice(s![..labels.len(), ..]).to_owned();
+        measure(&labelled(part, labels), &Search::exact(ks)).unwrap_err().to_string()
+    };
+    assert!(error(&[0, 0, 0, 0], &[1]).contains("1 class"));
+    assert!(error(&[0, 1, 2, 3], &[1]).contains("none of the 4 queries"));
+    let message = error(&[0, 0, 1, 1], &[1, 4]);
+    assert!(message.contains("--k 4") && message.contains("3 other"), "{message}");
+}
+
+#[test]
+fn a_row_without_direction_has_no_cosine() {
+    let mut matrix = noise(4, 3, 7);
+    matrix.row_mut(2).fill(0.0);
+    let embeddings = labelled(matrix, &[0, 0, 1, 1]);
+    assert!(
+        measure(&embeddings, &Search::exact(&[1])).unwrap_err().to_string().starts_with("embeddings: 2 is all zeros")
+    );
+    let l2 = Search { metric: Metric::L2, ..Search::exact(&[1]) };
+    assert!(measure(&embeddings, &l2).is_ok());
+}

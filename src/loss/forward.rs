@@ -1,0 +1,239 @@
+//! The forward pass: loss, moments and the state for the gradient.
+
+use super::decidability::Decidability;
+use super::error::Error;
+use super::executor::{Executor, Serial};
+use super::gram;
+use super::moments::{Moments, Summary};
+use super::rows::{dot_wide, row, vectorised};
+use super::saved::{Saved, SavedSide};
+use super::scalar::{Label, Real};
+use super::tiles::{self, Sums, Units};
+use super::{Config, Path};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+/// What [`forward`] returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forward<T> {
+    /// The loss.
+    pub loss: f64,
+    /// What it is a function of.
+    pub moments: Moments,
+    /// What [`backward`](super::backward) needs.
+    pub saved: Saved<T>,
+}
+
+/// The loss of embeddings `[B, D]` against proxies `[C, D]` with one label a sample.
+///
+/// # Errors
+/// If shapes disagree, `B = 0`, `C < 2`, `D = 0`, or a label is not below `C`. NaN and infinity in the inputs are no
+/// error: the loss is NaN.
+pub fn forward<T: Real, L: Label>(
+    config: &Config,
+    embeddings: ArrayView2<'_, T>,
+    proxies: ArrayView2<'_, T>,
+    labels: &[L],
+    executor: &dyn Executor,
+) -> Result<Forward<T>, Error> {
+    let classes = check(&embeddings, &proxies, labels)?;
+    let path = choose(config.path(), embeddings.nrows(), proxies.nrows(), embeddings.ncols(), 4.0);
+    let executor = suited(executor, embeddings.nrows(), proxies.nrows(), embeddings.ncols());
+    Ok(run(config, path, &embeddings, &proxies, &classes, None, executor).0)
+}
+
+/// What the tiles path knows beyond [`Saved`] when forward and backward are one call.
+pub(crate) struct Streamed<T> {
+    pub(crate) units: Units<T>,
+    /// [`Sums::shift`].
+    pub(crate) shift: Vec<T>,
+    /// [`Sums::products`].
+    pub(crate) products: Vec<T>,
+}
+
+/// Forward on a chosen path. With `products` on the tiles path, those are filled as [`tiles::sums`] does.
+pub(crate) fn run<T: Real>(
+    config: &Config,
+    path: Path,
+    embeddings: &ArrayView2<'_, T>,
+    proxies: &ArrayView2<'_, T>,
+    classes: &[usize],
+    products: Option<ArrayViewMut2<'_, T>>,
+    executor: &dyn Executor,
+) -> (Forward<T>, Option<Streamed<T>>) {
+    let (samples, proxies_count) = (embeddings.nrows() as f64, proxies.nrows() as f64);
+    if widens::<T>(path, embeddings.dim(), proxies.nrows()) {
+        let (forward, streamed) =
+            run_tiles(config, &widen(embeddings).view(), &widen(proxies).view(), classes, None, executor);
+        debug_assert!(streamed.is_none(), "nothing to stream without products");
+        return (
+            Forward { loss: forward.loss, moments: forward.moments, saved: forward.saved.without_scatter() },
+            None,
+        );
+    }
+    if path == Path::Tiles {
+        return run_tiles(config, embeddings, proxies, classes, products, executor);
+    }
+    let (embedding_reciprocals, z) = gram::collect(embeddings, executor);
+    let (proxy_reciprocals, q) = gram::collect(proxies, executor);
+    let along = dot_wide(&q.apply(&z.mean), &z.mean);
+    let squares = samples * along + inner(&z.scatter, &q.scatter);
+    let narrow = |scatter: &Array2<f64>| scatter.iter().map(|&value| T::from_f64(value)).collect();
+    let z = SavedSide { reciprocals: embedding_reciprocals, scatter: narrow(&z.scatter), mean: z.mean };
+    let q = SavedSide { reciprocals: proxy_reciprocals, scatter: narrow(&q.scatter), mean: q.mean };
+
+    let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
+    let whole = Summary {
+        count: samples * proxies_count,
+        mean: dot_wide(&z.mean, &q.mean),
+        squares: squares + proxies_count * spread_along(embeddings, &z, &q.mean),
+    };
+    let impostor = whole.without(Summary::of(&cosines));
+    (conclude(config, path, z, q, cosines, impostor), None)
+}
+
+fn run_tiles<T: Real>(
+    config: &Config,
+    embeddings: &ArrayView2<'_, T>,
+    proxies: &ArrayView2<'_, T>,
+    classes: &[usize],
+    products: Option<ArrayViewMut2<'_, T>>,
+    executor: &dyn Executor,
+) -> (Forward<T>, Option<Streamed<T>>) {
+    let units = Units::of(embeddings);
+    let fused = products.is_some();
+    let mut pairs: Vec<_> = classes.iter().enumerate().map(|(sample, &class)| (class, sample)).collect();
+    pairs.sort_unstable();
+    let Sums { reciprocals, mean, shift, impostor, products } =
+        tiles::sums(&units, proxies, &pairs, products, executor);
+    let z = SavedSide { reciprocals: units.reciprocals.clone(), mean: units.mean.clone(), scatter: Vec::new() };
+    let q = SavedSide { reciprocals, mean, scatter: Vec::new() };
+    let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
+    let forward = conclude(config, Path::Tiles, z, q, cosines, impostor);
+    (forward, fused.then_some(Streamed { units, shift, products }))
+}
+
+fn conclude<T: Real>(
+    config: &Config,
+    path: Path,
+    embeddings: SavedSide<T>,
+    proxies: SavedSide<T>,
+    cosines: Vec<f64>,
+    impostor: Summary,
+) -> Forward<T> {
+    let genuine = Summary::of(&cosines);
+    let at = Decidability::at(config, &genuine, &impostor);
+    let moments = Moments::report(config, &genuine, &impostor, at.d_prime);
+    let saved = Saved { config: *config, path, embeddings, proxies, cosines, genuine, impostor };
+    Forward { loss: at.loss, moments, saved }
+}
+
+/// `<left, right>` of two matrices.
+fn inner(left: &Array2<f64>, right: &Array2<f64>) -> f64 {
+    match (left.as_slice(), right.as_slice()) {
+        (Some(left), Some(right)) => vectorised(
+            #[inline(always)]
+            || dot_wide(left, right),
+        ),
+        _ => (left * right).sum(),
+    }
+}
+
+/// `sum_i (a_i . qbar)^2`: how far the samples' mean similarities lie from the overall mean.
+fn spread_along<T: Real>(embeddings: &ArrayView2<'_, T>, side: &SavedSide<T>, direction: &[f64]) -> f64 {
+    let at_mean = dot_wide(&side.mean, direction);
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut sum = 0.0;
+            for (index, reciprocal) in side.reciprocals.iter().enumerate() {
+                let off = dot_wide(&row(embeddings, index), direction) * reciprocal - at_mean;
+                sum += off * off;
+            }
+            sum
+        },
+    )
+}
+
+/// The cosine of each sample and its own class.
+pub(crate) fn genuine_cosines<T: Real>(
+    embeddings: &ArrayView2<'_, T>,
+    embedding_reciprocals: &[f64],
+    proxies: &ArrayView2<'_, T>,
+    proxy_reciprocals: &[f64],
+    classes: &[usize],
+) -> Vec<f64> {
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut cosines = vec![0.0; classes.len()];
+            for (sample, (cosine, &class)) in cosines.iter_mut().zip(classes).enumerate() {
+                let plain = dot_wide(&row(embeddings, sample), &row(proxies, class));
+                *cosine = plain * embedding_reciprocals[sample] * proxy_reciprocals[class];
+            }
+            cosines
+        },
+    )
+}
+
+/// Whether shapes agree; the labels as row numbers.
+pub(crate) fn check<T: Real, L: Label>(
+    embeddings: &ArrayView2<'_, T>,
+    proxies: &ArrayView2<'_, T>,
+    labels: &[L],
+) -> Result<Vec<usize>, Error> {
+    let (batch, width) = embeddings.dim();
+    if batch == 0 || width == 0 {
+        return Err(Error::shape("embeddings", "[B, D] with B >= 1 and D >= 1", embeddings.shape()));
+    }
+    if proxies.nrows() < 2 || proxies.ncols() != width {
+        return Err(Error::shape("proxies", format!("[C, {width}] with C >= 2"), proxies.shape()));
+    }
+    if labels.len() != batch {
+        return Err(Error::shape("labels", format!("[{batch}]"), &[labels.len()]));
+    }
+    rows_of(labels, proxies.nrows())
+}
+
+/// The labels as row numbers below `classes`.
+pub(crate) fn rows_of<L: Label>(labels: &[L], classes: usize) -> Result<Vec<usize>, Error> {
+    let row = |(row, label): (usize, &L)| {
+        label.index(classes).ok_or_else(|| Error::Label { row, label: label.to_string(), classes })
+    };
+    labels.iter().enumerate().map(row).collect()
+}
+
+/// The cheaper path by multiply-adds. `similarities` is how often the tiles path pays `B C D`.
+pub(crate) fn choose(path: Path, batch: usize, classes: usize, width: usize, similarities: f64) -> Path {
+    let (batch, classes, width) = (batch as f64, classes as f64, width as f64);
+    // Forward over half of each Gram matrix, and a little more where its blocks straddle the diagonal; backward whole.
+    let gram = 1.6 * (batch + classes) * width * width;
+    match path {
+        // Few classes need few similarities, and the tiles' moments are the most accurate there.
+        Path::Auto if classes <= 64.0 => Path::Tiles,
+        Path::Auto if gram <= similarities * batch * classes * width => Path::Gram,
+        Path::Auto => Path::Tiles,
+        forced => forced,
+    }
+}
+
+/// Whether the tiles are computed in `f64` although the inputs are narrower.
+///
+/// Genuine pairs first get the weight that an impostor of their similarity would have, and then the difference. With few
+/// classes and well separated ones the two nearly cancel, about `d'^2 / 2C` times over. Where classes are few, or the
+/// whole is small, the digits lost are bought back by the wider type at no cost worth naming.
+pub(crate) fn widens<T: Real>(path: Path, (batch, width): (usize, usize), classes: usize) -> bool {
+    let small = batch.saturating_mul(classes).saturating_mul(width) <= 1 << 18;
+    T::NARROW && path == Path::Tiles && (classes <= 16 || small)
+}
+
+pub(crate) fn widen<T: Real>(rows: &ArrayView2<'_, T>) -> Array2<f64> {
+    rows.map(|value| value.to_f64())
+}
+
+/// The caller's threads where there is enough to do for them, else the calling thread.
+pub(crate) fn suited(executor: &dyn Executor, batch: usize, classes: usize, width: usize) -> &dyn Executor {
+    const ENOUGH: usize = 1_000_000;
+    let rows = batch + classes;
+    let least = batch.saturating_mul(classes).min(rows.saturating_mul(width)).saturating_mul(width);
+    if least < ENOUGH { &Serial } else { executor }
+}
