@@ -1,5 +1,5 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
-.PHONY: help setup demo test lint bench-recall fixtures
+.PHONY: help setup demo test test-ort-matrix test-training test-valgrind wheel test-wheel lint bench-recall bench-loss bench-operators fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 
@@ -7,6 +7,13 @@ help:
 	@echo "make demo          build, measure the fixtures' embedder on the fixtures, print the table"
 	@echo "make test          build, run all tests"
 	@echo "make lint          rustfmt, clippy and docs, warnings denied"
+	@echo "make test-ort-matrix  the operators in onnxruntime 1.17.3, 1.19.2 (training), 1.24.4 and 1.32.0 (VERSIONS=...)"
+	@echo "make test-training the operators in ORT training, and the Python example judged by pdloss-eval"
+	@echo "make test-valgrind the operators' cases under valgrind"
+	@echo "make wheel         the Python package with the library inside, in out/wheels"
+	@echo "make test-wheel    that wheel in an empty environment"
+	@echo "make bench-loss    the loss against the plain version in Rust and numpy"
+	@echo "make bench-operators  the operators against the loss in standard operators"
 	@echo "make bench-recall  side by side with a Python script (DATA=list.csv MODEL=model.onnx)"
 	@echo "make fixtures      draw the fixtures again and compare checksums"
 
@@ -20,6 +27,22 @@ demo: setup
 test: setup
 	cargo test --locked --workspace --all-features
 
+test-ort-matrix: setup
+	plugins/tests/matrix.sh $(VERSIONS)
+
+test-training: setup
+	plugins/tests/training.sh
+	plugins/tests/example.sh
+
+test-valgrind: setup
+	plugins/tests/valgrind.sh
+
+wheel:
+	python3 plugins/python/build_wheel.py out/wheels
+
+test-wheel:
+	plugins/tests/wheel.sh
+
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
@@ -32,6 +55,12 @@ $(BENCH_PYTHON):
 bench-recall: setup $(BENCH_PYTHON)
 	cargo build --quiet --locked -p pdloss-eval --example search
 	$(BENCH_PYTHON) eval/benches/recall.py $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
+
+bench-loss: $(BENCH_PYTHON)
+	PDLOSS_BENCH_PYTHON=$(abspath $(BENCH_PYTHON)) cargo bench --locked -p pdloss --features testing
+
+bench-operators:
+	plugins/tests/training.sh plugins/benches/training.py
 
 fixtures: $(BENCH_PYTHON)
 	rm -rf .runtime/fixtures

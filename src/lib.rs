@@ -61,11 +61,19 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`loss`] | the loss, its gradient, D-Loss, first proxies, shards |
+//! | `graph` (feature `onnx`) | ONNX models: read, put the loss behind an embedder, write |
 //! | [`mod@reference`] | the oracle: plain loops in `f64` |
 //! | `testing` (feature) | the cases and the error budget that every implementation is held to |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "onnx")]
+pub mod graph;
 pub mod loss;
 pub mod reference;
 #[cfg(feature = "testing")]
 pub mod testing;
+
+/// The README's Rust code, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,5 @@
 //! The edge policy: what is an error, what is NaN, what is zero.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use ndarray::{Array2, array};
 use pdloss::loss::{

@@ -1,5 +1,5 @@
 //! `f64` gradients against central differences, for every form and branch of the floor.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "tests report what they measured")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "tests report what they measured")]
 
 use ndarray::{Array2, ArrayView2};
 use pdloss::loss::{

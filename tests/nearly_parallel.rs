@@ -1,7 +1,7 @@
 //! Rows around one direction: cosines near 0.99, their variance near 1e-6. Sums of squares minus squared means lose
 //! everything there; centred sums do not.
 #![cfg(feature = "testing")]
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "tests report what they measured")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "tests report what they measured")]
 
 use ndarray::{Array2, ArrayView2, Axis};
 use pdloss::loss::{Config, Path, RowMoments, Threads, forward_backward, random_proxies};

@@ -1,6 +1,6 @@
 //! The shared cases against the oracle: both paths, one call and two, `f64` to its last digits and `f32` in budget.
 #![cfg(feature = "testing")]
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use ndarray::{Array2, ArrayView2};
 use pdloss::loss::{

@@ -1,5 +1,5 @@
 //! What must hold for any input: invariances, orthogonality, shards, threads.
-#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests; small counts")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests; small counts")]
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use pdloss::loss::{

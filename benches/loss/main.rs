@@ -3,8 +3,8 @@
 //!
 //! `PDLOSS_BENCH_PYTHON` names a Python with numpy; without it that column is empty and says so. Arguments pick cases
 //! by number. Peak memory is each version's own, in a process of its own.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table")]
-#![expect(clippy::cast_possible_truncation, reason = "small counts; the plain version rounds to f32")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table")]
+#![allow(clippy::cast_possible_truncation, reason = "small counts; the plain version rounds to f32")]
 
 mod check;
 mod plain;

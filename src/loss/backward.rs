@@ -31,10 +31,10 @@ impl<T: Real> Gradients<T> {
     }
 }
 
-/// The gradients of `upstream * loss`, from what [`forward`](super::forward) saved and the same inputs.
+/// The gradients of `upstream * loss`, from what [`forward`](super::forward()) saved and the same inputs.
 ///
 /// # Errors
-/// As [`forward`](super::forward), and if `saved` was made from inputs of other shapes.
+/// As [`forward`](super::forward()), and if `saved` was made from inputs of other shapes.
 pub fn backward<T: Real, L: Label>(
     saved: &Saved<T>,
     upstream: f64,
@@ -81,7 +81,7 @@ pub fn backward_into<T: Real, L: Label>(
 /// Loss, moments and gradients of the loss in one call. Cheaper than the two calls where the tiles path is taken.
 ///
 /// # Errors
-/// As [`forward`](super::forward).
+/// As [`forward`](super::forward()).
 pub fn forward_backward<T: Real, L: Label>(
     config: &Config,
     embeddings: ArrayView2<'_, T>,
@@ -98,7 +98,7 @@ pub fn forward_backward<T: Real, L: Label>(
 /// [`forward_backward`] into the caller's memory, with the gradients multiplied by `upstream`.
 ///
 /// # Errors
-/// As [`forward`](super::forward), and if an output has another shape than its input.
+/// As [`forward`](super::forward()), and if an output has another shape than its input.
 pub fn forward_backward_into<T: Real, L: Label>(
     config: &Config,
     upstream: f64,

@@ -19,7 +19,7 @@ pub struct Forward<T> {
     pub loss: f64,
     /// What it is a function of.
     pub moments: Moments,
-    /// What [`backward`](super::backward) needs.
+    /// What [`backward`](super::backward()) needs.
     pub saved: Saved<T>,
 }
 

@@ -1,6 +1,6 @@
 //! PD-Loss, exactly, without ever holding a similarity matrix.
 //!
-//! [`forward`] gives the loss, its [`Moments`] and a [`Saved`] state; [`backward`] turns that state and the same inputs
+//! [`forward()`] gives the loss, its [`Moments`] and a [`Saved`] state; [`backward()`] turns that state and the same inputs
 //! into gradients. [`forward_backward`] does both. The `_into` variants write to the caller's memory. All take views
 //! of any strides, and an [`Executor`] that runs their blocks: [`Threads`] for the `rayon` pool, [`Serial`], or a host's
 //! own. Results are the same to the bit whatever the number of threads.

@@ -16,7 +16,7 @@ pub(crate) struct SavedSide<T> {
     pub(crate) scatter: Vec<T>,
 }
 
-/// The state between [`forward`](super::forward) and [`backward`](super::backward).
+/// The state between [`forward`](super::forward()) and [`backward`](super::backward()).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved<T> {
     pub(crate) config: Config,

@@ -6,6 +6,7 @@ mod command_line;
 mod datasets;
 mod embeddings;
 mod images;
+mod loss_on_tract;
 mod models;
 mod search;
 mod tools;

@@ -1,0 +1,102 @@
+//! The CPU backend: the crate `pdloss` on ONNX Runtime's threads.
+
+use std::{sync::OnceLock, thread};
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+use pdloss::loss::{self, Config, Executor, Moments, Real};
+
+use crate::{
+    error::{Error, Result},
+    ort_api::{Plain, Run, Threads},
+    state::State,
+};
+
+/// A type of embeddings that both sides know.
+pub(crate) trait Element: Plain + Real {}
+impl Element for f32 {}
+impl Element for f64 {}
+
+/// A type of labels that both sides know.
+pub(crate) trait Label: Plain + loss::Label {}
+impl Label for i32 {}
+impl Label for i64 {}
+
+/// What every operator reads: views of the host's memory, with shapes that agree.
+pub(crate) struct Inputs<'a, T, L> {
+    pub(crate) embeddings: ArrayView2<'a, T>,
+    /// Of the operators that have them.
+    pub(crate) proxies: Option<ArrayView2<'a, T>>,
+    pub(crate) labels: &'a [L],
+}
+
+impl<T: Element, L: Label> Inputs<'_, T, L> {
+    fn proxies(&self) -> Result<ArrayView2<'_, T>> {
+        self.proxies.ok_or_else(|| Error::tensor("proxies", "a tensor", "none"))
+    }
+}
+
+/// The host's intra-op threads, for the loops of the loss.
+struct HostThreads<'a>(Threads<'a>);
+
+impl Executor for HostThreads<'_> {
+    /// The host does not tell how many threads the session has. This only decides whether work is cut up; cut up, it runs on
+    /// however many there are.
+    fn threads(&self) -> usize {
+        static CORES: OnceLock<usize> = OnceLock::new();
+        *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        // The trait has no way to fail. ONNX Runtime's loop only fails before its first step; the panic becomes a status.
+        if let Err(error) = self.0.parallel_for(tasks, task) {
+            panic!("{error}");
+        }
+    }
+}
+
+/// Loss, moments and the state for the gradient.
+pub(crate) fn forward<T: Element, L: Label>(
+    config: &Config,
+    inputs: &Inputs<'_, T, L>,
+    run: &Run<'_>,
+) -> Result<(f64, Moments, State<T>)> {
+    let threads = HostThreads(run.threads());
+    let Inputs { embeddings, labels, .. } = *inputs;
+    if let Some(proxies) = inputs.proxies {
+        let forward = loss::forward(config, embeddings, proxies, labels, &threads).map_err(Error::loss)?;
+        return Ok((forward.loss, forward.moments, State::Proxies(forward.saved)));
+    }
+    let forward = loss::d_loss(config, embeddings, labels, &threads).map_err(Error::loss)?;
+    Ok((forward.loss, forward.moments, State::Pairs(forward.saved)))
+}
+
+/// Gradients of `upstream * loss`, of the embeddings and of the proxies where there are any.
+pub(crate) fn backward<T: Element, L: Label>(
+    state: &State<T>,
+    upstream: f64,
+    inputs: &Inputs<'_, T, L>,
+    out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
+    run: &Run<'_>,
+) -> Result<()> {
+    let threads = HostThreads(run.threads());
+    let Inputs { embeddings, labels, .. } = *inputs;
+    let written = match state {
+        State::Proxies(saved) => {
+            loss::backward_into(saved, upstream, embeddings, inputs.proxies()?, labels, out, &threads)
+        }
+        State::Pairs(saved) => loss::d_loss_backward_into(saved, upstream, embeddings, labels, out.0, &threads),
+    };
+    written.map_err(Error::loss)
+}
+
+/// Loss, moments and gradients in one pass.
+pub(crate) fn forward_backward<T: Element, L: Label>(
+    config: &Config,
+    inputs: &Inputs<'_, T, L>,
+    out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
+    run: &Run<'_>,
+) -> Result<(f64, Moments)> {
+    let (proxies, threads) = (inputs.proxies()?, HostThreads(run.threads()));
+    loss::forward_backward_into(config, 1.0, inputs.embeddings, proxies, inputs.labels, out, &threads)
+        .map_err(Error::loss)
+}

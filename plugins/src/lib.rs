@@ -1,0 +1,39 @@
+//! PD-Loss and D-Loss as ONNX Runtime operators: domain `com.pdloss`, version 1, on the CPU.
+//!
+//! | operator | inputs | outputs |
+//! |---|---|---|
+//! | `PDLoss` | embeddings `[B, D]`, proxies `[C, D]`, labels `[B]` | loss `[]`, moments `[8]`, saved `[n]` |
+//! | `PDLossGrad` | loss_grad `[]`, embeddings, proxies, labels, moments, saved | embeddings_grad, proxies_grad |
+//! | `PDLossWithGrad` | embeddings, proxies, labels | loss, moments, embeddings_grad, proxies_grad |
+//! | `DLoss` | embeddings, labels | loss, moments, saved |
+//! | `DLossGrad` | loss_grad, embeddings, labels, moments, saved | embeddings_grad |
+//!
+//! Embeddings, proxies, loss and gradients are float32 or float64, all of one type; labels are int64 or int32; moments and saved
+//! are float64. Attributes of the operators that compute a loss, each optional: `form` (`log`, `negative`, `inverse`; of
+//! `DLoss` `inverse` by default), `floor`, `floor_mode` (`tangent`, `clamp`), `temperature`, `eps`. The gradient operators have
+//! none: the saved state carries the settings. Moments are mu_genuine, mu_impostor, var_genuine, var_impostor, d',
+//! n_genuine, n_impostor and the number of bad labels, which is 0 here because a bad label is an error on the CPU.
+//!
+//! The cdylib is what a session's options load; a Rust program calls [`register()`] instead.
+//!
+//! # Map
+//!
+//! ```text
+//! ort-sys (declarations) -> ort_api (calls, as Result) -> register (callbacks) -> kernel -> forward / backward -> cpu -> pdloss
+//!                                                         schema, settings, state: data
+//! ```
+#![deny(unsafe_code)]
+
+mod backward;
+mod cpu;
+mod error;
+mod forward;
+mod kernel;
+mod ort_api;
+mod register;
+pub mod schema;
+mod settings;
+mod state;
+
+pub use error::{Error, Result};
+pub use register::{RegisterCustomOps, register};

@@ -1,0 +1,253 @@
+//! The operators as data: names, inputs, outputs, attributes, and the rule that types and shapes follow.
+//!
+//! Tensors and attributes keep one order for every provider. Integers come last among the inputs, because ONNX Runtime's
+//! training matches a gradient node's outputs to the forward node's inputs by position.
+
+use std::ffi::CStr;
+
+use crate::{
+    error::{Error, Result},
+    ort_api::{Inference, Length, Plain, TypeCode, type_name},
+};
+
+/// The operators' domain.
+pub const DOMAIN: &CStr = c"com.pdloss";
+
+/// The version of the operators in [`DOMAIN`] that this library implements.
+pub const VERSION: i32 = 1;
+
+/// One operator of this library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `PDLoss(embeddings, proxies, labels) -> (loss, moments, saved)`
+    PdLoss,
+    /// `PDLossGrad(loss_grad, embeddings, proxies, labels, moments, saved) -> (embeddings_grad, proxies_grad)`
+    PdLossGrad,
+    /// `PDLossWithGrad(embeddings, proxies, labels) -> (loss, moments, embeddings_grad, proxies_grad)`
+    PdLossWithGrad,
+    /// `DLoss(embeddings, labels) -> (loss, moments, saved)`
+    DLoss,
+    /// `DLossGrad(loss_grad, embeddings, labels, moments, saved) -> embeddings_grad`
+    DLossGrad,
+}
+
+/// What a tensor of an operator holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers of the operator's own type, float32 or float64.
+    Element,
+    /// Class numbers, int64 or int32.
+    Label,
+    /// float64 whatever the operator's type: moments and sums.
+    Double,
+}
+
+/// The length of a tensor along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Samples in the batch.
+    Batch,
+    /// Classes, one proxy each.
+    Classes,
+    /// Length of an embedding.
+    Dim,
+    /// This many.
+    Fixed(i64),
+    /// Known when the node runs.
+    Free,
+}
+
+/// One input or output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name in messages and in the documentation; ONNX matches by position.
+    pub name: &'static str,
+    /// Its element type.
+    pub kind: Kind,
+    /// Its shape.
+    pub shape: &'static [Axis],
+    /// Whether a node may leave it out.
+    pub optional: bool,
+}
+
+/// An operator's name, inputs and outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Which operator it is.
+    pub operator: Operator,
+    /// Its name in a graph.
+    pub name: &'static CStr,
+    /// In order.
+    pub inputs: &'static [Port],
+    /// In order.
+    pub outputs: &'static [Port],
+}
+
+const fn port(name: &'static str, kind: Kind, shape: &'static [Axis]) -> Port {
+    Port { name, kind, shape, optional: false }
+}
+
+const fn optional(name: &'static str, kind: Kind, shape: &'static [Axis]) -> Port {
+    Port { name, kind, shape, optional: true }
+}
+
+const fn required(port: Port) -> Port {
+    Port { optional: false, ..port }
+}
+
+/// How many numbers the moments output has: mu_genuine, mu_impostor, var_genuine, var_impostor, d', n_genuine,
+/// n_impostor, bad labels.
+pub const MOMENTS: usize = 8;
+
+const LOSS: Port = port("loss", Kind::Element, &[]);
+const LOSS_GRAD: Port = port("loss_grad", Kind::Element, &[]);
+const EMBEDDINGS: Port = port("embeddings", Kind::Element, &[Axis::Batch, Axis::Dim]);
+const PROXIES: Port = port("proxies", Kind::Element, &[Axis::Classes, Axis::Dim]);
+const LABELS: Port = port("labels", Kind::Label, &[Axis::Batch]);
+const MOMENTS_IN: Port = port("moments", Kind::Double, &[Axis::Fixed(8)]);
+const MOMENTS_OUT: Port = optional("moments", Kind::Double, &[Axis::Fixed(8)]);
+const SAVED_IN: Port = port("saved", Kind::Double, &[Axis::Free]);
+const SAVED_OUT: Port = optional("saved", Kind::Double, &[Axis::Free]);
+const EMBEDDINGS_GRAD: Port = optional("embeddings_grad", Kind::Element, &[Axis::Batch, Axis::Dim]);
+const PROXIES_GRAD: Port = optional("proxies_grad", Kind::Element, &[Axis::Classes, Axis::Dim]);
+
+/// Every operator of this library.
+pub const OPERATORS: &[Signature] = &[
+    Signature {
+        operator: Operator::PdLoss,
+        name: c"PDLoss",
+        inputs: &[EMBEDDINGS, PROXIES, LABELS],
+        outputs: &[LOSS, MOMENTS_OUT, SAVED_OUT],
+    },
+    Signature {
+        operator: Operator::PdLossGrad,
+        name: c"PDLossGrad",
+        inputs: &[LOSS_GRAD, EMBEDDINGS, PROXIES, LABELS, MOMENTS_IN, SAVED_IN],
+        outputs: &[EMBEDDINGS_GRAD, PROXIES_GRAD],
+    },
+    Signature {
+        operator: Operator::PdLossWithGrad,
+        name: c"PDLossWithGrad",
+        inputs: &[EMBEDDINGS, PROXIES, LABELS],
+        outputs: &[LOSS, required(MOMENTS_OUT), required(EMBEDDINGS_GRAD), required(PROXIES_GRAD)],
+    },
+    Signature {
+        operator: Operator::DLoss,
+        name: c"DLoss",
+        inputs: &[EMBEDDINGS, LABELS],
+        outputs: &[LOSS, MOMENTS_OUT, SAVED_OUT],
+    },
+    Signature {
+        operator: Operator::DLossGrad,
+        name: c"DLossGrad",
+        inputs: &[LOSS_GRAD, EMBEDDINGS, LABELS, MOMENTS_IN, SAVED_IN],
+        outputs: &[EMBEDDINGS_GRAD],
+    },
+];
+
+impl Signature {
+    /// The operator's name as text.
+    pub fn label(&self) -> &'static str {
+        self.name.to_str().unwrap_or("operator")
+    }
+
+    pub(crate) fn has_input(&self, name: &str) -> bool {
+        self.inputs.iter().any(|port| port.name == name)
+    }
+
+    /// Where the output called `name` stands; beyond the last where there is none.
+    pub(crate) fn output(&self, name: &str) -> usize {
+        self.outputs.iter().position(|port| port.name == name).unwrap_or(usize::MAX)
+    }
+
+    /// Where the input called `name` stands; beyond the last where there is none.
+    pub(crate) fn input(&self, name: &str) -> usize {
+        self.inputs.iter().position(|port| port.name == name).unwrap_or(usize::MAX)
+    }
+}
+
+/// The lengths that a node's inputs agree on.
+#[derive(Default)]
+struct Axes {
+    batch: Option<(Length, &'static str)>,
+    classes: Option<(Length, &'static str)>,
+    dim: Option<(Length, &'static str)>,
+}
+
+impl Axes {
+    fn slot(&mut self, axis: Axis) -> Option<&mut Option<(Length, &'static str)>> {
+        match axis {
+            Axis::Batch => Some(&mut self.batch),
+            Axis::Classes => Some(&mut self.classes),
+            Axis::Dim => Some(&mut self.dim),
+            Axis::Fixed(_) | Axis::Free => None,
+        }
+    }
+
+    /// Notes a length; two known ones that differ are an error that names both tensors.
+    fn unify(&mut self, port: &Port, axis: Axis, length: &Length) -> Result<()> {
+        if let (Axis::Fixed(wanted), Length::Known(got)) = (axis, length)
+            && wanted != *got
+        {
+            return Err(Error::tensor(port.name, format!("{wanted} elements"), format!("{got}")));
+        }
+        let Some(slot) = self.slot(axis) else { return Ok(()) };
+        match (&*slot, length) {
+            (Some((Length::Known(one), first)), Length::Known(other)) if one != other => {
+                let axis = format!("{axis:?}").to_lowercase();
+                Err(Error::tensor(port.name, format!("{axis} {one} as {first} has"), format!("{axis} {other}")))
+            }
+            (Some((Length::Known(_), _)), _) => Ok(()),
+            (Some((Length::Named(_), _)), Length::Unknown | Length::Named(_)) => Ok(()),
+            _ => {
+                *slot = Some((length.clone(), port.name));
+                Ok(())
+            }
+        }
+    }
+
+    fn length(&mut self, axis: Axis) -> Length {
+        if let Axis::Fixed(length) = axis {
+            return Length::Known(length);
+        }
+        let known = self.slot(axis).and_then(|slot| slot.as_ref());
+        known.map_or(Length::Unknown, |(length, _)| length.clone())
+    }
+}
+
+/// Types and shapes of the outputs from those of the inputs; what contradicts itself is refused while the graph is built.
+pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
+    let mut axes = Axes::default();
+    let mut element: TypeCode = <f32 as Plain>::TYPE as TypeCode;
+    for (index, port) in signature.inputs.iter().enumerate() {
+        let Some((found, lengths)) = graph.input(index)? else { continue };
+        if port.kind == Kind::Element && found != 0 {
+            element = found;
+        }
+        // A tensor of unknown rank looks like a scalar here: only `run` can check it.
+        if lengths.is_empty() {
+            continue;
+        }
+        if lengths.len() != port.shape.len() {
+            let wanted = format!("rank {}", port.shape.len());
+            return Err(Error::tensor(port.name, wanted, format!("rank {}", lengths.len())));
+        }
+        for (&axis, length) in port.shape.iter().zip(&lengths) {
+            axes.unify(port, axis, length)?;
+        }
+    }
+    if ![<f32 as Plain>::TYPE as TypeCode, <f64 as Plain>::TYPE as TypeCode].contains(&element) {
+        return Err(Error::tensor("embeddings", "float32 or float64", type_name(element)));
+    }
+    for (index, port) in signature.outputs.iter().enumerate() {
+        // The host does not tell how many outputs the node has, and up to 1.24 at least, naming one too many ends the
+        // process. Every node has the first; the others' types follow from the tables.
+        if index > 0 && port.optional {
+            break;
+        }
+        let lengths: Vec<Length> = port.shape.iter().map(|&axis| axes.length(axis)).collect();
+        let code = if port.kind == Kind::Element { element } else { <f64 as Plain>::TYPE as TypeCode };
+        graph.set_output(index, code, &lengths)?;
+    }
+    Ok(())
+}

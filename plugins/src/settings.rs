@@ -1,0 +1,60 @@
+//! A node's attributes as settings of the loss, checked when the kernel is made.
+
+use std::{ffi::CStr, str::FromStr};
+
+use pdloss::loss::{Config, FloorMode, Form};
+
+use crate::{
+    error::{Error, Result},
+    ort_api::{Attribute, NodeInfo},
+    schema::Operator,
+};
+
+/// Reads the attributes form, temperature, floor, floor_mode and eps. A node need not name any of them.
+///
+/// The gradient operators take none: what they need to know comes with the saved state.
+pub(crate) fn read(node: &NodeInfo<'_>, operator: Operator) -> Result<Config> {
+    let mut config = Config::default();
+    match operator {
+        Operator::PdLossGrad | Operator::DLossGrad => return Ok(config),
+        Operator::DLoss => config = config.with_form(Form::Inverse),
+        Operator::PdLoss | Operator::PdLossWithGrad => {}
+    }
+    if let Some(form) = name::<Form>(node, c"form")? {
+        config = config.with_form(form);
+    }
+    if let Some(mode) = name::<FloorMode>(node, c"floor_mode")? {
+        config = config.with_floor_mode(mode);
+    }
+    if let Some(value) = number(node, c"temperature")? {
+        config = config.with_temperature(value).map_err(Error::loss)?;
+    }
+    if let Some(value) = number(node, c"floor")? {
+        config = config.with_floor(value).map_err(Error::loss)?;
+    }
+    if let Some(value) = number(node, c"eps")? {
+        config = config.with_eps(value).map_err(Error::loss)?;
+    }
+    Ok(config)
+}
+
+fn number(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<f64>> {
+    match node.attribute(name)? {
+        Attribute::Missing => Ok(None),
+        // Whoever made the graph wrote a decimal, which is kept as float32: 0.05 must not become 0.0500000007.
+        Attribute::Number(value) => Ok(Some(value.to_string().parse().unwrap_or(f64::from(value)))),
+        Attribute::Text(text) => Err(wrong(name, format!("wanted a number, got the string '{text}'"))),
+    }
+}
+
+fn name<T: FromStr<Err = pdloss::loss::Error>>(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<T>> {
+    match node.attribute(name)? {
+        Attribute::Missing => Ok(None),
+        Attribute::Text(text) => text.parse().map(Some).map_err(Error::loss),
+        Attribute::Number(value) => Err(wrong(name, format!("wanted a string, got the number {value}"))),
+    }
+}
+
+fn wrong(name: &CStr, reason: String) -> Error {
+    Error::Attribute { name: name.to_string_lossy().into_owned(), reason }
+}

@@ -1,0 +1,49 @@
+//! ONNX models as data: read, extend by the loss, write.
+//!
+//! [`proto`] declares every message of the format, so that what is read is written again whole; [`mod@file`] reads and writes
+//! files; [`build`] makes nodes, constants and types; [`loss`] puts PD-Loss behind an embedder, as this project's operator
+//! or spelt out in standard operators.
+
+pub mod build;
+pub mod file;
+pub mod loss;
+pub mod proto;
+
+/// Why a model could not be read, extended or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened, read or written.
+    #[error("{path}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes are not an ONNX model.
+    #[error("{path}: not an ONNX model")]
+    Format {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Where decoding failed.
+        source: prost::DecodeError,
+    },
+    /// The model is an ONNX model, but not one this can be done to.
+    #[error("{subject}: {reason}")]
+    Model {
+        /// The graph, node or value that it is about.
+        subject: String,
+        /// What it should be, and what it is.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn model(subject: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Model { subject: subject.into(), reason: reason.into() }
+    }
+}
+
+/// The result of everything in this module that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
