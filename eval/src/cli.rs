@@ -23,6 +23,10 @@ pub struct Cli {
 pub enum Command {
     /// Recall@K, R-precision and MAP@R of an embedder on labelled images
     Recall(Box<RecallArgs>),
+    /// Accuracy, error rates and d' of an embedder on pairs of images
+    Verify(Box<VerifyArgs>),
+    /// The same figures from files of genuine and impostor scores
+    Scores(Box<ScoresArgs>),
     /// Inputs, outputs and preprocessing of a model, and one image through it
     Inspect(Box<InspectArgs>),
 }
@@ -120,6 +124,108 @@ pub struct RecallArgs {
     pub dim: Option<usize>,
 }
 
+/// How the embeddings of an image and of its mirror image become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Flip {
+    /// Their sum
+    Add,
+    /// One after the other
+    Concat,
+}
+
+/// Where the figures of a verification go.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Results")]
+pub struct VerificationOut {
+    /// Write the result: .csv, .json, .parquet or .md
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write the points of the DET and ROC curves: .csv, .json, .parquet or .md
+    #[arg(long, value_name = "FILE")]
+    pub points: Option<PathBuf>,
+    /// Draw ROC, DET and score distributions into this folder, as PNG and SVG
+    #[arg(long, value_name = "DIR")]
+    pub plot: Option<PathBuf>,
+}
+
+/// Arguments of `verify`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub struct VerifyArgs {
+    /// The ONNX embedder
+    #[arg(long, value_name = "FILE.onnx", required_unless_present = "embeddings", conflicts_with = "embeddings")]
+    pub model: Option<PathBuf>,
+    /// Images
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Model
+    #[command(flatten)]
+    pub run: ModelArgs,
+    /// List of pairs: LFW's, CPLFW's, or a CSV of path_a, path_b, same[, fold]; insightface's .bin goes to --data alone
+    #[arg(long, value_name = "FILE", help_heading = "Pairs")]
+    pub pairs: Option<PathBuf>,
+    /// Every image against every other of a labelled set
+    #[arg(long, help_heading = "Pairs", conflicts_with_all = ["pairs", "threshold_pairs", "skip_missing"])]
+    pub all_pairs: bool,
+    /// Choose the threshold on this list (LFW View 1: pairsDevTrain.txt) instead of on the other folds
+    #[arg(long, value_name = "FILE", help_heading = "Pairs", requires = "pairs")]
+    pub threshold_pairs: Option<PathBuf>,
+    /// Go on without pairs whose images are not there, and count them; folds stay where they are
+    #[arg(long, help_heading = "Pairs")]
+    pub skip_missing: bool,
+    /// Embed the mirror image too
+    #[arg(long, value_enum, help_heading = "Pairs", conflicts_with = "embeddings")]
+    pub flip: Option<Flip>,
+    /// Align faces to the 112x112 ArcFace template by five landmarks: CSV of path and x1,y1,...,x5,y5
+    #[arg(long, value_name = "FILE.csv", help_heading = "Pairs", conflicts_with = "embeddings")]
+    pub align: Option<PathBuf>,
+    /// Confidence intervals from this many draws of subjects
+    #[arg(long, value_name = "N", help_heading = "Intervals")]
+    pub bootstrap: Option<usize>,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Intervals", requires = "bootstrap")]
+    pub seed: u64,
+    /// Confidence of the intervals
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
+    pub confidence: f64,
+    /// Results
+    #[command(flatten)]
+    pub results: VerificationOut,
+    /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
+    #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
+    pub save_embeddings: Option<PathBuf>,
+    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim; pairs are found by their names
+    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
+    pub embeddings: Option<PathBuf>,
+    /// Their labels, one a line or a CSV with a label column
+    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
+    pub labels: Option<PathBuf>,
+    /// Their dimension, for raw float32
+    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
+    pub dim: Option<usize>,
+}
+
+/// Arguments of `scores`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = SCORES_EXAMPLES)]
+pub struct ScoresArgs {
+    /// Scores of genuine pairs: text (one a line), .csv, .npy or .parquet
+    #[arg(long, value_name = "FILE")]
+    pub genuine: PathBuf,
+    /// Scores of impostor pairs
+    #[arg(long, value_name = "FILE")]
+    pub impostor: PathBuf,
+    /// Column of a .csv or .parquet: a name, or a number from 1 [default: score, or the only one]
+    #[arg(long, value_name = "COLUMN")]
+    pub column: Option<String>,
+    /// The scores are distances: smaller is more alike
+    #[arg(long)]
+    pub distance: bool,
+    /// Results
+    #[command(flatten)]
+    pub results: VerificationOut,
+}
+
 /// Arguments of `inspect`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
@@ -144,6 +250,22 @@ const RECALL_EXAMPLES: &str = "Examples:
 
 Ties are broken by the lower row. A query is left out of its own neighbours by its row. Queries without another
 image of their class are left out and counted. Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+const VERIFY_EXAMPLES: &str = "Examples:
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --preset face-112
+  pdloss-eval verify --model face.onnx --data cplfw.zip --pairs pairs_CPLFW.txt --flip add --bootstrap 1000
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairsDevTest.txt --threshold-pairs pairsDevTrain.txt
+  pdloss-eval verify --model face.onnx --data lfw.bin --preset face-112 --plot pictures/
+  pdloss-eval verify --model model.onnx --data photos/ --all-pairs --out result.json
+  pdloss-eval verify --embeddings faces.npy --all-pairs
+
+Scores are cosines. A pair is accepted at score >= threshold; error rates are taken at observed scores. EER is the mean
+of FMR and FNMR where they are closest. FNMR@FMR takes the smallest threshold whose FMR does not exceed the target, and
+has no value below 3 / impostor pairs. Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+const SCORES_EXAMPLES: &str = "Examples:
+  pdloss-eval scores --genuine genuine.txt --impostor impostor.txt --plot pictures/
+  pdloss-eval scores --genuine same.csv --impostor different.csv --column distance --distance";
 
 const INSPECT_EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx

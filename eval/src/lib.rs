@@ -1,4 +1,5 @@
-//! Measures exported ONNX embedders: Recall@K, R-precision and MAP@R on labelled images, exactly and without Python.
+//! Measures exported ONNX embedders: Recall@K, R-precision and MAP@R on labelled images, and verification of pairs,
+//! exactly and without Python.
 //!
 //! The data flows one way:
 //!
@@ -17,6 +18,7 @@ mod error;
 pub mod index;
 pub mod inspect;
 pub mod metrics;
+pub mod pairs;
 pub mod pipeline;
 pub mod preprocess;
 #[allow(unsafe_code)]
@@ -24,5 +26,9 @@ pub mod process;
 mod progress;
 pub mod recall;
 pub mod report;
+pub mod scores;
+pub mod similarities;
+pub mod verification;
+pub mod verify;
 
 pub use error::{Error, Result};

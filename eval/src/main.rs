@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pdloss_eval::cli::{Cli, Command};
-use pdloss_eval::{Result, inspect, process, recall};
+use pdloss_eval::{Result, inspect, process, recall, scores, verify};
 
 fn main() -> ExitCode {
     // SAFETY: the first statement of main; no thread has been started yet.
@@ -27,6 +27,8 @@ fn run(cli: &Cli) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match &cli.command {
         Command::Recall(args) => recall::Plan::new(args)?.run(&mut stdout).map(drop),
+        Command::Verify(args) => verify::Plan::new(args)?.run(&mut stdout).map(drop),
+        Command::Scores(args) => scores::run(args, &mut stdout).map(drop),
         Command::Inspect(args) => inspect::run(args, &mut stdout).map(drop),
     }
 }

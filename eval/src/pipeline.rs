@@ -12,7 +12,7 @@ use crate::dataset::Dataset;
 use crate::embedder::{Embedder, Worker, hex};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::{Error, Result};
-use crate::preprocess::{Layout, Preprocessor, Recipe, Size};
+use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps};
 use crate::progress::Progress;
 
 /// A batch of images on its way to the model.
@@ -60,6 +60,21 @@ pub fn embed(
     threads: usize,
     skip_bad: bool,
 ) -> Result<Embedded> {
+    embed_with(data, recipe, &Steps::default(), embedder, threads, skip_bad)
+}
+
+/// [`embed`], with steps beside the recipe.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_with(
+    data: &Dataset,
+    recipe: &Recipe,
+    steps: &Steps,
+    embedder: &mut Embedder,
+    threads: usize,
+    skip_bad: bool,
+) -> Result<Embedded> {
     let layout = recipe.layout.unwrap_or(embedder.model().layout());
     let batch = if recipe.output_size().is_some() { embedder.batch() } else { 1 };
     let count = data.items.len();
@@ -74,7 +89,7 @@ pub fn embed(
         for _ in 0..decoders {
             let (to_model, tell) = (to_model.clone(), tell.clone());
             let (next, stop) = (&next, &stop);
-            let preprocessor = Preprocessor::new(recipe, layout);
+            let preprocessor = Preprocessor::new(recipe, layout).with(steps);
             scope.spawn(move || {
                 let decoder = Decoder {
                     data,

@@ -112,7 +112,7 @@ impl Runnable {
 }
 
 /// The number of threads that was asked for, at least one.
-fn threads(args: &ModelArgs) -> Result<usize> {
+pub(crate) fn threads(args: &ModelArgs) -> Result<usize> {
     match args.threads {
         Some(0) => Err(Error::Usage("--threads 0: wanted at least 1".into())),
         given => Ok(given.unwrap_or_else(process::available_threads)),
@@ -120,7 +120,7 @@ fn threads(args: &ModelArgs) -> Result<usize> {
 }
 
 /// A line on standard error.
-fn note(line: &str) {
+pub(crate) fn note(line: &str) {
     // Nobody reading standard error is no reason to stop.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -313,7 +313,7 @@ fn take_part(source: Source, format: Format, listing: Listing, request: &Request
 }
 
 /// Whether the file name ends like an image's.
-fn is_image(name: &str) -> bool {
+pub(crate) fn is_image(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let ending = file.rsplit_once('.').map(|(_, e)| e.to_lowercase());
     !file.starts_with('.')

@@ -28,9 +28,19 @@ enum Store {
         file: Mutex<File>,
         members: HashMap<String, (u64, u64)>,
     },
+    /// Files that another file brought with it.
+    Memory(HashMap<String, Vec<u8>>),
 }
 
 impl Source {
+    /// Files that are in memory already; `path` is the file that brought them.
+    pub fn of_memory(path: &Path, files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        let files: HashMap<_, _> = files.into_iter().collect();
+        let mut names: Vec<_> = files.keys().cloned().collect();
+        names.sort();
+        Self { path: path.into(), store: Store::Memory(files), names }
+    }
+
     /// Opens a folder, or a file that ends in `.zip`, `.tar`, `.tar.gz` or `.tgz`, and lists its files.
     ///
     /// # Errors
@@ -142,6 +152,7 @@ impl Source {
                 member.read_to_end(&mut bytes).map_err(|e| Error::read(here(), e))?;
                 Ok(bytes)
             }
+            Store::Memory(files) => files.get(name).cloned().ok_or_else(|| Error::data(here(), "not in the file")),
             Store::Tar { file, members } => {
                 let &(offset, length) = members.get(name).ok_or_else(|| Error::data(here(), "not in the archive"))?;
                 let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

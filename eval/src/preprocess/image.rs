@@ -1,10 +1,12 @@
 //! One image through a [`Recipe`]: decode, turn, recolour, resample, crop, pad, normalise.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use fast_image_resize as fir;
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
+use super::align::Landmarks;
 use super::recipe::{Color, Interpolation, Layout, Orientation, Pad, Recipe, Resize, Size};
 use crate::error::{Error, Result};
 
@@ -16,6 +18,16 @@ pub struct Preprocessor {
     resizer: fir::Resizer,
     /// For each channel of the model's input, the value of each of the 256 pixel values.
     tables: Vec<[f32; 256]>,
+    steps: Steps,
+}
+
+/// Steps beside the recipe, which the command and not the model asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Steps {
+    /// Turn faces upright by their landmarks before anything else.
+    pub align: Option<Arc<Landmarks>>,
+    /// Mirror the prepared image.
+    pub mirror: bool,
 }
 
 impl Preprocessor {
@@ -33,7 +45,15 @@ impl Preprocessor {
             layout,
             resizer: fir::Resizer::new(),
             tables: (0..channels).map(table).collect(),
+            steps: Steps::default(),
         }
+    }
+
+    /// The same with steps beside the recipe.
+    #[must_use]
+    pub fn with(mut self, steps: &Steps) -> Self {
+        self.steps = steps.clone();
+        self
     }
 
     /// Runs the bytes of one image file through the recipe and appends the values to `out`; returns the size reached.
@@ -42,15 +62,22 @@ impl Preprocessor {
     /// [`Error::Image`] naming the image: empty, truncated, unknown format, too small for the crop, too large for the pad.
     pub fn append(&mut self, name: &str, bytes: &[u8], out: &mut Vec<f32>) -> Result<Size> {
         let image = decode(name, bytes, self.recipe.orientation)?;
+        let image = match &self.steps.align {
+            Some(landmarks) => landmarks.align(name, &image)?,
+            None => image,
+        };
         let image = self.resize(name, image)?;
         let image = match self.recipe.crop {
             Some(size) => centre_crop(name, &image, size)?,
             None => image,
         };
-        let image = match self.recipe.pad {
+        let mut image = match self.recipe.pad {
             Some(pad) => paste(name, &image, pad, &self.recipe.fill)?,
             None => image,
         };
+        if self.steps.mirror {
+            image::imageops::flip_horizontal_in_place(&mut image);
+        }
         self.normalise(&image, out);
         Ok(Size { width: image.width(), height: image.height() })
     }

@@ -10,3 +10,5 @@ mod loss_on_tract;
 mod models;
 mod search;
 mod tools;
+mod verification_properties;
+mod verify;

@@ -1,0 +1,49 @@
+//! insightface's `.bin`: a Python pickle of `(images, answers)`, two encoded images for each answer. The same image is
+//! stored again for each pair that it is in; equal bytes are one image here.
+
+use std::path::Path;
+
+use serde_pickle::{DeOptions, Value};
+
+use super::Builder;
+use crate::error::{Error, Result};
+
+pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Builder, Vec<Vec<u8>>)> {
+    let wrong = |problem: String| Error::data(path, problem);
+    let value = serde_pickle::value_from_slice(bytes, DeOptions::new())
+        .map_err(|e| wrong(format!("is not a pickle of images and answers: {e}")))?;
+    let kind = "wanted a pickle of two lists, encoded images and answers";
+    let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(kind.into())) };
+    let Ok([images, answers]) = <[Value; 2]>::try_from(parts) else { return Err(wrong(kind.into())) };
+    let list = |value| match value {
+        Value::List(items) | Value::Tuple(items) => Ok(items),
+        _ => Err(wrong(kind.into())),
+    };
+    let (images, answers) = (list(images)?, list(answers)?);
+    if images.len() != 2 * answers.len() {
+        return Err(wrong(format!("holds {} images for {} answers; wanted two each", images.len(), answers.len())));
+    }
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    let mut numbers = std::collections::HashMap::<Vec<u8>, usize>::new();
+    let mut order = Vec::with_capacity(images.len());
+    for (at, image) in images.into_iter().enumerate() {
+        let Value::Bytes(image) = image else { return Err(wrong(format!("image {at} is not a byte string: {kind}"))) };
+        let number = *numbers.entry(image).or_insert_with_key(|image| {
+            contents.push(image.clone());
+            contents.len() - 1
+        });
+        order.push(number);
+    }
+    let mut builder = Builder::default();
+    for (at, value) in answers.iter().enumerate() {
+        let same = match value {
+            Value::Bool(same) => *same,
+            Value::I64(n @ (0 | 1)) => *n == 1,
+            _ => return Err(wrong(format!("answer {at} is neither True nor False"))),
+        };
+        let name = |side: usize| format!("{:06}.jpg", order[2 * at + side]);
+        builder.pair(&name(0), &name(1), same, None);
+    }
+    // Images were numbered as they first appear, and so does the builder.
+    Ok((builder, contents))
+}

@@ -1,0 +1,136 @@
+//! Lists of image pairs, genuine and impostor, one file a format; their images found in a data set.
+
+mod finder;
+mod insightface;
+mod lfw;
+mod subjects;
+mod table;
+mod two_lines;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+pub use finder::Finder;
+pub use subjects::Subjects;
+
+/// Two images, by position in [`PairList::images`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// One image.
+    pub a: usize,
+    /// The other.
+    pub b: usize,
+    /// Whether both show the same person.
+    pub same: bool,
+    /// The fold that the list puts the pair in, from 0.
+    pub fold: Option<usize>,
+}
+
+/// A list of pairs as its file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairList {
+    /// The format that was read, in words.
+    pub format: &'static str,
+    /// Each distinct image as the list names it: a path, or LFW's `Name/Name_0001` without an ending.
+    pub images: Vec<String>,
+    /// The pairs in the order of the list.
+    pub pairs: Vec<Pair>,
+    /// The images themselves, where the list brings them.
+    pub contents: Option<Vec<Vec<u8>>>,
+    /// SHA-256 of the list.
+    pub sha256: String,
+}
+
+/// Gathers a list: numbers its images in order of appearance.
+#[derive(Debug, Default)]
+struct Builder {
+    images: Vec<String>,
+    numbers: HashMap<String, usize>,
+    pairs: Vec<Pair>,
+}
+
+impl Builder {
+    fn image(&mut self, name: &str) -> usize {
+        let name = name.replace('\\', "/");
+        let name = name.strip_prefix("./").map(str::to_owned).unwrap_or(name);
+        *self.numbers.entry(name).or_insert_with_key(|name| {
+            self.images.push(name.clone());
+            self.images.len() - 1
+        })
+    }
+
+    fn pair(&mut self, a: &str, b: &str, same: bool, fold: Option<usize>) {
+        let (a, b) = (self.image(a), self.image(b));
+        self.pairs.push(Pair { a, b, same, fold });
+    }
+}
+
+impl PairList {
+    /// Whether [`PairList::read`] takes the file for insightface's pickle of images and answers.
+    pub fn brings_images(path: &Path) -> bool {
+        path.extension().is_some_and(|e| e.eq_ignore_ascii_case("bin"))
+    }
+
+    /// Reads a list and recognises its format by its lines.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::Data`] naming file and line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+        let sha256 = crate::embedder::hex(&Sha256::digest(&bytes));
+        if Self::brings_images(path) {
+            let (builder, contents) = insightface::read(path, &bytes)?;
+            return Self::checked(path, "insightface .bin", builder, Some(contents), sha256);
+        }
+        let text = String::from_utf8(bytes).map_err(|e| Error::data(path, format!("not UTF-8: {e}")))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let lines: Vec<(usize, &str)> =
+            text.lines().enumerate().map(|(at, l)| (at + 1, l.trim())).filter(|(_, l)| !l.is_empty()).collect();
+        if lines.is_empty() {
+            return Err(Error::data(path, "is empty"));
+        }
+        // The first line may be a header; the second is like all others.
+        let typical = lines[usize::from(lines.len() > 1)].1;
+        let (format, builder) = if lfw::recognises(typical) {
+            ("LFW", lfw::read(path, &lines)?)
+        } else if two_lines::recognises(typical) {
+            ("two lines a pair", two_lines::read(path, &lines)?)
+        } else {
+            ("table of paths", table::read(path, text)?)
+        };
+        Self::checked(path, format, builder, None, sha256)
+    }
+
+    fn checked(
+        path: &Path,
+        format: &'static str,
+        builder: Builder,
+        contents: Option<Vec<Vec<u8>>>,
+        sha256: String,
+    ) -> Result<Self> {
+        let Builder { images, pairs, .. } = builder;
+        let genuine = pairs.iter().filter(|p| p.same).count();
+        if genuine == 0 || genuine == pairs.len() {
+            return Err(Error::data(
+                path,
+                format!(
+                    "holds {genuine} genuine and {} impostor pairs; verification needs both (read as format '{format}')",
+                    pairs.len() - genuine
+                ),
+            ));
+        }
+        Ok(Self { format, images, pairs, contents, sha256 })
+    }
+}
+
+/// What a list may write for "the same person" or not.
+fn answer(word: &str) -> Option<bool> {
+    match word.trim().to_lowercase().as_str() {
+        "1" | "true" | "same" | "yes" | "genuine" | "match" => Some(true),
+        "0" | "-1" | "false" | "different" | "diff" | "no" | "impostor" | "mismatch" => Some(false),
+        _ => None,
+    }
+}

@@ -1,0 +1,97 @@
+//! Who is on each image of a list. Lists seldom say; their names and their genuine pairs do.
+
+use std::collections::HashMap;
+
+use super::Pair;
+
+/// A subject's number for each image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subjects {
+    /// By position in the list's images.
+    pub of: Vec<u32>,
+    /// A name for each.
+    pub names: Vec<String>,
+    /// How they were found.
+    pub by: &'static str,
+}
+
+impl Subjects {
+    /// By the images' folders, or by their file names without the last number, whichever agrees with every pair of the
+    /// list; else images linked by genuine pairs are one person, and any other is a person of its own.
+    pub fn find(images: &[String], pairs: &[Pair]) -> Self {
+        let folder = |name: &String| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let before_number = |name: &String| {
+            let stem = name.rsplit('/').next().unwrap_or(name);
+            let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+            let person = stem.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['_', '-']);
+            (!person.is_empty() && person != stem).then(|| person.to_owned())
+        };
+        let agrees = |of: &[u32]| pairs.iter().all(|p| (of[p.a] == of[p.b]) == p.same);
+        let by_name = |name: &dyn Fn(&String) -> Option<String>, by: &'static str| {
+            let mut numbers: HashMap<String, u32> = HashMap::new();
+            let (mut of, mut names) = (Vec::with_capacity(images.len()), Vec::new());
+            for image in images {
+                let number = *numbers.entry(name(image)?).or_insert_with_key(|name| {
+                    names.push(name.clone());
+                    u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
+                });
+                of.push(number);
+            }
+            agrees(&of).then_some(Self { of, names, by })
+        };
+        by_name(&folder, "folders")
+            .or_else(|| by_name(&before_number, "file names"))
+            .unwrap_or_else(|| Self::linked(images, pairs))
+    }
+
+    fn linked(images: &[String], pairs: &[Pair]) -> Self {
+        let mut parent: Vec<usize> = (0..images.len()).collect();
+        fn root(parent: &mut [usize], mut at: usize) -> usize {
+            while parent[at] != at {
+                parent[at] = parent[parent[at]];
+                at = parent[at];
+            }
+            at
+        }
+        for pair in pairs.iter().filter(|p| p.same) {
+            let (a, b) = (root(&mut parent, pair.a), root(&mut parent, pair.b));
+            parent[a.max(b)] = a.min(b);
+        }
+        let mut numbers: HashMap<usize, u32> = HashMap::new();
+        let mut names = Vec::new();
+        let number = |at: usize| {
+            *numbers.entry(root(&mut parent, at)).or_insert_with(|| {
+                names.push(format!("subject of {}", images[at]));
+                u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
+            })
+        };
+        let of = (0..images.len()).map(number).collect();
+        Self { of, names, by: "genuine links" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(a: usize, b: usize, same: bool) -> Pair {
+        Pair { a, b, same, fold: None }
+    }
+
+    #[test]
+    fn names_count_where_they_agree_with_the_pairs() {
+        let images = ["A/1.jpg", "A/2.jpg", "B/1.jpg"].map(String::from);
+        let found = Subjects::find(&images, &[pair(0, 1, true), pair(1, 2, false)]);
+        assert_eq!((found.of, found.names.len(), found.by), (vec![0, 0, 1], 2, "folders"));
+        let images = ["all/Al_1.jpg", "all/Al_2.jpg", "all/Bo_1.jpg"].map(String::from);
+        let found = Subjects::find(&images, &[pair(0, 1, true), pair(1, 2, false)]);
+        assert_eq!((found.of, found.by), (vec![0, 0, 1], "file names"));
+    }
+
+    #[test]
+    fn genuine_pairs_link_nameless_images() {
+        let images = ["1.jpg", "2.jpg", "3.jpg", "4.jpg"].map(String::from);
+        let found = Subjects::find(&images, &[pair(0, 1, true), pair(2, 1, true), pair(0, 3, false)]);
+        assert_eq!((found.of, found.names.len(), found.by), (vec![0, 0, 0, 1], 2, "genuine links"));
+    }
+}

@@ -1,0 +1,455 @@
+//! `verify` and `scores` from the command line to tables and files, on embeddings and scores made here.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Parser;
+use ndarray::Array2;
+use ndarray_npy::WriteNpyExt;
+use pdloss_eval::cli::{Cli, Command};
+use pdloss_eval::pairs::PairList;
+use pdloss_eval::report::{Record, Value};
+use pdloss_eval::{Result, scores, verify};
+
+const PEOPLE: usize = 12;
+const EACH: usize = 4;
+
+/// A folder with kept embeddings of `A/A_0001.jpg` .. `L/L_0004.jpg`: people apart, images of one near each other.
+struct Faces(tempfile::TempDir);
+
+impl Faces {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        #[allow(clippy::cast_possible_truncation)] // noise
+        let noise = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract() as f32;
+        let matrix = Array2::from_shape_fn((PEOPLE * EACH, 8), |(r, c)| {
+            noise(r / EACH * 8 + c + 1) + 0.6 * noise(5_000 + r * 8 + c)
+        });
+        matrix.write_npy(fs::File::create(folder.path().join("faces.npy")).unwrap()).unwrap();
+        let mut rows = "name,label,role\n".to_owned();
+        for row in 0..PEOPLE * EACH {
+            writeln!(rows, "{},{},both", name(row / EACH, row % EACH + 1), row / EACH).unwrap();
+        }
+        fs::write(folder.path().join("faces.csv"), rows).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.path(name).display().to_string()
+    }
+
+    fn verify(&self, more: &[&str]) -> Result<(Record, String)> {
+        let faces = self.path("faces.npy").display().to_string();
+        run(&[&["verify", "--embeddings", &faces], more].concat())
+    }
+}
+
+fn person(n: usize) -> char {
+    char::from(b'A' + u8::try_from(n).unwrap())
+}
+
+fn name(n: usize, image: usize) -> String {
+    format!("{0}/{0}_{image:04}.jpg", person(n))
+}
+
+fn run(args: &[&str]) -> Result<(Record, String)> {
+    let cli = Cli::try_parse_from([&["pdloss-eval"], args].concat()).unwrap_or_else(|e| panic!("{e}"));
+    let mut printed = Vec::new();
+    let record = match &cli.command {
+        Command::Verify(args) => verify::Plan::new(args)?.run(&mut printed)?,
+        Command::Scores(args) => scores::run(args, &mut printed)?,
+        other => panic!("{other:?}"),
+    };
+    Ok((record, String::from_utf8(printed).unwrap()))
+}
+
+fn real(record: &Record, name: &str) -> f64 {
+    match record.get(name) {
+        Some(Value::Real(value)) => *value,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn whole(record: &Record, name: &str) -> u64 {
+    match record.get(name) {
+        Some(Value::Whole(value)) => *value,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn text(record: &Record, name: &str) -> String {
+    match record.get(name) {
+        Some(Value::Text(value)) => value.clone(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// Genuine pairs `(n, 1, 2)` .. and impostor pairs of neighbours, `each` a fold.
+fn view2(folds: usize, each: usize, header: &str, gap: &str, end: &str) -> String {
+    let mut list = if header.is_empty() { String::new() } else { format!("{header}{end}") };
+    for fold in 0..folds {
+        for n in 0..each {
+            let (who, image) = (person((fold * each + n) % PEOPLE), n % 3 + 1);
+            write!(list, "{who}{gap}{image}{gap}{}{end}", image + 1).unwrap();
+        }
+        for n in 0..each {
+            let a = (fold * each + n) % PEOPLE;
+            write!(
+                list,
+                "{}{gap}{}{gap}{}{gap}{}{end}",
+                person(a),
+                n % 4 + 1,
+                person((a + 1 + fold) % PEOPLE),
+                4 - n % 4
+            )
+            .unwrap();
+        }
+    }
+    list
+}
+
+#[test]
+fn view_2_is_read_with_or_without_header_by_tab_or_blank() {
+    let faces = Faces::new();
+    let mut results = Vec::new();
+    for (header, gap, end) in [
+        ("3\t6", "\t", "\n"),
+        ("", "\t", "\n"),
+        ("3 6", " ", "\r\n"),
+        ("folds pairs", "\t", "\r\n"),
+        ("\u{feff}3\t6", "\t", "\n"),
+    ] {
+        let list = faces.write("pairs.txt", &view2(3, 6, header, gap, end));
+        let (record, printed) = faces.verify(&["--pairs", &list]).unwrap();
+        assert_eq!(text(&record, "pairs_format"), "LFW");
+        assert_eq!((whole(&record, "genuine_pairs"), whole(&record, "impostor_pairs")), (18, 18));
+        assert_eq!(text(&record, "folds"), "3 from the list");
+        assert!(printed.contains("threshold"), "{printed}");
+        results.push((real(&record, "accuracy"), real(&record, "eer"), real(&record, "accuracy_standard_error")));
+    }
+    assert!(results.windows(2).all(|r| r[0] == r[1]), "{results:?}");
+    assert!(results[0].0 > 0.8, "{results:?}");
+}
+
+#[test]
+fn a_header_that_promises_other_pairs_is_an_error() {
+    let faces = Faces::new();
+    let list = faces.write("pairs.txt", &view2(3, 6, "10\t300", "\t", "\n"));
+    let message = faces.verify(&["--pairs", &list]).unwrap_err().to_string();
+    assert!(message.contains("'10\t300'") && message.contains("3000") && message.contains("pairs.txt"), "{message}");
+}
+
+#[test]
+fn view_1_takes_its_threshold_from_another_list() {
+    let faces = Faces::new();
+    let train = faces.write("pairsDevTrain.txt", &view2(1, 12, "12", "\t", "\n"));
+    let test = faces.write("pairsDevTest.txt", &view2(1, 8, "8", "\t", "\n"));
+    let (record, _) = faces.verify(&["--pairs", &test, "--threshold-pairs", &train]).unwrap();
+    assert!(text(&record, "folds").contains("threshold chosen on 24 pairs"));
+    assert_eq!(record.get("accuracy_standard_error"), Some(&Value::Missing));
+    // without it, one class after the other makes contiguous folds impossible
+    let (record, printed) = faces.verify(&["--pairs", &test]).unwrap();
+    assert!(text(&record, "folds").contains("CLASS-BALANCED") && printed.contains("BALANCED"));
+}
+
+#[test]
+fn two_lines_a_pair_make_balanced_folds() {
+    let faces = Faces::new();
+    let mut list = String::new();
+    for n in 0..12 {
+        write!(list, "{0}_0001.jpg 1\r\n{0}_0002.jpg 1\r\n", person(n)).unwrap();
+    }
+    for n in 0..12 {
+        write!(list, "{}_0001.jpg\t0\n{}_0003.jpg\t0\n", person(n), person((n + 5) % PEOPLE)).unwrap();
+    }
+    let path = faces.write("pairs_CPLFW.txt", &list);
+    let (record, printed) = faces.verify(&["--pairs", &path]).unwrap();
+    assert_eq!(text(&record, "pairs_format"), "two lines a pair");
+    assert_eq!((whole(&record, "genuine_pairs"), whole(&record, "impostor_pairs")), (12, 12));
+    assert!(text(&record, "folds").starts_with("10 CLASS-BALANCED") && printed.contains("BALANCED"));
+    let odd = faces.write("odd.txt", &list.replacen("A_0002.jpg 1", "A_0002.jpg 0", 1));
+    assert!(faces.verify(&["--pairs", &odd]).unwrap_err().to_string().contains("lines 1 and 2"));
+}
+
+#[test]
+fn tables_name_their_columns_and_folds() {
+    let faces = Faces::new();
+    let rows = |order: fn(&str, &str, u8, usize) -> String| {
+        (0..24)
+            .map(|n| {
+                let (a, b) = (n / 2, if n % 2 == 0 { n / 2 } else { (n / 2 + 3) % PEOPLE });
+                order(&name(a, 1), &name(b, 2), u8::from(n % 2 == 0), n / 8)
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let plain = faces.write("plain.csv", &rows(|a, b, same, fold| format!("{a}, {b}, {same}, {fold}")));
+    let named = faces.write(
+        "named.csv",
+        &format!("split;img2;label;img1\n{}", rows(|a, b, same, fold| format!("f{fold};{b};{};{a}", same == 1))),
+    );
+    let tabs = faces.write("tabs.tsv", &rows(|a, b, same, _| format!("{a}\t{b}\t{same}")));
+    let blanks = faces.write("blanks.txt", &rows(|a, b, same, _| format!("{a} {b} {same}")));
+    let results: Vec<_> =
+        [&plain, &named, &tabs, &blanks].iter().map(|list| faces.verify(&["--pairs", list]).unwrap().0).collect();
+    for record in &results {
+        assert_eq!(real(record, "eer"), real(&results[0], "eer"));
+        assert_eq!(text(record, "pairs_format"), "table of paths");
+    }
+    assert_eq!(text(&results[0], "folds"), "3 from the list");
+    assert_eq!(real(&results[0], "accuracy"), real(&results[1], "accuracy"));
+    assert_eq!(text(&results[2], "folds"), "10 contiguous parts of the list");
+    let wrong = faces.write("wrong.csv", "A/A_0001.jpg,A/A_0002.jpg,1\nA/A_0001.jpg,B/B_0002.jpg,maybe\n");
+    let message = faces.verify(&["--pairs", &wrong]).unwrap_err().to_string();
+    assert!(message.contains("line 2") && message.contains("maybe"), "{message}");
+}
+
+#[test]
+fn a_missing_image_is_named_and_moves_no_fold() {
+    let faces = Faces::new();
+    let whole_list = view2(3, 6, "3\t6", "\t", "\n");
+    // Person A's second image becomes one that is not there.
+    let broken = whole_list.replacen("A\t1\t2\n", "A\t1\t9\n", 1);
+    let list = faces.write("pairs.txt", &broken);
+    let message = faces.verify(&["--pairs", &list]).unwrap_err().to_string();
+    assert!(message.contains("A/A_0009") && message.contains("--skip-missing"), "{message}");
+    let (record, _) = faces.verify(&["--pairs", &list, "--skip-missing"]).unwrap();
+    assert_eq!((whole(&record, "pairs_without_image"), whole(&record, "pairs_listed")), (1, 36));
+    assert_eq!((whole(&record, "genuine_pairs"), whole(&record, "impostor_pairs")), (17, 18));
+    let full = faces.write("full.txt", &whole_list);
+    let (full, _) = faces.verify(&["--pairs", &full]).unwrap();
+    // Folds 2 and 3 hold the pairs they held: fold 1's threshold, chosen on them, is the same.
+    assert_eq!(real(&record, "threshold_fold_1"), real(&full, "threshold_fold_1"));
+}
+
+#[test]
+fn all_pairs_agree_with_the_list_of_all_pairs() {
+    let faces = Faces::new();
+    let mut list = String::new();
+    for a in 0..PEOPLE * EACH {
+        for b in a + 1..PEOPLE * EACH {
+            writeln!(
+                list,
+                "{},{},{}",
+                name(a / EACH, a % EACH + 1),
+                name(b / EACH, b % EACH + 1),
+                u8::from(a / EACH == b / EACH)
+            )
+            .unwrap();
+        }
+    }
+    let list = faces.write("all.csv", &list);
+    let (listed, _) = faces.verify(&["--pairs", &list, "--bootstrap", "50"]).unwrap();
+    let (all, printed) = faces.verify(&["--all-pairs", "--bootstrap", "50"]).unwrap();
+    for figure in ["eer", "auc", "d_prime", "fnmr@fmr=0.1", "tar@far=0.01", "zero_fmr", "eer_from", "d_prime_to"] {
+        assert_eq!(real(&listed, figure), real(&all, figure), "{figure}");
+    }
+    assert_eq!(all.get("fnmr@fmr=0.001"), Some(&Value::Missing));
+    assert!(printed.contains("not carried by 1056"), "{printed}");
+    let again = faces.verify(&["--all-pairs", "--bootstrap", "50", "--threads", "1"]).unwrap().0;
+    assert_eq!(real(&again, "d_prime_to"), real(&all, "d_prime_to"));
+    let other = faces.verify(&["--all-pairs", "--bootstrap", "50", "--seed", "2"]).unwrap().0;
+    assert_ne!(real(&other, "d_prime_to"), real(&all, "d_prime_to"));
+}
+
+#[test]
+fn results_points_and_pictures_are_written() {
+    let faces = Faces::new();
+    let path = |name: &str| faces.path(name).display().to_string();
+    for ending in ["csv", "json", "parquet", "md"] {
+        let (out, points, plot) = (path(&format!("out.{ending}")), path(&format!("points.{ending}")), path("pictures"));
+        faces.verify(&["--all-pairs", "--out", &out, "--points", &points, "--plot", &plot]).unwrap();
+        assert!(fs::metadata(&out).unwrap().len() > 500 && fs::metadata(&points).unwrap().len() > 500);
+    }
+    assert!(fs::read_to_string(path("points.csv")).unwrap().starts_with("threshold,fmr,fnmr,tar\n"));
+    for picture in ["roc", "det", "scores"] {
+        let png = image::open(faces.path("pictures").join(format!("{picture}.png"))).unwrap().into_rgb8();
+        assert_eq!(png.dimensions(), (960, 720));
+        // letters and curve were drawn, in more colours than the paper's
+        let colors: std::collections::HashSet<_> = png.pixels().map(|p| p.0).collect();
+        assert!(colors.len() > 20, "{picture}: {}", colors.len());
+        let svg = fs::read_to_string(faces.path("pictures").join(format!("{picture}.svg"))).unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.contains("<text"), "{picture}");
+    }
+    let svg = fs::read_to_string(faces.path("pictures").join("scores.svg")).unwrap();
+    assert!(svg.contains(" = ") && svg.contains("genuine: ") && svg.contains("impostor: "));
+}
+
+#[test]
+fn scores_come_in_any_file_and_either_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let genuine = [0.9, 0.8, 0.75, 0.4];
+    let impostor: Vec<f64> = (0..40).map(|n| f64::from(n) / 60.0).collect();
+    let lines = |list: &[f64], sign: f64| list.iter().map(|s| format!("{}\n", sign * s)).collect::<String>();
+    fs::write(path("g.txt"), lines(&genuine, 1.0)).unwrap();
+    fs::write(path("i.txt"), format!("# impostor\n\n{}", lines(&impostor, 1.0))).unwrap();
+    fs::write(path("g.csv"), format!("pair,score\n{}", genuine.iter().map(|s| format!("x,{s}\n")).collect::<String>()))
+        .unwrap();
+    fs::write(path("i.csv"), lines(&impostor, 1.0)).unwrap();
+    ndarray::arr1(&genuine).write_npy(fs::File::create(path("g.npy")).unwrap()).unwrap();
+    ndarray::Array1::from(impostor.clone()).write_npy(fs::File::create(path("i.npy")).unwrap()).unwrap();
+    let parquet = |name: &str, list: &[f64]| {
+        let rows: Vec<Record> = list
+            .iter()
+            .map(|&s| {
+                let mut r = Record::new();
+                r.set("score", s).set("x", "y");
+                r
+            })
+            .collect();
+        pdloss_eval::report::Kind::Parquet.write(&folder.path().join(name), &Record::table(&rows)).unwrap();
+    };
+    parquet("g.parquet", &genuine);
+    parquet("i.parquet", &impostor);
+    fs::write(path("gd.txt"), lines(&genuine, -1.0)).unwrap();
+    fs::write(path("id.txt"), lines(&impostor, -1.0)).unwrap();
+    let figures = |record: &Record| ["eer", "auc", "d_prime", "fnmr@fmr=0.1", "zero_fmr"].map(|f| real(record, f));
+    let plain = run(&["scores", "--genuine", &path("g.txt"), "--impostor", &path("i.txt")]).unwrap().0;
+    for ending in ["csv", "npy", "parquet"] {
+        let other =
+            run(&["scores", "--genuine", &path(&format!("g.{ending}")), "--impostor", &path(&format!("i.{ending}"))])
+                .unwrap()
+                .0;
+        assert_eq!(figures(&plain), figures(&other), "{ending}");
+    }
+    let distance =
+        run(&["scores", "--genuine", &path("gd.txt"), "--impostor", &path("id.txt"), "--distance"]).unwrap().0;
+    assert_eq!(figures(&plain), figures(&distance));
+    // thresholds and means come back in the sign they were given in
+    assert_eq!(real(&plain, "eer_threshold"), -real(&distance, "eer_threshold"));
+    assert_eq!(real(&plain, "mu_genuine"), -real(&distance, "mu_genuine"));
+}
+
+#[test]
+fn bad_score_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let good = write("good.txt", "0.1\n0.2\n");
+    let message = |genuine: &str, impostor: &str| {
+        run(&["scores", "--genuine", genuine, "--impostor", impostor]).unwrap_err().to_string()
+    };
+    assert!(message(&write("word.txt", "0.1\nhigh\n"), &good).contains("word.txt: line 2: 'high'"));
+    assert!(message(&good, &write("nan.txt", "0.1\nNaN\n")).contains("impostor score 2 of 2 is NaN"));
+    assert!(message(&good, &write("empty.txt", "\n")).contains("0 impostor"));
+    assert!(message(&good, &write("two.csv", "a,b\n1,2\n")).contains("choose one by --column"));
+    assert!(message(&good, &write("bad.npy", "no")).contains("bad.npy"));
+    assert!(message(&good, &write("bad.parquet", "no")).contains("bad.parquet"));
+    assert!(message("nowhere.txt", &good).contains("nowhere.txt"));
+}
+
+#[test]
+fn insightface_pickles_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lfw.bin");
+    let image = |n: u8| serde_pickle::Value::Bytes(vec![n; 5]);
+    let pickle = |images: Vec<serde_pickle::Value>, answers: Vec<bool>| {
+        let answers = serde_pickle::Value::List(answers.into_iter().map(serde_pickle::Value::Bool).collect());
+        let value = serde_pickle::Value::Tuple(vec![serde_pickle::Value::List(images), answers]);
+        fs::write(&path, serde_pickle::value_to_vec(&value, serde_pickle::SerOptions::new()).unwrap()).unwrap();
+        PairList::read(&path)
+    };
+    let list = pickle([1, 2, 1, 3, 2, 4].map(image).into(), vec![true, false, false]).unwrap();
+    assert_eq!(list.format, "insightface .bin");
+    // equal bytes are one image
+    assert_eq!(list.contents.as_ref().unwrap().len(), 4);
+    assert_eq!(
+        list.pairs.iter().map(|p| (p.a, p.b, p.same)).collect::<Vec<_>>(),
+        [(0, 1, true), (0, 2, false), (1, 3, false)]
+    );
+    assert!(
+        pickle([1, 2, 1].map(image).into(), vec![true, false])
+            .unwrap_err()
+            .to_string()
+            .contains("3 images for 2 answers")
+    );
+    fs::write(&path, b"not a pickle").unwrap();
+    assert!(PairList::read(&path).unwrap_err().to_string().contains("lfw.bin"));
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let faces = Faces::new();
+    let message = |more: &[&str]| faces.verify(more).unwrap_err();
+    assert!(message(&[]).to_string().contains("--all-pairs"));
+    assert_eq!(message(&[]).exit_code(), 2);
+    assert!(message(&["--all-pairs", "--bootstrap", "1"]).to_string().contains("--bootstrap"));
+    assert!(message(&["--all-pairs", "--bootstrap", "10", "--confidence", "95"]).to_string().contains("--confidence"));
+    assert!(message(&["--all-pairs", "--out", "result.xyz"]).to_string().contains(".parquet"));
+    let list = faces.write("one.csv", "A/A_0001.jpg,A/A_0002.jpg,1\n");
+    assert!(message(&["--pairs", &list]).to_string().contains("0 impostor pairs"));
+}
+
+/// The fixtures' images all against all; `more` says how.
+fn shapes(more: &[&str]) -> Result<(Record, String)> {
+    let fixtures = super::tools::fixtures();
+    let path = |name: &str| fixtures.join(name).display().to_string();
+    let (model, data) = (path("embedder.onnx"), path("shapes"));
+    run(&[
+        &["verify", "--runtime", "tract", "--model", &model, "--data", &data, "--all-pairs", "--classes", "1-6"],
+        more,
+    ]
+    .concat())
+}
+
+#[test]
+fn images_are_embedded_mirrored_and_aligned() {
+    let folder = Faces::new();
+    let (plain, _) = shapes(&[]).unwrap();
+    assert_eq!(text(&plain, "flip"), "none");
+    let kept = folder.path("kept.npy").display().to_string();
+    let (add, _) = shapes(&["--flip", "add", "--save-embeddings", &kept]).unwrap();
+    let (concat, _) = shapes(&["--flip", "concat"]).unwrap();
+    assert!(text(&add, "flip").starts_with("add") && text(&concat, "flip").starts_with("concat"));
+    assert_eq!(2 * whole(&plain, "dim"), whole(&concat, "dim"));
+    let means = [&plain, &add, &concat].map(|r| real(r, "mu_impostor"));
+    assert!(means[0] != means[1] && means[1] != means[2] && means[0] != means[2], "{means:?}");
+    // kept embeddings are the combined ones
+    let (again, _) = run(&["verify", "--embeddings", &kept, "--all-pairs"]).unwrap();
+    assert_eq!(real(&again, "d_prime"), real(&add, "d_prime"));
+
+    // Landmarks: every image at the template scaled to its 64 pixels, one left out at first.
+    let fixtures = super::tools::fixtures().join("shapes");
+    let mut names: Vec<String> =
+        walk(&fixtures).into_iter().filter(|n| n.ends_with(".png") || n.ends_with(".jpg")).collect();
+    names.sort();
+    let line = |name: &String| {
+        let points: Vec<String> =
+            pdloss_eval::preprocess::TEMPLATE.iter().flatten().map(|v| (v * 64.0 / 112.0).to_string()).collect();
+        format!("{name},{}\n", points.join(","))
+    };
+    let some = folder.write("some.csv", &names[1..].iter().map(line).collect::<String>());
+    let message = shapes(&["--align", &some]).unwrap_err().to_string();
+    assert!(
+        message.contains("has no landmarks") && message.contains(names[0].rsplit('/').next().unwrap()),
+        "{message}"
+    );
+    let all = folder.write("all.csv", &names.iter().map(line).collect::<String>());
+    let (aligned, _) = shapes(&["--align", &all]).unwrap();
+    assert!(text(&aligned, "align").contains("all.csv"));
+    assert_ne!(real(&aligned, "mu_impostor"), means[0]);
+}
+
+/// Paths of all files below a folder, relative to it.
+fn walk(folder: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            found.extend(walk(&entry.path()).into_iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            found.push(name);
+        }
+    }
+    found
+}
