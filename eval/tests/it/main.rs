@@ -1,5 +1,5 @@
 //! Integration tests in one program (linking FAISS, polars and tract once). A table of contents:
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
 
 mod bad_input;
 mod command_line;
