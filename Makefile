@@ -53,7 +53,7 @@ $(BENCH_PYTHON):
 	.runtime/bench/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 faiss-cpu==1.15.1
 
 bench-recall: setup $(BENCH_PYTHON)
-	cargo build --quiet --locked -p pdloss-eval --example search
+	cargo build --quiet --locked -p pdloss-eval --bins --example search
 	$(BENCH_PYTHON) eval/benches/recall.py $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 bench-loss: $(BENCH_PYTHON)
