@@ -17,8 +17,8 @@ use std::{
 
 use ort_sys::{
     ONNXTensorElementDataType as Type, OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain, OrtErrorCode,
-    OrtKernelContext, OrtKernelInfo, OrtSessionOptions, OrtShapeInferContext, OrtStatusPtr, OrtTensorTypeAndShapeInfo,
-    OrtValue,
+    OrtKernelContext, OrtKernelInfo, OrtLoggingLevel, OrtSessionOptions, OrtShapeInferContext, OrtStatusPtr,
+    OrtTensorTypeAndShapeInfo, OrtValue,
 };
 
 use crate::error::{Error, Result};
@@ -109,6 +109,35 @@ impl Api {
         domain: *mut OrtCustomOpDomain,
     ) -> Result<()> {
         call!(self, AddCustomOpDomain(options, domain))
+    }
+
+    /// Opens and closes one session of an empty graph with this domain, where the host lets us.
+    ///
+    /// The first session with a new domain enters it into a table of the whole process, and onnxruntime (1.17 to 1.32)
+    /// looks there and enters in two steps, so of two first sessions at once one may fail ("the domain is already
+    /// exist"). After this one no session enters anything. It happens before the graph is looked at: whether a host can
+    /// run an empty graph does not matter. The Python module of the training build keeps an environment of its own and
+    /// refuses another: there first sessions stay as they were.
+    ///
+    /// # Safety
+    /// `domain` came from [`Api::new_domain`] of this table and is complete.
+    pub(crate) unsafe fn enter_domain(self, domain: *mut OrtCustomOpDomain) {
+        /// `ModelProto { ir_version: 8, graph: { name: "g" }, opset_import: [{ version: 17 }] }`
+        const EMPTY: &[u8] = b"\x08\x08\x3a\x03\x0a\x01g\x42\x02\x10\x11";
+        let (mut environment, mut options, mut session) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // The process has one environment: where the host has made it already, this is another reference to it.
+        let quiet = OrtLoggingLevel::ORT_LOGGING_LEVEL_FATAL;
+        let opened = call!(self, CreateEnv(quiet, c"pdloss".as_ptr(), &mut environment))
+            .and_then(|()| call!(self, CreateSessionOptions(&mut options)))
+            .and_then(|()| call!(self, SetIntraOpNumThreads(options, 1)))
+            .and_then(|()| call!(self, AddCustomOpDomain(options, domain)));
+        if opened.is_ok() {
+            let model = EMPTY.as_ptr().cast::<c_void>();
+            let _ = call!(self, CreateSessionFromArray(environment, model, EMPTY.len(), options, &mut session));
+        }
+        call_void!(self, ReleaseSession(session));
+        call_void!(self, ReleaseSessionOptions(options));
+        call_void!(self, ReleaseEnv(environment));
     }
 
     /// Turns a status into a result, and frees it.

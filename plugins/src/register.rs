@@ -85,6 +85,8 @@ unsafe fn add_domain(api: Api, options: *mut OrtSessionOptions) -> Result<()> {
         Some(domain) => domain,
         None => {
             let domain = new_domain(api)?;
+            // SAFETY: `domain` was just made by this `api`, with all its operators.
+            unsafe { api.enter_domain(domain) };
             domains.push(Registered { api, domain });
             domain
         }

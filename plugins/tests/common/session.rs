@@ -35,6 +35,9 @@ pub(crate) fn builder() -> Result<SessionBuilder> {
 
 /// A builder that knows the operators, from the shared library beside the test.
 pub(crate) fn builder_from_library() -> Result<SessionBuilder> {
+    // Two copies of the operators are in this process, and only within one do first sessions wait for each other: this
+    // one's domain is known before the library's first session.
+    drop(builder()?);
     Session::builder(environment())?.with_operator_library(library()?).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
