@@ -79,14 +79,19 @@ def class_means(embeddings, labels, num_classes):
 class _Loss(onnxblock.Block):
     """A loss node on top of the model's output, and the labels it takes."""
 
-    def __init__(self, operator, attributes, labels_name, label_type):
+    def __init__(
+        self, operator, labels_name, label_type, *, form=None, floor=None, floor_mode=None, temperature=None, eps=None
+    ):
         super().__init__()
         if np.dtype(label_type) not in (np.dtype(np.int64), np.dtype(np.int32)):
             raise ValueError(f"label_type {label_type}: wanted int64 or int32")
         self.labels_name = labels_name
         self.moments_name = "pdloss.moments"
         self._operator = operator
-        self._attributes = {name: value for name, value in attributes.items() if value is not None}
+        texts = {"form": form, "floor_mode": floor_mode}
+        numbers = {"floor": floor, "temperature": temperature, "eps": eps}
+        self._attributes = {name: value for name, value in texts.items() if value is not None}
+        self._attributes |= {name: float(value) for name, value in numbers.items() if value is not None}
         self._label_type = helper.np_dtype_to_tensor_dtype(np.dtype(label_type))
         register_gradients()
 
@@ -133,21 +138,12 @@ class PDLoss(_Loss):
         *,
         proxies=None,
         seed=0,
-        form=None,
-        floor=None,
-        floor_mode=None,
-        temperature=None,
-        eps=None,
         labels_name="labels",
         proxies_name="pdloss.proxies",
         label_type=np.int64,
+        **settings,
     ):
-        attributes = {"form": form, "floor_mode": floor_mode}
-        attributes |= {
-            name: value if value is None else float(value)
-            for name, value in (("floor", floor), ("temperature", temperature), ("eps", eps))
-        }
-        super().__init__("PDLoss", attributes, labels_name, label_type)
+        super().__init__("PDLoss", labels_name, label_type, **settings)
         if num_classes < 2 or embedding_dim < 1:
             raise ValueError(f"{num_classes} classes of dimension {embedding_dim}: wanted at least 2 of at least 1")
         if proxies is None:
@@ -167,23 +163,8 @@ class PDLoss(_Loss):
 class DLoss(_Loss):
     """The decidability loss over all pairs of the batch, without proxies. Arguments as in ``PDLoss``."""
 
-    def __init__(
-        self,
-        *,
-        form=None,
-        floor=None,
-        floor_mode=None,
-        temperature=None,
-        eps=None,
-        labels_name="labels",
-        label_type=np.int64,
-    ):
-        attributes = {"form": form, "floor_mode": floor_mode}
-        attributes |= {
-            name: value if value is None else float(value)
-            for name, value in (("floor", floor), ("temperature", temperature), ("eps", eps))
-        }
-        super().__init__("DLoss", attributes, labels_name, label_type)
+    def __init__(self, *, labels_name="labels", label_type=np.int64, **settings):
+        super().__init__("DLoss", labels_name, label_type, **settings)
 
     def build(self, embeddings_name):
         """Called by onnxblock with the name of the model's output; returns the loss's name."""
