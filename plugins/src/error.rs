@@ -34,6 +34,9 @@ pub enum Error {
     /// The loss refused its arguments (a label out of range, an empty batch, fewer than two classes).
     #[error("{0}")]
     Loss(String),
+    /// The device, its driver or its libraries refused.
+    #[error("CUDA: {0}")]
+    Device(String),
     /// A panic was caught at the C boundary; it is a defect of this library.
     #[error("internal error: {0}")]
     Panic(String),

@@ -25,32 +25,55 @@ pub(crate) fn run<T: Element, L: Label>(signature: &Signature, config: &Config, 
     Ok(())
 }
 
-/// The inputs that forward and gradient share, with shapes that agree.
-pub(crate) fn inputs<'a, T: Element, L: Label>(signature: &Signature, run: &Run<'a>) -> Result<Inputs<'a, T, L>> {
-    let tensor = |name| run.required(signature.input(name), name);
-    let embeddings = matrix::<T>(&tensor("embeddings")?, "[batch, dim]")?;
-    let (batch, dim) = embeddings.dim();
-    let labels = tensor("labels")?;
-    if labels.shape() != [batch] {
-        let wanted = format!("[{batch}], one for each row of embeddings");
-        return Err(Error::tensor("labels", wanted, format!("{:?}", labels.shape())));
-    }
-    let mut proxies = None;
-    if signature.has_input("proxies") {
-        let given = matrix::<T>(&tensor("proxies")?, "[classes, dim]")?;
-        if given.ncols() != dim {
-            let wanted = format!("[classes, {dim}], as wide as embeddings");
-            return Err(Error::tensor("proxies", wanted, format!("{:?}", given.shape())));
-        }
-        proxies = Some(given);
-    }
-    Ok(Inputs { embeddings, proxies, labels: labels.as_slice()? })
+/// The inputs that forward and gradient share, on whichever device, with shapes that agree.
+pub(crate) struct Given<'a> {
+    pub(crate) embeddings: Tensor<'a>,
+    /// Of the operators that have them.
+    pub(crate) proxies: Option<Tensor<'a>>,
+    pub(crate) labels: Tensor<'a>,
+    pub(crate) batch: usize,
+    /// None without proxies.
+    pub(crate) classes: Option<usize>,
+    pub(crate) dim: usize,
 }
 
-fn matrix<'a, T: Element>(tensor: &Tensor<'a>, wanted: &str) -> Result<ArrayView2<'a, T>> {
-    let wrong = || Error::tensor(tensor.name(), wanted, format!("{:?}", tensor.shape()));
-    let &[rows, columns] = tensor.shape() else { return Err(wrong()) };
-    ArrayView2::from_shape((rows, columns), tensor.as_slice()?).map_err(|_| wrong())
+impl<'a> Given<'a> {
+    pub(crate) fn of(signature: &Signature, run: &Run<'a>) -> Result<Self> {
+        let tensor = |name| run.required(signature.input(name), name);
+        let embeddings = tensor("embeddings")?;
+        let &[batch, dim] = embeddings.shape() else { return Err(wrong(&embeddings, "[batch, dim]")) };
+        let labels = tensor("labels")?;
+        if labels.shape() != [batch] {
+            return Err(wrong(&labels, format!("[{batch}], one for each row of embeddings")));
+        }
+        let mut proxies = None;
+        if signature.has_input("proxies") {
+            let given = tensor("proxies")?;
+            match given.shape() {
+                &[classes, width] if width == dim => proxies = Some((classes, given)),
+                [_, _] => return Err(wrong(&given, format!("[classes, {dim}], as wide as embeddings"))),
+                _ => return Err(wrong(&given, "[classes, dim]")),
+            }
+        }
+        let (classes, proxies) = proxies.unzip();
+        Ok(Self { embeddings, proxies, labels, batch, classes, dim })
+    }
+}
+
+fn wrong(tensor: &Tensor<'_>, wanted: impl Into<String>) -> Error {
+    Error::tensor(tensor.name(), wanted, format!("{:?}", tensor.shape()))
+}
+
+/// The same as views of the CPU's memory.
+pub(crate) fn inputs<'a, T: Element, L: Label>(signature: &Signature, run: &Run<'a>) -> Result<Inputs<'a, T, L>> {
+    let given = Given::of(signature, run)?;
+    let proxies = given.proxies.as_ref().map(matrix::<T>).transpose()?;
+    Ok(Inputs { embeddings: matrix::<T>(&given.embeddings)?, proxies, labels: given.labels.as_slice()? })
+}
+
+fn matrix<'a, T: Element>(tensor: &Tensor<'a>) -> Result<ArrayView2<'a, T>> {
+    let &[rows, columns] = tensor.shape() else { return Err(wrong(tensor, "two axes")) };
+    ArrayView2::from_shape((rows, columns), tensor.as_slice()?).map_err(|_| wrong(tensor, "two axes"))
 }
 
 /// Writes the first two outputs of the operators that compute the loss.

@@ -1,4 +1,4 @@
-//! PD-Loss and D-Loss as ONNX Runtime operators: domain `com.pdloss`, version 1, on the CPU.
+//! PD-Loss and D-Loss as ONNX Runtime operators: domain `com.pdloss`, version 1, on the CPU and on CUDA.
 //!
 //! | operator | inputs | outputs |
 //! |---|---|---|
@@ -8,11 +8,13 @@
 //! | `DLoss` | embeddings, labels | loss, moments, saved |
 //! | `DLossGrad` | loss_grad, embeddings, labels, moments, saved | embeddings_grad |
 //!
-//! Embeddings, proxies, loss and gradients are float32 or float64, all of one type; labels are int64 or int32; moments and saved
-//! are float64. Attributes of the operators that compute a loss, each optional: `form` (`log`, `negative`, `inverse`; of
+//! Embeddings, proxies, loss and gradients are float32 or float64, on CUDA float32, float16 or bfloat16, all of one type; labels
+//! are int64 or int32; moments and saved are float64. Attributes of the operators that compute a loss, each optional: `form` (`log`, `negative`, `inverse`; of
 //! `DLoss` `inverse` by default), `floor`, `floor_mode` (`tangent`, `clamp`), `temperature`, `eps`. The gradient operators have
 //! none: the saved state carries the settings. Moments are mu_genuine, mu_impostor, var_genuine, var_impostor, d',
-//! n_genuine, n_impostor and the number of bad labels, which is 0 here because a bad label is an error on the CPU.
+//! n_genuine, n_impostor and the number of bad labels. On the CPU that is 0, because a bad label is an error. On CUDA, where
+//! nobody waits to look at labels, a bad one makes the loss NaN and the gradients zero, and is counted. Likewise a batch of
+//! `DLoss` without a genuine or without an impostor pair is an error on the CPU; on CUDA its loss is NaN, its gradient zero.
 //!
 //! The cdylib is what a session's options load; a Rust program calls [`register()`] instead.
 //!
@@ -20,12 +22,13 @@
 //!
 //! ```text
 //! ort-sys (declarations) -> ort_api (calls, as Result) -> register (callbacks) -> kernel -> forward / backward -> cpu -> pdloss
-//!                                                         schema, settings, state: data
+//!                                                         schema, settings, state: data -> cuda -> kernels/*.cu
 //! ```
 #![deny(unsafe_code)]
 
 mod backward;
 mod cpu;
+mod cuda;
 mod error;
 mod forward;
 mod kernel;

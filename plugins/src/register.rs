@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::{
-    ffi::{c_char, c_int, c_void},
+    ffi::{CStr, c_char, c_int, c_void},
     ptr,
     sync::Mutex,
 };
@@ -19,7 +19,7 @@ use ort_sys::{
 
 use crate::{
     error::{Error, Result},
-    kernel::{ElementType, Kernel, LabelType},
+    kernel::{ElementType, Kernel, LabelType, Provider},
     ort_api::{API_LEVEL, Api, Inference, NodeInfo, Plain, Run, guard, status_without_table},
     schema::{self, Kind, OPERATORS, Port, Signature},
 };
@@ -98,12 +98,15 @@ unsafe fn add_domain(api: Api, options: *mut OrtSessionOptions) -> Result<()> {
 fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
     let domain = api.new_domain(schema::DOMAIN)?;
     for signature in OPERATORS {
-        for element in [ElementType::F32, ElementType::F64] {
-            for label in [LabelType::I64, LabelType::I32] {
-                let operator = Box::into_raw(Box::new(CustomOp::new(api, signature, element, label)));
-                // SAFETY: the domain was made above and is in nobody's hands yet; the operator is leaked, so it outlives
-                // every session, and its callbacks share it without writing.
-                unsafe { api.add_operator(domain, operator.cast::<OrtCustomOp>()) }?;
+        // The CPU's first: where types agree between providers, the host takes the schema from the first table.
+        for provider in [Provider::Cpu, Provider::Cuda] {
+            for &element in provider.elements() {
+                for label in [LabelType::I64, LabelType::I32] {
+                    let operator = Box::into_raw(Box::new(CustomOp::new(api, provider, signature, element, label)));
+                    // SAFETY: the domain was made above and is in nobody's hands yet; the operator is leaked, so it
+                    // outlives every session, and its callbacks share it without writing.
+                    unsafe { api.add_operator(domain, operator.cast::<OrtCustomOp>()) }?;
+                }
             }
         }
     }
@@ -115,13 +118,20 @@ fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
 struct CustomOp {
     table: OrtCustomOp,
     api: Api,
+    provider: Provider,
     signature: &'static Signature,
     element: ElementType,
     label: LabelType,
 }
 
 impl CustomOp {
-    fn new(api: Api, signature: &'static Signature, element: ElementType, label: LabelType) -> Self {
+    fn new(
+        api: Api,
+        provider: Provider,
+        signature: &'static Signature,
+        element: ElementType,
+        label: LabelType,
+    ) -> Self {
         let table = OrtCustomOp {
             version: API_LEVEL,
             CreateKernel: None,
@@ -150,7 +160,7 @@ impl CustomOp {
             GetAliasMap: None,
             ReleaseAliasMap: None,
         };
-        Self { table, api, signature, element, label }
+        Self { table, api, provider, signature, element, label }
     }
 
     /// # Safety
@@ -185,8 +195,9 @@ unsafe extern "system" fn get_name(op: *const OrtCustomOp) -> *const c_char {
     unsafe { CustomOp::of(op) }.signature.name.as_ptr()
 }
 
-unsafe extern "system" fn get_provider(_: *const OrtCustomOp) -> *const c_char {
-    ptr::null() // the CPU provider
+unsafe extern "system" fn get_provider(op: *const OrtCustomOp) -> *const c_char {
+    // SAFETY: the host passes back a table of ours.
+    unsafe { CustomOp::of(op) }.provider.name().map_or(ptr::null(), CStr::as_ptr)
 }
 
 unsafe extern "system" fn get_input_count(op: *const OrtCustomOp) -> usize {
@@ -258,7 +269,7 @@ unsafe extern "system" fn create_kernel(
         // SAFETY: `info` is the host's, for the call in progress, which the closure does not outlive.
         let node = unsafe { NodeInfo::new(op.api, info) };
         let made =
-            Box::new(KernelState { api: op.api, kernel: Kernel::new(op.signature, op.element, op.label, &node)? });
+            Box::new(KernelState { api: op.api, kernel: Kernel::new(op.provider, op.signature, op.element, op.label, &node)? });
         // SAFETY: `kernel` is where the host wants the address of what `kernel_destroy` will free.
         unsafe { *kernel = Box::into_raw(made).cast::<c_void>() };
         Ok(())

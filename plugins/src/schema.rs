@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use crate::{
     error::{Error, Result},
-    ort_api::{Inference, Length, Plain, TypeCode, type_name},
+    ort_api::{BFLOAT16, FLOAT16, Inference, Length, Plain, TypeCode, type_name},
 };
 
 /// The operators' domain.
@@ -34,7 +34,7 @@ pub enum Operator {
 /// What a tensor of an operator holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Numbers of the operator's own type, float32 or float64.
+    /// Numbers of the operator's own type: float32, on the CPU also float64, on CUDA also float16 and bfloat16.
     Element,
     /// Class numbers, int64 or int32.
     Label,
@@ -236,8 +236,9 @@ pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
             axes.unify(port, axis, length)?;
         }
     }
-    if ![<f32 as Plain>::TYPE as TypeCode, <f64 as Plain>::TYPE as TypeCode].contains(&element) {
-        return Err(Error::tensor("embeddings", "float32 or float64", type_name(element)));
+    let known = [<f32 as Plain>::TYPE as TypeCode, <f64 as Plain>::TYPE as TypeCode, FLOAT16, BFLOAT16];
+    if !known.contains(&element) {
+        return Err(Error::tensor("embeddings", "float32, float64, float16 or bfloat16", type_name(element)));
     }
     for (index, port) in signature.outputs.iter().enumerate() {
         // The host does not tell how many outputs the node has, and up to 1.24 at least, naming one too many ends the

@@ -13,8 +13,8 @@ use pdloss::loss::{Config, DSaved, DSavedParts, FloorMode, Form, Path, Real, Sav
 use crate::error::{Error, Result};
 
 const VERSION: f64 = 1.0;
-const HEADER: usize = 10;
-const SUMMARIES: usize = 6;
+pub(crate) const HEADER: usize = 10;
+pub(crate) const SUMMARIES: usize = 6;
 const FORMS: [Form; 3] = [Form::Log, Form::Negative, Form::Inverse];
 const MODES: [FloorMode; 2] = [FloorMode::Tangent, FloorMode::Clamp];
 
@@ -53,7 +53,15 @@ pub(crate) fn pack<T: Real>(state: State<T>) -> Vec<f64> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "lengths and codes are far below 2^53")]
+/// Form and floor mode as the state numbers them.
+pub(crate) fn codes(config: &Config) -> (u32, u32) {
+    fn code<N: PartialEq>(names: &[N], wanted: &N) -> u32 {
+        names.iter().zip(0..).find(|(name, _)| *name == wanted).map_or(0, |(_, code)| code)
+    }
+    (code(&FORMS, &config.form()), code(&MODES, &config.floor_mode()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "lengths are far below 2^53")]
 fn lay_out<T: Real>(
     config: &Config,
     lengths: [usize; 3],
@@ -61,11 +69,11 @@ fn lay_out<T: Real>(
     vectors: &[&Array1<f64>],
     matrices: &[&Array2<T>],
 ) -> Vec<f64> {
-    let code = |index: Option<usize>| index.unwrap_or_default() as f64;
+    let (form, mode) = codes(config);
     let mut flat = vec![
         VERSION,
-        code(FORMS.iter().position(|form| *form == config.form())),
-        code(MODES.iter().position(|mode| *mode == config.floor_mode())),
+        f64::from(form),
+        f64::from(mode),
         config.temperature(),
         config.floor(),
         config.eps(),

@@ -1,0 +1,130 @@
+// What all kernels share: element types, labels, sums over a warp or a block, and the layout of their parameters.
+//
+// Numbers: rows are read in their own type (f32, f16, bf16), centred rows and products are f32, sums that decide accuracy
+// are f64. No kernel uses floating-point atomics; every sum has a fixed order, so results repeat to the bit.
+//
+// The same text compiles for a GPU (NVRTC, see build.py) and, with PDLOSS_EMULATE, for the CPU (see emulate/).
+#pragma once
+#ifdef PDLOSS_EMULATE
+#include "emulate/device.h"
+#endif
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+const u32 WARP = 32;
+const u32 ALL_LANES = 0xffffffffu;
+
+// Rows shorter than this have no direction (LENGTH_FLOOR in src/loss/rows.rs).
+const double LENGTH_FLOOR = 1e-12;
+// Keeps the variance a divisor where all similarities agree (VARIANCE_FLOOR in src/loss/decidability.rs).
+const double VARIANCE_FLOOR = 1e-12;
+
+// ---- Parameters. Twins in plugins/src/cuda/params.rs; sizes are asserted on both sides. ----
+
+// One side of the similarities: embeddings or proxies, [count, dim].
+struct Side {
+    const void *rows;
+    double *reciprocals;  // [count], one over each row's length; 0 for rows without direction
+    double *mean;         // [dim], mean unit row
+    u32 count, dim;
+};
+static_assert(sizeof(Side) == 32, "as in params.rs");
+
+struct Labels {
+    const void *values;  // [count] of int32 or int64
+    u32 bytes, count;
+};
+static_assert(sizeof(Labels) == 16, "as in params.rs");
+
+// A block of consecutive rows of a side.
+struct Band {
+    u32 first, count;
+};
+static_assert(sizeof(Band) == 8, "as in params.rs");
+
+// What the genuine and impostor pairs weigh; written by `weigh`, read by all that follows.
+struct Weights {
+    double level, slope, impostor_mean;                  // an impostor pair: level + slope (s - impostor_mean)
+    double genuine_level, genuine_slope, genuine_mean;   // a genuine pair, likewise
+    double centre;                                       // mean of the one side . mean of the other
+    double mute;                                         // 0: write gradients; 1: write zeros; 2: write NaN
+
+    __device__ double impostor(double similarity) const { return level + slope * (similarity - impostor_mean); }
+    __device__ double genuine(double similarity) const {
+        return genuine_level + genuine_slope * (similarity - genuine_mean);
+    }
+    // What a genuine pair weighs more than an impostor pair of its similarity would.
+    __device__ double excess(double similarity) const { return genuine(similarity) - impostor(similarity); }
+};
+static_assert(sizeof(Weights) == 64, "as in params.rs");
+
+// ---- Element types ----
+
+struct Half {
+    unsigned short bits;
+};
+struct Brain {
+    unsigned short bits;
+};
+
+__device__ inline float widen(float value) { return value; }
+__device__ inline float widen(Brain value) { return __uint_as_float((u32)value.bits << 16); }
+__device__ inline float widen(Half value) {
+#ifdef PDLOSS_EMULATE
+    return half_to_float(value.bits);
+#else
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
+    return wide;
+#endif
+}
+
+__device__ inline void narrow(float value, float &out) { out = value; }
+__device__ inline void narrow(float value, Brain &out) {
+    u32 bits = __float_as_uint(value);
+    // To nearest, ties to even; NaN must not be rounded into infinity.
+    out.bits = value != value ? 0x7fff : (unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+__device__ inline void narrow(float value, Half &out) {
+#ifdef PDLOSS_EMULATE
+    out.bits = float_to_half(value);
+#else
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(out.bits) : "f"(value));
+#endif
+}
+
+// One entry point for each element type.
+#define FOR_ELEMENTS(NAME, PARAMS)                                                                          \
+    extern "C" __global__ void __launch_bounds__(256) NAME##_f32(PARAMS p) { NAME<float>(p); }              \
+    extern "C" __global__ void __launch_bounds__(256) NAME##_f16(PARAMS p) { NAME<Half>(p); }               \
+    extern "C" __global__ void __launch_bounds__(256) NAME##_bf16(PARAMS p) { NAME<Brain>(p); }
+
+__device__ inline long long label_at(const Labels &labels, u32 index) {
+    if (labels.bytes == 4) return ((const int *)labels.values)[index];
+    return ((const long long *)labels.values)[index];
+}
+
+__device__ inline bool in_range(long long label, u32 classes) { return label >= 0 && label < (long long)classes; }
+
+// ---- Threads ----
+
+__device__ inline u32 lane() { return threadIdx.x % WARP; }
+__device__ inline u32 warp() { return threadIdx.x / WARP; }
+__device__ inline u32 warps() { return blockDim.x / WARP; }
+
+// Sum over the warp, in all lanes. All 32 lanes must call.
+__device__ inline double warp_sum(double value) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) value += __shfl_xor_sync(ALL_LANES, value, step);
+    return value;
+}
+
+// Sum over the block, in all threads. All threads must call; blocks have at most 32 warps, all of them full.
+__device__ inline double block_sum(double value) {
+    __shared__ double sums[WARP];
+    value = warp_sum(value);
+    __syncthreads();  // an earlier call's sums have been read
+    if (lane() == 0) sums[warp()] = value;
+    __syncthreads();
+    return warp_sum(lane() < warps() ? sums[lane()] : 0.0);
+}

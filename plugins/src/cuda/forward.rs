@@ -1,0 +1,156 @@
+//! The forward pass as a sequence of launches. CPU twin: `forward.rs` and `dloss.rs` of `pdloss::loss`.
+
+use pdloss::loss::Config;
+
+use super::{
+    Problem,
+    layout::Layout,
+    params::{Address, Conclude, Cosines, ScatterProducts, Settings, SumTile, TILE_SUMS, Tile},
+    queue::{Grid, Queue, int, plain, transposed},
+    sides::{along, band, band_rows, bands, centre, measure, scatter},
+};
+use crate::{error::Result, state};
+
+const F32: usize = size_of::<f32>();
+const F64: usize = size_of::<f64>();
+
+/// Blocks that sum one tile.
+const SUM_BLOCKS: usize = 512;
+
+/// Where the results go, each of the operator's own length.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outputs {
+    pub(crate) loss: Address,
+    pub(crate) moments: Address,
+}
+
+/// Loss, moments and the saved state.
+pub(crate) fn run(
+    queue: &Queue<'_>,
+    config: &Config,
+    problem: &Problem,
+    layout: &Layout,
+    gram: bool,
+    out: Outputs,
+) -> Result<()> {
+    let (z, q) = (layout.embeddings, layout.proxies);
+    let (form, mode) = state::codes(config);
+    let mut conclude = Conclude {
+        header: layout.header,
+        summaries: layout.summaries,
+        moments: out.moments,
+        loss: out.loss,
+        cosines: layout.cosines,
+        along: Address::NULL,
+        products: Address::NULL,
+        tile_sums: Address::NULL,
+        embedding_mean: z.mean,
+        proxy_mean: q.mean,
+        labels: problem.labels,
+        settings: Settings {
+            temperature: config.temperature(),
+            floor: config.floor(),
+            eps: config.eps(),
+            form,
+            mode,
+        },
+        batch: z.count,
+        classes: q.count,
+        dim: z.dim,
+        blocks: 0,
+        element: queue.element.code_in_kernels(),
+        unused: 0,
+    };
+    measure(queue, &z)?;
+    if problem.shape.classes.is_some() {
+        measure(queue, &q)?;
+        let cosines = Cosines { embeddings: z, proxies: q, labels: problem.labels, out: layout.cosines };
+        queue.launch_typed("cosines", Grid::Warps(problem.shape.batch), &cosines)?;
+    }
+    if gram {
+        let dim = problem.shape.dim;
+        scatter(queue, &z, layout.embedding_scatter)?;
+        scatter(queue, &q, layout.proxy_scatter)?;
+        conclude.along = along(queue, &z, q.mean)?;
+        conclude.products = queue.scratch(2 * dim, F64)?;
+        let products = ScatterProducts {
+            embedding_scatter: layout.embedding_scatter,
+            proxy_scatter: layout.proxy_scatter,
+            embedding_mean: z.mean,
+            out: conclude.products,
+            dim: z.dim,
+            unused: 0,
+        };
+        queue.launch("scatter_products", Grid::Blocks(dim), &products)?;
+    } else {
+        let mut done = 0;
+        let tiles = Tiles::new(queue, problem, layout)?;
+        let blocks = tiles.count() * SUM_BLOCKS;
+        conclude.tile_sums = queue.scratch(blocks * TILE_SUMS, F64)?;
+        conclude.blocks = int(blocks)?;
+        tiles.for_each(|tile, _| {
+            let out = conclude.tile_sums.after(done * SUM_BLOCKS * TILE_SUMS, F64);
+            done += 1;
+            queue.launch("sum_tile", Grid::Blocks(SUM_BLOCKS), &SumTile { tile, out })
+        })?;
+    }
+    queue.launch_wide("conclude", 1, &conclude)
+}
+
+/// The similarities, a band of classes after the other, each made from centred rows and overwritten by the next.
+pub(crate) struct Tiles<'q, 'a> {
+    queue: &'q Queue<'a>,
+    layout: Layout,
+    batch: usize,
+    dim: usize,
+    /// Rows of the side that is cut into bands: classes, or the samples again.
+    count: usize,
+    rows: usize,
+    tile: Tile,
+    /// All centred embeddings, `[batch, dim]`.
+    pub(crate) embeddings: Address,
+    /// The band's centred rows.
+    pub(crate) band: Address,
+}
+
+impl<'q, 'a> Tiles<'q, 'a> {
+    pub(crate) fn new(queue: &'q Queue<'a>, problem: &Problem, layout: &Layout) -> Result<Self> {
+        let (z, q) = (layout.embeddings, layout.proxies);
+        let (batch, dim, count) = (problem.shape.batch, problem.shape.dim, q.count as usize);
+        let rows = band_rows(count, batch.max(dim));
+        let embeddings = queue.scratch(batch * dim, F32)?;
+        centre(queue, &z, band(0, batch)?, batch, embeddings)?;
+        let tile = Tile {
+            values: queue.scratch(rows * batch, F32)?,
+            row_along: along(queue, &q, z.mean)?,
+            col_along: along(queue, &z, q.mean)?,
+            labels: problem.labels,
+            band: band(0, 0)?,
+            columns: z.count,
+            pairs: u32::from(problem.shape.classes.is_none()),
+        };
+        let band = queue.scratch(rows * dim, F32)?;
+        Ok(Self { queue, layout: *layout, batch, dim, count, rows, tile, embeddings, band })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.div_ceil(self.rows)
+    }
+
+    /// Rows of the largest tile.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Makes each tile and calls `body` with it and its number of rows.
+    pub(crate) fn for_each(&self, mut body: impl FnMut(Tile, usize) -> Result<()>) -> Result<()> {
+        for (first, rows) in bands(self.count, self.rows) {
+            let band = band(first, rows)?;
+            centre(self.queue, &self.layout.proxies, band, rows, self.band)?;
+            let shape = [rows, self.batch, self.dim];
+            self.queue.multiply(self.tile.values, shape, plain(self.band), transposed(self.embeddings), false)?;
+            body(Tile { band, ..self.tile }, rows)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! The compiled kernels, one image for each generation of devices; `kernels/build.py` makes them.
+
+use std::ffi::CStr;
+
+use crate::error::{Error, Result};
+
+/// Every kernel of an image; those of `BY_ELEMENT` once for each element type.
+pub(crate) const KERNELS: [&CStr; 10] = [
+    c"sum_slabs",
+    c"no_links",
+    c"links",
+    c"add_scatter",
+    c"scatter_products",
+    c"scale_scatter",
+    c"sum_tile",
+    c"weigh_tile",
+    c"conclude",
+    c"weigh",
+];
+
+/// Kernels that read rows of the operator's element type, as their names without `_f32`, `_f16` or `_bf16`.
+pub(crate) const BY_ELEMENT: [&str; 5] = ["unit_rows", "centre", "along", "cosines", "finish"];
+
+/// The image for a device of this compute capability.
+///
+/// Machine code is good for all minor versions of its major one; newer devices translate the PTX, once, on loading.
+pub(crate) fn image(major: i32) -> Result<Vec<u8>> {
+    let packed: &[u8] = match major {
+        8 => include_bytes!("../../kernels/generated/sm_80.cubin.zz"),
+        9 => include_bytes!("../../kernels/generated/sm_90.cubin.zz"),
+        10.. => include_bytes!("../../kernels/generated/compute_80.ptx.zz"),
+        _ => {
+            let wanted = "a device of compute capability 8.0 or later (Ampere)";
+            return Err(Error::Device(format!("wanted {wanted}, got {major}.x")));
+        }
+    };
+    miniz_oxide::inflate::decompress_to_vec_zlib(packed)
+        .map_err(|error| Error::Device(format!("the library's kernel image is damaged: {error}")))
+}

@@ -1,0 +1,263 @@
+//! The kernels' parameters: twins of the structs of the same names in `kernels/*.cu` and `common.cuh`.
+//!
+//! Sizes are asserted on both sides; the emulated driver's tests would notice two fields of one size that changed places.
+#![allow(unsafe_code)]
+
+/// A place in device memory. Never dereferenced by the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Address(pub(crate) u64);
+
+impl Address {
+    pub(crate) const NULL: Self = Self(0);
+
+    /// As many elements of a size further on.
+    pub(crate) fn after(self, elements: usize, size: usize) -> Self {
+        Self(self.0 + (elements * size) as u64)
+    }
+}
+
+/// What a kernel takes as its one parameter.
+///
+/// # Safety
+/// `#[repr(C)]`, and the struct of the same name in `kernels/` has the same fields in the same order.
+pub(crate) unsafe trait Parameters: Copy {}
+
+macro_rules! parameters {
+    ($($name:ident: $size:literal),* $(,)?) => {
+        $(
+            const _: () = assert!(size_of::<$name>() == $size);
+            // SAFETY: declared below with `#[repr(C)]`; the size is that which the kernels' source asserts.
+            unsafe impl Parameters for $name {}
+        )*
+    };
+}
+
+parameters! {
+    UnitRows: 48, SumSlabs: 40, Centre: 56, Along: 48, Cosines: 88, Links: 40, AddScatter: 32, ScatterProducts: 40,
+    ScaleScatter: 48, SumTile: 64, WeighTile: 80, Conclude: 152, Weigh: 80, Finish: 168,
+}
+const _: () = assert!(size_of::<Side>() == 32 && size_of::<Labels>() == 16 && size_of::<Band>() == 8);
+const _: () = assert!(size_of::<Tile>() == 56 && size_of::<Settings>() == 32);
+
+/// Bytes of the kernels' `Weights`, which the host only allocates.
+pub(crate) const WEIGHTS: usize = 64;
+
+/// Numbers that a block of `sum_tile` writes.
+pub(crate) const TILE_SUMS: usize = 6;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Side {
+    pub(crate) rows: Address,
+    pub(crate) reciprocals: Address,
+    pub(crate) mean: Address,
+    pub(crate) count: u32,
+    pub(crate) dim: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Labels {
+    pub(crate) values: Address,
+    pub(crate) bytes: u32,
+    pub(crate) count: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Band {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct UnitRows {
+    pub(crate) side: Side,
+    pub(crate) partials: Address,
+    pub(crate) slab: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct SumSlabs {
+    pub(crate) partials: Address,
+    pub(crate) out: Address,
+    pub(crate) scale: f64,
+    pub(crate) slabs: u32,
+    pub(crate) width: u32,
+    pub(crate) add: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Centre {
+    pub(crate) side: Side,
+    pub(crate) out: Address,
+    pub(crate) band: Band,
+    pub(crate) padded: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Along {
+    pub(crate) side: Side,
+    pub(crate) direction: Address,
+    pub(crate) out: Address,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Cosines {
+    pub(crate) embeddings: Side,
+    pub(crate) proxies: Side,
+    pub(crate) labels: Labels,
+    pub(crate) out: Address,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Links {
+    pub(crate) labels: Labels,
+    pub(crate) heads: Address,
+    pub(crate) next: Address,
+    pub(crate) classes: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct AddScatter {
+    pub(crate) partials: Address,
+    pub(crate) scatter: Address,
+    pub(crate) elements: u64,
+    pub(crate) groups: u32,
+    pub(crate) add: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct ScatterProducts {
+    pub(crate) embedding_scatter: Address,
+    pub(crate) proxy_scatter: Address,
+    pub(crate) embedding_mean: Address,
+    pub(crate) out: Address,
+    pub(crate) dim: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct ScaleScatter {
+    pub(crate) scatter: Address,
+    pub(crate) mean: Address,
+    pub(crate) weights: Address,
+    pub(crate) out: Address,
+    pub(crate) constant: Address,
+    pub(crate) dim: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Tile {
+    pub(crate) values: Address,
+    pub(crate) row_along: Address,
+    pub(crate) col_along: Address,
+    pub(crate) labels: Labels,
+    pub(crate) band: Band,
+    pub(crate) columns: u32,
+    pub(crate) pairs: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct SumTile {
+    pub(crate) tile: Tile,
+    pub(crate) out: Address,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct WeighTile {
+    pub(crate) tile: Tile,
+    pub(crate) weights: Address,
+    pub(crate) column_sums: Address,
+    pub(crate) slab: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Settings {
+    pub(crate) temperature: f64,
+    pub(crate) floor: f64,
+    pub(crate) eps: f64,
+    pub(crate) form: u32,
+    pub(crate) mode: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Conclude {
+    pub(crate) header: Address,
+    pub(crate) summaries: Address,
+    pub(crate) moments: Address,
+    pub(crate) loss: Address,
+    pub(crate) cosines: Address,
+    pub(crate) along: Address,
+    pub(crate) products: Address,
+    pub(crate) tile_sums: Address,
+    pub(crate) embedding_mean: Address,
+    pub(crate) proxy_mean: Address,
+    pub(crate) labels: Labels,
+    pub(crate) settings: Settings,
+    pub(crate) batch: u32,
+    pub(crate) classes: u32,
+    pub(crate) dim: u32,
+    pub(crate) blocks: u32,
+    pub(crate) element: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Weigh {
+    pub(crate) header: Address,
+    pub(crate) summaries: Address,
+    pub(crate) moments: Address,
+    pub(crate) upstream: Address,
+    pub(crate) embedding_mean: Address,
+    pub(crate) proxy_mean: Address,
+    pub(crate) out: Address,
+    pub(crate) batch: u32,
+    pub(crate) classes: u32,
+    pub(crate) dim: u32,
+    pub(crate) gram: u32,
+    pub(crate) element: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Finish {
+    pub(crate) own: Side,
+    pub(crate) other: Side,
+    pub(crate) product: Address,
+    pub(crate) constant: Address,
+    pub(crate) tile: Address,
+    pub(crate) row_sums: Address,
+    pub(crate) cosines: Address,
+    pub(crate) heads: Address,
+    pub(crate) next: Address,
+    pub(crate) labels: Labels,
+    pub(crate) weights: Address,
+    pub(crate) out: Address,
+    pub(crate) band: Band,
+    pub(crate) columns: u32,
+    pub(crate) links: u32,
+}

@@ -1,0 +1,78 @@
+//! What a run on a device has beside its tensors: the provider's stream and handles, and memory for the time of the run.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{c_int, c_void},
+    marker::PhantomData,
+    ptr::{self, NonNull},
+};
+
+use ort_sys::{OrtAllocator, OrtKernelContext, OrtMemoryInfo};
+
+use super::{Api, Run, Tensor};
+use crate::error::{Error, Result};
+
+impl<'a> Run<'a> {
+    /// A resource of the execution provider by the host's number; null is an answer too (the default stream).
+    pub(crate) fn resource(&self, id: c_int) -> Result<*mut c_void> {
+        let mut resource = ptr::null_mut();
+        // Version 1 of the resources has all that are asked for; a host refuses versions above its own.
+        call!(self.api, KernelContext_GetResource(self.context, 1, id, &mut resource))?;
+        Ok(resource)
+    }
+
+    /// Memory where `tensor` lies.
+    pub(crate) fn memory(&self, tensor: &Tensor<'a>) -> Result<Memory<'a>> {
+        let mut place = ptr::null();
+        call!(self.api, GetTensorMemoryInfo(tensor.value.as_ptr(), &mut place))?;
+        let mut allocator = ptr::null_mut();
+        call!(self.api, KernelContext_GetAllocator(self.context, place, &mut allocator))?;
+        let allocator = NonNull::new(allocator).ok_or_else(|| Error::Runtime("no allocator".to_owned()))?;
+        Ok(Memory { api: self.api, context: self.context, place, allocator, run: PhantomData })
+    }
+}
+
+/// The host's allocator for a device.
+pub(crate) struct Memory<'a> {
+    api: Api,
+    context: *const OrtKernelContext,
+    place: *const OrtMemoryInfo,
+    allocator: NonNull<OrtAllocator>,
+    run: PhantomData<&'a OrtKernelContext>,
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        // The wrapper around the host's allocator belongs to whoever asked for it.
+        call_void!(self.api, ReleaseAllocator(self.allocator.as_ptr()));
+    }
+}
+
+impl Memory<'_> {
+    /// Memory of this size, which holds anything.
+    ///
+    /// The host ties a scratch buffer to the run's stream: once freed, another stream gets it only after what this stream was
+    /// given before. So it may be freed as soon as everything that uses it is enqueued.
+    pub(crate) fn take(&self, bytes: usize) -> Result<Scratch> {
+        let mut memory = ptr::null_mut();
+        call!(self.api, KernelContext_GetScratchBuffer(self.context, self.place, bytes.max(1), &mut memory))?;
+        let memory =
+            NonNull::new(memory).ok_or_else(|| Error::Runtime(format!("no {bytes} bytes of device memory")))?;
+        Ok(Scratch(memory))
+    }
+
+    /// Gives it back; the host's scratch buffers are not freed by anybody else.
+    pub(crate) fn give_back(&self, scratch: Scratch) -> Result<()> {
+        call!(self.api, AllocatorFree(self.allocator.as_ptr(), scratch.0.as_ptr()))
+    }
+}
+
+/// A piece of device memory. Not dereferenced here.
+#[derive(Debug)]
+pub(crate) struct Scratch(NonNull<c_void>);
+
+impl Scratch {
+    pub(crate) fn address(&self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+}

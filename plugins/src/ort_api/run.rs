@@ -1,0 +1,176 @@
+//! A run of one node: its inputs and outputs as tensors.
+#![allow(unsafe_code)]
+
+use std::{cell::Cell, ffi::c_void, marker::PhantomData, ptr, ptr::NonNull};
+
+use ort_sys::{OrtKernelContext, OrtTensorTypeAndShapeInfo, OrtValue};
+
+use super::{Api, Plain, Threads, TypeCode, type_name};
+use crate::error::{Error, Result};
+
+/// A run of one node: its inputs, its outputs and the host's threads.
+pub(crate) struct Run<'a> {
+    pub(super) api: Api,
+    pub(super) context: *mut OrtKernelContext,
+    taken: Cell<u64>,
+    call: PhantomData<&'a mut OrtKernelContext>,
+}
+
+impl<'a> Run<'a> {
+    /// # Safety
+    /// `context` is what the host passed to `KernelComputeV2`, that call is still in progress during `'a`, and no other
+    /// `Run` is made of it.
+    pub(crate) unsafe fn new(api: Api, context: *mut OrtKernelContext) -> Self {
+        Self { api, context, taken: Cell::new(0), call: PhantomData }
+    }
+
+    /// The input at `index`, or `None` where an optional input was left out.
+    pub(crate) fn input(&self, index: usize, name: &'static str) -> Result<Option<Tensor<'a>>> {
+        let mut count = 0_usize;
+        call!(self.api, KernelContext_GetInputCount(self.context, &mut count))?;
+        if index >= count {
+            return Ok(None);
+        }
+        let mut value = ptr::null();
+        call!(self.api, KernelContext_GetInput(self.context, index, &mut value))?;
+        NonNull::new(value.cast_mut()).map(|value| Tensor::read(self.api, value, name)).transpose()
+    }
+
+    /// An input that must be there.
+    pub(crate) fn required(&self, index: usize, name: &'static str) -> Result<Tensor<'a>> {
+        self.input(index, name)?.ok_or_else(|| Error::tensor(name, "a tensor", "none"))
+    }
+
+    /// Whether the node has an output at `index`. (It may still be one that nobody named.)
+    pub(crate) fn wants(&self, index: usize) -> Result<bool> {
+        let mut count = 0_usize;
+        call!(self.api, KernelContext_GetOutputCount(self.context, &mut count))?;
+        Ok(index < count)
+    }
+
+    /// Has the host allocate the output at `index`, or `None` where nobody asked for an optional output.
+    ///
+    /// # Panics
+    /// When one output is taken twice: there must be one writer only.
+    pub(crate) fn output_tensor(&self, index: usize, shape: &[usize]) -> Result<Option<Tensor<'a>>> {
+        if !self.wants(index)? {
+            return Ok(None);
+        }
+        assert!(index < 64 && self.taken.get() & (1 << index) == 0, "output {index} is taken twice");
+        self.taken.set(self.taken.get() | 1 << index);
+        let dimensions: Vec<i64> = shape.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect();
+        let mut value = ptr::null_mut();
+        let (first, rank) = (dimensions.as_ptr(), dimensions.len());
+        call!(self.api, KernelContext_GetOutput(self.context, index, first, rank, &mut value))?;
+        NonNull::new(value).map(|value| Tensor::read(self.api, value, "output")).transpose()
+    }
+
+    /// The memory of [`output_tensor`](Self::output_tensor) on the CPU. What it holds is unspecified: write every element.
+    ///
+    /// # Panics
+    /// As `output_tensor`.
+    pub(crate) fn output<T: Plain>(&self, index: usize, shape: &[usize]) -> Result<Option<&'a mut [T]>> {
+        let Some(tensor) = self.output_tensor(index, shape)? else { return Ok(None) };
+        let length = shape.iter().product::<usize>();
+        let data = tensor.elements::<T>(length)?;
+        if length == 0 {
+            return Ok(Some(&mut []));
+        }
+        // SAFETY: `elements` checked type, alignment and length of the host's buffer; the host has each output written by
+        // its one node only, and `taken` lets this run hand it out once, so nobody else reads or writes it during `'a`.
+        // Plain numbers need no initialisation to be written, and reading an unwritten element yields some number.
+        Ok(Some(unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), length) }))
+    }
+
+    /// The host's intra-op threads.
+    pub(crate) fn threads(&self) -> Threads<'_> {
+        Threads::new(self.api, self.context)
+    }
+}
+
+/// A tensor of the host: its name in our signature, its type, its shape and where its numbers are.
+#[derive(Debug)]
+pub(crate) struct Tensor<'a> {
+    name: &'static str,
+    element: TypeCode,
+    shape: Vec<usize>,
+    data: *const c_void,
+    pub(super) value: NonNull<OrtValue>,
+    run: PhantomData<&'a OrtValue>,
+}
+
+impl<'a> Tensor<'a> {
+    fn read(api: Api, value: NonNull<OrtValue>, name: &'static str) -> Result<Self> {
+        let mut info = ptr::null_mut();
+        call!(api, GetTensorTypeAndShape(value.as_ptr(), &mut info))?;
+        let described = describe(api, info);
+        call_void!(api, ReleaseTensorTypeAndShapeInfo(info));
+        let (element, dimensions) = described?;
+        let shape = dimensions
+            .iter()
+            .map(|&length| usize::try_from(length))
+            .collect::<Result<Vec<usize>, _>>()
+            .map_err(|_| Error::tensor(name, "lengths of 0 and more", format!("{dimensions:?}")))?;
+        let mut data = ptr::null_mut();
+        call!(api, GetTensorMutableData(value.as_ptr(), &mut data))?;
+        Ok(Self { name, element, shape, data, value, run: PhantomData })
+    }
+
+    /// The name under which errors speak of it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its lengths.
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Its numbers in row-major order.
+    pub(crate) fn as_slice<T: Plain>(&self) -> Result<&'a [T]> {
+        let length = self.shape.iter().product::<usize>();
+        let data = self.elements::<T>(length)?;
+        if length == 0 {
+            return Ok(&[]);
+        }
+        // SAFETY: `elements` checked type and alignment, the host's tensor has `length` elements by its own shape, and
+        // inputs are neither written nor freed before the run's callback returns.
+        Ok(unsafe { std::slice::from_raw_parts(data.as_ptr(), length) })
+    }
+
+    /// Where its numbers are, on whichever device, if they are of this type.
+    pub(crate) fn address(&self, element: TypeCode) -> Result<u64> {
+        if self.element != element {
+            return Err(Error::tensor(self.name, type_name(element), type_name(self.element)));
+        }
+        Ok(self.data.expose_provenance() as u64)
+    }
+
+    /// Checks type, length and alignment; an empty tensor may have no memory at all.
+    fn elements<T: Plain>(&self, length: usize) -> Result<NonNull<T>> {
+        if self.element != T::TYPE as TypeCode {
+            return Err(Error::tensor(self.name, type_name(T::TYPE as TypeCode), type_name(self.element)));
+        }
+        if self.shape.iter().product::<usize>() != length {
+            return Err(Error::tensor(self.name, format!("{length} elements"), format!("shape {:?}", self.shape)));
+        }
+        if length == 0 {
+            return Ok(NonNull::dangling());
+        }
+        let data = NonNull::new(self.data.cast_mut().cast::<T>());
+        data.filter(|data| data.is_aligned()).ok_or_else(|| {
+            Error::tensor(self.name, format!("memory aligned to {} bytes", align_of::<T>()), format!("{:p}", self.data))
+        })
+    }
+}
+
+/// Type and lengths; a length that is not known while a graph is built is -1.
+pub(crate) fn describe(api: Api, info: *const OrtTensorTypeAndShapeInfo) -> Result<(TypeCode, Vec<i64>)> {
+    let mut element: TypeCode = 0;
+    call!(api, GetTensorElementType(info, ptr::from_mut(&mut element).cast()))?;
+    let mut rank = 0_usize;
+    call!(api, GetDimensionsCount(info, &mut rank))?;
+    let mut dimensions = vec![0_i64; rank];
+    call!(api, GetDimensions(info, dimensions.as_mut_ptr(), rank))?;
+    Ok((element, dimensions))
+}
