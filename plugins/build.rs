@@ -1,6 +1,6 @@
-//! Link options of the shared library, and whether there is an onnxruntime to test with.
+//! Link options of the shared library, and whether there is an onnxruntime and a C++ compiler to test with.
 
-use std::{env, path::Path};
+use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -8,6 +8,15 @@ fn main() {
     // operator tables handed to it (see `register.rs`) and thread-local destructors point into the library's code.
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
+
+    // As for onnxruntime below: the tests that compile the CUDA kernels for the CPU.
+    println!("cargo:rustc-check-cfg=cfg(cxx)");
+    println!("cargo:rerun-if-env-changed=CXX");
+    println!("cargo:rerun-if-env-changed=PATH");
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success()) {
+        println!("cargo:rustc-cfg=cxx");
     }
 
     // Tests that need an onnxruntime are listed as ignored where there is none, instead of passing without having run.

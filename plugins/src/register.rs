@@ -268,8 +268,10 @@ unsafe extern "system" fn create_kernel(
     guard(op.api, op.signature.label(), || {
         // SAFETY: `info` is the host's, for the call in progress, which the closure does not outlive.
         let node = unsafe { NodeInfo::new(op.api, info) };
-        let made =
-            Box::new(KernelState { api: op.api, kernel: Kernel::new(op.provider, op.signature, op.element, op.label, &node)? });
+        let made = Box::new(KernelState {
+            api: op.api,
+            kernel: Kernel::new(op.provider, op.signature, op.element, op.label, &node)?,
+        });
         // SAFETY: `kernel` is where the host wants the address of what `kernel_destroy` will free.
         unsafe { *kernel = Box::into_raw(made).cast::<c_void>() };
         Ok(())

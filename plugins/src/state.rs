@@ -70,14 +70,7 @@ fn lay_out<T: Real>(
     matrices: &[&Array2<T>],
 ) -> Vec<f64> {
     let (form, mode) = codes(config);
-    let mut flat = vec![
-        VERSION,
-        f64::from(form),
-        f64::from(mode),
-        config.temperature(),
-        config.floor(),
-        config.eps(),
-    ];
+    let mut flat = vec![VERSION, f64::from(form), f64::from(mode), config.temperature(), config.floor(), config.eps()];
     flat.extend(lengths.map(|length| length as f64));
     flat.push(f64::from(u8::from(gram)));
     vectors.iter().for_each(|vector| flat.extend(vector.iter()));

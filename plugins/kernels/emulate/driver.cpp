@@ -176,6 +176,7 @@ void emulate_fail(const char *function, int code) {
 // Threads and blocks in the opposite order: what depends on their order changes.
 void emulate_reverse(int on) { reversed = on; }
 void emulate_capability(int major) { capability = major; }
+void emulate_version(int number) { version = number; }
 void emulate_note(const char *line) {
     std::lock_guard<std::recursive_mutex> hold(lock);
     log_text += line;

@@ -5,7 +5,7 @@ use super::{
     Problem,
     forward::Tiles,
     layout::Layout,
-    params::{Address, Finish, Links, ScaleScatter, Side, WEIGHTS, WeighTile, Weigh},
+    params::{Address, Finish, Links, ScaleScatter, Side, WEIGHTS, Weigh, WeighTile},
     queue::{Grid, Queue, int, plain, transposed},
     sides::{band, band_rows, bands, centre, sum_slabs},
 };

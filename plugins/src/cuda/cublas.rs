@@ -188,7 +188,8 @@ impl Blas {
         let (left, right) = (product.left, product.right);
         let (one, beta) = (1.0_f32, if product.add { 1.0_f32 } else { 0.0 });
         // cuBLAS reads columns where these are rows: it sees transposes, and out' = right' left'.
-        let leading = |operand: &Operand, rows: usize, columns: usize| int(if operand.transposed { rows } else { columns });
+        let leading =
+            |operand: &Operand, rows: usize, columns: usize| int(if operand.transposed { rows } else { columns });
         // SAFETY: the handle is live and not in use elsewhere; the two factors are read before the call returns, because the
         // pointer mode is the host's; matrices are device memory, packed, of the shapes given.
         let status = unsafe {

@@ -13,10 +13,7 @@ use std::{
 
 use cudarc::driver::{result, sys};
 
-use super::{
-    images,
-    params::Parameters,
-};
+use super::{images, params::Parameters};
 use crate::error::{Error, Result};
 
 /// The first driver whose calls and images these are: that of CUDA 12.0.
@@ -122,10 +119,8 @@ impl Stream {
         let mut arguments = [ptr::from_ref(parameters).cast_mut().cast::<c_void>()];
         // SAFETY: the function belongs to the stream's context, which is current. The kernel takes exactly one parameter, of
         // the layout that `Parameters` promises; the driver copies it before the call returns, and does not write to it.
-        unsafe {
-            result::launch_kernel(function, (columns, rows, 1), (threads, 1, 1), 0, self.raw, &mut arguments)
-        }
-        .map_err(failed(name))
+        unsafe { result::launch_kernel(function, (columns, rows, 1), (threads, 1, 1), 0, self.raw, &mut arguments) }
+            .map_err(failed(name))
     }
 }
 
@@ -183,9 +178,8 @@ fn load_image(image: &[u8]) -> Result<Module> {
     // SAFETY: a complete cubin, or a PTX that ends in NUL: the checksums beside the images are tested. The driver copies it.
     let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failed("loading the kernels"))?;
     let names = images::KERNELS.iter().map(|name| name.to_string_lossy().into_owned());
-    let by_element = images::BY_ELEMENT
-        .iter()
-        .flat_map(|name| ["f32", "f16", "bf16"].map(|element| format!("{name}_{element}")));
+    let by_element =
+        images::BY_ELEMENT.iter().flat_map(|name| ["f32", "f16", "bf16"].map(|element| format!("{name}_{element}")));
     let mut functions = HashMap::new();
     for name in names.chain(by_element) {
         let text = CString::new(name.clone()).unwrap_or_default();

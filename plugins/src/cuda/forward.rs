@@ -6,7 +6,7 @@ use super::{
     Problem,
     layout::Layout,
     params::{Address, Conclude, Cosines, ScatterProducts, Settings, SumTile, TILE_SUMS, Tile},
-    queue::{Grid, Queue, int, plain, transposed},
+    queue::{Grid, Queue, THREADS, int, plain, transposed},
     sides::{along, band, band_rows, bands, centre, measure, scatter},
 };
 use crate::{error::Result, state};
@@ -14,8 +14,10 @@ use crate::{error::Result, state};
 const F32: usize = size_of::<f32>();
 const F64: usize = size_of::<f64>();
 
-/// Blocks that sum one tile.
-const SUM_BLOCKS: usize = 512;
+/// Blocks that sum one tile: each thread some entries, and as many blocks as keep a device busy.
+fn sum_blocks(entries: usize) -> usize {
+    entries.div_ceil(8 * THREADS as usize).clamp(1, 512)
+}
 
 /// Where the results go, each of the operator's own length.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,7 @@ pub(crate) fn run(
         embedding_mean: z.mean,
         proxy_mean: q.mean,
         labels: problem.labels,
-        settings: Settings {
-            temperature: config.temperature(),
-            floor: config.floor(),
-            eps: config.eps(),
-            form,
-            mode,
-        },
+        settings: Settings { temperature: config.temperature(), floor: config.floor(), eps: config.eps(), form, mode },
         batch: z.count,
         classes: q.count,
         dim: z.dim,
@@ -85,13 +81,13 @@ pub(crate) fn run(
     } else {
         let mut done = 0;
         let tiles = Tiles::new(queue, problem, layout)?;
-        let blocks = tiles.count() * SUM_BLOCKS;
-        conclude.tile_sums = queue.scratch(blocks * TILE_SUMS, F64)?;
-        conclude.blocks = int(blocks)?;
+        let blocks = sum_blocks(tiles.rows() * problem.shape.batch);
+        conclude.tile_sums = queue.scratch(tiles.count() * blocks * TILE_SUMS, F64)?;
+        conclude.blocks = int(tiles.count() * blocks)?;
         tiles.for_each(|tile, _| {
-            let out = conclude.tile_sums.after(done * SUM_BLOCKS * TILE_SUMS, F64);
+            let out = conclude.tile_sums.after(done * blocks * TILE_SUMS, F64);
             done += 1;
-            queue.launch("sum_tile", Grid::Blocks(SUM_BLOCKS), &SumTile { tile, out })
+            queue.launch("sum_tile", Grid::Blocks(blocks), &SumTile { tile, out })
         })?;
     }
     queue.launch_wide("conclude", 1, &conclude)

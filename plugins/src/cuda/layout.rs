@@ -64,7 +64,12 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Of a state at `start`, for rows of these shapes.
-    pub(crate) fn new(start: Address, shape: &Shape, rows: (Address, Option<Address>), counts: (u32, u32, u32)) -> Self {
+    pub(crate) fn new(
+        start: Address,
+        shape: &Shape,
+        rows: (Address, Option<Address>),
+        counts: (u32, u32, u32),
+    ) -> Self {
         let mut end = start;
         let mut take = |numbers: usize| {
             let start = end;

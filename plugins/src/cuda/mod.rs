@@ -79,8 +79,11 @@ pub(crate) fn run(
     check(&shape)?;
     let code = element.code() as TypeCode;
     let label_bytes = if label == LabelType::I32 { 4 } else { 8 };
-    let labels =
-        Labels { values: Address(given.labels.address(label.code() as TypeCode)?), bytes: label_bytes, count: int(shape.batch)? };
+    let labels = Labels {
+        values: Address(given.labels.address(label.code() as TypeCode)?),
+        bytes: label_bytes,
+        count: int(shape.batch)?,
+    };
     let problem = Problem { shape, labels };
     let embeddings = Address(given.embeddings.address(code)?);
     let proxies = given.proxies.as_ref().map(|proxies| proxies.address(code).map(Address)).transpose()?;

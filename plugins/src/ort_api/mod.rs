@@ -10,9 +10,7 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use ort_sys::{
-    OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain, OrtLoggingLevel, OrtSessionOptions, OrtStatusPtr,
-};
+use ort_sys::{OrtApi, OrtApiBase, OrtCustomOp, OrtCustomOpDomain, OrtLoggingLevel, OrtSessionOptions, OrtStatusPtr};
 
 use crate::error::{Error, Result};
 

@@ -1,0 +1,407 @@
+//! The CUDA operators on an emulated driver: kernels, launch sequences, driver and cuBLAS calls, in sessions of ONNX Runtime. No
+//! GPU is involved; `gpu-check` is the test that needs one.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::sync::MutexGuard;
+
+use anyhow::Result;
+use common::{Numbers, Outputs, Problem, emulation::Emulation, problems, session};
+use half::{bf16, f16};
+use pdloss::{
+    graph::{
+        build::{Dim, Element, Value, attribute, declare, node},
+        proto::{GraphProto, ModelProto},
+    },
+    loss::Config,
+    testing::{Case, Distribution},
+};
+
+/// What a case is computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    F32,
+    F16,
+    BF16,
+}
+
+impl Width {
+    /// ONNX's number of the type.
+    fn code(self) -> i64 {
+        match self {
+            Self::F32 => 1,
+            Self::F16 => 10,
+            Self::BF16 => 16,
+        }
+    }
+
+    fn round(self, value: f32) -> f32 {
+        match self {
+            Self::F32 => value,
+            Self::F16 => f16::from_f32(value).to_f32(),
+            Self::BF16 => bf16::from_f32(value).to_f32(),
+        }
+    }
+
+    /// Half the distance of two neighbours, relatively: what rounding a result may cost.
+    fn rounding(self) -> f64 {
+        match self {
+            Self::F32 => 0.0,
+            Self::F16 => 2.0_f64.powi(-11),
+            Self::BF16 => 2.0_f64.powi(-8),
+        }
+    }
+}
+
+/// The model of a problem in another type: as it is, with casts where it is entered and left.
+fn cast(problem: &Problem, width: Width) -> ModelProto {
+    let mut model = problem.model();
+    if width == Width::F32 {
+        return model;
+    }
+    let graph = model.graph.as_mut().expect("a graph");
+    let narrow = |name: &str| format!("{name}.narrow");
+    let floats = ["loss_grad", "embeddings", "proxies"];
+    let results = ["loss", "embeddings_grad", "proxies_grad"];
+    let results = results.iter().flat_map(|name| [(*name).to_owned(), format!("fused_{name}")]).collect::<Vec<_>>();
+    let to = |code| vec![attribute("to", Value::Int(code))];
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for input in &graph.input {
+        if floats.contains(&input.name()) {
+            before.push(node("Cast", &[input.name()], &[&narrow(input.name())], to(width.code())));
+        }
+    }
+    for node_of_ours in &mut graph.node {
+        for name in &mut node_of_ours.input {
+            if floats.contains(&name.as_str()) {
+                *name = narrow(name);
+            }
+        }
+        for name in &mut node_of_ours.output {
+            if results.contains(name) {
+                after.push(node("Cast", &[&narrow(name)], &[name], to(1)));
+                *name = narrow(name);
+            }
+        }
+    }
+    graph.node = [before, std::mem::take(&mut graph.node), after].concat();
+    model
+}
+
+fn run(emulation: &Emulation, problem: &Problem, width: Width) -> Result<Outputs> {
+    let mut session = session::open(emulation.builder()?, &cast(problem, width))?;
+    session::run(&mut session, problem.inputs())
+}
+
+/// Runs a case and holds it to the oracle, which gets the rounded inputs.
+fn hold(emulation: &Emulation, problem: &Problem, width: Width) -> Result<(), String> {
+    let mut rounded = Problem { case: problem.case.clone(), ..*problem };
+    let case = &mut rounded.case;
+    case.embeddings.iter_mut().chain(&mut case.proxies).for_each(|value| *value = width.round(*value));
+    let outputs = run(emulation, &rounded, width).map_err(|error| error.to_string())?;
+    rounded.check_rounded(&outputs, width.rounding())
+}
+
+fn hold_all(emulation: &Emulation, problems: impl Iterator<Item = Problem>, width: Width) {
+    let (mut failures, mut count) = (Vec::new(), 0);
+    for problem in problems {
+        count += 1;
+        if let Err(reason) = hold(emulation, &problem, width) {
+            failures.push(format!("{} as {width:?}: {reason}", problem.name()));
+        }
+    }
+    assert!(count > 80, "only {count} cases");
+    assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
+    assert_clean(emulation);
+}
+
+fn assert_clean(emulation: &Emulation) {
+    assert!(emulation.handle_is_untouched(), "onnxruntime's cuBLAS handle was left changed");
+    assert_eq!(emulation.held(), 0, "scratch buffers were left behind");
+}
+
+/// Every case once; labels of either type in turn.
+fn cases() -> impl Iterator<Item = Problem> {
+    let single = problems().into_iter().step_by(2).enumerate();
+    single.map(|(index, problem)| Problem { labels: [Element::I64, Element::I32][index % 2], ..problem })
+}
+
+fn one(shape: (usize, usize, usize), distribution: Distribution, proxies: bool) -> Problem {
+    let case = Case::new(shape, distribution, Config::default());
+    Problem { case, proxies, element: Element::F32, labels: Element::I64 }
+}
+
+fn emulation() -> MutexGuard<'static, Emulation> {
+    Emulation::get()
+}
+
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn cases_in_float32() {
+    hold_all(&emulation(), cases(), Width::F32);
+}
+
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn cases_in_bfloat16() {
+    hold_all(&emulation(), cases(), Width::BF16);
+}
+
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn cases_in_float16() {
+    // Lengths of 1e15 and 1e-9, and their gradients, are no float16 numbers.
+    let fits = |problem: &Problem| !problem.case.name.contains("Lengths");
+    hold_all(&emulation(), cases().filter(fits), Width::F16);
+}
+
+/// More rows than a band holds: several bands and groups on the Gram path, several tiles on the other, and D-Loss.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn several_bands() {
+    let emulation = emulation();
+    for (problem, kernel, times) in [
+        (one((40, 70_000, 64), Distribution::Clustered, true), "add_scatter", 3),
+        (one((8, 40_000, 128), Distribution::NearlyParallel, true), "sum_tile", 2),
+        (one((2500, 50, 8), Distribution::Clustered, false), "sum_tile", 2),
+    ] {
+        hold(&emulation, &problem, Width::F32).unwrap_or_else(|reason| panic!("{}: {reason}", problem.name()));
+        let forwards = if problem.proxies { 2 } else { 1 };
+        let log = emulation.log();
+        let launched = log.iter().filter(|line| line.starts_with(kernel)).count();
+        assert_eq!(launched, times * forwards, "{kernel}: {log:?}");
+    }
+    assert_clean(&emulation);
+}
+
+/// Twice the same, and with threads and blocks in the opposite order: the same to the bit.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn no_order_changes_a_bit() {
+    let emulation = emulation();
+    for problem in [
+        one((200, 80, 33), Distribution::Clustered, true),
+        one((48, 300, 129), Distribution::Random, true),
+        one((6, 700, 127), Distribution::NearlyParallel, true),
+        one((60, 3, 129), Distribution::Clustered, false),
+    ] {
+        let bits = |outputs: Outputs| -> Vec<u64> { outputs.into_values().flatten().map(f64::to_bits).collect() };
+        let first = bits(run(&emulation, &problem, Width::F32).expect("it runs"));
+        let again = bits(run(&emulation, &problem, Width::F32).expect("it runs"));
+        emulation.reverse(true);
+        let reversed = bits(run(&emulation, &problem, Width::F32).expect("it runs"));
+        emulation.reverse(false);
+        assert!(first == again && first == reversed, "{}", problem.name());
+    }
+}
+
+fn is_all(values: &[f64], wanted: f64) -> bool {
+    values.iter().all(|&value| value.to_bits() & !(1 << 63) == wanted.to_bits())
+}
+
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn bad_labels_are_counted_and_harmless() {
+    let emulation = emulation();
+    // Both paths.
+    for shape in [(48, 300, 129), (6, 700, 127)] {
+        for labels in [Element::I64, Element::I32] {
+            let mut problem = Problem { labels, ..one(shape, Distribution::Random, true) };
+            let classes = i64::try_from(shape.1).expect("a small number");
+            problem.case.labels[1] = -1;
+            problem.case.labels[3] = classes;
+            problem.case.labels[4] = if labels == Element::I64 { i64::MIN } else { i64::from(i32::MIN) };
+            let outputs = run(&emulation, &problem, Width::F32).expect("it runs");
+            assert!(outputs["loss"][0].is_nan() && outputs["fused_loss"][0].is_nan());
+            assert_eq!(outputs["moments"][7], 3.0);
+            for name in ["embeddings_grad", "proxies_grad", "fused_embeddings_grad", "fused_proxies_grad"] {
+                assert!(is_all(&outputs[name], 0.0), "{name}");
+            }
+        }
+    }
+    // Negative labels are nothing bad where they are only compared; a batch without a pair of one kind has no index.
+    let mut problem = one((40, 7, 64), Distribution::Random, false);
+    problem.case.labels.iter_mut().for_each(|label| *label = -*label - 1);
+    let outputs = run(&emulation, &problem, Width::F32).expect("it runs");
+    assert!(outputs["loss"][0].is_finite());
+    for labels in [vec![5; 40], (0..40).collect()] {
+        problem.case.labels = labels;
+        let outputs = run(&emulation, &problem, Width::F32).expect("it runs");
+        assert!(outputs["loss"][0].is_nan() && outputs["moments"][4].is_nan());
+        assert!(outputs["moments"][5] == 0.0 || outputs["moments"][6] == 0.0);
+        assert!(is_all(&outputs["embeddings_grad"], 0.0));
+    }
+    assert_clean(&emulation);
+}
+
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn not_a_number_shows() {
+    let emulation = emulation();
+    for shape in [(48, 300, 129), (6, 700, 127)] {
+        for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for in_proxies in [false, true] {
+                let mut problem = one(shape, Distribution::Random, true);
+                let rows = if in_proxies { &mut problem.case.proxies } else { &mut problem.case.embeddings };
+                rows[200] = poison;
+                let outputs = run(&emulation, &problem, Width::F32).expect("it runs");
+                assert!(outputs["loss"][0].is_nan(), "{poison} in proxies: {in_proxies}");
+                assert!(outputs["embeddings_grad"].iter().any(|value| value.is_nan()));
+                assert!(outputs["proxies_grad"].iter().any(|value| value.is_nan()));
+            }
+        }
+    }
+}
+
+/// All launches go to the stream that onnxruntime gave, and kernels are loaded once for each context.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn launches() {
+    let emulation = emulation();
+    let problem = one((48, 300, 129), Distribution::Random, true);
+    let mut before = Vec::new();
+    for (major, image) in [(8, "load cubin"), (9, "load cubin"), (12, "load ptx")] {
+        emulation.new_context();
+        emulation.capability(major);
+        run(&emulation, &problem, Width::F32).expect("it runs");
+        let log = emulation.log();
+        let (loads, launched): (Vec<_>, Vec<_>) = log.into_iter().partition(|line| line.starts_with("load"));
+        assert_eq!(loads, [image], "capability {major}.x");
+        assert!(launched.len() > 20 && launched.iter().all(|line| line.ends_with(&emulation.stream())), "{launched:?}");
+        run(&emulation, &problem, Width::F32).expect("it runs");
+        before = emulation.log();
+        assert_eq!(before, launched, "a second run loads nothing and launches the same");
+    }
+    assert!(before.iter().any(|line| line.starts_with("unit_rows_f32 10,1,1 256 stream")), "{before:?}");
+    emulation.capability(8);
+}
+
+/// Whatever the driver answers, the run ends with a status that says which call failed, and the next run works.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn refusals_of_the_driver() {
+    let emulation = emulation();
+    let problem = one((48, 300, 129), Distribution::Random, true);
+    let refused = |words: &[&str]| {
+        let error = run(&emulation, &problem, Width::F32).expect_err("it is refused").to_string();
+        for word in words.iter().chain(&["PDLoss", "CUDA"]) {
+            assert!(error.contains(word), "'{word}' is not in: {error}");
+        }
+        assert_clean(&emulation);
+    };
+    for (function, code, words) in [
+        ("cuDriverGetVersion", 3, &["version", "NOT_INITIALIZED"] as &[&str]),
+        ("cuCtxGetCurrent", 100, &["context", "NO_DEVICE"]),
+        ("cuStreamGetCtx", 709, &["stream", "CONTEXT_IS_DESTROYED"]),
+        ("cuCtxSetCurrent", 201, &["context", "INVALID_CONTEXT"]),
+        ("cuCtxGetId", 201, &["context"]),
+        ("cuCtxGetDevice", 100, &["device", "NO_DEVICE"]),
+        ("cuDeviceGetAttribute", 101, &["capability", "INVALID_DEVICE"]),
+        ("cuThreadExchangeStreamCaptureMode", 1, &["capture"]),
+        ("cuModuleLoadData", 209, &["loading the kernels", "NO_BINARY_FOR_GPU"]),
+        ("cuModuleLoadData", 222, &["loading the kernels", "UNSUPPORTED_PTX_VERSION"]),
+        ("cuModuleGetFunction", 500, &["kernel", "NOT_FOUND"]),
+        ("cuLaunchKernel", 700, &["unit_rows_f32", "ILLEGAL_ADDRESS"]),
+    ] {
+        emulation.new_context();
+        emulation.fail(function, code);
+        refused(words);
+        emulation.fail(function, 0);
+        run(&emulation, &problem, Width::F32).unwrap_or_else(|error| panic!("after {function}: {error}"));
+    }
+    emulation.new_context();
+    emulation.capability(7);
+    refused(&["8.0", "7.x"]);
+    emulation.capability(8);
+    emulation.version(11080);
+    refused(&["12.0", "11.8"]);
+    emulation.version(12000);
+    run(&emulation, &problem, Width::F32).expect("it runs");
+}
+
+/// The saved state of other shapes is refused where its length tells, and where only the device could tell, all is NaN.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn somebody_elses_state() {
+    let emulation = emulation();
+    let problem = one((3, 5, 4), Distribution::Random, true);
+    let names = ["loss_grad", "embeddings", "proxies", "labels", "moments", "saved"];
+    let rank = |count: usize| vec![Dim::Unknown; count];
+    let graph = GraphProto {
+        name: Some("gradient".to_owned()),
+        node: vec![common::ours("PDLossGrad", &names, &["embeddings_grad", "proxies_grad"], Vec::new())],
+        input: vec![
+            declare("loss_grad", Element::F32, &[]),
+            declare("embeddings", Element::F32, &rank(2)),
+            declare("proxies", Element::F32, &rank(2)),
+            declare("labels", Element::I64, &rank(1)),
+            declare("moments", Element::F64, &rank(1)),
+            declare("saved", Element::F64, &rank(1)),
+        ],
+        output: vec![
+            declare("embeddings_grad", Element::F32, &rank(2)),
+            declare("proxies_grad", Element::F32, &rank(2)),
+        ],
+        ..GraphProto::default()
+    };
+    let mut session = session::open(emulation.builder().expect("a builder"), &common::model(graph)).expect("it opens");
+    let mut run = |saved: Vec<f64>| {
+        let mut inputs = problem.inputs();
+        inputs.push(("moments", vec![8], Numbers::F64(vec![0.0; 8])));
+        inputs.push(("saved", vec![saved.len()], Numbers::F64(saved)));
+        session::run(&mut session, inputs)
+    };
+    let length = 10 + 2 * 3 + 5 + 2 * 4 + 6;
+    let error = run(vec![0.0; length + 1]).expect_err("it is refused").to_string();
+    assert!(error.contains("saved") && error.contains(&format!("[{length}]")), "{error}");
+    let mut foreign = vec![0.5; length];
+    foreign[..10].copy_from_slice(&[1.0, 0.0, 0.0, 1.0, 1.0, 1e-6, 3.0, 6.0, 4.0, 0.0]);
+    for saved in [vec![0.0; length], vec![f64::NAN; length], foreign] {
+        let outputs = run(saved).expect("it runs");
+        assert!(outputs.values().flatten().all(|value| value.is_nan()));
+    }
+}
+
+/// What is wrong with shapes is known without the device.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn shapes_are_refused() {
+    let emulation = emulation();
+    let rank = |count: usize| vec![Dim::Unknown; count];
+    let graph = |operator: &str, proxies: bool| GraphProto {
+        name: Some("loss".to_owned()),
+        node: vec![common::ours(
+            operator,
+            if proxies { &["embeddings", "proxies", "labels"] } else { &["embeddings", "labels"] },
+            &["loss"],
+            Vec::new(),
+        )],
+        input: [("embeddings", Element::F32, 2), ("proxies", Element::F32, 2), ("labels", Element::I64, 1)]
+            .into_iter()
+            .filter(|(name, ..)| proxies || *name != "proxies")
+            .map(|(name, element, count)| declare(name, element, &rank(count)))
+            .collect(),
+        output: vec![declare("loss", Element::F32, &[])],
+        ..GraphProto::default()
+    };
+    let floats = |name, shape: [usize; 2]| (name, shape.to_vec(), Numbers::F32(vec![0.5; shape[0] * shape[1]]));
+    for (z, q, words) in [
+        ([0, 4], [5, 4], ["embeddings", "[0, 4]"]),
+        ([3, 0], [5, 0], ["embeddings", "[3, 0]"]),
+        ([3, 4], [1, 4], ["proxies", "[1, 4]"]),
+        ([3, 4], [5, 6], ["proxies", "[5, 6]"]),
+    ] {
+        let model = common::model(graph("PDLoss", true));
+        let mut session = session::open(emulation.builder().expect("a builder"), &model).expect("it opens");
+        let labels = ("labels", vec![z[0]], Numbers::I64(vec![0; z[0]]));
+        let inputs = vec![floats("embeddings", z), floats("proxies", q), labels];
+        let error = session::run(&mut session, inputs).expect_err("it is refused").to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+    let model = common::model(graph("DLoss", false));
+    let mut session = session::open(emulation.builder().expect("a builder"), &model).expect("it opens");
+    let inputs = vec![floats("embeddings", [1, 4]), ("labels", vec![1], Numbers::I64(vec![0]))];
+    let error = session::run(&mut session, inputs).expect_err("it is refused").to_string();
+    assert!(error.contains("embeddings") && error.contains("[1, 4]"), "{error}");
+}
