@@ -46,6 +46,7 @@ inline unsigned short float_to_half(float value) {
     const float magnitude = std::fabs(value);
     if (value != value) return 0x7fff;
     if (magnitude >= 65520) return sign | 0x7c00;
+    if (magnitude == 0) return sign;
     int exponent;
     std::frexp(magnitude, &exponent);
     const int step = exponent - 11 < -24 ? -24 : exponent - 11;  // what the last bit is worth
