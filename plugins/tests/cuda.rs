@@ -3,11 +3,14 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+#[path = "common/emulation.rs"]
+mod emulation;
 
 use std::sync::MutexGuard;
 
 use anyhow::Result;
-use common::{Numbers, Outputs, Problem, emulation::Emulation, problems, session};
+use common::{Numbers, Outputs, Problem, problems, session};
+use emulation::Emulation;
 use half::{bf16, f16};
 use pdloss::{
     graph::{

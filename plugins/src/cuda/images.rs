@@ -37,3 +37,36 @@ pub(crate) fn image(major: i32) -> Result<Vec<u8>> {
     miniz_oxide::inflate::decompress_to_vec_zlib(packed)
         .map_err(|error| Error::Device(format!("the library's kernel image is damaged: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contains(image: &[u8], name: &str) -> bool {
+        image.windows(name.len()).any(|window| window == name.as_bytes())
+    }
+
+    #[test]
+    fn every_image_has_every_kernel() {
+        for major in [8, 9, 10, 12] {
+            let image = image(major).expect("it unpacks");
+            for name in KERNELS {
+                assert!(contains(&image, name.to_str().expect("a name")), "{name:?} for {major}.x");
+            }
+            for name in BY_ELEMENT {
+                for element in ["f32", "f16", "bf16"] {
+                    assert!(contains(&image, &format!("{name}_{element}")), "{name}_{element} for {major}.x");
+                }
+            }
+        }
+        assert!(image(7).is_err());
+    }
+
+    /// The driver reads a PTX up to its NUL, and refuses one newer than itself: 8.0 is that of CUDA 12.0.
+    #[test]
+    fn the_ptx_ends_and_is_old_enough() {
+        let image = image(10).expect("it unpacks");
+        assert_eq!(image.iter().position(|&byte| byte == 0), Some(image.len() - 1));
+        assert!(contains(&image, ".version 8.0\n") && contains(&image, ".target sm_80\n"));
+    }
+}

@@ -5,6 +5,8 @@
 //! ONNX Runtime's part of a CUDA provider is played by a copy of its C table with four entries of our own: the operators'
 //! CUDA tables are taken as CPU kernels (memory is the process's either way), and stream, handle and scratch memory are ours.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::{
     alloc::{Layout, alloc, dealloc},
     collections::HashMap,
@@ -28,7 +30,7 @@ use ort::{
 };
 use ort_sys::{OrtAllocator, OrtApi, OrtCustomOp, OrtCustomOpDomain, OrtKernelContext, OrtMemoryInfo, OrtStatusPtr};
 
-use super::session::environment;
+use crate::common::session::environment;
 
 /// Tensor-core products with TF32, and factors in device memory: a handle must come back as its owner left it.
 const OWNERS_MATH: c_int = 3;

@@ -5,8 +5,6 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-#[cfg(target_os = "linux")]
-pub(crate) mod emulation;
 pub(crate) mod session;
 
 use std::collections::BTreeMap;

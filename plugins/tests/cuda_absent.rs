@@ -1,0 +1,70 @@
+//! Machines without a GPU: the operators register and run on the CPU without the driver being looked for, and a node on the CUDA
+//! provider is refused with a sentence. Alone in its process, because the driver is looked for once.
+#![cfg(target_os = "linux")]
+
+mod common;
+#[path = "common/emulation.rs"]
+mod emulation;
+
+use std::{env, fs, path::Path, process::Command};
+
+use common::{of_shape, session};
+use emulation::emulated_builder;
+
+const CHILD: &str = "PDLOSS_TEST_CUDA_ABSENT";
+const ON_CUDA: &str = "PDLOSS_TEST_ON_CUDA";
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn without_a_driver_cuda_is_refused() {
+    let problem = of_shape(17, 23);
+    let mut session = session::open(emulated_builder().expect("it registers"), &problem.model()).expect("it opens");
+    let error = session::run(&mut session, problem.inputs()).expect_err("it is refused").to_string();
+    // With a driver, what is missing is a context: the tensors and the stream of this test are the CPU's.
+    let driver = ["/usr/lib/x86_64-linux-gnu/libcuda.so.1", "/usr/lib64/libcuda.so.1"]
+        .iter()
+        .any(|path| Path::new(path).exists());
+    let wanted = if driver { "CUDA: " } else { "CUDA: libcuda.so.1 is not found: is the NVIDIA driver installed?" };
+    assert!(error.contains("PDLoss") && error.contains(wanted), "{error}");
+}
+
+/// A driver whose mere loading ends the process: whatever ends well has not looked for it.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn the_cpu_never_asks_for_a_driver() {
+    if env::var_os(CHILD).is_some() {
+        let problem = of_shape(17, 23);
+        if env::var_os(ON_CUDA).is_some() {
+            let mut session =
+                session::open(emulated_builder().expect("it registers"), &problem.model()).expect("it opens");
+            let _ = session::run(&mut session, problem.inputs());
+            return;
+        }
+        let mut session = session::open(session::builder().expect("it registers"), &problem.model()).expect("it opens");
+        let outputs = session::run(&mut session, problem.inputs()).expect("it runs");
+        return problem.check(&outputs).expect("it is right");
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("trap");
+    fs::create_dir_all(&folder).expect("a folder");
+    let source = folder.join("trap.cpp");
+    let text = "#include <cstdlib>\n__attribute__((constructor)) static void loaded() { _Exit(77); }\n";
+    fs::write(&source, text).expect("a file");
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let status = Command::new(compiler)
+        .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o"])
+        .args([&folder.join("libcuda.so.1"), &source])
+        .status();
+    assert!(status.expect("the compiler starts").success());
+
+    let child = |on_cuda: bool| {
+        let mut child = Command::new(env::current_exe().expect("this test"));
+        child.args(["--exact", "the_cpu_never_asks_for_a_driver"]).env(CHILD, "1").env("LD_LIBRARY_PATH", &folder);
+        if on_cuda {
+            child.env(ON_CUDA, "1");
+        }
+        child.output().expect("it starts")
+    };
+    let output = child(false);
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stdout));
+    assert_eq!(child(true).status.code(), Some(77), "the trap works: on the CUDA provider the driver is loaded");
+}
