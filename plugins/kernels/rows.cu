@@ -85,19 +85,20 @@ struct Centre {
 };
 static_assert(sizeof(Centre) == 56, "as in params.rs");
 
-// Centred unit rows of a band. Launch: threads stride over the elements.
+// Centred unit rows of a band. Launch: a warp for each row to write.
 template <class T>
 __device__ void centre(const Centre &p) {
-    const T *rows = (const T *)p.side.rows;
-    const u32 dim = p.side.dim;
-    const u64 total = (u64)p.padded * dim;
-    for (u64 at = (u64)blockIdx.x * blockDim.x + threadIdx.x; at < total; at += (u64)gridDim.x * blockDim.x) {
-        const u32 r = (u32)(at / dim), d = (u32)(at % dim);
-        const u32 row = p.band.first + r;
-        p.out[at] = r < p.band.count
-                        ? (float)fma((double)widen(rows[(u64)row * dim + d]), p.side.reciprocals[row], -p.side.mean[d])
-                        : 0.0f;
+    const u32 r = blockIdx.x * warps() + warp(), dim = p.side.dim;
+    if (r >= p.padded) return;
+    float *out = p.out + (u64)r * dim;
+    if (r >= p.band.count) {
+        for (u32 d = lane(); d < dim; d += WARP) out[d] = 0;
+        return;
     }
+    const u32 row = p.band.first + r;
+    const T *values = (const T *)p.side.rows + (u64)row * dim;
+    const double reciprocal = p.side.reciprocals[row];
+    for (u32 d = lane(); d < dim; d += WARP) out[d] = (float)fma((double)widen(values[d]), reciprocal, -p.side.mean[d]);
 }
 FOR_ELEMENTS(centre, Centre)
 

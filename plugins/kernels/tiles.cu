@@ -17,7 +17,7 @@ struct Tile {
     Band band;                // which classes the rows are
     u32 columns, pairs;       // pairs 1: the rows are samples too (D-Loss); genuine where labels agree, a sample with itself is none
 
-    __device__ u64 entries() const { return (u64)band.count * columns; }
+    __device__ u32 entries() const { return band.count * columns; }  // below 2^31: the host sees to it
     __device__ double deviation(u32 row, u32 column) const {
         return values[(u64)row * columns + column] + row_along[band.first + row] + col_along[column];
     }
@@ -41,8 +41,8 @@ static_assert(sizeof(SumTile) == 64, "as in params.rs");
 // Launch: blocks of 256 threads stride over the entries; their sums are added up in `conclude`.
 extern "C" __global__ void __launch_bounds__(256) sum_tile(SumTile p) {
     double sums[TILE_SUMS] = {};
-    for (u64 at = (u64)blockIdx.x * blockDim.x + threadIdx.x; at < p.tile.entries(); at += (u64)gridDim.x * blockDim.x) {
-        const u32 row = (u32)(at / p.tile.columns), column = (u32)(at % p.tile.columns);
+    for (u32 at = blockIdx.x * blockDim.x + threadIdx.x; at < p.tile.entries(); at += gridDim.x * blockDim.x) {
+        const u32 row = at / p.tile.columns, column = at % p.tile.columns;
         if (p.tile.itself(row, column)) continue;
         const double e = p.tile.deviation(row, column);
         const bool genuine = p.tile.genuine(row, column);

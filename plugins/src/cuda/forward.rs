@@ -114,6 +114,7 @@ impl<'q, 'a> Tiles<'q, 'a> {
         let (z, q) = (layout.embeddings, layout.proxies);
         let (batch, dim, count) = (problem.shape.batch, problem.shape.dim, q.count as usize);
         let rows = band_rows(count, batch.max(dim));
+        int(rows * batch)?; // kernels number a tile's entries in 32 bits
         let embeddings = queue.scratch(batch * dim, F32)?;
         centre(queue, &z, band(0, batch)?, batch, embeddings)?;
         let tile = Tile {

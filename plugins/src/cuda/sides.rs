@@ -58,7 +58,7 @@ pub(crate) fn sum_slabs(
 /// Centred unit rows of a band, and zeros up to `padded` rows.
 pub(crate) fn centre(queue: &Queue<'_>, side: &Side, band: Band, padded: usize, out: Address) -> Result<()> {
     let parameters = Centre { side: *side, out, band, padded: int(padded)?, unused: 0 };
-    queue.launch_typed("centre", Grid::Elements(padded * side.dim as usize), &parameters)
+    queue.launch_typed("centre", Grid::Warps(padded), &parameters)
 }
 
 /// `(unit row - mean) . direction` of every row.

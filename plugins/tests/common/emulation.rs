@@ -115,8 +115,10 @@ impl Emulation {
     /// What the driver was asked to load and launch since the last call.
     pub(crate) fn log(&self) -> Vec<String> {
         let log: Symbol<unsafe extern "C" fn() -> *mut c_char> = find(&self.cuda, "emulate_log");
-        // SAFETY: as declared in driver.cpp; the text is leaked, there is little of it.
-        let text = unsafe { CStr::from_ptr(log()) };
+        // SAFETY: as declared in driver.cpp.
+        let text = unsafe { log() };
+        // SAFETY: a copy of the log for us, as text; leaked, there is little of it.
+        let text = unsafe { CStr::from_ptr(text) };
         text.to_string_lossy().lines().map(str::to_owned).collect()
     }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub(crate) mod session;
+pub(crate) mod width;
 
 use std::collections::BTreeMap;
 
