@@ -32,9 +32,8 @@ struct Summary {
         return rest;
     }
 
-    // One number is its own mean, and rounding may leave a hair below zero. Written so that NaN stays NaN.
+    // Rounding may leave a hair below zero. Written so that NaN stays NaN.
     __device__ void tidy() {
-        if (count == 1) squares *= 0.0;
         if (squares < 0) squares = 0.0;
     }
 };

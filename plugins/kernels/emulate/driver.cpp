@@ -74,32 +74,42 @@ void resume(unsigned thread) {
     _longjmp(coroutines[thread].here, 1);
 }
 
+// Runs a warp as far as it gets; true where it got anywhere. A shuffle names all lanes, so all must come.
+bool run_warp(unsigned first) {
+    bool moved = false;
+    for (;;) {
+        bool ran = false;
+        for (unsigned k = 0; k < 32; k++) {
+            const unsigned t = first + (reversed ? 31 - k : k);
+            if (coroutines[t].state != READY) continue;
+            resume(t);
+            ran = true;
+        }
+        if (!ran) return moved;
+        moved = true;
+        unsigned waiting = 0;
+        for (unsigned t = first; t < first + 32; t++) waiting += coroutines[t].state == AT_WARP;
+        for (unsigned t = first; waiting == 32 && t < first + 32; t++) coroutines[t].state = READY;
+    }
+}
+
 // Runs one block; false where its threads wait for each other for ever.
+//
+// One warp after the other, each up to a barrier of the block: of all orders the one that a missing barrier shows in, since
+// warps are as far apart as barriers let them be.
 bool run_block(unsigned threads) {
     for (unsigned t = 0; t < threads; t++) coroutines[t].state = READY;
     for (;;) {
-        bool moved = false, alive = false;
-        for (unsigned k = 0; k < threads; k++) {
-            const unsigned t = reversed ? threads - 1 - k : k;
-            if (coroutines[t].state != READY) continue;
-            resume(t);
-            moved = true;
-        }
-        for (unsigned first = 0; first < threads; first += 32) {
-            // A shuffle names all lanes, so all must come; one that has left is a defect of the kernel.
-            unsigned waiting = 0;
-            for (unsigned t = first; t < first + 32 && t < threads; t++) waiting += coroutines[t].state == AT_WARP;
-            for (unsigned t = first; waiting == 32 && t < first + 32; t++) coroutines[t].state = READY, moved = true;
-        }
-        bool all = true;
+        bool moved = false, alive = false, all = true;
+        for (unsigned first = 0; first < threads; first += 32) moved |= run_warp(reversed ? threads - 32 - first : first);
         for (unsigned t = 0; t < threads; t++) {
             alive |= coroutines[t].state != DONE;
             all &= coroutines[t].state == AT_BLOCK || coroutines[t].state == DONE;
         }
         if (!alive) return true;
-        for (unsigned t = 0; all && t < threads; t++)
-            if (coroutines[t].state == AT_BLOCK) coroutines[t].state = READY, moved = true;
-        if (!moved) return false;
+        if (!all || !moved) return false;
+        for (unsigned t = 0; t < threads; t++)
+            if (coroutines[t].state == AT_BLOCK) coroutines[t].state = READY;
     }
 }
 

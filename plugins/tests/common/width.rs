@@ -2,9 +2,13 @@
 //! left, so that any runtime can feed and read them.
 
 use half::{bf16, f16};
-use pdloss::graph::{
-    build::{Element, Value, attribute, node},
-    proto::{ModelProto, NodeProto},
+use pdloss::{
+    graph::{
+        build::{Element, Value, attribute, node},
+        proto::{ModelProto, NodeProto},
+    },
+    loss::Config,
+    testing::{Case, Distribution},
 };
 
 use super::{Input, Outputs, Problem, problems};
@@ -129,9 +133,48 @@ impl Narrowed {
     }
 }
 
+/// More cases of the Gram path, which the CUDA operators take where `(B + C) D <= 2 B C` and there are more than 64 classes: most
+/// shapes of the shared list are too small for it.
+fn gram_cases() -> Vec<Case> {
+    use Distribution::{Clustered, Converged, Lengths, NearlyParallel, Opposed, Random, ZeroRows};
+    let mut cases = Vec::new();
+    for settings in every_setting() {
+        for distribution in [Random, Clustered, Opposed] {
+            cases.push(Case::new((40, 70, 19), distribution, settings));
+        }
+    }
+    for distribution in [Random, Clustered, Converged, NearlyParallel, Lengths, ZeroRows, Opposed] {
+        for shape in [(130, 200, 129), (70, 600, 64), (400, 65, 31), (1, 66, 1)] {
+            cases.push(Case::new(shape, distribution, Config::default()));
+        }
+    }
+    let mut case = Case::new((90, 100, 48), NearlyParallel, Config::default());
+    case.labels.fill(99);
+    case.name += ", all one label";
+    cases.push(case);
+    cases
+}
+
+/// The settings that the shared list goes through.
+fn every_setting() -> Vec<Config> {
+    let mut settings: Vec<Config> = Vec::new();
+    for case in pdloss::testing::cases() {
+        if !settings.contains(&case.config) {
+            settings.push(case.config);
+        }
+    }
+    settings
+}
+
 /// Every case once in this type, labels of either type in turn; without those that float16 cannot hold.
 pub(crate) fn on_cuda(width: Width) -> Vec<Narrowed> {
-    let single = problems().into_iter().step_by(2).enumerate();
+    let more = gram_cases().into_iter().map(|case| Problem {
+        case,
+        proxies: true,
+        element: Element::F32,
+        labels: Element::I64,
+    });
+    let single = problems().into_iter().step_by(2).chain(more).enumerate();
     let labelled =
         single.map(|(index, problem)| Problem { labels: [Element::I64, Element::I32][index % 2], ..problem });
     labelled
