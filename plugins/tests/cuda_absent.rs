@@ -9,7 +9,8 @@ mod emulation;
 use std::{env, fs, path::Path, process::Command};
 
 use common::{of_shape, session};
-use emulation::emulated_builder;
+use emulation::{emulated_builder, give_handle, load_driver};
+use libloading::Library;
 
 const CHILD: &str = "PDLOSS_TEST_CUDA_ABSENT";
 const ON_CUDA: &str = "PDLOSS_TEST_ON_CUDA";
@@ -26,6 +27,34 @@ fn without_a_driver_cuda_is_refused() {
         .any(|path| Path::new(path).exists());
     let wanted = if driver { "CUDA: " } else { "CUDA: libcuda.so.1 is not found: is the NVIDIA driver installed?" };
     assert!(error.contains("PDLoss") && error.contains(wanted), "{error}");
+}
+
+/// A driver, but no cuBLAS, or no handle of it.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn without_cublas_cuda_is_refused() {
+    if env::var_os(CHILD).is_none() {
+        let mut child = Command::new(env::current_exe().expect("this test"));
+        let output = child.args(["--exact", "without_cublas_cuda_is_refused"]).env(CHILD, "1").output();
+        let output = output.expect("it starts");
+        return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let _driver = load_driver();
+    let problem = of_shape(17, 23);
+    let mut session = session::open(emulated_builder().expect("it registers"), &problem.model()).expect("it opens");
+    let mut refused = || session::run(&mut session, problem.inputs()).expect_err("it is refused").to_string();
+    let error = refused();
+    assert!(error.contains("CUDA: onnxruntime's CUDA provider gave no cuBLAS handle"), "{error}");
+    let installed = ["libcublas.so.13", "libcublas.so.12"].iter().any(|name| {
+        // SAFETY: cuBLAS's initialisers, where it is installed at all.
+        unsafe { Library::new(*name) }.is_ok()
+    });
+    // With an installed one, a made-up handle would be used.
+    if !installed {
+        give_handle(16);
+        let error = refused();
+        assert!(error.contains("CUDA: cuBLAS is not found (libcublas.so.13: "), "{error}");
+    }
 }
 
 /// A driver whose mere loading ends the process: whatever ends well has not looked for it.

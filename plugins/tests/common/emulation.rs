@@ -60,14 +60,8 @@ impl Emulation {
     }
 
     fn new() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/emulate");
-        let cuda = build(&folder.join("driver.cpp"), "libcuda.so.1");
-        let cublas = build(&folder.join("cublas.cpp"), "libcublas.so.12");
-        let load = |path: &Path| {
-            // SAFETY: built a moment ago; its initialisers fill a table.
-            unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.expect("the library loads")
-        };
-        let emulation = Self { cuda: load(&cuda), cublas: load(&cublas), handle: 0 };
+        let cublas = build("cublas.cpp", "libcublas.so.12");
+        let emulation = Self { cuda: load_driver(), cublas: load(&cublas), handle: 0 };
         let mut handle: *mut c_void = ptr::null_mut();
         type New = unsafe extern "C" fn(*mut *mut c_void, *mut c_void, c_int, c_int) -> c_int;
         let new: Symbol<New> = find(&emulation.cublas, "emulate_cublas_handle");
@@ -153,8 +147,24 @@ fn find<T>(library: &Library, name: &str) -> Symbol<T> {
     unsafe { library.get(name.as_bytes()) }.expect(name)
 }
 
-/// Compiles a library; its own name inside is that by which the driver is looked for.
-fn build(source: &Path, name: &str) -> PathBuf {
+/// The emulated driver, in this process under the driver's name from now on.
+pub(crate) fn load_driver() -> Library {
+    load(&build("driver.cpp", "libcuda.so.1"))
+}
+
+/// What the provider gives as its cuBLAS handle from now on.
+pub(crate) fn give_handle(handle: usize) {
+    HANDLE.store(handle, Ordering::Relaxed);
+}
+
+fn load(path: &Path) -> Library {
+    // SAFETY: built a moment ago; its initialisers fill a table.
+    unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.expect("the library loads")
+}
+
+/// Compiles a library; its own name inside is that by which it is looked for.
+fn build(source: &str, name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/emulate").join(source);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(folder).expect("cargo's folder for tests");
     let (path, partial) = (folder.join(name), folder.join(format!("{name}.{}", process::id())));
@@ -164,7 +174,7 @@ fn build(source: &Path, name: &str) -> PathBuf {
     let status = Command::new(&compiler)
         .args(options)
         .arg(format!("-Wl,-soname,{name}"))
-        .args([source, Path::new("-o"), &partial])
+        .args([&source, Path::new("-o"), &partial])
         .status()
         .unwrap_or_else(|error| panic!("{compiler}: {error}"));
     assert!(status.success(), "{compiler} {}: {status}", source.display());
