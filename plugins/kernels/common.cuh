@@ -43,6 +43,10 @@ struct Band {
 };
 static_assert(sizeof(Band) == 8, "as in params.rs");
 
+// Numbers that `sum_tile` gives to `conclude`, block by block: count, sum and sum of squares of the deviations of impostor, then
+// of genuine pairs.
+const u32 TILE_SUMS = 6;
+
 // What the genuine and impostor pairs weigh; written by `weigh`, read by all that follows.
 struct Weights {
     double level, slope, impostor_mean;                  // an impostor pair: level + slope (s - impostor_mean)

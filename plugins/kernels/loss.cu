@@ -99,7 +99,6 @@ struct Decidability {
     }
 };
 
-const u32 TILE_SUMS_WIDTH = 6;  // as TILE_SUMS in tiles.cu
 const u32 F32 = 0, F16 = 1, BF16 = 2;
 
 struct Conclude {
@@ -154,10 +153,10 @@ extern "C" __global__ void __launch_bounds__(1024) conclude(Conclude p) {
         const Summary whole = {(double)p.batch * p.classes, centre, inner + p.batch * applied + p.classes * spread};
         impostor = whole.without(genuine);
     } else {
-        double sums[TILE_SUMS_WIDTH];
-        for (u32 k = 0; k < TILE_SUMS_WIDTH; k++) {
+        double sums[TILE_SUMS];
+        for (u32 k = 0; k < TILE_SUMS; k++) {
             double sum = 0;
-            for (u32 b = threadIdx.x; b < p.blocks; b += blockDim.x) sum += p.tile_sums[b * TILE_SUMS_WIDTH + k];
+            for (u32 b = threadIdx.x; b < p.blocks; b += blockDim.x) sum += p.tile_sums[b * TILE_SUMS + k];
             sums[k] = block_sum(sum);
         }
         // D-Loss sees every unordered pair twice.

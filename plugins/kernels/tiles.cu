@@ -29,9 +29,6 @@ struct Tile {
 };
 static_assert(sizeof(Tile) == 56, "as in params.rs");
 
-// Count, sum and sum of squares of the deviations of impostor, then genuine pairs.
-const u32 TILE_SUMS = 6;
-
 struct SumTile {
     Tile tile;
     double *out;  // [blocks, TILE_SUMS]

@@ -57,6 +57,21 @@ fn without_cublas_cuda_is_refused() {
     }
 }
 
+/// The script that is to run on a GPU does not pass for having found none.
+#[test]
+fn gpu_check_fails_without_a_gpu() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-driver");
+    fs::create_dir_all(&folder).expect("a folder");
+    // No library at all: it hides the driver where there is one.
+    fs::write(folder.join("libcuda.so.1"), "").expect("a file");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu-check");
+    let output = Command::new("python3").arg(script).env("LD_LIBRARY_PATH", &folder).output().expect("python3");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.starts_with("gpu-check: no GPU: libcuda.so.1 (the NVIDIA driver) is not found"), "{text}");
+    assert!(output.stdout.is_empty());
+}
+
 /// A driver whose mere loading ends the process: whatever ends well has not looked for it.
 #[test]
 #[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     ffi::{CString, c_void},
     ptr,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
 };
 
 use cudarc::driver::{result, sys};
@@ -53,24 +53,44 @@ unsafe impl Send for Module {}
 unsafe impl Sync for Module {}
 
 /// The modules by the number of their context, which, unlike its address, is not used again.
-static MODULES: Mutex<Option<HashMap<u64, &'static Module>>> = Mutex::new(None);
+static MODULES: LazyLock<Mutex<HashMap<u64, &'static Module>>> = LazyLock::new(Mutex::default);
 
-/// ONNX Runtime's stream, with the kernels loaded in its context.
-pub(crate) struct Stream {
-    raw: sys::CUstream,
-    module: &'static Module,
-    /// What was current in this thread before, and is again afterwards.
+/// A context that is current in this thread as long as this lives.
+struct Current {
+    /// What was current before, and is again afterwards.
     before: sys::CUcontext,
     context: sys::CUcontext,
 }
 
-impl Drop for Stream {
+impl Current {
+    /// # Safety
+    /// `context` is live, and stays so as long as the result.
+    unsafe fn make(context: sys::CUcontext) -> Result<Self> {
+        let mut before = ptr::null_mut();
+        // SAFETY: writes one pointer.
+        unsafe { sys::cuCtxGetCurrent(&raw mut before) }.result().map_err(failed("asking for the current context"))?;
+        if before != context {
+            // SAFETY: live by this function's contract.
+            unsafe { sys::cuCtxSetCurrent(context) }.result().map_err(failed("making the stream's context current"))?;
+        }
+        Ok(Self { before, context })
+    }
+}
+
+impl Drop for Current {
     fn drop(&mut self) {
         if self.before != self.context {
-            // SAFETY: `before` was this thread's current context, or null, when the stream was taken.
+            // SAFETY: was this thread's current context, or null, when the other one took its place.
             let _ = unsafe { sys::cuCtxSetCurrent(self.before) };
         }
     }
+}
+
+/// ONNX Runtime's stream, its context current, the kernels loaded in that.
+pub(crate) struct Stream {
+    raw: sys::CUstream,
+    module: &'static Module,
+    _current: Current,
 }
 
 impl Stream {
@@ -82,22 +102,14 @@ impl Stream {
     pub(crate) unsafe fn of(raw: *mut c_void) -> Result<Self> {
         check_driver()?;
         let raw = raw.cast::<sys::CUstream_st>();
-        let mut before = ptr::null_mut();
-        // SAFETY: writes one pointer.
-        unsafe { sys::cuCtxGetCurrent(&raw mut before) }.result().map_err(failed("asking for the current context"))?;
         let mut context = ptr::null_mut();
         // SAFETY: `raw` is live by this function's contract; writes one pointer.
         unsafe { sys::cuStreamGetCtx(raw, &raw mut context) }
             .result()
             .map_err(failed("asking for the context of the provider's stream"))?;
-        if before != context {
-            // SAFETY: a live stream's context is live.
-            unsafe { sys::cuCtxSetCurrent(context) }.result().map_err(failed("making the stream's context current"))?;
-        }
-        // From here on the drop sets the context back, whatever fails.
-        let mut stream = Self { raw, module: no_module(), before, context };
-        stream.module = module_of(context)?;
-        Ok(stream)
+        // SAFETY: a live stream's context is live.
+        let current = unsafe { Current::make(context) }?;
+        Ok(Self { raw, module: module_of(context)?, _current: current })
     }
 
     /// The stream, as cuBLAS takes it.
@@ -124,18 +136,12 @@ impl Stream {
     }
 }
 
-fn no_module() -> &'static Module {
-    static NONE: OnceLock<Module> = OnceLock::new();
-    NONE.get_or_init(|| Module { functions: HashMap::new() })
-}
-
 /// The kernels in the current context.
 fn module_of(context: sys::CUcontext) -> Result<&'static Module> {
     let mut id = 0;
     // SAFETY: the context is live; writes one number.
     unsafe { sys::cuCtxGetId(context, &raw mut id) }.result().map_err(failed("asking for the context's number"))?;
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-    let modules = modules.get_or_insert_default();
     if let Some(module) = modules.get(&id) {
         return Ok(module);
     }

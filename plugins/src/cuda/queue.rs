@@ -22,11 +22,12 @@ const STRIDING_BLOCKS: usize = 4096;
 
 /// One run's work on the device, in the order in which it was put in.
 pub(crate) struct Queue<'a> {
-    stream: Stream,
     blas: Blas,
     memory: Memory<'a>,
     held: RefCell<Vec<Scratch>>,
     pub(crate) element: ElementType,
+    /// Last, because its context stays current until it is dropped.
+    stream: Stream,
 }
 
 impl Drop for Queue<'_> {
@@ -73,7 +74,7 @@ pub(crate) fn int(length: usize) -> Result<u32> {
 
 impl<'a> Queue<'a> {
     pub(crate) fn new(stream: Stream, blas: Blas, memory: Memory<'a>, element: ElementType) -> Self {
-        Self { stream, blas, memory, held: RefCell::default(), element }
+        Self { blas, memory, held: RefCell::default(), element, stream }
     }
 
     /// Memory for so many elements of a size, until the queue is dropped. What it holds is unspecified.
