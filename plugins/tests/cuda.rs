@@ -14,12 +14,13 @@ use common::{
     width::{Narrowed, Width, on_cuda},
 };
 use emulation::Emulation;
+use ndarray::Array2;
 use pdloss::{
     graph::{
         build::{Dim, Element, declare},
         proto::GraphProto,
     },
-    loss::Config,
+    loss::{self, Config, Path},
     testing::{Case, Distribution},
 };
 
@@ -252,6 +253,46 @@ fn refusals_of_the_driver() {
     refused(&["12.0", "11.8"]);
     emulation.version(12000);
     run(&emulation, &problem).expect("it runs");
+}
+
+/// The saved state is the CPU's, number by number: it may come from one and go to the other.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn the_saved_state_is_that_of_the_cpu() {
+    let emulation = emulation();
+    for (shape, path) in [(GRAM, Path::Gram), (TILES, Path::Tiles)] {
+        let problem = one(shape, Distribution::Clustered, true);
+        let case = &problem.case;
+        let mut model = problem.model();
+        let graph = model.graph.as_mut().expect("a graph");
+        graph.output = vec![declare("saved", Element::F64, &[Dim::Unknown])];
+        let mut session = session::open(emulation.builder().expect("a builder"), &model).expect("it opens");
+        let got = session::run(&mut session, problem.inputs()).expect("it runs").remove("saved").expect("an output");
+
+        let rows = |count, values: &Vec<f32>| Array2::from_shape_vec((count, case.dim), values.clone()).expect("rows");
+        let (z, q) = (rows(case.batch, &case.embeddings), rows(case.classes, &case.proxies));
+        let config = case.config.with_path(path);
+        let forward = loss::forward(&config, z.view(), q.view(), &case.labels, &loss::Serial).expect("it computes");
+        let parts = forward.saved.into_parts();
+        let lengths = [case.batch, case.classes, case.dim].map(|length| length as f64);
+        let mut wanted = vec![1.0, 0.0, 0.0, config.temperature(), config.floor(), config.eps()];
+        wanted.extend(lengths.into_iter().chain([f64::from(u8::from(path == Path::Gram))]));
+        for part in [
+            parts.embedding_reciprocals,
+            parts.proxy_reciprocals,
+            parts.embedding_mean,
+            parts.proxy_mean,
+            parts.genuine_cosines,
+            parts.summaries,
+        ] {
+            wanted.extend(part);
+        }
+        wanted.extend(parts.embedding_scatter.iter().chain(&parts.proxy_scatter).map(|&value| f64::from(value)));
+        assert_eq!(got.len(), wanted.len(), "{path}");
+        for (at, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
+            assert!((got - wanted).abs() <= 1e-5 * wanted.abs().max(1.0), "{path}, number {at}: {got}, CPU {wanted}");
+        }
+    }
 }
 
 /// The saved state of other shapes is refused where its length tells, and where only the device could tell, all is NaN.
