@@ -1,10 +1,10 @@
 //! The command line as typed; what it means is checked by the commands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::dataset::{Format, Split};
+use crate::dataset::{Format, Request, Split};
 use crate::embedder::{Choice, Device};
 use crate::index::{FLAT, Metric};
 use crate::preprocess::Patch;
@@ -85,10 +85,22 @@ pub struct DataArgs {
     pub skip_bad: bool,
 }
 
-/// Arguments of `recall`.
+impl DataArgs {
+    /// What is to be loaded from `path`.
+    pub fn request(&self, path: &Path) -> Request {
+        Request {
+            path: path.into(),
+            format: self.format,
+            split: self.split,
+            classes: self.classes.clone().map(|ranges| ranges.0).unwrap_or_default(),
+            label: self.label.clone(),
+        }
+    }
+}
+
+/// Images and a model that embeds them, or the embeddings that were kept.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = RECALL_EXAMPLES)]
-pub struct RecallArgs {
+pub struct InputArgs {
     /// The ONNX embedder
     #[arg(long, value_name = "FILE.onnx", required_unless_present = "embeddings", conflicts_with = "embeddings")]
     pub model: Option<PathBuf>,
@@ -98,6 +110,27 @@ pub struct RecallArgs {
     /// Model
     #[command(flatten)]
     pub run: ModelArgs,
+    /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
+    #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
+    pub save_embeddings: Option<PathBuf>,
+    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim (verify finds pairs by their names)
+    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
+    pub embeddings: Option<PathBuf>,
+    /// Their labels, one a line or a CSV with a label column
+    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
+    pub labels: Option<PathBuf>,
+    /// Their dimension, for raw float32
+    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
+    pub dim: Option<usize>,
+}
+
+/// Arguments of `recall`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RECALL_EXAMPLES)]
+pub struct RecallArgs {
+    /// What is embedded, or was
+    #[command(flatten)]
+    pub input: InputArgs,
     /// Similarity of two embeddings
     #[arg(long, value_enum, default_value_t = Metric::Cosine, help_heading = "Measure")]
     pub metric: Metric,
@@ -110,18 +143,6 @@ pub struct RecallArgs {
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
-    /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
-    #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
-    pub save_embeddings: Option<PathBuf>,
-    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
-    pub embeddings: Option<PathBuf>,
-    /// Their labels, one a line or a CSV with a label column
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub labels: Option<PathBuf>,
-    /// Their dimension, for raw float32
-    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub dim: Option<usize>,
 }
 
 /// How the embeddings of an image and of its mirror image become one.
@@ -152,15 +173,9 @@ pub struct VerificationOut {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = VERIFY_EXAMPLES)]
 pub struct VerifyArgs {
-    /// The ONNX embedder
-    #[arg(long, value_name = "FILE.onnx", required_unless_present = "embeddings", conflicts_with = "embeddings")]
-    pub model: Option<PathBuf>,
-    /// Images
+    /// What is embedded, or was
     #[command(flatten)]
-    pub data: DataArgs,
-    /// Model
-    #[command(flatten)]
-    pub run: ModelArgs,
+    pub input: InputArgs,
     /// List of pairs: LFW's, CPLFW's, or a CSV of path_a, path_b, same[, fold]; insightface's .bin goes to --data alone
     #[arg(long, value_name = "FILE", help_heading = "Pairs")]
     pub pairs: Option<PathBuf>,
@@ -191,18 +206,6 @@ pub struct VerifyArgs {
     /// Results
     #[command(flatten)]
     pub results: VerificationOut,
-    /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
-    #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
-    pub save_embeddings: Option<PathBuf>,
-    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim; pairs are found by their names
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
-    pub embeddings: Option<PathBuf>,
-    /// Their labels, one a line or a CSV with a label column
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub labels: Option<PathBuf>,
-    /// Their dimension, for raw float32
-    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub dim: Option<usize>,
 }
 
 /// Arguments of `scores`.

@@ -25,6 +25,7 @@ pub mod preprocess;
 pub mod process;
 mod progress;
 pub mod recall;
+mod records;
 pub mod report;
 pub mod scores;
 pub mod similarities;

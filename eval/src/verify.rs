@@ -88,7 +88,7 @@ impl Plan {
         if args.bootstrap.is_some_and(|n| n < 2) {
             return usage("--bootstrap: wanted at least 2 draws; 1000 is usual");
         }
-        let data = args.data.data.as_deref();
+        let data = args.input.data.data.as_deref();
         let brought = data.filter(|d| PairList::brings_images(d));
         let list = match (&args.pairs, brought) {
             (Some(_), Some(bin)) => {
@@ -113,19 +113,21 @@ impl Plan {
                 Which::Listed(Box::new(Listed { path: path.into(), list, training, skip_missing: args.skip_missing }))
             }
         };
-        let only_labelled = args.data.format != Format::Auto
-            || args.data.split != Split::Protocol
-            || args.data.classes.is_some()
-            || args.data.label.is_some();
+        let only_labelled = args.input.data.format != Format::Auto
+            || args.input.data.split != Split::Protocol
+            || args.input.data.classes.is_some()
+            || args.input.data.label.is_some();
         if only_labelled && !args.all_pairs {
             return usage(
                 "--format, --split, --classes and --label choose images of a labelled set; a list of pairs names its own",
             );
         }
-        let source = match (&args.embeddings, &args.model, data) {
-            (Some(path), _, _) => Source::Kept { path: path.clone(), labels: args.labels.clone(), dim: args.dim },
+        let source = match (&args.input.embeddings, &args.input.model, data) {
+            (Some(path), _, _) => {
+                Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
+            }
             (None, Some(model), Some(data)) => {
-                if let Some(path) = &args.save_embeddings {
+                if let Some(path) = &args.input.save_embeddings {
                     Embeddings::can_save("--save-embeddings", path)?;
                     folder_exists("--save-embeddings", path)?;
                 }
@@ -136,22 +138,16 @@ impl Plan {
                     .transpose()?;
                 Source::Images {
                     data: data.into(),
-                    request: Request {
-                        path: data.into(),
-                        format: args.data.format,
-                        split: args.data.split,
-                        classes: args.data.classes.clone().map(|r| r.0).unwrap_or_default(),
-                        label: args.data.label.clone(),
-                    },
-                    model: Box::new(Runnable::plan(model, &args.run)?),
-                    how: How { flip: args.flip, align, skip_bad: args.data.skip_bad },
-                    save: args.save_embeddings.clone(),
+                    request: args.input.data.request(data),
+                    model: Box::new(Runnable::plan(model, &args.input.run)?),
+                    how: How { flip: args.flip, align, skip_bad: args.input.data.skip_bad },
+                    save: args.input.save_embeddings.clone(),
                 }
             }
             _ => return usage("give --model and --data, or --embeddings"),
         };
         let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, seed: args.seed, level });
-        Ok(Self { source, which, bootstrap, sinks: Sinks::plan(&args.results)?, threads: threads(&args.run)? })
+        Ok(Self { source, which, bootstrap, sinks: Sinks::plan(&args.results)?, threads: threads(&args.input.run)? })
     }
 
     /// Embeds (or reads embeddings), compares, and writes the tables to `stdout`.

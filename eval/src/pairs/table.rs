@@ -7,27 +7,12 @@ use std::path::Path;
 
 use super::{Builder, answer};
 use crate::error::{Error, Result};
+use crate::records::{delimiter, read_records};
 
 pub(super) fn read(path: &Path, text: &str) -> Result<Builder> {
     let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
-    let delimiter = [',', ';', '\t'].into_iter().find(|&d| first.contains(d));
-    let records: Vec<(u64, Vec<String>)> = match delimiter {
-        Some(delimiter) => {
-            let delimiter = u8::try_from(delimiter).unwrap_or(b',');
-            let mut reader = csv::ReaderBuilder::new()
-                .has_headers(false)
-                .flexible(true)
-                .delimiter(delimiter)
-                .trim(csv::Trim::All)
-                .from_reader(text.as_bytes());
-            let mut records = Vec::new();
-            for record in reader.records() {
-                let record = record.map_err(|e| Error::data(path, e.to_string()))?;
-                let line = record.position().map_or(0, csv::Position::line);
-                records.push((line, record.iter().map(str::to_owned).collect()));
-            }
-            records
-        }
+    let records = match delimiter(first) {
+        Some(delimiter) => read_records(text, delimiter).map_err(|e| Error::data(path, e.to_string()))?,
         None => text
             .lines()
             .zip(1..)
