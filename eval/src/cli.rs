@@ -27,6 +27,12 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// The same figures from files of genuine and impostor scores
     Scores(Box<ScoresArgs>),
+    /// One HTML page of kept runs: tables, curves, pictures of what was found
+    Report(ReportArgs),
+    /// Whether two models really differ on the same data
+    Compare(CompareArgs),
+    /// Many results in one table: sorted, filtered, pivoted, for papers
+    Tabulate(TabulateArgs),
     /// Inputs, outputs and preprocessing of a model, and one image through it
     Inspect(Box<InspectArgs>),
 }
@@ -143,6 +149,9 @@ pub struct RecallArgs {
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
+    /// Keep the run, query by query, in a new folder: for report, compare and tabulate
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    pub save_run: Option<PathBuf>,
 }
 
 /// How the embeddings of an image and of its mirror image become one.
@@ -167,6 +176,9 @@ pub struct VerificationOut {
     /// Draw ROC, DET and score distributions into this folder, as PNG and SVG
     #[arg(long, value_name = "DIR")]
     pub plot: Option<PathBuf>,
+    /// Keep the run, with its curves and pairs, in a new folder: for report, compare and tabulate
+    #[arg(long, value_name = "DIR")]
+    pub save_run: Option<PathBuf>,
 }
 
 /// Arguments of `verify`.
@@ -229,6 +241,101 @@ pub struct ScoresArgs {
     pub results: VerificationOut,
 }
 
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub struct ReportArgs {
+    /// Folders that --save-run or `pdloss train` wrote, or result files (.json, .csv, .parquet)
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long, value_name = "PAGE.html")]
+    pub out: PathBuf,
+    /// Folder or archive that the images are in now [default: the data that each run names]
+    #[arg(long, value_name = "PATH")]
+    pub images: Option<PathBuf>,
+    /// Leave pictures out
+    #[arg(long, conflicts_with = "images")]
+    pub no_images: bool,
+    /// Title of the page
+    #[arg(long, value_name = "TEXT", default_value = "Embedder report")]
+    pub title: String,
+}
+
+/// What is drawn at random when two runs are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// Queries of recall, each by itself
+    Query,
+    /// Classes of recall, with all their queries: what is found for images of one class hangs together
+    Class,
+    /// Pairs of verification, each by itself
+    Pair,
+    /// Subjects of verification, with all pairs that they are on
+    Subject,
+}
+
+/// Arguments of `compare`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub struct CompareArgs {
+    /// A run's folder, written by --save-run
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// Another, on the same data
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// What is drawn [default: query for recall, subject for verification]
+    #[arg(long, value_enum)]
+    pub by: Option<By>,
+    /// Draws of the test, and of the intervals
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub draws: usize,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Confidence of the intervals; a difference counts where its p is below 1 - P
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub confidence: f64,
+    /// Write the table: .csv, .json, .parquet or .md
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `tabulate`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = TABULATE_EXAMPLES)]
+pub struct TabulateArgs {
+    /// Result files (.json, .csv, .parquet), or folders that --save-run or `pdloss train` wrote
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// Only rows for which this holds: =, !=, <, <=, > or >= between a column and a value; * stands for any letters
+    #[arg(long = "where", value_name = "COLUMN=VALUE")]
+    pub filters: Vec<crate::tabulate::Filter>,
+    /// Columns, in this order; * stands for any letters [default: every column for .csv, .json and .parquet; result,
+    /// model, dataset and the measures for people]
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Sort by this column, measures from the best on; -COLUMN turns it round
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// A column for each value of this one
+    #[arg(long, value_name = "COLUMN")]
+    pub pivot: Option<String>,
+    /// What stands in the pivoted columns
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', default_value = "recall@1", requires = "pivot")]
+    pub measure: Vec<String>,
+    /// What tells the rows of a pivoted table apart
+    #[arg(long, value_name = "COLUMN", default_value = "model", requires = "pivot")]
+    pub rows: String,
+    /// Digits after the point, for people
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub digits: usize,
+    /// Write the table: .csv, .json, .parquet, or with the best in bold .md or .tex
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// Arguments of `inspect`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
@@ -269,6 +376,30 @@ has no value below 3 / impostor pairs. Exit codes: 0 done, 1 the run failed, 2 t
 const SCORES_EXAMPLES: &str = "Examples:
   pdloss-eval scores --genuine genuine.txt --impostor impostor.txt --plot pictures/
   pdloss-eval scores --genuine same.csv --impostor different.csv --column distance --distance";
+
+const REPORT_EXAMPLES: &str = "Examples:
+  pdloss-eval recall --model model.onnx --data CUB_200_2011 --save-run runs/cub
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --save-run runs/lfw
+  pdloss-eval report runs/cub runs/lfw --out report.html
+
+The page is one file that needs no network. Results that are files show in the table alone; folders bring their curves,
+galleries and mistakes.";
+
+const COMPARE_EXAMPLES: &str = "Examples:
+  pdloss-eval compare runs/a runs/b
+  pdloss-eval compare runs/a runs/b --by class --out difference.md
+
+Paired randomisation test (models exchanged query by query, class by class, or pair by pair) and percentile bootstrap. Of
+subjects, on whom pairs depend two at a time, the p is read off the bootstrap's draws. Where several figures are tested,
+p_holm is p after Holm's correction, and the verdict goes by it. d' is compared on scores brought to one scale.";
+
+const TABULATE_EXAMPLES: &str = "Examples:
+  pdloss-eval tabulate results/*.json --sort recall@1
+  pdloss-eval tabulate runs/* --where dataset=cub* --where 'recall@1>0.5' --out table.md
+  pdloss-eval tabulate runs/* --pivot dataset --measure recall@1,map@r --out table.tex
+
+The columns 'result' (which file), 'model' and 'dataset' (last part of the data's path) are made where they lack.
+LaTeX wants \\usepackage{booktabs}.";
 
 const INSPECT_EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx

@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod compare;
 pub mod dataset;
 pub mod embedder;
 pub mod embeddings;
@@ -18,6 +19,7 @@ mod error;
 pub mod index;
 pub mod inspect;
 pub mod metrics;
+pub mod page;
 pub mod pairs;
 pub mod pipeline;
 pub mod preprocess;
@@ -27,8 +29,10 @@ mod progress;
 pub mod recall;
 mod records;
 pub mod report;
+pub mod runs;
 pub mod scores;
 pub mod similarities;
+pub mod tabulate;
 pub mod verification;
 pub mod verify;
 

@@ -14,6 +14,7 @@ use crate::pipeline::embed;
 use crate::preprocess::{Layout, Origin, Recipe};
 use crate::process;
 use crate::report::{Kind, Record, folder_exists};
+use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun};
 
 /// What is to be measured, checked before any work starts.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Plan {
     source: Source,
     search: SearchPlan,
     out: Option<(PathBuf, Kind)>,
+    save_run: Option<SaveRun>,
     threads: usize,
 }
 
@@ -159,7 +161,8 @@ impl Plan {
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
         let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks };
-        Ok(Self { source, search, out, threads: threads(&args.input.run)? })
+        let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
+        Ok(Self { source, search, out, save_run, threads: threads(&args.input.run)? })
     }
 
     /// Embeds (or reads embeddings), searches, and writes the table to `stdout`.
@@ -187,7 +190,8 @@ impl Plan {
             }
         };
         let ks = self.search.ks.clone().unwrap_or_else(|| format.usual_ks().to_vec());
-        let search = Search { metric: self.search.metric, index: self.search.index.clone(), ks };
+        let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { 0 };
+        let search = Search { metric: self.search.metric, index: self.search.index.clone(), ks, keep };
         let searching = Instant::now();
         let measured = measure(&embeddings, &search)?;
         record.set("seconds_search", searching.elapsed().as_secs_f64());
@@ -195,6 +199,9 @@ impl Plan {
         describe(&mut record, &embeddings, &search, &measured, self.threads);
         if let Some((path, kind)) = &self.out {
             kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
+        }
+        if let Some(folder) = &self.save_run {
+            folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured)))?;
         }
         print(&record, stdout).map_err(|e| Error::write("standard output", e))?;
         Ok(record)
@@ -235,6 +242,7 @@ fn describe(record: &mut Record, embeddings: &Embeddings, search: &Search, measu
     record.set("threads", threads).set("metric", search.metric.to_string()).set("index", search.index.as_str());
     record.set("search", note).set("index_recall", measured.index_recall).set("ties", "by lower row");
     record.set("images", embeddings.rows.len()).set("classes", present.len()).set("dim", embeddings.dim());
+    record.set("search_depth", measured.depth);
     record.set("queries", measured.queries).set("gallery", measured.gallery).set("lone_queries", measured.lone_queries);
     for (k, value) in &measured.recall {
         record.set(format!("recall@{k}"), *value);

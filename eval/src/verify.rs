@@ -22,6 +22,7 @@ use crate::preprocess::{Landmarks, Steps};
 use crate::process;
 use crate::recall::{Runnable, note, threads};
 use crate::report::{Record, folder_exists};
+use crate::runs::{Pair, Pairs, Person};
 use crate::similarities;
 use crate::verification::{Outcome, Sinks};
 
@@ -70,6 +71,8 @@ struct Scored {
     same: Vec<bool>,
     /// Positions in the list.
     kept: Vec<usize>,
+    /// The name in the data of each image of the list; as the list has it where it is missing.
+    names: Vec<String>,
     missing: usize,
     bad: usize,
 }
@@ -239,7 +242,8 @@ impl Plan {
         let pairs = similarities::keep_all(embeddings)?;
         let tally = tally(&pairs)?;
         let intervals = self.intervals(&pairs, embeddings.classes.len(), None)?;
-        Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals))
+        let kept = self.sinks.keep_pairs().then(|| Pairs::of_all(embeddings, &pairs));
+        Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals).with_pairs(kept))
     }
 
     fn intervals(&self, pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>) -> Result<Vec<Interval>> {
@@ -293,9 +297,26 @@ impl Plan {
         let pairs: Vec<SubjectPair> = scored.kept.iter().zip(&scored.scores).map(pair).collect();
         let right = accuracy.as_ref().map(|(accuracy, _)| right(accuracy, folds.as_ref(), &on));
         let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref())?;
+        let kept = self.sinks.keep_pairs().then(|| {
+            let person = |(name, &subject): (String, &u32)| {
+                let subject = subjects.names[subject as usize].clone();
+                Person { name, subject }
+            };
+            let images = scored.names.into_iter().zip(&subjects.of).map(person).collect();
+            let several = accuracy.as_ref().is_some_and(|(accuracy, _)| accuracy.folds.len() > 1);
+            let pair = |(at, (&listed, &score)): (usize, (&usize, &f64))| {
+                let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let listed = &list.pairs[listed];
+                let fold = folds.as_ref().filter(|_| several).map(|folds| number(folds.of[at]));
+                let right = right.as_ref().map(|right| right[at]);
+                Pair { a: number(listed.a), b: number(listed.b), same: listed.same, score, fold, right }
+            };
+            Pairs { images, pairs: scored.kept.iter().zip(&scored.scores).enumerate().map(pair).collect() }
+        });
         Ok(Outcome::new(tally(&pairs)?, self.title(), "cosine", false)
             .with_accuracy(accuracy)
-            .with_intervals(intervals))
+            .with_intervals(intervals)
+            .with_pairs(kept))
     }
 }
 
@@ -399,7 +420,9 @@ fn score(
     }
     let same = kept.iter().map(|&at| list.pairs[at].same).collect();
     let bad = list.pairs.len() - kept.len() - absent.len();
-    Ok(Scored { scores: similarities::of_pairs(embeddings, &pairs)?, same, kept, missing: absent.len(), bad })
+    let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
+    let names = list.images.iter().zip(&found).map(name).collect();
+    Ok(Scored { scores: similarities::of_pairs(embeddings, &pairs)?, same, kept, names, missing: absent.len(), bad })
 }
 
 /// Embeds every image, and its mirror image where that is wanted.

@@ -1,0 +1,432 @@
+//! The command `tabulate`: many results in one table.
+
+use std::cmp::Ordering;
+use std::io::Write;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::cli::TabulateArgs;
+use crate::error::{Error, Result};
+use crate::report::{Cell, Kind, Record, Sheet, Value, folder_exists, write_atomically};
+use crate::runs::Run;
+
+/// A condition that a row must meet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    column: String,
+    relation: Relation,
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    Is,
+    IsNot,
+    Compares { wanted: Ordering, or_equal: bool },
+}
+
+impl FromStr for Filter {
+    type Err = String;
+
+    /// `column=value`; the last sign counts, for some columns have one in their name (`fnmr@fmr=0.001<0.1`).
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || format!("'{text}': wanted COLUMN=VALUE, or !=, <, <=, >, >= in place of =");
+        let last = text.rfind(['=', '<', '>']).ok_or_else(wrong)?;
+        let value = text[last + 1..].trim().to_owned();
+        let (column, relation) = match (&text[..last], &text[last..=last]) {
+            (column, "=") => match column.as_bytes().last() {
+                Some(b'!') => (&column[..last - 1], Relation::IsNot),
+                Some(b'<') => (&column[..last - 1], Relation::Compares { wanted: Ordering::Less, or_equal: true }),
+                Some(b'>') => (&column[..last - 1], Relation::Compares { wanted: Ordering::Greater, or_equal: true }),
+                _ => (column, Relation::Is),
+            },
+            (column, "<") => (column, Relation::Compares { wanted: Ordering::Less, or_equal: false }),
+            (column, _) => (column, Relation::Compares { wanted: Ordering::Greater, or_equal: false }),
+        };
+        let column = column.trim().to_owned();
+        if column.is_empty() {
+            return Err(wrong());
+        }
+        if matches!(relation, Relation::Compares { .. }) && value.parse::<f64>().is_err() {
+            return Err(format!("'{text}': '{value}' is not a number"));
+        }
+        Ok(Self { column, relation, value })
+    }
+}
+
+impl Filter {
+    fn accepts(&self, row: &Record) -> bool {
+        let value = row.get(&self.column).unwrap_or(&Value::Missing);
+        let number = self.value.parse::<f64>().ok();
+        let compared = value.number().zip(number).and_then(|(a, b)| a.partial_cmp(&b));
+        let is = compared == Some(Ordering::Equal) || matches(&self.value, &value.word());
+        match self.relation {
+            Relation::Is => is,
+            Relation::IsNot => !is,
+            Relation::Compares { wanted, or_equal } => {
+                compared == Some(wanted) || (or_equal && compared == Some(Ordering::Equal))
+            }
+        }
+    }
+}
+
+/// Whether `text` is what `pattern` says, whatever the case; `*` stands for any letters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.to_lowercase(), text.to_lowercase());
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match left.find(part) {
+            Some(at) => left = &left[at + part.len()..],
+            None => return false,
+        }
+    }
+    left.ends_with(last)
+}
+
+/// Which way a measure is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Good {
+    High,
+    Low,
+}
+
+/// The good direction of a measure; `None` for what is no measure.
+fn good(column: &str) -> Option<Good> {
+    let name = column.trim_start_matches("last ").trim_start_matches("best ").trim_start_matches("validation_");
+    if name.ends_with("_from") || name.ends_with("_to") {
+        return None;
+    }
+    let starts = |of: &[&str]| of.iter().any(|start| name.starts_with(start));
+    if starts(&["recall@", "tar@far="]) || ["r_precision", "map@r", "accuracy", "auc", "d_prime"].contains(&name) {
+        Some(Good::High)
+    } else if starts(&["fnmr@fmr="]) || ["eer", "zero_fmr", "zero_fnmr", "loss"].contains(&name) {
+        Some(Good::Low)
+    } else {
+        None
+    }
+}
+
+/// Where the table goes.
+enum Sink {
+    Data(Kind),
+    Latex,
+    Markdown,
+}
+
+impl Sink {
+    fn of(path: &Path) -> Result<Self> {
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let sink = match ending.as_str() {
+            "tex" => Self::Latex,
+            "md" => Self::Markdown,
+            "csv" | "json" | "parquet" => return Kind::of("--out", path).map(Self::Data),
+            _ => {
+                return Err(Error::Usage(format!(
+                    "--out {}: wanted a file that ends in .csv, .json, .parquet, .md or .tex",
+                    path.display()
+                )));
+            }
+        };
+        folder_exists("--out", path)?;
+        Ok(sink)
+    }
+}
+
+/// Reads all results, makes the table, writes it to `stdout` and where it is wanted, and returns its rows.
+///
+/// # Errors
+/// [`Error::Usage`] for columns that are not there and two results in one pivoted cell; those of reading and writing.
+pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
+    let sink = args.out.as_deref().map(|path| Sink::of(path).map(|sink| (path, sink))).transpose()?;
+    let mut rows = Vec::new();
+    for path in &args.results {
+        rows.extend(self::rows(&Run::read(path)?, &path.display().to_string()));
+    }
+    for filter in &args.filters {
+        known(&rows, &filter.column, "--where")?;
+        rows.retain(|row| filter.accepts(row));
+        if rows.is_empty() {
+            let text = format!("--where {}: none of the results is left", filter.column);
+            return Err(Error::Usage(text));
+        }
+    }
+    let sort = args.sort.as_deref().map(|by| by.strip_prefix('-').map_or((by, false), |by| (by, true)));
+    let in_rows = sort.filter(|(by, _)| Record::columns(&rows).contains(by));
+    if let Some((by, turned)) = in_rows {
+        sort_by(&mut rows, by, good(by), turned);
+    }
+    let (rows, columns) = match &args.pivot {
+        Some(pivot) => {
+            let (mut rows, columns) = pivoted(&rows, pivot, &args.rows, &args.measure)?;
+            if let Some((by, turned)) = sort.filter(|_| in_rows.is_none()) {
+                let column = columns.iter().find(|(name, _)| name == by);
+                let (_, good) = column.ok_or_else(|| known(&rows, by, "--sort").err().unwrap_or_else(unknown))?;
+                sort_by(&mut rows, by, *good, turned);
+            }
+            (rows, columns)
+        }
+        None => {
+            sort.map_or(Ok(()), |(by, _)| known(&rows, by, "--sort"))?;
+            let columns = Record::columns(&rows).into_iter().map(|name| (name.to_owned(), good(name))).collect();
+            (rows, columns)
+        }
+    };
+    let chosen = chosen(&rows, &columns, &args.columns)?;
+    let for_people =
+        if args.columns.is_empty() && args.pivot.is_none() { usual(&rows, &chosen) } else { chosen.clone() };
+    let sheet = sheet(&rows, &for_people, args.digits);
+    let only = |columns: &[(String, Option<Good>)]| {
+        let picked = |row: &Record| {
+            let mut picked = Record::new();
+            for (name, _) in columns {
+                picked.set(name.as_str(), row.get(name).cloned().unwrap_or(Value::Missing));
+            }
+            picked
+        };
+        rows.iter().map(picked).collect::<Vec<_>>()
+    };
+    match &sink {
+        Some((path, Sink::Data(kind))) => kind.write(path, &Record::table(&only(&chosen)))?,
+        Some((path, Sink::Latex)) => write_atomically(path, |file| file.write_all(sheet.latex().as_bytes()))?,
+        Some((path, Sink::Markdown)) => write_atomically(path, |file| file.write_all(sheet.markdown().as_bytes()))?,
+        None => {}
+    }
+    write!(stdout, "{}", sheet.markdown()).map_err(|e| Error::write("standard output", e))?;
+    Ok(only(&chosen))
+}
+
+fn unknown() -> Error {
+    Error::Usage("--sort: there is no such column".into())
+}
+
+/// The rows of a run that is called so, with `result`, `model` and `dataset`.
+pub(crate) fn rows(run: &Run, called: &str) -> Vec<Record> {
+    let several = run.records.len() > 1;
+    let called = |at: usize| if several { format!("{called} row {}", at + 1) } else { called.to_owned() };
+    run.records.iter().enumerate().map(|(at, row)| about(run, row, called(at))).collect()
+}
+
+fn about(run: &Run, row: &Record, called: String) -> Record {
+    let given = |name: &str| row.get(name).filter(|value| **value != Value::Missing).cloned();
+    let last = |value: Value| {
+        let word = value.word();
+        Path::new(&word).file_name().map_or(word.clone(), |name| name.to_string_lossy().into_owned())
+    };
+    let model = given("model").unwrap_or_else(|| run.name().into());
+    let dataset = given("dataset").or_else(|| given("data").map(|data| last(data).into()));
+    let mut all = Record::new();
+    all.set("result", given("result").unwrap_or_else(|| called.into())).set("model", model);
+    all.set("dataset", dataset.unwrap_or(Value::Missing));
+    let ours = ["result", "model", "dataset"];
+    row.iter().filter(|(name, _)| !ours.contains(&name.as_str())).for_each(|(name, value)| {
+        all.set(name.as_str(), value.clone());
+    });
+    all
+}
+
+/// Refuses a column that no row has.
+fn known(rows: &[Record], column: &str, flag: &str) -> Result<()> {
+    let columns = Record::columns(rows);
+    if columns.contains(&column) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{flag}: there is no column '{column}'; there are {}", columns.join(", "))))
+}
+
+/// Measures from the best on, other numbers and words ascending, what is missing last.
+fn sort_by(rows: &mut [Record], column: &str, good: Option<Good>, turned: bool) {
+    let compare = |a: &Value, b: &Value| {
+        let order = match (a.number(), b.number()) {
+            (Some(a), Some(b)) if good == Some(Good::High) => b.total_cmp(&a),
+            (Some(a), Some(b)) => a.total_cmp(&b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => a.word().cmp(&b.word()),
+        };
+        if turned { order.reverse() } else { order }
+    };
+    rows.sort_by(|a, b| match (a.get(column), b.get(column)) {
+        (None | Some(Value::Missing), None | Some(Value::Missing)) => Ordering::Equal,
+        (None | Some(Value::Missing), _) => Ordering::Greater,
+        (_, None | Some(Value::Missing)) => Ordering::Less,
+        (Some(a), Some(b)) => compare(a, b),
+    });
+}
+
+/// One row for each value of `by`, one column for each value of `pivot` and measure.
+fn pivoted(
+    rows: &[Record],
+    pivot: &str,
+    by: &str,
+    measures: &[String],
+) -> Result<(Vec<Record>, Vec<(String, Option<Good>)>)> {
+    known(rows, pivot, "--pivot")?;
+    known(rows, by, "--rows")?;
+    measures.iter().try_for_each(|measure| known(rows, measure, "--measure"))?;
+    let word = |row: &Record, column: &str| row.get(column).map(Value::word).unwrap_or_default();
+    let distinct = |column: &str| {
+        let mut values: Vec<String> = Vec::new();
+        for value in rows.iter().map(|row| word(row, column)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values
+    };
+    let (heads, stubs) = (distinct(pivot), distinct(by));
+    let name = |head: &str, measure: &str| {
+        if measures.len() == 1 { head.to_owned() } else { format!("{head} {measure}") }
+    };
+    let mut table = Vec::new();
+    for stub in &stubs {
+        let mut line = Record::new();
+        line.set(by, stub.as_str());
+        for head in &heads {
+            let here: Vec<&Record> =
+                rows.iter().filter(|row| word(row, by) == *stub && word(row, pivot) == *head).collect();
+            if let [first, second, ..] = here[..] {
+                return Err(Error::Usage(format!(
+                    "--pivot {pivot}: two results of {by} '{stub}' on '{head}': {} and {}; --where leaves one out",
+                    word(first, "result"),
+                    word(second, "result")
+                )));
+            }
+            for measure in measures {
+                let value = here.first().and_then(|row| row.get(measure)).cloned().unwrap_or(Value::Missing);
+                line.set(name(head, measure), value);
+            }
+        }
+        table.push(line);
+    }
+    let measured = heads.iter().flat_map(|head| measures.iter().map(|m| (name(head, m), good(m))));
+    let columns = [(by.to_owned(), None)].into_iter().chain(measured).collect();
+    Ok((table, columns))
+}
+
+/// The columns that patterns name, in their order; all where there are none.
+fn chosen(
+    rows: &[Record],
+    columns: &[(String, Option<Good>)],
+    patterns: &[String],
+) -> Result<Vec<(String, Option<Good>)>> {
+    let mut chosen: Vec<(String, Option<Good>)> = Vec::new();
+    for pattern in patterns {
+        let before = chosen.len();
+        let fitting = columns.iter().filter(|(name, _)| matches(pattern, name));
+        let fitting: Vec<_> = fitting.filter(|column| !chosen.contains(column)).cloned().collect();
+        chosen.extend(fitting);
+        if chosen.len() == before && !columns.iter().any(|(name, _)| matches(pattern, name)) {
+            known(rows, pattern, "--columns")?;
+        }
+    }
+    Ok(if patterns.is_empty() { columns.to_vec() } else { chosen })
+}
+
+/// The usual columns of these rows.
+pub(crate) fn overview(rows: &[Record]) -> Sheet {
+    let columns = Record::columns(rows).into_iter().map(|name| (name.to_owned(), good(name)));
+    sheet(rows, &usual(rows, &columns.collect::<Vec<_>>()), 4)
+}
+
+/// What a reader wants first: which result, and the measures that any of them has.
+fn usual(rows: &[Record], columns: &[(String, Option<Good>)]) -> Vec<(String, Option<Good>)> {
+    let has = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(|value| *value != Value::Missing));
+    // TAR at FAR is FNMR at FMR once more.
+    let wanted = |(name, good): &&(String, Option<Good>)| {
+        (good.is_some() && !name.starts_with("tar@")) || ["result", "model", "dataset"].contains(&name.as_str())
+    };
+    columns.iter().filter(wanted).filter(|(name, _)| has(name)).cloned().collect()
+}
+
+fn sheet(rows: &[Record], columns: &[(String, Option<Good>)], digits: usize) -> Sheet {
+    let worded = |name: &str, good: Option<Good>| -> Vec<Cell> {
+        let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
+        let mut cells: Vec<Cell> = values.iter().map(|value| word(value, digits)).collect();
+        if ["model", "result"].contains(&name) {
+            shorten(&mut cells);
+        }
+        let numbers = || values.iter().filter_map(Value::number).filter(|v| !v.is_nan());
+        // What is missing among numbers stands where they stand.
+        if cells.iter().any(|cell| cell.number) {
+            let missing = values.iter().zip(&mut cells).filter(|(value, _)| **value == Value::Missing);
+            missing.for_each(|(_, cell)| cell.number = true);
+        }
+        let best = match good {
+            Some(Good::High) => numbers().reduce(f64::max),
+            Some(Good::Low) => numbers().reduce(f64::min),
+            None => None,
+        };
+        // Of what reads alike, none is better.
+        if let Some(best) = best.filter(|_| numbers().count() > 1).map(|best| word(&Value::Real(best), digits).text) {
+            cells.iter_mut().for_each(|cell| cell.best = cell.number && cell.text == best);
+        }
+        cells
+    };
+    let by_column: Vec<Vec<Cell>> = columns.iter().map(|(name, good)| worded(name, *good)).collect();
+    Sheet {
+        columns: columns.iter().map(|(name, _)| name.clone()).collect(),
+        rows: (0..rows.len()).map(|row| by_column.iter().map(|column| column[row].clone()).collect()).collect(),
+    }
+}
+
+fn word(value: &Value, digits: usize) -> Cell {
+    let text = match value {
+        Value::Real(real) => format!("{real:.digits$}"),
+        Value::Missing => "-".into(),
+        other => other.word(),
+    };
+    Cell { text, number: value.number().is_some(), best: false }
+}
+
+/// Paths to their last part, where that tells as many apart.
+fn shorten(cells: &mut [Cell]) {
+    let distinct = |texts: &[String]| texts.iter().collect::<std::collections::HashSet<_>>().len();
+    let long: Vec<String> = cells.iter().map(|cell| cell.text.clone()).collect();
+    let last = |text: &String| Path::new(text).file_name().map_or(text.clone(), |n| n.to_string_lossy().into_owned());
+    let short: Vec<String> = long.iter().map(last).collect();
+    if distinct(&short) == distinct(&long) {
+        cells.iter_mut().zip(short).for_each(|(cell, text)| cell.text = text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_take_the_last_sign() {
+        let parse = |text: &str| text.parse::<Filter>();
+        let filter = parse("fnmr@fmr=0.001<=0.1").unwrap();
+        assert_eq!((filter.column.as_str(), filter.value.as_str()), ("fnmr@fmr=0.001", "0.1"));
+        assert_eq!(filter.relation, Relation::Compares { wanted: Ordering::Less, or_equal: true });
+        assert_eq!(parse("dataset != cub*").unwrap().relation, Relation::IsNot);
+        for wrong in ["", "dataset", "=x", "recall@1>high"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn filters_accept_words_and_numbers() {
+        let mut row = Record::new();
+        row.set("dataset", "CUB_200_2011").set("recall@1", 0.5).set("images", 10_usize);
+        let accepts = |text: &str| text.parse::<Filter>().unwrap().accepts(&row);
+        for right in
+            ["dataset=cub*", "dataset=*200*", "recall@1=0.50", "recall@1>=0.5", "images<11", "none!=x", "dataset!=cub"]
+        {
+            assert!(accepts(right), "{right}");
+        }
+        for wrong in ["dataset=cub", "recall@1>0.5", "images<10", "dataset>1", "none<1", "dataset=*200"] {
+            assert!(!accepts(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn measures_know_their_direction() {
+        assert_eq!([good("recall@10"), good("best recall@1"), good("map@r")], [Some(Good::High); 3]);
+        assert_eq!([good("eer"), good("fnmr@fmr=0.001"), good("last loss")], [Some(Good::Low); 3]);
+        assert_eq!([good("images"), good("eer_from"), good("eer_threshold"), good("index_recall")], [None; 4]);
+    }
+}
