@@ -149,7 +149,7 @@ pub struct RecallArgs {
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
-    /// Keep the run, query by query, in a new folder: for report, compare and tabulate
+    /// Keep the run, query by query and with d' of all pairs, in a new folder: for report, compare and tabulate
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     pub save_run: Option<PathBuf>,
 }

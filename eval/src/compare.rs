@@ -67,6 +67,11 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             };
             let (of_a, of_b) = (pairs(&of_a.pairs, &args.a)?, pairs(&of_b.pairs, &args.b)?);
             differ.pairs(&of_a, &of_b)?;
+            if args.by == Some(By::Pair) && a.records[0].get("pairs_sha256").is_none() {
+                return usage(
+                    "--by pair: all pairs of a set share their images and are anything but independent; use --by subject",
+                );
+            }
             verification(&of_a, &of_b, args.by, &how)?
         }
         _ => {
@@ -300,12 +305,6 @@ fn verification(a: &Pairs, b: &Pairs, by: Option<By>, how: &Resampling) -> Resul
         }
     };
     let decided = a.pairs.iter().chain(&b.pairs).all(|p| p.right.is_some());
-    if by_pair && !decided {
-        return Err(Error::Usage(
-            "--by pair: all pairs of a set share their images and are anything but independent; use --by subject"
-                .into(),
-        ));
-    }
     let (scores_a, scores_b) = (on_one_scale(a)?, on_one_scale(b)?);
     let weights = fold_weights(a);
     let unit = |at: usize, (score_a, score_b): (f64, f64)| {

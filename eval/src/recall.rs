@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cli::{ModelArgs, RecallArgs};
-use crate::dataset::{Dataset, Format, Request};
+use crate::dataset::{Dataset, Format, Request, Role};
 use crate::embedder::{Embedder, Model, Options};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::index::Metric;
+use crate::metrics::verification::{Rates, curve};
 use crate::metrics::{Retrieval, Search, measure};
 use crate::pipeline::embed;
 use crate::preprocess::{Layout, Origin, Recipe};
 use crate::process;
-use crate::report::{Kind, Record, folder_exists};
-use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun};
+use crate::report::{Kind, Record, Value, folder_exists};
+use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun, Verified};
+use crate::similarities::tally_all;
 
 /// What is to be measured, checked before any work starts.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ enum Source {
 /// The search, its K still open where the data set's own list is to be used.
 #[derive(Debug)]
 struct SearchPlan {
-    metric: crate::index::Metric,
+    metric: Metric,
     index: String,
     ks: Option<Vec<usize>>,
 }
@@ -197,11 +200,12 @@ impl Plan {
         record.set("seconds_search", searching.elapsed().as_secs_f64());
         record.set("seconds_total", started.elapsed().as_secs_f64());
         describe(&mut record, &embeddings, &search, &measured, self.threads);
+        let scores = if self.save_run.is_some() { scores(&embeddings, &search, &mut record)? } else { None };
         if let Some((path, kind)) = &self.out {
             kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
         }
         if let Some(folder) = &self.save_run {
-            folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured)))?;
+            folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;
         }
         print(&record, stdout).map_err(|e| Error::write("standard output", e))?;
         Ok(record)
@@ -227,6 +231,21 @@ impl Plan {
         record.set("images_per_second", embedded.embeddings.rows.len() as f64 / seconds);
         Ok(embedded.embeddings)
     }
+}
+
+/// How far genuine and impostor cosines are apart, where images are searched by these among themselves; adds the figures.
+fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Result<Option<Verified>> {
+    if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
+        return Ok(None);
+    }
+    let tally = tally_all(embeddings)?;
+    let rates = Rates::of(&tally);
+    record.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
+    let wanted = ["d_prime", "eer", "auc", "mu_genuine", "mu_impostor", "sd_genuine", "sd_impostor"];
+    for (name, value) in rates.figures().into_iter().filter(|(name, _)| wanted.contains(&name.as_str())) {
+        record.set(name, value);
+    }
+    Ok(Some(Verified::of(&tally, &curve(&tally), 1.0)))
 }
 
 fn describe(record: &mut Record, embeddings: &Embeddings, search: &Search, measured: &Retrieval, threads: usize) {

@@ -95,7 +95,7 @@ enum Good {
 
 /// The good direction of a measure; `None` for what is no measure.
 fn good(column: &str) -> Option<Good> {
-    let name = column.trim_start_matches("last ").trim_start_matches("best ").trim_start_matches("validation_");
+    let name = column.trim_start_matches("last ").trim_start_matches("best ");
     if name.ends_with("_from") || name.ends_with("_to") {
         return None;
     }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::VerificationOut;
 use crate::error::{Error, Result};
 use crate::metrics::verification::{Accuracy, Interval, Point, Rates, Tally, curve};
-use crate::report::{Kind, Pictures, Record, Value, histogram};
-use crate::runs::{CurvePoint, Details, Pairs, SaveRun, Verified};
+use crate::report::{Kind, Pictures, Record, Value};
+use crate::runs::{Details, Pairs, SaveRun, Verified};
 
 /// Where results go, checked before any work starts.
 #[derive(Debug)]
@@ -134,17 +134,12 @@ impl Outcome {
             }
             if let Some(folder) = &sinks.save_run {
                 let pairs = self.pairs.take();
-                folder.write(&record, &Details::Verification(self.verified(&curve, pairs)))?;
+                let verified = Verified { pairs, ..Verified::of(&self.tally, &curve, self.sign()) };
+                folder.write(&record, &Details::Verification(verified))?;
             }
         }
         self.print(&about, stdout).map_err(|e| Error::write("standard output", e))?;
         Ok(record)
-    }
-
-    fn verified(&self, curve: &[Point], pairs: Option<Pairs>) -> Verified {
-        let (tally, sign) = (&self.tally, self.sign());
-        let point = |p: &Point| CurvePoint { threshold: sign * p.threshold, fmr: tally.fmr(p), fnmr: tally.fnmr(p) };
-        Verified { points: curve.iter().map(point).collect(), histogram: histogram(tally, sign), pairs }
     }
 
     fn draw(&self, curve: &[Point], folder: &Path) -> Result<()> {

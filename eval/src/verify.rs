@@ -13,8 +13,7 @@ use crate::dataset::{Dataset, Format, Item, Request, Role, Source as Files, Spli
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::metrics::verification::{
-    Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold, bootstrap, cross_validate,
-    test_at,
+    Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap, cross_validate, test_at,
 };
 use crate::pairs::{Finder, PairList, Subjects};
 use crate::pipeline::embed_with;
@@ -240,7 +239,7 @@ impl Plan {
             return Ok(Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false));
         }
         let pairs = similarities::keep_all(embeddings)?;
-        let tally = tally(&pairs)?;
+        let tally = similarities::tally(&pairs)?;
         let intervals = self.intervals(&pairs, embeddings.classes.len(), None)?;
         let kept = self.sinks.keep_pairs().then(|| Pairs::of_all(embeddings, &pairs));
         Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals).with_pairs(kept))
@@ -313,7 +312,7 @@ impl Plan {
             };
             Pairs { images, pairs: scored.kept.iter().zip(&scored.scores).enumerate().map(pair).collect() }
         });
-        Ok(Outcome::new(tally(&pairs)?, self.title(), "cosine", false)
+        Ok(Outcome::new(similarities::tally(&pairs)?, self.title(), "cosine", false)
             .with_accuracy(accuracy)
             .with_intervals(intervals)
             .with_pairs(kept))
@@ -327,11 +326,6 @@ fn right(accuracy: &Accuracy, folds: Option<&Folds>, on: &Decisions<'_>) -> Vec<
         _ => accuracy.folds[0].threshold,
     };
     on.scores.iter().zip(on.same).enumerate().map(|(at, (&score, &same))| (score >= threshold(at)) == same).collect()
-}
-
-fn tally(pairs: &[SubjectPair]) -> Result<Tally> {
-    let scores = |same: bool| pairs.iter().filter(|p| p.same == same).map(|p| p.score).collect::<Vec<_>>();
-    Tally::of_scores(&scores(true), &scores(false))
 }
 
 /// The folds of the whole list, of which those pairs are then taken that were kept: what is missing moves no other pair.

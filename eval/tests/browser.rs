@@ -73,8 +73,8 @@ impl Browser {
         let mut values = Vec::new();
         for n in 0..30_u8 {
             for axis in 0..4_u8 {
-                let value =
-                    f32::from(u8::from(axis == n % 3)) + f32::from(n.wrapping_mul(37).wrapping_add(axis * 91)) / 255.0;
+                let value = f32::from(u8::from(axis == n % 3))
+                    + f32::from(n.wrapping_mul(37).wrapping_add(axis.wrapping_mul(91))) / 255.0;
                 values.extend(value.to_le_bytes());
             }
         }
@@ -98,29 +98,31 @@ impl Browser {
         Ok(browser)
     }
 
-    /// The page with a script of its own behind, whose JSON answer comes back; errors are watched from the start.
+    /// The page with a script of its own behind, whose JSON answer comes back; errors are watched from the start,
+    /// and pictures far down are loaded at once.
     fn ask(&self, script: &str, more: &[&str]) -> Result<Value, Failed> {
         let page = std::fs::read_to_string(self.folder.path().join("page.html"))?;
         let watch = "<head><script>window.seen = [];\
             addEventListener('error', e => seen.push(e.message ?? `${e.target?.tagName} failed`), true);\
             addEventListener('securitypolicyviolation', e => seen.push(`blocked: ${e.blockedURI}`));</script>";
         let answer = format!(
-            "<script>onload = async () => {{ const answer = await (async () => {{ {script} }})();\
+            "<script>onload = async () => {{ const answer = await (async () => {{ {script} }})().catch(e => ({{ failed: e.message }}));\
              document.documentElement.innerHTML = '<body><pre id=answer></pre>';\
              document.getElementById('answer').textContent = JSON.stringify(answer); }}</script></body>"
         );
         if page.matches("<head>").count() != 1 || page.matches("</body>").count() != 1 {
             return Err("the page has other than one head and body".into());
         }
-        let page = page.replace("<head>", watch).replace("</body>", &answer);
+        let page = page.replace(" loading=\"lazy\"", "").replace("<head>", watch).replace("</body>", &answer);
         let asked = self.folder.path().join("asked.html");
         std::fs::write(&asked, page)?;
         let output = self.open(&asked, &[&["--virtual-time-budget=20000", "--dump-dom"], more].concat())?;
         let dom = String::from_utf8_lossy(&output.stdout);
         let answer = dom.split("<pre id=\"answer\">").nth(1).and_then(|rest| rest.split("</pre>").next());
-        let answer = answer.ok_or_else(|| format!("no answer: {}", String::from_utf8_lossy(&output.stderr)))?;
+        let answer = answer.ok_or("the script gave no answer in time")?;
         let plain = answer.replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", " ").replace("&amp;", "&");
-        Ok(serde_json::from_str(&plain)?)
+        let answer: Value = serde_json::from_str(&plain)?;
+        if answer["failed"].is_null() { Ok(answer) } else { Err(format!("the script failed: {answer}").into()) }
     }
 
     /// A picture of the page.
@@ -174,8 +176,6 @@ fn holds(condition: bool, what: impl std::fmt::Display) -> Result<(), Failed> {
 fn whole_and_sorted(browser: &Browser) -> Result<(), Failed> {
     let script = "
         const images = [...document.images];
-        images.forEach(image => image.loading = 'eager');
-        await Promise.all(images.map(image => image.decode()));
         const charts = [...document.querySelectorAll('figure.chart')];
         const table = [...document.querySelectorAll('table.sortable')].find(t => t.caption.textContent.includes('by recall@1'));
         const column = name => [...table.tHead.rows[0].cells].findIndex(c => c.textContent === name);

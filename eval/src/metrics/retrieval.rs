@@ -50,7 +50,7 @@ pub struct Retrieval {
     pub map_at_r: f64,
     /// Query by query, in order of rows.
     pub each: Vec<Query>,
-    /// Neighbours looked at of each query: as many as the largest R or K.
+    /// Neighbours looked at of each query: as many as the largest R or K, or as are to be kept.
     pub depth: usize,
     /// Queries measured.
     pub queries: usize,
@@ -109,7 +109,13 @@ pub fn measure(embeddings: &Embeddings, search: &Search) -> Result<Retrieval> {
     if measured.is_empty() {
         return Err(Error::Measure(format!("none of the {} queries has another image of its class", queries.len())));
     }
-    let depth = measured.iter().map(|&at| relevant_of(at)).chain(search.ks.iter().copied()).max().unwrap_or(1);
+    let depth = measured
+        .iter()
+        .map(|&at| relevant_of(at))
+        .chain(search.ks.iter().copied())
+        .chain([search.keep.min(others)])
+        .max()
+        .unwrap_or(1);
 
     // In self-search the queries are the gallery, lone ones too: rows then number both alike.
     let select = |rows: &[usize]| embeddings.matrix.select(Axis(0), rows);

@@ -21,7 +21,10 @@ pub(super) fn all(runs: &[Named<'_>]) -> Vec<Chart> {
     let mut trained = Vec::new();
     for run in runs {
         match &run.run.details {
-            Details::Retrieval(details) => retrieved.push((run, details)),
+            Details::Retrieval(details) => {
+                retrieved.push((run, details));
+                verified.extend(details.scores.as_ref().map(|scores| (run, scores)));
+            }
             Details::Verification(details) => verified.push((run, details)),
             Details::Training(details) => trained.push((run, details)),
             Details::None => {}
@@ -187,7 +190,7 @@ fn training(runs: &[(&Named<'_>, &Training)]) -> Vec<Chart> {
     let charts = [
         chart("Training: loss", "loss", &|name| name == "loss"),
         chart("Training: d\u{2032} of a batch", "d\u{2032}", &|name| name == "d_prime"),
-        chart("Training: Recall@1 on unseen classes", "Recall@1", &|name| name.ends_with("recall@1")),
+        chart("Training: Recall@1 on the validation data", "Recall@1", &|name| name == "recall@1"),
     ];
     charts.into_iter().flatten().collect()
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::dataset::Source;
 use crate::error::{Error, Result};
+use crate::pairs::PairList;
 use crate::preprocess::{Orientation, decode};
 
 /// Longer side of a small copy: shown smaller, for dense screens.
@@ -22,9 +23,15 @@ pub(super) struct Pictures {
 }
 
 impl Pictures {
-    /// Opens the folder or archive.
+    /// Opens the folder, the archive, or the list that brings its images.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        Ok(Self { source: Source::open(path)?, made: HashMap::new() })
+        let source = if PairList::brings_images(path) {
+            let list = PairList::read(path)?;
+            Source::of_memory(path, list.images.into_iter().zip(list.contents.unwrap_or_default()))
+        } else {
+            Source::open(path)?
+        };
+        Ok(Self { source, made: HashMap::new() })
     }
 
     /// An image as a data URI; `None` where it cannot be had.

@@ -6,8 +6,8 @@
 //! | `result.json` | every run | the run: what `--out` writes |
 //! | `queries.parquet` | recall | a query: `name`, `class`, `relevant` (R), `first_hit` (rank from 1; missing where none of the `search_depth` nearest is right), `r_precision`, `ap@r` |
 //! | `neighbours.parquet` | recall | one of the nearest of a query: `query` (row of `queries` from 0), `rank`, `name`, `class`, `score` (greater is nearer: cosine, inner product, or minus the squared distance) |
-//! | `points.parquet` | verify, scores | a point of ROC and DET: `threshold`, `fmr`, `fnmr`, `tar` |
-//! | `histogram.parquet` | verify, scores | a bin of scores: `from`, `to`, and the shares `genuine` and `impostor` in it |
+//! | `points.parquet` | verify, scores, and recall by cosine of all images against all | a point of ROC and DET: `threshold`, `fmr`, `fnmr`, `tar` |
+//! | `histogram.parquet` | as `points` | a bin of scores: `from`, `to`, and the shares `genuine` and `impostor` in it |
 //! | `images.parquet` | verify | an image: `name`, `subject` |
 //! | `pairs.parquet` | verify, where pairs are kept | a pair: images `a` and `b` (rows of `images` from 0), `same`, `score`, `fold` (from 0), `right` (decided rightly at its fold's threshold) |
 //!
@@ -61,7 +61,6 @@ impl Run {
         if !path.exists() {
             return Err(Error::read(path, std::io::ErrorKind::NotFound.into()));
         }
-        let at = |name: &str| path.join(name);
         let details = if !path.is_dir() {
             Details::None
         } else if Training::is_in(path) {
@@ -71,9 +70,9 @@ impl Run {
                 records: vec![training.record()],
                 details: Details::Training(training),
             });
-        } else if at(retrieval::QUERIES).is_file() {
+        } else if Retrieved::is_in(path) {
             Details::Retrieval(Retrieved::read(path)?)
-        } else if at(verification::POINTS).is_file() {
+        } else if Verified::is_in(path) {
             Details::Verification(Verified::read(path)?)
         } else {
             return Err(Error::Usage(format!(
@@ -81,7 +80,7 @@ impl Run {
                 path.display()
             )));
         };
-        let file = if path.is_dir() { at(RESULT) } else { path.into() };
+        let file = if path.is_dir() { path.join(RESULT) } else { path.into() };
         Ok(Self { path: path.into(), records: read_records(&file)?, details })
     }
 

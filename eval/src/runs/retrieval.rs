@@ -5,6 +5,7 @@ use std::path::Path;
 use polars::prelude::Column;
 
 use super::table::{self, Table};
+use super::verification::Verified;
 use crate::embeddings::Embeddings;
 use crate::error::Result;
 use crate::metrics::Retrieval;
@@ -12,7 +13,7 @@ use crate::metrics::Retrieval;
 /// Neighbours kept of each query.
 pub const KEPT_NEIGHBOURS: usize = 10;
 
-pub(super) const QUERIES: &str = "queries.parquet";
+const QUERIES: &str = "queries.parquet";
 const NEIGHBOURS: &str = "neighbours.parquet";
 
 /// The queries of a run, in order.
@@ -20,6 +21,8 @@ const NEIGHBOURS: &str = "neighbours.parquet";
 pub struct Retrieved {
     /// Measured queries.
     pub queries: Vec<Query>,
+    /// How the cosines of all images with all are spread, where they were searched by these.
+    pub scores: Option<Verified>,
 }
 
 /// A query and what was found.
@@ -54,7 +57,7 @@ pub struct Neighbour {
 
 impl Retrieved {
     /// With names and classes in place of rows.
-    pub fn new(embeddings: &Embeddings, measured: &Retrieval) -> Self {
+    pub fn new(embeddings: &Embeddings, measured: &Retrieval, scores: Option<Verified>) -> Self {
         let about = |row: usize| {
             let row = &embeddings.rows[row];
             (row.name.clone(), embeddings.classes[row.class].clone())
@@ -76,7 +79,7 @@ impl Retrieved {
                 neighbours: q.nearest.iter().map(neighbour).collect(),
             }
         };
-        Self { queries: measured.each.iter().map(query).collect() }
+        Self { queries: measured.each.iter().map(query).collect(), scores }
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
@@ -101,7 +104,12 @@ impl Retrieved {
             Column::new("class".into(), found.iter().map(|(_, _, n)| n.class.as_str()).collect::<Vec<_>>()),
             Column::new("score".into(), found.iter().map(|(_, _, n)| n.score).collect::<Vec<_>>()),
         ];
-        table::write(&folder.join(NEIGHBOURS), columns)
+        table::write(&folder.join(NEIGHBOURS), columns)?;
+        self.scores.as_ref().map_or(Ok(()), |scores| scores.write(folder))
+    }
+
+    pub(super) fn is_in(folder: &Path) -> bool {
+        folder.join(QUERIES).is_file()
     }
 
     pub(super) fn read(folder: &Path) -> Result<Self> {
@@ -130,6 +138,7 @@ impl Retrieved {
         for (((query, name), class), score) in of.into_iter().zip(names).zip(classes).zip(scores) {
             queries[query as usize].neighbours.push(Neighbour { name, class, score });
         }
-        Ok(Self { queries })
+        let scores = Verified::is_in(folder).then(|| Verified::read(folder)).transpose()?;
+        Ok(Self { queries, scores })
     }
 }

@@ -7,9 +7,10 @@ use polars::prelude::Column;
 use super::table::{self, Table};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::Result;
-use crate::metrics::verification::SubjectPair;
+use crate::metrics::verification::{Point, SubjectPair, Tally};
+use crate::report::histogram;
 
-pub(super) const POINTS: &str = "points.parquet";
+const POINTS: &str = "points.parquet";
 const HISTOGRAM: &str = "histogram.parquet";
 const IMAGES: &str = "images.parquet";
 const PAIRS: &str = "pairs.parquet";
@@ -85,6 +86,12 @@ pub struct Pair {
 }
 
 impl Verified {
+    /// Curves and histogram of a tally; distances come with their sign swapped, and `sign` swaps it back.
+    pub(crate) fn of(tally: &Tally, curve: &[Point], sign: f64) -> Self {
+        let point = |p: &Point| CurvePoint { threshold: sign * p.threshold, fmr: tally.fmr(p), fnmr: tally.fnmr(p) };
+        Self { points: curve.iter().map(point).collect(), histogram: histogram(tally, sign), pairs: None }
+    }
+
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let points = &self.points;
         let columns = vec![
@@ -103,6 +110,10 @@ impl Verified {
         ];
         table::write(&folder.join(HISTOGRAM), columns)?;
         self.pairs.as_ref().map_or(Ok(()), |pairs| pairs.write(folder))
+    }
+
+    pub(super) fn is_in(folder: &Path) -> bool {
+        folder.join(POINTS).is_file()
     }
 
     pub(super) fn read(folder: &Path) -> Result<Self> {

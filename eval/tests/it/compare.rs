@@ -44,7 +44,7 @@ fn recall_run(path: &Path, values: &[f64], classes: &[usize], digest: &str) -> P
     record.set("measure", "recall").set("model", "m.onnx").set("model_sha256", "any").set("data_sha256", digest);
     record.set("recall@1", 0.0);
     let queries = values.iter().zip(classes).enumerate().map(query).collect();
-    SaveRun::plan(path).unwrap().write(&record, &Details::Retrieval(Retrieved { queries })).unwrap();
+    SaveRun::plan(path).unwrap().write(&record, &Details::Retrieval(Retrieved { queries, scores: None })).unwrap();
     path.into()
 }
 
@@ -62,6 +62,7 @@ fn verify_run(path: &Path, scores: &[f64], same: &[bool]) -> PathBuf {
     let pairs = Some(Pairs { images: people.collect(), pairs });
     let mut record = Record::new();
     record.set("measure", "verification").set("model_sha256", "any").set("data_sha256", "same");
+    record.set("pairs_sha256", "list");
     let verified = Verified { pairs, ..Verified::default() };
     SaveRun::plan(path).unwrap().write(&record, &Details::Verification(verified)).unwrap();
     path.into()

@@ -9,6 +9,7 @@ mod embeddings;
 mod images;
 mod loss_on_tract;
 mod models;
+mod page;
 mod runs;
 mod search;
 mod tabulate;

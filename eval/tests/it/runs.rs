@@ -36,6 +36,24 @@ fn a_recall_run_holds_its_queries() {
         let first = query.neighbours.iter().position(|n| n.class == query.class).map(|at| at as u32 + 1);
         assert!(query.first_hit.filter(|&rank| rank <= 10) == first, "{query:?}");
     }
+    // the cosines of all images with all, as `verify --all-pairs` has them
+    let verified = run(&[
+        "verify",
+        "--model",
+        text(&model),
+        "--data",
+        text(&data),
+        "--all-pairs",
+        "--out",
+        text(&folder.path().join("v.json")),
+    ]);
+    assert!(verified.status.success(), "{}", stderr(&verified));
+    let verified = Run::read(&folder.path().join("v.json")).unwrap();
+    for name in ["d_prime", "eer", "auc", "genuine_pairs", "impostor_pairs"] {
+        assert_eq!(number(&saved, name), number(&verified, name), "{name}");
+    }
+    assert!(retrieved.scores.as_ref().is_some_and(|scores| !scores.points.is_empty() && scores.pairs.is_none()));
+    std::fs::remove_file(folder.path().join("v.json")).unwrap();
     // for others, too: plain columns, no surprises
     let table = ParquetReader::new(std::fs::File::open(kept.join("queries.parquet")).unwrap()).finish().unwrap();
     let columns: Vec<_> = table.get_column_names().iter().map(|n| n.to_string()).collect();
