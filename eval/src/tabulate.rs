@@ -93,6 +93,19 @@ enum Good {
     Low,
 }
 
+/// A column of the table that is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Column {
+    name: String,
+    good: Option<Good>,
+}
+
+impl Column {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), good: good(name) }
+    }
+}
+
 /// The good direction of a measure; `None` for what is no measure.
 fn good(column: &str) -> Option<Good> {
     let name = column.trim_start_matches("last ").trim_start_matches("best ");
@@ -162,15 +175,15 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
         Some(pivot) => {
             let (mut rows, columns) = pivoted(&rows, pivot, &args.rows, &args.measure)?;
             if let Some((by, turned)) = sort.filter(|_| in_rows.is_none()) {
-                let column = columns.iter().find(|(name, _)| name == by);
-                let (_, good) = column.ok_or_else(|| known(&rows, by, "--sort").err().unwrap_or_else(unknown))?;
-                sort_by(&mut rows, by, *good, turned);
+                known(&rows, by, "--sort")?;
+                let column = columns.iter().find(|column| column.name == by);
+                sort_by(&mut rows, by, column.and_then(|column| column.good), turned);
             }
             (rows, columns)
         }
         None => {
             sort.map_or(Ok(()), |(by, _)| known(&rows, by, "--sort"))?;
-            let columns = Record::columns(&rows).into_iter().map(|name| (name.to_owned(), good(name))).collect();
+            let columns = Record::columns(&rows).into_iter().map(Column::new).collect();
             (rows, columns)
         }
     };
@@ -178,10 +191,10 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     let for_people =
         if args.columns.is_empty() && args.pivot.is_none() { usual(&rows, &chosen) } else { chosen.clone() };
     let sheet = sheet(&rows, &for_people, args.digits);
-    let only = |columns: &[(String, Option<Good>)]| {
+    let only = |columns: &[Column]| {
         let picked = |row: &Record| {
             let mut picked = Record::new();
-            for (name, _) in columns {
+            for Column { name, .. } in columns {
                 picked.set(name.as_str(), row.get(name).cloned().unwrap_or(Value::Missing));
             }
             picked
@@ -196,10 +209,6 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     write!(stdout, "{}", sheet.markdown()).map_err(|e| Error::write("standard output", e))?;
     Ok(only(&chosen))
-}
-
-fn unknown() -> Error {
-    Error::Usage("--sort: there is no such column".into())
 }
 
 /// The rows of a run that is called so, with `result`, `model` and `dataset`.
@@ -257,12 +266,7 @@ fn sort_by(rows: &mut [Record], column: &str, good: Option<Good>, turned: bool) 
 }
 
 /// One row for each value of `by`, one column for each value of `pivot` and measure.
-fn pivoted(
-    rows: &[Record],
-    pivot: &str,
-    by: &str,
-    measures: &[String],
-) -> Result<(Vec<Record>, Vec<(String, Option<Good>)>)> {
+fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Result<(Vec<Record>, Vec<Column>)> {
     known(rows, pivot, "--pivot")?;
     known(rows, by, "--rows")?;
     measures.iter().try_for_each(|measure| known(rows, measure, "--measure"))?;
@@ -301,24 +305,21 @@ fn pivoted(
         }
         table.push(line);
     }
-    let measured = heads.iter().flat_map(|head| measures.iter().map(|m| (name(head, m), good(m))));
-    let columns = [(by.to_owned(), None)].into_iter().chain(measured).collect();
+    let column = |head: &str, measure: &String| Column { name: name(head, measure), good: good(measure) };
+    let measured = heads.iter().flat_map(|head| measures.iter().map(move |measure| column(head, measure)));
+    let columns = [Column { name: by.to_owned(), good: None }].into_iter().chain(measured).collect();
     Ok((table, columns))
 }
 
 /// The columns that patterns name, in their order; all where there are none.
-fn chosen(
-    rows: &[Record],
-    columns: &[(String, Option<Good>)],
-    patterns: &[String],
-) -> Result<Vec<(String, Option<Good>)>> {
-    let mut chosen: Vec<(String, Option<Good>)> = Vec::new();
+fn chosen(rows: &[Record], columns: &[Column], patterns: &[String]) -> Result<Vec<Column>> {
+    let mut chosen: Vec<Column> = Vec::new();
     for pattern in patterns {
         let before = chosen.len();
-        let fitting = columns.iter().filter(|(name, _)| matches(pattern, name));
+        let fitting = columns.iter().filter(|column| matches(pattern, &column.name));
         let fitting: Vec<_> = fitting.filter(|column| !chosen.contains(column)).cloned().collect();
         chosen.extend(fitting);
-        if chosen.len() == before && !columns.iter().any(|(name, _)| matches(pattern, name)) {
+        if chosen.len() == before && !columns.iter().any(|column| matches(pattern, &column.name)) {
             known(rows, pattern, "--columns")?;
         }
     }
@@ -327,21 +328,21 @@ fn chosen(
 
 /// The usual columns of these rows.
 pub(crate) fn overview(rows: &[Record]) -> Sheet {
-    let columns = Record::columns(rows).into_iter().map(|name| (name.to_owned(), good(name)));
-    sheet(rows, &usual(rows, &columns.collect::<Vec<_>>()), 4)
+    let columns: Vec<Column> = Record::columns(rows).into_iter().map(Column::new).collect();
+    sheet(rows, &usual(rows, &columns), 4)
 }
 
 /// What a reader wants first: which result, and the measures that any of them has.
-fn usual(rows: &[Record], columns: &[(String, Option<Good>)]) -> Vec<(String, Option<Good>)> {
+fn usual(rows: &[Record], columns: &[Column]) -> Vec<Column> {
     let has = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(|value| *value != Value::Missing));
     // TAR at FAR is FNMR at FMR once more.
-    let wanted = |(name, good): &&(String, Option<Good>)| {
+    let wanted = |Column { name, good }: &&Column| {
         (good.is_some() && !name.starts_with("tar@")) || ["result", "model", "dataset"].contains(&name.as_str())
     };
-    columns.iter().filter(wanted).filter(|(name, _)| has(name)).cloned().collect()
+    columns.iter().filter(wanted).filter(|column| has(&column.name)).cloned().collect()
 }
 
-fn sheet(rows: &[Record], columns: &[(String, Option<Good>)], digits: usize) -> Sheet {
+fn sheet(rows: &[Record], columns: &[Column], digits: usize) -> Sheet {
     let worded = |name: &str, good: Option<Good>| -> Vec<Cell> {
         let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
         let mut cells: Vec<Cell> = values.iter().map(|value| word(value, digits)).collect();
@@ -365,9 +366,9 @@ fn sheet(rows: &[Record], columns: &[(String, Option<Good>)], digits: usize) -> 
         }
         cells
     };
-    let by_column: Vec<Vec<Cell>> = columns.iter().map(|(name, good)| worded(name, *good)).collect();
+    let by_column: Vec<Vec<Cell>> = columns.iter().map(|column| worded(&column.name, column.good)).collect();
     Sheet {
-        columns: columns.iter().map(|(name, _)| name.clone()).collect(),
+        columns: columns.iter().map(|column| column.name.clone()).collect(),
         rows: (0..rows.len()).map(|row| by_column.iter().map(|column| column[row].clone()).collect()).collect(),
     }
 }

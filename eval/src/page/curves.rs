@@ -175,8 +175,8 @@ fn det(runs: &[(&Named<'_>, &Verified)]) -> Option<Chart> {
 fn training(runs: &[(&Named<'_>, &Training)]) -> Vec<Chart> {
     let chart = |caption: &str, label: &str, is: &dyn Fn(&str) -> bool| {
         let line = |(run, details): &(&Named<'_>, &Training)| {
-            let (_, points) = details.series.iter().find(|(name, _)| is(name))?;
-            Some(Series { name: run.name.clone(), points: points.clone(), filled: false })
+            let metric = details.series.iter().find(|series| is(&series.name))?;
+            Some(Series { name: run.name.clone(), points: metric.points.clone(), filled: false })
         };
         let series: Vec<Series> = runs.iter().filter_map(line).collect();
         let last = |s: &Series| s.points.last().map(|&(_, value)| format!("{}: {} at the end", s.name, short(value)));

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::report::{Kind, Record, folder_exists, read_records};
 pub use retrieval::{KEPT_NEIGHBOURS, Neighbour, Query, Retrieved};
-pub use training::Training;
+pub use training::{Series, Training};
 pub use verification::{Bin, CurvePoint, Pair, Pairs, Person, Verified};
 
 const RESULT: &str = "result.json";

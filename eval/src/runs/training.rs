@@ -16,10 +16,19 @@ const NO_METRICS: [&str; 3] = ["step", "epoch", "queries"];
 /// Metrics by step, and the settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
-    /// A metric's name, and `(step, value)` wherever it was taken.
-    pub series: Vec<(String, Vec<(f64, f64)>)>,
+    /// Each metric that was taken.
+    pub series: Vec<Series>,
     /// Settings, digests and versions by name.
     pub settings: Vec<(String, String)>,
+}
+
+/// A metric by step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// `(step, value)` wherever it was taken.
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Training {
@@ -45,9 +54,9 @@ impl Training {
         for (name, value) in &self.settings {
             record.set(name.as_str(), value.as_str());
         }
-        let steps = self.series.iter().filter_map(|(_, points)| points.last()).map(|&(step, _)| step);
+        let steps = self.series.iter().filter_map(|series| series.points.last()).map(|&(step, _)| step);
         record.set("steps", steps.fold(0.0, f64::max));
-        for (name, points) in &self.series {
+        for Series { name, points } in &self.series {
             record.set(format!("last {name}"), points.last().map(|&(_, value)| value));
             if name.contains("recall@") {
                 record.set(format!("best {name}"), points.iter().map(|&(_, value)| value).reduce(f64::max));
@@ -58,14 +67,14 @@ impl Training {
 }
 
 /// The columns of a table by step.
-fn read_series(path: &Path) -> Result<Vec<(String, Vec<(f64, f64)>)>> {
+fn read_series(path: &Path) -> Result<Vec<Series>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
     let wrong = |problem: String| Error::data(path, problem);
     let records = read_records(&text, b',').map_err(|e| wrong(e.to_string()))?;
     let Some((_, header)) = records.first() else { return Err(wrong("is empty".into())) };
     let step = header.iter().position(|name| name == "step");
     let step = step.ok_or_else(|| wrong(format!("has no column 'step'; it has {}", header.join(", "))))?;
-    let mut series: Vec<(String, Vec<(f64, f64)>)> = header.iter().map(|name| (name.clone(), Vec::new())).collect();
+    let mut series: Vec<Series> = header.iter().map(|name| Series { name: name.clone(), points: Vec::new() }).collect();
     // A run under way may be writing its last line.
     let torn = records.len() > 1 && !text.ends_with('\n') && records[records.len() - 1].1.len() < header.len();
     for (line, record) in &records[1..records.len() - usize::from(torn)] {
@@ -75,11 +84,11 @@ fn read_series(path: &Path) -> Result<Vec<(String, Vec<(f64, f64)>)>> {
         }
         let at: f64 =
             record[step].parse().map_err(|_| wrong(format!("line {line}: step '{}' is no number", record[step])))?;
-        for (field, (_, points)) in record.iter().zip(&mut series) {
-            points.extend(field.parse().ok().map(|value: f64| (at, value)));
+        for (field, series) in record.iter().zip(&mut series) {
+            series.points.extend(field.parse().ok().map(|value: f64| (at, value)));
         }
     }
-    series.retain(|(name, points)| !NO_METRICS.contains(&name.as_str()) && !points.is_empty());
+    series.retain(|series| !NO_METRICS.contains(&series.name.as_str()) && !series.points.is_empty());
     Ok(series)
 }
 
