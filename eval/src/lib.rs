@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! dataset + preprocess ─▶ pipeline (embedder) ─▶ embeddings ─▶ index ─▶ metrics ─▶ report
+//!                                                                              └─▶ runs ─▶ page, compare, tabulate
 //! ```
 //!
 //! The binary `pdloss-eval` is a thin shell over this library; see its `--help`.

@@ -192,12 +192,16 @@ fn whole_and_sorted(browser: &Browser) -> Result<(), Failed> {
             empty: charts.filter(c => ![...c.querySelectorAll('.line')].some(l => l.getTotalLength() > 100)).length,
             described: charts.every(c => c.querySelector('svg > desc').textContent.length > 20),
             uncaptioned: [...document.querySelectorAll('table')].filter(t => !t.caption?.textContent).length,
+            mismarked: [...document.querySelectorAll('ol.row:has(li.query) li:not(.query)')].filter(found => {
+                const name = item => item.querySelector('.class').textContent;
+                const alike = name(found) === name(found.parentElement.querySelector('li.query'));
+                return alike !== found.classList.contains('right') || alike === found.classList.contains('wrong'); }).length,
             marks: document.querySelectorAll('li.right').length * document.querySelectorAll('li.wrong').length,
             outside: [...document.querySelectorAll('[src], link[href]')].filter(e => !(e.src ?? e.href).startsWith('data:')).length };";
     let answer = browser.ask(script, &[])?;
     equal(&answer["seen"], &serde_json::json!([]), "errors")?;
     holds(answer["images"].as_u64() > Some(200), format!("pictures: {}", answer["images"]))?;
-    for none in ["blank", "unnamed", "empty", "uncaptioned", "outside"] {
+    for none in ["blank", "unnamed", "empty", "mismarked", "uncaptioned", "outside"] {
         equal(answer[none].as_u64(), Some(0), none)?;
     }
     equal(answer["described"].as_bool(), Some(true), "charts are described")?;
