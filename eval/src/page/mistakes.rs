@@ -69,7 +69,7 @@ pub(super) fn retrieval(run: &Retrieved, pictures: &mut Option<Pictures>) -> Vec
     wrong.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mistakes = Gallery {
         caption: "Most confident mistakes".into(),
-        note: format!("{} queries have a wrong nearest neighbour; these are nearest to it.", wrong.len()),
+        note: format!("{} queries have a wrong nearest neighbour; those most similar to it first.", wrong.len()),
         rows: wrong.iter().take(SHOWN).map(|(_, query)| found(query, pictures)).collect(),
     };
     [gallery, mistakes].into_iter().filter(|gallery| !gallery.rows.is_empty()).collect()
@@ -133,7 +133,7 @@ pub(super) fn verification(pairs: &Pairs, record: &Record, pictures: &mut Option
         let rows = wrong.iter().take(SHOWN).map(|p| Row { images: vec![side(p.a, None), side(p.b, Some(p.score))] });
         Gallery {
             caption: caption.into(),
-            note: format!("{} pairs are decided wrongly at {place}; these are farthest from it.", wrong.len()),
+            note: format!("{} pairs are decided wrongly at {place}; those farthest from it first.", wrong.len()),
             rows: rows.collect(),
         }
     };
