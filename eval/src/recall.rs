@@ -238,7 +238,9 @@ fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Resu
     if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
         return Ok(None);
     }
+    let comparing = Instant::now();
     let tally = tally_all(embeddings)?;
+    record.set("seconds_compare", comparing.elapsed().as_secs_f64());
     let rates = Rates::of(&tally);
     record.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
     let wanted = ["d_prime", "eer", "auc", "mu_genuine", "mu_impostor", "sd_genuine", "sd_impostor"];

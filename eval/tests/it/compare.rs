@@ -261,6 +261,8 @@ fn other_data_and_other_queries_are_refused_by_name() {
     fails(2, &["compare", text(&a), text(&pairs)], &["wanted two folders that `recall --save-run` wrote"]);
     fails(2, &["compare", text(&a), text(&a), "--by", "pair"], &["--by", "queries and classes"]);
     fails(2, &["compare", text(&a), text(&a), "--draws", "5"], &["--draws"]);
+    let empty = recall_run(&path("g"), &[], &[], "one");
+    fails(1, &["compare", text(&empty), text(&empty)], &["holds no queries"]);
     fails(1, &["compare", text(&a), text(&path("none"))], &["none: cannot read"]);
     std::fs::write(path("a/queries.parquet"), "no parquet").unwrap();
     fails(1, &["compare", text(&a), text(&a)], &["queries.parquet"]);
