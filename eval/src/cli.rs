@@ -1,10 +1,10 @@
 //! The command line as typed; what it means is checked by the commands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::dataset::{Format, Split};
+use crate::dataset::{Format, Request, Split};
 use crate::embedder::{Choice, Device};
 use crate::index::{FLAT, Metric};
 use crate::preprocess::Patch;
@@ -27,6 +27,12 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// The same figures from files of genuine and impostor scores
     Scores(Box<ScoresArgs>),
+    /// One HTML page of kept runs: tables, curves, pictures of what was found
+    Report(ReportArgs),
+    /// Whether two models really differ on the same data
+    Compare(CompareArgs),
+    /// Many results in one table: sorted, filtered, pivoted, for papers
+    Tabulate(TabulateArgs),
     /// Inputs, outputs and preprocessing of a model, and one image through it
     Inspect(Box<InspectArgs>),
 }
@@ -85,10 +91,22 @@ pub struct DataArgs {
     pub skip_bad: bool,
 }
 
-/// Arguments of `recall`.
+impl DataArgs {
+    /// What is to be loaded from `path`.
+    pub fn request(&self, path: &Path) -> Request {
+        Request {
+            path: path.into(),
+            format: self.format,
+            split: self.split,
+            classes: self.classes.clone().map(|ranges| ranges.0).unwrap_or_default(),
+            label: self.label.clone(),
+        }
+    }
+}
+
+/// Images and a model that embeds them, or the embeddings that were kept.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = RECALL_EXAMPLES)]
-pub struct RecallArgs {
+pub struct InputArgs {
     /// The ONNX embedder
     #[arg(long, value_name = "FILE.onnx", required_unless_present = "embeddings", conflicts_with = "embeddings")]
     pub model: Option<PathBuf>,
@@ -98,6 +116,27 @@ pub struct RecallArgs {
     /// Model
     #[command(flatten)]
     pub run: ModelArgs,
+    /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
+    #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
+    pub save_embeddings: Option<PathBuf>,
+    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim (verify finds pairs by their names)
+    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
+    pub embeddings: Option<PathBuf>,
+    /// Their labels, one a line or a CSV with a label column
+    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
+    pub labels: Option<PathBuf>,
+    /// Their dimension, for raw float32
+    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
+    pub dim: Option<usize>,
+}
+
+/// Arguments of `recall`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RECALL_EXAMPLES)]
+pub struct RecallArgs {
+    /// What is embedded, or was
+    #[command(flatten)]
+    pub input: InputArgs,
     /// Similarity of two embeddings
     #[arg(long, value_enum, default_value_t = Metric::Cosine, help_heading = "Measure")]
     pub metric: Metric,
@@ -110,18 +149,9 @@ pub struct RecallArgs {
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
-    /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
-    #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
-    pub save_embeddings: Option<PathBuf>,
-    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
-    pub embeddings: Option<PathBuf>,
-    /// Their labels, one a line or a CSV with a label column
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub labels: Option<PathBuf>,
-    /// Their dimension, for raw float32
-    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub dim: Option<usize>,
+    /// Keep the run, query by query and with d' of all pairs, in a new folder: for report, compare and tabulate
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    pub save_run: Option<PathBuf>,
 }
 
 /// How the embeddings of an image and of its mirror image become one.
@@ -146,21 +176,18 @@ pub struct VerificationOut {
     /// Draw ROC, DET and score distributions into this folder, as PNG and SVG
     #[arg(long, value_name = "DIR")]
     pub plot: Option<PathBuf>,
+    /// Keep the run, with its curves and pairs, in a new folder: for report, compare and tabulate
+    #[arg(long, value_name = "DIR")]
+    pub save_run: Option<PathBuf>,
 }
 
 /// Arguments of `verify`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = VERIFY_EXAMPLES)]
 pub struct VerifyArgs {
-    /// The ONNX embedder
-    #[arg(long, value_name = "FILE.onnx", required_unless_present = "embeddings", conflicts_with = "embeddings")]
-    pub model: Option<PathBuf>,
-    /// Images
+    /// What is embedded, or was
     #[command(flatten)]
-    pub data: DataArgs,
-    /// Model
-    #[command(flatten)]
-    pub run: ModelArgs,
+    pub input: InputArgs,
     /// List of pairs: LFW's, CPLFW's, or a CSV of path_a, path_b, same[, fold]; insightface's .bin goes to --data alone
     #[arg(long, value_name = "FILE", help_heading = "Pairs")]
     pub pairs: Option<PathBuf>,
@@ -191,18 +218,6 @@ pub struct VerifyArgs {
     /// Results
     #[command(flatten)]
     pub results: VerificationOut,
-    /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
-    #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
-    pub save_embeddings: Option<PathBuf>,
-    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim; pairs are found by their names
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
-    pub embeddings: Option<PathBuf>,
-    /// Their labels, one a line or a CSV with a label column
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub labels: Option<PathBuf>,
-    /// Their dimension, for raw float32
-    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
-    pub dim: Option<usize>,
 }
 
 /// Arguments of `scores`.
@@ -224,6 +239,101 @@ pub struct ScoresArgs {
     /// Results
     #[command(flatten)]
     pub results: VerificationOut,
+}
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub struct ReportArgs {
+    /// Folders that --save-run or `pdloss train` wrote, or result files (.json, .csv, .parquet)
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long, value_name = "PAGE.html")]
+    pub out: PathBuf,
+    /// Folder or archive that the images are in now [default: the data that each run names]
+    #[arg(long, value_name = "PATH")]
+    pub images: Option<PathBuf>,
+    /// Leave pictures out
+    #[arg(long, conflicts_with = "images")]
+    pub no_images: bool,
+    /// Title of the page
+    #[arg(long, value_name = "TEXT", default_value = "Embedder report")]
+    pub title: String,
+}
+
+/// What is drawn at random when two runs are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// Queries of recall, each by itself
+    Query,
+    /// Classes of recall, with all their queries: what is found for images of one class hangs together
+    Class,
+    /// Pairs of verification, each by itself
+    Pair,
+    /// Subjects of verification, with all pairs that they are on
+    Subject,
+}
+
+/// Arguments of `compare`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub struct CompareArgs {
+    /// A run's folder, written by --save-run
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// Another, on the same data
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// What is drawn [default: query for recall, subject for verification]
+    #[arg(long, value_enum)]
+    pub by: Option<By>,
+    /// Draws of the test, and of the intervals
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub draws: usize,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Confidence of the intervals; a difference counts where its p is below 1 - P
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub confidence: f64,
+    /// Write the table: .csv, .json, .parquet or .md
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `tabulate`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = TABULATE_EXAMPLES)]
+pub struct TabulateArgs {
+    /// Result files (.json, .csv, .parquet), or folders that --save-run or `pdloss train` wrote
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// Only rows for which this holds: =, !=, <, <=, > or >= between a column and a value; * stands for any letters
+    #[arg(long = "where", value_name = "COLUMN=VALUE")]
+    pub filters: Vec<crate::tabulate::Filter>,
+    /// Columns, in this order; * stands for any letters [default: every column for .csv, .json and .parquet; result,
+    /// model, dataset and the measures for people]
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Sort by this column, measures from the best on; -COLUMN turns it round
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// A column for each value of this one
+    #[arg(long, value_name = "COLUMN")]
+    pub pivot: Option<String>,
+    /// What stands in the pivoted columns
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', default_value = "recall@1", requires = "pivot")]
+    pub measure: Vec<String>,
+    /// What tells the rows of a pivoted table apart
+    #[arg(long, value_name = "COLUMN", default_value = "model", requires = "pivot")]
+    pub rows: String,
+    /// Digits after the point, for people
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub digits: usize,
+    /// Write the table: .csv, .json, .parquet, or with the best in bold .md or .tex
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// Arguments of `inspect`.
@@ -266,6 +376,30 @@ has no value below 3 / impostor pairs. Exit codes: 0 done, 1 the run failed, 2 t
 const SCORES_EXAMPLES: &str = "Examples:
   pdloss-eval scores --genuine genuine.txt --impostor impostor.txt --plot pictures/
   pdloss-eval scores --genuine same.csv --impostor different.csv --column distance --distance";
+
+const REPORT_EXAMPLES: &str = "Examples:
+  pdloss-eval recall --model model.onnx --data CUB_200_2011 --save-run runs/cub
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --save-run runs/lfw
+  pdloss-eval report runs/cub runs/lfw --out report.html
+
+The page is one file that needs no network. Results that are files show in the table alone; folders bring their curves,
+galleries and mistakes.";
+
+const COMPARE_EXAMPLES: &str = "Examples:
+  pdloss-eval compare runs/a runs/b
+  pdloss-eval compare runs/a runs/b --by class --out difference.md
+
+Paired randomisation test (models exchanged query by query, class by class, or pair by pair) and percentile bootstrap. Of
+subjects, on whom pairs depend two at a time, the p is read off the bootstrap's draws. Where several figures are tested,
+p_holm is p after Holm's correction, and the verdict goes by it. d' is compared on scores brought to one scale.";
+
+const TABULATE_EXAMPLES: &str = "Examples:
+  pdloss-eval tabulate results/*.json --sort recall@1
+  pdloss-eval tabulate runs/* --where dataset=cub* --where 'recall@1>0.5' --out table.md
+  pdloss-eval tabulate runs/* --pivot dataset --measure recall@1,map@r --out table.tex
+
+The columns 'result' (which file), 'model' and 'dataset' (last part of the data's path) are made where they lack.
+LaTeX wants \\usepackage{booktabs}.";
 
 const INSPECT_EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx

@@ -5,12 +5,14 @@
 //!
 //! ```text
 //! dataset + preprocess ─▶ pipeline (embedder) ─▶ embeddings ─▶ index ─▶ metrics ─▶ report
+//!                                                                              └─▶ runs ─▶ page, compare, tabulate
 //! ```
 //!
 //! The binary `pdloss-eval` is a thin shell over this library; see its `--help`.
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod compare;
 pub mod dataset;
 pub mod embedder;
 pub mod embeddings;
@@ -18,6 +20,7 @@ mod error;
 pub mod index;
 pub mod inspect;
 pub mod metrics;
+pub mod page;
 pub mod pairs;
 pub mod pipeline;
 pub mod preprocess;
@@ -25,9 +28,12 @@ pub mod preprocess;
 pub mod process;
 mod progress;
 pub mod recall;
+mod records;
 pub mod report;
+pub mod runs;
 pub mod scores;
 pub mod similarities;
+pub mod tabulate;
 pub mod verification;
 pub mod verify;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pdloss_eval::cli::{Cli, Command};
-use pdloss_eval::{Result, inspect, process, recall, scores, verify};
+use pdloss_eval::{Result, compare, inspect, page, process, recall, scores, tabulate, verify};
 
 fn main() -> ExitCode {
     // SAFETY: the first statement of main; no thread has been started yet.
@@ -29,6 +29,9 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Recall(args) => recall::Plan::new(args)?.run(&mut stdout).map(drop),
         Command::Verify(args) => verify::Plan::new(args)?.run(&mut stdout).map(drop),
         Command::Scores(args) => scores::run(args, &mut stdout).map(drop),
+        Command::Report(args) => page::run(args),
+        Command::Compare(args) => compare::run(args, &mut stdout).map(drop),
+        Command::Tabulate(args) => tabulate::run(args, &mut stdout).map(drop),
         Command::Inspect(args) => inspect::run(args, &mut stdout).map(drop),
     }
 }

@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cli::{ModelArgs, RecallArgs};
-use crate::dataset::{Dataset, Format, Request};
+use crate::dataset::{Dataset, Format, Request, Role};
 use crate::embedder::{Embedder, Model, Options};
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
+use crate::index::Metric;
+use crate::metrics::verification::{Rates, curve};
 use crate::metrics::{Retrieval, Search, measure};
 use crate::pipeline::embed;
 use crate::preprocess::{Layout, Origin, Recipe};
 use crate::process;
-use crate::report::{Kind, Record, folder_exists};
+use crate::report::{Kind, Record, Value, folder_exists};
+use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun, Verified};
+use crate::similarities::tally_all;
 
 /// What is to be measured, checked before any work starts.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub struct Plan {
     source: Source,
     search: SearchPlan,
     out: Option<(PathBuf, Kind)>,
+    save_run: Option<SaveRun>,
     threads: usize,
 }
 
@@ -33,7 +38,7 @@ enum Source {
 /// The search, its K still open where the data set's own list is to be used.
 #[derive(Debug)]
 struct SearchPlan {
-    metric: crate::index::Metric,
+    metric: Metric,
     index: String,
     ks: Option<Vec<usize>>,
 }
@@ -140,30 +145,27 @@ impl Plan {
             return Err(Error::Usage("--k 0: wanted numbers from 1".into()));
         }
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
-        let source = match (&args.embeddings, &args.model, &args.data.data) {
-            (Some(path), _, _) => Source::Kept { path: path.clone(), labels: args.labels.clone(), dim: args.dim },
+        let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
+            (Some(path), _, _) => {
+                Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
+            }
             (None, Some(model), Some(data)) => {
-                if let Some(path) = &args.save_embeddings {
+                if let Some(path) = &args.input.save_embeddings {
                     Embeddings::can_save("--save-embeddings", path)?;
                     folder_exists("--save-embeddings", path)?;
                 }
                 Source::Images {
-                    data: Request {
-                        path: data.clone(),
-                        format: args.data.format,
-                        split: args.data.split,
-                        classes: args.data.classes.clone().map(|r| r.0).unwrap_or_default(),
-                        label: args.data.label.clone(),
-                    },
-                    model: Box::new(Runnable::plan(model, &args.run)?),
-                    skip_bad: args.data.skip_bad,
-                    save: args.save_embeddings.clone(),
+                    data: args.input.data.request(data),
+                    model: Box::new(Runnable::plan(model, &args.input.run)?),
+                    skip_bad: args.input.data.skip_bad,
+                    save: args.input.save_embeddings.clone(),
                 }
             }
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
         let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks };
-        Ok(Self { source, search, out, threads: threads(&args.run)? })
+        let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
+        Ok(Self { source, search, out, save_run, threads: threads(&args.input.run)? })
     }
 
     /// Embeds (or reads embeddings), searches, and writes the table to `stdout`.
@@ -191,14 +193,19 @@ impl Plan {
             }
         };
         let ks = self.search.ks.clone().unwrap_or_else(|| format.usual_ks().to_vec());
-        let search = Search { metric: self.search.metric, index: self.search.index.clone(), ks };
+        let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { 0 };
+        let search = Search { metric: self.search.metric, index: self.search.index.clone(), ks, keep };
         let searching = Instant::now();
         let measured = measure(&embeddings, &search)?;
         record.set("seconds_search", searching.elapsed().as_secs_f64());
         record.set("seconds_total", started.elapsed().as_secs_f64());
         describe(&mut record, &embeddings, &search, &measured, self.threads);
+        let scores = if self.save_run.is_some() { scores(&embeddings, &search, &mut record)? } else { None };
         if let Some((path, kind)) = &self.out {
             kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
+        }
+        if let Some(folder) = &self.save_run {
+            folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;
         }
         print(&record, stdout).map_err(|e| Error::write("standard output", e))?;
         Ok(record)
@@ -226,8 +233,24 @@ impl Plan {
     }
 }
 
+/// How far genuine and impostor cosines are apart, where images are searched by these among themselves; adds the figures.
+fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Result<Option<Verified>> {
+    if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
+        return Ok(None);
+    }
+    let comparing = Instant::now();
+    let tally = tally_all(embeddings)?;
+    record.set("seconds_compare", comparing.elapsed().as_secs_f64());
+    let rates = Rates::of(&tally);
+    record.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
+    let wanted = ["d_prime", "eer", "auc", "mu_genuine", "mu_impostor", "sd_genuine", "sd_impostor"];
+    for (name, value) in rates.figures().into_iter().filter(|(name, _)| wanted.contains(&name.as_str())) {
+        record.set(name, value);
+    }
+    Ok(Some(Verified::of(&tally, &curve(&tally), 1.0)))
+}
+
 fn describe(record: &mut Record, embeddings: &Embeddings, search: &Search, measured: &Retrieval, threads: usize) {
-    let exact = measured.index_recall.is_none();
     let note = match (measured.index_recall, measured.index_sample) {
         (Some(recall), Some((k, queries))) => {
             format!("APPROXIMATE: finds {recall:.4} of the true {k} nearest ({queries} queries)")
@@ -240,8 +263,8 @@ fn describe(record: &mut Record, embeddings: &Embeddings, search: &Search, measu
     record.set("threads", threads).set("metric", search.metric.to_string()).set("index", search.index.as_str());
     record.set("search", note).set("index_recall", measured.index_recall).set("ties", "by lower row");
     record.set("images", embeddings.rows.len()).set("classes", present.len()).set("dim", embeddings.dim());
+    record.set("search_depth", measured.depth);
     record.set("queries", measured.queries).set("gallery", measured.gallery).set("lone_queries", measured.lone_queries);
-    debug_assert!(exact || search.index != crate::index::FLAT);
     for (k, value) in &measured.recall {
         record.set(format!("recall@{k}"), *value);
     }

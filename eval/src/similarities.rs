@@ -81,6 +81,23 @@ pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
     Ok((0..count).into_par_iter().flat_map_iter(of_row).collect())
 }
 
+/// How often each score is among all unordered pairs: of kept ones where they are few enough, else streamed.
+///
+/// # Errors
+/// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair.
+pub fn tally_all(embeddings: &Embeddings) -> Result<Tally> {
+    if pair_count(embeddings.rows.len()) > KEPT_PAIRS { count_all(embeddings) } else { tally(&keep_all(embeddings)?) }
+}
+
+/// How often each score is among these pairs.
+///
+/// # Errors
+/// [`Error::Measure`] where there is no genuine or no impostor pair.
+pub fn tally(pairs: &[SubjectPair]) -> Result<Tally> {
+    let scores = |same: bool| pairs.iter().filter(|p| p.same == same).map(|p| p.score).collect::<Vec<_>>();
+    Tally::of_scores(&scores(true), &scores(false))
+}
+
 /// All unordered pairs, streamed.
 ///
 /// # Errors
@@ -160,11 +177,6 @@ mod tests {
         Embeddings::new(matrix, rows, (0..classes).map(|c| c.to_string()).collect()).unwrap()
     }
 
-    fn tally(pairs: &[SubjectPair]) -> Tally {
-        let scores = |same: bool| pairs.iter().filter(|p| p.same == same).map(|p| p.score).collect::<Vec<_>>();
-        Tally::of_scores(&scores(true), &scores(false)).unwrap()
-    }
-
     #[test]
     fn streamed_counts_are_those_of_all_pairs() {
         // sizes around the tile's, and one that is no multiple of anything
@@ -176,7 +188,7 @@ mod tests {
                 assert!(count_all(&set).unwrap_err().to_string().contains("0 impostor"));
                 continue;
             }
-            let (kept, streamed) = (tally(&kept), count_all(&set).unwrap());
+            let (kept, streamed) = (tally(&kept).unwrap(), count_all(&set).unwrap());
             assert_eq!((kept.genuine(), kept.impostor()), (streamed.genuine(), streamed.impostor()));
             let (kept, streamed) = (Rates::of(&kept).figures(), Rates::of(&streamed).figures());
             for ((name, a), (_, b)) in kept.iter().zip(&streamed) {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::VerificationOut;
 use crate::error::{Error, Result};
-use crate::metrics::verification::{Accuracy, Interval, Rates, Tally, curve};
+use crate::metrics::verification::{Accuracy, Interval, Point, Rates, Tally, curve};
 use crate::report::{Kind, Pictures, Record, Value};
+use crate::runs::{Details, Pairs, SaveRun, Verified};
 
 /// Where results go, checked before any work starts.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub struct Sinks {
     out: Option<(PathBuf, Kind)>,
     points: Option<(PathBuf, Kind)>,
     plot: Option<PathBuf>,
+    save_run: Option<SaveRun>,
 }
 
 impl Sinks {
@@ -28,7 +30,18 @@ impl Sinks {
         if let Some(folder) = args.plot.as_ref().filter(|f| f.exists() && !f.is_dir()) {
             return Err(Error::Usage(format!("--plot {}: is a file, wanted a folder", folder.display())));
         }
-        Ok(Self { out: file("--out", &args.out)?, points: file("--points", &args.points)?, plot: args.plot.clone() })
+        let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
+        Ok(Self {
+            out: file("--out", &args.out)?,
+            points: file("--points", &args.points)?,
+            plot: args.plot.clone(),
+            save_run,
+        })
+    }
+
+    /// Whether pairs will be kept.
+    pub(crate) fn keep_pairs(&self) -> bool {
+        self.save_run.is_some()
     }
 }
 
@@ -42,13 +55,14 @@ pub struct Outcome {
     distance: bool,
     accuracy: Option<(Accuracy, String)>,
     intervals: Vec<Interval>,
+    pairs: Option<Pairs>,
 }
 
 impl Outcome {
     /// Takes all measures of a tally. `score` says what a score is; distances come with their sign swapped.
     pub fn new(tally: Tally, title: String, score: &'static str, distance: bool) -> Self {
         let rates = Rates::of(&tally);
-        Self { tally, rates, title, score, distance, accuracy: None, intervals: Vec::new() }
+        Self { tally, rates, title, score, distance, accuracy: None, intervals: Vec::new(), pairs: None }
     }
 
     /// Adds accuracy over folds, and how these were made.
@@ -62,6 +76,13 @@ impl Outcome {
     #[must_use]
     pub fn with_intervals(mut self, intervals: Vec<Interval>) -> Self {
         self.intervals = intervals;
+        self
+    }
+
+    /// Adds the pairs themselves, to be kept.
+    #[must_use]
+    pub fn with_pairs(mut self, pairs: Option<Pairs>) -> Self {
+        self.pairs = pairs;
         self
     }
 
@@ -89,12 +110,12 @@ impl Outcome {
     ///
     /// # Errors
     /// [`Error::File`] where writing fails.
-    pub fn report(&self, about: Record, sinks: &Sinks, stdout: &mut dyn Write) -> Result<Record> {
+    pub fn report(mut self, about: Record, sinks: &Sinks, stdout: &mut dyn Write) -> Result<Record> {
         let record = self.record(&about);
         if let Some((path, kind)) = &sinks.out {
             kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
         }
-        if sinks.points.is_some() || sinks.plot.is_some() {
+        if sinks.points.is_some() || sinks.plot.is_some() || sinks.save_run.is_some() {
             let curve = curve(&self.tally);
             if let Some((path, kind)) = &sinks.points {
                 let row = |p| {
@@ -111,12 +132,17 @@ impl Outcome {
             if let Some(folder) = &sinks.plot {
                 self.draw(&curve, folder)?;
             }
+            if let Some(folder) = &sinks.save_run {
+                let pairs = self.pairs.take();
+                let verified = Verified { pairs, ..Verified::of(&self.tally, &curve, self.sign()) };
+                folder.write(&record, &Details::Verification(verified))?;
+            }
         }
         self.print(&about, stdout).map_err(|e| Error::write("standard output", e))?;
         Ok(record)
     }
 
-    fn draw(&self, curve: &[crate::metrics::verification::Point], folder: &Path) -> Result<()> {
+    fn draw(&self, curve: &[Point], folder: &Path) -> Result<()> {
         let (tally, rates, title) = (&self.tally, &self.rates, self.title.clone());
         Pictures { tally, curve, rates, title, score: self.score, distance: self.distance }.write(folder)
     }

@@ -13,8 +13,7 @@ use crate::dataset::{Dataset, Format, Item, Request, Role, Source as Files, Spli
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::metrics::verification::{
-    Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold, bootstrap, cross_validate,
-    test_at,
+    Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap, cross_validate, test_at,
 };
 use crate::pairs::{Finder, PairList, Subjects};
 use crate::pipeline::embed_with;
@@ -22,6 +21,7 @@ use crate::preprocess::{Landmarks, Steps};
 use crate::process;
 use crate::recall::{Runnable, note, threads};
 use crate::report::{Record, folder_exists};
+use crate::runs::{Pair, Pairs, Person};
 use crate::similarities;
 use crate::verification::{Outcome, Sinks};
 
@@ -70,6 +70,8 @@ struct Scored {
     same: Vec<bool>,
     /// Positions in the list.
     kept: Vec<usize>,
+    /// The name in the data of each image of the list; as the list has it where it is missing.
+    names: Vec<String>,
     missing: usize,
     bad: usize,
 }
@@ -88,7 +90,7 @@ impl Plan {
         if args.bootstrap.is_some_and(|n| n < 2) {
             return usage("--bootstrap: wanted at least 2 draws; 1000 is usual");
         }
-        let data = args.data.data.as_deref();
+        let data = args.input.data.data.as_deref();
         let brought = data.filter(|d| PairList::brings_images(d));
         let list = match (&args.pairs, brought) {
             (Some(_), Some(bin)) => {
@@ -113,19 +115,21 @@ impl Plan {
                 Which::Listed(Box::new(Listed { path: path.into(), list, training, skip_missing: args.skip_missing }))
             }
         };
-        let only_labelled = args.data.format != Format::Auto
-            || args.data.split != Split::Protocol
-            || args.data.classes.is_some()
-            || args.data.label.is_some();
+        let only_labelled = args.input.data.format != Format::Auto
+            || args.input.data.split != Split::Protocol
+            || args.input.data.classes.is_some()
+            || args.input.data.label.is_some();
         if only_labelled && !args.all_pairs {
             return usage(
                 "--format, --split, --classes and --label choose images of a labelled set; a list of pairs names its own",
             );
         }
-        let source = match (&args.embeddings, &args.model, data) {
-            (Some(path), _, _) => Source::Kept { path: path.clone(), labels: args.labels.clone(), dim: args.dim },
+        let source = match (&args.input.embeddings, &args.input.model, data) {
+            (Some(path), _, _) => {
+                Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
+            }
             (None, Some(model), Some(data)) => {
-                if let Some(path) = &args.save_embeddings {
+                if let Some(path) = &args.input.save_embeddings {
                     Embeddings::can_save("--save-embeddings", path)?;
                     folder_exists("--save-embeddings", path)?;
                 }
@@ -136,22 +140,16 @@ impl Plan {
                     .transpose()?;
                 Source::Images {
                     data: data.into(),
-                    request: Request {
-                        path: data.into(),
-                        format: args.data.format,
-                        split: args.data.split,
-                        classes: args.data.classes.clone().map(|r| r.0).unwrap_or_default(),
-                        label: args.data.label.clone(),
-                    },
-                    model: Box::new(Runnable::plan(model, &args.run)?),
-                    how: How { flip: args.flip, align, skip_bad: args.data.skip_bad },
-                    save: args.save_embeddings.clone(),
+                    request: args.input.data.request(data),
+                    model: Box::new(Runnable::plan(model, &args.input.run)?),
+                    how: How { flip: args.flip, align, skip_bad: args.input.data.skip_bad },
+                    save: args.input.save_embeddings.clone(),
                 }
             }
             _ => return usage("give --model and --data, or --embeddings"),
         };
         let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, seed: args.seed, level });
-        Ok(Self { source, which, bootstrap, sinks: Sinks::plan(&args.results)?, threads: threads(&args.run)? })
+        Ok(Self { source, which, bootstrap, sinks: Sinks::plan(&args.results)?, threads: threads(&args.input.run)? })
     }
 
     /// Embeds (or reads embeddings), compares, and writes the tables to `stdout`.
@@ -241,9 +239,10 @@ impl Plan {
             return Ok(Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false));
         }
         let pairs = similarities::keep_all(embeddings)?;
-        let tally = tally(&pairs)?;
+        let tally = similarities::tally(&pairs)?;
         let intervals = self.intervals(&pairs, embeddings.classes.len(), None)?;
-        Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals))
+        let kept = self.sinks.keep_pairs().then(|| Pairs::of_all(embeddings, &pairs));
+        Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals).with_pairs(kept))
     }
 
     fn intervals(&self, pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>) -> Result<Vec<Interval>> {
@@ -297,9 +296,26 @@ impl Plan {
         let pairs: Vec<SubjectPair> = scored.kept.iter().zip(&scored.scores).map(pair).collect();
         let right = accuracy.as_ref().map(|(accuracy, _)| right(accuracy, folds.as_ref(), &on));
         let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref())?;
-        Ok(Outcome::new(tally(&pairs)?, self.title(), "cosine", false)
+        let kept = self.sinks.keep_pairs().then(|| {
+            let person = |(name, &subject): (String, &u32)| {
+                let subject = subjects.names[subject as usize].clone();
+                Person { name, subject }
+            };
+            let images = scored.names.into_iter().zip(&subjects.of).map(person).collect();
+            let several = accuracy.as_ref().is_some_and(|(accuracy, _)| accuracy.folds.len() > 1);
+            let pair = |(at, (&listed, &score)): (usize, (&usize, &f64))| {
+                let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let listed = &list.pairs[listed];
+                let fold = folds.as_ref().filter(|_| several).map(|folds| number(folds.of[at]));
+                let right = right.as_ref().map(|right| right[at]);
+                Pair { a: number(listed.a), b: number(listed.b), same: listed.same, score, fold, right }
+            };
+            Pairs { images, pairs: scored.kept.iter().zip(&scored.scores).enumerate().map(pair).collect() }
+        });
+        Ok(Outcome::new(similarities::tally(&pairs)?, self.title(), "cosine", false)
             .with_accuracy(accuracy)
-            .with_intervals(intervals))
+            .with_intervals(intervals)
+            .with_pairs(kept))
     }
 }
 
@@ -310,11 +326,6 @@ fn right(accuracy: &Accuracy, folds: Option<&Folds>, on: &Decisions<'_>) -> Vec<
         _ => accuracy.folds[0].threshold,
     };
     on.scores.iter().zip(on.same).enumerate().map(|(at, (&score, &same))| (score >= threshold(at)) == same).collect()
-}
-
-fn tally(pairs: &[SubjectPair]) -> Result<Tally> {
-    let scores = |same: bool| pairs.iter().filter(|p| p.same == same).map(|p| p.score).collect::<Vec<_>>();
-    Tally::of_scores(&scores(true), &scores(false))
 }
 
 /// The folds of the whole list, of which those pairs are then taken that were kept: what is missing moves no other pair.
@@ -403,7 +414,9 @@ fn score(
     }
     let same = kept.iter().map(|&at| list.pairs[at].same).collect();
     let bad = list.pairs.len() - kept.len() - absent.len();
-    Ok(Scored { scores: similarities::of_pairs(embeddings, &pairs)?, same, kept, missing: absent.len(), bad })
+    let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
+    let names = list.images.iter().zip(&found).map(name).collect();
+    Ok(Scored { scores: similarities::of_pairs(embeddings, &pairs)?, same, kept, names, missing: absent.len(), bad })
 }
 
 /// Embeds every image, and its mirror image where that is wanted.

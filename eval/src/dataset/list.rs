@@ -5,23 +5,15 @@ use std::collections::BTreeMap;
 
 use super::{Listed, Listing, Role, Source, Split};
 use crate::error::{Error, Result};
+use crate::records::{delimiter, read_records};
 
 pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<Listing> {
     let here = || source.path().join(file);
     let text = source.read_text(file)?;
     let first = text.lines().next().unwrap_or_default();
-    let delimiter = [b'\t', b';', b','].into_iter().find(|&d| first.bytes().any(|b| b == d)).unwrap_or(b',');
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let mut records = Vec::new();
-    for record in reader.records() {
-        records.push(record.map_err(|e| Error::data(here(), e.to_string()))?);
-    }
-    let Some(head) = records.first().cloned() else { return Err(Error::data(here(), "is empty")) };
+    let records =
+        read_records(&text, delimiter(first).unwrap_or(b',')).map_err(|e| Error::data(here(), e.to_string()))?;
+    let Some((_, head)) = records.first() else { return Err(Error::data(here(), "is empty")) };
     let width = head.len();
     if width < 2 {
         return Err(Error::data(
@@ -31,14 +23,13 @@ pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<L
     }
     // A first line whose path is no file, while the second line's is one (or ends unlike an image), is a header.
     let has_header = !source.contains(&head[0]) && !super::is_image(&head[0]);
-    let header: Vec<String> = if has_header { head.iter().map(str::to_owned).collect() } else { Vec::new() };
+    let header: Vec<String> = if has_header { head.clone() } else { Vec::new() };
     let role_column = header.iter().position(|h| ["role", "part"].contains(&h.to_lowercase().as_str()));
     let column = label_column(&header, width, role_column, label).map_err(|problem| Error::data(here(), problem))?;
 
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let mut rows = Vec::new();
-    for record in records.iter().skip(usize::from(has_header)) {
-        let line = record.position().map_or(0, csv::Position::line);
+    for (line, record) in records.iter().skip(usize::from(has_header)) {
         if record.len() != width {
             return Err(Error::data(here(), format!("line {line}: {} fields, where line 1 has {width}", record.len())));
         }

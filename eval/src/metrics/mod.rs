@@ -5,9 +5,10 @@ mod map_at_r;
 mod r_precision;
 mod recall;
 mod retrieval;
+pub mod significance;
 pub mod verification;
 
 pub use map_at_r::average_precision_at_r;
 pub use r_precision::r_precision;
 pub use recall::first_hit;
-pub use retrieval::{Retrieval, Search, measure};
+pub use retrieval::{Query, Retrieval, Search, measure};

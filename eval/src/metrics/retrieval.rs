@@ -6,7 +6,7 @@ use super::{average_precision_at_r, first_hit, r_precision};
 use crate::dataset::Role;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
-use crate::index::{FLAT, Index, Metric, recall_of};
+use crate::index::{FLAT, Index, Metric, Similarity, recall_of};
 use crate::progress::Progress;
 
 /// What to search with, and for.
@@ -18,6 +18,25 @@ pub struct Search {
     pub index: String,
     /// The K of Recall@K, ascending.
     pub ks: Vec<usize>,
+    /// How many of its nearest each query keeps, with their similarities.
+    pub keep: usize,
+}
+
+/// One query, measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Its row.
+    pub row: usize,
+    /// Images of its class that could be found (R).
+    pub relevant: usize,
+    /// Rank, from 1, of the first of them among the nearest; `None` beyond the depth of the search.
+    pub first_hit: Option<usize>,
+    /// R-precision.
+    pub r_precision: f64,
+    /// AP@R.
+    pub ap_at_r: f64,
+    /// As many of the nearest as were to be kept: their rows and similarities (in f64), nearest first.
+    pub nearest: Vec<(usize, f64)>,
 }
 
 /// Measures of one data set, and what they were taken over.
@@ -29,6 +48,10 @@ pub struct Retrieval {
     pub r_precision: f64,
     /// Mean of AP@R.
     pub map_at_r: f64,
+    /// Query by query, in order of rows.
+    pub each: Vec<Query>,
+    /// Neighbours looked at of each query: as many as the largest R or K, or as are to be kept.
+    pub depth: usize,
     /// Queries measured.
     pub queries: usize,
     /// Images searched.
@@ -86,7 +109,13 @@ pub fn measure(embeddings: &Embeddings, search: &Search) -> Result<Retrieval> {
     if measured.is_empty() {
         return Err(Error::Measure(format!("none of the {} queries has another image of its class", queries.len())));
     }
-    let depth = measured.iter().map(|&at| relevant_of(at)).chain(search.ks.iter().copied()).max().unwrap_or(1);
+    let depth = measured
+        .iter()
+        .map(|&at| relevant_of(at))
+        .chain(search.ks.iter().copied())
+        .chain([search.keep.min(others)])
+        .max()
+        .unwrap_or(1);
 
     // In self-search the queries are the gallery, lone ones too: rows then number both alike.
     let select = |rows: &[usize]| embeddings.matrix.select(Axis(0), rows);
@@ -97,23 +126,29 @@ pub fn measure(embeddings: &Embeddings, search: &Search) -> Result<Retrieval> {
         Index::build(&search.index, search.metric, gallery_matrix.view(), |row| rows[gallery[row]].name.clone())?;
 
     let progress = Progress::new("searching", "queries", queries.len());
-    let mut hits = vec![0_usize; search.ks.len()];
-    let (mut rp, mut map) = (0.0, 0.0);
+    let mut each = Vec::with_capacity(measured.len());
     for first in (0..queries.len()).step_by(BLOCK) {
         let last = (first + BLOCK).min(queries.len());
-        let found = index.search(query_matrix.slice(s![first..last, ..]), depth, together.then_some(first))?;
-        for (&at, neighbours) in queries[first..last].iter().zip(&found) {
+        let block = query_matrix.slice(s![first..last, ..]);
+        let found = index.search(block, depth, together.then_some(first))?;
+        let similarity = (search.keep > 0).then(|| Similarity::new(search.metric, block, gallery_matrix.view()));
+        for (in_block, (&at, neighbours)) in queries[first..last].iter().zip(&found).enumerate() {
             let r = relevant_of(at);
             if r == 0 {
                 continue;
             }
             let relevant: Vec<bool> = neighbours.iter().map(|&n| rows[gallery[n]].class == rows[at].class).collect();
-            let hit = first_hit(&relevant);
-            for (count, &k) in hits.iter_mut().zip(&search.ks) {
-                *count += usize::from(hit.is_some_and(|rank| rank <= k));
-            }
-            rp += r_precision(&relevant, r);
-            map += average_precision_at_r(&relevant, r);
+            let kept = |similarity: &Similarity<'_>| {
+                neighbours.iter().take(search.keep).map(|&n| (gallery[n], similarity.of(in_block, n))).collect()
+            };
+            each.push(Query {
+                row: at,
+                relevant: r,
+                first_hit: first_hit(&relevant),
+                r_precision: r_precision(&relevant, r),
+                ap_at_r: average_precision_at_r(&relevant, r),
+                nearest: similarity.as_ref().map(kept).unwrap_or_default(),
+            });
         }
         progress.advance(last - first);
     }
@@ -123,22 +158,25 @@ pub fn measure(embeddings: &Embeddings, search: &Search) -> Result<Retrieval> {
     } else {
         Some(recall_of(&mut index, query_matrix.view(), deepest, together, SAMPLE)?)
     };
-    let count = measured.len() as f64;
+    let mean = |value: &dyn Fn(&Query) -> f64| each.iter().map(value).sum::<f64>() / each.len() as f64;
+    let hit_within = |k: usize| move |q: &Query| f64::from(u8::from(q.first_hit.is_some_and(|rank| rank <= k)));
     Ok(Retrieval {
-        recall: search.ks.iter().zip(hits).map(|(&k, hits)| (k, hits as f64 / count)).collect(),
-        r_precision: rp / count,
-        map_at_r: map / count,
+        recall: search.ks.iter().map(|&k| (k, mean(&hit_within(k)))).collect(),
+        r_precision: mean(&|q| q.r_precision),
+        map_at_r: mean(&|q| q.ap_at_r),
         queries: measured.len(),
         gallery: gallery.len(),
         lone_queries: queries.len() - measured.len(),
         index_sample: index_recall.map(|_| (deepest, SAMPLE.min(queries.len()))),
         index_recall,
+        depth,
+        each,
     })
 }
 
 impl Search {
     /// Exact cosine search for these K.
     pub fn exact(ks: &[usize]) -> Self {
-        Self { metric: Metric::Cosine, index: FLAT.into(), ks: ks.to_vec() }
+        Self { metric: Metric::Cosine, index: FLAT.into(), ks: ks.to_vec(), keep: 0 }
     }
 }

@@ -7,27 +7,17 @@ use std::path::Path;
 
 use super::{Builder, answer};
 use crate::error::{Error, Result};
+use crate::records::{delimiter, read_records};
+
+/// What headers call the first image of a pair.
+const FIRST: [&str; 6] = ["path_a", "a", "img1", "image1", "path1", "file1"];
+/// What they call the answer.
+const SAME: [&str; 6] = ["same", "label", "issame", "is_same", "match", "genuine"];
 
 pub(super) fn read(path: &Path, text: &str) -> Result<Builder> {
     let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
-    let delimiter = [',', ';', '\t'].into_iter().find(|&d| first.contains(d));
-    let records: Vec<(u64, Vec<String>)> = match delimiter {
-        Some(delimiter) => {
-            let delimiter = u8::try_from(delimiter).unwrap_or(b',');
-            let mut reader = csv::ReaderBuilder::new()
-                .has_headers(false)
-                .flexible(true)
-                .delimiter(delimiter)
-                .trim(csv::Trim::All)
-                .from_reader(text.as_bytes());
-            let mut records = Vec::new();
-            for record in reader.records() {
-                let record = record.map_err(|e| Error::data(path, e.to_string()))?;
-                let line = record.position().map_or(0, csv::Position::line);
-                records.push((line, record.iter().map(str::to_owned).collect()));
-            }
-            records
-        }
+    let records = match delimiter(first) {
+        Some(delimiter) => read_records(text, delimiter).map_err(|e| Error::data(path, e.to_string()))?,
         None => text
             .lines()
             .zip(1..)
@@ -35,19 +25,21 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Builder> {
             .filter(|(_, words)| !words.is_empty())
             .collect(),
     };
-    let width = records.first().map_or(0, |(_, r)| r.len());
     let shape = "wanted path_a, path_b, same (1 or 0) and perhaps fold; or LFW's 'name n m' and 'name n name m'; or two lines a pair";
-    if width < 3 {
+    let Some([path_a, _, third, ..]) = records.first().map(|(_, record)| record.as_slice()) else {
         return Err(Error::data(path, format!("line 1: '{}' is no pair: {shape}", first.trim())));
-    }
-    let has_header = answer(&records[0].1[2]).is_none();
+    };
+    let width = records[0].1.len();
+    // `same` names a column, and is an answer, too.
+    let names = |word: &str, names: &[&str]| names.contains(&word.to_lowercase().as_str());
+    let has_header = answer(third).is_none() || (names(path_a, &FIRST) && names(third, &SAME));
     let header: Vec<String> =
         if has_header { records[0].1.iter().map(|h| h.to_lowercase()).collect() } else { Vec::new() };
     let named = |names: &[&str]| header.iter().position(|h| names.contains(&h.as_str()));
-    let same_column = named(&["same", "label", "issame", "is_same", "match", "genuine"]).unwrap_or(2);
+    let same_column = named(&SAME).unwrap_or(2);
     let fold_column = named(&["fold", "split"]).or((width > 3 && same_column == 2).then_some(3));
     let mut others = (0..width).filter(|&c| c != same_column && Some(c) != fold_column);
-    let a = named(&["path_a", "a", "img1", "image1", "path1", "file1"]).or_else(|| others.next()).unwrap_or(0);
+    let a = named(&FIRST).or_else(|| others.next()).unwrap_or(0);
     let b =
         named(&["path_b", "b", "img2", "image2", "path2", "file2"]).or_else(|| others.find(|&c| c != a)).unwrap_or(1);
 

@@ -1,11 +1,16 @@
 //! Result files: csv, json, parquet or Markdown by ending, written whole or not at all.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::Path;
 
-use polars::prelude::{CsvWriter, DataFrame, JsonFormat, JsonWriter, ParquetWriter, SerWriter};
+use polars::prelude::{
+    CsvReader, CsvWriter, DataFrame, JsonFormat, JsonWriter, ParquetReader, ParquetWriter, PolarsResult, SerReader,
+    SerWriter,
+};
+use serde::Deserialize;
 
+use super::Record;
 use crate::error::{Error, Result};
 
 /// A kind of result file.
@@ -62,6 +67,45 @@ impl Kind {
             }
         })
     }
+}
+
+/// A JSON file of results: several, or one by itself.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "wanted an object of words and numbers, or an array of such")]
+enum Rows {
+    Several(Vec<Record>),
+    One(Record),
+}
+
+impl Rows {
+    fn into_vec(self) -> Vec<Record> {
+        match self {
+            Self::Several(rows) => rows,
+            Self::One(row) => vec![row],
+        }
+    }
+}
+
+/// The rows of a result file: .json, .csv or .parquet by its ending.
+///
+/// # Errors
+/// [`Error::File`], [`Error::Data`] where it is no table, [`Error::Usage`] for another ending.
+pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let open = || File::open(path).map_err(|e| Error::read(path, e));
+    let wrong = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
+    let table = |read: PolarsResult<DataFrame>| read.and_then(|t| Record::rows(&t)).map_err(|e| wrong(&e));
+    let records = match ending.as_str() {
+        // polars forgets the order of a JSON object's names
+        "json" => serde_json::from_reader(BufReader::new(open()?)).map(Rows::into_vec).map_err(|e| wrong(&e))?,
+        "csv" => table(CsvReader::new(open()?).finish())?,
+        "parquet" => table(ParquetReader::new(open()?).finish())?,
+        _ => {
+            let wanted = "wanted a result file (.json, .csv or .parquet) or the folder of a run";
+            return Err(Error::Usage(format!("{}: {wanted}", path.display())));
+        }
+    };
+    if records.is_empty() { Err(Error::data(path, "holds no result")) } else { Ok(records) }
 }
 
 /// Refuses, before any work is done, a file whose folder is not there.

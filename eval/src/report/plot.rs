@@ -11,9 +11,11 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::write_atomically;
+use super::scale::{grouped, percent, power, probit, short};
+use super::{histogram, write_atomically};
 use crate::error::{Error, Result};
 use crate::metrics::verification::{Point, Rates, Tally};
+use crate::runs::Bin;
 
 /// What is drawn.
 #[derive(Debug)]
@@ -299,83 +301,6 @@ impl Ranged for Axis {
     }
 }
 
-/// A bar of both histograms, as shares of its kind.
-struct Bin {
-    from: f64,
-    to: f64,
-    genuine: f64,
-    impostor: f64,
-}
-
-const BINS: usize = 100;
-
-/// Equal bins over the observed range.
-fn histogram(tally: &Tally, sign: f64) -> Vec<Bin> {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    tally.sweep(|s| {
-        if s.score.is_finite() {
-            low = low.min(sign * s.score);
-            high = high.max(sign * s.score);
-        }
-    });
-    if !low.is_finite() || high <= low {
-        let middle = if low.is_finite() { low } else { 0.0 };
-        (low, high) = (middle - 0.5, middle + 0.5);
-    }
-    let width = (high - low) / BINS as f64;
-    let bin =
-        |n: usize| Bin { from: low + n as f64 * width, to: low + (n + 1) as f64 * width, genuine: 0.0, impostor: 0.0 };
-    let mut bins: Vec<Bin> = (0..BINS).map(bin).collect();
-    tally.sweep(|s| {
-        #[allow(clippy::cast_possible_truncation)] // held between the first bin and the last
-        let at = ((sign * s.score - low) / width).clamp(0.0, (BINS - 1) as f64) as usize;
-        bins[at].genuine += s.genuine as f64 / tally.genuine() as f64;
-        bins[at].impostor += s.impostor as f64 / tally.impostor() as f64;
-    });
-    bins
-}
-
-/// How many deviations of a standard normal lie below this share.
-fn probit(share: f64) -> f64 {
-    Normal::standard().inverse_cdf(share)
-}
-
-fn percent(share: f64) -> String {
-    let hundredths = 100.0 * share;
-    #[allow(clippy::cast_possible_truncation)] // a handful of digits
-    let digits = if hundredths <= 0.0 { 0 } else { (2 - hundredths.log10().floor() as i32).clamp(0, 6) as usize };
-    let text = format!("{hundredths:.digits$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text} %")
-}
-
-/// `10^x` as people write it on an axis.
-fn power(exponent: f64) -> String {
-    #[allow(clippy::cast_possible_truncation)] // a handful of decades
-    let rounded = exponent.round() as i32;
-    match rounded {
-        0 => "1".into(),
-        -3..=-1 => format!("{}", 10_f64.powi(rounded)),
-        _ => format!("1e{rounded}"),
-    }
-}
-
-fn short(value: f64) -> String {
-    if value.abs() >= 1000.0 || (value != 0.0 && value.abs() < 1e-3) {
-        format!("{value:.2e}")
-    } else {
-        format!("{value:.3}")
-    }
-}
-
-/// `1250000` as `1,250,000`.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or_default()).collect();
-    groups.join(",")
-}
-
 /// The text, or its first and last words with dots between.
 fn shorten(text: &str, most: usize) -> String {
     let letters: Vec<char> = text.chars().collect();
@@ -391,29 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_short() {
-        assert_eq!(
-            [0.0, 1e-6, 0.001, 0.0583, 0.2, 1.0].map(percent),
-            ["0 %", "0.0001 %", "0.1 %", "5.83 %", "20 %", "100 %"]
-        );
-        assert_eq!([0.0, -1.0, -3.0, -6.0].map(power), ["1", "0.1", "0.001", "1e-6"]);
-        assert_eq!([7, 1_250_000].map(grouped), ["7", "1,250,000"]);
+    fn long_titles_lose_their_middle() {
         assert_eq!(shorten("abcdefghij", 7), "ab...ij");
-    }
-
-    #[test]
-    fn normal_deviates_are_those_of_the_tables() {
-        assert!((probit(0.975) - 1.959_963_984_540_054).abs() < 1e-9);
-        assert!((probit(0.001) + 3.090_232_306_167_813).abs() < 1e-9);
-    }
-
-    #[test]
-    fn histograms_hold_every_pair_once() {
-        let tally = Tally::of_scores(&[0.5, 0.9, 1.0], &[0.0, 0.1]).unwrap();
-        for sign in [1.0, -1.0] {
-            let bins = histogram(&tally, sign);
-            let sum = |share: fn(&Bin) -> f64| bins.iter().map(share).sum::<f64>();
-            assert!((sum(|b| b.genuine) - 1.0).abs() < 1e-12 && (sum(|b| b.impostor) - 1.0).abs() < 1e-12);
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! One result as a row of named values, and rows as a polars table.
 
-use polars::prelude::{AnyValue, Column, DataFrame};
-use serde::Serialize;
+use std::collections::HashSet;
+
+use polars::prelude::{AnyValue, Column, DataFrame, PolarsResult};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A value in a row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
     /// Words.
@@ -43,9 +46,68 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
+impl Value {
+    fn of(value: &AnyValue<'_>) -> Self {
+        match value {
+            AnyValue::Null => Self::Missing,
+            AnyValue::String(text) => Self::Text((*text).to_owned()),
+            AnyValue::StringOwned(text) => Self::Text(text.to_string()),
+            AnyValue::Float64(real) => Self::Real(*real),
+            AnyValue::Float32(real) => Self::Real(f64::from(*real)),
+            other if other.is_integer() => match other.try_extract::<u64>() {
+                Ok(count) => Self::Whole(count),
+                Err(_) => other.try_extract().map_or(Self::Missing, Self::Real),
+            },
+            other => Self::Text(other.to_string()),
+        }
+    }
+
+    /// As a number, where it is one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Whole(count) => Some(*count as f64),
+            Self::Real(real) => Some(*real),
+            Self::Text(_) | Self::Missing => None,
+        }
+    }
+
+    /// As a word: a text as it is, a number in its shortest form, nothing for what is missing.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Whole(count) => count.to_string(),
+            Self::Real(real) => real.to_string(),
+            Self::Missing => String::new(),
+        }
+    }
+}
+
 /// Named values in a fixed order: one row of a results file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Record {
+    /// An object's names and values, in its order.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Record;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of words and numbers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
+                let mut record = Record::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    record.set(name, value);
+                }
+                Ok(record)
+            }
+        }
+        from.deserialize_map(Names)
+    }
+}
 
 impl Record {
     /// An empty row.
@@ -90,20 +152,45 @@ impl Record {
         DataFrame::new(height, columns).unwrap_or_default()
     }
 
-    /// Rows of the same columns as a table.
+    /// Rows as a table of all their columns, in the order in which these first appear.
     pub fn table(rows: &[Self]) -> DataFrame {
-        let Some(first) = rows.first() else { return DataFrame::default() };
         let any = |value: Option<&Value>| match value {
             None | Some(Value::Missing) => AnyValue::Null,
             Some(Value::Text(text)) => AnyValue::StringOwned(text.as_str().into()),
             Some(Value::Whole(count)) => AnyValue::UInt64(*count),
             Some(Value::Real(real)) => AnyValue::Float64(*real),
         };
-        let column = |name: &String| {
+        let column = |name: &str| {
             let values: Vec<_> = rows.iter().map(|row| any(row.get(name))).collect();
-            Column::new(name.as_str().into(), values)
+            Column::new(name.into(), values)
         };
-        let columns = first.0.iter().map(|(name, _)| column(name)).collect();
+        let columns = Self::columns(rows).into_iter().map(column).collect();
         DataFrame::new(rows.len(), columns).unwrap_or_default()
+    }
+
+    /// The columns of all rows, in the order in which they first appear.
+    pub fn columns(rows: &[Self]) -> Vec<&str> {
+        let mut columns: Vec<&str> = Vec::new();
+        let mut seen = HashSet::new();
+        for (name, _) in rows.iter().flat_map(|row| &row.0) {
+            if seen.insert(name.as_str()) {
+                columns.push(name);
+            }
+        }
+        columns
+    }
+
+    /// The rows of a table.
+    ///
+    /// # Errors
+    /// What polars says.
+    pub(super) fn rows(table: &DataFrame) -> PolarsResult<Vec<Self>> {
+        let mut rows = vec![Self::new(); table.height()];
+        for column in table.columns() {
+            for (at, row) in rows.iter_mut().enumerate() {
+                row.set(column.name().as_str(), Value::of(&column.get(at)?));
+            }
+        }
+        Ok(rows)
     }
 }

@@ -156,7 +156,7 @@ fn inspect_shows_the_model_and_puts_an_image_through_it() {
 
 #[test]
 fn help_has_examples() {
-    for command in ["recall", "inspect"] {
+    for command in ["recall", "verify", "scores", "report", "compare", "tabulate", "inspect"] {
         let output = run(&[command, "--help"]);
         assert!(output.status.success() && stdout(&output).contains("Examples:"));
     }

@@ -3,12 +3,16 @@
 
 mod bad_input;
 mod command_line;
+mod compare;
 mod datasets;
 mod embeddings;
 mod images;
 mod loss_on_tract;
 mod models;
+mod page;
+mod runs;
 mod search;
+mod tabulate;
 mod tools;
 mod verification_properties;
 mod verify;

@@ -129,7 +129,7 @@ fn queries_search_the_gallery_only() {
 fn an_approximate_index_says_how_approximate_it_is() {
     let labels: Vec<usize> = (0..600).map(|at| at % 30).collect();
     let embeddings = labelled(noise(600, 32, 5), &labels);
-    let search = |index: &str| Search { metric: Metric::Cosine, index: index.into(), ks: vec![1, 8] };
+    let search = |index: &str| Search { metric: Metric::Cosine, index: index.into(), ks: vec![1, 8], keep: 0 };
     let ivf = measure(&embeddings, &search("IVF16,Flat")).unwrap();
     let found = ivf.index_recall.unwrap();
     assert!(found > 0.05 && found < 0.9, "one of 16 cells cannot hold all neighbours: {found}");

@@ -10,7 +10,7 @@ use ndarray_npy::WriteNpyExt;
 use pdloss_eval::cli::{Cli, Command};
 use pdloss_eval::pairs::PairList;
 use pdloss_eval::report::{Record, Value};
-use pdloss_eval::{Result, scores, verify};
+use pdloss_eval::{Result, compare, scores, verify};
 
 const PEOPLE: usize = 12;
 const EACH: usize = 4;
@@ -135,6 +135,28 @@ fn view_2_is_read_with_or_without_header_by_tab_or_blank() {
     }
     assert!(results.windows(2).all(|r| r[0] == r[1]), "{results:?}");
     assert!(results[0].0 > 0.8, "{results:?}");
+}
+
+#[test]
+fn a_kept_run_is_compared_at_the_figures_it_was_reported_with() {
+    let faces = Faces::new();
+    // folds of unlike size: accuracy is a mean over folds, not over pairs
+    let mut list = "path_a,path_b,same,fold\n".to_owned();
+    for n in 0..PEOPLE {
+        let fold = usize::from(n > 2);
+        writeln!(list, "{},{},1,{fold}", name(n, 1), name(n, 2)).unwrap();
+        writeln!(list, "{},{},0,{fold}", name(n, 3), name((n + 1) % PEOPLE, 4)).unwrap();
+    }
+    let (list, kept) = (faces.write("pairs.csv", &list), faces.path("kept").display().to_string());
+    let (record, _) = faces.verify(&["--pairs", &list, "--save-run", &kept]).unwrap();
+    let cli = Cli::try_parse_from(["pdloss-eval", "compare", &kept, &kept, "--draws", "100"]).unwrap();
+    let Command::Compare(args) = &cli.command else { panic!("compare") };
+    let rows = compare::run(args, &mut Vec::new()).unwrap();
+    assert_eq!(rows.iter().map(|row| text(row, "figure")).collect::<Vec<_>>(), ["accuracy", "d_prime"]);
+    for row in &rows {
+        let reported = real(&record, &text(row, "figure"));
+        assert!((real(row, "A") - reported).abs() < 1e-9 && real(row, "A") == real(row, "B"), "{row:?} {reported}");
+    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ pub fn bootstrap(
 }
 
 /// A quantile of sorted values, linear between neighbours.
-fn quantile(sorted: &[f64], at: f64) -> f64 {
+pub(in crate::metrics) fn quantile(sorted: &[f64], at: f64) -> f64 {
     let place = at * (sorted.len() - 1) as f64;
     #[allow(clippy::cast_possible_truncation)] // a place in the list
     let below = place.floor() as usize;

@@ -16,6 +16,7 @@ mod tally;
 
 pub use at_fmr::{AtFmr, Reached, TARGETS, at_fmr, carries, zero_fmr, zero_fnmr};
 pub use auc::auc;
+pub(super) use bootstrap::quantile;
 pub use bootstrap::{Bootstrap, Interval, SubjectPair, bootstrap};
 pub use curve::curve;
 pub use decidability::{Decidability, decidability};

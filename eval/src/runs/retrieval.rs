@@ -1,0 +1,144 @@
+//! What a recall run keeps: each query's measures and its nearest.
+
+use std::path::Path;
+
+use polars::prelude::Column;
+
+use super::table::{self, Table};
+use super::verification::Verified;
+use crate::embeddings::Embeddings;
+use crate::error::Result;
+use crate::metrics::Retrieval;
+
+/// Neighbours kept of each query.
+pub const KEPT_NEIGHBOURS: usize = 10;
+
+const QUERIES: &str = "queries.parquet";
+const NEIGHBOURS: &str = "neighbours.parquet";
+
+/// The queries of a run, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrieved {
+    /// Measured queries.
+    pub queries: Vec<Query>,
+    /// How the cosines of all images with all are spread, where they were searched by these.
+    pub scores: Option<Verified>,
+}
+
+/// A query and what was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// The image's name.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Images of its class that could be found (R).
+    pub relevant: u32,
+    /// Rank, from 1, of the first of them.
+    pub first_hit: Option<u32>,
+    /// R-precision.
+    pub r_precision: f64,
+    /// AP@R.
+    pub ap_at_r: f64,
+    /// The nearest, nearest first.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// An image that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The image's name.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Greater is nearer.
+    pub score: f64,
+}
+
+impl Retrieved {
+    /// With names and classes in place of rows.
+    pub fn new(embeddings: &Embeddings, measured: &Retrieval, scores: Option<Verified>) -> Self {
+        let about = |row: usize| {
+            let row = &embeddings.rows[row];
+            (row.name.clone(), embeddings.classes[row.class].clone())
+        };
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let query = |q: &crate::metrics::Query| {
+            let (name, class) = about(q.row);
+            let neighbour = |&(row, score): &(usize, f64)| {
+                let (name, class) = about(row);
+                Neighbour { name, class, score }
+            };
+            Query {
+                name,
+                class,
+                relevant: count(q.relevant),
+                first_hit: q.first_hit.map(count),
+                r_precision: q.r_precision,
+                ap_at_r: q.ap_at_r,
+                neighbours: q.nearest.iter().map(neighbour).collect(),
+            }
+        };
+        Self { queries: measured.each.iter().map(query).collect(), scores }
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let queries = &self.queries;
+        let columns = vec![
+            Column::new("name".into(), queries.iter().map(|q| q.name.as_str()).collect::<Vec<_>>()),
+            Column::new("class".into(), queries.iter().map(|q| q.class.as_str()).collect::<Vec<_>>()),
+            Column::new("relevant".into(), queries.iter().map(|q| q.relevant).collect::<Vec<_>>()),
+            Column::new("first_hit".into(), queries.iter().map(|q| q.first_hit).collect::<Vec<_>>()),
+            Column::new("r_precision".into(), queries.iter().map(|q| q.r_precision).collect::<Vec<_>>()),
+            Column::new("ap@r".into(), queries.iter().map(|q| q.ap_at_r).collect::<Vec<_>>()),
+        ];
+        table::write(&folder.join(QUERIES), columns)?;
+        let found: Vec<(u32, u32, &Neighbour)> = (0_u32..)
+            .zip(queries)
+            .flat_map(|(at, query)| (1_u32..).zip(&query.neighbours).map(move |(rank, found)| (at, rank, found)))
+            .collect();
+        let columns = vec![
+            Column::new("query".into(), found.iter().map(|(at, _, _)| *at).collect::<Vec<_>>()),
+            Column::new("rank".into(), found.iter().map(|(_, rank, _)| *rank).collect::<Vec<_>>()),
+            Column::new("name".into(), found.iter().map(|(_, _, n)| n.name.as_str()).collect::<Vec<_>>()),
+            Column::new("class".into(), found.iter().map(|(_, _, n)| n.class.as_str()).collect::<Vec<_>>()),
+            Column::new("score".into(), found.iter().map(|(_, _, n)| n.score).collect::<Vec<_>>()),
+        ];
+        table::write(&folder.join(NEIGHBOURS), columns)?;
+        self.scores.as_ref().map_or(Ok(()), |scores| scores.write(folder))
+    }
+
+    pub(super) fn is_in(folder: &Path) -> bool {
+        folder.join(QUERIES).is_file()
+    }
+
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let table = Table::read(folder.join(QUERIES))?;
+        let (names, classes) = (table.words("name")?, table.words("class")?);
+        let (relevant, first_hit) = (table.counts("relevant")?, table.some_counts("first_hit")?);
+        let (r_precision, ap_at_r) = (table.reals("r_precision")?, table.reals("ap@r")?);
+        let mut queries: Vec<Query> = names
+            .into_iter()
+            .zip(classes)
+            .enumerate()
+            .map(|(at, (name, class))| Query {
+                name,
+                class,
+                relevant: relevant[at],
+                first_hit: first_hit[at],
+                r_precision: r_precision[at],
+                ap_at_r: ap_at_r[at],
+                neighbours: Vec::new(),
+            })
+            .collect();
+        let table = Table::read(folder.join(NEIGHBOURS))?;
+        let of = table.counts("query")?;
+        table.within("query", &of, queries.len())?;
+        let (names, classes, scores) = (table.words("name")?, table.words("class")?, table.reals("score")?);
+        for (((query, name), class), score) in of.into_iter().zip(names).zip(classes).zip(scores) {
+            queries[query as usize].neighbours.push(Neighbour { name, class, score });
+        }
+        let scores = Verified::is_in(folder).then(|| Verified::read(folder)).transpose()?;
+        Ok(Self { queries, scores })
+    }
+}

@@ -1,0 +1,117 @@
+//! A run of `pdloss train`: `metrics.csv` (a row a step), `validation.csv` and `run.toml` (settings, digests, versions) where
+//! they are there. Tables have a `step` column; fields of others that are no numbers are left out.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::records::read_records;
+use crate::report::Record;
+
+const METRICS: &str = "metrics.csv";
+const VALIDATION: &str = "validation.csv";
+const SETTINGS: &str = "run.toml";
+/// Columns that number rows or count images, and measure nothing.
+const NO_METRICS: [&str; 3] = ["step", "epoch", "queries"];
+
+/// Metrics by step, and the settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// Each metric that was taken.
+    pub series: Vec<Series>,
+    /// Settings, digests and versions by name.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A metric by step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// Its name.
+    pub name: String,
+    /// `(step, value)` wherever it was taken.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Training {
+    pub(super) fn is_in(folder: &Path) -> bool {
+        folder.join(METRICS).is_file()
+    }
+
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let mut series = read_series(&folder.join(METRICS))?;
+        let validation = folder.join(VALIDATION);
+        if validation.is_file() {
+            series.extend(read_series(&validation)?);
+        }
+        let file = folder.join(SETTINGS);
+        let settings = if file.is_file() { read_settings(&file)? } else { Vec::new() };
+        Ok(Self { series, settings })
+    }
+
+    /// Settings, the last value of every metric, and the best of each recall, as one row.
+    pub(super) fn record(&self) -> Record {
+        let mut record = Record::new();
+        record.set("measure", "training");
+        for (name, value) in &self.settings {
+            record.set(name.as_str(), value.as_str());
+        }
+        let steps = self.series.iter().filter_map(|series| series.points.last()).map(|&(step, _)| step);
+        record.set("steps", steps.fold(0.0, f64::max));
+        for Series { name, points } in &self.series {
+            record.set(format!("last {name}"), points.last().map(|&(_, value)| value));
+            if name.contains("recall@") {
+                record.set(format!("best {name}"), points.iter().map(|&(_, value)| value).reduce(f64::max));
+            }
+        }
+        record
+    }
+}
+
+/// The columns of a table by step.
+fn read_series(path: &Path) -> Result<Vec<Series>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+    let wrong = |problem: String| Error::data(path, problem);
+    let records = read_records(&text, b',').map_err(|e| wrong(e.to_string()))?;
+    let Some((_, header)) = records.first() else { return Err(wrong("is empty".into())) };
+    let step = header.iter().position(|name| name == "step");
+    let step = step.ok_or_else(|| wrong(format!("has no column 'step'; it has {}", header.join(", "))))?;
+    let mut series: Vec<Series> = header.iter().map(|name| Series { name: name.clone(), points: Vec::new() }).collect();
+    // A run under way may be writing its last line.
+    let torn = records.len() > 1 && !text.ends_with('\n') && records[records.len() - 1].1.len() < header.len();
+    for (line, record) in &records[1..records.len() - usize::from(torn)] {
+        if record.len() != header.len() {
+            let (got, wanted) = (record.len(), header.len());
+            return Err(wrong(format!("line {line}: {got} fields, where the header has {wanted}")));
+        }
+        let at: f64 =
+            record[step].parse().map_err(|_| wrong(format!("line {line}: step '{}' is no number", record[step])))?;
+        for (field, series) in record.iter().zip(&mut series) {
+            series.points.extend(field.parse().ok().map(|value: f64| (at, value)));
+        }
+    }
+    series.retain(|series| !NO_METRICS.contains(&series.name.as_str()) && !series.points.is_empty());
+    Ok(series)
+}
+
+/// Every value of a TOML file by its name, without the outermost table's; `data.path` is called `data`, as in other runs.
+fn read_settings(path: &Path) -> Result<Vec<(String, String)>> {
+    fn flatten(name: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
+        match value {
+            toml::Value::Table(table) => {
+                table.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, out))
+            }
+            toml::Value::String(text) => out.push((name.to_owned(), text.clone())),
+            other => out.push((name.to_owned(), other.to_string())),
+        }
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::data(path, e.to_string()))?;
+    let mut all = Vec::new();
+    for (name, value) in &table {
+        match value {
+            toml::Value::Table(inner) => inner.iter().for_each(|(name, value)| flatten(name, value, &mut all)),
+            value => flatten(name, value, &mut all),
+        }
+    }
+    all.iter_mut().filter(|(name, _)| name == "data.path").for_each(|(name, _)| *name = "data".into());
+    Ok(all)
+}

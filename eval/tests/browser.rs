@@ -1,0 +1,276 @@
+//! The page that `report` writes, in a real browser: it loads without an error and without the network, every picture
+//! appears, tables sort, both themes differ, and nothing is wider than a phone. Listed as ignored where no Chromium is
+//! found (`PDLOSS_CHROMIUM`, or `chromium`, `chromium-browser`, `google-chrome` on the path). `PDLOSS_PICTURES=FOLDER` keeps
+//! what the browser saw.
+
+#![allow(clippy::unwrap_used)] // a test program
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+fn main() -> ExitCode {
+    let browser = browser();
+    let absent = browser.is_none();
+    let browser = browser.unwrap_or_default();
+    let trial = |name: &str, test: fn(&Browser) -> Result<(), Failed>| {
+        let browser = browser.clone();
+        Trial::test(name, move || test(&Browser::new(browser)?)).with_ignored_flag(absent)
+    };
+    let trials = vec![
+        trial("the_page_is_whole_and_its_tables_sort", whole_and_sorted),
+        trial("names_are_words_not_markup", names_are_words),
+        trial("themes_differ_and_the_button_turns_them", themes),
+        trial("nothing_is_wider_than_a_phone", phone),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn browser() -> Option<PathBuf> {
+    if let Some(given) = std::env::var_os("PDLOSS_CHROMIUM") {
+        return Some(given.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file())
+}
+
+/// A browser, and a page of a recall run, a verification run, a training run and a result file.
+struct Browser {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+/// A class whose name would be markup, and one that would end a title.
+const NAMES: [&str; 3] = ["<script>document.title = 'taken'<!--", "a & b \"quoted\" %_", "</title><b>"];
+
+impl Browser {
+    fn new(program: PathBuf) -> Result<Self, Failed> {
+        let browser = Self { program, folder: tempfile::tempdir()? };
+        let at = |name: &str| browser.folder.path().join(name);
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+        let (model, data) = (fixtures.join("embedder.onnx"), fixtures.join("shapes"));
+        let measured = ["--model", "--data"].iter().zip([&model, &data]);
+        let measured: Vec<String> =
+            measured.flat_map(|(flag, path)| [(*flag).to_owned(), path.display().to_string()]).collect();
+        let save = |name: &str| ["--save-run".to_owned(), at(name).display().to_string()];
+        tool(&[&["recall".to_owned()], &measured[..], &save("first")].concat())?;
+        tool(&[&["recall".to_owned()], &measured[..], &save("second"), &["--metric".into(), "l2".into()]].concat())?;
+        tool(&[&["verify".to_owned(), "--all-pairs".into()], &measured[..], &save("pairs")].concat())?;
+        std::fs::create_dir(at("training"))?;
+        let steps = (0..50).map(|step| {
+            let recall = if step % 10 == 0 { format!("0.{}", 30 + step) } else { String::new() };
+            format!("{step},{},{},{recall}\n", 1.0 - f64::from(step) / 30.0, f64::from(step) / 10.0)
+        });
+        std::fs::write(
+            at("training/metrics.csv"),
+            format!("step,loss,d_prime,recall@1\n{}", steps.collect::<String>()),
+        )?;
+        // a run whose classes have difficult names, and whose images are elsewhere
+        let labels: Vec<&str> = (0..30).map(|n| NAMES[n % 3]).collect();
+        let mut values = Vec::new();
+        for n in 0..30_u8 {
+            for axis in 0..4_u8 {
+                let value = f32::from(u8::from(axis == n % 3))
+                    + f32::from(n.wrapping_mul(37).wrapping_add(axis.wrapping_mul(91))) / 255.0;
+                values.extend(value.to_le_bytes());
+            }
+        }
+        std::fs::write(at("odd.f32"), values)?;
+        std::fs::write(at("odd.txt"), labels.join("\n"))?;
+        let path = |name: &str| at(name).display().to_string();
+        tool(&[
+            "recall".into(),
+            "--embeddings".into(),
+            path("odd.f32"),
+            "--labels".into(),
+            path("odd.txt"),
+            "--dim".into(),
+            "4".into(),
+            "--save-run".into(),
+            path("a & <i>b"),
+        ])?;
+        let results = ["first", "second", "pairs", "training", "a & <i>b"].map(path);
+        let page = ["--out".to_owned(), path("page.html"), "--title".into(), "Title </title> & all".into()];
+        tool(&[&["report".to_owned()], &results[..], &page].concat())?;
+        Ok(browser)
+    }
+
+    /// The page with a script of its own behind, whose JSON answer comes back; errors are watched from the start,
+    /// and pictures far down are loaded at once.
+    fn ask(&self, script: &str, more: &[&str]) -> Result<Value, Failed> {
+        let page = std::fs::read_to_string(self.folder.path().join("page.html"))?;
+        let watch = "<head><script>window.seen = [];\
+            addEventListener('error', e => seen.push(e.message ?? `${e.target?.tagName} failed`), true);\
+            addEventListener('securitypolicyviolation', e => seen.push(`blocked: ${e.blockedURI}`));</script>";
+        let answer = format!(
+            "<script>onload = async () => {{ const answer = await (async () => {{ {script} }})().catch(e => ({{ failed: e.message }}));\
+             document.documentElement.innerHTML = '<body><pre id=answer></pre>';\
+             document.getElementById('answer').textContent = JSON.stringify(answer); }}</script></body>"
+        );
+        if page.matches("<head>").count() != 1 || page.matches("</body>").count() != 1 {
+            return Err("the page has other than one head and body".into());
+        }
+        let page = page.replace(" loading=\"lazy\"", "").replace("<head>", watch).replace("</body>", &answer);
+        let asked = self.folder.path().join("asked.html");
+        std::fs::write(&asked, page)?;
+        let output = self.open(&asked, &[&["--virtual-time-budget=20000", "--dump-dom"], more].concat())?;
+        let dom = String::from_utf8_lossy(&output.stdout);
+        let answer = dom.split("<pre id=\"answer\">").nth(1).and_then(|rest| rest.split("</pre>").next());
+        let answer = answer.ok_or("the script gave no answer in time")?;
+        let plain = answer.replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", " ").replace("&amp;", "&");
+        let answer: Value = serde_json::from_str(&plain)?;
+        if answer["failed"].is_null() { Ok(answer) } else { Err(format!("the script failed: {answer}").into()) }
+    }
+
+    /// A picture of the page.
+    fn picture(&self, name: &str, more: &[&str]) -> Result<image::RgbImage, Failed> {
+        let kept = std::env::var_os("PDLOSS_PICTURES").map(PathBuf::from);
+        let file = kept.as_deref().unwrap_or(self.folder.path()).join(format!("{name}.png"));
+        let flag = format!("--screenshot={}", file.display());
+        self.open(&self.folder.path().join("page.html"), &[&[flag.as_str(), "--hide-scrollbars"], more].concat())?;
+        Ok(image::open(file)?.into_rgb8())
+    }
+
+    fn open(&self, page: &Path, more: &[&str]) -> Result<Output, Failed> {
+        let profile = tempfile::tempdir()?;
+        let quiet = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ];
+        let output = Command::new(&self.program)
+            .args(quiet)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(more)
+            .arg(format!("file://{}", page.display()))
+            .output()?;
+        if output.status.success() {
+            Ok(output)
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+        }
+    }
+}
+
+fn tool(arguments: &[String]) -> Result<(), Failed> {
+    let output = Command::new(env!("CARGO_BIN_EXE_pdloss-eval")).args(arguments).output()?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned().into()) }
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(got: T, wanted: T, what: &str) -> Result<(), Failed> {
+    if got == wanted { Ok(()) } else { Err(format!("{what}: {got:?}, wanted {wanted:?}").into()) }
+}
+
+fn holds(condition: bool, what: impl std::fmt::Display) -> Result<(), Failed> {
+    if condition { Ok(()) } else { Err(what.to_string().into()) }
+}
+
+fn whole_and_sorted(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const images = [...document.images];
+        const charts = [...document.querySelectorAll('figure.chart')];
+        const table = [...document.querySelectorAll('table.sortable')].find(t => t.caption.textContent.includes('by recall@1'));
+        const column = name => [...table.tHead.rows[0].cells].findIndex(c => c.textContent === name);
+        const texts = name => [...table.tBodies[0].rows].map(row => row.cells[column(name)].textContent);
+        const click = name => table.tHead.rows[0].cells[column(name)].querySelector('button').click();
+        const before = texts('map@r');
+        click('map@r'); const up = texts('map@r');
+        click('map@r'); const down = texts('map@r'), aria = table.tHead.rows[0].cells[column('map@r')].ariaSort;
+        click('class'); const names = texts('class');
+        return { seen, before, up, down, aria, names,
+            images: images.length, blank: images.filter(i => i.naturalWidth < 8).length,
+            unnamed: images.filter(i => !i.alt).length,
+            charts: charts.map(c => c.querySelector('figcaption').textContent),
+            empty: charts.filter(c => ![...c.querySelectorAll('.line')].some(l => l.getTotalLength() > 100)).length,
+            described: charts.every(c => c.querySelector('svg > desc').textContent.length > 20),
+            uncaptioned: [...document.querySelectorAll('table')].filter(t => !t.caption?.textContent).length,
+            mismarked: [...document.querySelectorAll('ol.row:has(li.query) li:not(.query)')].filter(found => {
+                const name = item => item.querySelector('.class').textContent;
+                const alike = name(found) === name(found.parentElement.querySelector('li.query'));
+                return alike !== found.classList.contains('right') || alike === found.classList.contains('wrong'); }).length,
+            marks: document.querySelectorAll('li.right').length * document.querySelectorAll('li.wrong').length,
+            outside: [...document.querySelectorAll('[src], link[href]')].filter(e => !(e.src ?? e.href).startsWith('data:')).length };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    holds(answer["images"].as_u64() > Some(200), format!("pictures: {}", answer["images"]))?;
+    for none in ["blank", "unnamed", "empty", "mismarked", "uncaptioned", "outside"] {
+        equal(answer[none].as_u64(), Some(0), none)?;
+    }
+    equal(answer["described"].as_bool(), Some(true), "charts are described")?;
+    holds(answer["marks"].as_u64() > Some(0), "right and wrong neighbours are marked")?;
+    let charts: Vec<&str> = answer["charts"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for wanted in
+        ["Recall@K", "Scores of pairs: d\u{2032} = ", "ROC", "DET", "Training: loss", "Training: d\u{2032}", "Recall@1"]
+    {
+        holds(charts.iter().any(|caption| caption.contains(wanted)), format!("{wanted} in {charts:?}"))?;
+    }
+    let numbers = |name: &str| -> Vec<f64> {
+        let texts = answer[name].as_array().unwrap().iter().filter_map(Value::as_str);
+        texts.filter_map(|text| text.parse().ok()).collect()
+    };
+    let (before, up, mut down) = (numbers("before"), numbers("up"), numbers("down"));
+    holds(up.len() == 10 && up.is_sorted() && up != before, format!("{before:?} sorted is {up:?}"))?;
+    down.reverse();
+    equal(&down, &up, "sorted twice")?;
+    equal(answer["aria"].as_str(), Some("descending"), "aria-sort")?;
+    let names: Vec<&str> = answer["names"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    holds(names.len() == 10 && names.is_sorted(), format!("{names:?}"))
+}
+
+fn names_are_words(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const heads = [...document.querySelectorAll('h2')].map(h => h.textContent);
+        const classes = [...document.querySelectorAll('.class')].map(c => c.textContent);
+        return { seen, heads, classes, title: document.title, h1: document.querySelector('h1').textContent,
+            bold: document.querySelectorAll('main b, main i').length, scripts: document.querySelectorAll('main script').length };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    equal(answer["title"].as_str(), Some("Title </title> & all"), "title")?;
+    equal(answer["h1"].as_str(), Some("Title </title> & all"), "heading")?;
+    equal((answer["bold"].as_u64(), answer["scripts"].as_u64()), (Some(0), Some(0)), "markup from names")?;
+    let has = |list: &str, word: &str| answer[list].as_array().unwrap().iter().any(|v| v == word);
+    holds(has("heads", "a & <i>b"), &answer["heads"])?;
+    NAMES.iter().try_for_each(|name| holds(has("classes", name), format!("{name} in {}", answer["classes"])))
+}
+
+const DARK: &str = "--blink-settings=preferredColorScheme=0";
+const LIGHT: &str = "--blink-settings=preferredColorScheme=1";
+
+fn themes(browser: &Browser) -> Result<(), Failed> {
+    let mut corners = Vec::new();
+    for (name, scheme) in [("light", LIGHT), ("dark", DARK)] {
+        let picture = browser.picture(name, &[scheme, "--window-size=1280,3000"])?;
+        let distinct: std::collections::HashSet<_> = picture.pixels().map(|p| p.0).collect();
+        holds(distinct.len() > 100, format!("{name}: {} colours", distinct.len()))?;
+        corners.push(picture.get_pixel(2, 2).0);
+    }
+    holds(corners[0].iter().all(|&v| v > 240) && corners[1].iter().all(|&v| v < 40), format!("{corners:?}"))?;
+    let script = "
+        const ground = () => getComputedStyle(document.body).backgroundColor, button = document.getElementById('theme');
+        const first = ground(), says = button.textContent; button.click();
+        const second = ground(); button.click(); return { seen, says, first, second, third: ground() };";
+    for (scheme, says) in [(LIGHT, "Dark"), (DARK, "Light")] {
+        let answer = browser.ask(script, &[scheme])?;
+        equal(answer["says"].as_str(), Some(says), "the button")?;
+        equal(&answer["first"], &answer["third"], "turned twice")?;
+        holds(answer["first"] != answer["second"], &answer)?;
+    }
+    Ok(())
+}
+
+fn phone(browser: &Browser) -> Result<(), Failed> {
+    let width = "--window-size=390,844";
+    browser.picture("phone", &["--window-size=390,6000"])?;
+    let script = "return { width: innerWidth, needed: document.documentElement.scrollWidth };";
+    let answer = browser.ask(script, &[width])?;
+    holds(answer["width"].as_u64() <= Some(500), format!("the window is not small: {answer}"))?;
+    holds(answer["needed"].as_u64() <= answer["width"].as_u64(), format!("wider than the window: {answer}"))
+}

@@ -1,0 +1,269 @@
+//! `compare`: differences that are there are found, those that are not are not, and scipy says the same.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use pdloss_eval::cli::{Cli, Command};
+use pdloss_eval::metrics::significance::{Resampling, Units, holm, over_subjects, paired};
+use pdloss_eval::report::{Record, Value};
+use pdloss_eval::runs::{Details, Pair, Pairs, Person, Query, Retrieved, SaveRun, Verified};
+use pdloss_eval::{Result, compare};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::tools::{fails, text};
+
+fn run(args: &[&str]) -> Result<(Vec<Record>, String)> {
+    let cli = Cli::try_parse_from([&["pdloss-eval", "compare"], args].concat()).unwrap_or_else(|e| panic!("{e}"));
+    let Command::Compare(args) = &cli.command else { panic!("compare") };
+    let mut printed = Vec::new();
+    let rows = compare::run(args, &mut printed)?;
+    Ok((rows, String::from_utf8(printed).unwrap()))
+}
+
+fn real(row: &Record, name: &str) -> f64 {
+    row.get(name).and_then(Value::number).unwrap_or_else(|| panic!("{name}: {row:?}"))
+}
+
+fn row<'a>(rows: &'a [Record], figure: &str) -> &'a Record {
+    rows.iter().find(|row| row.get("figure") == Some(&figure.into())).unwrap_or_else(|| panic!("{figure}: {rows:?}"))
+}
+
+/// A run of queries with these AP@R (taken as R-precision, too; a first hit where it is above a half).
+fn recall_run(path: &Path, values: &[f64], classes: &[usize], digest: &str) -> PathBuf {
+    let query = |(at, (&value, class)): (usize, (&f64, &usize))| Query {
+        name: format!("{at}.jpg"),
+        class: format!("class {class}"),
+        relevant: 3,
+        first_hit: (value > 0.5).then_some(1),
+        r_precision: value,
+        ap_at_r: value,
+        neighbours: Vec::new(),
+    };
+    let mut record = Record::new();
+    record.set("measure", "recall").set("model", "m.onnx").set("model_sha256", "any").set("data_sha256", digest);
+    record.set("recall@1", 0.0);
+    let queries = values.iter().zip(classes).enumerate().map(query).collect();
+    SaveRun::plan(path).unwrap().write(&record, &Details::Retrieval(Retrieved { queries, scores: None })).unwrap();
+    path.into()
+}
+
+/// A run of pairs, each of two people of its own, decided rightly at 0.5.
+fn verify_run(path: &Path, scores: &[f64], same: &[bool]) -> PathBuf {
+    let people = (0..2 * scores.len()).map(|n| {
+        let genuine = same[n / 2];
+        Person { name: format!("{n}.jpg"), subject: if genuine { (n / 2 * 2).to_string() } else { n.to_string() } }
+    });
+    let pair = |(at, (&score, &same)): (usize, (&f64, &bool))| {
+        let (a, right) = (2 * at as u32, Some((score >= 0.5) == same));
+        Pair { a, b: a + 1, same, score, fold: Some((at % 10) as u32), right }
+    };
+    let pairs = scores.iter().zip(same).enumerate().map(pair).collect();
+    let pairs = Some(Pairs { images: people.collect(), pairs });
+    let mut record = Record::new();
+    record.set("measure", "verification").set("model_sha256", "any").set("data_sha256", "same");
+    record.set("pairs_sha256", "list");
+    let verified = Verified { pairs, ..Verified::default() };
+    SaveRun::plan(path).unwrap().write(&record, &Details::Verification(verified)).unwrap();
+    path.into()
+}
+
+fn golden() -> serde_json::Value {
+    serde_json::from_str(include_str!("../golden/significance.json")).unwrap()
+}
+
+fn numbers(case: &serde_json::Value, name: &str) -> Vec<f64> {
+    case[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+/// Both runs of a case, compared.
+fn compared(case: &serde_json::Value, more: &[&str]) -> Vec<Record> {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (numbers(case, "a"), numbers(case, "b"));
+    let path = |name: &str| folder.path().join(name);
+    let (a, b) = if let Some(same) = case.get("same") {
+        let same: Vec<bool> = same.as_array().unwrap().iter().map(|v| v.as_bool().unwrap()).collect();
+        (verify_run(&path("a"), &a, &same), verify_run(&path("b"), &b, &same))
+    } else {
+        let classes: Vec<usize> = match case.get("class") {
+            Some(_) => numbers(case, "class").into_iter().map(|c| c as usize).collect(),
+            None => (0..a.len()).collect(),
+        };
+        (recall_run(&path("a"), &a, &classes, "same"), recall_run(&path("b"), &b, &classes, "same"))
+    };
+    run(&[&[text(&a), text(&b)], more].concat()).unwrap().0
+}
+
+/// Value to rounding; p and interval as near as two independent sets of 20,000 draws come.
+fn agrees(case: &serde_json::Value, row: &Record, p_within: f64) {
+    let wanted = |name: &str| case[name].as_f64().unwrap();
+    assert!((real(row, "B - A") - wanted("value")).abs() < 1e-9, "{row:?}");
+    assert!((real(row, "p") - wanted("p")).abs() <= p_within, "{row:?} against {}", wanted("p"));
+    if case.get("from").is_some() {
+        let width = wanted("to") - wanted("from");
+        for end in ["from", "to"] {
+            assert!((real(row, end) - wanted(end)).abs() < 0.03 * width, "{end}: {row:?} against {}", wanted(end));
+        }
+    }
+}
+
+#[test]
+fn scipy_says_the_same() {
+    let golden = golden();
+    let draws = ["--draws", "20000"];
+    let case = |name: &str| &golden[name];
+    // 2^12 exchanges are all made: no chance is left
+    agrees(case("few_queries"), row(&compared(case("few_queries"), &draws), "map@r"), 1e-12);
+    agrees(case("queries"), row(&compared(case("queries"), &draws), "map@r"), 0.006);
+    let by_class = ["--draws", "20000", "--by", "class"];
+    agrees(case("classes"), row(&compared(case("classes"), &by_class), "map@r"), 0.006);
+    let by_pair = ["--draws", "20000", "--by", "pair"];
+    agrees(case("pairs"), row(&compared(case("pairs"), &by_pair), "d_prime"), 0.006);
+    agrees(case("hits"), row(&compared(case("hits"), &draws), "recall@1"), 0.004);
+}
+
+#[test]
+fn a_model_is_no_better_than_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Pcg64::seed_from_u64(3);
+    let values: Vec<f64> = (0..200).map(|_| random.random::<f64>()).collect();
+    let classes: Vec<usize> = (0..200).map(|n| n / 5).collect();
+    let path = |name: &str| folder.path().join(name);
+    let (a, b) = (recall_run(&path("a"), &values, &classes, "same"), recall_run(&path("b"), &values, &classes, "same"));
+    for by in ["query", "class"] {
+        let (rows, printed) = run(&[text(&a), text(&b), "--by", by, "--draws", "200"]).unwrap();
+        assert_eq!(rows.len(), 3);
+        for row in &rows {
+            assert_eq!((real(row, "p"), real(row, "from"), real(row, "to")), (1.0, 0.0, 0.0), "{row:?}");
+        }
+        let units = if by == "query" { "200 queries" } else { "40 classes" };
+        assert!(printed.contains(&format!("No difference that these {units} could show")), "{printed}");
+    }
+    let same: Vec<bool> = (0..200).map(|n| n % 2 == 0).collect();
+    let (a, b) = (verify_run(&path("c"), &values, &same), verify_run(&path("d"), &values, &same));
+    for by in ["pair", "subject"] {
+        let (rows, _) = run(&[text(&a), text(&b), "--by", by, "--draws", "200"]).unwrap();
+        assert_eq!(rows.len(), 2);
+        assert!(rows.iter().all(|row| real(row, "p") == 1.0 && real(row, "B - A") == 0.0), "{rows:?}");
+    }
+}
+
+#[test]
+fn a_planted_difference_is_found_and_said_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = Pcg64::seed_from_u64(4);
+    let a: Vec<f64> = (0..400).map(|_| random.random::<f64>()).collect();
+    let b: Vec<f64> = a.iter().map(|v| (v + 0.08).min(1.0)).collect();
+    let classes: Vec<usize> = (0..400).map(|n| n / 8).collect();
+    let (a, b) = (
+        recall_run(&folder.path().join("a"), &a, &classes, "same"),
+        recall_run(&folder.path().join("b"), &b, &classes, "same"),
+    );
+    let out = folder.path().join("difference.csv");
+    let (rows, printed) = run(&[text(&a), text(&b), "--out", text(&out)]).unwrap();
+    assert!(printed.contains("B is better than A: recall@1 +0.0"), "{printed}");
+    let found = row(&rows, "recall@1");
+    assert!(real(found, "from") > 0.0 && real(found, "p") < 0.001 && real(found, "p_holm") >= real(found, "p"));
+    assert!((real(found, "B") - real(found, "A") - real(found, "B - A")).abs() < 1e-12);
+    assert!(run(&[text(&b), text(&a)]).unwrap().1.contains("A is better than B: recall@1 -0.0"));
+    assert!(run(&[text(&a), text(&b), "--by", "class"]).unwrap().1.contains("B is better than A"));
+    assert_eq!(std::fs::read_to_string(out).unwrap().lines().count(), 4);
+    // the seed decides, and nothing else
+    assert_eq!(run(&[text(&a), text(&b)]).unwrap().0, rows);
+    assert_ne!(run(&[text(&a), text(&b), "--seed", "2"]).unwrap().0, rows);
+}
+
+/// Share of made experiments without a difference in which one is found at 0.05.
+fn false_alarms(experiments: u64, p: impl Fn(&mut Pcg64, u64) -> f64) -> f64 {
+    let found = (0..experiments).filter(|&n| p(&mut Pcg64::seed_from_u64(1000 + n), n) < 0.05).count();
+    found as f64 / experiments as f64
+}
+
+/// Normal enough: the sum of twelve even numbers.
+fn normal(random: &mut Pcg64) -> f64 {
+    (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
+}
+
+const HOW: Resampling = Resampling { draws: 400, seed: 1, level: 0.95 };
+
+#[test]
+fn false_alarms_are_as_rare_as_promised() {
+    let mean = |sums: &[f64]| vec![sums[1] / sums[0]];
+    let queries = false_alarms(600, |random, seed| {
+        let mut units = Units::new(2);
+        (0..60).for_each(|_| {
+            let difference = normal(random);
+            units.push(&[1.0, difference], &[1.0, -difference]);
+        });
+        paired(&units, &mean, &Resampling { seed, ..HOW })[0].p
+    });
+    assert!((0.025..0.08).contains(&queries), "by query: {queries}");
+    // 20 classes of 10 queries that go up or down together: by query, chance is taken for a difference
+    let clustered = |by_class: bool| {
+        false_alarms(400, |random, seed| {
+            let mut units = Units::new(2);
+            for class in 0..20 {
+                let together = normal(random);
+                for query in 0..10 {
+                    let difference = together + normal(random);
+                    if by_class && query > 0 {
+                        units.add(class, &[1.0, difference], &[1.0, -difference]);
+                    } else {
+                        units.push(&[1.0, difference], &[1.0, -difference]);
+                    }
+                }
+            }
+            paired(&units, &mean, &Resampling { seed, ..HOW })[0].p
+        })
+    };
+    let (by_class, by_query) = (clustered(true), clustered(false));
+    assert!((0.02..0.09).contains(&by_class), "by class: {by_class}");
+    assert!(by_query > 0.2, "by query: {by_query}");
+    // impostor pairs of 40 subjects, whose difference each subject moves
+    let subjects = false_alarms(300, |random, seed| {
+        let each: Vec<f64> = (0..40).map(|_| normal(random)).collect();
+        let (mut units, mut of) = (Units::new(2), Vec::new());
+        for a in 0..40_u32 {
+            for b in a + 1..40 {
+                units.push(&[1.0, each[a as usize] + each[b as usize] + normal(random)], &[0.0; 2]);
+                of.push((a, b));
+            }
+        }
+        over_subjects(&units, &of, 40, &mean, &Resampling { seed, ..HOW })[0].p
+    });
+    assert!((0.02..0.12).contains(&subjects), "by subject: {subjects}");
+}
+
+#[test]
+fn holm_corrects_in_steps() {
+    assert_eq!(holm(&[0.01, 0.04, 0.03]), [0.03, 0.06, 0.06]);
+    assert_eq!(holm(&[0.6, 0.7]), [1.0, 1.0]);
+}
+
+#[test]
+fn other_data_and_other_queries_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let a = recall_run(&path("a"), &[0.1, 0.9, 0.4], &[1, 1, 1], "one");
+    let digest = recall_run(&path("b"), &[0.1, 0.9, 0.4], &[1, 1, 1], "two");
+    let class = recall_run(&path("c"), &[0.1, 0.9, 0.4], &[1, 2, 1], "one");
+    let fewer = recall_run(&path("d"), &[0.1, 0.9], &[1, 1], "one");
+    let pairs = verify_run(&path("e"), &[0.9, 0.1, 0.8, 0.3], &[true, false, true, false]);
+    let flipped = verify_run(&path("f"), &[0.9, 0.1, 0.8, 0.3], &[true, false, false, false]);
+    fails(
+        2,
+        &["compare", text(&a), text(&digest)],
+        &["not measured on the same data", "data_sha256 is one in A and two"],
+    );
+    fails(2, &["compare", text(&a), text(&class)], &["query 2 is 1.jpg of class class 1", "class 2"]);
+    fails(2, &["compare", text(&a), text(&fewer)], &["A has 3 queries, B 2"]);
+    fails(2, &["compare", text(&pairs), text(&flipped)], &["pair 3 is 4.jpg and 5.jpg (genuine) in A"]);
+    fails(2, &["compare", text(&a), text(&pairs)], &["wanted two folders that `recall --save-run` wrote"]);
+    fails(2, &["compare", text(&a), text(&a), "--by", "pair"], &["--by", "queries and classes"]);
+    fails(2, &["compare", text(&a), text(&a), "--draws", "5"], &["--draws"]);
+    let empty = recall_run(&path("g"), &[], &[], "one");
+    fails(1, &["compare", text(&empty), text(&empty)], &["holds no queries"]);
+    fails(1, &["compare", text(&a), text(&path("none"))], &["none: cannot read"]);
+    std::fs::write(path("a/queries.parquet"), "no parquet").unwrap();
+    fails(1, &["compare", text(&a), text(&a)], &["queries.parquet"]);
+}

@@ -1,0 +1,117 @@
+//! `tabulate`: results of several runs in one table.
+
+use clap::Parser;
+use pdloss_eval::cli::{Cli, Command};
+use pdloss_eval::report::{Record, Value};
+use pdloss_eval::{Result, tabulate};
+
+use crate::tools::{fails, put, text};
+
+fn run(args: &[&str]) -> Result<(Vec<Record>, String)> {
+    let cli = Cli::try_parse_from([&["pdloss-eval", "tabulate"], args].concat()).unwrap_or_else(|e| panic!("{e}"));
+    let Command::Tabulate(args) = &cli.command else { panic!("tabulate") };
+    let mut printed = Vec::new();
+    let rows = tabulate::run(args, &mut printed)?;
+    Ok((rows, String::from_utf8(printed).unwrap()))
+}
+
+/// Four results of two models on two data sets, in two kinds of file.
+struct Results(tempfile::TempDir);
+
+impl Results {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let result = |model: &str, data: &str, recall: f64, eer: &str| {
+            format!(
+                "{{\"measure\":\"recall\",\"model\":\"models/{model}.onnx\",\"data\":\"sets/{data}\",\
+                 \"recall@1\":{recall},\"map@r\":0.25,\"eer\":{eer},\"images\":543}}"
+            )
+        };
+        let put = |name: &str, content: String| put(folder.path().join(name), content);
+        put("a.json", format!("[{}]", result("small_a&b", "cub", 0.41, "null")));
+        put("b.json", format!("[{}]", result("large", "cub", 0.43, "0.1")));
+        put("c.json", format!("[{}]", result("small_a&b", "sop%", 0.9, "0.2")));
+        put("d.csv", "model,data,recall@1\nmodels/large.onnx,sets/sop%,0.85\n".into());
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn run(&self, more: &[&str]) -> Result<(Vec<Record>, String)> {
+        let files = ["a.json", "b.json", "c.json", "d.csv"].map(|name| self.path(name));
+        run(&[&files.each_ref().map(String::as_str)[..], more].concat())
+    }
+}
+
+fn words(rows: &[Record], column: &str) -> Vec<String> {
+    rows.iter().map(|row| row.get(column).map(Value::word).unwrap_or_default()).collect()
+}
+
+#[test]
+fn results_are_sorted_filtered_and_the_best_is_bold() {
+    let results = Results::new();
+    let (rows, printed) = results.run(&["--sort", "recall@1"]).unwrap();
+    assert_eq!(words(&rows, "recall@1"), ["0.9", "0.85", "0.43", "0.41"]);
+    assert_eq!(words(&rows, "images"), ["543", "", "543", "543"]);
+    assert!(printed.contains("| **0.9000** |") && printed.contains("| **0.1000** |"), "{printed}");
+    assert!(printed.contains("small_a&amp;b.onnx") && !printed.contains("543"), "{printed}");
+    assert_eq!(words(&results.run(&["--sort", "-recall@1"]).unwrap().0, "recall@1")[0], "0.41");
+    // what is missing comes last, whichever way
+    assert_eq!(words(&results.run(&["--sort", "-eer"]).unwrap().0, "eer"), ["0.2", "0.1", "", ""]);
+    let (rows, _) = results.run(&["--where", "dataset=CUB", "--where", "recall@1>0.42"]).unwrap();
+    assert_eq!(words(&rows, "model"), ["models/large.onnx"]);
+    let (rows, _) = results.run(&["--columns", "recall@*,dataset"]).unwrap();
+    assert_eq!(Record::columns(&rows), ["recall@1", "dataset"]);
+}
+
+#[test]
+fn data_sets_become_columns() {
+    let results = Results::new();
+    let (rows, printed) = results.run(&["--pivot", "dataset", "--sort", "cub"]).unwrap();
+    assert_eq!(Record::columns(&rows), ["model", "cub", "sop%"]);
+    assert_eq!([words(&rows, "cub"), words(&rows, "sop%")], [["0.43", "0.41"], ["0.85", "0.9"]]);
+    assert!(printed.contains("**0.4300**") && printed.contains("**0.9000**"), "{printed}");
+    let (rows, _) = results.run(&["--pivot", "dataset", "--measure", "recall@1,map@r"]).unwrap();
+    assert_eq!(Record::columns(&rows), ["model", "cub recall@1", "cub map@r", "sop% recall@1", "sop% map@r"]);
+}
+
+#[test]
+fn every_kind_of_file_is_written() {
+    let results = Results::new();
+    for name in ["t.csv", "t.json", "t.parquet"] {
+        let (rows, _) = results.run(&["--out", &results.path(name)]).unwrap();
+        let (again, _) = run(&[&results.path(name)]).unwrap();
+        assert_eq!(words(&again, "recall@1"), words(&rows, "recall@1"), "{name}");
+        assert_eq!(words(&again, "result"), words(&rows, "result"), "{name}");
+    }
+    results.run(&["--pivot", "dataset", "--out", &results.path("t.tex"), "--digits", "3"]).unwrap();
+    let latex = std::fs::read_to_string(results.path("t.tex")).unwrap();
+    assert!(latex.contains("model & cub & sop\\% \\\\\n\\midrule\n"), "{latex}");
+    assert!(latex.contains("small\\_a\\&b.onnx & 0.410 & \\textbf{0.900} \\\\"), "{latex}");
+    results.run(&["--out", &results.path("t.md")]).unwrap();
+    assert!(std::fs::read_to_string(results.path("t.md")).unwrap().contains("**0.9000**"));
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let results = Results::new();
+    let a = results.path("a.json");
+    fails(2, &["tabulate", &a, "--where", "colour=red"], &["--where", "no column 'colour'", "recall@1"]);
+    fails(2, &["tabulate", &a, "--where", "recall@1>1"], &["none of the results is left"]);
+    fails(2, &["tabulate", &a, "--where", "recall@1"], &["wanted COLUMN=VALUE"]);
+    fails(2, &["tabulate", &a, "--sort", "colour"], &["--sort", "no column 'colour'"]);
+    fails(2, &["tabulate", &a, "--columns", "colour"], &["--columns", "no column 'colour'"]);
+    fails(
+        2,
+        &["tabulate", &a, &a, "--pivot", "dataset"],
+        &["two results of model 'models/small_a&b.onnx' on 'cub'", "a.json"],
+    );
+    fails(2, &["tabulate", &a, "--out", "t.xlsx"], &["--out t.xlsx", ".tex"]);
+    fails(1, &["tabulate", &results.path("none.json")], &["none.json: cannot read"]);
+    let broken = results.path("broken.json");
+    put(&broken, "[{");
+    fails(1, &["tabulate", &broken], &["broken.json"]);
+    fails(2, &["tabulate", text(results.0.path())], &["no run in this folder"]);
+}
