@@ -23,7 +23,7 @@ pub mod pipeline;
 pub mod preprocess;
 #[allow(unsafe_code)]
 pub mod process;
-mod progress;
+pub mod progress;
 pub mod recall;
 pub mod report;
 pub mod scores;
