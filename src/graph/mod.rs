@@ -7,7 +7,10 @@
 pub mod build;
 pub mod file;
 pub mod loss;
+pub mod losses;
+mod nodes;
 pub mod proto;
+pub mod step;
 
 /// Why a model could not be read, extended or written.
 #[derive(Debug, thiserror::Error)]
