@@ -4,10 +4,17 @@
 //! files; [`build`] makes nodes, constants and types; [`loss`] puts PD-Loss behind an embedder, as this project's operator
 //! or spelt out in standard operators.
 
+mod attributes;
 pub mod build;
 pub mod file;
+pub mod gradient;
+mod literal;
 pub mod loss;
+pub mod losses;
+mod nodes;
 pub mod proto;
+pub mod shapes;
+pub mod step;
 
 /// Why a model could not be read, extended or written.
 #[derive(Debug, thiserror::Error)]
