@@ -6,7 +6,7 @@ use super::proto::{
 };
 
 /// Element types, as the format numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     /// 32-bit floating point.
     F32,

@@ -69,9 +69,6 @@ pub(crate) fn linear(inputs: usize, dim: usize) -> ModelProto {
         (Element::F64, &[batch(), Dim::Known(inputs)]),
         (Element::F64, &[batch(), Dim::Known(dim)]),
         vec![node("Gemm", &["images", "weight", "bias"], &["features"], vec![attribute("transB", Value::Int(1))])],
-        vec![
-            floats("weight", Element::F64, &[dim, inputs], &weight),
-            floats("bias", Element::F64, &[dim], &bias),
-        ],
+        vec![floats("weight", Element::F64, &[dim, inputs], &weight), floats("bias", Element::F64, &[dim], &bias)],
     )
 }

@@ -1,10 +1,6 @@
 //! Runs step graphs: the state goes round, everything else is the test's.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, env, sync::OnceLock};
 
 use ort::{
     environment::Environment,
@@ -13,7 +9,7 @@ use ort::{
 };
 use pdloss::graph::{
     proto::{ModelProto, TensorProto},
-    step::{Description, build, StepOptions, names},
+    step::{Description, StepOptions, build, names},
 };
 use prost::Message as _;
 

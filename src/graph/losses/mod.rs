@@ -89,11 +89,8 @@ impl Loss {
         };
         match self {
             Self::Pd(config) | Self::DLoss(config) => {
-                let mut settings: BTreeMap<String, Setting> = named(&[
-                    ("floor", config.floor()),
-                    ("temperature", config.temperature()),
-                    ("eps", config.eps()),
-                ]);
+                let mut settings: BTreeMap<String, Setting> =
+                    named(&[("floor", config.floor()), ("temperature", config.temperature()), ("eps", config.eps())]);
                 settings.insert("form".to_owned(), Setting::from(config.form().to_string()));
                 settings.insert("floor_mode".to_owned(), Setting::from(config.floor_mode().to_string()));
                 settings

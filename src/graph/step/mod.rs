@@ -46,9 +46,9 @@ use std::collections::HashSet;
 
 use super::{
     Error, Result,
-    build::{Element, declare, declared, floats, integers, node},
+    build::{Element, declare, floats, integers, node},
     gradient,
-    loss::{self, Place, Spelling},
+    loss::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, TensorProto},

@@ -103,9 +103,7 @@ impl Optimizer {
             Self::Sgd { nesterov: true, momentum: 0.0, .. } => wrong("momentum", "momentum > 0 for nesterov", 0.0),
             Self::AdamW { beta1, .. } if !below_one(beta1) => wrong("beta1", "0 <= beta1 < 1", beta1),
             Self::AdamW { beta2, .. } if !below_one(beta2) => wrong("beta2", "0 <= beta2 < 1", beta2),
-            Self::AdamW { epsilon, .. } if !finite(epsilon) => {
-                wrong("epsilon", "a finite number not below 0", epsilon)
-            }
+            Self::AdamW { epsilon, .. } if !finite(epsilon) => wrong("epsilon", "a finite number not below 0", epsilon),
             _ => Ok(()),
         }
     }
@@ -208,13 +206,7 @@ impl Scalars {
 
     /// In float64: `1 - beta2^t` starts at 0.001, where float32 keeps four digits. AdamW's fraction is multiplied by
     /// `sqrt(1 - beta2^t)` above and below, which leaves one pass over the weight less.
-    fn factors(
-        &self,
-        nodes: &mut Nodes,
-        optimizer: &Optimizer,
-        parameter: &Parameter<'_>,
-        has_decay: bool,
-    ) -> Factors {
+    fn factors(&self, nodes: &mut Nodes, optimizer: &Optimizer, parameter: &Parameter<'_>, has_decay: bool) -> Factors {
         let mut rate = self.learning_rate.clone();
         if parameter.rate != 1.0 {
             rate = nodes.scale(&rate, parameter.rate);

@@ -29,7 +29,8 @@ pub fn set_class_mean_proxies(model: &mut ModelProto, embeddings: ArrayView2<'_,
     let proxies: Array2<f32> = class_mean_proxies(embeddings, labels, classes, description.seed)
         .map_err(|error| Error::model(names::PROXIES, error.to_string()))?;
     let graph = model.graph.as_mut().ok_or_else(|| Error::model("model", "it has no graph"))?;
-    let initializer = graph.initializer.iter_mut().find(|tensor| tensor.name() == names::PROXIES).ok_or_else(without)?;
+    let initializer =
+        graph.initializer.iter_mut().find(|tensor| tensor.name() == names::PROXIES).ok_or_else(without)?;
     let element = Element::from_code(initializer.data_type()).unwrap_or(Element::F32);
     let values: Vec<f64> = proxies.iter().map(|&value| f64::from(value)).collect();
     *initializer = floats(names::PROXIES, element, &[classes, description.dim], &values);

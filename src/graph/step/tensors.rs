@@ -10,10 +10,8 @@ use crate::graph::{
 
 /// Type and shape as messages show them.
 pub(super) fn describe(tensor: &TensorProto) -> String {
-    let element = Element::from_code(tensor.data_type()).map_or_else(
-        || format!("element type {}", tensor.data_type()),
-        |element| element_name(element).to_owned(),
-    );
+    let element = Element::from_code(tensor.data_type())
+        .map_or_else(|| format!("element type {}", tensor.data_type()), |element| element_name(element).to_owned());
     format!("{element} {:?}", tensor.dims)
 }
 
@@ -31,8 +29,8 @@ pub(super) fn packed(tensor: &TensorProto) -> Result<TensorProto> {
         return Ok(tensor.clone());
     }
     let (element, shape) = facts(tensor)?;
-    let values = literal::numbers(tensor)
-        .ok_or_else(|| Error::model(tensor.name(), "its values do not fill its shape"))?;
+    let values =
+        literal::numbers(tensor).ok_or_else(|| Error::model(tensor.name(), "its values do not fill its shape"))?;
     Ok(crate::graph::build::floats(tensor.name(), element, &shape, &values))
 }
 

@@ -67,7 +67,11 @@ fn is_elementary(node: &NodeProto) -> bool {
 
 fn holds_weight(node: &NodeProto, input: usize) -> bool {
     match node.op_type() {
-        "Conv" | "ConvTranspose" | "BatchNormalization" | "GroupNormalization" | "InstanceNormalization"
+        "Conv"
+        | "ConvTranspose"
+        | "BatchNormalization"
+        | "GroupNormalization"
+        | "InstanceNormalization"
         | "LayerNormalization" => matches!(input, 1 | 2),
         "Gemm" | "MatMul" | "Concat" => true,
         "PRelu" => input == 1,
