@@ -1,7 +1,6 @@
 //! The training images: read and checked once before training starts, kept as pixels as far as memory is allowed.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{Rgb, RgbImage};
@@ -55,9 +54,8 @@ impl Preparation {
 pub(crate) struct Images {
     data: Dataset,
     preparation: Preparation,
-    kept: Vec<OnceLock<RgbImage>>,
-    /// Bytes that may still be kept.
-    room: AtomicUsize,
+    /// Pixels of the images for which there was room.
+    kept: Vec<Option<RgbImage>>,
 }
 
 /// What the first reading of all images found.
@@ -79,7 +77,7 @@ impl Images {
     pub(crate) fn read(mut data: Dataset, preparation: Preparation, room: usize, skip_bad: bool) -> Result<Reading> {
         let progress = Progress::new("reading", "images", data.items.len());
         let room = AtomicUsize::new(room);
-        let read: Vec<Result<([u8; 32], OnceLock<RgbImage>)>> = data
+        let read: Vec<Result<([u8; 32], Option<RgbImage>)>> = data
             .items
             .par_iter()
             .map_init(
@@ -89,12 +87,7 @@ impl Images {
                     let digest = Sha256::digest(&bytes).into();
                     let pixels = preparation.pixels(&item.name, &bytes, preprocessor);
                     progress.advance(1);
-                    let cell = OnceLock::new();
-                    let outcome = pixels.map(|image| keep(&room, &cell, image));
-                    match outcome {
-                        Ok(()) => Ok((digest, cell)),
-                        Err(error) => Err(error),
-                    }
+                    pixels.map(|image| (digest, fits(&room, &image).then_some(image)))
                 },
             )
             .collect();
@@ -104,9 +97,9 @@ impl Images {
         for outcome in read {
             good.push(outcome.is_ok());
             match outcome {
-                Ok((digest, cell)) => {
+                Ok((digest, pixels)) => {
                     digests.push(digest);
-                    kept.push(cell);
+                    kept.push(pixels);
                 }
                 Err(error) if skip_bad => {
                     digests.push([0; 32]);
@@ -121,7 +114,7 @@ impl Images {
         if data.items.is_empty() {
             return Err(skipped.into_iter().next().unwrap_or_else(|| Error::data(data.source.path(), "has no images")));
         }
-        Ok(Reading { images: Self { data, preparation, kept, room }, skipped, sha256 })
+        Ok(Reading { images: Self { data, preparation, kept }, skipped, sha256 })
     }
 
     /// The images' names and classes.
@@ -152,7 +145,7 @@ impl Images {
     ) -> Result<usize> {
         let item = &self.data.items[draw.image];
         let preparation = &self.preparation;
-        let pixels = match self.kept[draw.image].get() {
+        let pixels = match &self.kept[draw.image] {
             Some(pixels) => Cow::Borrowed(pixels),
             None => {
                 let bytes = self.data.source.read(&item.name)?;
@@ -168,21 +161,12 @@ impl Images {
         preprocessor.normalise(&image, values);
         Ok(item.class)
     }
-
-    /// Bytes that could still be kept.
-    #[cfg(test)]
-    fn room(&self) -> usize {
-        self.room.load(Ordering::Relaxed)
-    }
 }
 
-/// Keeps the pixels where there is room for them.
-fn keep(room: &AtomicUsize, cell: &OnceLock<RgbImage>, image: RgbImage) {
+/// Takes the room that an image's pixels need, where there is as much.
+fn fits(room: &AtomicUsize, image: &RgbImage) -> bool {
     let size = image.as_raw().len();
-    let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size));
-    if taken.is_ok() {
-        let _ = cell.set(image);
-    }
+    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size)).is_ok()
 }
 
 #[cfg(test)]
@@ -206,8 +190,9 @@ pub(crate) mod tests {
         for augment in [Augment::default(), Augment { random_crop: Some(0.5), flip: true, ..Augment::default() }] {
             let (all, some, none) =
                 (shapes(augment.clone(), usize::MAX), shapes(augment.clone(), 40_000), shapes(augment, 0));
-            assert_eq!(none.room(), 0);
-            assert!(some.room() < 40_000, "something fits");
+            let kept = |images: &Images| images.kept.iter().flatten().count();
+            assert_eq!((kept(&all), kept(&none)), (32, 0));
+            assert!((1..32).contains(&kept(&some)));
             let draw = |images: &Images, image, repeat| {
                 let mut values = Vec::new();
                 let draw = Draw { image, repeat };
