@@ -1,5 +1,7 @@
 //! Runs step graphs: the state goes round, everything else is the test's.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::{collections::BTreeMap, env, sync::OnceLock};
 
 use ort::{
@@ -146,10 +148,12 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(backbone: ModelProto, options: &StepOptions) -> Self {
         let model = build(backbone, options).unwrap_or_else(|error| panic!("{error}"));
-        Self::of(model)
+        let session = open(&model);
+        Self::of(model, session)
     }
 
-    pub(crate) fn of(model: ModelProto) -> Self {
+    /// With the first state that the model carries.
+    pub(crate) fn of(model: ModelProto, session: Session) -> Self {
         let description = Description::of(&model).expect("a description");
         let initializers = &model.graph.as_ref().expect("a graph").initializer;
         let first = |name: &str| {
@@ -157,7 +161,6 @@ impl Driver {
             Array::of(tensor.unwrap_or_else(|| panic!("{name}: no first value")))
         };
         let state = description.state.iter().map(|state| (state.name.clone(), first(&state.name))).collect();
-        let session = open(&model);
         Self { model, description, state, session }
     }
 

@@ -23,9 +23,15 @@ fn pd_loss(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 
 /// `DLossGrad(g, embeddings, labels, moments, saved) -> embeddings_grad`
 fn d_loss(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
-    let inputs = [call.grad()?, call.input(0)?, call.input(1)?, call.output(1)?, call.output(2)?];
+    let [moments, saved] = state(tape, call)?;
+    let inputs = [call.grad()?, call.input(0)?, call.input(1)?, &moments, &saved];
     let grads = tape.many("DLossGrad", DOMAIN, &inputs, call.node.attribute.clone(), 1)?;
     Ok(grads.into_iter().map(Some).collect())
+}
+
+/// What the forward operator keeps for its gradient.
+fn state(tape: &mut Tape<'_>, call: &Call<'_>) -> Result<[String; 2]> {
+    Ok([tape.output(call.node, 1)?, tape.output(call.node, 2)?])
 }
 
 /// The operator has made both gradients already, for `g = 1`.

@@ -9,10 +9,13 @@
 //! The nodes run on any onnxruntime, at its speed: where several spellings are possible, a rule takes the one measured fastest.
 
 mod activation;
+mod convolution;
 mod elementwise;
 mod layout;
 mod linear;
 mod loss;
+mod normalization;
+mod pool;
 mod reduction;
 mod softmax;
 mod tape;
@@ -21,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Error, Result,
-    proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto},
+    proto::{GraphProto, ModelProto, NodeProto},
     shapes::Shapes,
 };
 use tape::Tape;
@@ -76,9 +79,18 @@ fn rule(node: &NodeProto) -> Option<Rule> {
         return activation::rule_of_microsoft(node);
     }
     let name = node.op_type();
-    [elementwise::rule, activation::rule, linear::rule, softmax::rule, reduction::rule, layout::rule]
-        .into_iter()
-        .find_map(|family| family(name))
+    let families = [
+        elementwise::rule,
+        activation::rule,
+        linear::rule,
+        convolution::rule,
+        pool::rule,
+        normalization::rule,
+        softmax::rule,
+        reduction::rule,
+        layout::rule,
+    ];
+    families.into_iter().find_map(|family| family(name))
 }
 
 /// Operators whose outputs do not change with small changes of their inputs: the walk ends there.
@@ -138,6 +150,9 @@ fn behind<'a>(graph: &'a GraphProto, loss: &'a str) -> HashSet<&'a str> {
 /// `loss` must be a single number (of rank 0, or one element). `wrt` may name initializers, inputs and results of nodes, all
 /// of float32 or float64.
 ///
+/// Some nodes of the graph are spelt in another way, with the same results: `BatchNormalization` in training mode (which no
+/// stock onnxruntime runs) in operators that exist, convolutions of small images as one matrix product over the batch.
+///
 /// # Errors
 /// When a node on the way has no rule, naming all such nodes; when the loss is not a single number, does not depend on one
 /// of `wrt`, or a shape is needed that is not known. The model is unchanged then.
@@ -186,14 +201,12 @@ pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result
         let total = tape.total(parts)?;
         names.push(tape.named(&total, &format!("{name}.gradient")));
     }
-    let (nodes, microsoft) = (tape.finish(&names), "com.microsoft");
-    let uses = nodes.iter().any(|node| node.domain() == microsoft);
-    if let Some(graph) = model.graph.as_mut() {
-        graph.node.extend(nodes);
+    for node in graph.node.iter().filter(|node| normalization::is_training(node)) {
+        normalization::write_out(&mut tape, node)?;
     }
-    if uses && model.opset_import.iter().all(|set| set.domain() != microsoft) {
-        let import = OperatorSetIdProto { domain: Some(microsoft.to_owned()), version: Some(1) };
-        model.opset_import.push(import);
+    let nodes = tape.finish(&graph.node, &names);
+    if let Some(graph) = model.graph.as_mut() {
+        graph.node = nodes;
     }
     Ok(names)
 }

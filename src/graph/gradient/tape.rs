@@ -13,11 +13,21 @@ use crate::graph::{
 /// What the names of all emitted values start with.
 const PREFIX: &str = "pdloss.gradient.";
 
+/// What the keys of constants start with.
+const CONSTANT: &str = "constant ";
+
 /// Emits nodes; every emitted value has a shape in `shapes`, as those of the graph have.
 pub(super) struct Tape<'a> {
     pub(super) shapes: Shapes,
     opset: i64,
+    /// Constants; they stand in front of the graph.
+    prelude: Vec<NodeProto>,
+    /// The gradient; it stands behind the graph.
     nodes: Vec<NodeProto>,
+    /// Nodes of the graph that are spelt in another way, by the first output of the node they stand for.
+    replaced: HashMap<String, Vec<NodeProto>>,
+    /// The spelling under construction.
+    spelling: Option<Vec<NodeProto>>,
     taken: HashSet<String>,
     /// Values made once and used again: constants, shapes, sums.
     made: HashMap<String, String>,
@@ -41,7 +51,18 @@ impl<'a> Tape<'a> {
                 constants.insert(name, tensor);
             }
         }
-        Self { shapes, opset, nodes: Vec::new(), taken, made: HashMap::new(), count: 0, constants }
+        Self {
+            shapes,
+            opset,
+            prelude: Vec::new(),
+            nodes: Vec::new(),
+            replaced: HashMap::new(),
+            spelling: None,
+            taken,
+            made: HashMap::new(),
+            count: 0,
+            constants,
+        }
     }
 
     /// The version of the standard operators.
@@ -101,8 +122,58 @@ impl<'a> Tape<'a> {
 
     fn push(&mut self, node: NodeProto) -> Result<()> {
         self.shapes.add(&node)?;
-        self.nodes.push(node);
+        match &mut self.spelling {
+            _ if node.op_type() == "Constant" => self.prelude.push(node),
+            Some(spelling) => spelling.push(node),
+            None => self.nodes.push(node),
+        }
         Ok(())
+    }
+
+    /// Spells a node of the graph in another way: `write` emits nodes that make the node's outputs, in the node's place.
+    /// What else they make can be used by its gradient.
+    pub(super) fn respell<T>(&mut self, node: &NodeProto, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.spelling = Some(Vec::new());
+        let answer = write(self);
+        let nodes = self.spelling.take().unwrap_or_default();
+        self.replaced.insert(node.output[0].clone(), nodes);
+        answer
+    }
+
+    pub(super) fn is_respelt(&self, node: &NodeProto) -> bool {
+        node.output.first().is_some_and(|name| self.replaced.contains_key(name))
+    }
+
+    /// Emits the node that makes a value of the graph, inside [`Tape::respell`].
+    pub(super) fn make(
+        &mut self,
+        output: &str,
+        operator: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> Result<()> {
+        self.push(node(operator, inputs, &[output], attributes))
+    }
+
+    /// The name of a node's output, which the node is made to have where it left it out.
+    pub(super) fn output(&mut self, node: &NodeProto, index: usize) -> Result<String> {
+        if let Some(name) = node.made(index) {
+            return Ok(name.to_owned());
+        }
+        let mut node = match self.replaced.get(&node.output[0]).map(Vec::as_slice) {
+            Some([again]) => again.clone(),
+            _ => node.clone(),
+        };
+        if let Some(name) = node.made(index) {
+            return Ok(name.to_owned());
+        }
+        let name = self.fresh(node.op_type());
+        if node.output.len() <= index {
+            node.output.resize(index + 1, String::new());
+        }
+        node.output[index].clone_from(&name);
+        self.respell(&node.clone(), |tape| tape.push(node))?;
+        Ok(name)
     }
 
     /// One node with one output.
@@ -136,7 +207,9 @@ impl<'a> Tape<'a> {
     }
 
     /// What `make` makes, once for every `key`.
-    fn once(&mut self, key: String, make: impl FnOnce(&mut Self) -> Result<String>) -> Result<String> {
+    pub(super) fn once(&mut self, key: String, make: impl FnOnce(&mut Self) -> Result<String>) -> Result<String> {
+        // What is computed in the graph's own part cannot use what is made behind it.
+        let key = if self.spelling.is_some() && !key.starts_with(CONSTANT) { format!("early {key}") } else { key };
         if let Some(name) = self.made.get(&key) {
             return Ok(name.clone());
         }
@@ -151,13 +224,13 @@ impl<'a> Tape<'a> {
 
     /// A vector of integers.
     pub(super) fn ints(&mut self, values: &[i64]) -> Result<String> {
-        self.once(format!("ints {values:?}"), |tape| tape.constant(integers("", &[values.len()], values)))
+        self.once(format!("{CONSTANT}{values:?}"), |tape| tape.constant(integers("", &[values.len()], values)))
     }
 
     /// A single number of the type of `like`.
     pub(super) fn scalar(&mut self, value: f64, like: &str) -> Result<String> {
         let element = self.element(like)?;
-        self.once(format!("number {value:?} {element:?}"), |tape| tape.constant(floats("", element, &[], &[value])))
+        self.once(format!("{CONSTANT}{value:?} {element:?}"), |tape| tape.constant(floats("", element, &[], &[value])))
     }
 
     /// Ones in the shape of a single number.
@@ -325,18 +398,28 @@ impl<'a> Tape<'a> {
         wanted
     }
 
-    /// The nodes that `results` need, in order.
-    pub(super) fn finish(self, results: &[String]) -> Vec<NodeProto> {
+    /// All nodes in order: those of the graph, some of them spelt in another way, and those of the gradient that `results`
+    /// need.
+    pub(super) fn finish(mut self, graph: &[NodeProto], results: &[String]) -> Vec<NodeProto> {
+        let again = |node: &NodeProto| {
+            let spelling = node.output.first().and_then(|name| self.replaced.remove(name));
+            spelling.unwrap_or_else(|| vec![node.clone()])
+        };
+        let body: Vec<NodeProto> = graph.iter().flat_map(again).collect();
         let mut needed: HashSet<String> = results.iter().cloned().collect();
-        let mut kept: Vec<NodeProto> = Vec::new();
+        let mut gradient: Vec<NodeProto> = Vec::new();
         for node in self.nodes.into_iter().rev() {
             if node.output.iter().any(|name| needed.contains(name)) {
                 needed.extend(node.input.iter().cloned());
-                kept.push(node);
+                gradient.push(node);
             }
         }
-        kept.reverse();
-        kept
+        needed.extend(body.iter().flat_map(|node| &node.input).cloned());
+        let used = |node: &NodeProto| node.output.iter().any(|name| needed.contains(name));
+        let mut nodes: Vec<NodeProto> = self.prelude.into_iter().filter(used).collect();
+        nodes.extend(body);
+        nodes.extend(gradient.into_iter().rev());
+        nodes
     }
 }
 
