@@ -187,8 +187,8 @@ impl Settings {
             data,
             preprocessing: recipe,
             augmentation: args.augment.clone(),
-            loss: args.loss.clone(),
-            optimizer: args.optimizer.clone(),
+            loss: args.loss.resolved()?,
+            optimizer: args.optimizer.resolved()?,
             schedule: args.schedule.clone(),
         };
         Ok((settings, model, origin))

@@ -149,6 +149,46 @@ impl LossArgs {
     }
 }
 
+impl LossArgs {
+    /// The same with every default written out, so that a run's settings do not change with this program's.
+    ///
+    /// # Errors
+    /// As [`LossArgs::loss`].
+    pub(crate) fn resolved(&self) -> Result<Self> {
+        let nothing = Self::default();
+        let decidability = |name: LossName, config: &Config| Self {
+            loss: Some(name),
+            form: Some(config.form()),
+            floor: Some(config.floor()),
+            floor_mode: Some(config.floor_mode()),
+            temperature: Some(config.temperature()),
+            eps: Some(config.eps()),
+            ..Self::default()
+        };
+        Ok(match self.loss()? {
+            Loss::Pd(config) => decidability(LossName::Pd, &config),
+            Loss::DLoss(config) => decidability(LossName::DLoss, &config),
+            Loss::Softmax(NormalizedSoftmax { temperature }) => {
+                Self { loss: Some(LossName::Softmax), temperature: Some(temperature), ..nothing }
+            }
+            Loss::ProxyNca(ProxyNca { temperature }) => {
+                Self { loss: Some(LossName::ProxyNca), temperature: Some(temperature), ..nothing }
+            }
+            Loss::ProxyAnchor(ProxyAnchor { alpha, margin }) => {
+                Self { loss: Some(LossName::ProxyAnchor), alpha: Some(alpha), margin: Some(margin), ..nothing }
+            }
+            Loss::MultiSimilarity(MultiSimilarity { alpha, beta, base, epsilon }) => Self {
+                loss: Some(LossName::MultiSimilarity),
+                alpha: Some(alpha),
+                beta: Some(beta),
+                base: Some(base),
+                mining: Some(epsilon),
+                ..nothing
+            },
+        })
+    }
+}
+
 /// An optimiser by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -249,6 +289,34 @@ impl OptimizerArgs {
     }
 }
 
+impl OptimizerArgs {
+    /// The same with every default written out.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a setting that the optimiser does not have.
+    pub(crate) fn resolved(&self) -> Result<Self> {
+        let written = match self.optimizer()? {
+            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => Self {
+                optimizer: Some(OptimizerName::Adamw),
+                beta1: Some(beta1),
+                beta2: Some(beta2),
+                adam_eps: Some(epsilon),
+                weight_decay: Some(weight_decay),
+                ..self.clone()
+            },
+            Optimizer::Sgd { momentum, nesterov, weight_decay } => Self {
+                optimizer: Some(OptimizerName::Sgd),
+                momentum: Some(momentum),
+                nesterov,
+                weight_decay: Some(weight_decay),
+                ..self.clone()
+            },
+        };
+        let proxies_rate = Some(self.proxies_rate.unwrap_or(1.0));
+        Ok(Self { proxies_rate, freeze_statistics: Some(self.freeze_statistics.unwrap_or(Statistics::None)), ..written })
+    }
+}
+
 /// The settings of the step graph.
 ///
 /// # Errors
@@ -321,6 +389,22 @@ mod tests {
         let loss = |name, form| LossArgs { loss: Some(name), form, ..LossArgs::default() }.loss().unwrap();
         assert_eq!(loss(LossName::PdNegative, None), loss(LossName::Pd, Some(Form::Negative)));
         assert_eq!(loss(LossName::DLoss, None), Loss::DLoss(Config::default().with_form(Form::Inverse)));
+    }
+
+    #[test]
+    fn writing_defaults_out_changes_nothing() {
+        for &name in LossName::value_variants() {
+            let args = LossArgs { loss: Some(name), ..LossArgs::default() };
+            let resolved = args.resolved().unwrap();
+            assert_eq!(resolved.loss().unwrap(), args.loss().unwrap());
+            let text = toml::to_string(&resolved).unwrap();
+            assert_eq!(toml::from_str::<LossArgs>(&text).unwrap(), resolved, "{text}");
+        }
+        for optimizer in [None, Some(OptimizerName::Sgd)] {
+            let args = OptimizerArgs { optimizer, clip: Some(0.5), ..OptimizerArgs::default() };
+            let make = |args| options(&LossArgs::default(), args, Spelling::Operator, 3, 0).unwrap();
+            assert_eq!(make(&args.resolved().unwrap()), make(&args));
+        }
     }
 
     #[test]

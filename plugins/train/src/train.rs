@@ -319,7 +319,8 @@ fn summary(folder: &Folder, counters: &Counters, settings: &Settings, stdout: &m
     }
     let rates: Vec<f64> = steps.iter().filter_map(|row| row[11].parse().ok()).collect();
     let seconds: f64 = rates.iter().map(|rate| settings.batch as f64 / rate).sum();
-    record.set("images_per_second", (settings.batch * rates.len()) as f64 / seconds.max(f64::MIN_POSITIVE));
+    let images = settings.batch * rates.len();
+    record.set("images_per_second", (images as f64 / seconds.max(f64::MIN_POSITIVE)).round());
     let failed = |e| Error::write("standard output", e);
     writeln!(stdout, "{}\n\nembedder: {}", Record::table(&[record]), folder.embedder().display()).map_err(failed)
 }
