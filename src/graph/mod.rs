@@ -3,7 +3,8 @@
 //! [`proto`] declares every message of the format, so that what is read is written again whole; [`mod@file`] reads and writes
 //! files; [`build`] makes nodes, constants and types; [`loss`] puts PD-Loss behind an embedder, as this project's operator
 //! or spelt out in standard operators. [`shapes`] infers types and shapes, [`upgrade`] brings older models to opset 17,
-//! [`training`] rewrites an inference graph for training, [`gradient`] differentiates it.
+//! [`training`] rewrites an inference graph for training, [`gradient`] differentiates it. [`losses`] has PD-Loss and its baselines in
+//! standard operators, [`step`] puts it all into one graph that trains.
 
 mod attributes;
 pub mod build;

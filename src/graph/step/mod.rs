@@ -107,6 +107,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     let running = prepare(&mut model, options, &frozen)?;
 
     let graph = graph_of(&mut model)?;
+    graph.output.clear();
     let mut trained = Vec::new();
     for name in weights.iter().filter(|name| !frozen.holds(name)) {
         trained.push(promote(graph, name, Kind::Weight)?);
@@ -142,12 +143,14 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Froz
     let mut nodes = Nodes::new("pdloss.dropout.", Element::F32, model.opset());
     let first = nodes.integer(i64::try_from(start).unwrap_or_default());
     let moment = nodes.add(names::STEP, &first);
-    let graph = graph_of(model)?;
-    graph.input.push(declare(names::STEP, Element::I64, &[]));
-    graph.node.splice(0..0, nodes.list);
     let dropout = options.dropout.then_some(moment.as_str());
     let running = training::prepare(model, &training::Options { dropout, frozen: &keeps_statistics })?;
-    graph_of(model)?.initializer.push(integers(names::STEP, &[], &[0]));
+    let graph = graph_of(model)?;
+    graph.input.push(declare(names::STEP, Element::I64, &[]));
+    graph.initializer.push(integers(names::STEP, &[], &[0]));
+    if graph.node.iter().flat_map(|node| &node.input).any(|input| *input == moment) {
+        graph.node.splice(0..0, nodes.list);
+    }
     Ok(running)
 }
 
@@ -197,7 +200,7 @@ fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
     kept.reverse();
     graph.node = kept;
     graph.initializer.retain(|tensor| has_subgraphs || needed.contains(tensor.name()));
-    graph.output.clear();
+    graph.output.retain(|output| output.name() == place.name);
     graph.value_info.clear();
 }
 
