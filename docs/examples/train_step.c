@@ -3,7 +3,7 @@
  *     cc -I plugins/examples/c docs/examples/train_step.c -o train_step -ldl -lm
  *     ./train_step libonnxruntime.so STEP.onnx CHANNELS HEIGHT WIDTH CLASSES
  *
- * The pictures are made up: one pattern a class, with noise.
+ * The pictures are made up: one colour a class, with noise.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -77,7 +77,7 @@ int main(int count, char **arguments) {
     OrtSession *session;
     OrtAllocator *allocator;
     OrtMemoryInfo *memory;
-    check(ort->CreateEnv(ORT_LOGGING_LEVEL_WARNING, "train_step", &environment));
+    check(ort->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "train_step", &environment)); /* it warns of every first value */
     check(ort->CreateSessionOptions(&options));
     check(ort->CreateSession(environment, arguments[2], options, &session));
     check(ort->GetAllocatorWithDefaultOptions(&allocator));
@@ -106,10 +106,11 @@ int main(int count, char **arguments) {
     }
 
     size_t pixels = (size_t)(shape[1] * shape[2] * shape[3]);
-    float *patterns = memory_for((size_t)classes * pixels, sizeof *patterns);
+    size_t colours = (size_t)(classes * shape[1]), area = pixels / (size_t)shape[1];
+    float *colour = memory_for(colours, sizeof *colour);
     float *data = memory_for(BATCH * pixels, sizeof *data);
-    for (size_t index = 0; index < (size_t)classes * pixels; index++) {
-        patterns[index] = 2.0f * noise();
+    for (size_t index = 0; index < colours; index++) {
+        colour[index] = 2.0f * noise();
     }
     int64_t labels[BATCH], batch = BATCH;
     float learning_rate = 1e-3f, first = 0.0f, last = 0.0f;
@@ -128,7 +129,7 @@ int main(int count, char **arguments) {
         for (int row = 0; row < BATCH; row++) {
             labels[row] = (row + step) % classes;
             for (size_t pixel = 0; pixel < pixels; pixel++) {
-                data[row * pixels + pixel] = patterns[(size_t)labels[row] * pixels + pixel] + noise();
+                data[row * pixels + pixel] = colour[labels[row] * shape[1] + (int64_t)(pixel / area)] + noise();
             }
         }
         /* The first step is fed no state: it starts from the initializers in the file. */

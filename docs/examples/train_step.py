@@ -2,7 +2,7 @@
 
     python docs/examples/train_step.py STEP.onnx --backbone BACKBONE.onnx --out EMBEDDER.onnx
 
-The pictures are made up: one pattern a class, with noise. What is real is the loop: the state stays in the runtime's own
+The pictures are made up: one colour a class, with noise. What is real is the loop: the state stays in the runtime's own
 memory, a checkpoint is written and read, and what goes on from it equals what never stopped, to the bit.
 """
 
@@ -21,6 +21,7 @@ class Step:
 
     def __init__(self, path, library=None):
         options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # else it warns that every tensor of the state has a first value
         if library:  # only for graphs with this project's operators
             options.register_custom_ops_library(library)
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -65,10 +66,10 @@ def embedder(backbone, state):
     return model
 
 
-def batch(random, patterns, size):
-    labels = random.integers(0, len(patterns), size)
-    noise = random.standard_normal((size, *patterns.shape[1:]))
-    return (patterns[labels] + noise).astype(np.float32), labels
+def batch(random, colours, shape, size):
+    labels = random.integers(0, len(colours), size)
+    colour = colours[labels].reshape(size, -1, *[1] * (len(shape) - 1))
+    return (colour + random.standard_normal((size, *shape))).astype(np.float32), labels
 
 
 def main():
@@ -83,8 +84,8 @@ def main():
     random = np.random.default_rng(0)
     step = Step(arguments.step, arguments.library)
     shape = next(value.shape for value in step.session.get_inputs() if value.name == step.description["data"])[1:]
-    patterns = random.standard_normal((step.description["classes"], *shape))
-    batches = [batch(random, patterns, 32) for _ in range(arguments.steps)]
+    colours = random.standard_normal((step.description["classes"], shape[0]))
+    batches = [batch(random, colours, shape, 32) for _ in range(arguments.steps)]
 
     losses = []
     half = len(batches) // 2

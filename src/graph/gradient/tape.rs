@@ -65,11 +65,6 @@ impl<'a> Tape<'a> {
         }
     }
 
-    /// The version of the standard operators.
-    pub(super) fn opset(&self) -> i64 {
-        self.opset
-    }
-
     /// The one number that a constant of the graph holds.
     pub(super) fn number(&self, name: &str) -> Option<f64> {
         let tensor = self.constants.get(name)?;

@@ -53,7 +53,6 @@ pub struct Shapes {
     facts: HashMap<String, Fact>,
     declared: HashMap<String, Fact>,
     unknowns: usize,
-    opset: i64,
 }
 
 impl Shapes {
@@ -63,7 +62,7 @@ impl Shapes {
     /// When a node's inputs contradict each other.
     pub fn of(model: &ModelProto) -> Result<Self> {
         let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
-        let mut shapes = Self { opset: model.opset(), ..Self::default() };
+        let mut shapes = Self::default();
         for tensor in &graph.initializer {
             shapes.constant(tensor);
         }

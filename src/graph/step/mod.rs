@@ -51,7 +51,8 @@ use super::{
     loss::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
-    proto::{GraphProto, ModelProto, TensorProto},
+    proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    training::{self, Running},
 };
 use crate::loss::random_proxies;
 use description::element_name;
@@ -73,7 +74,7 @@ pub mod names {
     pub const GRADIENT_NORM: &str = "pdloss.gradient_norm";
 }
 
-/// A tensor that is trained.
+/// A tensor that changes.
 struct Trained {
     name: String,
     element: Element,
@@ -92,6 +93,8 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     let graph = graph_of(&mut model)?;
     loss::refuse_taken_names(graph)?;
     let data = only_data(graph)?;
+    training::free_batch(&mut model)?;
+    let graph = graph_of(&mut model)?;
     let place = loss::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
 
@@ -101,36 +104,67 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
         candidates.push(loss::names::PROXIES);
     }
     let frozen = weights::Frozen::new(&options.freeze, &candidates)?;
+    let running = prepare(&mut model, options, &frozen)?;
+
+    let graph = graph_of(&mut model)?;
+    graph.output.clear();
     let mut trained = Vec::new();
     for name in weights.iter().filter(|name| !frozen.holds(name)) {
-        trained.push(promote(graph, name)?);
+        trained.push(promote(graph, name, Kind::Weight)?);
     }
-
     graph.input.push(declare(names::LABELS, Element::I64, std::slice::from_ref(&place.batch)));
     graph.input.push(declare(names::LEARNING_RATE, Element::F32, &[]));
     if options.loss.has_proxies() {
-        let proxies = add_proxies(graph, &place, options)?;
-        if !frozen.holds(&proxies.name) {
-            graph.input.push(declare(&proxies.name, proxies.element, &tensors::dims(&proxies.shape)));
-            trained.push(proxies);
+        add_proxies(graph, &place, options)?;
+        if !frozen.holds(loss::names::PROXIES) {
+            trained.push(promote(graph, loss::names::PROXIES, Kind::Proxies)?);
         }
     }
-    add_step(graph);
     attach_loss(&mut model, &place, options);
 
-    let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
-    let reached = gradient::influences(&model, loss::names::LOSS, &found)?;
-    let mut reached = reached.into_iter();
-    trained.retain(|_| reached.next().unwrap_or(false));
-    if trained.is_empty() {
-        return Err(Error::model("model", "nothing to train: it has no weights that are not frozen"));
-    }
+    let trained = only_reached(&mut model, trained)?;
     let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
     let gradients = gradient::differentiate(&mut model, loss::names::LOSS, &found)?;
-
-    let state = update(&mut model, &place, options, &trained, &gradients)?;
+    let state = update(&mut model, &place, options, &trained, &gradients, &running)?;
     describe(&mut model, data, &place, options, state)?;
     Ok(model)
+}
+
+/// Rewrites the backbone for training; its running statistics.
+fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Frozen) -> Result<Vec<Running>> {
+    let keeps_statistics = |node: &NodeProto| match options.freeze_statistics {
+        FreezeStatistics::None => false,
+        FreezeStatistics::WithWeights => node.input.get(1).is_some_and(|scale| frozen.holds(scale)),
+        FreezeStatistics::All => true,
+    };
+    // The masks follow from the step, which starts at a place of its own for every seed: 31 bits, far from those of its
+    // neighbours.
+    let start = options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let mut nodes = Nodes::new("pdloss.dropout.", Element::F32, model.opset());
+    let first = nodes.integer(i64::try_from(start).unwrap_or_default());
+    let moment = nodes.add(names::STEP, &first);
+    let dropout = options.dropout.then_some(moment.as_str());
+    let running = training::prepare(model, &training::Options { dropout, frozen: &keeps_statistics })?;
+    let graph = graph_of(model)?;
+    graph.input.push(declare(names::STEP, Element::I64, &[]));
+    graph.initializer.push(integers(names::STEP, &[], &[0]));
+    if graph.node.iter().flat_map(|node| &node.input).any(|input| *input == moment) {
+        graph.node.splice(0..0, nodes.list);
+    }
+    Ok(running)
+}
+
+/// Those that the loss changes with. The others become constants again.
+fn only_reached(model: &mut ModelProto, trained: Vec<Trained>) -> Result<Vec<Trained>> {
+    let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
+    let reached = gradient::influences(model, loss::names::LOSS, &found)?;
+    let (kept, left): (Vec<_>, Vec<_>) = trained.into_iter().zip(reached).partition(|(_, reached)| *reached);
+    let left: HashSet<String> = left.into_iter().map(|(tensor, _)| tensor.name).collect();
+    graph_of(model)?.input.retain(|input| !left.contains(input.name()));
+    if kept.is_empty() {
+        return Err(Error::model("model", "nothing to train: it has no weights that are not frozen"));
+    }
+    Ok(kept.into_iter().map(|(tensor, _)| tensor).collect())
 }
 
 fn graph_of(model: &mut ModelProto) -> Result<&mut GraphProto> {
@@ -166,33 +200,27 @@ fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
     kept.reverse();
     graph.node = kept;
     graph.initializer.retain(|tensor| has_subgraphs || needed.contains(tensor.name()));
-    graph.output.clear();
+    graph.output.retain(|output| output.name() == place.name);
     graph.value_info.clear();
 }
 
 /// Makes an input of an initializer, which stays as its default value.
-fn promote(graph: &mut GraphProto, name: &str) -> Result<Trained> {
+fn promote(graph: &mut GraphProto, name: &str, kind: Kind) -> Result<Trained> {
     let Some(tensor) = graph.initializer.iter_mut().find(|tensor| tensor.name() == name) else {
         return Err(Error::model(name, "it is not among the initializers"));
     };
     let (element, shape) = tensors::facts(tensor)?;
     *tensor = tensors::packed(tensor)?;
     graph.input.push(declare(name, element, &tensors::dims(&shape)));
-    Ok(Trained { name: name.to_owned(), element, shape, kind: Kind::Weight })
+    Ok(Trained { name: name.to_owned(), element, shape, kind })
 }
 
-fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<Trained> {
-    let shape = vec![options.classes, place.dim];
+fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<()> {
     let proxies = random_proxies::<f64>(options.classes, place.dim, options.seed)
         .map_err(|error| Error::model("proxies", error.to_string()))?;
     let values = proxies.into_raw_vec_and_offset().0;
-    graph.initializer.push(floats(loss::names::PROXIES, place.element, &shape, &values));
-    Ok(Trained { name: loss::names::PROXIES.to_owned(), element: place.element, shape, kind: Kind::Proxies })
-}
-
-fn add_step(graph: &mut GraphProto) {
-    graph.initializer.push(integers(names::STEP, &[], &[0]));
-    graph.input.push(declare(names::STEP, Element::I64, &[]));
+    graph.initializer.push(floats(loss::names::PROXIES, place.element, &[options.classes, place.dim], &values));
+    Ok(())
 }
 
 /// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs.
@@ -257,6 +285,7 @@ fn update(
     options: &StepOptions,
     trained: &[Trained],
     gradients: &[String],
+    running: &[Running],
 ) -> Result<Vec<State>> {
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
     let mut clipped = gradients.to_vec();
@@ -299,6 +328,10 @@ fn update(
         }
     }
     state.extend(moments);
+    for Running { name, next } in running {
+        let tensor = promote(graph, name, Kind::Running)?;
+        state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next));
+    }
     let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
     state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, &finished));
     graph.node.extend(nodes.list);
