@@ -52,7 +52,9 @@ impl Folder {
     pub(crate) fn new(path: &Path) -> Result<Self> {
         if path.exists() {
             let path = path.display();
-            return Err(Error::Usage(format!("--out {path}: exists; give another name, or go on with --resume {path}")));
+            return Err(Error::Usage(format!(
+                "--out {path}: exists; give another name, or go on with --resume {path}"
+            )));
         }
         Ok(Self(path.into()))
     }
@@ -63,8 +65,9 @@ impl Folder {
     /// [`Error::Usage`] where there is none; [`Error::Data`] where its manifest is none of this program's.
     pub(crate) fn open(path: &Path) -> Result<(Self, Manifest)> {
         let file = path.join(MANIFEST);
-        let text = std::fs::read_to_string(&file)
-            .map_err(|e| Error::Usage(format!("--resume {}: no run was begun there: {}: {e}", path.display(), file.display())))?;
+        let text = std::fs::read_to_string(&file).map_err(|e| {
+            Error::Usage(format!("--resume {}: no run was begun there: {}: {e}", path.display(), file.display()))
+        })?;
         let manifest = toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))?;
         Ok((Self(path.into()), manifest))
     }

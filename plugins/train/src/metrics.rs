@@ -63,7 +63,8 @@ pub(crate) fn read(path: &Path, columns: &[&str]) -> Result<Vec<csv::StringRecor
 
 /// The whole rows up to step `last`. A process that was killed may have left half a row behind it.
 fn rows(path: &Path, columns: &[&str], last: u64) -> Result<Vec<csv::StringRecord>> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(|e| Error::read(path, e.into()))?;
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(|e| Error::read(path, e.into()))?;
     let header = reader.headers().map_err(|e| Error::data(path, e.to_string()))?;
     if header != columns {
         let found = header.iter().collect::<Vec<_>>().join(",");

@@ -41,7 +41,9 @@ impl Monitor {
         let d_prime = outcome.moments.map_or_else(String::new, |moments| format!("  d' {:.3}", moments[4]));
         let recall = self.recall.map_or_else(String::new, |recall| format!("  recall@1 {recall:.4}"));
         let (loss, cosine) = (outcome.loss, outcome.mean_cosine);
-        self.bar.set_message(format!("loss {loss:.4}{d_prime}  cosine {cosine:.3}  {images_per_second:.0} images/s{recall}"));
+        self.bar.set_message(format!(
+            "loss {loss:.4}{d_prime}  cosine {cosine:.3}  {images_per_second:.0} images/s{recall}"
+        ));
         self.bar.inc(1);
         if self.collapse.step(f64::from(outcome.mean_cosine)) {
             self.say(&format!(

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use pdloss::graph::build::{Dim, declare, node};
 use pdloss::graph::loss::Spelling;
-use pdloss::graph::proto::{ModelProto, ValueInfoProto};
-use pdloss::graph::{file, step as graph};
+use pdloss::graph::proto::ModelProto;
+use pdloss::graph::shapes::Shapes;
+use pdloss::graph::{self, file};
 use pdloss_eval::dataset::Dataset;
 use pdloss_eval::embedder::{self, Choice, Model, Options};
 use pdloss_eval::preprocess::{Layout, Origin, Patch};
@@ -30,7 +32,7 @@ pub(crate) struct Plan {
     pub(crate) layout: Layout,
     pub(crate) data: Dataset,
     pub(crate) validation: Option<Validation>,
-    /// The backbone as read, with the embedding among its outputs.
+    /// The backbone as read.
     pub(crate) backbone: ModelProto,
     /// The training step.
     pub(crate) step: ModelProto,
@@ -97,25 +99,42 @@ impl Plan {
         let validation = validation.transpose()?;
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
-        let mut step_options =
+        let step_options =
             step::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
-        step_options.embeddings = Some(settings.output.clone());
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {
             return Err(Error::Usage("--first-proxies class-means: the loss has no proxies".into()));
         }
-        let backbone = read_backbone(&settings.model, &settings.output)?;
-        let step = graph::build(backbone.clone(), &step_options).map_err(|e| of_graph(&settings.model, e))?;
+        let wrong = |e| of_graph(&settings.model, e);
+        let backbone = file::read(&settings.model).map_err(wrong)?;
+        let step = with_embedding(&backbone, &settings.output)
+            .and_then(|model| graph::step::build(model, &step_options))
+            .map_err(wrong)?;
         Ok(Self { settings, folder, begun, model, layout, data, validation, backbone, step, library })
     }
 }
 
-/// Reads the backbone, with the embedding among its outputs.
-fn read_backbone(path: &Path, output: &str) -> Result<ModelProto> {
-    let mut model = file::read(path).map_err(|e| of_graph(path, e))?;
-    if let Some(graph) = model.graph.as_mut().filter(|graph| graph.output.iter().all(|o| o.name() != output)) {
-        let known = graph.value_info.iter().find(|value| value.name() == output).cloned();
-        graph.output.push(known.unwrap_or_else(|| ValueInfoProto { name: Some(output.to_owned()), ..Default::default() }));
-    }
+/// The backbone with the embedding as its only output, `[batch, dim]`, its type and lengths written out.
+fn with_embedding(backbone: &ModelProto, output: &str) -> graph::Result<ModelProto> {
+    let mut model = backbone.clone();
+    let shapes = Shapes::of(&model)?;
+    let Some(graph) = model.graph.as_mut() else { return Ok(model) };
+    let (Some(element), Some(shape)) = (shapes.element(output), shapes.shape(output)) else {
+        // Then what the model declares must do.
+        graph.output.retain(|declared| declared.name() == output);
+        return Ok(model);
+    };
+    let declared = match shape {
+        // Dimensions of one behind the second are dropped, as the measuring tool does.
+        [batch, dim, ones @ ..] if !ones.is_empty() => {
+            let flat = format!("{output}.flat");
+            graph.node.push(node("Flatten", &[output], &[&flat], Vec::new()));
+            let is_one = ones.iter().all(|one| *one == Dim::Known(1));
+            let dim = if is_one { dim.clone() } else { Dim::Unknown };
+            declare(&flat, element, &[batch.clone(), dim])
+        }
+        shape => declare(output, element, shape),
+    };
+    graph.output = vec![declared];
     Ok(model)
 }
 

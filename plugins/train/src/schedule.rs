@@ -49,7 +49,8 @@ impl Schedule {
     /// # Errors
     /// [`Error::Usage`] naming flag and value.
     pub(crate) fn check(&self, steps: u64) -> Result<()> {
-        let wrong = |flag: &str, value: f64, wanted: &str| Err(Error::Usage(format!("{flag} {value}: wanted {wanted}")));
+        let wrong =
+            |flag: &str, value: f64, wanted: &str| Err(Error::Usage(format!("{flag} {value}: wanted {wanted}")));
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return wrong("--learning-rate", self.learning_rate, "a number above 0");
         }

@@ -159,7 +159,8 @@ impl Settings {
         let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.image_size())?;
         model.accepts(&recipe)?;
         if recipe.output_size().is_none() {
-            let problem = "leaves images of different sizes, which make no batch; give --resize exact:WxH, --crop or --pad";
+            let problem =
+                "leaves images of different sizes, which make no batch; give --resize exact:WxH, --crop or --pad";
             return Err(Error::Recipe(problem.into()));
         }
         if let Some(fixed) = model.fixed_batch().filter(|&fixed| fixed != args.batch) {

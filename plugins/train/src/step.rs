@@ -97,7 +97,9 @@ impl LossArgs {
             ("--mining", self.mining.is_some(), &[Name::MultiSimilarity]),
         ];
         let word = |name: LossName| name.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
-        if let Some((flag, _, whose)) = given.into_iter().find(|(_, is_given, whose)| *is_given && !whose.contains(&name)) {
+        if let Some((flag, _, whose)) =
+            given.into_iter().find(|(_, is_given, whose)| *is_given && !whose.contains(&name))
+        {
             let whose: Vec<String> = whose.iter().map(|&name| word(name)).collect();
             return Err(Error::Usage(format!("{flag}: belongs to {}, not to {}", whose.join(", "), word(name))));
         }
@@ -313,7 +315,11 @@ impl OptimizerArgs {
             },
         };
         let proxies_rate = Some(self.proxies_rate.unwrap_or(1.0));
-        Ok(Self { proxies_rate, freeze_statistics: Some(self.freeze_statistics.unwrap_or(Statistics::None)), ..written })
+        Ok(Self {
+            proxies_rate,
+            freeze_statistics: Some(self.freeze_statistics.unwrap_or(Statistics::None)),
+            ..written
+        })
     }
 }
 

@@ -22,8 +22,9 @@ impl Tensor {
     /// A sentence naming the tensor, where its type is none that a state has.
     pub(crate) fn of_proto(proto: &TensorProto) -> Result<Self, String> {
         let name = proto.name().to_owned();
-        let element = Element::from_code(proto.data_type())
-            .ok_or_else(|| format!("tensor '{name}' has element type {}; wanted float or integer", proto.data_type()))?;
+        let element = Element::from_code(proto.data_type()).ok_or_else(|| {
+            format!("tensor '{name}' has element type {}; wanted float or integer", proto.data_type())
+        })?;
         let shape: Vec<usize> = proto.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
         let bytes = match (&proto.raw_data, element) {
             (Some(raw), _) => raw.clone(),

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use pdloss::graph::file;
 use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
-use pdloss::graph::file;
 use pdloss_eval::embedder::{Choice, Embedder, Model, Options, version};
 use pdloss_eval::pipeline::embed;
 use pdloss_eval::report::Record;
@@ -98,7 +98,10 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         }
         None => {
             if settings.first_proxies == FirstProxies::ClassMeans {
-                state = first_state(&with_class_means(step.clone(), &model, &images, &settings, &library)?, &settings.model)?;
+                state = first_state(
+                    &with_class_means(step.clone(), &model, &images, &settings, &library)?,
+                    &settings.model,
+                )?;
             }
             Counters::default()
         }
@@ -272,7 +275,8 @@ fn first_state(step: &ModelProto, model: &Path) -> Result<Vec<Tensor>> {
     let initializers = step.graph.as_ref().map_or(&[][..], |GraphProto { initializer, .. }| initializer);
     let tensors = description.state.iter().map(|tensor| {
         let found = initializers.iter().find(|i| i.name() == tensor.name);
-        let found = found.ok_or_else(|| wrong(format!("its training step brings no first value of {}", tensor.name)))?;
+        let found =
+            found.ok_or_else(|| wrong(format!("its training step brings no first value of {}", tensor.name)))?;
         Tensor::of_proto(found).map_err(wrong)
     });
     tensors.collect()

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use pdloss_eval::Result;
 use pdloss_eval::dataset::{Dataset, Request};
 use pdloss_eval::embedder::{Choice, Embedder, Model, Options};
 use pdloss_eval::metrics::{Search, measure};
 use pdloss_eval::pipeline::embed;
 use pdloss_eval::preprocess::{Layout, Recipe};
-use pdloss_eval::Result;
 
 /// Images to validate on, and how.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What is refused before anything runs: exit code 2, and no folder left behind.
 
-use crate::tools::{Place, colors, fails, fixtures, succeeds, text};
+use crate::tools::{Place, fails, fixtures, hues, succeeds, text};
 
 #[test]
 fn help_has_examples() {
@@ -28,19 +28,19 @@ fn flags_that_cannot_be_are_refused_by_name() {
         (&["--learning-rate", "0"], &["--learning-rate 0"]),
         (&["--steps", "5", "--warmup", "6"], &["--warmup 6", "5 steps"]),
         (&["--random-crop", "1.5"], &["--random-crop 1.5"]),
-        (&["--rotate", "-3"], &["--rotate"]),
+        (&["--rotate=-3"], &["--rotate -3", "0 to 180 degrees"]),
         (&["--loss", "pd", "--alpha", "2"], &["--alpha", "proxy-anchor"]),
         (&["--loss", "hinge"], &["hinge", "proxy-anchor"]),
         (&["--optimizer", "sgd", "--beta1", "0.5"], &["--beta1", "sgd"]),
         (&["--momentum", "1.5", "--optimizer", "sgd"], &["momentum", "1.5"]),
-        (&["--clip", "-1"], &["--clip"]),
+        (&["--clip=-1"], &["norm", "-1"]),
         (&["--patience", "3"], &["--patience", "--validation"]),
         (&["--keep", "best"], &["--keep best", "--validation"]),
         (&["--validate-every", "0", "--validation-split", "all"], &["--validate-every 0"]),
         (&["--loss", "d-loss", "--first-proxies", "class-means"], &["class-means", "no proxies"]),
         (&["--split", "half"], &["half", "zero-shot-train"]),
         (&["--classes", "5-2"], &["5-2"]),
-        (&["--seed", "-1"], &["--seed"]),
+        (&["--seed=-1"], &["--seed"]),
     ];
     for (more, says) in cases {
         // A repeated flag would be refused for that.
@@ -72,17 +72,17 @@ fn models_and_data_that_cannot_be_trained_on_are_named() {
     let shapes = fixtures().join("shapes");
     let models = fixtures().join("models");
     let one = place.folder.path().join("one");
-    colors(&one, 1);
+    hues(&one, 1);
     let model = |name: &str| models.join(name);
     let preset = ["--resize", "exact:8x8"];
     let cases = [
         (model("fixed_batch_4.onnx"), &shapes, 2, "--batch 64: the batch"),
         (model("float16.onnx"), &shapes, 1, "training wants FLOAT"),
-        (model("unknown_operator.onnx"), &shapes, 1, "no rule to differentiate"),
+        (model("unknown_operator.onnx"), &shapes, 1, "Frobnicate"),
         (model("two_inputs.onnx"), &shapes, 1, "2 inputs"),
         (model("not_onnx.onnx"), &shapes, 1, "not_onnx.onnx"),
         (model("missing.onnx"), &shapes, 1, "missing.onnx"),
-        (place.model.clone(), &one, 2, "--batch 64"),
+        (place.model.clone(), &one, 1, "has 1 class"),
         (place.model.clone(), &models, 1, "models"),
     ];
     for (model, data, code, says) in cases {

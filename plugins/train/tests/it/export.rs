@@ -32,7 +32,8 @@ fn a_loss_goes_behind_an_embedder() {
 fn flags_that_do_not_go_together_write_nothing() {
     let place = Place::new();
     let out = place.folder.path().join("step.onnx");
-    let export = |more: &[&'static str]| [&["export", text(&place.model), text(&out), "--classes", "7"][..], more].concat();
+    let export =
+        |more: &[&'static str]| [&["export", text(&place.model), text(&out), "--classes", "7"][..], more].concat();
     fails(2, &export(&[]), &["--as"]);
     fails(2, &export(&["--as", "op", "--optimizer", "sgd"]), &["only --train"]);
     fails(2, &export(&["--as", "op", "--loss", "softmax"]), &["--loss", "without --train"]);
@@ -41,6 +42,10 @@ fn flags_that_do_not_go_together_write_nothing() {
     fails(2, &export(&["--train", "--beta", "3"]), &["--beta", "multi-similarity"]);
     fails(2, &export(&["--as", "op", "--floor", "0"]), &["floor"]);
     fails(1, &export(&["--train", "--freeze", "nothing*"]), &["nothing*"]);
-    fails(1, &["export", "missing.onnx", text(&out), "--as", "op", "--classes", "7"], &["missing.onnx", "No such file"]);
+    fails(
+        1,
+        &["export", "missing.onnx", text(&out), "--as", "op", "--classes", "7"],
+        &["missing.onnx", "No such file"],
+    );
     assert!(!out.exists());
 }

@@ -49,8 +49,7 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
         let mut arguments = place.arguments(text(&shapes), &SETTINGS);
         let out = text(&place.out).to_owned();
         for rows in [patience, patience + 25, 1000] {
-            let mut child =
-                program().args(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut child = program().args(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             let began = Instant::now();
             let status = loop {
                 if let Some(status) = child.try_wait().unwrap() {
@@ -91,14 +90,14 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
 fn a_run_goes_on_only_with_what_it_was_begun_with() {
     let shapes = fixtures().join("shapes");
     let place = Place::new();
-    let data = place.folder.path().join("colors");
-    crate::tools::colors(&data, 3);
+    let data = place.folder.path().join("hues");
+    crate::tools::hues(&data, 3);
     succeeds(&place.arguments(text(&data), &["--batch", "8", "--steps", "2"]));
     let resume = ["train", "--resume", text(&place.out)];
     succeeds(&resume);
 
     std::fs::copy(data.join("class00/0.png"), data.join("class00/9.png")).unwrap();
-    fails(1, &resume, &["colors", "is not the data set that the run was begun with"]);
+    fails(1, &resume, &["hues", "is not the data set that the run was begun with"]);
     std::fs::remove_file(data.join("class00/9.png")).unwrap();
 
     let model = std::fs::read(&place.model).unwrap();

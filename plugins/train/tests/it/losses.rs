@@ -1,12 +1,12 @@
 //! Every loss and setting trains.
 
-use crate::tools::{Place, colors, succeeds, text};
+use crate::tools::{Place, hues, succeeds, text};
 
-/// The mean loss of the first and the last five of 40 steps on colours.
+/// The mean loss of the first and the last five of 40 steps on hues.
 fn trained(more: &[&str]) -> (f64, f64) {
     let place = Place::new();
-    let data = place.folder.path().join("colors");
-    colors(&data, 6);
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
     let usual = ["--batch", "24", "--per-class", "4", "--steps", "40", "--learning-rate", "0.01"];
     succeeds(&place.arguments(text(&data), &[&usual[..], more].concat()));
     let loss = place.column("metrics.csv", "loss");
@@ -17,7 +17,8 @@ fn trained(more: &[&str]) -> (f64, f64) {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn every_loss_falls() {
-    let losses = ["pd", "pd-negative", "pd-inverse", "d-loss", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity"];
+    let losses =
+        ["pd", "pd-negative", "pd-inverse", "d-loss", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity"];
     for loss in losses {
         let (first, last) = trained(&["--loss", loss]);
         assert!(last < first - 0.01 * first.abs(), "{loss}: {first} to {last}");

@@ -131,7 +131,12 @@ fn backbone() -> ModelProto {
             node("Relu", &["norm.map"], &["relu.map"], Vec::new()),
             node("GlobalAveragePool", &["relu.map"], &["pooled"], Vec::new()),
             node("Flatten", &["pooled"], &["flat"], Vec::new()),
-            node("Gemm", &["flat", "linear.weight", "linear.bias"], &["embedding"], vec![attribute("transB", Value::Int(1))]),
+            node(
+                "Gemm",
+                &["flat", "linear.weight", "linear.bias"],
+                &["embedding"],
+                vec![attribute("transB", Value::Int(1))],
+            ),
         ],
         initializer: vec![
             tensor("conv.weight", &[width, 3, 3, 3], &drawn(width * 27, 0.8)),
@@ -150,18 +155,19 @@ fn backbone() -> ModelProto {
     ModelProto { ir_version: Some(8), opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }
 }
 
-/// A data set that a small net learns at once: a folder of `classes` x 8 images of 16x16, each class near a colour of its own.
-pub(crate) fn colors(root: &Path, classes: u8) {
+/// A folder of `classes` x 8 images of 16x16. A class is a faint hue; what an untrained net sees is the brightness, which
+/// differs from image to image.
+pub(crate) fn hues(root: &Path, classes: u32) {
     for class in 0..classes {
-        for number in 0..8_u8 {
-            let color = |phase: u8| {
-                let angle = f64::from(class) / f64::from(classes) * std::f64::consts::TAU + f64::from(phase) * 2.1;
-                (128.0 + 80.0 * angle.sin() + 4.0 * f64::from(number % 4) - 6.0) as u8
-            };
+        // Neighbours in number are no neighbours in hue.
+        let angle = f64::from(class * 7 % classes) / f64::from(classes) * std::f64::consts::TAU;
+        for number in 0..8_u32 {
+            let bright = 60.0 + f64::from((class * 8 + number + 1).wrapping_mul(40_503) % 130);
+            let color = [0.0, 2.1, 4.2].map(|phase| bright + 16.0 * (angle + phase).sin());
+            let noise = |x: u32, y: u32| f64::from((x * 7 + y * 13 + number * 31) % 17);
+            let pixel = |x: u32, y: u32| image::Rgb(color.map(|value| (value + noise(x, y)) as u8));
             let path = root.join(format!("class{class:02}/{number}.png"));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let noise = |x: u32, y: u32| ((x * 7 + y * 13 + u32::from(number) * 31) % 17) as u8;
-            let pixel = |x: u32, y: u32| image::Rgb([0, 1, 2].map(|channel| color(channel).saturating_add(noise(x, y))));
             image::RgbImage::from_fn(16, 16, pixel).save(path).unwrap();
         }
     }

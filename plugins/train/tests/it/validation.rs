@@ -1,16 +1,17 @@
 //! Measuring while training: early stop, and which embedder is kept.
 
-use crate::tools::{Place, colors, fixtures, measure, succeeds, text};
+use crate::tools::{Place, fixtures, hues, measure, succeeds, text};
 
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn a_run_without_progress_is_stopped_and_its_best_embedder_is_kept() {
     let place = Place::new();
-    let data = place.folder.path().join("colors");
-    colors(&data, 24);
+    let data = place.folder.path().join("hues");
+    hues(&data, 24);
     // A learning rate that ruins the backbone, which was better before.
     let more = ["--classes", "1-12", "--validation-classes", "13-24", "--batch", "24", "--steps", "400"];
-    let more = [&more[..], &["--learning-rate", "1", "--validate-every", "3", "--patience", "3", "--keep", "best"]].concat();
+    let more =
+        [&more[..], &["--learning-rate", "1", "--validate-every", "3", "--patience", "3", "--keep", "best"]].concat();
     succeeds(&place.arguments(text(&data), &more));
     let recall = place.column("validation.csv", "recall@1");
     let steps = place.column("validation.csv", "step");
@@ -32,8 +33,8 @@ fn a_run_without_progress_is_stopped_and_its_best_embedder_is_kept() {
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn another_data_set_can_be_validated_on() {
     let place = Place::new();
-    let data = place.folder.path().join("colors");
-    colors(&data, 5);
+    let data = place.folder.path().join("hues");
+    hues(&data, 5);
     let shapes = fixtures().join("shapes");
     let more = ["--batch", "8", "--steps", "2", "--validation", text(&shapes), "--validation-split", "test"];
     succeeds(&place.arguments(text(&data), &more));
