@@ -122,13 +122,13 @@ fn backbone() -> ModelProto {
     let ints = |name: &str, values: &[i64]| attribute(name, Value::Ints(values.to_vec()));
     let convolution = vec![ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), ints("pads", &[1, 1, 1, 1])];
     let tensor = |name: &str, shape: &[usize], values: &[f64]| floats(name, Element::F32, shape, values);
-    let norm = ["conv.map", "norm.weight", "norm.bias", "norm.mean", "norm.var"];
+    let norm = ["conv.map", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"];
     let graph = GraphProto {
         name: Some("backbone".to_owned()),
         node: vec![
             node("Conv", &["image", "conv.weight"], &["conv.map"], convolution),
-            node("BatchNormalization", &norm, &["norm.map"], Vec::new()),
-            node("Relu", &["norm.map"], &["relu.map"], Vec::new()),
+            node("BatchNormalization", &norm, &["norm"], Vec::new()),
+            node("Relu", &["norm"], &["relu.map"], Vec::new()),
             node("GlobalAveragePool", &["relu.map"], &["pooled"], Vec::new()),
             node("Flatten", &["pooled"], &["flat"], Vec::new()),
             node(
@@ -142,8 +142,8 @@ fn backbone() -> ModelProto {
             tensor("conv.weight", &[width, 3, 3, 3], &drawn(width * 27, 0.8)),
             tensor("norm.weight", &[width], &vec![1.0; width]),
             tensor("norm.bias", &[width], &vec![0.0; width]),
-            tensor("norm.mean", &[width], &vec![0.0; width]),
-            tensor("norm.var", &[width], &vec![1.0; width]),
+            tensor("norm.running_mean", &[width], &vec![0.0; width]),
+            tensor("norm.running_var", &[width], &vec![1.0; width]),
             tensor("linear.weight", &[dim, width], &drawn(dim * width, 1.0)),
             tensor("linear.bias", &[dim], &vec![0.0; dim]),
         ],
