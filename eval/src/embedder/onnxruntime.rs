@@ -49,7 +49,7 @@ pub(super) fn find(flag: Option<&Path>) -> Result<Option<PathBuf>> {
 pub fn library(flag: Option<&Path>) -> Result<PathBuf> {
     let problem = format!(
         "{LIBRARY} was not found (looked at --onnxruntime, {VARIABLE}, beside the executable and in {SET_UP} above it); \
-         it comes in the PyPI wheel 'onnxruntime'; or use --runtime tract"
+         it comes in the PyPI wheel 'onnxruntime'"
     );
     find(flag)?.ok_or(Error::Runtime { runtime: NAME, problem })
 }
@@ -75,6 +75,7 @@ pub(super) fn open(
 ///
 /// # Errors
 /// [`Error::Runtime`] where the library cannot be opened, another one is in use, or the device cannot be had.
+#[allow(clippy::result_large_err)] // the library's own error carries its builder
 pub fn session_builder(library: &Path, device: Device, threads: usize) -> Result<SessionBuilder> {
     let wrong = |problem: String| Error::Runtime { runtime: NAME, problem };
     let path = library.canonicalize().map_err(|e| wrong(format!("{}: {e}", library.display())))?;

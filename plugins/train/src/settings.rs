@@ -163,13 +163,6 @@ impl Settings {
                 "leaves images of different sizes, which make no batch; give --resize exact:WxH, --crop or --pad";
             return Err(Error::Recipe(problem.into()));
         }
-        if let Some(fixed) = model.fixed_batch().filter(|&fixed| fixed != args.batch) {
-            return Err(Error::Usage(format!(
-                "--batch {}: the batch of model {} is fixed at {fixed}",
-                args.batch,
-                path.display()
-            )));
-        }
         let settings = Self {
             output: model.output.clone(),
             model: path,

@@ -27,10 +27,23 @@ const SETTINGS: [&str; 18] = [
 ];
 
 /// Everything a run leaves that must not depend on whether it was killed.
-fn left_by(place: &Place) -> (Vec<u8>, Vec<u8>, Vec<Vec<String>>, Vec<Vec<String>>) {
-    let bytes = |name| std::fs::read(place.file(name)).unwrap();
-    let metrics = place.table("metrics.csv", &["images_per_second"]);
-    (bytes("checkpoint.safetensors"), bytes("embedder.onnx"), metrics, place.table("validation.csv", &[]))
+struct Left {
+    checkpoint: Vec<u8>,
+    embedder: Vec<u8>,
+    metrics: Vec<Vec<String>>,
+    validation: Vec<Vec<String>>,
+}
+
+impl Left {
+    fn by(place: &Place) -> Self {
+        let bytes = |name| std::fs::read(place.file(name)).unwrap();
+        Self {
+            checkpoint: bytes("checkpoint.safetensors"),
+            embedder: bytes("embedder.onnx"),
+            metrics: place.table("metrics.csv", &["images_per_second"]),
+            validation: place.table("validation.csv", &[]),
+        }
+    }
 }
 
 #[test]
@@ -39,8 +52,8 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
     let shapes = fixtures().join("shapes");
     let whole = Place::new();
     succeeds(&whole.arguments(text(&shapes), &SETTINGS));
-    let expected = left_by(&whole);
-    assert_eq!(expected.2.len(), 61);
+    let expected = Left::by(&whole);
+    assert_eq!(expected.metrics.len(), 61);
 
     // Killed soon after it began, in the middle, and each time once more later.
     let mut deaths = 0;
@@ -75,10 +88,11 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
             }
         }
         succeeds(&["train", "--resume", &out]);
-        let left = left_by(&place);
-        assert_eq!(left.2, expected.2, "metrics");
-        assert_eq!(left.3, expected.3, "validation");
-        assert!(left.0 == expected.0 && left.1 == expected.1, "checkpoint and embedder, to the bit");
+        let left = Left::by(&place);
+        assert_eq!(left.metrics, expected.metrics);
+        assert_eq!(left.validation, expected.validation);
+        let is_same = left.checkpoint == expected.checkpoint && left.embedder == expected.embedder;
+        assert!(is_same, "checkpoint and embedder, to the bit");
         let names: Vec<_> = std::fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 6, "nothing half written is left: {names:?}");
     }
