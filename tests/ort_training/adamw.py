@@ -6,7 +6,7 @@ Both start from the same weights and see the same batches. The loss is the norma
 and once by the lines below.
 
 Batch statistics, ReLU and max pools make a rounding grow from step to step. How much is measured: a second run of the step
-graph starts from weights that differ in their last bit. Both runtimes must stay together to 1e-4, or as closely as those two.
+graph starts from weights that differ in their last bit. It is printed; the two runtimes must stay together to 1e-4.
 """
 
 import json
@@ -31,14 +31,14 @@ import models
 onnxruntime.set_default_logger_severity(3)
 
 STEPS = 10
+BATCH = 16
 CLASSES = 10
 TEMPERATURE = 0.5
-LEARNING_RATE = 1e-3
-DECAY = 0.01
+LEARNING_RATE = 1e-4
+DECAY = 1.0  # strong, so that a wrong decay shows
 # Two gradients of float32 are apart by some 1e-6. The first step divides each by its own size, and what is nearly zero would
 # move by rounding alone, as far as the others: epsilon stands well above.
-EPSILON = 1e-3
-# A step moves a weight by at most about the learning rate.
+EPSILON = 1e-2
 CLOSE = 1e-4
 
 
@@ -134,8 +134,8 @@ def batches_for(backbone):
     shape = [dim.dim_value for dim in backbone.graph.input[0].type.tensor_type.shape.dim][1:]
     colours = random.standard_normal((CLASSES, shape[0], 1, 1))
     for _ in range(STEPS):
-        labels = random.integers(0, CLASSES, 8)
-        yield (colours[labels] + random.standard_normal((8, *shape))).astype(np.float32), labels
+        labels = random.integers(0, CLASSES, BATCH)
+        yield (colours[labels] + random.standard_normal((BATCH, *shape))).astype(np.float32), labels
 
 
 def furthest(left, right):
@@ -167,7 +167,7 @@ def compare(name, backbone):
     )
     # Negated, so that NaN fails.
     is_start_equal = abs(losses[0] - wanted[0]) < 1e-5 * abs(wanted[0])
-    return not (apart < max(CLOSE, 2 * rounding) and rounding < moved / 2 and is_start_equal)
+    return not (apart < CLOSE and moved > 5 * CLOSE and is_start_equal)
 
 
 def batch_freed(path):

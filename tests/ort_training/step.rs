@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let loss = Loss::Softmax(NormalizedSoftmax { temperature: 0.5 });
     let options = StepOptions {
-        optimizer: Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-3, weight_decay: 0.01 },
+        optimizer: Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-2, weight_decay: 1.0 },
         decay_all: true,
         decay_proxies: true,
         ..StepOptions::new(loss, classes.parse()?)
