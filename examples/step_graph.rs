@@ -4,6 +4,8 @@
 //! cargo run --example step_graph -- fixtures/embedder.onnx target/step.onnx 20
 //! ```
 
+#![allow(clippy::print_stdout, reason = "a program")]
+
 use std::{env, error::Error, path::Path};
 
 use pdloss::{

@@ -1,6 +1,7 @@
 //! Runs step graphs: the state goes round, everything else is the test's.
 
 #![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::cast_possible_truncation, reason = "rounding to float32 is meant, and lengths are small")]
 
 use std::{collections::BTreeMap, env, sync::OnceLock};
 

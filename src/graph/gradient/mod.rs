@@ -189,6 +189,8 @@ pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result
         let of_inputs = rule(&mut tape, &call)?;
         for ((name, grad), &wanted) in node.input.iter().zip(of_inputs).zip(&call.wanted) {
             if let (Some(grad), true) = (grad, wanted) {
+                // By the rules' contract, also where lengths are computed when the graph runs.
+                tape.shapes.assume_like(&grad, name);
                 grads.entry(name).or_default().push(grad);
             }
         }

@@ -148,6 +148,14 @@ impl Shapes {
         Ok(())
     }
 
+    /// Notes that a value has the shape of another.
+    pub(crate) fn assume_like(&mut self, value: &str, like: &str) {
+        let shape = self.shape(like).map(<[Dim]>::to_vec);
+        if let (Some(fact), Some(shape)) = (self.facts.get_mut(value), shape) {
+            fact.shape = Some(shape);
+        }
+    }
+
     /// Every unknown length under a name of its own.
     fn name_unknowns(&mut self, mut shape: Vec<Dim>) -> Vec<Dim> {
         for dim in shape.iter_mut().filter(|dim| matches!(dim, Dim::Unknown)) {
@@ -175,6 +183,9 @@ impl Shapes {
 fn infer(shapes: &Shapes, node: &NodeProto) -> Result<Vec<Fact>, String> {
     if node.domain() == "com.microsoft" && node.op_type() == "FusedMatMul" {
         return linear::fused_mat_mul(shapes, node);
+    }
+    if node.domain() == "com.microsoft" && node.op_type() == "Gelu" {
+        return Ok(vec![Fact { value: None, ..shapes.of_input(node, 0) }]);
     }
     if node.domain() == super::loss::DOMAIN {
         return Ok(linear::loss(shapes, node));

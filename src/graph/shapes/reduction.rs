@@ -15,7 +15,12 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
                 let known = |scalar: &Scalar| if let Scalar::Int(value) = scalar { Some(*value) } else { None };
                 values.iter().map(known).product::<Option<i64>>().map_or(Scalar::Unknown, Scalar::Int)
             });
-            let shape = first.shape.and_then(|shape| reduced(shapes, node, &shape));
+            let whole = node.given(1).is_none() && node.ints("axes").is_none_or(<[i64]>::is_empty);
+            let to_one = whole && node.int("keepdims", 1) == 0 && node.int("noop_with_empty_axes", 0) == 0;
+            let shape = match first.shape {
+                _ if to_one => Some(Vec::new()),
+                shape => shape.and_then(|shape| reduced(shapes, node, &shape)),
+            };
             let value = product.map(|product| vec![product]);
             Ok(Some(vec![super::Fact { element: first.element, shape, value }]))
         }

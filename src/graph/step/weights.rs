@@ -43,12 +43,11 @@ pub(super) fn find(graph: &GraphProto, data: &str) -> Vec<String> {
             }
         }
         let known = |input: &String| constant.contains(input.as_str()) || raw.contains(input.as_str());
+        let is_elementary = is_elementary(node) && node.input.first().is_some_and(|input| raw.contains(input.as_str()));
         if node.op_type() == "Constant" {
             constant.insert(output);
-        } else if meets_data || (is_elementary(node) && raw.contains(node.input.first().map_or("", String::as_str))) {
-            if node.input.iter().all(known) {
-                raw.insert(output);
-            }
+        } else if (meets_data || is_elementary) && node.input.iter().all(known) {
+            raw.insert(output);
         }
     }
     graph.initializer.iter().map(TensorProto::name).filter(|name| found.contains(name)).map(str::to_owned).collect()
