@@ -1,7 +1,7 @@
 //! Makes a training step of an embedder, in standard operators alone:
 //!
 //! ```sh
-//! cargo run --example step_graph -- fixtures/embedder.onnx target/step.onnx 20
+//! cargo run --example step_graph -- fixtures/models/color.onnx target/step.onnx 20
 //! ```
 
 #![allow(clippy::print_stdout, reason = "a program")]
