@@ -77,7 +77,7 @@ fn without_a_library_auto_takes_tract() {
 fn assumed_preprocessing_is_loud_and_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let bare = folder.path().join("bare.onnx");
-    std::fs::copy(fixtures().join("embedder.onnx"), &bare).unwrap();
+    std::fs::copy(fixtures().join("models/color.onnx"), &bare).unwrap();
     let data = fixtures().join("shapes");
     let out = folder.path().join("result.csv");
     let output = run(&["recall", "--model", text(&bare), "--data", text(&data), "--out", text(&out)]);

@@ -41,8 +41,10 @@ pub(crate) struct MadeWith {
 }
 
 const MANIFEST: &str = "run.toml";
-/// Prefix of files that are not whole yet.
+/// Prefix of files that are not whole yet ...
 const UNFINISHED: &str = ".pdloss-";
+/// ... and ending of models that are not.
+const PARTIAL: &str = ".partial";
 
 impl Folder {
     /// The place of a new run, which must not be there yet.
@@ -92,7 +94,8 @@ impl Folder {
     pub(crate) fn sweep(&self) -> Result<()> {
         for entry in std::fs::read_dir(&self.0).map_err(|e| Error::read(&self.0, e))? {
             let entry = entry.map_err(|e| Error::read(&self.0, e))?;
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(UNFINISHED) || name.ends_with(PARTIAL) {
                 std::fs::remove_file(entry.path()).map_err(|e| Error::write(entry.path(), e))?;
             }
         }

@@ -108,7 +108,10 @@ fn a_run_goes_on_only_with_what_it_was_begun_with() {
     crate::tools::hues(&data, 3);
     succeeds(&place.arguments(text(&data), &["--batch", "8", "--steps", "2"]));
     let resume = ["train", "--resume", text(&place.out)];
+    let half_written = [place.file(".pdloss-x1"), place.file("embedder.onnx.partial")];
+    half_written.iter().for_each(|path| std::fs::write(path, "half").unwrap());
     succeeds(&resume);
+    assert!(half_written.iter().all(|path| !path.exists()));
 
     std::fs::copy(data.join("class00/0.png"), data.join("class00/9.png")).unwrap();
     fails(1, &resume, &["hues", "is not the data set that the run was begun with"]);
