@@ -49,25 +49,25 @@ pub(crate) struct LossArgs {
     #[arg(long)]
     #[serde(with = "words", skip_serializing_if = "Option::is_none", default)]
     pub(crate) floor_mode: Option<FloorMode>,
-    /// softmax [0.05], proxy-nca [1/9]: divides the similarities; pd, d-loss [1]: cancels but in moments and clamp
+    /// Divides the similarities: softmax (0.05), proxy-nca (1/9); in pd and d-loss (1) it cancels but in moments and clamp
     #[arg(long)]
     pub(crate) temperature: Option<f64>,
     /// pd, d-loss: least gap of the clamp [default: 1e-6]
     #[arg(long)]
     pub(crate) eps: Option<f64>,
-    /// proxy-anchor [32], multi-similarity [2]: steepness, of the latter for genuine pairs
+    /// Steepness: proxy-anchor (32); multi-similarity (2), for genuine pairs
     #[arg(long)]
     pub(crate) alpha: Option<f64>,
-    /// multi-similarity [50]: steepness for impostor pairs
+    /// Steepness for impostor pairs: multi-similarity (50)
     #[arg(long)]
     pub(crate) beta: Option<f64>,
-    /// proxy-anchor [0.1]
+    /// Margin: proxy-anchor (0.1)
     #[arg(long)]
     pub(crate) margin: Option<f64>,
-    /// multi-similarity [1]: the paper's lambda
+    /// The paper's lambda: multi-similarity (1)
     #[arg(long)]
     pub(crate) base: Option<f64>,
-    /// multi-similarity [0.1]: margin of the mining
+    /// Margin of the mining: multi-similarity (0.1)
     #[arg(long)]
     pub(crate) mining: Option<f64>,
 }
