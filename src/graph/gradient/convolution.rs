@@ -10,7 +10,7 @@ use super::{
 };
 use crate::graph::{
     Result,
-    build::{Dim, Value, attribute},
+    build::{Dim, Value, attribute, floats},
     proto::AttributeProto,
     shapes::window::Window,
 };
@@ -68,8 +68,8 @@ impl Conv {
             let lengths = numbers(shape)?;
             lengths.into_iter().map(|length| usize::try_from(length).ok()).collect::<Option<Vec<usize>>>()
         };
-        let batch = known(&shape[..1]).map(|batch| batch[0]);
         let places = known(&tape.shape(y)?[2..]);
+        let batch = known(&shape[..1]).map(|batch| batch[0]);
         Ok(Self {
             window,
             groups,
@@ -101,6 +101,15 @@ impl Conv {
             && self.lengths.is_some()
             && self.count().is_some_and(|count| count <= FEW_PLACES)
             && self.window.kernel.iter().product::<usize>() > 1
+    }
+
+    /// Whether there is one kernel a channel, as large as the image.
+    fn is_whole(&self) -> bool {
+        let fits = |lengths: &Vec<usize>| *lengths == self.window.kernel && self.count() == Some(1);
+        self.groups == self.channels_in
+            && self.groups == self.channels_out
+            && self.window.begin.iter().all(|&amount| amount == 0)
+            && self.lengths.as_ref().is_some_and(fits)
     }
 
     fn attributes(&self) -> Vec<AttributeProto> {
@@ -169,6 +178,10 @@ fn input_grad(tape: &mut Tape<'_>, conv: &Conv, grad: &str, weights: &str, x: &s
         (0..axes).map(|axis| (window.reach(axis) - 1).checked_sub(window.end[axis])).collect();
     if let (true, Some(lengths), Some(places)) = (conv.is_small(), &conv.lengths, &conv.places) {
         return input_grad_as_product(tape, conv, grad, weights, (lengths, places));
+    }
+    if conv.is_whole() {
+        let image = tape.reshape(weights, &[&[1, int(conv.channels_in)], ints(&window.kernel).as_slice()].concat())?;
+        return tape.op("Mul", &[grad, &image]);
     }
     match (turned, turned_end) {
         (Some(begin), Some(end)) if window.strides.iter().all(|&stride| stride == 1) => {
@@ -244,9 +257,18 @@ fn weight_grad(
             let parts = slices(tape, conv, x, places)?;
             return weight_grad_by_image(tape, conv, &parts, grad, weights);
         }
-        return match conv.batch {
-            Some(batch) => weight_grad_depthwise(tape, conv, (x, grad), weights, (batch, lengths, places)),
-            None => weight_grad_by_offset(tape, conv, (x, grad), weights, places),
+        if conv.is_whole() {
+            let product = tape.op("Mul", &[x, grad])?;
+            let sum = tape.sum(&product, &[0], false)?;
+            return tape.reshape_like(&sum, weights);
+        }
+        let strided = conv.window.strides.iter().any(|&stride| stride > 1);
+        return match (conv.batch, conv.axes()) {
+            (Some(batch), _) if strided => {
+                weight_grad_by_channel(tape, conv, (x, grad), weights, (batch, lengths, places))
+            }
+            (_, 2) => weight_grad_by_diagonals(tape, conv, (x, grad), weights, places),
+            _ => weight_grad_by_offset(tape, conv, (x, grad), weights, places),
         };
     }
     let (count, kernel) = (places.iter().product::<usize>(), conv.window.kernel.iter().product::<usize>());
@@ -351,22 +373,16 @@ fn weight_grad_by_image(
         let sum = tape.sum(&product, &[0], false)?;
         sums.push(if parts.len() == 1 { sum } else { tape.unsqueeze(&sum, &[rank - 1])? });
     }
-    join(tape, &sums, int(rank) - 1, weights)
+    join(tape, &sums, rank - 1, weights)
 }
 
 /// The parts of a gradient of weights, side by side, in the weights' shape.
-fn join(tape: &mut Tape<'_>, parts: &[String], axis: i64, weights: &str) -> Result<String> {
-    let whole = match parts {
-        [only] => only.clone(),
-        _ => {
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            tape.with("Concat", &parts, vec![attribute("axis", Value::Int(axis))])?
-        }
-    };
+fn join(tape: &mut Tape<'_>, parts: &[String], axis: usize, weights: &str) -> Result<String> {
+    let whole = side_by_side(tape, parts, axis)?;
     tape.reshape_like(&whole, weights)
 }
 
-/// One kernel a channel, any batch: for each place inside the kernel, the sum of products.
+/// One kernel a channel: for each place inside the kernel, the sum of products.
 fn weight_grad_by_offset(
     tape: &mut Tape<'_>,
     conv: &Conv,
@@ -384,9 +400,9 @@ fn weight_grad_by_offset(
     join(tape, &sums, 1, weights)
 }
 
-/// One kernel a channel, batch known: each image and channel is a channel of one large image, whose kernel is `g`, spread
-/// by the strides.
-fn weight_grad_depthwise(
+/// One kernel a channel, strided, batch known: each image and channel is a channel of one large image, whose kernel is `g`,
+/// spread by the strides.
+fn weight_grad_by_channel(
     tape: &mut Tape<'_>,
     conv: &Conv,
     (x, grad): (&str, &str),
@@ -410,6 +426,73 @@ fn weight_grad_depthwise(
     let apart = tape.reshape(&sums, &apart)?;
     let sum = tape.sum(&apart, &[0], false)?;
     tape.reshape_like(&sum, weights)
+}
+
+/// One kernel a channel, over images: for each row of the kernel, one matrix product a channel of columns of `x` with
+/// columns of `g`, summed over batch, rows and blocks of columns. The pairs of columns that belong to a place in the kernel
+/// lie on a diagonal of it. That is several times the multiplications needed, in an operator that is many times as fast.
+fn weight_grad_by_diagonals(
+    tape: &mut Tape<'_>,
+    conv: &Conv,
+    (x, grad): (&str, &str),
+    weights: &str,
+    places: &[usize],
+) -> Result<String> {
+    let window = &conv.window;
+    // Narrow blocks waste fewer products, wide ones suit the matrix product: 14 measured best among the divisors of 56.
+    let block = (1..=places[1].min(16)).rev().find(|block| places[1].is_multiple_of(*block)).unwrap_or(1);
+    let block = if block < 4 { places[1] } else { block };
+    let width = (block - 1) * window.strides[1] + window.reach(1);
+    let padded = pad(tape, x, 2, &ints(&window.begin), &ints(&window.end))?;
+    let turned = tape.transpose(&padded, &[1, 0, 2, 3])?;
+    let step = block * window.strides[1];
+    let blocks: Vec<String> = (0..places[1] / block)
+        .map(|index| {
+            let (from, axis) = (int(index * step), tape.ints(&[3])?);
+            let (starts, ends) = (tape.ints(&[from])?, tape.ints(&[from + int(width)])?);
+            tape.op("Slice", &[&turned, &starts, &ends, &axis])
+        })
+        .collect::<Result<_>>()?;
+    let columns = side_by_side(tape, &blocks, 3)?;
+    let grad = tape.transpose(grad, &[1, 0, 2, 3])?;
+    let channels = int(conv.channels_in);
+    let grad = tape.reshape(&grad, &[channels, -1, int(block)])?;
+    let mut products = Vec::new();
+    let rows = Window {
+        strides: vec![window.strides[0]],
+        dilations: vec![window.dilations[0]],
+        kernel: vec![window.kernel[0]],
+        ..window.clone()
+    };
+    for row in 0..window.kernel[0] {
+        let part = slice(tape, &columns, &[row], &rows, &places[..1], &[2])?;
+        let part = tape.reshape(&part, &[channels, -1, int(width)])?;
+        let part = tape.transpose(&part, &[0, 2, 1])?;
+        let product = tape.op("MatMul", &[&part, &grad])?;
+        products.push(tape.unsqueeze(&product, &[1])?);
+    }
+    let all = side_by_side(tape, &products, 1)?;
+    let all = tape.reshape(&all, &[channels * int(window.kernel[0]), int(width * block)])?;
+    let mut diagonals = vec![0.0; width * block * window.kernel[1]];
+    for place in 0..block {
+        for column in 0..window.kernel[1] {
+            let of_x = place * window.strides[1] + column * window.dilations[1];
+            diagonals[(of_x * block + place) * window.kernel[1] + column] = 1.0;
+        }
+    }
+    let element = tape.element(x)?;
+    let diagonals = tape.constant(floats("", element, &[width * block, window.kernel[1]], &diagonals))?;
+    let sums = tape.op("MatMul", &[&all, &diagonals])?;
+    tape.reshape_like(&sums, weights)
+}
+
+/// `Concat`, or the only part.
+fn side_by_side(tape: &mut Tape<'_>, parts: &[String], axis: usize) -> Result<String> {
+    if let [only] = parts {
+        return Ok(only.clone());
+    }
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    tape.with("Concat", &parts, vec![attribute("axis", Value::Int(int(axis)))])
 }
 
 /// Batch and channels exchanged, the gradient is a convolution of `x` with `g`, spread by the strides.
@@ -468,13 +551,7 @@ fn rows_of(
     }
     let parts: Vec<String> =
         offsets.iter().map(|offset| slice(tape, &padded, offset, window, places, &axes)).collect::<Result<_>>()?;
-    let whole = match parts.as_slice() {
-        [only] => only.clone(),
-        _ => {
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            tape.with("Concat", &parts, vec![attribute("axis", Value::Int(int(places.len()) + 1))])?
-        }
-    };
+    let whole = side_by_side(tape, &parts, places.len() + 1)?;
     tape.reshape(&whole, &[-1, int(channels * offsets.len())])
 }
 
