@@ -92,6 +92,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     options.check()?;
     let graph = graph_of(&mut model)?;
     loss::refuse_taken_names(graph)?;
+    refuse_next_names(graph)?;
     let data = only_data(graph)?;
     training::free_batch(&mut model)?;
     let graph = graph_of(&mut model)?;
@@ -169,6 +170,20 @@ fn only_reached(model: &mut ModelProto, trained: Vec<Trained>) -> Result<Vec<Tra
 
 fn graph_of(model: &mut ModelProto) -> Result<&mut GraphProto> {
     model.graph.as_mut().ok_or_else(|| Error::model("model", "it has no graph"))
+}
+
+/// `S.next` must be free for every `S` that could be of the state.
+fn refuse_next_names(graph: &GraphProto) -> Result<()> {
+    let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let inputs = graph.input.iter().map(|input| input.name());
+    let is_next = |name: &&str| name.strip_suffix(".next").is_some_and(|stem| initializers.contains(stem));
+    match results.chain(inputs).chain(initializers.iter().copied()).find(is_next) {
+        Some(name) => {
+            Err(Error::model(name, "the backbone uses this name already; the step needs it for a next value"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The one input that no initializer fills. Inputs that one fills are its default values; here they become constants.

@@ -84,7 +84,8 @@ fn train_statistics(graph: &mut GraphProto, frozen: &dyn Fn(&NodeProto) -> bool)
                 let reason = format!("its running {what} '{name}' belongs to another node too; give it one of its own");
                 return Err(Error::model(label, reason));
             }
-            let next = format!("{first}.running_{what}");
+            // `norm.running_mean` would be what PyTorch calls the statistic itself.
+            let next = format!("pdloss.{first}.running_{what}");
             node.output.push(next.clone());
             running.push(Running { name, next });
         }
