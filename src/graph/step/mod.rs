@@ -86,8 +86,8 @@ struct Trained {
 ///
 /// # Errors
 /// When a setting is out of its range; when the backbone has not one input of data and one output `[batch, dim]` of float32
-/// or float64, is older than opset 13, or uses names that begin with `pdloss.`; when an operator between a weight and the
-/// loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing is left to train.
+/// or float64, is older than opset 7, or uses names that begin with `pdloss.` or end in `.next`; when an operator between a
+/// weight and the loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing is left to train.
 pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto> {
     options.check()?;
     let graph = graph_of(&mut model)?;
