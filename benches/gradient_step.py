@@ -106,11 +106,12 @@ def prepare(name, folder):
     fixed = os.environ.get("BATCH", "fixed") == "fixed"
     if name == "mobilefacenet":
         model = onnx.load(os.environ["MOBILEFACENET"])
-        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
-        model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = batch
+        for value in (model.graph.input[0], model.graph.output[0]):
+            length = value.type.tensor_type.shape.dim[0]
+            length.CopyFrom(type(length)(dim_value=batch) if fixed else type(length)(dim_param="batch"))
         for node in model.graph.node:
             if node.op_type == "Constant" and node.output[0] == model.graph.node[-1].input[1]:
-                node.attribute[0].t.CopyFrom(numpy_helper.from_array(np.array([batch, dim])))
+                node.attribute[0].t.CopyFrom(numpy_helper.from_array(np.array([batch if fixed else -1, dim])))
         model = onnx.shape_inference.infer_shapes(model)
     else:
         model = getattr(models, name)(size, dim=dim, batch=batch if fixed else "batch")

@@ -89,6 +89,32 @@ fn what_a_subgraph_takes_from_outside_is_not_lost() {
 }
 
 #[test]
+fn the_losses_of_this_project_have_operators_for_their_gradients() {
+    for (operator, inputs, outputs, inside) in [
+        ("PDLoss", &["x", "p", "labels"][..], &["loss"][..], Some("PDLossGrad")),
+        ("DLoss", &["x", "labels"], &["loss", "moments"], Some("DLossGrad")),
+        ("PDLossWithGrad", &["x", "p", "labels"], &["loss", "moments", "dx", "dp"], None),
+    ] {
+        let case = Case::new(operator, F32).input("x", &[4, 3], -1.0, 1.0).input("p", &[5, 3], -1.0, 1.0);
+        let case = case.index("labels", &[4], &[0, 1, 2, 3]).ops(operator, inputs, outputs, &[("floor", Int(1))]);
+        let mut model = case.domain("com.pdloss").model(&[("loss", F32)]);
+        let wrt = if inputs.len() == 3 { &["x", "p"][..] } else { &["x"] };
+        assert_eq!(differentiate(&mut model, "loss", wrt).unwrap().len(), wrt.len());
+        let nodes = &model.graph.as_ref().unwrap().node;
+        let forward = nodes.iter().find(|node| node.op_type() == operator).unwrap();
+        let Some(inside) = inside else {
+            assert!(["dx", "dp"].iter().all(|made| nodes.iter().any(|node| node.input.iter().any(|it| it == made))));
+            continue;
+        };
+        let backward = nodes.iter().find(|node| node.op_type() == inside).unwrap();
+        // What the forward operator left out it is made to save, and its settings hold for both.
+        assert_eq!(forward.output.len(), 3);
+        assert_eq!(backward.input[1..], [inputs, &[forward.output[1].as_str(), &forward.output[2]]].concat());
+        assert_eq!((backward.domain(), &backward.attribute), ("com.pdloss", &forward.attribute));
+    }
+}
+
+#[test]
 fn contradicting_shapes_are_named() {
     let case = Case::new("contradiction", F32).input("x", &[2, 3], -1.0, 1.0).input("w", &[4, 5], -1.0, 1.0);
     let model = case.op("MatMul", &["x", "w"], "y", &[]).op("ReduceSum", &["y"], "loss", &[]).model(&[("loss", F32)]);
