@@ -42,9 +42,8 @@ fn run(path: &Path, out: &Path, loss: &str) -> pdloss::graph::Result<()> {
         initializers.filter(|tensor| is_float(tensor.data_type())).map(|tensor| tensor.name().to_owned()).collect();
     let weights: Vec<&str> = weights.iter().map(String::as_str).collect();
     let reached = influences(&model, loss, &weights)?;
-    let is_statistic = |name: &str| running.iter().any(|running| running.name == name);
     let reached = weights.into_iter().zip(reached).filter_map(|(name, reached)| reached.then_some(name));
-    let weights: Vec<&str> = reached.filter(|name| !is_statistic(name)).collect();
+    let weights: Vec<&str> = reached.collect();
     let gradients = differentiate(&mut model, loss, &weights)?;
     let shapes = Shapes::of(&model)?;
     let values = gradients.iter().chain(running.iter().map(|running| &running.next));

@@ -42,9 +42,21 @@ impl Nodes {
         output
     }
 
-    /// Gives a value a name of the caller's choice.
-    pub(crate) fn call(&mut self, value: &str, name: &str) {
-        self.list.push(node("Identity", &[value], &[name], Vec::new()));
+    /// Gives a value a name of the caller's choice, in place of its own where it was made here; that name.
+    ///
+    /// onnxruntime copies a value into an output behind `Identity` where anything else reads it, too: once more through every
+    /// weight's memory.
+    pub(crate) fn call(&mut self, value: String, name: &str) -> String {
+        if !self.list.iter().any(|node| node.output.contains(&value)) {
+            self.list.push(node("Identity", &[&value], &[name], Vec::new()));
+            return name.to_owned();
+        }
+        for node in &mut self.list {
+            for place in node.input.iter_mut().chain(&mut node.output).filter(|place| **place == value) {
+                name.clone_into(place);
+            }
+        }
+        name.to_owned()
     }
 
     /// A number of the expressions' type.

@@ -1,6 +1,9 @@
 //! Random graphs of float64 operators, against central differences. The seed of a failure is in its message.
 
-use pdloss::graph::build::{Element::F64, Value::Int};
+use pdloss::graph::build::{
+    Element::{F32, F64},
+    Value::{Int, Ints},
+};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 
@@ -72,7 +75,7 @@ fn grow(case: Case, hand: &[On], random: &mut Pcg64, output: &str) -> (Case, Opt
             perm.rotate_left(random.random_range(0..rank));
             let out = perm.iter().map(|&axis| shape[axis]).collect();
             let perm = perm.into_iter().map(|axis| axis as i64).collect();
-            (case.op("Transpose", &[&a], output, &[("perm", pdloss::graph::build::Value::Ints(perm))]), Some(out))
+            (case.op("Transpose", &[&a], output, &[("perm", Ints(perm))]), Some(out))
         }
         8 => {
             let to = format!("{output}.to");
@@ -132,14 +135,89 @@ fn graph(seed: u64) -> Case {
     case.op("Sum", &names, "total", &[]).op("Tanh", &["total"], "y", &[])
 }
 
+/// How many graphs are drawn: `PDLOSS_FUZZ`, 60 where it is not set.
+fn seeds() -> u64 {
+    std::env::var("PDLOSS_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(60)
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn random_graphs() {
-    let seeds = std::env::var("PDLOSS_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(60);
+    let seeds = seeds();
     let mut worst = 0.0_f64;
     for seed in 0..seeds {
         let distance = graph(seed).check().unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
         worst = worst.max(distance);
     }
     println!("{seeds} graphs, worst {worst:.1e}");
+}
+
+/// One more layer behind the image `from` of this shape; smooth, so that differences in float32 stay exact enough.
+fn layer(case: Case, from: &str, shape: [usize; 4], random: &mut Pcg64, output: &str) -> (Case, [usize; 4]) {
+    let [batch, channels, height, width] = shape;
+    let weights = format!("{output}.w");
+    let kind = random.random_range(0..6);
+    match kind {
+        0..=2 => {
+            let (group, out) = *pick(random, &[(1, 2), (1, 3), (channels, channels), (channels, 2 * channels)]);
+            let kernel = [0; 2].map(|_| random.random_range(1..=3));
+            let stride = [0; 2].map(|_| random.random_range(1..=2));
+            let dilation = [0; 2].map(|_| random.random_range(1..=2));
+            let pads = [0; 4].map(|_| random.random_range(0..=2));
+            let reach = [0, 1].map(|axis| (kernel[axis] - 1) * dilation[axis] + 1);
+            let padded = [height + pads[0] + pads[2], width + pads[1] + pads[3]];
+            if (0..2).any(|axis| padded[axis] < reach[axis]) {
+                return (case.op("Identity", &[from], output, &[]), shape);
+            }
+            let long = |values: &[usize]| Ints(values.iter().map(|&value| value as i64).collect());
+            let settings = [
+                ("strides", long(&stride)),
+                ("dilations", long(&dilation)),
+                ("pads", long(&pads)),
+                ("group", Int(group as i64)),
+            ];
+            let case = case.input(&weights, &[out, channels / group, kernel[0], kernel[1]], -0.7, 0.7);
+            let places = [0, 1].map(|axis| (padded[axis] - reach[axis]) / stride[axis] + 1);
+            (case.op("Conv", &[from, &weights], output, &settings), [batch, out, places[0], places[1]])
+        }
+        3 => {
+            let case = case.input(&weights, &[channels, 2, 2, 2], -0.7, 0.7);
+            let settings = [("strides", Ints(vec![2, 2]))];
+            let out = [batch, 2, 2 * height, 2 * width];
+            (case.op("ConvTranspose", &[from, &weights], output, &settings), out)
+        }
+        4 if height >= 2 && width >= 2 => {
+            let settings = [("kernel_shape", Ints(vec![2, 2])), ("strides", Ints(vec![1, 2]))];
+            (case.op("AveragePool", &[from], output, &settings), [batch, channels, height - 1, (width - 2) / 2 + 1])
+        }
+        _ => (case.op("Tanh", &[from], output, &[]), shape),
+    }
+}
+
+fn image_graph(seed: u64) -> Case {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let mut shape = [2, 2, random.random_range(3..=7), random.random_range(3..=7)];
+    let mut case = Case::new(&format!("image seed {seed}"), F32).input("x", &shape, -1.0, 1.0);
+    let mut from = "x".to_owned();
+    for step in 0..4 {
+        let output = format!("v{step}");
+        (case, shape) = layer(case, &from, shape, &mut random, &output);
+        from = output;
+    }
+    // The image itself takes part, so that there is a slope even where all windows lie in the padding.
+    case = case.op("GlobalAveragePool", &[&from], "pooled", &[]).op("GlobalAveragePool", &["x"], "beside", &[]);
+    case = case.op("Concat", &["pooled", "beside"], "both", &[("axis", Int(1))]).op("Tanh", &["both"], "y", &[]);
+    if seed.is_multiple_of(2) { case.symbolic() } else { case }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn random_graphs_of_images() {
+    let mut worst = 0.0_f64;
+    let seeds = seeds();
+    for seed in 0..seeds {
+        let distance = image_graph(seed).check().unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+        worst = worst.max(distance);
+    }
+    println!("{seeds} graphs of images, worst {worst:.1e}");
 }

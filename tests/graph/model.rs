@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) nodes: Vec<NodeProto>,
     /// Declares first lengths by a name instead of a number.
     pub(crate) symbolic: bool,
+    /// Declares the number of axes alone.
+    pub(crate) loose: bool,
     /// The step of the differences, and how far the gradient may be from them, relative to its largest element.
     pub(crate) step: f64,
     pub(crate) budget: f64,
@@ -43,6 +45,7 @@ impl Case {
             constants: Vec::new(),
             nodes: Vec::new(),
             symbolic: false,
+            loose: false,
             step,
             budget,
         }
@@ -126,6 +129,11 @@ impl Case {
         self
     }
 
+    pub(crate) fn loose(mut self) -> Self {
+        self.loose = true;
+        self
+    }
+
     pub(crate) fn budget(mut self, step: f64, budget: f64) -> Self {
         (self.step, self.budget) = (step, budget);
         self
@@ -142,8 +150,9 @@ impl Case {
         let floats = self.inputs.iter().map(|(name, lengths, _)| {
             // Weights keep their lengths: only what is called x is data.
             let data = name.starts_with('x');
-            let known = lengths.iter().map(|&length| Dim::Known(length)).collect();
-            declare(name, self.element, &if data { shape(lengths) } else { known })
+            let known =
+                lengths.iter().map(|&length| if self.loose { Dim::Unknown } else { Dim::Known(length) }).collect();
+            declare(name, self.element, &if data && !self.loose { shape(lengths) } else { known })
         });
         let indices = self.indices.iter().map(|(name, lengths, _)| declare(name, Element::I64, &shape(lengths)));
         floats.chain(indices).collect()

@@ -4,10 +4,10 @@ use pdloss::graph::{
     build::{
         Element::{F32, F64},
         Value::Int,
-        declare,
+        declare, node,
     },
     gradient::{differentiate, influences},
-    proto::ModelProto,
+    proto::{AttributeProto, GraphProto, ModelProto},
 };
 
 use crate::{
@@ -55,6 +55,63 @@ fn what_has_no_gradient_is_said() {
     let free = free.op("Pad", &["x", "pads"], "a", &[("mode", pdloss::graph::build::Value::Text("edge".to_owned()))]);
     let free = free.op("ReduceSum", &["a"], "loss", &[("keepdims", Int(0))]).model(&[("loss", F32)]);
     assert_eq!(error(&free, "loss", &["x"]), "Pad 'a': its mode is 'edge'; only 'constant' can be differentiated");
+}
+
+#[test]
+fn bounds_and_amounts_have_no_gradient() {
+    let case =
+        Case::new("bounds", F32).input("x", &[3], -1.0, 1.0).input("low", &[], -0.5, 0.0).input("fill", &[], 0.0, 1.0);
+    let case =
+        case.ints("pads", &[1, 1]).op("Clip", &["x", "low"], "a", &[]).op("Pad", &["a", "pads", "fill"], "b", &[]);
+    let model = case.op("ReduceSum", &["b"], "loss", &[("keepdims", Int(0))]).model(&[("loss", F32)]);
+    assert_eq!(influences(&model, "loss", &["x", "low", "fill"]).unwrap(), [true, false, false]);
+    assert_eq!(error(&model, "loss", &["x", "low"]), "low: 'loss' does not depend on it, so it has no gradient");
+}
+
+#[test]
+fn what_a_subgraph_takes_from_outside_is_not_lost() {
+    let mut case = Case::new("branches", F32).input("x", &[2], -1.0, 1.0).input("w", &[2], -1.0, 1.0);
+    let branch = |name: &str, operator: &str| {
+        let inner = node(operator, &["x", "w"], &[name], Vec::new());
+        let graph = GraphProto { node: vec![inner], output: vec![declare(name, F32, &[])], ..GraphProto::default() };
+        AttributeProto {
+            name: Some(format!("{name}_branch")),
+            g: Some(Box::new(graph)),
+            r#type: Some(5),
+            ..AttributeProto::default()
+        }
+    };
+    case.nodes.push(node("Mul", &["x", "w"], &["direct"], Vec::new()));
+    case.nodes.push(node("If", &["condition"], &["chosen"], vec![branch("then", "Add"), branch("else", "Sub")]));
+    let case = case.op("Add", &["direct", "chosen"], "a", &[]).op("ReduceSum", &["a"], "loss", &[("keepdims", Int(0))]);
+    let model = case.model(&[("loss", F32)]);
+    assert_eq!(error(&model, "loss", &["w"]), "If 'chosen': there is no rule to differentiate this operator");
+}
+
+#[test]
+fn the_losses_of_this_project_have_operators_for_their_gradients() {
+    for (operator, inputs, outputs, inside) in [
+        ("PDLoss", &["x", "p", "labels"][..], &["loss"][..], Some("PDLossGrad")),
+        ("DLoss", &["x", "labels"], &["loss", "moments"], Some("DLossGrad")),
+        ("PDLossWithGrad", &["x", "p", "labels"], &["loss", "moments", "dx", "dp"], None),
+    ] {
+        let case = Case::new(operator, F32).input("x", &[4, 3], -1.0, 1.0).input("p", &[5, 3], -1.0, 1.0);
+        let case = case.index("labels", &[4], &[0, 1, 2, 3]).ops(operator, inputs, outputs, &[("floor", Int(1))]);
+        let mut model = case.domain("com.pdloss").model(&[("loss", F32)]);
+        let wrt = if inputs.len() == 3 { &["x", "p"][..] } else { &["x"] };
+        assert_eq!(differentiate(&mut model, "loss", wrt).unwrap().len(), wrt.len());
+        let nodes = &model.graph.as_ref().unwrap().node;
+        let forward = nodes.iter().find(|node| node.op_type() == operator).unwrap();
+        let Some(inside) = inside else {
+            assert!(["dx", "dp"].iter().all(|made| nodes.iter().any(|node| node.input.iter().any(|it| it == made))));
+            continue;
+        };
+        let backward = nodes.iter().find(|node| node.op_type() == inside).unwrap();
+        // What the forward operator left out it is made to save, and its settings hold for both.
+        assert_eq!(forward.output.len(), 3);
+        assert_eq!(backward.input[1..], [inputs, &[forward.output[1].as_str(), &forward.output[2]]].concat());
+        assert_eq!((backward.domain(), &backward.attribute), ("com.pdloss", &forward.attribute));
+    }
 }
 
 #[test]

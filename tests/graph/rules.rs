@@ -74,6 +74,49 @@ fn arithmetic_with_broadcasting() {
 
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn lengths_that_are_known_only_when_run() {
+    let pair = |operator: &str, left: &[usize], right: &[usize]| {
+        let case = Case::new(&format!("{operator} {left:?} {right:?} loose"), F64).loose();
+        case.input("x", left, 0.5, 1.0).input("w", right, 1.1, 2.0).op(operator, &["x", "w"], "y", &[])
+    };
+    let mut cases = Vec::new();
+    let shapes: [(&[usize], &[usize]); 6] =
+        [(&[3, 4], &[3, 4]), (&[3, 4], &[4]), (&[3, 1], &[3, 4]), (&[1], &[2, 3]), (&[2, 1, 3], &[5, 1]), (&[], &[2])];
+    for (left, right) in shapes {
+        cases.extend(["Add", "Sub", "Mul", "Div", "Max"].map(|operator| pair(operator, left, right)));
+    }
+    let products: [(&[usize], &[usize]); 5] =
+        [(&[3, 4], &[4, 2]), (&[5, 3, 4], &[4, 2]), (&[1, 3, 4], &[5, 4, 2]), (&[4], &[4, 2]), (&[2, 3, 4], &[4])];
+    cases.extend(products.map(|(left, right)| pair("MatMul", left, right)));
+    let x = |name: &str| Case::new(&format!("{name} loose"), F64).loose().input("x", &[2, 3, 4], -1.0, 1.0);
+    for operator in ["ReduceSum", "ReduceMean", "ReduceLogSumExp", "ReduceMax"] {
+        for keep in [0, 1] {
+            let case = x(&format!("{operator} keep {keep}"));
+            cases.push(case.opset(18).ints("axes", &[1]).op(operator, &["x", "axes"], "y", &[("keepdims", Int(keep))]));
+        }
+    }
+    cases.push(x("Softmax").op("Softmax", &["x"], "y", &[]));
+    cases.push(x("Transpose").op("Transpose", &["x"], "y", &[]));
+    cases.push(x("Flatten").op("Flatten", &["x"], "y", &[]));
+    cases.push(x("Reshape").ints("to", &[0, -1]).op("Reshape", &["x", "to"], "y", &[]));
+    cases.push(x("Concat").input("w", &[2, 1, 4], -1.0, 1.0).op("Concat", &["x", "w"], "y", &[("axis", Int(1))]));
+    cases.push(x("Gather").ints("at", &[1, 0, 1]).op("Gather", &["x", "at"], "y", &[("axis", Int(1))]));
+    let slice = x("Slice").ints("starts", &[1]).ints("ends", &[2]).ints("axes", &[2]);
+    cases.push(slice.op("Slice", &["x", "starts", "ends", "axes"], "y", &[]));
+    cases.push(x("Pad").ints("pads", &[0, 1, 2, 0, 0, 1]).op("Pad", &["x", "pads"], "y", &[]));
+    let norm = x("LayerNormalization").input("scale", &[4], 0.5, 2.0).input("bias", &[4], -1.0, 1.0);
+    cases.push(norm.op("LayerNormalization", &["x", "scale", "bias"], "y", &[]));
+    let expand = x("Expand").input("w", &[3, 1], -1.0, 1.0).op("Shape", &["x"], "to", &[]);
+    cases.push(expand.op("Expand", &["w", "to"], "a", &[]).op("Mul", &["a", "x"], "y", &[]));
+    let pool = Case::new("GlobalAveragePool loose", F32).loose().input("x", &[2, 3, 4, 5], -1.0, 1.0).budget(0.5, 1e-5);
+    cases.push(pool.op("GlobalAveragePool", &["x"], "y", &[]));
+    let pool = Case::new("MaxPool loose", F64).loose().apart("x", &[2, 3, 4, 4], 0.1);
+    cases.push(pool.op("MaxPool", &["x"], "y", &[("kernel_shape", Ints(vec![2, 2]))]));
+    check(cases);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn functions_of_one_number() {
     let mut cases = Vec::new();
     for operator in ["Neg", "Identity", "Exp", "Sin", "Cos"] {
@@ -207,6 +250,11 @@ fn convolutions() {
         one(&[2, 4, 6, 5], 4, &[3, 3], &[2, 2], &[1, 1, 1, 1], &[1, 1], 4),
         one(&[2, 4, 7, 8], 4, &[3, 2], &[2, 3], &[1, 0, 0, 1], &[2, 1], 4),
         one(&[2, 3, 5, 5], 6, &[3, 3], &[1, 1], &[0, 1, 0, 1], &[1, 1], 3),
+        one(&[2, 2, 6, 28], 2, &[3, 3], &[1, 1], &[1, 1, 1, 1], &[1, 1], 2),
+        one(&[2, 2, 6, 21], 2, &[2, 4], &[1, 1], &[0, 1, 0, 2], &[2, 1], 2),
+        one(&[1, 2, 5, 49], 2, &[3, 3], &[2, 2], &[1, 1, 1, 1], &[1, 1], 2),
+        one(&[3, 2, 9], 2, &[3], &[2], &[1, 1], &[1], 2),
+        one(&[3, 2, 9], 2, &[3], &[1], &[1, 0], &[1], 2),
         one(&[1, 3, 4, 4], 3, &[4, 4], &[1, 1], &[0, 0, 0, 0], &[1, 1], 3),
         // A kernel that sticks out on both sides of what it is moved over, and one padded by more than it covers.
         one(&[1, 2, 3, 3], 2, &[2, 2], &[1, 1], &[2, 2, 2, 2], &[1, 1], 1),

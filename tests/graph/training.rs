@@ -235,6 +235,7 @@ fn constants_are_folded() {
     fold(&mut after).unwrap();
     let kinds: Vec<&str> = after.graph.as_ref().unwrap().node.iter().map(NodeProto::op_type).collect();
     assert_eq!(kinds, ["Constant", "Constant", "Reshape", "Div"]);
+    assert!(after.graph.as_ref().unwrap().initializer.is_empty());
     let out = |model: &ModelProto| run(&mut open(model).unwrap(), &case.feeds()).unwrap();
     assert_eq!(out(&before), out(&after));
     // With a batch that is not known its length stays in the graph.

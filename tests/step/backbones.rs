@@ -80,7 +80,7 @@ fn weight(name: &str, shape: &[usize], seed: u64) -> TensorProto {
 }
 
 fn normalization(name: &str, input: &str, channels: usize) -> (NodeProto, Vec<TensorProto>) {
-    let parts = ["scale", "bias", "mean", "variance"].map(|part| format!("{name}.{part}"));
+    let parts = ["weight", "bias", "running_mean", "running_variance"].map(|part| format!("{name}.{part}"));
     let inputs = [input, &parts[0], &parts[1], &parts[2], &parts[3]];
     let tensors = parts.iter().zip([1.0, 0.0, 0.0, 1.0]);
     let tensors =

@@ -73,6 +73,10 @@ fn backbones() {
         model.graph.as_mut().expect("a graph").initializer[0].name = Some("pdloss.step".to_owned());
     });
     assert_refused(taken, &options(), &["pdloss.step"]);
+    let next = changed(&|model| {
+        model.graph.as_mut().expect("a graph").initializer[1].name = Some("weight.next".to_owned());
+    });
+    assert_refused(next, &options(), &["weight.next", "already"]);
     let old = changed(&|model| {
         model.opset_import = vec![OperatorSetIdProto { domain: None, version: Some(6) }];
     });

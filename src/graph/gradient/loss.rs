@@ -16,7 +16,8 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
 
 /// `PDLossGrad(g, embeddings, proxies, labels, moments, saved) -> (embeddings_grad, proxies_grad)`
 fn pd_loss(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
-    let inputs = [call.grad()?, call.input(0)?, call.input(1)?, call.input(2)?, call.output(1)?, call.output(2)?];
+    let [moments, saved] = state(tape, call)?;
+    let inputs = [call.grad()?, call.input(0)?, call.input(1)?, call.input(2)?, &moments, &saved];
     let grads = tape.many("PDLossGrad", DOMAIN, &inputs, call.node.attribute.clone(), 2)?;
     Ok(grads.into_iter().map(Some).collect())
 }

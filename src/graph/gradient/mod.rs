@@ -138,10 +138,28 @@ fn behind<'a>(graph: &'a GraphProto, loss: &'a str) -> HashSet<&'a str> {
     let mut found = HashSet::from([loss]);
     for node in graph.node.iter().rev().filter(|node| !is_constant_step(node)) {
         if node.output.iter().any(|name| found.contains(name.as_str())) {
-            found.extend(node.input.iter().map(String::as_str).filter(|name| !name.is_empty()));
+            found.extend(sources(node));
         }
     }
     found
+}
+
+/// The values that a node's results change with smoothly: its inputs, and what its subgraphs take from outside.
+fn sources(node: &NodeProto) -> Vec<&str> {
+    let inputs = node.input.iter().enumerate().filter(|(index, _)| carries(node, *index)).map(|(_, name)| name);
+    let inside =
+        node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
+    let inside = inside.flat_map(|graph| &graph.node).flat_map(sources);
+    inputs.map(String::as_str).chain(inside).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether an input can have a gradient: bounds, amounts and statistics that are only kept cannot.
+fn carries(node: &NodeProto, index: usize) -> bool {
+    match node.op_type() {
+        "Clip" | "Dropout" | "Pad" if node.is_standard() => index == 0,
+        "BatchNormalization" if normalization::is_training(node) => index < 3,
+        _ => true,
+    }
 }
 
 /// Appends the nodes that compute `d loss / d value` for every value of `wrt`, and returns the names of these gradients in
@@ -184,7 +202,8 @@ pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result
                 grads.insert(name, vec![total.clone()]);
             }
         }
-        let wanted = node.input.iter().map(|name| path.values.contains(name.as_str())).collect();
+        let is_wanted = |(index, name): (usize, &String)| carries(node, index) && path.values.contains(name.as_str());
+        let wanted = node.input.iter().enumerate().map(is_wanted).collect();
         let call = Call { node, grads: of_outputs, wanted };
         let of_inputs = rule(&mut tape, &call)?;
         for ((name, grad), &wanted) in node.input.iter().zip(of_inputs).zip(&call.wanted) {
@@ -241,7 +260,7 @@ impl<'a> Path<'a> {
         let mut missing = Vec::new();
         for node in &graph.node {
             let leads = node.output.iter().any(|name| back.contains(name.as_str()));
-            let moved = node.input.iter().any(|name| values.contains(name.as_str()));
+            let moved = sources(node).iter().any(|name| values.contains(name));
             if !leads || !moved || is_constant_step(node) {
                 continue;
             }

@@ -128,9 +128,16 @@ impl<'a> Tape<'a> {
     /// Spells a node of the graph in another way: `write` emits nodes that make the node's outputs, in the node's place.
     /// What else they make can be used by its gradient.
     pub(super) fn respell<T>(&mut self, node: &NodeProto, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let facts: Vec<_> = node.output.iter().map(|name| (name, self.shapes.get(name).cloned())).collect();
         self.spelling = Some(Vec::new());
         let answer = write(self);
         let nodes = self.spelling.take().unwrap_or_default();
+        // The values are the same, and keep the names of their lengths.
+        for (name, fact) in facts {
+            if let Some(fact) = fact {
+                self.shapes.set(name, fact);
+            }
+        }
         self.replaced.insert(node.output[0].clone(), nodes);
         answer
     }

@@ -148,6 +148,11 @@ impl Shapes {
         Ok(())
     }
 
+    /// Notes what is known about a value.
+    pub(crate) fn set(&mut self, value: &str, fact: Fact) {
+        self.facts.insert(value.to_owned(), fact);
+    }
+
     /// Notes that a value has the shape of another.
     pub(crate) fn assume_like(&mut self, value: &str, like: &str) {
         let shape = self.shape(like).map(<[Dim]>::to_vec);

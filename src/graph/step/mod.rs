@@ -86,12 +86,13 @@ struct Trained {
 ///
 /// # Errors
 /// When a setting is out of its range; when the backbone has not one input of data and one output `[batch, dim]` of float32
-/// or float64, is older than opset 13, or uses names that begin with `pdloss.`; when an operator between a weight and the
-/// loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing is left to train.
+/// or float64, is older than opset 7, or uses names that begin with `pdloss.` or end in `.next`; when an operator between a
+/// weight and the loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing is left to train.
 pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto> {
     options.check()?;
     let graph = graph_of(&mut model)?;
     loss::refuse_taken_names(graph)?;
+    refuse_next_names(graph)?;
     let data = only_data(graph)?;
     training::free_batch(&mut model)?;
     let graph = graph_of(&mut model)?;
@@ -171,6 +172,20 @@ fn graph_of(model: &mut ModelProto) -> Result<&mut GraphProto> {
     model.graph.as_mut().ok_or_else(|| Error::model("model", "it has no graph"))
 }
 
+/// `S.next` must be free for every `S` that could be of the state.
+fn refuse_next_names(graph: &GraphProto) -> Result<()> {
+    let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let inputs = graph.input.iter().map(|input| input.name());
+    let is_next = |name: &&str| name.strip_suffix(".next").is_some_and(|stem| initializers.contains(stem));
+    match results.chain(inputs).chain(initializers.iter().copied()).find(is_next) {
+        Some(name) => {
+            Err(Error::model(name, "the backbone uses this name already; the step needs it for a next value"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The one input that no initializer fills. Inputs that one fills are its default values; here they become constants.
 fn only_data(graph: &mut GraphProto) -> Result<String> {
     let filled: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
@@ -241,14 +256,14 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
     } else {
         let proxies = options.loss.has_proxies().then_some((loss::names::PROXIES, options.classes));
         let Written { loss, moments } = options.loss.write(&mut nodes, &place.name, proxies, names::LABELS);
-        nodes.call(&loss, loss::names::LOSS);
+        nodes.call(loss, loss::names::LOSS);
         if let Some(moments) = moments {
-            nodes.call(&moments, loss::names::MOMENTS);
+            nodes.call(moments, loss::names::MOMENTS);
         }
     }
-    nodes.call(&place.name, names::EMBEDDINGS);
+    nodes.call(place.name.clone(), names::EMBEDDINGS);
     let mean_cosine = mean_cosine(&mut nodes, &place.name);
-    nodes.call(&mean_cosine, names::MEAN_COSINE);
+    nodes.call(mean_cosine, names::MEAN_COSINE);
     let Some(graph) = model.graph.as_mut() else { return };
     graph.node.extend(nodes.list);
     graph.output.push(declare(loss::names::LOSS, place.element, &[]));
@@ -293,7 +308,7 @@ fn update(
     let squares: Vec<&str> = squares.iter().map(String::as_str).collect();
     let total = nodes.op("Sum", &squares);
     let norm = nodes.op("Sqrt", &[&total]);
-    nodes.call(&norm, names::GRADIENT_NORM);
+    let norm = nodes.call(norm, names::GRADIENT_NORM);
     if let Some(limit) = options.clip {
         // min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_.
         let safe = nodes.shift(&norm, 1e-6);
@@ -316,8 +331,8 @@ fn update(
         let rate = if is_proxies { options.proxies_rate } else { 1.0 };
         let parameter = Parameter { name: &tensor.name, element: tensor.element, has_decay, rate };
         let update = options.optimizer.write(&mut nodes, &mut scalars, &parameter, gradient);
-        state.push(tell(&mut nodes, graph, tensor, tensor.kind, None, has_decay, &update.weight));
-        for (kind, next) in options.optimizer.kinds().iter().zip(&update.state) {
+        state.push(tell(&mut nodes, graph, tensor, tensor.kind, None, has_decay, update.weight));
+        for (kind, next) in options.optimizer.kinds().iter().zip(update.state) {
             let name = state_name(kind, &tensor.name);
             let zeros = vec![0.0; tensor.shape.iter().product()];
             graph.initializer.push(floats(&name, tensor.element, &tensor.shape, &zeros));
@@ -330,10 +345,10 @@ fn update(
     state.extend(moments);
     for Running { name, next } in running {
         let tensor = promote(graph, name, Kind::Running)?;
-        state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next));
+        state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next.clone()));
     }
     let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
-    state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, &finished));
+    state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, finished));
     graph.node.extend(nodes.list);
     Ok(state)
 }
@@ -346,7 +361,7 @@ fn tell(
     kind: Kind,
     of: Option<String>,
     decay: bool,
-    value: &str,
+    value: String,
 ) -> State {
     let next = format!("{}.next", tensor.name);
     nodes.call(value, &next);

@@ -45,6 +45,12 @@ pub fn fold(model: &mut ModelProto) -> Result<()> {
         }
     }
     drop_unused(&mut graph.node, &outputs);
+    // Weights stay even where nothing uses them: their names may mean something to the caller.
+    let used: HashSet<&str> = graph.node.iter().flat_map(used_by).collect();
+    let is_weight = |tensor: &TensorProto| Element::from_code(tensor.data_type()).is_none_or(Element::is_float);
+    let stays =
+        |tensor: &TensorProto| is_weight(tensor) || used.contains(tensor.name()) || outputs.contains(tensor.name());
+    graph.initializer.retain(stays);
     Ok(())
 }
 
@@ -70,18 +76,24 @@ fn drop_unused(nodes: &mut Vec<NodeProto>, outputs: &HashSet<String>) {
     let mut needed = outputs.clone();
     let mut kept: Vec<NodeProto> = Vec::new();
     for node in nodes.drain(..).rev() {
-        // What a subgraph takes from outside is not listed among the inputs of its node.
-        let inner =
-            node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
-        let inner: Vec<String> = inner.flat_map(|graph| &graph.node).flat_map(|node| node.input.clone()).collect();
         if node.output.iter().any(|name| needed.contains(name)) {
-            needed.extend(node.input.iter().cloned());
-            needed.extend(inner);
+            needed.extend(used_by(&node).into_iter().map(str::to_owned));
             kept.push(node);
         }
     }
     kept.reverse();
     *nodes = kept;
+}
+
+/// The values that a node takes, those that its subgraphs take from outside among them.
+fn used_by(node: &NodeProto) -> Vec<&str> {
+    let graphs =
+        node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
+    let inside = graphs.flat_map(|graph| {
+        let outputs = graph.output.iter().map(|output| output.name());
+        outputs.chain(graph.node.iter().flat_map(used_by))
+    });
+    node.input.iter().map(String::as_str).chain(inside).collect()
 }
 
 /// A constant of floats.
