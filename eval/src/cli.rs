@@ -409,7 +409,11 @@ const INSPECT_EXAMPLES: &str = "Examples:
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranges(pub Vec<usize>);
 
-fn parse_ranges(text: &str) -> Result<Ranges, String> {
+/// Understands `1-10,15`.
+///
+/// # Errors
+/// A sentence that says what is wanted.
+pub fn parse_ranges(text: &str) -> Result<Ranges, String> {
     let wrong = || format!("'{text}' are no classes: wanted numbers from 1 and ranges, such as 1-10,15");
     let number = |t: &str| t.trim().parse::<usize>().ok().filter(|&n| n > 0).ok_or_else(wrong);
     let mut classes = Vec::new();

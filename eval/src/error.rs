@@ -79,23 +79,28 @@ impl Error {
         if matches!(self, Self::Usage(_)) { 2 } else { 1 }
     }
 
-    pub(crate) fn read(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+    /// A file that could not be read.
+    pub fn read(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::File { path: path.as_ref().into(), action: "read", source }
     }
 
-    pub(crate) fn write(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+    /// A file that could not be written.
+    pub fn write(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::File { path: path.as_ref().into(), action: "write", source }
     }
 
-    pub(crate) fn data(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+    /// A data set, list or archive that is not what it should be.
+    pub fn data(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
         Self::Data { path: path.as_ref().into(), problem: problem.into() }
     }
 
-    pub(crate) fn model(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+    /// A model that cannot be used.
+    pub fn model(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
         Self::Model { path: path.as_ref().into(), problem: problem.into() }
     }
 
-    pub(crate) fn image(name: &str, problem: impl Into<String>) -> Self {
+    /// An image that cannot be used.
+    pub fn image(name: &str, problem: impl Into<String>) -> Self {
         Self::Image { name: name.into(), problem: problem.into() }
     }
 }

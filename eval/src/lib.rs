@@ -26,7 +26,7 @@ pub mod pipeline;
 pub mod preprocess;
 #[allow(unsafe_code)]
 pub mod process;
-mod progress;
+pub mod progress;
 pub mod recall;
 mod records;
 pub mod report;

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
 use crate::dataset::Dataset;
-use crate::embedder::{Embedder, Worker, hex};
+use crate::embedder::{Embedder, Worker};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::{Error, Result};
 use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps};
@@ -44,7 +44,7 @@ pub struct Embedded {
     pub embeddings: Embeddings,
     /// Names of images left out, each with its reason.
     pub skipped: Vec<(String, String)>,
-    /// SHA-256 over the digest, name, class and role of every image, in order.
+    /// As [`Dataset::sha256`].
     pub data_sha256: String,
 }
 
@@ -250,14 +250,6 @@ fn finish(
     digests: &[[u8; 32]],
 ) -> Result<Embedded> {
     let kept: Vec<usize> = (0..good.len()).filter(|&at| good[at]).collect();
-    let mut hasher = Sha256::new();
-    for (item, digest) in data.items.iter().zip(digests) {
-        hasher.update(digest);
-        for part in [item.name.as_str(), &data.classes[item.class], item.role.as_str()] {
-            hasher.update(part.as_bytes());
-            hasher.update([0]);
-        }
-    }
     let matrix = matrix.unwrap_or_default();
     let matrix = if kept.len() == good.len() { matrix } else { matrix.select(ndarray::Axis(0), &kept) };
     let row =
@@ -267,6 +259,6 @@ fn finish(
     Ok(Embedded {
         embeddings: Embeddings::new(matrix, rows, data.classes.clone())?,
         skipped,
-        data_sha256: hex(&hasher.finalize()),
+        data_sha256: data.sha256(digests),
     })
 }

@@ -4,11 +4,11 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// One stage of work of known length.
 #[derive(Debug)]
-pub(crate) struct Progress(ProgressBar);
+pub struct Progress(ProgressBar);
 
 impl Progress {
     /// Starts a bar: `embedding [====>   ] 120/2485 images, 80/s, 29 s left`.
-    pub(crate) fn new(stage: &str, unit: &str, length: usize) -> Self {
+    pub fn new(stage: &str, unit: &str, length: usize) -> Self {
         let template = format!("{stage} [{{bar:30}}] {{human_pos}}/{{human_len}} {unit}, {{rate}}/s, {{eta}} left");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -20,12 +20,12 @@ impl Progress {
     }
 
     /// `count` more are done.
-    pub(crate) fn advance(&self, count: usize) {
+    pub fn advance(&self, count: usize) {
         self.0.inc(count as u64);
     }
 
     /// Takes the bar away.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         self.0.finish_and_clear();
     }
 }

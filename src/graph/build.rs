@@ -6,7 +6,7 @@ use super::proto::{
 };
 
 /// Element types, as the format numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
     /// 32-bit floating point.
     F32,
@@ -16,6 +16,8 @@ pub enum Element {
     I32,
     /// 64-bit integer.
     I64,
+    /// True or false.
+    Bool,
 }
 
 impl Element {
@@ -26,6 +28,7 @@ impl Element {
             Self::F32 => 1,
             Self::I32 => 6,
             Self::I64 => 7,
+            Self::Bool => 9,
             Self::F64 => 11,
         }
     }
@@ -33,7 +36,13 @@ impl Element {
     /// The type of this number, where it is one of these.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
-        [Self::F32, Self::F64, Self::I32, Self::I64].into_iter().find(|element| element.code() == code)
+        [Self::F32, Self::F64, Self::I32, Self::I64, Self::Bool].into_iter().find(|element| element.code() == code)
+    }
+
+    /// Whether a value of this type can have a gradient.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64)
     }
 }
 
@@ -118,7 +127,7 @@ pub fn floats(name: &str, element: Element, shape: &[usize], values: &[f64]) -> 
     let raw = match element {
         Element::F32 => values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect(),
         Element::F64 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        Element::I32 | Element::I64 => unreachable!("{name}: not a floating-point type"),
+        Element::I32 | Element::I64 | Element::Bool => unreachable!("{name}: not a floating-point type"),
     };
     tensor(name, element, shape, raw)
 }

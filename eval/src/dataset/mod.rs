@@ -11,6 +11,10 @@ mod source;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::embedder::hex;
 use crate::error::{Error, Result};
 pub use source::Source;
 
@@ -62,7 +66,8 @@ pub struct Item {
 }
 
 /// A format that `--format` names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Recognise the format by its files
     Auto,
@@ -104,8 +109,9 @@ impl Format {
     }
 }
 
-/// The part of a data set that is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// What papers on this data set measure: zero-shot for CUB and Cars196, test for SOP and In-Shop, else all
     Protocol,
@@ -117,6 +123,10 @@ pub enum Split {
     Test,
     /// The second half of the classes, unseen in zero-shot training
     ZeroShot,
+    /// What papers train on: the first half of the classes of CUB and Cars196, train of SOP and In-Shop, else all
+    ProtocolTrain,
+    /// The first half of the classes, which zero-shot training sees
+    ZeroShotTrain,
 }
 
 /// What to load.
@@ -217,6 +227,19 @@ impl Dataset {
         }
         take_part(source, format, listing, request)
     }
+
+    /// SHA-256 over the digest (of its file's bytes), name, class and role of every image, in order.
+    pub fn sha256(&self, digests: &[[u8; 32]]) -> String {
+        let mut hasher = Sha256::new();
+        for (item, digest) in self.items.iter().zip(digests) {
+            hasher.update(digest);
+            for part in [item.name.as_str(), &self.classes[item.class], item.role.as_str()] {
+                hasher.update(part.as_bytes());
+                hasher.update([0]);
+            }
+        }
+        hex(&hasher.finalize())
+    }
 }
 
 fn recognise(source: &Source, list_file: Option<&str>) -> Format {
@@ -247,12 +270,12 @@ fn take_part(source: Source, format: Format, listing: Listing, request: &Request
         return Err(Error::data(path, format!("no images found (read as format {})", format.as_str())));
     }
     // Classes given by number are a part of their own; with no split named they are taken from the whole.
-    let split = match (request.split, request.classes.is_empty()) {
-        (Split::Protocol, true) => protocol,
-        (Split::Protocol, false) => match protocol {
-            Split::ZeroShot => Split::All,
-            other => other,
-        },
+    let split = match (request.split, protocol) {
+        (Split::Protocol | Split::ProtocolTrain, Split::ZeroShot) if !request.classes.is_empty() => Split::All,
+        (Split::Protocol, protocol) => protocol,
+        (Split::ProtocolTrain, Split::ZeroShot) => Split::ZeroShotTrain,
+        (Split::ProtocolTrain, Split::Test) => Split::Train,
+        (Split::ProtocolTrain, protocol) => protocol,
         (given, _) => given,
     };
     if matches!(split, Split::Train | Split::Test) && images.iter().any(|i| i.train.is_none()) {
@@ -266,19 +289,21 @@ fn take_part(source: Source, format: Format, listing: Listing, request: &Request
     let (first, last) =
         (images.iter().map(|i| i.class).min().unwrap_or(0), images.iter().map(|i| i.class).max().unwrap_or(0));
     let in_split = |image: &Listed| match split {
-        Split::All | Split::Protocol => true,
+        Split::All | Split::Protocol | Split::ProtocolTrain => true,
         Split::Train => image.train == Some(true),
         Split::Test => image.train == Some(false),
         Split::ZeroShot => image.class > half,
+        Split::ZeroShotTrain => image.class <= half,
     };
     let wanted = |image: &Listed| request.classes.is_empty() || request.classes.contains(&image.class);
     let total = images.len();
     let kept: Vec<Listed> = images.into_iter().filter(|i| in_split(i) && wanted(i)).collect();
     let mut part = match split {
-        Split::All | Split::Protocol => "all".to_owned(),
+        Split::All | Split::Protocol | Split::ProtocolTrain => "all".to_owned(),
         Split::Train => "train".into(),
         Split::Test => "test".into(),
         Split::ZeroShot => format!("zero-shot (classes {}-{class_count})", half + 1),
+        Split::ZeroShotTrain => format!("zero-shot train (classes 1-{half})"),
     };
     if !request.classes.is_empty() {
         part = format!("{part}, {} classes by number", request.classes.len());

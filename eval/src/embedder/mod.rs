@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ndarray::{Array2, Array4, ArrayD};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-pub(crate) use model::hex;
-pub use model::{Model, Tensor};
+pub use model::{Model, Tensor, hex};
+pub use onnxruntime::{library, session_builder, version};
 
 /// The runtime that `--runtime` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,12 +27,26 @@ pub enum Choice {
 }
 
 /// Where the model runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Device {
     /// The processor.
     Cpu,
     /// A CUDA device by number.
     Cuda(i32),
+}
+
+impl TryFrom<String> for Device {
+    type Error = String;
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
+    }
 }
 
 impl FromStr for Device {
@@ -122,9 +137,7 @@ impl Embedder {
         let library = match options.runtime {
             Choice::Tract => None,
             Choice::Auto => onnxruntime::find(options.library.as_deref())?,
-            Choice::Onnxruntime => {
-                Some(onnxruntime::find(options.library.as_deref())?.ok_or_else(onnxruntime::not_found)?)
-            }
+            Choice::Onnxruntime => Some(onnxruntime::library(options.library.as_deref())?),
         };
         let usual = if options.device == Device::Cpu { 8 } else { 32 };
         let batch = fixed.or(options.batch).unwrap_or(usual);

@@ -255,6 +255,6 @@ fn digest_writer(hasher: &mut Sha256) -> impl std::io::Write + '_ {
 }
 
 /// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -7,7 +7,7 @@ use ndarray::{Array4, ArrayD};
 use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
 use prost::Message;
 
@@ -42,12 +42,16 @@ pub(super) fn find(flag: Option<&Path>) -> Result<Option<PathBuf>> {
     Ok(beside.into_iter().chain(above).find(|path| path.is_file()))
 }
 
-pub(super) fn not_found() -> Error {
+/// The library that [`Embedder::open`](super::Embedder::open) would open, with `--onnxruntime` as given.
+///
+/// # Errors
+/// [`Error::Runtime`] where there is none.
+pub fn library(flag: Option<&Path>) -> Result<PathBuf> {
     let problem = format!(
         "{LIBRARY} was not found (looked at --onnxruntime, {VARIABLE}, beside the executable and in {SET_UP} above it); \
-         it comes in the PyPI wheel 'onnxruntime'; or use --runtime tract"
+         it comes in the PyPI wheel 'onnxruntime'"
     );
-    Error::Runtime { runtime: NAME, problem }
+    find(flag)?.ok_or(Error::Runtime { runtime: NAME, problem })
 }
 
 /// Opens `count` sessions of `threads` threads each; returns the library's version and the sessions.
@@ -58,17 +62,37 @@ pub(super) fn open(
     count: usize,
     threads: usize,
 ) -> Result<(String, Vec<Box<dyn Session>>)> {
-    let absent =
-        |e: &dyn std::fmt::Display| Error::Runtime { runtime: NAME, problem: format!("{}: {e}", library.display()) };
-    let path = library.canonicalize().map_err(|e| absent(&e))?;
-    let environment = environment(&path).map_err(|problem| Error::Runtime { runtime: NAME, problem })?;
     let edited = model.edited.as_ref().map(Message::encode_to_vec);
     let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(count);
     for _ in 0..count {
-        let session = build(&environment, model, edited.as_deref(), device, threads)?;
+        let session = build(session_builder(library, device, threads)?, model, edited.as_deref())?;
         sessions.push(Box::new(OnnxRuntime { session, output: model.output.clone(), f16: model.input_is_f16() }));
     }
-    Ok((version(&path), sessions))
+    Ok((version(library), sessions))
+}
+
+/// A builder of sessions of `threads` threads on `device`, of this library, which is opened where it is not yet.
+///
+/// # Errors
+/// [`Error::Runtime`] where the library cannot be opened, another one is in use, or the device cannot be had.
+#[allow(clippy::result_large_err)] // the library's own error carries its builder
+pub fn session_builder(library: &Path, device: Device, threads: usize) -> Result<SessionBuilder> {
+    let wrong = |problem: String| Error::Runtime { runtime: NAME, problem };
+    let path = library.canonicalize().map_err(|e| wrong(format!("{}: {e}", library.display())))?;
+    let environment = environment(&path).map_err(wrong)?;
+    let builder = ort::session::Session::builder(&environment)
+        .map_err(|e| wrong(e.to_string()))?
+        // `Level3` is refused by 1.19; `All` is the same thing.
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .and_then(|b| b.with_intra_threads(threads))
+        .and_then(|b| b.with_intra_op_spinning(threads > 1))
+        .and_then(|b| b.with_log_level(LogLevel::Error))
+        .map_err(|e| wrong(e.to_string()))?;
+    let Device::Cuda(number) = device else { return Ok(builder) };
+    let provider = ep::CUDA::default().with_device_id(number).build().error_on_failure();
+    builder.with_execution_providers([provider]).map_err(|e| {
+        wrong(format!("--device {device} cannot be had (onnxruntime-gpu with its CUDA libraries is needed): {e}"))
+    })
 }
 
 /// The library's environment, of which a process has one: made by the first model, kept for the others.
@@ -91,33 +115,8 @@ fn environment(library: &Path) -> std::result::Result<Environment, String> {
     Ok(made.insert((library.to_path_buf(), environment)).1.clone())
 }
 
-#[allow(clippy::result_large_err)] // the library's own error carries its builder
-fn build(
-    environment: &Environment,
-    model: &Model,
-    edited: Option<&[u8]>,
-    device: Device,
-    threads: usize,
-) -> Result<ort::session::Session> {
+fn build(mut builder: SessionBuilder, model: &Model, edited: Option<&[u8]>) -> Result<ort::session::Session> {
     let wrong = |e: ort::Error| Error::model(&model.path, format!("onnxruntime does not take it: {e}"));
-    let recovered = |e: ort::Error<ort::session::builder::SessionBuilder>| wrong(e.into());
-    let mut builder = ort::session::Session::builder(environment)
-        .map_err(wrong)?
-        // `Level3` is refused by 1.19; `All` is the same thing.
-        .with_optimization_level(GraphOptimizationLevel::All)
-        .and_then(|b| b.with_intra_threads(threads))
-        .and_then(|b| b.with_intra_op_spinning(threads > 1))
-        .and_then(|b| b.with_log_level(LogLevel::Error))
-        .map_err(recovered)?;
-    if let Device::Cuda(number) = device {
-        let provider = ep::CUDA::default().with_device_id(number).build().error_on_failure();
-        builder = builder.with_execution_providers([provider]).map_err(|e| Error::Runtime {
-            runtime: NAME,
-            problem: format!(
-                "--device {device} cannot be had (onnxruntime-gpu with its CUDA libraries is needed): {e}"
-            ),
-        })?;
-    }
     match edited {
         None => builder.commit_from_file(&model.path).map_err(wrong),
         Some(bytes) => {
@@ -125,16 +124,17 @@ fn build(
             let folder = model.folder();
             builder = builder
                 .with_config_entry("session.model_external_initializers_file_folder_path", folder.to_string_lossy())
-                .map_err(recovered)?;
+                .map_err(|e| wrong(e.into()))?;
             builder.commit_from_memory(bytes).map_err(wrong)
         }
     }
 }
 
-/// The version out of the build information, else out of the library's file name.
-fn version(library: &Path) -> String {
+/// The version of an opened library: out of its file name, else out of the build information.
+pub fn version(library: &Path) -> String {
     let build = ort::info();
     let branch = build.split("git-branch=rel-").nth(1).and_then(|rest| rest.split([',', ' ']).next());
+    let library = library.canonicalize().unwrap_or_else(|_| library.to_path_buf());
     let name = library.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let by_name = name.split_once(".so.").map(|(_, version)| version);
     by_name.or(branch).unwrap_or("of unknown version").to_owned()

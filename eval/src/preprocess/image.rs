@@ -61,6 +61,16 @@ impl Preprocessor {
     /// # Errors
     /// [`Error::Image`] naming the image: empty, truncated, unknown format, too small for the crop, too large for the pad.
     pub fn append(&mut self, name: &str, bytes: &[u8], out: &mut Vec<f32>) -> Result<Size> {
+        let image = self.pixels(name, bytes)?;
+        self.normalise(&image, out);
+        Ok(Size { width: image.width(), height: image.height() })
+    }
+
+    /// The image as it is before its values are scaled.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::append`].
+    pub fn pixels(&mut self, name: &str, bytes: &[u8]) -> Result<RgbImage> {
         let image = decode(name, bytes, self.recipe.orientation)?;
         let image = match &self.steps.align {
             Some(landmarks) => landmarks.align(name, &image)?,
@@ -78,8 +88,7 @@ impl Preprocessor {
         if self.steps.mirror {
             image::imageops::flip_horizontal_in_place(&mut image);
         }
-        self.normalise(&image, out);
-        Ok(Size { width: image.width(), height: image.height() })
+        Ok(image)
     }
 
     fn resize(&mut self, name: &str, image: RgbImage) -> Result<RgbImage> {
@@ -101,6 +110,15 @@ impl Preprocessor {
         if (target.width, target.height) == (width, height) {
             return Ok(image);
         }
+        self.resample(name, &image, [0.0, 0.0, f64::from(width), f64::from(height)], target)
+    }
+
+    /// A region of an image (left, top, width and height in pixels), resampled to a size by the recipe's filter.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where the region is empty or leaves the image.
+    pub fn resample(&mut self, name: &str, image: &RgbImage, region: [f64; 4], target: Size) -> Result<RgbImage> {
+        let (width, height) = image.dimensions();
         let filter = match self.recipe.interpolation {
             Interpolation::Nearest => None,
             Interpolation::Box => Some(fir::FilterType::Box),
@@ -120,13 +138,15 @@ impl Preprocessor {
         let source =
             fir::images::ImageRef::new(width, height, image.as_raw(), fir::PixelType::U8x3).map_err(|e| wrong(&e))?;
         let mut resized = fir::images::Image::new(target.width, target.height, fir::PixelType::U8x3);
-        let options = fir::ResizeOptions::new().resize_alg(algorithm);
+        let [left, top, across, down] = region;
+        let options = fir::ResizeOptions::new().resize_alg(algorithm).crop(left, top, across, down);
         self.resizer.resize(&source, &mut resized, &options).map_err(|e| wrong(&e))?;
         RgbImage::from_raw(target.width, target.height, resized.into_vec())
             .ok_or_else(|| wrong(&"the buffer is too small"))
     }
 
-    fn normalise(&self, image: &RgbImage, out: &mut Vec<f32>) {
+    /// Appends an image's values, scaled and in the layout, to `out`.
+    pub fn normalise(&self, image: &RgbImage, out: &mut Vec<f32>) {
         let pixels = image.as_raw().chunks_exact(3);
         // Position in the RGB pixel of each channel of the model's input.
         let order: &[usize] = match self.recipe.color {

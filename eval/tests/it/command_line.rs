@@ -77,7 +77,7 @@ fn without_a_library_auto_takes_tract() {
 fn assumed_preprocessing_is_loud_and_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let bare = folder.path().join("bare.onnx");
-    std::fs::copy(fixtures().join("embedder.onnx"), &bare).unwrap();
+    std::fs::copy(fixtures().join("models/color.onnx"), &bare).unwrap();
     let data = fixtures().join("shapes");
     let out = folder.path().join("result.csv");
     let output = run(&["recall", "--model", text(&bare), "--data", text(&data), "--out", text(&out)]);
@@ -147,7 +147,7 @@ fn inspect_shows_the_model_and_puts_an_image_through_it() {
         assert!(output.status.success(), "{}", stderr(&output));
         let table = stdout(&output);
         for words in
-            ["image FLOAT [?, 3, 64, 64]", "embedding FLOAT [?, 32]", "64x64, Nchw", "32 values", "resize=exact:64x64"]
+            ["image FLOAT [?, 1, 48, 48]", "embedding FLOAT [?, 32]", "48x48, Nchw", "32 values", "resize=exact:48x48"]
         {
             assert!(table.contains(words), "wanted '{words}' in\n{table}");
         }

@@ -92,6 +92,12 @@ fn cub_measures_the_second_half_of_its_classes() {
     assert_eq!(with(Split::Train, vec![]).items.len(), 160);
     assert_eq!(with(Split::Test, vec![3]).items.len(), 8);
     assert_eq!(with(Split::Protocol, vec![1, 2]).items.len(), 32);
+    for part in [Split::ProtocolTrain, Split::ZeroShotTrain] {
+        let seen = with(part, vec![]);
+        assert_eq!(seen.part, "zero-shot train (classes 1-10)");
+        assert!(seen.classes.len() == 10 && seen.classes.iter().all(|class| !data.classes.contains(class)));
+    }
+    assert_eq!(with(Split::ProtocolTrain, vec![11, 12]).items.len(), 32);
 }
 
 #[test]
@@ -160,8 +166,10 @@ fn sop_measures_its_test_part() {
     assert_eq!(data.format, Format::Sop);
     assert_eq!(classes(&data), ["7", "8"]);
     assert_eq!(data.format.usual_ks(), [1, 10, 100, 1000]);
-    let train = Dataset::load(&Request { split: Split::Train, ..request(root.path()) }).unwrap();
-    assert_eq!(names(&train), ["bicycle_final/a.JPG"]);
+    for split in [Split::Train, Split::ProtocolTrain] {
+        let train = Dataset::load(&Request { split, ..request(root.path()) }).unwrap();
+        assert_eq!(names(&train), ["bicycle_final/a.JPG"]);
+    }
     put(root.path().join("Ebay_test.txt"), format!("{header}2 7 bicycle_final/b.JPG\n"));
     assert!(error(&request(root.path())).contains("line 2: wanted 'image_id class_id super_class_id path'"));
 }

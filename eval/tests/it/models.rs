@@ -153,7 +153,7 @@ fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
             let model = Model::read(&fixtures().join("embedder.onnx"), None).unwrap();
             let (recipe, _) = Recipe::of(&model.path, None, &Patch::default(), model.image_size()).unwrap();
             let options = Options { runtime, library: None, device: Device::Cpu, threads: 2, batch: Some(5) };
-            let mut embedder = Embedder::open(model, Some([3, 64, 64]), &options).unwrap();
+            let mut embedder = Embedder::open(model, Some([1, 48, 48]), &options).unwrap();
             embed(&data, &recipe, &mut embedder, 2, false).unwrap().embeddings.matrix
         })
         .collect();

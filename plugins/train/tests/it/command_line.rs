@@ -1,0 +1,99 @@
+//! What is refused before anything runs: exit code 2, and no folder left behind.
+
+use crate::tools::{Place, fails, fixtures, hues, succeeds, text};
+
+#[test]
+fn help_has_examples() {
+    for command in ["train", "export"] {
+        let help = succeeds(&[command, "--help"]);
+        assert!(help.contains(&format!("Examples:\n  pdloss {command}")), "{help}");
+        assert!(help.contains("Exit codes: 0 done, 1 the run failed, 2 the command line was wrong."), "{help}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn flags_that_cannot_be_are_refused_by_name() {
+    let place = Place::new();
+    let shapes = fixtures().join("shapes");
+    let cases: [(&[&str], &[&str]); 24] = [
+        (&["--batch", "0"], &["--batch 0"]),
+        (&["--batch", "161"], &["--batch 161", "160"]),
+        (&["--batch", "32", "--per-class", "5"], &["--per-class 5", "--batch 32"]),
+        (&["--batch", "32", "--per-class", "2"], &["16 classes, but there are 10"]),
+        (&["--steps", "0"], &["--steps 0"]),
+        (&["--epochs", "0"], &["--epochs 0"]),
+        (&["--epochs", "2", "--steps", "3"], &["--epochs", "--steps"]),
+        (&["--threads", "0"], &["--threads 0"]),
+        (&["--learning-rate", "0"], &["--learning-rate 0"]),
+        (&["--steps", "5", "--warmup", "6"], &["--warmup 6", "5 steps"]),
+        (&["--random-crop", "1.5"], &["--random-crop 1.5"]),
+        (&["--rotate=-3"], &["--rotate -3", "0 to 180 degrees"]),
+        (&["--loss", "pd", "--alpha", "2"], &["--alpha", "proxy-anchor"]),
+        (&["--loss", "hinge"], &["hinge", "proxy-anchor"]),
+        (&["--optimizer", "sgd", "--beta1", "0.5"], &["--beta1", "sgd"]),
+        (&["--momentum", "1.5", "--optimizer", "sgd"], &["momentum", "1.5"]),
+        (&["--clip=-1"], &["norm", "-1"]),
+        (&["--patience", "3"], &["--patience", "--validation"]),
+        (&["--keep", "best"], &["--keep best", "--validation"]),
+        (&["--validate-every", "0", "--validation-split", "all"], &["--validate-every 0"]),
+        (&["--loss", "d-loss", "--first-proxies", "class-means"], &["class-means", "no proxies"]),
+        (&["--split", "half"], &["half", "zero-shot-train"]),
+        (&["--classes", "5-2"], &["5-2"]),
+        (&["--seed=-1"], &["--seed"]),
+    ];
+    for (more, says) in cases {
+        // A repeated flag would be refused for that.
+        let mut arguments = place.arguments(text(&shapes), more);
+        if more.contains(&"--threads") {
+            let at = arguments.iter().position(|argument| *argument == "--threads").unwrap();
+            arguments.drain(at..at + 2);
+        }
+        fails(2, &arguments, says);
+        assert!(!place.out.exists(), "{more:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_folder_that_exists_is_not_written_into() {
+    let place = Place::new();
+    let shapes = fixtures().join("shapes");
+    std::fs::create_dir(&place.out).unwrap();
+    fails(2, &place.arguments(text(&shapes), &["--steps", "1"]), &["--out", "exists", "--resume"]);
+    assert_eq!(std::fs::read_dir(&place.out).unwrap().count(), 0);
+    fails(2, &["train", "--resume", text(&place.out), "--steps", "3"], &["--resume"]);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn models_and_data_that_cannot_be_trained_on_are_named() {
+    let place = Place::new();
+    let shapes = fixtures().join("shapes");
+    let models = fixtures().join("models");
+    let one = place.folder.path().join("one");
+    hues(&one, 1);
+    let model = |name: &str| models.join(name);
+    let preset = ["--resize", "exact:8x8"];
+    let cases = [
+        (model("fixed_batch_4.onnx"), &shapes, 2, "--batch 64: the batch"),
+        (model("float16.onnx"), &shapes, 1, "training wants FLOAT"),
+        (model("unknown_operator.onnx"), &shapes, 1, "Frobnicate"),
+        (model("two_inputs.onnx"), &shapes, 1, "2 inputs"),
+        (model("not_onnx.onnx"), &shapes, 1, "not_onnx.onnx"),
+        (model("missing.onnx"), &shapes, 1, "missing.onnx"),
+        (place.model.clone(), &one, 1, "has 1 class"),
+        (place.model.clone(), &models, 1, "models"),
+    ];
+    for (model, data, code, says) in cases {
+        let mut arguments = vec!["train", "--model", text(&model), "--data", text(data), "--out", text(&place.out)];
+        if model != place.model {
+            arguments.extend(preset);
+        }
+        fails(code, &arguments, &[says]);
+        assert!(!place.out.exists());
+    }
+    let more = ["--device", "cuda", "--batch", "16", "--steps", "1"];
+    fails(1, &place.arguments(text(&shapes), &more), &["--device cuda:0 cannot be had"]);
+    assert!(!place.out.exists());
+}

@@ -1,0 +1,10 @@
+//! The program from outside, in one test program. A table of contents:
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
+
+mod command_line;
+mod export;
+mod killed;
+mod losses;
+mod tools;
+mod training;
+mod validation;

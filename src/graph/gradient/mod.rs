@@ -1,0 +1,288 @@
+//! Reverse-mode differentiation of a graph, written as standard operators behind its nodes.
+//!
+//! [`differentiate`] walks the nodes from the loss back to the values asked for. Each operator has a rule: from the
+//! gradients of its outputs it emits the nodes that make the gradients of its inputs. Rules lie in one file per family of
+//! operators, each under the formula it follows, where `g` is the gradient of the output `y`. A value used more than once
+//! gets the sum. Only what lies between the loss and the values asked for is differentiated, and every operator there is
+//! looked up before the first node is emitted.
+//!
+//! The nodes run on any onnxruntime, at its speed: where several spellings are possible, a rule takes the one measured fastest.
+
+mod activation;
+mod convolution;
+mod elementwise;
+mod layout;
+mod linear;
+mod loss;
+mod normalization;
+mod pool;
+mod reduction;
+mod softmax;
+mod tape;
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    Error, Result,
+    proto::{GraphProto, ModelProto, NodeProto},
+    shapes::Shapes,
+};
+use tape::Tape;
+
+/// The oldest version of the standard operators that gradients are written in.
+pub const OPSET: i64 = 17;
+
+/// From the gradients of a node's outputs to those of its inputs, in order; `None` where there is none.
+type Rule = fn(&mut Tape<'_>, &Call<'_>) -> Result<Vec<Option<String>>>;
+
+/// A node being differentiated.
+struct Call<'a> {
+    node: &'a NodeProto,
+    /// The gradient of each output; `None` where the loss does not depend on it.
+    grads: Vec<Option<String>>,
+    /// Which inputs need a gradient.
+    wanted: Vec<bool>,
+}
+
+impl Call<'_> {
+    /// The input's name.
+    fn input(&self, index: usize) -> Result<&str> {
+        self.node.given(index).ok_or_else(|| self.error(format!("input {index} is missing")))
+    }
+
+    /// The output's name.
+    fn output(&self, index: usize) -> Result<&str> {
+        self.node.made(index).ok_or_else(|| self.error(format!("output {index} is missing")))
+    }
+
+    /// The gradient of the first output.
+    fn grad(&self) -> Result<&str> {
+        let grad = self.grads.first().and_then(Option::as_deref);
+        grad.ok_or_else(|| self.error("only its first output can have a gradient"))
+    }
+
+    fn wants(&self, index: usize) -> bool {
+        self.wanted.get(index).copied().unwrap_or(false)
+    }
+
+    fn error(&self, reason: impl Into<String>) -> Error {
+        Error::model(self.node.label(), reason)
+    }
+}
+
+/// The rule of a node's operator.
+fn rule(node: &NodeProto) -> Option<Rule> {
+    if node.domain() == super::loss::DOMAIN {
+        return loss::rule(node.op_type());
+    }
+    if !node.is_standard() {
+        return activation::rule_of_microsoft(node);
+    }
+    let name = node.op_type();
+    let families = [
+        elementwise::rule,
+        activation::rule,
+        linear::rule,
+        convolution::rule,
+        pool::rule,
+        normalization::rule,
+        softmax::rule,
+        reduction::rule,
+        layout::rule,
+    ];
+    families.into_iter().find_map(|family| family(name))
+}
+
+/// Operators whose outputs do not change with small changes of their inputs: the walk ends there.
+fn is_constant_step(node: &NodeProto) -> bool {
+    const STEPS: &[&str] = &[
+        "And",
+        "ArgMax",
+        "ArgMin",
+        "Ceil",
+        "ConstantOfShape",
+        "Equal",
+        "Floor",
+        "Greater",
+        "GreaterOrEqual",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "NonZero",
+        "Not",
+        "OneHot",
+        "Or",
+        "Range",
+        "Round",
+        "Shape",
+        "Sign",
+        "Size",
+        "Xor",
+    ];
+    node.is_standard() && STEPS.contains(&node.op_type())
+}
+
+/// Which of the values `names` the loss changes with.
+///
+/// # Errors
+/// When the model has no graph.
+pub fn influences(model: &ModelProto, loss: &str, names: &[&str]) -> Result<Vec<bool>> {
+    let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
+    let back = behind(graph, loss);
+    Ok(names.iter().map(|name| back.contains(name)).collect())
+}
+
+/// Every value that the loss is computed from by steps that can have a gradient, itself included.
+fn behind<'a>(graph: &'a GraphProto, loss: &'a str) -> HashSet<&'a str> {
+    let mut found = HashSet::from([loss]);
+    for node in graph.node.iter().rev().filter(|node| !is_constant_step(node)) {
+        if node.output.iter().any(|name| found.contains(name.as_str())) {
+            found.extend(sources(node));
+        }
+    }
+    found
+}
+
+/// The values that a node's results change with smoothly: its inputs, and what its subgraphs take from outside.
+fn sources(node: &NodeProto) -> Vec<&str> {
+    let inputs = node.input.iter().enumerate().filter(|(index, _)| carries(node, *index)).map(|(_, name)| name);
+    let inside =
+        node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
+    let inside = inside.flat_map(|graph| &graph.node).flat_map(sources);
+    inputs.map(String::as_str).chain(inside).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether an input can have a gradient: bounds, amounts and statistics that are only kept cannot.
+fn carries(node: &NodeProto, index: usize) -> bool {
+    match node.op_type() {
+        "Clip" | "Dropout" | "Pad" if node.is_standard() => index == 0,
+        "BatchNormalization" if normalization::is_training(node) => index < 3,
+        _ => true,
+    }
+}
+
+/// Appends the nodes that compute `d loss / d value` for every value of `wrt`, and returns the names of these gradients in
+/// that order, each of the shape and type of its value.
+///
+/// `loss` must be a single number (of rank 0, or one element). `wrt` may name initializers, inputs and results of nodes, all
+/// of float32 or float64.
+///
+/// Some nodes of the graph are spelt in another way, with the same results: `BatchNormalization` in training mode (which no
+/// stock onnxruntime runs) in operators that exist, convolutions of small images as one matrix product over the batch.
+///
+/// # Errors
+/// When a node on the way has no rule, naming all such nodes; when the loss is not a single number, does not depend on one
+/// of `wrt`, or a shape is needed that is not known. The model is unchanged then.
+pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result<Vec<String>> {
+    let opset = model.opset();
+    if opset < OPSET {
+        let reason = format!("wanted opset {OPSET} or newer to write gradients in, got {opset}; upgrade it first");
+        return Err(Error::model("model", reason));
+    }
+    let shapes = Shapes::of(model)?;
+    let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
+    let path = Path::between(graph, &shapes, loss, wrt)?;
+    let mut tape = Tape::new(graph, shapes, opset);
+    let mut grads: HashMap<&str, Vec<String>> = HashMap::new();
+    grads.insert(loss, vec![tape.one_like(loss)?]);
+    for &(node, rule) in path.nodes.iter().rev() {
+        let of_outputs = node.output.iter().map(|name| {
+            Ok(match grads.get(name.as_str()) {
+                Some(parts) if !name.is_empty() => Some(tape.total(parts)?),
+                _ => None,
+            })
+        });
+        let of_outputs: Vec<Option<String>> = of_outputs.collect::<Result<_>>()?;
+        if of_outputs.iter().all(Option::is_none) {
+            continue;
+        }
+        for (name, total) in node.output.iter().zip(&of_outputs) {
+            if let Some(total) = total {
+                grads.insert(name, vec![total.clone()]);
+            }
+        }
+        let is_wanted = |(index, name): (usize, &String)| carries(node, index) && path.values.contains(name.as_str());
+        let wanted = node.input.iter().enumerate().map(is_wanted).collect();
+        let call = Call { node, grads: of_outputs, wanted };
+        let of_inputs = rule(&mut tape, &call)?;
+        for ((name, grad), &wanted) in node.input.iter().zip(of_inputs).zip(&call.wanted) {
+            if let (Some(grad), true) = (grad, wanted) {
+                // By the rules' contract, also where lengths are computed when the graph runs.
+                tape.shapes.assume_like(&grad, name);
+                grads.entry(name).or_default().push(grad);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    for &name in wrt {
+        let Some(parts) = grads.get(name) else {
+            return Err(Error::model(name, format!("'{loss}' does not depend on it, so it has no gradient")));
+        };
+        let total = tape.total(parts)?;
+        names.push(tape.named(&total, &format!("{name}.gradient")));
+    }
+    for node in graph.node.iter().filter(|node| normalization::is_training(node)) {
+        normalization::write_out(&mut tape, node)?;
+    }
+    let nodes = tape.finish(&graph.node, &names);
+    if let Some(graph) = model.graph.as_mut() {
+        graph.node = nodes;
+    }
+    Ok(names)
+}
+
+/// What lies between the values asked for and the loss.
+struct Path<'a> {
+    /// Nodes with their rules, in the graph's order.
+    nodes: Vec<(&'a NodeProto, Rule)>,
+    /// Values that need a gradient.
+    values: HashSet<&'a str>,
+}
+
+impl<'a> Path<'a> {
+    fn between(graph: &'a GraphProto, shapes: &Shapes, loss: &'a str, wrt: &[&'a str]) -> Result<Self> {
+        if shapes.get(loss).is_none() {
+            return Err(Error::model(loss, "the graph has no value of this name"));
+        }
+        for &name in wrt {
+            match shapes.get(name) {
+                None => return Err(Error::model(name, "the graph has no value of this name")),
+                Some(fact) if !fact.element.is_some_and(|element| element.is_float()) => {
+                    return Err(Error::model(name, "wanted float32 or float64 to have a gradient, got another type"));
+                }
+                Some(_) => {}
+            }
+        }
+        let back = behind(graph, loss);
+        let mut values: HashSet<&str> = wrt.iter().copied().collect();
+        let mut nodes = Vec::new();
+        let mut missing = Vec::new();
+        for node in &graph.node {
+            let leads = node.output.iter().any(|name| back.contains(name.as_str()));
+            let moved = sources(node).iter().any(|name| values.contains(name));
+            if !leads || !moved || is_constant_step(node) {
+                continue;
+            }
+            // What follows an integer has no gradient; a type that is not known is taken for a float.
+            let float = |name: &&str| shapes.element(name).is_none_or(|element| element.is_float());
+            let outputs: Vec<&str> = node.output.iter().map(String::as_str).filter(float).collect();
+            if outputs.is_empty() {
+                continue;
+            }
+            match rule(node) {
+                Some(rule) => nodes.push((node, rule)),
+                None => missing.push(node.label()),
+            }
+            values.extend(outputs);
+        }
+        values.retain(|name| back.contains(name));
+        if missing.is_empty() {
+            return Ok(Self { nodes, values });
+        }
+        let more = missing.len().saturating_sub(5);
+        missing.truncate(5);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(Error::model(missing.join(", ") + &more, "there is no rule to differentiate this operator"))
+    }
+}

@@ -1,0 +1,432 @@
+//! The nodes of a gradient under construction, with the shapes of what they make.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::graph::{
+    Error, Result,
+    build::{Dim, Element, Value, attribute, floats, integers, node},
+    literal,
+    proto::{AttributeProto, GraphProto, NodeProto, TensorProto},
+    shapes::{Shapes, dims},
+};
+
+/// What the names of all emitted values start with.
+const PREFIX: &str = "pdloss.gradient.";
+
+/// What the keys of constants start with.
+const CONSTANT: &str = "constant ";
+
+/// Emits nodes; every emitted value has a shape in `shapes`, as those of the graph have.
+pub(super) struct Tape<'a> {
+    pub(super) shapes: Shapes,
+    opset: i64,
+    /// Constants; they stand in front of the graph.
+    prelude: Vec<NodeProto>,
+    /// The gradient; it stands behind the graph.
+    nodes: Vec<NodeProto>,
+    /// Nodes of the graph that are spelt in another way, by the first output of the node they stand for.
+    replaced: HashMap<String, Vec<NodeProto>>,
+    /// The spelling under construction.
+    spelling: Option<Vec<NodeProto>>,
+    taken: HashSet<String>,
+    /// Values made once and used again: constants, shapes, sums.
+    made: HashMap<String, String>,
+    count: usize,
+    /// Constants of the graph.
+    constants: HashMap<&'a str, TensorProto>,
+}
+
+impl<'a> Tape<'a> {
+    pub(super) fn new(graph: &'a GraphProto, shapes: Shapes, opset: i64) -> Self {
+        let inputs = graph.input.iter().map(|input| input.name());
+        let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+        let initializers = graph.initializer.iter().map(TensorProto::name);
+        let taken = inputs.clone().chain(results).chain(initializers).map(str::to_owned).collect();
+        let inputs: HashSet<&str> = inputs.collect();
+        let single = |tensor: &TensorProto| tensor.dims.iter().product::<i64>() == 1;
+        let fixed = graph.initializer.iter().filter(|tensor| single(tensor) && !inputs.contains(tensor.name()));
+        let mut constants: HashMap<&str, TensorProto> = fixed.map(|tensor| (tensor.name(), tensor.clone())).collect();
+        for node in &graph.node {
+            if let (Some(tensor), Some(name)) = (literal::of_node(node), node.made(0)) {
+                constants.insert(name, tensor);
+            }
+        }
+        Self {
+            shapes,
+            opset,
+            prelude: Vec::new(),
+            nodes: Vec::new(),
+            replaced: HashMap::new(),
+            spelling: None,
+            taken,
+            made: HashMap::new(),
+            count: 0,
+            constants,
+        }
+    }
+
+    /// The one number that a constant of the graph holds.
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        let tensor = self.constants.get(name)?;
+        match literal::numbers(tensor)?.as_slice() {
+            [value] => Some(*value),
+            _ => None,
+        }
+    }
+
+    // Facts.
+
+    pub(super) fn shape(&self, name: &str) -> Result<Vec<Dim>> {
+        let unknown = || Error::model(name, "its rank is not known, and its gradient needs it");
+        self.shapes.shape(name).map(<[Dim]>::to_vec).ok_or_else(unknown)
+    }
+
+    /// The shape with every length known, but for the first (the batch) where `lengths` leaves it out.
+    pub(super) fn rank(&self, name: &str) -> Result<usize> {
+        self.shape(name).map(|shape| shape.len())
+    }
+
+    pub(super) fn element(&self, name: &str) -> Result<Element> {
+        let element = self.shapes.element(name).filter(|element| element.is_float());
+        element.ok_or_else(|| Error::model(name, "wanted float32 or float64 to have a gradient, got another type"))
+    }
+
+    /// The length of an axis, where it must be a number.
+    pub(super) fn length(&self, name: &str, axis: usize) -> Result<usize> {
+        let shape = self.shape(name)?;
+        match shape.get(axis) {
+            Some(Dim::Known(length)) => Ok(*length),
+            _ => {
+                let reason = format!("axis {axis} of {} must have a known length for its gradient", dims::show(&shape));
+                Err(Error::model(name, reason))
+            }
+        }
+    }
+
+    // Emission.
+
+    fn fresh(&mut self, stem: &str) -> String {
+        loop {
+            self.count += 1;
+            let name = format!("{PREFIX}{}_{stem}", self.count);
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+
+    fn push(&mut self, node: NodeProto) -> Result<()> {
+        self.shapes.add(&node)?;
+        match &mut self.spelling {
+            _ if node.op_type() == "Constant" => self.prelude.push(node),
+            Some(spelling) => spelling.push(node),
+            None => self.nodes.push(node),
+        }
+        Ok(())
+    }
+
+    /// Spells a node of the graph in another way: `write` emits nodes that make the node's outputs, in the node's place.
+    /// What else they make can be used by its gradient.
+    pub(super) fn respell<T>(&mut self, node: &NodeProto, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let facts: Vec<_> = node.output.iter().map(|name| (name, self.shapes.get(name).cloned())).collect();
+        self.spelling = Some(Vec::new());
+        let answer = write(self);
+        let nodes = self.spelling.take().unwrap_or_default();
+        // The values are the same, and keep the names of their lengths.
+        for (name, fact) in facts {
+            if let Some(fact) = fact {
+                self.shapes.set(name, fact);
+            }
+        }
+        self.replaced.insert(node.output[0].clone(), nodes);
+        answer
+    }
+
+    pub(super) fn is_respelt(&self, node: &NodeProto) -> bool {
+        node.output.first().is_some_and(|name| self.replaced.contains_key(name))
+    }
+
+    /// Emits the node that makes a value of the graph, inside [`Tape::respell`].
+    pub(super) fn make(
+        &mut self,
+        output: &str,
+        operator: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> Result<()> {
+        self.push(node(operator, inputs, &[output], attributes))
+    }
+
+    /// The name of a node's output, which the node is made to have where it left it out.
+    pub(super) fn output(&mut self, node: &NodeProto, index: usize) -> Result<String> {
+        if let Some(name) = node.made(index) {
+            return Ok(name.to_owned());
+        }
+        let mut node = match self.replaced.get(&node.output[0]).map(Vec::as_slice) {
+            Some([again]) => again.clone(),
+            _ => node.clone(),
+        };
+        if let Some(name) = node.made(index) {
+            return Ok(name.to_owned());
+        }
+        let name = self.fresh(node.op_type());
+        if node.output.len() <= index {
+            node.output.resize(index + 1, String::new());
+        }
+        node.output[index].clone_from(&name);
+        self.respell(&node.clone(), |tape| tape.push(node))?;
+        Ok(name)
+    }
+
+    /// One node with one output.
+    pub(super) fn op(&mut self, operator: &str, inputs: &[&str]) -> Result<String> {
+        self.with(operator, inputs, Vec::new())
+    }
+
+    /// One node with attributes and one output.
+    pub(super) fn with(&mut self, operator: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Result<String> {
+        let mut outputs = self.many(operator, "", inputs, attributes, 1)?;
+        Ok(outputs.swap_remove(0))
+    }
+
+    /// One node of any domain with any number of outputs.
+    pub(super) fn many(
+        &mut self,
+        operator: &str,
+        domain: &str,
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+        outputs: usize,
+    ) -> Result<Vec<String>> {
+        let names: Vec<String> = (0..outputs).map(|_| self.fresh(operator)).collect();
+        let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut node = node(operator, inputs, &outputs, attributes);
+        if !domain.is_empty() {
+            node.domain = Some(domain.to_owned());
+        }
+        self.push(node)?;
+        Ok(names)
+    }
+
+    /// What `make` makes, once for every `key`.
+    pub(super) fn once(&mut self, key: String, make: impl FnOnce(&mut Self) -> Result<String>) -> Result<String> {
+        // What is computed in the graph's own part cannot use what is made behind it.
+        let key = if self.spelling.is_some() && !key.starts_with(CONSTANT) { format!("early {key}") } else { key };
+        if let Some(name) = self.made.get(&key) {
+            return Ok(name.clone());
+        }
+        let name = make(self)?;
+        self.made.insert(key, name.clone());
+        Ok(name)
+    }
+
+    pub(super) fn constant(&mut self, tensor: TensorProto) -> Result<String> {
+        self.with("Constant", &[], vec![attribute("value", Value::Tensor(Box::new(tensor)))])
+    }
+
+    /// A vector of integers.
+    pub(super) fn ints(&mut self, values: &[i64]) -> Result<String> {
+        self.once(format!("{CONSTANT}{values:?}"), |tape| tape.constant(integers("", &[values.len()], values)))
+    }
+
+    /// A single number of the type of `like`.
+    pub(super) fn scalar(&mut self, value: f64, like: &str) -> Result<String> {
+        let element = self.element(like)?;
+        self.once(format!("{CONSTANT}{value:?} {element:?}"), |tape| tape.constant(floats("", element, &[], &[value])))
+    }
+
+    /// Ones in the shape of a single number.
+    pub(super) fn one_like(&mut self, loss: &str) -> Result<String> {
+        let shape = self.shape(loss)?;
+        if !shape.iter().all(|dim| *dim == Dim::Known(1)) {
+            let reason = format!("wanted a single number to differentiate, got shape {}", dims::show(&shape));
+            return Err(Error::model(loss, reason));
+        }
+        let tensor = floats("", self.element(loss)?, &vec![1; shape.len()], &[1.0]);
+        self.constant(tensor)
+    }
+
+    /// The sum of gradients of one value.
+    pub(super) fn total(&mut self, parts: &[String]) -> Result<String> {
+        match parts {
+            [part] => Ok(part.clone()),
+            _ => self.once(format!("total {parts:?}"), |tape| {
+                let inputs: Vec<&str> = parts.iter().map(String::as_str).collect();
+                tape.op(if inputs.len() == 2 { "Add" } else { "Sum" }, &inputs)
+            }),
+        }
+    }
+
+    pub(super) fn cast(&mut self, value: &str, element: Element) -> Result<String> {
+        self.with("Cast", &[value], vec![attribute("to", Value::Int(i64::from(element.code())))])
+    }
+
+    /// `value` in the type of `like`.
+    pub(super) fn cast_like(&mut self, value: &str, like: &str) -> Result<String> {
+        let element = self.element(like)?;
+        self.cast(value, element)
+    }
+
+    pub(super) fn transpose(&mut self, value: &str, perm: &[usize]) -> Result<String> {
+        if perm.iter().enumerate().all(|(index, &axis)| index == axis) {
+            return Ok(value.to_owned());
+        }
+        let perm = perm.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        self.with("Transpose", &[value], vec![attribute("perm", Value::Ints(perm))])
+    }
+
+    /// Sums over axes; over none it is the value itself.
+    pub(super) fn sum(&mut self, value: &str, axes: &[usize], keep: bool) -> Result<String> {
+        if axes.is_empty() {
+            return Ok(value.to_owned());
+        }
+        let axes: Vec<i64> = axes.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        let axes = self.ints(&axes)?;
+        self.with("ReduceSum", &[value, &axes], vec![attribute("keepdims", Value::Int(i64::from(keep)))])
+    }
+
+    /// Another reduction, whose axes became an input in opset 18.
+    pub(super) fn reduce(&mut self, operator: &str, value: &str, axes: &[usize], keep: bool) -> Result<String> {
+        let axes: Vec<i64> = axes.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        let keep = attribute("keepdims", Value::Int(i64::from(keep)));
+        if self.opset >= 18 {
+            let axes = self.ints(&axes)?;
+            return self.with(operator, &[value, &axes], vec![keep]);
+        }
+        self.with(operator, &[value], vec![attribute("axes", Value::Ints(axes)), keep])
+    }
+
+    /// The shape of a value as a tensor: a constant where it is known.
+    pub(super) fn shape_tensor(&mut self, value: &str) -> Result<String> {
+        let known = self.shapes.shape(value).and_then(numbers);
+        match known {
+            Some(lengths) => self.ints(&lengths),
+            None => self.once(format!("shape {value}"), |tape| tape.op("Shape", &[value])),
+        }
+    }
+
+    /// `value` in the shape of `like`, which has as many elements.
+    pub(super) fn reshape_like(&mut self, value: &str, like: &str) -> Result<String> {
+        let shape = self.shape(like)?;
+        if self.shapes.shape(value) == Some(shape.as_slice()) {
+            return Ok(value.to_owned());
+        }
+        // One length that is not known can be left to the operator, unless another is 0.
+        let free = shape.iter().filter(|dim| !matches!(dim, Dim::Known(1..))).count();
+        let target = if free == 1 && !shape.contains(&Dim::Known(0)) {
+            let length =
+                |dim: &Dim| if let Dim::Known(length) = dim { i64::try_from(*length).unwrap_or(-1) } else { -1 };
+            let lengths: Vec<i64> = shape.iter().map(length).collect();
+            self.ints(&lengths)?
+        } else {
+            self.shape_tensor(like)?
+        };
+        self.op("Reshape", &[value, &target])
+    }
+
+    /// `value` with `lengths` (as `Reshape` takes them).
+    pub(super) fn reshape(&mut self, value: &str, lengths: &[i64]) -> Result<String> {
+        let target = self.ints(lengths)?;
+        self.op("Reshape", &[value, &target])
+    }
+
+    /// `value` with an axis of length 1 put in at each of `axes` (counted in the result).
+    pub(super) fn unsqueeze(&mut self, value: &str, axes: &[usize]) -> Result<String> {
+        if axes.is_empty() {
+            return Ok(value.to_owned());
+        }
+        let axes: Vec<i64> = axes.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        let axes = self.ints(&axes)?;
+        self.op("Unsqueeze", &[value, &axes])
+    }
+
+    /// `value` repeated to the shape of `like`.
+    pub(super) fn expand_like(&mut self, value: &str, like: &str) -> Result<String> {
+        if self.shapes.shape(value).is_some() && self.shapes.shape(value) == self.shapes.shape(like) {
+            return Ok(value.to_owned());
+        }
+        let shape = self.shape_tensor(like)?;
+        self.op("Expand", &[value, &shape])
+    }
+
+    /// The gradient of what was broadcast: summed over the axes along which `target` was repeated.
+    pub(super) fn unbroadcast(&mut self, grad: &str, target: &str) -> Result<String> {
+        let (from, to) = (self.shape(grad)?, self.shape(target)?);
+        let front = from.len().checked_sub(to.len()).ok_or_else(|| {
+            let reason = format!("its gradient has shape {}, but it has {}", dims::show(&from), dims::show(&to));
+            Error::model(target, reason)
+        })?;
+        let pairs = || from[front..].iter().zip(&to).enumerate();
+        let unclear = pairs().any(|(_, (from, to))| from != to && matches!(to, Dim::Named(_) | Dim::Unknown));
+        if unclear {
+            return self.unbroadcast_when_run(grad, target, front);
+        }
+        let repeated =
+            pairs().filter(|(_, (from, to))| from != to && **to == Dim::Known(1)).map(|(axis, _)| axis + front);
+        let mut axes: Vec<usize> = (0..front).collect();
+        axes.extend(repeated);
+        // Leading axes disappear, the others stay with length 1: what comes out has the target's shape but for the former.
+        let sum = self.sum(grad, &axes, front == 0)?;
+        if front == 0 { Ok(sum) } else { self.reshape_like(&sum, target) }
+    }
+
+    /// The same where lengths decide at run time which axes were repeated.
+    fn unbroadcast_when_run(&mut self, grad: &str, target: &str, front: usize) -> Result<String> {
+        let shape = self.shape_tensor(target)?;
+        let padded = if front == 0 {
+            shape.clone()
+        } else {
+            let ones = self.ints(&vec![1; front])?;
+            self.with("Concat", &[&ones, &shape], vec![attribute("axis", Value::Int(0))])?
+        };
+        let whole = self.shape_tensor(grad)?;
+        let same = self.op("Equal", &[&padded, &whole])?;
+        let repeated = self.op("Not", &[&same])?;
+        let positions = self.op("NonZero", &[&repeated])?;
+        let first = self.ints(&[0])?;
+        let axes = self.op("Squeeze", &[&positions, &first])?;
+        let nothing = attribute("noop_with_empty_axes", Value::Int(1));
+        let sum = self.with("ReduceSum", &[grad, &axes], vec![attribute("keepdims", Value::Int(1)), nothing])?;
+        self.op("Reshape", &[&sum, &shape])
+    }
+
+    /// The same value under a name that tells what it is.
+    pub(super) fn named(&mut self, value: &str, name: &str) -> String {
+        let mut wanted = name.to_owned();
+        while !self.taken.insert(wanted.clone()) {
+            wanted.push('_');
+        }
+        self.nodes.push(node("Identity", &[value], &[&wanted], Vec::new()));
+        wanted
+    }
+
+    /// All nodes in order: those of the graph, some of them spelt in another way, and those of the gradient that `results`
+    /// need.
+    pub(super) fn finish(mut self, graph: &[NodeProto], results: &[String]) -> Vec<NodeProto> {
+        let again = |node: &NodeProto| {
+            let spelling = node.output.first().and_then(|name| self.replaced.remove(name));
+            spelling.unwrap_or_else(|| vec![node.clone()])
+        };
+        let body: Vec<NodeProto> = graph.iter().flat_map(again).collect();
+        let mut needed: HashSet<String> = results.iter().cloned().collect();
+        let mut gradient: Vec<NodeProto> = Vec::new();
+        for node in self.nodes.into_iter().rev() {
+            if node.output.iter().any(|name| needed.contains(name)) {
+                needed.extend(node.input.iter().cloned());
+                gradient.push(node);
+            }
+        }
+        needed.extend(body.iter().flat_map(|node| &node.input).cloned());
+        let used = |node: &NodeProto| node.output.iter().any(|name| needed.contains(name));
+        let mut nodes: Vec<NodeProto> = self.prelude.into_iter().filter(used).collect();
+        nodes.extend(body);
+        nodes.extend(gradient.into_iter().rev());
+        nodes
+    }
+}
+
+/// The lengths as integers, where all are known.
+pub(super) fn numbers(shape: &[Dim]) -> Option<Vec<i64>> {
+    let known = |dim: &Dim| if let Dim::Known(length) = dim { i64::try_from(*length).ok() } else { None };
+    shape.iter().map(known).collect()
+}

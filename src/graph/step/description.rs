@@ -1,0 +1,137 @@
+//! What a step graph says of itself, for the program that drives it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Setting;
+
+use super::Optimizer;
+use crate::graph::{
+    Error, Result,
+    build::Element,
+    proto::{ModelProto, StringStringEntryProto},
+};
+
+/// The key of the description among the model's `metadata_props`.
+pub const KEY: &str = "pdloss.step";
+
+/// The layout of the description that this crate writes and reads.
+const VERSION: u32 = 1;
+
+/// A step graph's inputs, settings and state; JSON in the model's metadata, under the key `pdloss.step`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// The layout of this description: 1.
+    pub version: u32,
+    /// The backbone's own input.
+    pub data: String,
+    /// The backbone's output that the loss takes; the step graph gives it as `pdloss.embeddings`.
+    pub embeddings: String,
+    /// Length of an embedding.
+    pub dim: usize,
+    /// Rows of the proxies; none for losses without.
+    pub classes: Option<usize>,
+    /// The loss.
+    pub loss: LossDescription,
+    /// The optimiser and its settings.
+    pub optimizer: Optimizer,
+    /// Factor on the learning rate of the proxies.
+    pub proxies_rate: f64,
+    /// The largest norm of all gradients together; none where they are not clipped.
+    pub clip: Option<f64>,
+    /// Patterns of the names of frozen weights.
+    pub freeze: Vec<String>,
+    /// Seed of the proxies' first values and of dropout.
+    pub seed: u64,
+    /// Every tensor that a step changes, weights first.
+    pub state: Vec<State>,
+}
+
+/// Name, spelling and hyperparameters of a loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossDescription {
+    /// As [`Loss::name`](crate::graph::losses::Loss::name) has it.
+    pub name: String,
+    /// `operator`: needs this project's library; `standard`: needs none.
+    pub spelling: String,
+    /// By name.
+    pub settings: BTreeMap<String, Setting>,
+}
+
+/// One tensor of the state: an input with an initializer of the same name, and an output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The input.
+    pub name: String,
+    /// The output that is the input of the next step.
+    pub next: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The weight that an optimiser's tensor belongs to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<String>,
+    /// Whether weight decay applies.
+    pub decay: bool,
+    /// Lengths.
+    pub shape: Vec<usize>,
+    /// `float32`, `float64` or `int64`.
+    pub element: String,
+}
+
+/// What a tensor of the state is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A weight of the backbone, under its own name.
+    Weight,
+    /// One row a class.
+    Proxies,
+    /// A moment or the momentum of a weight or of the proxies.
+    Optimizer,
+    /// A running mean or variance of the backbone, under its own name.
+    Running,
+    /// The number of finished steps.
+    Step,
+}
+
+impl Description {
+    pub(super) const VERSION: u32 = VERSION;
+
+    /// Reads the description of a step graph.
+    ///
+    /// # Errors
+    /// When the model is no step graph, or one of another layout.
+    pub fn of(model: &ModelProto) -> Result<Self> {
+        let Some(entry) = model.metadata_props.iter().find(|entry| entry.key() == KEY) else {
+            return Err(Error::model("model", format!("not a step graph: its metadata has no '{KEY}'")));
+        };
+        let wrong = |error: serde_json::Error| Error::model(KEY, format!("not a description of a step: {error}"));
+        #[derive(Deserialize)]
+        struct Layout {
+            version: u32,
+        }
+        let Layout { version } = serde_json::from_str(entry.value()).map_err(wrong)?;
+        if version != VERSION {
+            return Err(Error::model(KEY, format!("wanted layout {VERSION}, got {version}; export the step again")));
+        }
+        serde_json::from_str(entry.value()).map_err(wrong)
+    }
+
+    pub(super) fn put(&self, model: &mut ModelProto) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| Error::model(KEY, error.to_string()))?;
+        model.metadata_props.retain(|entry| entry.key() != KEY);
+        model.metadata_props.push(StringStringEntryProto { key: Some(KEY.to_owned()), value: Some(text) });
+        Ok(())
+    }
+}
+
+/// The name of an element type in a description.
+pub(super) fn element_name(element: Element) -> &'static str {
+    match element {
+        Element::F32 => "float32",
+        Element::F64 => "float64",
+        Element::I32 => "int32",
+        Element::I64 => "int64",
+        Element::Bool => "bool",
+    }
+}

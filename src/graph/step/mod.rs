@@ -1,0 +1,401 @@
+//! A training step as one ONNX graph: backbone, loss, gradients and optimiser.
+//!
+//! [`build`] makes of an embedder a model that any program with an ONNX Runtime can train with: data, labels, the learning
+//! rate and the state go in, the loss and the next state come out. All of it is standard operators, but for PD-Loss and
+//! D-Loss where they are spelt as this project's operators.
+//!
+//! | input | type and shape | |
+//! |---|---|---|
+//! | the backbone's own, under its name | as there | a batch |
+//! | [`names::LABELS`] | int64 `[batch]` | class numbers |
+//! | [`names::LEARNING_RATE`] | float32 `[]` | |
+//! | every tensor `S` of the state | | its first value is the initializer of the same name |
+//!
+//! | output | type and shape | |
+//! |---|---|---|
+//! | `pdloss.loss` | `[]` | before the step |
+//! | `pdloss.moments` | float64 `[8]` | PD-Loss and D-Loss: mu_genuine, mu_impostor, var_genuine, var_impostor, d', n_genuine, n_impostor, bad labels |
+//! | [`names::MEAN_COSINE`] | `[]` | mean cosine of all pairs of the batch's embeddings; near 1 they have collapsed |
+//! | [`names::GRADIENT_NORM`] | `[]` | of all gradients together, before clipping |
+//! | [`names::EMBEDDINGS`] | `[batch, dim]` | of the batch, as training sees it |
+//! | `S.next` for every tensor `S` of the state | as `S` | to be fed as `S` at the next step |
+//!
+//! Where no type stands it is the backbone's. The state is weights and running statistics under their names in the backbone,
+//! `pdloss.proxies`, the optimiser's tensors `pdloss.momentum.W`, or `pdloss.m.W` and `pdloss.v.W`, for every weight `W`,
+//! and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
+//! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
+//!
+//! Pieces: [`StepOptions`] (what is asked for), `weights` (what is trained), [`Optimizer`] (how), [`Description`] (what the
+//! model says of itself), [`export_embedder`] (back to an embedder), [`set_class_mean_proxies`] (other first proxies).
+
+mod description;
+mod embedder;
+mod optimizer;
+mod options;
+mod proxies;
+mod tensors;
+mod weights;
+
+pub use description::{Description, KEY, Kind, LossDescription, State};
+pub use embedder::export_embedder;
+pub use optimizer::Optimizer;
+pub use options::{FreezeStatistics, StepOptions};
+pub use proxies::set_class_mean_proxies;
+
+use std::collections::HashSet;
+
+use super::{
+    Error, Result,
+    build::{Element, declare, floats, integers, node},
+    gradient,
+    loss::{self, Place},
+    losses::{Loss, Written},
+    nodes::Nodes,
+    proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    training::{self, Running},
+};
+use crate::loss::random_proxies;
+use description::element_name;
+use optimizer::{Parameter, Scalars, state_name};
+
+/// The names of what a step graph adds to its backbone, beside those of [`loss::names`].
+pub mod names {
+    /// Input: class numbers.
+    pub const LABELS: &str = "pdloss.labels";
+    /// Input: the learning rate.
+    pub const LEARNING_RATE: &str = "pdloss.learning_rate";
+    /// State: the number of finished steps.
+    pub const STEP: &str = "pdloss.step";
+    /// Output: the batch's embeddings.
+    pub const EMBEDDINGS: &str = "pdloss.embeddings";
+    /// Output: mean cosine of all pairs of the batch.
+    pub const MEAN_COSINE: &str = "pdloss.mean_cosine";
+    /// Output: norm of all gradients together.
+    pub const GRADIENT_NORM: &str = "pdloss.gradient_norm";
+}
+
+/// A tensor that changes.
+struct Trained {
+    name: String,
+    element: Element,
+    shape: Vec<usize>,
+    kind: Kind,
+}
+
+/// Makes the step graph of a backbone.
+///
+/// # Errors
+/// When a setting is out of its range; when the backbone has not one input of data and one output `[batch, dim]` of float32
+/// or float64, is older than opset 7, or uses names that begin with `pdloss.` or end in `.next`; when an operator between a
+/// weight and the loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing is left to train.
+pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto> {
+    options.check()?;
+    let graph = graph_of(&mut model)?;
+    loss::refuse_taken_names(graph)?;
+    refuse_next_names(graph)?;
+    let data = only_data(graph)?;
+    training::free_batch(&mut model)?;
+    let graph = graph_of(&mut model)?;
+    let place = loss::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
+    keep_only_embeddings(graph, &place);
+
+    let weights = weights::find(graph, &data);
+    let mut candidates: Vec<&str> = weights.iter().map(String::as_str).collect();
+    if options.loss.has_proxies() {
+        candidates.push(loss::names::PROXIES);
+    }
+    let frozen = weights::Frozen::new(&options.freeze, &candidates)?;
+    let running = prepare(&mut model, options, &frozen)?;
+
+    let graph = graph_of(&mut model)?;
+    graph.output.clear();
+    let mut trained = Vec::new();
+    for name in weights.iter().filter(|name| !frozen.holds(name)) {
+        trained.push(promote(graph, name, Kind::Weight)?);
+    }
+    graph.input.push(declare(names::LABELS, Element::I64, std::slice::from_ref(&place.batch)));
+    graph.input.push(declare(names::LEARNING_RATE, Element::F32, &[]));
+    if options.loss.has_proxies() {
+        add_proxies(graph, &place, options)?;
+        if !frozen.holds(loss::names::PROXIES) {
+            trained.push(promote(graph, loss::names::PROXIES, Kind::Proxies)?);
+        }
+    }
+    attach_loss(&mut model, &place, options);
+
+    let trained = only_reached(&mut model, trained)?;
+    let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
+    let gradients = gradient::differentiate(&mut model, loss::names::LOSS, &found)?;
+    let state = update(&mut model, &place, options, &trained, &gradients, &running)?;
+    describe(&mut model, data, &place, options, state)?;
+    Ok(model)
+}
+
+/// Rewrites the backbone for training; its running statistics.
+fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Frozen) -> Result<Vec<Running>> {
+    let keeps_statistics = |node: &NodeProto| match options.freeze_statistics {
+        FreezeStatistics::None => false,
+        FreezeStatistics::WithWeights => node.input.get(1).is_some_and(|scale| frozen.holds(scale)),
+        FreezeStatistics::All => true,
+    };
+    // The masks follow from the step, which starts at a place of its own for every seed: 31 bits, far from those of its
+    // neighbours.
+    let start = options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let mut nodes = Nodes::new("pdloss.dropout.", Element::F32, model.opset());
+    let first = nodes.integer(i64::try_from(start).unwrap_or_default());
+    let moment = nodes.add(names::STEP, &first);
+    let dropout = options.dropout.then_some(moment.as_str());
+    let running = training::prepare(model, &training::Options { dropout, frozen: &keeps_statistics })?;
+    let graph = graph_of(model)?;
+    graph.input.push(declare(names::STEP, Element::I64, &[]));
+    graph.initializer.push(integers(names::STEP, &[], &[0]));
+    if graph.node.iter().flat_map(|node| &node.input).any(|input| *input == moment) {
+        graph.node.splice(0..0, nodes.list);
+    }
+    Ok(running)
+}
+
+/// Those that the loss changes with. The others become constants again.
+fn only_reached(model: &mut ModelProto, trained: Vec<Trained>) -> Result<Vec<Trained>> {
+    let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
+    let reached = gradient::influences(model, loss::names::LOSS, &found)?;
+    let (kept, left): (Vec<_>, Vec<_>) = trained.into_iter().zip(reached).partition(|(_, reached)| *reached);
+    let left: HashSet<String> = left.into_iter().map(|(tensor, _)| tensor.name).collect();
+    graph_of(model)?.input.retain(|input| !left.contains(input.name()));
+    if kept.is_empty() {
+        return Err(Error::model("model", "nothing to train: it has no weights that are not frozen"));
+    }
+    Ok(kept.into_iter().map(|(tensor, _)| tensor).collect())
+}
+
+fn graph_of(model: &mut ModelProto) -> Result<&mut GraphProto> {
+    model.graph.as_mut().ok_or_else(|| Error::model("model", "it has no graph"))
+}
+
+/// `S.next` must be free for every `S` that could be of the state.
+fn refuse_next_names(graph: &GraphProto) -> Result<()> {
+    let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let inputs = graph.input.iter().map(|input| input.name());
+    let is_next = |name: &&str| name.strip_suffix(".next").is_some_and(|stem| initializers.contains(stem));
+    match results.chain(inputs).chain(initializers.iter().copied()).find(is_next) {
+        Some(name) => {
+            Err(Error::model(name, "the backbone uses this name already; the step needs it for a next value"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The one input that no initializer fills. Inputs that one fills are its default values; here they become constants.
+fn only_data(graph: &mut GraphProto) -> Result<String> {
+    let filled: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    graph.input.retain(|input| !filled.contains(input.name()));
+    match graph.input.as_slice() {
+        [data] => Ok(data.name().to_owned()),
+        inputs => {
+            let inputs: Vec<&str> = inputs.iter().map(|input| input.name()).collect();
+            Err(Error::model("backbone", format!("wanted one input, the data; got {inputs:?}")))
+        }
+    }
+}
+
+/// Drops the backbone's other outputs and what only they need.
+fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
+    let mut needed = HashSet::from([place.name.clone()]);
+    let mut kept = Vec::new();
+    for node in std::mem::take(&mut graph.node).into_iter().rev() {
+        // A subgraph may read any value of the graph around it.
+        let has_subgraph = node.attribute.iter().any(|attribute| attribute.g.is_some());
+        if has_subgraph || node.output.iter().any(|output| needed.contains(output)) {
+            needed.extend(node.input.iter().cloned());
+            kept.push(node);
+        }
+    }
+    let has_subgraphs = kept.iter().flat_map(|node| &node.attribute).any(|attribute| attribute.g.is_some());
+    kept.reverse();
+    graph.node = kept;
+    graph.initializer.retain(|tensor| has_subgraphs || needed.contains(tensor.name()));
+    graph.output.retain(|output| output.name() == place.name);
+    graph.value_info.clear();
+}
+
+/// Makes an input of an initializer, which stays as its default value.
+fn promote(graph: &mut GraphProto, name: &str, kind: Kind) -> Result<Trained> {
+    let Some(tensor) = graph.initializer.iter_mut().find(|tensor| tensor.name() == name) else {
+        return Err(Error::model(name, "it is not among the initializers"));
+    };
+    let (element, shape) = tensors::facts(tensor)?;
+    *tensor = tensors::packed(tensor)?;
+    graph.input.push(declare(name, element, &tensors::dims(&shape)));
+    Ok(Trained { name: name.to_owned(), element, shape, kind })
+}
+
+fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<()> {
+    let proxies = random_proxies::<f64>(options.classes, place.dim, options.seed)
+        .map_err(|error| Error::model("proxies", error.to_string()))?;
+    let values = proxies.into_raw_vec_and_offset().0;
+    graph.initializer.push(floats(loss::names::PROXIES, place.element, &[options.classes, place.dim], &values));
+    Ok(())
+}
+
+/// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs.
+fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
+    let opset = model.opset();
+    let mut nodes = Nodes::new("pdloss.loss.", place.element, opset);
+    if options.needs_library() {
+        let (operator, inputs, config) = match &options.loss {
+            Loss::DLoss(config) => ("DLoss", vec![place.name.as_str(), names::LABELS], config),
+            Loss::Pd(config) => (loss::NAME, vec![place.name.as_str(), loss::names::PROXIES, names::LABELS], config),
+            _ => unreachable!("only these two are operators"),
+        };
+        let outputs = [loss::names::LOSS, loss::names::MOMENTS, loss::names::SAVED];
+        let mut call = node(operator, &inputs, &outputs, loss::attributes(config));
+        call.domain = Some(loss::DOMAIN.to_owned());
+        nodes.list.push(call);
+        model.opset_import.push(loss::opset_import(loss::DOMAIN, 1));
+    } else {
+        let proxies = options.loss.has_proxies().then_some((loss::names::PROXIES, options.classes));
+        let Written { loss, moments } = options.loss.write(&mut nodes, &place.name, proxies, names::LABELS);
+        nodes.call(loss, loss::names::LOSS);
+        if let Some(moments) = moments {
+            nodes.call(moments, loss::names::MOMENTS);
+        }
+    }
+    nodes.call(place.name.clone(), names::EMBEDDINGS);
+    let mean_cosine = mean_cosine(&mut nodes, &place.name);
+    nodes.call(mean_cosine, names::MEAN_COSINE);
+    let Some(graph) = model.graph.as_mut() else { return };
+    graph.node.extend(nodes.list);
+    graph.output.push(declare(loss::names::LOSS, place.element, &[]));
+    if options.loss.has_moments() {
+        graph.output.push(declare(loss::names::MOMENTS, Element::F64, &tensors::dims(&[8])));
+    }
+    graph.output.push(declare(names::MEAN_COSINE, place.element, &[]));
+    graph.output.push(declare(names::GRADIENT_NORM, place.element, &[]));
+    let shape = [place.batch.clone(), super::build::Dim::Known(place.dim)];
+    graph.output.push(declare(names::EMBEDDINGS, place.element, &shape));
+}
+
+/// `(|sum_i z_i|^2 - sum_i |z_i|^2) / (B (B - 1))`; 0 for a batch of one.
+fn mean_cosine(nodes: &mut Nodes, embeddings: &str) -> String {
+    let z = nodes.unit_rows(embeddings);
+    let total = nodes.reduce("ReduceSum", &z, 0, false);
+    let all = nodes.reduce_all("ReduceSumSquare", &total);
+    let own = nodes.reduce_all("ReduceSumSquare", &z);
+    let pairs = nodes.sub(&all, &own);
+    let shape = nodes.op("Shape", &[names::LABELS]);
+    let shape = nodes.cast(&shape, nodes.element);
+    let batch = nodes.sum(&shape);
+    let others = nodes.shift(&batch, -1.0);
+    let count = nodes.mul(&batch, &others);
+    let one = nodes.number(1.0);
+    let count = nodes.op("Max", &[&count, &one]);
+    nodes.div(&pairs, &count)
+}
+
+/// Writes norm, clipping and updates, and declares the rest of the state.
+fn update(
+    model: &mut ModelProto,
+    place: &Place,
+    options: &StepOptions,
+    trained: &[Trained],
+    gradients: &[String],
+    running: &[Running],
+) -> Result<Vec<State>> {
+    let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
+    let mut clipped = gradients.to_vec();
+    let squares: Vec<String> = gradients.iter().map(|grad| nodes.reduce_all("ReduceSumSquare", grad)).collect();
+    let squares: Vec<&str> = squares.iter().map(String::as_str).collect();
+    let total = nodes.op("Sum", &squares);
+    let norm = nodes.op("Sqrt", &[&total]);
+    let norm = nodes.call(norm, names::GRADIENT_NORM);
+    if let Some(limit) = options.clip {
+        // min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_.
+        let safe = nodes.shift(&norm, 1e-6);
+        let limit = nodes.number(limit);
+        let ratio = nodes.div(&limit, &safe);
+        let one = nodes.number(1.0);
+        let factor = nodes.op("Min", &[&ratio, &one]);
+        clipped = gradients.iter().map(|gradient| nodes.mul(gradient, &factor)).collect();
+    }
+    let one = nodes.integer(1);
+    let finished = nodes.add(names::STEP, &one);
+    let mut scalars = Scalars::new(&mut nodes, names::LEARNING_RATE, &finished);
+
+    let graph = graph_of(model)?;
+    let (mut state, mut moments) = (Vec::new(), Vec::new());
+    for (tensor, gradient) in trained.iter().zip(&clipped) {
+        let is_proxies = tensor.kind == Kind::Proxies;
+        let is_decayed = if is_proxies { options.decay_proxies } else { options.decay_all || tensor.shape.len() > 1 };
+        let has_decay = is_decayed && options.optimizer.weight_decay() > 0.0;
+        let rate = if is_proxies { options.proxies_rate } else { 1.0 };
+        let parameter = Parameter { name: &tensor.name, element: tensor.element, has_decay, rate };
+        let update = options.optimizer.write(&mut nodes, &mut scalars, &parameter, gradient);
+        state.push(tell(&mut nodes, graph, tensor, tensor.kind, None, has_decay, update.weight));
+        for (kind, next) in options.optimizer.kinds().iter().zip(update.state) {
+            let name = state_name(kind, &tensor.name);
+            let zeros = vec![0.0; tensor.shape.iter().product()];
+            graph.initializer.push(floats(&name, tensor.element, &tensor.shape, &zeros));
+            graph.input.push(declare(&name, tensor.element, &tensors::dims(&tensor.shape)));
+            let memory = Trained { name, shape: tensor.shape.clone(), ..*tensor };
+            let of = Some(tensor.name.clone());
+            moments.push(tell(&mut nodes, graph, &memory, Kind::Optimizer, of, false, next));
+        }
+    }
+    state.extend(moments);
+    for Running { name, next } in running {
+        let tensor = promote(graph, name, Kind::Running)?;
+        state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next.clone()));
+    }
+    let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
+    state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, finished));
+    graph.node.extend(nodes.list);
+    Ok(state)
+}
+
+/// Gives the next value of a tensor its name, and makes it an output.
+fn tell(
+    nodes: &mut Nodes,
+    graph: &mut GraphProto,
+    tensor: &Trained,
+    kind: Kind,
+    of: Option<String>,
+    decay: bool,
+    value: String,
+) -> State {
+    let next = format!("{}.next", tensor.name);
+    nodes.call(value, &next);
+    graph.output.push(declare(&next, tensor.element, &tensors::dims(&tensor.shape)));
+    let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
+    State { name, next, kind, of, decay, shape, element: element_name(tensor.element).to_owned() }
+}
+
+fn describe(
+    model: &mut ModelProto,
+    data: String,
+    place: &Place,
+    options: &StepOptions,
+    state: Vec<State>,
+) -> Result<()> {
+    let spelling = if options.needs_library() { "operator" } else { "standard" };
+    let loss = LossDescription {
+        name: options.loss.name().to_owned(),
+        spelling: spelling.to_owned(),
+        settings: options.loss.settings(),
+    };
+    let description = Description {
+        version: Description::VERSION,
+        data,
+        embeddings: place.name.clone(),
+        dim: place.dim,
+        classes: options.loss.has_proxies().then_some(options.classes),
+        loss,
+        optimizer: options.optimizer,
+        proxies_rate: options.proxies_rate,
+        clip: options.clip,
+        freeze: options.freeze.clone(),
+        seed: options.seed,
+        state,
+    };
+    description.put(model)
+}

@@ -1,0 +1,106 @@
+//! The onnxruntime that the tests were built with.
+
+use std::{collections::BTreeMap, env, sync::OnceLock};
+
+use ort::{
+    environment::Environment,
+    session::{Session, SessionInputValue},
+    value::{Tensor, TensorElementType},
+};
+use pdloss::graph::proto::ModelProto;
+use prost::Message as _;
+
+/// A tensor outside the runtime.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Array {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) numbers: Numbers,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Numbers {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    I64(Vec<i64>),
+    Bool(Vec<bool>),
+}
+
+pub(crate) type Arrays = BTreeMap<String, Array>;
+
+impl Array {
+    pub(crate) fn values(&self) -> Vec<f64> {
+        match &self.numbers {
+            Numbers::F32(values) => values.iter().copied().map(f64::from).collect(),
+            Numbers::F64(values) => values.clone(),
+            Numbers::I64(values) => values.iter().map(|&value| value as f64).collect(),
+            Numbers::Bool(values) => values.iter().map(|&value| f64::from(u8::from(value))).collect(),
+        }
+    }
+
+    pub(crate) fn set(&mut self, index: usize, value: f64) {
+        match &mut self.numbers {
+            Numbers::F32(values) => values[index] = value as f32,
+            Numbers::F64(values) => values[index] = value,
+            _ => panic!("not a float"),
+        }
+    }
+
+    fn value(&self) -> SessionInputValue<'static> {
+        let shape = self.shape.clone();
+        match self.numbers.clone() {
+            Numbers::F32(values) => Tensor::from_array((shape, values)).unwrap().into(),
+            Numbers::F64(values) => Tensor::from_array((shape, values)).unwrap().into(),
+            Numbers::I64(values) => Tensor::from_array((shape, values)).unwrap().into(),
+            Numbers::Bool(values) => Tensor::from_array((shape, values)).unwrap().into(),
+        }
+    }
+}
+
+fn environment() -> &'static Environment {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let path =
+            env::var("ORT_DYLIB_PATH").ok().or_else(|| option_env!("PDLOSS_TEST_ONNXRUNTIME").map(str::to_owned));
+        let path = path.expect("an onnxruntime library: set ORT_DYLIB_PATH");
+        ort::init_from(path).expect("the library loads").build().expect("an environment")
+    })
+}
+
+pub(crate) fn open(model: &ModelProto) -> Result<Session, String> {
+    let mut builder = Session::builder(environment()).map_err(|error| error.to_string())?;
+    builder.commit_from_memory(&model.encode_to_vec()).map_err(|error| error.to_string())
+}
+
+pub(crate) fn run(session: &mut Session, feeds: &Arrays) -> Result<Arrays, String> {
+    let wanted: Vec<String> = session.inputs().iter().map(|input| input.name().to_owned()).collect();
+    let feeds: Vec<(&str, SessionInputValue<'_>)> = feeds
+        .iter()
+        .filter(|(name, _)| wanted.contains(name))
+        .map(|(name, array)| (name.as_str(), array.value()))
+        .collect();
+    let results = session.run(feeds).map_err(|error| error.to_string())?;
+    let mut outputs = Arrays::new();
+    for (name, value) in results.iter() {
+        let lengths = |shape: &[i64]| shape.iter().map(|&length| length as usize).collect();
+        let array = match value.dtype().tensor_type() {
+            Some(TensorElementType::Float64) => {
+                let (shape, values) = value.try_extract_tensor::<f64>().unwrap();
+                Array { shape: lengths(shape), numbers: Numbers::F64(values.to_vec()) }
+            }
+            Some(TensorElementType::Int64) => {
+                let (shape, values) = value.try_extract_tensor::<i64>().unwrap();
+                Array { shape: lengths(shape), numbers: Numbers::I64(values.to_vec()) }
+            }
+            Some(TensorElementType::Bool) => {
+                let (shape, values) = value.try_extract_tensor::<bool>().unwrap();
+                Array { shape: lengths(shape), numbers: Numbers::Bool(values.to_vec()) }
+            }
+            _ => {
+                let (shape, values) = value.try_extract_tensor::<f32>().unwrap();
+                Array { shape: lengths(shape), numbers: Numbers::F32(values.to_vec()) }
+            }
+        };
+        outputs.insert(name.to_owned(), array);
+    }
+    Ok(outputs)
+}
