@@ -1,28 +1,41 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
-.PHONY: help setup demo test test-ort-matrix test-training test-valgrind wheel test-wheel lint bench-recall bench-loss bench-operators fixtures
+.PHONY: help setup demo test test-ort-matrix test-training test-gradients test-omniglot test-valgrind wheel test-wheel lint \
+	bench-recall bench-loss bench-operators bench-gradients kernels check-kernels gpu-check paper paper-quick fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
+PAPER_PYTHON = .runtime/paper/bin/python
 
 help:
-	@echo "make demo          build, measure the fixtures' embedder on the fixtures, print the table"
+	@echo "make demo          build, train a small net on drawn shapes, measure it before and after on classes it never saw"
 	@echo "make test          build, run all tests"
 	@echo "make lint          rustfmt, clippy and docs, warnings denied"
 	@echo "make test-ort-matrix  the operators in onnxruntime 1.17.3, 1.19.2 (training), 1.24.4 and 1.32.0 (VERSIONS=...)"
 	@echo "make test-training the operators in ORT training, and the Python example judged by pdloss-eval"
+	@echo "make test-gradients whole models' gradients and AdamW steps against onnxruntime-training 1.19.2"
+	@echo "make test-omniglot three nets from scratch on Omniglot (OMNIGLOT=images_background_small1.zip)"
 	@echo "make test-valgrind the operators' cases under valgrind"
 	@echo "make wheel         the Python package with the library inside, in out/wheels"
 	@echo "make test-wheel    that wheel in an empty environment"
 	@echo "make bench-loss    the loss against the plain version in Rust and numpy"
 	@echo "make bench-operators  the operators against the loss in standard operators"
+	@echo "make bench-gradients a training step against onnxruntime-training 1.19.2"
 	@echo "make bench-recall  side by side with a Python script (DATA=list.csv MODEL=model.onnx)"
+	@echo "make kernels       compile the CUDA kernels' images; make check-kernels: compare them with those committed"
+	@echo "make gpu-check     everything that only a machine with a GPU can show; fails where there is none"
+	@echo "make paper         the paper's experiments (DATA=folder); make paper-quick: short ones, on the fixtures alone"
 	@echo "make fixtures      draw the fixtures again and compare checksums"
 
 setup:
 	@./setup.sh
 
 demo: setup
-	cargo build --quiet --locked -p pdloss-eval
-	target/debug/pdloss-eval recall --model fixtures/embedder.onnx --data fixtures/shapes
+	cargo build --quiet --locked -p pdloss-train -p pdloss-eval
+	rm -rf out/demo
+	target/debug/pdloss train --model fixtures/backbone.onnx --data fixtures/shapes --out out/demo/run --loss pd --batch 40 --per-class 4 \
+		--steps 200 --learning-rate 5e-3 --flip --rotate 180 --translate 0.1 --zoom 0.2
+	target/debug/pdloss-eval recall --model fixtures/backbone.onnx --data fixtures/shapes --save-run out/demo/before >/dev/null
+	target/debug/pdloss-eval recall --model out/demo/run/embedder.onnx --data fixtures/shapes --save-run out/demo/after
+	target/debug/pdloss-eval compare out/demo/before out/demo/after
 
 test: setup
 	cargo test --locked --workspace --all-features
@@ -33,6 +46,13 @@ test-ort-matrix: setup
 test-training: setup
 	plugins/tests/training.sh
 	plugins/tests/example.sh
+
+test-gradients:
+	tests/ort_training/run.sh
+	tests/ort_training/adamw.sh
+
+test-omniglot: $(BENCH_PYTHON)
+	plugins/train/tests/omniglot.sh $(OMNIGLOT)
 
 test-valgrind: setup
 	plugins/tests/valgrind.sh
@@ -61,6 +81,26 @@ bench-loss: $(BENCH_PYTHON)
 
 bench-operators:
 	plugins/tests/training.sh plugins/benches/training.py
+
+bench-gradients:
+	benches/gradient_step.sh
+
+kernels:
+	plugins/kernels/build.py
+
+check-kernels:
+	plugins/kernels/build.py --check
+
+gpu-check: setup
+	plugins/gpu-check
+
+$(PAPER_PYTHON):
+	python3 -m venv .runtime/paper
+	.runtime/paper/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 scipy==1.17.1 matplotlib==3.10.8 onnx==1.23.2 onnxruntime==1.32.0
+
+paper paper-quick: setup $(PAPER_PYTHON)
+	cargo build --quiet --locked -p pdloss-train -p pdloss-eval -p pdloss-ort
+	$(PAPER_PYTHON) eval/paper/paper.py $(if $(filter paper-quick,$@),--quick) $(if $(DATA),--data $(DATA)) $(if $(PAGE),--page $(PAGE))
 
 fixtures: $(BENCH_PYTHON)
 	rm -rf .runtime/fixtures
