@@ -78,7 +78,11 @@ impl StepOptions {
         self.loss.has_moments() && self.spelling == Spelling::Operator
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses values out of range; [`build`](super::build) does it too.
+    ///
+    /// # Errors
+    /// Naming the setting and its value.
+    pub fn check(&self) -> Result<()> {
         self.loss.check()?;
         self.optimizer.check()?;
         if self.spelling == Spelling::Function {
