@@ -54,8 +54,6 @@ struct Conv {
     lengths: Option<Vec<usize>>,
     /// Of the output, where they are known.
     places: Option<Vec<usize>>,
-    /// Images, where known.
-    batch: Option<usize>,
 }
 
 impl Conv {
@@ -75,7 +73,6 @@ impl Conv {
             lengths.into_iter().map(|length| usize::try_from(length).ok()).collect::<Option<Vec<usize>>>()
         };
         let places = known(&tape.shape(y)?[2..]);
-        let batch = known(&shape[..1]).map(|batch| batch[0]);
         Ok(Self {
             window,
             groups,
@@ -83,7 +80,6 @@ impl Conv {
             channels_out: sizes[0],
             lengths: known(&shape[2..]),
             places,
-            batch,
         })
     }
 
