@@ -67,7 +67,7 @@ impl Conv {
         let sizes: Vec<usize> = sizes.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
         let group = call.node.int("group", 1);
         let groups = usize::try_from(group).unwrap_or(0);
-        if shape.len() < 3 || sizes.len() != shape.len() || groups == 0 || sizes[0] % groups != 0 {
+        if shape.len() < 3 || sizes.len() != shape.len() || groups == 0 || !sizes[0].is_multiple_of(groups) {
             let reason = format!("weights of {sizes:?} in {group} groups do not fit {} axes", shape.len());
             return Err(call.error(reason));
         }
