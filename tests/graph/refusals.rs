@@ -3,7 +3,7 @@
 use pdloss::graph::{
     build::{
         Element::{F32, F64},
-        Value::Int,
+        Value::{self, Int, Ints},
         declare, node,
     },
     gradient::{differentiate, influences},
@@ -111,6 +111,37 @@ fn the_losses_of_this_project_have_operators_for_their_gradients() {
         assert_eq!(forward.output.len(), 3);
         assert_eq!(backward.input[1..], [inputs, &[forward.output[1].as_str(), &forward.output[2]]].concat());
         assert_eq!((backward.domain(), &backward.attribute), ("com.pdloss", &forward.attribute));
+    }
+}
+
+#[test]
+fn malformed_nodes_are_refused_and_crash_nothing() {
+    let x = |shape: &[usize]| Case::new("malformed", F32).input("x", shape, -1.0, 1.0);
+    let image = |weights: &[usize], settings: &[(&str, Value)]| {
+        x(&[1, 2, 3, 3]).input("w", weights, 0.0, 1.0).op("Conv", &["x", "w"], "y", settings)
+    };
+    let huge = || Ints(vec![i64::MAX, i64::MAX]);
+    let cases = [
+        image(&[5], &[]),
+        image(&[2, 2, 3], &[]),
+        image(&[2, 2, 3, 3], &[("group", Int(0))]),
+        image(&[2, 2, 3, 3], &[("strides", Ints(vec![0, 1]))]),
+        image(&[2, 2, 3, 3], &[("dilations", huge())]),
+        image(&[2, 2, 5, 5], &[]),
+        x(&[1, 2]).op("MaxPool", &["x"], "y", &[("kernel_shape", Ints(vec![2, 2]))]),
+        x(&[1, 2, 3, 3]).op("AveragePool", &["x"], "y", &[("kernel_shape", huge())]),
+        x(&[]).ints("at", &[0]).op("Gather", &["x", "at"], "y", &[]),
+        x(&[2, 3]).op("Softmax", &["x"], "y", &[("axis", Int(7))]),
+        x(&[2, 3]).op("Transpose", &["x"], "y", &[("perm", Ints(vec![0, 9]))]),
+        x(&[2, 3]).ints("to", &[4, 4]).op("Reshape", &["x", "to"], "y", &[]),
+        x(&[2, 3]).ints("pads", &[1]).op("Pad", &["x", "pads"], "y", &[]),
+        x(&[2, 3]).op("Gemm", &["x"], "y", &[]),
+        x(&[2, 3]).op("MatMul", &["x", "nobody"], "y", &[]),
+        x(&[]).op("MatMul", &["x", "x"], "y", &[]),
+    ];
+    for case in cases {
+        let case = case.op("ReduceSum", &["y"], "loss", &[("keepdims", Int(0))]);
+        println!("{}", error(&case.model(&[("loss", F32)]), "loss", &["x"]));
     }
 }
 

@@ -308,23 +308,27 @@ fn with_class_means(
 
 /// What the run came to, out of its tables.
 fn summary(folder: &Folder, counters: &Counters, settings: &Settings, stdout: &mut dyn Write) -> Result<()> {
-    let mut record = Record::new();
     let number = |row: Option<&csv::StringRecord>, at: usize| row.and_then(|row| row[at].parse::<f64>().ok());
-    record.set("steps", usize::try_from(counters.step).unwrap_or(usize::MAX));
+    let count = |step: u64| usize::try_from(step).unwrap_or(usize::MAX);
     let steps = read(&folder.metrics(), &METRICS)?;
-    let last = steps.last();
-    for (name, at) in [("loss", 2), ("d_prime", 3), ("mean_cosine", 8)] {
-        record.set(name, number(last, at));
-    }
-    let rows = read(&folder.validation(), &VALIDATION)?;
-    if let Some((best, step)) = counters.best {
-        record.set("recall@1 before", number(rows.first(), 2)).set("recall@1 after", number(rows.last(), 2));
-        record.set("best recall@1", best).set("at step", usize::try_from(step).unwrap_or(usize::MAX));
-    }
     let rates: Vec<f64> = steps.iter().filter_map(|row| row[11].parse().ok()).collect();
     let seconds: f64 = rates.iter().map(|rate| settings.batch as f64 / rate).sum();
     let images = settings.batch * rates.len();
-    record.set("images_per_second", (images as f64 / seconds.max(f64::MIN_POSITIVE)).round());
+    let mut training = Record::new();
+    training.set("steps", count(counters.step));
+    for (name, at) in [("loss", 2), ("d_prime", 3), ("mean_cosine", 8)] {
+        training.set(name, number(steps.last(), at));
+    }
+    training.set("images_per_second", (images as f64 / seconds.max(f64::MIN_POSITIVE)).round());
+    let mut text = format!("{}\n", Record::table(&[training]));
+
+    let rows = read(&folder.validation(), &VALIDATION)?;
+    if let Some((best, step)) = counters.best {
+        let mut validation = Record::new();
+        validation.set("recall@1 before", number(rows.first(), 2)).set("recall@1 after", number(rows.last(), 2));
+        validation.set("best recall@1", best).set("at step", count(step));
+        text = format!("{text}\n{}\n", Record::table(&[validation]));
+    }
     let failed = |e| Error::write("standard output", e);
-    writeln!(stdout, "{}\n\nembedder: {}", Record::table(&[record]), folder.embedder().display()).map_err(failed)
+    writeln!(stdout, "{text}\nembedder: {}", folder.embedder().display()).map_err(failed)
 }

@@ -88,7 +88,7 @@ fn layer_normalization(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 
 /// One number a channel as `[C, 1, ...]`, to stand beside `[N, C, ...]`.
 fn as_channels(tape: &mut Tape<'_>, vector: &str, rank: usize) -> Result<String> {
-    let axes: Vec<usize> = (1..rank - 1).collect();
+    let axes: Vec<usize> = (1..rank.saturating_sub(1)).collect();
     tape.unsqueeze(vector, &axes)
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn product(dims: &[Dim]) -> (usize, Vec<&str>) {
     let mut names = Vec::new();
     for dim in dims {
         match dim {
-            Dim::Known(length) => number *= length,
+            Dim::Known(length) => number = usize::saturating_mul(number, *length),
             Dim::Named(name) => names.push(name.as_str()),
             Dim::Unknown => names.push(""),
         }

@@ -326,10 +326,10 @@ fn pad(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Option<Fact> {
         (_, None) => Dim::Unknown,
         (dim, Some(amounts)) if amounts[index] == (0, 0) => dim.clone(),
         (Dim::Known(length), Some(amounts)) => {
-            let more = amounts[index].0 + amounts[index].1;
+            let more = amounts[index].0.saturating_add(amounts[index].1);
             i64::try_from(*length)
                 .ok()
-                .and_then(|length| usize::try_from(length + more).ok())
+                .and_then(|length| usize::try_from(length.checked_add(more)?).ok())
                 .map_or(Dim::Unknown, Dim::Known)
         }
         _ => Dim::Unknown,
@@ -413,7 +413,7 @@ fn range(shapes: &Shapes, node: &NodeProto) -> Option<Fact> {
     if step == 0 {
         return None;
     }
-    let distance = if step > 0 { end - start } else { start - end };
+    let distance = if step > 0 { end.saturating_sub(start) } else { start.saturating_sub(end) };
     let length = usize::try_from(distance.max(0).unsigned_abs().div_ceil(step.unsigned_abs())).ok()?;
     let values = || (0..length).map(|index| Scalar::Int(start + step * i64::try_from(index).unwrap_or(0))).collect();
     let value = (length <= super::FOLLOWED).then(values);

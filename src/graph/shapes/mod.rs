@@ -217,5 +217,5 @@ fn one(element: Option<Element>, shape: Option<Vec<Dim>>) -> Inferred {
 /// An axis counted from the front.
 pub(crate) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
     let counted = if axis < 0 { axis + i64::try_from(rank).ok()? } else { axis };
-    usize::try_from(counted).ok().filter(|&axis| axis < rank.max(1))
+    usize::try_from(counted).ok().filter(|&axis| axis < rank)
 }

@@ -27,12 +27,15 @@ impl Window {
         let read = |name: &str, default: usize, count: usize| match node.ints(name) {
             None => Ok(vec![default; count]),
             Some(values) => {
-                let sizes: Option<Vec<usize>> = values.iter().map(|&value| usize::try_from(value).ok()).collect();
+                let sizes: Option<Vec<usize>> = values.iter().map(|&value| length_of(value)).collect();
                 let fits = sizes.filter(|sizes| sizes.len() == count);
-                fits.ok_or_else(|| format!("attribute {name} is {values:?}, wanted {count} lengths, none below 0"))
+                fits.ok_or_else(|| format!("attribute {name} is {values:?}, wanted {count} lengths from 0 to 2^31"))
             }
         };
         let kernel = match kernel {
+            Some(kernel) if kernel.len() != rank => {
+                return Err(format!("its kernel has {} axes, the image {rank}", kernel.len()));
+            }
             Some(kernel) => kernel,
             None => read("kernel_shape", 0, rank)?,
         };
@@ -82,6 +85,11 @@ impl Window {
     }
 }
 
+/// A length from an attribute; none above 2^31, so that products of two cannot overflow.
+fn length_of(value: i64) -> Option<usize> {
+    usize::try_from(i32::try_from(value).ok()?).ok()
+}
+
 pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
     let first = shapes.of_input(node, 0);
     let Some(shape) = first.shape else { return one(first.element, None) };
@@ -114,8 +122,8 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
                     out.push(Dim::Unknown);
                     continue;
                 };
-                let extra = extra.as_ref().map_or(0, |extra| usize::try_from(extra[axis]).unwrap_or(0));
-                let whole = (length - 1) * window.strides[axis] + window.reach(axis) + extra;
+                let extra = extra.as_ref().and_then(|extra| usize::try_from(*extra.get(axis)?).ok()).unwrap_or(0);
+                let whole = length.saturating_sub(1) * window.strides[axis] + window.reach(axis) + extra;
                 out.push(Dim::Known(whole.saturating_sub(window.begin[axis] + window.end[axis])));
             }
         }

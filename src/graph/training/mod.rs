@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use super::{
     Error, Result,
     build::{Value, attribute},
+    loss::PREFIX,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
     upgrade::upgrade,
 };
@@ -73,7 +74,6 @@ fn train_statistics(graph: &mut GraphProto, frozen: &dyn Fn(&NodeProto) -> bool)
             continue;
         }
         let label = node.label();
-        let first = node.output.first().cloned().unwrap_or_default();
         node.output.truncate(1);
         for (index, what) in [(3, "mean"), (4, "variance")] {
             let name = node.given(index).unwrap_or_default().to_owned();
@@ -84,8 +84,8 @@ fn train_statistics(graph: &mut GraphProto, frozen: &dyn Fn(&NodeProto) -> bool)
                 let reason = format!("its running {what} '{name}' belongs to another node too; give it one of its own");
                 return Err(Error::model(label, reason));
             }
-            // `norm.running_mean` would be what PyTorch calls the statistic itself.
-            let next = format!("pdloss.{first}.running_{what}");
+            // Under a prefix of our own: a node 'norm' may well have an initializer 'norm.running_mean'.
+            let next = format!("{PREFIX}training.{name}");
             node.output.push(next.clone());
             running.push(Running { name, next });
         }

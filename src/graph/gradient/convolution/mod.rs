@@ -54,8 +54,6 @@ struct Conv {
     lengths: Option<Vec<usize>>,
     /// Of the output, where they are known.
     places: Option<Vec<usize>>,
-    /// Images, where known.
-    batch: Option<usize>,
 }
 
 impl Conv {
@@ -67,7 +65,12 @@ impl Conv {
             return Err(call.error("the shape of its weights must be known for its gradient"));
         };
         let sizes: Vec<usize> = sizes.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
-        let groups = usize::try_from(call.node.int("group", 1)).unwrap_or(1);
+        let group = call.node.int("group", 1);
+        let groups = usize::try_from(group).unwrap_or(0);
+        if shape.len() < 3 || sizes.len() != shape.len() || groups == 0 || !sizes[0].is_multiple_of(groups) {
+            let reason = format!("weights of {sizes:?} in {group} groups do not fit {} axes", shape.len());
+            return Err(call.error(reason));
+        }
         let window =
             Window::of(call.node, Some(sizes[2..].to_vec()), &shape[2..]).map_err(|reason| call.error(reason))?;
         let known = |shape: &[Dim]| {
@@ -75,7 +78,6 @@ impl Conv {
             lengths.into_iter().map(|length| usize::try_from(length).ok()).collect::<Option<Vec<usize>>>()
         };
         let places = known(&tape.shape(y)?[2..]);
-        let batch = known(&shape[..1]).map(|batch| batch[0]);
         Ok(Self {
             window,
             groups,
@@ -83,7 +85,6 @@ impl Conv {
             channels_out: sizes[0],
             lengths: known(&shape[2..]),
             places,
-            batch,
         })
     }
 

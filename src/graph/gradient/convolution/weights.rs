@@ -24,7 +24,7 @@ pub(super) fn weight_grad(
     if conv.is_pointwise() && conv.groups == 1 && conv.count().is_none_or(|count| count > SOME_PLACES) {
         return weight_grad_by_image(tape, conv, &[x.to_owned()], grad, weights);
     }
-    let (Some(lengths), Some(places)) = (&conv.lengths, &conv.places) else {
+    let (Some(_), Some(places)) = (&conv.lengths, &conv.places) else {
         return Err(call.error("all lengths but the batch must be known for the gradient of its weights"));
     };
     if conv.groups > 1 {
@@ -37,12 +37,8 @@ pub(super) fn weight_grad(
             let sum = tape.sum(&product, &[0], false)?;
             return tape.reshape_like(&sum, weights);
         }
-        let strided = conv.window.strides.iter().any(|&stride| stride > 1);
-        return match (conv.batch, conv.axes()) {
-            (Some(batch), _) if strided => {
-                weight_grad_by_channel(tape, conv, (x, grad), weights, (batch, lengths, places))
-            }
-            (_, 2) => weight_grad_by_diagonals(tape, conv, (x, grad), weights, places),
+        return match conv.axes() {
+            2 => weight_grad_by_diagonals(tape, conv, (x, grad), weights, places),
             _ => weight_grad_by_offset(tape, conv, (x, grad), weights, places),
         };
     }
@@ -119,34 +115,6 @@ fn weight_grad_by_offset(
     join(tape, &sums, 1, weights)
 }
 
-/// One kernel a channel, strided, batch known: each image and channel is a channel of one large image, whose kernel is `g`,
-/// spread by the strides.
-fn weight_grad_by_channel(
-    tape: &mut Tape<'_>,
-    conv: &Conv,
-    (x, grad): (&str, &str),
-    weights: &str,
-    (batch, lengths, places): (usize, &[usize], &[usize]),
-) -> Result<String> {
-    let channels = batch * conv.channels_in;
-    let image = tape.reshape(x, &[&[1, int(channels)], ints(lengths).as_slice()].concat())?;
-    let kernel = tape.reshape(grad, &[&[int(channels), 1], ints(places).as_slice()].concat())?;
-    let window = &conv.window;
-    let attributes = vec![
-        attribute("kernel_shape", Value::Ints(ints(places))),
-        attribute("strides", Value::Ints(ints(&window.dilations))),
-        attribute("dilations", Value::Ints(ints(&window.strides))),
-        attribute("pads", Value::Ints(ints(&[window.begin.as_slice(), &window.end].concat()))),
-        attribute("group", Value::Int(int(channels))),
-    ];
-    let sums = tape.with("Conv", &[&image, &kernel], attributes)?;
-    let sums = cut(tape, conv, &sums)?;
-    let apart = [&[int(batch), int(conv.channels_in), 1], ints(&window.kernel).as_slice()].concat();
-    let apart = tape.reshape(&sums, &apart)?;
-    let sum = tape.sum(&apart, &[0], false)?;
-    tape.reshape_like(&sum, weights)
-}
-
 /// One kernel a channel, over images: for each row of the kernel, one matrix product a channel of columns of `x` with
 /// columns of `g`, summed over batch, rows and blocks of columns. The pairs of columns that belong to a place in the kernel
 /// lie on a diagonal of it. That is several times the multiplications needed, in an operator that is many times as fast.
@@ -159,7 +127,8 @@ fn weight_grad_by_diagonals(
 ) -> Result<String> {
     let window = &conv.window;
     // Narrow blocks waste fewer products, wide ones suit the matrix product: 14 measured best among the divisors of 56.
-    let block = (1..=places[1].min(16)).rev().find(|block| places[1].is_multiple_of(*block)).unwrap_or(1);
+    let widest = (16 / window.strides[1]).clamp(1, places[1]);
+    let block = (1..=widest).rev().find(|block| places[1].is_multiple_of(*block)).unwrap_or(1);
     let block = if block < 4 { places[1] } else { block };
     let width = (block - 1) * window.strides[1] + window.reach(1);
     let padded = pad(tape, x, 2, &ints(&window.begin), &ints(&window.end))?;
