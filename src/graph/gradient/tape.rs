@@ -81,7 +81,7 @@ impl<'a> Tape<'a> {
         self.shapes.shape(name).map(<[Dim]>::to_vec).ok_or_else(unknown)
     }
 
-    /// The shape with every length known, but for the first (the batch) where `lengths` leaves it out.
+    /// How many axes a value has.
     pub(super) fn rank(&self, name: &str) -> Result<usize> {
         self.shape(name).map(|shape| shape.len())
     }
