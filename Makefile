@@ -1,6 +1,6 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
 .PHONY: help setup demo test test-ort-matrix test-training test-gradients test-omniglot test-valgrind wheel test-wheel lint \
-	bench-recall bench-loss bench-operators bench-gradients kernels check-kernels gpu-check paper paper-quick fixtures
+	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 PAPER_PYTHON = .runtime/paper/bin/python
@@ -18,7 +18,7 @@ help:
 	@echo "make test-wheel    that wheel in an empty environment"
 	@echo "make bench-loss    the loss against the plain version in Rust and numpy"
 	@echo "make bench-operators  the operators against the loss in standard operators"
-	@echo "make bench-gradients a training step against onnxruntime-training 1.19.2"
+	@echo "make bench-training a training step against onnxruntime-training 1.19.2 (MODEL=model.onnx adds one)"
 	@echo "make bench-recall  side by side with a Python script (DATA=list.csv MODEL=model.onnx)"
 	@echo "make kernels       compile the CUDA kernels' images; make check-kernels: compare them with those committed"
 	@echo "make gpu-check     everything that only a machine with a GPU can show; fails where there is none"
@@ -82,7 +82,8 @@ bench-loss: $(BENCH_PYTHON)
 bench-operators:
 	plugins/tests/training.sh plugins/benches/training.py
 
-bench-gradients:
+bench-training:
+	benches/training_step.sh $(MODEL)
 	benches/gradient_step.sh
 
 kernels:

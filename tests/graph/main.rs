@@ -12,5 +12,6 @@ mod fuzz;
 mod model;
 mod refusals;
 mod rules;
+#[path = "../common/runtime.rs"]
 mod runtime;
 mod training;

@@ -108,34 +108,49 @@ def as_pytorch(path):
     onnx.save(model, path)
 
 
-def theirs(folder, backbone, proxies, trained, batches):
-    model = with_loss(backbone, proxies)
+def write_theirs(folder, backbone, proxies, trained):
+    """ORT training's files: model, optimiser, checkpoint."""
     optimizer = onnxblock.optim.AdamW(weight_decay=DECAY, eps=EPSILON)
+    model = with_loss(backbone, proxies)
     artifacts.generate_artifacts(model, requires_grad=trained, optimizer=optimizer, artifact_directory=folder)
     as_pytorch(folder / "optimizer_model.onnx")
+
+
+def open_theirs(folder, threads=0):
+    """A function that makes one step and returns its loss, and the state behind it."""
     state = CheckpointState.load_checkpoint(str(folder / "checkpoint"))
-    paths = [str(folder / f"{name}_model.onnx") for name in ("training", "optimizer")]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    module = Module(paths[0], state, session_options=options)  # its evaluation model cannot hold batch statistics
-    optimizer = Optimizer(paths[1], module)
+    options.intra_op_num_threads = threads
+    # Without an evaluation model: theirs cannot hold batch statistics.
+    module = Module(str(folder / "training_model.onnx"), state, session_options=options)
+    optimizer = Optimizer(str(folder / "optimizer_model.onnx"), module)
     optimizer.set_learning_rate(LEARNING_RATE)
     module.train()
-    losses = []
-    for data, labels in batches:
-        losses.append(float(np.asarray(module(data, labels))))
+
+    def step(data, labels):
+        loss = float(np.asarray(module(data, labels)))
         optimizer.step()
         module.lazy_reset_grad()
+        return loss
+
+    return step, state
+
+
+def theirs(folder, backbone, proxies, trained, batches):
+    write_theirs(folder, backbone, proxies, trained)
+    step, state = open_theirs(folder)
+    losses = [step(data, labels) for data, labels in batches]
     return losses, {name: np.array(state.parameters[name].data) for name in trained}
 
 
-def batches_for(backbone):
+def batches_for(backbone, batch=BATCH):
     random = np.random.default_rng(5)
     shape = [dim.dim_value for dim in backbone.graph.input[0].type.tensor_type.shape.dim][1:]
     colours = random.standard_normal((CLASSES, shape[0], 1, 1))
     for _ in range(STEPS):
-        labels = random.integers(0, CLASSES, BATCH)
-        yield (colours[labels] + random.standard_normal((BATCH, *shape))).astype(np.float32), labels
+        labels = random.integers(0, CLASSES, batch)
+        yield (colours[labels] + random.standard_normal((batch, *shape))).astype(np.float32), labels
 
 
 def furthest(left, right):

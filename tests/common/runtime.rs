@@ -1,5 +1,8 @@
 //! The onnxruntime that the tests were built with.
 
+#![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::cast_possible_truncation, reason = "rounding to float32 is meant, and lengths are small")]
+
 use std::{collections::BTreeMap, env, sync::OnceLock};
 
 use ort::{
@@ -7,7 +10,7 @@ use ort::{
     session::{Session, SessionInputValue},
     value::{Tensor, TensorElementType},
 };
-use pdloss::graph::proto::ModelProto;
+use pdloss::graph::proto::{ModelProto, TensorProto};
 use prost::Message as _;
 
 /// A tensor outside the runtime.
@@ -28,6 +31,20 @@ pub(crate) enum Numbers {
 pub(crate) type Arrays = BTreeMap<String, Array>;
 
 impl Array {
+    pub(crate) fn f32(shape: &[usize], values: &[f64]) -> Self {
+        let values = values.iter().map(|&value| value as f32).collect();
+        Self { shape: shape.to_vec(), numbers: Numbers::F32(values) }
+    }
+
+    pub(crate) fn f64(shape: &[usize], values: &[f64]) -> Self {
+        Self { shape: shape.to_vec(), numbers: Numbers::F64(values.to_vec()) }
+    }
+
+    pub(crate) fn i64(values: &[i64]) -> Self {
+        Self { shape: vec![values.len()], numbers: Numbers::I64(values.to_vec()) }
+    }
+
+    /// The numbers as f64.
     pub(crate) fn values(&self) -> Vec<f64> {
         match &self.numbers {
             Numbers::F32(values) => values.iter().copied().map(f64::from).collect(),
@@ -42,6 +59,39 @@ impl Array {
             Numbers::F32(values) => values[index] = value as f32,
             Numbers::F64(values) => values[index] = value,
             _ => panic!("not a float"),
+        }
+    }
+
+    pub(crate) fn number(&self) -> f64 {
+        let values = self.values();
+        assert_eq!(values.len(), 1);
+        values[0]
+    }
+
+    pub(crate) fn of(tensor: &TensorProto) -> Self {
+        let raw = tensor.raw_data.as_deref().expect("raw data");
+        let numbers = match tensor.data_type() {
+            1 => Numbers::F32(raw.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()),
+            11 => Numbers::F64(raw.as_chunks().0.iter().map(|&word| f64::from_le_bytes(word)).collect()),
+            7 => Numbers::I64(raw.as_chunks().0.iter().map(|&word| i64::from_le_bytes(word)).collect()),
+            other => panic!("element type {other}"),
+        };
+        Self { shape: tensor.dims.iter().map(|&length| length as usize).collect(), numbers }
+    }
+
+    pub(crate) fn tensor(&self, name: &str) -> TensorProto {
+        let (data_type, raw) = match &self.numbers {
+            Numbers::F32(values) => (1, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Numbers::F64(values) => (11, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Numbers::I64(values) => (7, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Numbers::Bool(values) => (9, values.iter().map(|&value| u8::from(value)).collect()),
+        };
+        TensorProto {
+            name: Some(name.to_owned()),
+            data_type: Some(data_type),
+            dims: self.shape.iter().map(|&length| length as i64).collect(),
+            raw_data: Some(raw),
+            ..TensorProto::default()
         }
     }
 
@@ -72,12 +122,8 @@ pub(crate) fn open(model: &ModelProto) -> Result<Session, String> {
 }
 
 pub(crate) fn run(session: &mut Session, feeds: &Arrays) -> Result<Arrays, String> {
-    let wanted: Vec<String> = session.inputs().iter().map(|input| input.name().to_owned()).collect();
-    let feeds: Vec<(&str, SessionInputValue<'_>)> = feeds
-        .iter()
-        .filter(|(name, _)| wanted.contains(name))
-        .map(|(name, array)| (name.as_str(), array.value()))
-        .collect();
+    let feeds: Vec<(&str, SessionInputValue<'_>)> =
+        feeds.iter().map(|(name, array)| (name.as_str(), array.value())).collect();
     let results = session.run(feeds).map_err(|error| error.to_string())?;
     let mut outputs = Arrays::new();
     for (name, value) in results.iter() {

@@ -1,0 +1,129 @@
+"""Whole training steps (forward, backward, AdamW): our step graph on a stock onnxruntime against onnxruntime-training 1.19.2.
+
+    benches/training_step.sh [MODEL.onnx ...]
+
+ResNet-18 at 64 px with batches of 32, and each model given with batches of 16. The same first weights, images, labels and loss
+(normalised softmax); two threads each, one process each, step by step in turn; the state stays in each runtime's memory. The
+losses of the first steps are compared before anything is timed. Ratios are theirs over ours: above 1 ours is faster, or smaller.
+"""
+
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+THREADS = 2
+AGREE = 3
+ROUNDS = 20
+
+
+def serve(step):
+    """Makes a step for each line; answers with its seconds, its loss, and the peak memory of the process in MiB."""
+    data = np.load(pathlib.Path(sys.argv[2]) / "batch.npz")
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        loss = step(data["data"], data["labels"])
+        seconds = time.perf_counter() - start
+        print(json.dumps([seconds, loss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]), flush=True)
+
+
+def serve_ours(folder):
+    import onnxruntime
+
+    from_numpy = onnxruntime.OrtValue.ortvalue_from_numpy
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(folder / "step.onnx"), options, providers=["CPUExecutionProvider"])
+    (description,) = [json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items() if key == "pdloss.step"]
+    names = ["pdloss.loss", *(tensor["next"] for tensor in description["state"])]
+    state = {}
+    rate = from_numpy(np.array(float(os.environ["RATE"]), np.float32))
+
+    def step(data, labels):
+        nonlocal state
+        binding = session.io_binding()
+        fed = {description["data"]: from_numpy(data), "pdloss.labels": from_numpy(labels), "pdloss.learning_rate": rate, **state}
+        for name, value in fed.items():
+            binding.bind_ortvalue_input(name, value)
+        for name in names:
+            binding.bind_output(name, "cpu")
+        session.run_with_iobinding(binding)
+        loss, *following = binding.get_outputs()
+        state = dict(zip((tensor["name"] for tensor in description["state"]), following))
+        return float(loss.numpy())
+
+    serve(step)
+
+
+def serve_theirs(folder):
+    import adamw
+
+    serve(adamw.open_theirs(folder, THREADS)[0])
+
+
+def measure(name, backbone, batch):
+    import adamw
+    from onnx import numpy_helper
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        model = adamw.step_graph(folder, backbone)
+        description = json.loads({entry.key: entry.value for entry in model.metadata_props}["pdloss.step"])
+        (proxies,) = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "pdloss.proxies"]
+        trained = [tensor["name"] for tensor in description["state"] if tensor["kind"] in ("weight", "proxies")]
+        adamw.write_theirs(folder, backbone, proxies, trained)
+        data, labels = next(adamw.batches_for(backbone, batch))
+        np.savez(folder / "batch.npz", data=data, labels=labels)
+        sides = {"ours": os.environ["STOCK"], "theirs": sys.executable}
+        environment = {**os.environ, "RATE": str(adamw.LEARNING_RATE)}
+        workers = {
+            side: subprocess.Popen([python, __file__, f"--{side}", temporary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                   env=environment)
+            for side, python in sides.items()
+        }
+        rows = {side: [] for side in sides}
+        for _ in range(AGREE + ROUNDS):
+            for side, worker in workers.items():
+                worker.stdin.write("step\n")
+                worker.stdin.flush()
+                answer = worker.stdout.readline()
+                if not answer:
+                    sys.exit(f"{name}: {side} ended early")
+                rows[side].append(json.loads(answer))
+            losses = [rows[side][-1][1] for side in sides]
+            if len(rows["ours"]) <= AGREE and not abs(losses[0] - losses[1]) <= 1e-3 * abs(losses[1]):
+                sys.exit(f"{name}: loss {losses[0]} here, {losses[1]} there: times mean nothing")
+        for worker in workers.values():
+            worker.stdin.close()
+            worker.wait()
+    seconds = {side: statistics.median(row[0] for row in found[AGREE:]) for side, found in rows.items()}
+    peak = {side: found[-1][2] for side, found in rows.items()}
+    print(f"{name}, batch {batch}: ours {1000 * seconds['ours']:.1f} ms, {peak['ours']:.0f} MiB; theirs {1000 * seconds['theirs']:.1f} ms, "
+          f"{peak['theirs']:.0f} MiB; ratio of times {seconds['theirs'] / seconds['ours']:.2f}, of memory {peak['theirs'] / peak['ours']:.2f}", flush=True)
+
+
+def main():
+    import adamw
+    import models
+
+    print(f"{THREADS} threads, medians of {ROUNDS} steps each, in turn", flush=True)
+    measure("ResNet-18 at 64 px", models.resnet18(64), 32)
+    for path in sys.argv[1:]:
+        measure(pathlib.Path(path).stem, adamw.batch_freed(path), 16)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--ours"]:
+        serve_ours(pathlib.Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["--theirs"]:
+        serve_theirs(pathlib.Path(sys.argv[2]))
+    else:
+        main()

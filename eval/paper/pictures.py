@@ -1,0 +1,92 @@
+"""The figures, as SVG."""
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+
+from interval import Interval  # noqa: E402
+from plan import NAMES  # noqa: E402
+
+# Okabe and Ito's colours, told apart by those who see fewer; markers say the same without colour.
+STYLE = {
+    "pd": ("#0072B2", "o"),
+    "pd-negative": ("#56B4E9", "s"),
+    "d-loss": ("#D55E00", "^"),
+    "softmax": ("#009E73", "D"),
+    "proxy-nca": ("#CC79A7", "v"),
+    "proxy-anchor": ("#E69F00", "P"),
+    "multi-similarity": ("#000000", "X"),
+}
+plt.rcParams.update({"svg.hashsalt": "pdloss", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True})
+
+
+def panels(count, height=3.0):
+    figure, axes = plt.subplots(1, count, figsize=(3.6 * count + 0.4, height), squeeze=False, layout="constrained")
+    return figure, axes[0]
+
+
+def save(figure, path):
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def curves(path, by_data):
+    """`by_data[name][loss]`: results of the same run by several seeds. Means, shaded 95 % intervals."""
+    figure, axes = panels(len(by_data))
+    for axis, (name, losses) in zip(axes, by_data.items()):
+        for loss, results in losses.items():
+            color, marker = STYLE[loss]
+            steps = results[0]["steps"]
+            points = [Interval.of(column) for column in np.array([result["recall"] for result in results]).T]
+            axis.plot(steps, [point.mean for point in points], color=color, marker=marker, markersize=3, label=NAMES[loss])
+            axis.fill_between(steps, [point.low for point in points], [point.high for point in points], color=color, alpha=0.15, lw=0)
+        axis.set(title=name, xlabel="step")
+    axes[0].set_ylabel("Recall@1, unseen classes")
+    axes[-1].legend(loc="lower right")
+    save(figure, path)
+
+
+def bars(path, by_data):
+    """`by_data[name][loss]`: an interval."""
+    figure, axes = panels(len(by_data))
+    for axis, (name, losses) in zip(axes, by_data.items()):
+        for place, (loss, interval) in enumerate(losses.items()):
+            color, marker = STYLE[loss]
+            axis.errorbar(interval.mean, -place, xerr=interval.half, color=color, marker=marker, capsize=3)
+        axis.set(title=name, xlabel="Recall@1, unseen classes", yticks=range(0, -len(losses), -1), ylim=(-len(losses) + 0.5, 0.5))
+        axis.set_yticklabels([NAMES[loss] for loss in losses] if axis is axes[0] else [])
+    save(figure, path)
+
+
+def batches(path, by_data):
+    """`by_data[name][loss, size]`: an interval."""
+    figure, axes = panels(len(by_data))
+    for axis, (name, found) in zip(axes, by_data.items()):
+        for loss in dict.fromkeys(loss for loss, _ in found):
+            color, marker = STYLE[loss]
+            sizes = [size for other, size in found if other == loss]
+            points = [found[loss, size] for size in sizes]
+            axis.errorbar(sizes, [point.mean for point in points], yerr=[point.half for point in points], color=color, marker=marker,
+                          capsize=3, label=NAMES[loss])
+        axis.set(title=name, xlabel="batch size", xscale="log")
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.minorticks_off()
+    axes[0].set_ylabel("Recall@1, unseen classes")
+    axes[-1].legend(loc="lower right")
+    save(figure, path)
+
+
+def costs(path, rows):
+    figure, axes = panels(2, 3.4)
+    for name in dict.fromkeys(row["name"] for row in rows):
+        mine = [row for row in rows if row["name"] == name]
+        color, marker = STYLE[name.split()[0]]
+        label = NAMES.get(name, "PD-Loss in standard operators")
+        for axis, key, factor in ((axes[0], "seconds", 1000), (axes[1], "peak_mib", 1)):
+            axis.plot([row["classes"] for row in mine], [row[key] * factor for row in mine], color=color, marker=marker, markersize=4,
+                      linestyle="--" if " in " in name else "-", label=label)
+    axes[0].set(xscale="log", yscale="log", xlabel="classes", ylabel="one step, ms")
+    axes[1].set(xscale="log", yscale="log", xlabel="classes", ylabel="peak memory of the process, MiB")
+    axes[0].legend(loc="upper left", fontsize=7)
+    save(figure, path)
