@@ -98,10 +98,10 @@ impl Array {
     fn value(&self) -> SessionInputValue<'static> {
         let shape = self.shape.clone();
         match self.numbers.clone() {
-            Numbers::F32(values) => Tensor::from_array((shape, values)).unwrap().into(),
-            Numbers::F64(values) => Tensor::from_array((shape, values)).unwrap().into(),
-            Numbers::I64(values) => Tensor::from_array((shape, values)).unwrap().into(),
-            Numbers::Bool(values) => Tensor::from_array((shape, values)).unwrap().into(),
+            Numbers::F32(values) => Tensor::from_array((shape, values)).expect("a tensor of this type").into(),
+            Numbers::F64(values) => Tensor::from_array((shape, values)).expect("a tensor of this type").into(),
+            Numbers::I64(values) => Tensor::from_array((shape, values)).expect("a tensor of this type").into(),
+            Numbers::Bool(values) => Tensor::from_array((shape, values)).expect("a tensor of this type").into(),
         }
     }
 }
@@ -130,19 +130,19 @@ pub(crate) fn run(session: &mut Session, feeds: &Arrays) -> Result<Arrays, Strin
         let lengths = |shape: &[i64]| shape.iter().map(|&length| length as usize).collect();
         let array = match value.dtype().tensor_type() {
             Some(TensorElementType::Float64) => {
-                let (shape, values) = value.try_extract_tensor::<f64>().unwrap();
+                let (shape, values) = value.try_extract_tensor::<f64>().expect("a tensor of this type");
                 Array { shape: lengths(shape), numbers: Numbers::F64(values.to_vec()) }
             }
             Some(TensorElementType::Int64) => {
-                let (shape, values) = value.try_extract_tensor::<i64>().unwrap();
+                let (shape, values) = value.try_extract_tensor::<i64>().expect("a tensor of this type");
                 Array { shape: lengths(shape), numbers: Numbers::I64(values.to_vec()) }
             }
             Some(TensorElementType::Bool) => {
-                let (shape, values) = value.try_extract_tensor::<bool>().unwrap();
+                let (shape, values) = value.try_extract_tensor::<bool>().expect("a tensor of this type");
                 Array { shape: lengths(shape), numbers: Numbers::Bool(values.to_vec()) }
             }
             _ => {
-                let (shape, values) = value.try_extract_tensor::<f32>().unwrap();
+                let (shape, values) = value.try_extract_tensor::<f32>().expect("a tensor of this type");
                 Array { shape: lengths(shape), numbers: Numbers::F32(values.to_vec()) }
             }
         };
