@@ -87,9 +87,9 @@ def write(path, results):
         "intervals (Student's t over seeds). Classes that are measured are never trained on, nor used to choose anything. "
         + ("**Quick: short runs on the drawn fixtures; it shows that the machinery works and no more.**" if results["quick"] else ""),
         "Small nets (3 x 3 convolutions with batch normalization, Relu and max pooling, then a linear layer), trained from scratch by AdamW with a "
-        f"cosine schedule and small random turns and shifts, batches of 64 with {PER_CLASS} images a class.",
-        table(("data", "classes trained on", "classes measured", "image", "net", "steps"),
-              [(data.name, data.train, data.test, f"{data.side} x {data.side} x {data.channels}", " ".join(map(str, data.widths)), data.steps)
+        f"cosine schedule and small random turns and shifts, {PER_CLASS} images a class in each batch.",
+        table(("data", "classes trained on", "classes measured", "image", "net", "batch", "steps"),
+              [(data.name, data.train, data.test, f"{data.side} x {data.side} x {data.channels}", " ".join(map(str, data.widths)), data.batch, data.steps)
                for data in results["sets"]]),
         "## Claim by claim",
         table(("claim", "seen", "so it"), claims(results)),
@@ -103,7 +103,7 @@ def write(path, results):
         picture("figure3", "Recall@1 on unseen classes by loss"),
         table(("data", "loss", "chosen"), [(name, NAMES[loss], settings_of(value)) for name, chosen in results["chosen"].items() for loss, value in chosen.items()]),
         "## Figure 4: batch sizes",
-        "As many images in all for each size; two images a class; the learning rate chosen at 64 for all.",
+        "As many images in all for each size, two of a class (more where there are too few classes), the learning rate chosen above.",
         picture("figure4", "Recall@1 on unseen classes by batch size"),
         table(("data", "loss", "batch", "Recall@1"),
               [(name, NAMES[loss], size, Interval.of(last(found))) for name, found_ in results["figure4"].items() for (loss, size), found in found_.items()]),

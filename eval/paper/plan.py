@@ -42,6 +42,7 @@ class Data:
     channels: int
     widths: tuple
     dim: int
+    batch: int
     steps: int
     flags: tuple
     """Preprocessing and augmentation."""
@@ -55,15 +56,15 @@ SHAPES = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", "--resize", "exact:
 
 def data_sets(folder, quick):
     """Those that are there. `folder` may hold `omniglot/images_background_small1.zip` and `grocery/dataset/test.txt`."""
-    shapes = Data("shapes", "fixtures/shapes", "1-7", "8-10", "1-10", "11-20", 32, 3, (16, 32), 32, 60 if quick else 300, SHAPES)
+    shapes = Data("shapes", "fixtures/shapes", "1-7", "8-10", "1-10", "11-20", 32, 3, (16, 32), 32, 28, 60 if quick else 300, SHAPES)
     found = [shapes]
     omniglot = folder and folder / "omniglot" / "images_background_small1.zip"
     if not quick and omniglot and omniglot.is_file():
         found.append(
-            Data("omniglot", str(omniglot), "1-80", "81-100", "1-100", "101-136", 28, 1, (32, 64, 64), 64, 800, GRAY))
+            Data("omniglot", str(omniglot), "1-80", "81-100", "1-100", "101-136", 28, 1, (32, 64, 64), 64, 64, 800, GRAY))
     grocery = folder and folder / "grocery" / "dataset" / "test.txt"
     if not quick and grocery and grocery.is_file():
-        found.append(Data("grocery", str(grocery), "1-40", "41-54", "1-54", "55-81", 32, 3, (32, 64, 64), 64, 600, RGB))
+        found.append(Data("grocery", str(grocery), "1-40", "41-54", "1-54", "55-81", 32, 3, (32, 64, 64), 64, 64, 600, RGB))
     return found
 
 
@@ -75,8 +76,9 @@ class Run:
     loss: str
     seed: int
     settings: tuple = ()
-    batch: int = 64
-    per_class: int | None = PER_CLASS
+    batch: int | None = None
+    """The data set's where `None`."""
+    per_class: int = PER_CLASS
     part: str = "test"
     steps: int | None = None
     extra: tuple = field(default=())
@@ -87,9 +89,8 @@ class Run:
         steps = self.steps or self.data.steps
         flags = ["--data", self.data.path, "--classes", train, "--validation-classes", measured, "--split", "all",
                  "--validation-split", "all", "--steps", steps, "--validate-every", max(1, steps // 10),
-                 "--batch", self.batch, "--seed", self.seed, "--loss", self.loss, "--warmup", max(1, steps // 20)]
-        if self.per_class:
-            flags += ["--per-class", self.per_class]
+                 "--batch", self.batch or self.data.batch, "--per-class", self.per_class, "--seed", self.seed, "--loss", self.loss,
+                 "--warmup", max(1, steps // 20)]
         for name, value in self.settings:
             flags += [f"--{name}", value]
         return [str(flag) for flag in [*flags, *self.extra, *self.data.flags]]
@@ -114,14 +115,23 @@ def figure3(data, chosen, seeds):
     return {loss: [Run(data, loss, seed, chosen[loss]) for seed in seeds] for loss in TRIALS}
 
 
+def images_a_class(data, size):
+    """Two, or as many more as it takes to fill a batch from the classes that there are."""
+    first, last = map(int, data.train.split("-"))
+    found = 2
+    while size // found > last - first + 1:
+        found *= 2
+    return found
+
+
 def figure4(data, chosen, seeds, quick):
     """Batches from 8 to 256, as many images in all."""
     sizes = (8, 32, 128) if quick else (8, 16, 32, 64, 128, 256)
-    return {
-        (loss, size): [Run(data, loss, seed, chosen[loss], batch=size, per_class=2, steps=data.steps * 64 // size) for seed in seeds]
-        for loss in ("pd", "d-loss")
-        for size in sizes
-    }
+
+    def run(loss, size, seed):
+        return Run(data, loss, seed, chosen[loss], size, images_a_class(data, size), steps=data.steps * data.batch // size)
+
+    return {(loss, size): [run(loss, size, seed) for seed in seeds] for loss in ("pd", "d-loss") for size in sizes}
 
 
 def ours(data, chosen, seeds):

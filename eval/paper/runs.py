@@ -39,7 +39,7 @@ class Runs:
                 call([PROGRAM / "pdloss", "train", "--model", self.backbone(run.data, run.seed), "--out", folder, *flags])
             done.write_text(json.dumps({"flags": flags, **read(folder)}))
             self.made += 1
-            print(f"{self.made:4} made  {run.data.name} {run.loss} batch {run.batch} seed {run.seed} {' '.join(f'{a} {b}' for a, b in run.settings)}"
+            print(f"{self.made:4} made  {run.data.name} {run.loss} batch {run.batch or run.data.batch} seed {run.seed} {' '.join(f'{a} {b}' for a, b in run.settings)}"
                   f" {' '.join(run.extra)}", file=sys.stderr, flush=True)
         return {**json.loads(done.read_text()), "folder": folder}
 
