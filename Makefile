@@ -84,7 +84,7 @@ bench-operators:
 
 bench-training:
 	benches/training_step.sh $(MODEL)
-	benches/gradient_step.sh
+	tests/ort_training/run.sh benches/gradient_step.py
 
 kernels:
 	plugins/kernels/build.py

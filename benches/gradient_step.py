@@ -1,6 +1,8 @@
 """Forward and backward pass: our gradient graph on a stock onnxruntime against onnxruntime-training 1.19.2.
 
-    benches/gradient_step.sh [resnet18|mobilenet|vit|mobilefacenet ...]
+    tests/ort_training/run.sh benches/gradient_step.py [resnet18|mobilenet|vit|mobilefacenet ...]
+
+BATCH=symbolic leaves the batch a name; REPEATS sets the number of steps.
 
 Both take the weights as inputs that may change, the same images and the same loss; two threads each, one process each,
 turn by turn. The loss and every gradient are compared before anything is timed. The ratio is theirs over ours: above 1

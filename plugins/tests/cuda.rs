@@ -301,26 +301,8 @@ fn the_saved_state_is_that_of_the_cpu() {
 fn somebody_elses_state() {
     let emulation = emulation();
     let problem = one((3, 5, 4), Distribution::Random, true);
-    let names = ["loss_grad", "embeddings", "proxies", "labels", "moments", "saved"];
-    let rank = |count: usize| vec![Dim::Unknown; count];
-    let graph = GraphProto {
-        name: Some("gradient".to_owned()),
-        node: vec![common::ours("PDLossGrad", &names, &["embeddings_grad", "proxies_grad"], Vec::new())],
-        input: vec![
-            declare("loss_grad", Element::F32, &[]),
-            declare("embeddings", Element::F32, &rank(2)),
-            declare("proxies", Element::F32, &rank(2)),
-            declare("labels", Element::I64, &rank(1)),
-            declare("moments", Element::F64, &rank(1)),
-            declare("saved", Element::F64, &rank(1)),
-        ],
-        output: vec![
-            declare("embeddings_grad", Element::F32, &rank(2)),
-            declare("proxies_grad", Element::F32, &rank(2)),
-        ],
-        ..GraphProto::default()
-    };
-    let mut session = session::open(emulation.builder().expect("a builder"), &common::model(graph)).expect("it opens");
+    let mut session =
+        session::open(emulation.builder().expect("a builder"), &common::gradient_alone()).expect("it opens");
     let mut run = |saved: Vec<f64>| {
         let mut inputs = problem.inputs();
         inputs.push(("moments", vec![8], Numbers::F64(vec![0.0; 8])));

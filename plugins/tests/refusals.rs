@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Input, Numbers, Outputs, model, ours, session};
+use common::{Input, Numbers, Outputs, gradient_alone, model, ours, session};
 use pdloss::graph::{
     build::{Dim, Element, Value, attribute, declare},
     proto::{AttributeProto, GraphProto, ModelProto},
@@ -146,24 +146,7 @@ fn attributes() {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn somebody_elses_state() {
-    let rank = |count: usize| vec![Dim::Unknown; count];
-    let inputs = vec![
-        declare("loss_grad", Element::F32, &[]),
-        declare("embeddings", Element::F32, &rank(2)),
-        declare("proxies", Element::F32, &rank(2)),
-        declare("labels", Element::I64, &rank(1)),
-        declare("moments", Element::F64, &rank(1)),
-        declare("saved", Element::F64, &rank(1)),
-    ];
-    let names = ["loss_grad", "embeddings", "proxies", "labels", "moments", "saved"];
-    let graph = GraphProto {
-        name: Some("gradient".to_owned()),
-        node: vec![ours("PDLossGrad", &names, &["embeddings_grad", "proxies_grad"], Vec::new())],
-        input: inputs,
-        output: vec![declare("embeddings_grad", Element::F32, &rank(2))],
-        ..GraphProto::default()
-    };
-    let mut session = session::open(session::builder().expect("a builder"), &model(graph)).expect("it opens");
+    let mut session = session::open(session::builder().expect("a builder"), &gradient_alone()).expect("it opens");
     let header = |classes: f64| vec![1.0, 0.0, 0.0, 1.0, 1.0, 1e-6, 3.0, classes, 4.0, 1.0];
     for (saved, word) in [
         (vec![], "0 numbers"),

@@ -5,7 +5,7 @@ mod driver;
 
 mod common;
 
-use common::session;
+use common::session::{self, environment};
 use driver::{Array, Driver, assert_close};
 use pdloss::{
     graph::{

@@ -1,17 +1,18 @@
-//! The onnxruntime that the tests were built with.
+//! Tensors and sessions of the onnxruntime that the tests were built with.
 
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::cast_possible_truncation, reason = "rounding to float32 is meant, and lengths are small")]
 
-use std::{collections::BTreeMap, env, sync::OnceLock};
+use std::collections::BTreeMap;
 
 use ort::{
-    environment::Environment,
     session::{Session, SessionInputValue},
     value::{Tensor, TensorElementType},
 };
 use pdloss::graph::proto::{ModelProto, TensorProto};
 use prost::Message as _;
+
+use crate::environment::environment;
 
 /// A tensor outside the runtime.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,16 +105,6 @@ impl Array {
             Numbers::Bool(values) => Tensor::from_array((shape, values)).expect("a tensor of this type").into(),
         }
     }
-}
-
-fn environment() -> &'static Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| {
-        let path =
-            env::var("ORT_DYLIB_PATH").ok().or_else(|| option_env!("PDLOSS_TEST_ONNXRUNTIME").map(str::to_owned));
-        let path = path.expect("an onnxruntime library: set ORT_DYLIB_PATH");
-        ort::init_from(path).expect("the library loads").build().expect("an environment")
-    })
 }
 
 pub(crate) fn open(model: &ModelProto) -> Result<Session, String> {

@@ -8,6 +8,8 @@
     reason = "tests report what they measured"
 )]
 
+#[path = "../common/environment.rs"]
+mod environment;
 mod fuzz;
 mod model;
 mod refusals;

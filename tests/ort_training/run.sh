@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Whole models: gradients on a stock onnxruntime against those of onnxruntime-training 1.19.2.
+# Whole models: gradients on a stock onnxruntime against those of onnxruntime-training 1.19.2. With arguments another script
+# that needs both: benches/gradient_step.py.
 # MOBILEFACENET=FILE.onnx, or PDLOSS_SHARED with models/mobilefacenet.onnx in it, adds a real network.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -11,4 +12,4 @@ shared=${PDLOSS_SHARED:-}/models/mobilefacenet.onnx
 if [ -z "${MOBILEFACENET:-}" ] && [ -n "${PDLOSS_SHARED:-}" ] && [ -f "$shared" ]; then
     export MOBILEFACENET=$shared
 fi
-.runtime/python/1.19.2-training/bin/python tests/ort_training/compare.py
+.runtime/python/1.19.2-training/bin/python "${@:-tests/ort_training/compare.py}"

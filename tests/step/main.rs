@@ -5,6 +5,8 @@
 mod backbones;
 mod driver;
 mod embedder;
+#[path = "../common/environment.rs"]
+mod environment;
 mod losses;
 mod optimizers;
 mod reference;

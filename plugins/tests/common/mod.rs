@@ -232,6 +232,27 @@ pub(crate) fn ours(operator: &str, inputs: &[&str], outputs: &[&str], attributes
     NodeProto { domain: Some("com.pdloss".to_owned()), ..node(operator, inputs, outputs, attributes) }
 }
 
+/// PD-Loss's gradient alone, with moments and saved state from outside and no lengths declared.
+pub(crate) fn gradient_alone() -> ModelProto {
+    let rank = |count: usize| vec![Dim::Unknown; count];
+    let names = ["loss_grad", "embeddings", "proxies", "labels", "moments", "saved"];
+    let gradients = ["embeddings_grad", "proxies_grad"];
+    model(GraphProto {
+        name: Some("gradient".to_owned()),
+        node: vec![ours("PDLossGrad", &names, &gradients, Vec::new())],
+        input: vec![
+            declare("loss_grad", Element::F32, &[]),
+            declare("embeddings", Element::F32, &rank(2)),
+            declare("proxies", Element::F32, &rank(2)),
+            declare("labels", Element::I64, &rank(1)),
+            declare("moments", Element::F64, &rank(1)),
+            declare("saved", Element::F64, &rank(1)),
+        ],
+        output: gradients.map(|name| declare(name, Element::F32, &rank(2))).to_vec(),
+        ..GraphProto::default()
+    })
+}
+
 /// A model around a graph.
 pub(crate) fn model(graph: GraphProto) -> ModelProto {
     let set = |domain: &str, version| OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) };

@@ -1,11 +1,10 @@
 //! Sessions of the onnxruntime that the tests were built with, with the operators in them.
 
-use std::{env, path::PathBuf, sync::OnceLock};
+use std::{env, path::PathBuf};
 
 use anyhow::Result;
 use ort::{
     AsPointer as _,
-    environment::Environment,
     session::{Session, SessionInputValue, builder::SessionBuilder},
     value::{Tensor, TensorElementType},
 };
@@ -14,16 +13,10 @@ use prost::Message as _;
 
 use super::{Input, Numbers, Outputs};
 
-/// The one environment of this process.
-pub(crate) fn environment() -> &'static Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| {
-        let path =
-            env::var("ORT_DYLIB_PATH").ok().or_else(|| option_env!("PDLOSS_TEST_ONNXRUNTIME").map(str::to_owned));
-        let path = path.expect("an onnxruntime library: set ORT_DYLIB_PATH");
-        ort::init_from(path).expect("the library loads").build().expect("an environment")
-    })
-}
+#[path = "../../../tests/common/environment.rs"]
+pub(crate) mod environment;
+
+pub(crate) use environment::environment;
 
 /// A builder that knows the operators, registered from this crate.
 pub(crate) fn builder() -> Result<SessionBuilder> {
