@@ -97,10 +97,11 @@ gpu-check: setup
 
 $(PAPER_PYTHON):
 	python3 -m venv .runtime/paper
-	.runtime/paper/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 scipy==1.17.1 matplotlib==3.10.8 onnx==1.23.2 onnxruntime==1.32.0
+	.runtime/paper/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 scipy==1.17.1 matplotlib==3.10.8 onnx==1.23.2 onnxruntime==1.32.0 pillow==13.0.0
 
 paper paper-quick: setup $(PAPER_PYTHON)
 	cargo build --quiet --locked -p pdloss-train -p pdloss-eval -p pdloss-ort
+	$(PAPER_PYTHON) eval/paper/test_claims.py
 	$(PAPER_PYTHON) eval/paper/paper.py $(if $(filter paper-quick,$@),--quick) $(if $(DATA),--data $(DATA)) $(if $(PAGE),--page $(PAGE))
 
 fixtures: $(BENCH_PYTHON)

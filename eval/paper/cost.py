@@ -1,8 +1,9 @@
-"""Cost of one training step as the classes grow: a linear layer and its loss, 64 images, 64 numbers an embedding.
+"""Cost of one training step, of a linear layer and its loss, as the classes grow and as the batch grows; and of whole epochs.
 
-    cost.py LOSS CLASSES      one measurement, one line of JSON: seconds of a step (median), peak memory of the process in MiB
+    cost.py LOSS BATCH CLASSES   one measurement, one line of JSON: seconds of a step (median), peak memory of the process in MiB
 
-Each runs in a process of its own, on onnxruntime: PD-Loss once by this project's operator and once in standard operators.
+Each step runs in a process of its own, on onnxruntime: PD-Loss and D-Loss once by this project's operators and once in standard
+operators, as the other losses are.
 """
 import json
 import re
@@ -15,10 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from runs import PROGRAM, call
+from plan import FIGURE3, Run
+from runs import PROGRAM, call, images_of, table
 
-BATCH, DIM = 64, 64
+DIM = 64
 CLASSES = (100, 1_000, 10_000, 100_000, 1_000_000)
+BATCHES = (64, 256, 1024, 4096)
+# The axis that grows, and the (batch, classes) along it.
+AXES = {"classes": [(64, classes) for classes in CLASSES], "batch": [(batch, 100) for batch in BATCHES]}
 # name: loss, spelling
 LOSSES = {
     "pd": ("pd", "op"),
@@ -28,6 +33,7 @@ LOSSES = {
     "proxy-anchor": ("proxy-anchor", "inline"),
     "multi-similarity": ("multi-similarity", "inline"),
     "d-loss": ("d-loss", "op"),
+    "d-loss in standard operators": ("d-loss", "inline"),
 }
 
 
@@ -44,7 +50,7 @@ def backbone(path):
     onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
 
 
-def measure(name, classes):
+def measure(name, batch, classes):
     import onnxruntime
 
     loss, spelling = LOSSES[name]
@@ -60,9 +66,10 @@ def measure(name, classes):
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(str(folder / "step.onnx"), options, providers=["CPUExecutionProvider"])
     random = np.random.default_rng(1)
+    present = random.choice(classes, min(classes, batch // 4), replace=False)
     feeds = {
-        "image": random.standard_normal((BATCH, DIM), np.float32),
-        "pdloss.labels": np.repeat(random.choice(classes, BATCH // 4, replace=False), 4).astype(np.int64),
+        "image": random.standard_normal((batch, DIM), np.float32),
+        "pdloss.labels": np.resize(present, batch).astype(np.int64),
         "pdloss.learning_rate": np.array(0.01, np.float32),
     }
     outputs = [output.name for output in session.get_outputs()]
@@ -73,27 +80,49 @@ def measure(name, classes):
         results = dict(zip(outputs, session.run(outputs, feeds)))
         seconds.append(time.perf_counter() - before)
         if not np.isfinite(results["pdloss.loss"]):
-            sys.exit(f"{name}, {classes} classes: loss {results['pdloss.loss']}")
+            sys.exit(f"{name}, batch {batch}, {classes} classes: loss {results['pdloss.loss']}")
     # Not ru_maxrss: that begins at the peak of the process which started this one.
     peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-    return {"name": name, "classes": classes, "seconds": statistics.median(seconds), "peak_mib": peak,
+    return {"name": name, "batch": batch, "classes": classes, "seconds": statistics.median(seconds), "peak_mib": peak,
             "loss": float(results["pdloss.loss"])}
 
 
-def measure_all(file, quick):
-    """Every loss at every number of classes; what is in the file already is not measured again."""
+def steps(file, quick):
+    """Every loss along both axes; what is in the file already is not measured again."""
     known = json.loads(file.read_text()) if file.is_file() else []
-    for classes in CLASSES[:3] if quick else CLASSES:
-        for name in LOSSES:
-            if any((row["name"], row["classes"]) == (name, classes) for row in known):
-                continue
-            known.append(json.loads(call([sys.executable, __file__, name, classes])))
-            file.write_text(json.dumps(known, indent=1))
-        both = [row["loss"] for row in known if row["classes"] == classes and row["name"].startswith("pd")]
-        if not abs(both[0] - both[1]) <= 1e-4 * max(1, abs(both[0])):
-            sys.exit(f"{classes} classes: the operator's loss {both[0]}, that of standard operators {both[1]}: times mean nothing")
+    for axis, points in AXES.items():
+        for batch, classes in points[:3] if quick else points:
+            for name in LOSSES:
+                if not any((row["axis"], row["name"], row["batch"], row["classes"]) == (axis, name, batch, classes) for row in known):
+                    known.append({"axis": axis, **json.loads(call([sys.executable, __file__, name, batch, classes]))})
+                    file.write_text(json.dumps(known, indent=1))
+            loss_of = {row["name"]: row["loss"] for row in known if (row["axis"], row["batch"], row["classes"]) == (axis, batch, classes)}
+            for name in ("pd", "d-loss"):
+                ours, standard = loss_of[name], loss_of[f"{name} in standard operators"]
+                if not abs(ours - standard) <= 1e-4 * max(1, abs(ours)):
+                    sys.exit(f"batch {batch}, {classes} classes: the operator's {name} {ours}, that of standard operators {standard}: times mean nothing")
+    return known
+
+
+def epochs(file, runs, sets, chosen, quick):
+    """Seconds of an epoch of `pdloss train` with each loss, without validations: the median of runs that take turns, on all
+    processors, nothing else running."""
+    known = json.loads(file.read_text()) if file.is_file() else []
+    for data in sets:
+        for repeat in range(1 if quick else 3):
+            for loss in FIGURE3:
+                if any((row["data"], row["loss"], row["repeat"]) == (data.name, loss, repeat) for row in known):
+                    continue
+                run = Run(data, loss, repeat, chosen[data.name][loss], steps=20 if quick else 60)
+                with tempfile.TemporaryDirectory() as folder:
+                    folder = Path(folder) / "run"
+                    runs.begin(run, folder)
+                    rates = [float(row["images_per_second"]) for row in table(folder / "metrics.csv")]
+                    images = images_of(folder)
+                known.append({"data": data.name, "loss": loss, "repeat": repeat, "seconds": images / statistics.median(rates), "images": images})
+                file.write_text(json.dumps(known, indent=1))
     return known
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

@@ -1,59 +1,12 @@
-"""The page: figures, tables, and claim by claim what holds."""
+"""The page: figures, tables, and claim by claim what holds; beside it every run as a row of a CSV file."""
+import csv
 import platform
 from pathlib import Path
 
 import pictures
+from claims import claims, last
 from interval import Interval, difference
-from plan import NAMES, PER_CLASS, TRIALS
-
-
-def last(results):
-    return [result["recall"][-1] for result in results]
-
-
-def table(head, rows):
-    lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' for _ in head)}|"]
-    return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows])
-
-
-def verdict(holds):
-    return "holds" if holds else "does not hold"
-
-
-def claims(results):
-    """What the paper says, what was seen, and whether that bears it out. Differences are paired by seed, 95 % intervals."""
-    rows = []
-    for name, losses in results["figure3"].items():
-        others = {loss: last(found) for loss, found in losses.items() if loss != "pd"}
-        best = max(others, key=lambda loss: Interval.of(others[loss]).mean)
-        gap = difference(last(losses["pd"]), others[best])
-        rows.append((f"competitive Recall@K ({name})", f"PD-Loss minus the best other ({NAMES[best]}): {gap}", verdict(gap.high >= 0)))
-    for name, losses in results["figure2"].items():
-        gap = difference(last(losses["pd"]), last(losses["pd-negative"]))
-        rows.append((f"the logarithm helps ({name})", f"with minus without: {gap}", verdict(gap.low > 0)))
-    for name, losses in results["figure2"].items():
-        gap = difference(last(losses["pd"]), last(losses["d-loss"]))
-        rows.append((f"proxies help ({name})", f"PD-Loss minus D-Loss: {gap}", verdict(gap.low > 0)))
-    for name, found in results["figure4"].items():
-        spread = {}
-        for loss in ("pd", "d-loss"):
-            means = [Interval.of(last(runs)).mean for (other, _), runs in found.items() if other == loss]
-            spread[loss] = max(means) - min(means)
-        rows.append((f"robust to batch size where D-Loss is not ({name})",
-                     f"largest minus smallest mean over batch sizes: PD-Loss {spread['pd']:.3f}, D-Loss {spread['d-loss']:.3f}",
-                     verdict(spread["pd"] < spread["d-loss"])))
-    most = max(row["classes"] for row in results["cost"])
-    time_of = {row["name"]: row["seconds"] for row in results["cost"] if row["classes"] == most}
-    rows.append(("cheaper than pair losses", f"one step with {most:,} classes: PD-Loss {1000 * time_of['pd']:.2f} ms, Multi-Similarity "
-                 f"{1000 * time_of['multi-similarity']:.2f} ms, D-Loss {1000 * time_of['d-loss']:.2f} ms (neither has proxies), normalised softmax "
-                 f"{1000 * time_of['softmax']:.2f} ms", verdict(time_of["pd"] < time_of["multi-similarity"])))
-    rows.append(("Recall@K on CUB-200-2011 and Cars196 with ResNet-50", "needs GPUs; commands below", "not testable here"))
-    return rows
-
-
-def settings_of(chosen):
-    return ", ".join(f"{name} {value}" for name, value in chosen)
-
+from plan import DEFAULTS, NAMES, PER_CLASS, TRIALS
 
 HARDWARE = """```text
 pdloss train --model resnet50.onnx --data CUB_200_2011 --split protocol-train --validation-split protocol --device cuda \\
@@ -65,69 +18,104 @@ pdloss-eval recall --model cars/embedder.onnx --data cars196 --device cuda --k 1
 ```"""
 
 
-def write(path, results):
+def table(head, rows):
+    lines = [f"| {' | '.join(head)} |", f"|{'|'.join('---' for _ in head)}|"]
+    return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows])
+
+
+def settings_of(chosen):
+    return ", ".join(f"{name} {value}" for name, value in chosen)
+
+
+def write_runs(path, wanted, runs):
+    """Every run behind the figures, equal ones once."""
+    made = dict.fromkeys(run for tables in wanted.values() for table_ in tables.values() for group in table_.values() for run in group)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["data", "loss", "settings", "batch", "per_class", "steps", "seed", "recall@1", "recall@2", "recall@4", "recall@8", "map@r"])
+        for run in made:
+            result = runs.of(run)
+            writer.writerow([run.data.name, run.loss, " ".join(f"--{name} {value}" for name, value in run.settings),
+                             run.batch or run.data.batch, run.per_class, run.steps or run.data.steps, run.seed, *result["recall"], result["map@r"]])
+
+
+def write(path, results, wanted):
     path = Path(path).resolve()
     folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
+    quick, seeds = results["quick"], results["seeds"]
 
     def picture(name, words):
         return f"![{words}]({folder.name}/{name}.svg)"
 
-    pictures.curves(folder / "figure2.svg", results["figure2"])
-    pictures.bars(folder / "figure3.svg",
-                  {name: {loss: Interval.of(last(found)) for loss, found in losses.items()} for name, losses in results["figure3"].items()})
-    pictures.batches(folder / "figure4.svg",
-                     {name: {key: Interval.of(last(found)) for key, found in table_.items()} for name, table_ in results["figure4"].items()})
-    pictures.costs(folder / "cost.svg", results["cost"])
+    def ended(tables):
+        return {name: {key: Interval.of(last(found)) for key, found in table_.items()} for name, table_ in tables.items()}
 
-    command = "make paper-quick" if results["quick"] else "make paper DATA=..."
+    pictures.curves(folder / "figure2.svg", results["figure2"])
+    pictures.bars(folder / "figure3.svg", ended(results["figure3"]))
+    pictures.batches(folder / "figure4.svg", ended(results["figure4"]))
+    pictures.costs(folder / "cost.svg", results["cost"])
+    write_runs(folder / "runs.csv", wanted, results["runs"])
+
+    commits = sorted({result["commit"] for figure in ("figures23", "figure4", "ours") for table_ in results[figure].values()
+                      for found in table_.values() for result in found})
+    trials = len(TRIALS["pd"][:: 3 if quick else 1])
     parts = [
         "# The paper's experiments, made again",
-        f"Made by `{command}` at commit {results['commit']}, {results['seeds']} seeds, on {platform.machine()} with two cores. Means and 95 % "
-        "intervals (Student's t over seeds). Classes that are measured are never trained on, nor used to choose anything. "
-        + ("**Quick: short runs on the drawn fixtures; it shows that the machinery works and no more.**" if results["quick"] else ""),
-        "Small nets (3 x 3 convolutions with batch normalization, Relu and max pooling, then a linear layer), trained from scratch by AdamW with a "
-        f"cosine schedule and small random turns and shifts, {PER_CLASS} images a class in each batch.",
-        table(("data", "classes trained on", "classes measured", "image", "net", "batch", "steps"),
-              [(data.name, data.train, data.test, f"{data.side} x {data.side} x {data.channels}", " ".join(map(str, data.widths)), data.batch, data.steps)
+        f"Made by `{'make paper-quick' if quick else 'make paper DATA=folder'}` at commit {', '.join(commits)}, {seeds} seeds a point, on "
+        f"{platform.machine()} with two cores. Recall@K is that of classes which were not trained on and chose nothing; means and 95 % intervals "
+        f"(Student's t over seeds). Every run is a row of [{folder.name}/runs.csv]({folder.name}/runs.csv)."
+        + (" **Quick: short runs on the drawn fixtures; it shows that the machinery works and no more.**" if quick else ""),
+        "Small nets (3 x 3 convolutions with batch normalization and Relu, halving the image by max pooling or strides, then a linear layer; "
+        "`fixtures/backbones.py` with the flags in the table), trained from scratch by AdamW with "
+        f"a warm-up and a cosine schedule, small random turns and shifts, {PER_CLASS} images a class in each batch. Photographs are shrunk to the "
+        "size that the net takes before training.",
+        table(("data", "classes trained on", "classes measured", "image", "net", "embedding", "batch", "steps"),
+              [(data.name, data.train, data.test, f"{data.side} x {data.side} x {data.channels}", f"`--widths {','.join(map(str, data.widths))} {' '.join(data.net)}`", data.dim, data.batch, data.steps)
                for data in results["sets"]]),
         "## Claim by claim",
-        table(("claim", "seen", "so it"), claims(results)),
-        "Exact commands for whoever has GPUs, and a ResNet-50 as ONNX (torchvision's, exported with its pooled feature as output):",
+        "Differences are paired by seed. A claim holds, or does not, where the whole 95 % interval of the difference lies on one side of its bound; "
+        "else it is undecided. The rules (`eval/paper/claims.py`) were written before the runs were made.",
+        table(("claim", "seen", "so it is"), claims(results)),
+        "For whoever has GPUs, and a ResNet-50 as ONNX (torchvision's, exported with its pooled feature as output):",
         HARDWARE,
         "## Figure 2: with and without proxies and logarithm",
-        picture("figure2", "Recall@1 on unseen classes over the steps"),
+        picture("figure2", "Recall@1 on unseen classes over the epochs"),
         "## Figure 3: against other losses",
-        f"Each loss's learning rate and temperature (or steepness) were chosen among {len(TRIALS['pd']) if not results['quick'] else 2} trials, one seed each, on "
-        "classes kept for it.",
+        f"The learning rate of each loss, and its temperature, steepness or form, are the best of {trials} trials, one seed each, on classes kept "
+        "for that: trained and measured on parts of the classes that the figures train on.",
         picture("figure3", "Recall@1 on unseen classes by loss"),
         table(("data", "loss", "chosen"), [(name, NAMES[loss], settings_of(value)) for name, chosen in results["chosen"].items() for loss, value in chosen.items()]),
         "## Figure 4: batch sizes",
-        "As many images in all for each size, two of a class (more where there are too few classes), the learning rate chosen above.",
+        "As many images in all for each size, two of a class (more where there are too few classes), the settings chosen above.",
         picture("figure4", "Recall@1 on unseen classes by batch size"),
         table(("data", "loss", "batch", "Recall@1"),
               [(name, NAMES[loss], size, Interval.of(last(found))) for name, found_ in results["figure4"].items() for (loss, size), found in found_.items()]),
         "## Figure 5: Recall@K and time",
     ]
     rows = []
-    for name, losses in results["recall"].items():
+    for name, losses in results["figure3"].items():
         for loss, found in losses.items():
-            speed = Interval.of([result["images_per_second"] for result in results["figure3"][name][loss]])
-            rows.append((name, NAMES[loss], *(Interval.of(column) for column in zip(*found)), f"{speed.mean:.0f}"))
+            seconds = sorted(row["seconds"] for row in results["epochs"] if (row["data"], row["loss"]) == (name, loss))
+            rows.append((name, NAMES[loss], *(Interval.of(column) for column in zip(*(result["recall"] for result in found))),
+                         Interval.of([result["map@r"] for result in found]), f"{seconds[len(seconds) // 2]:.2f}"))
     parts += [
-        table(("data", "loss", "Recall@1", "Recall@2", "Recall@4", "Recall@8", "images/s in training"), rows),
-        "One step of a linear layer and its loss, 64 images, 64 numbers an embedding:",
-        picture("cost", "Milliseconds and memory of one step by number of classes"),
-        table(("loss", "classes", "ms", "peak MiB"),
-              [(row["name"], f"{row['classes']:,}", f"{1000 * row['seconds']:.2f}", f"{row['peak_mib']:.0f}") for row in results["cost"]]),
-        "## Ours: first proxies, temperature, floor",
+        table(("data", "loss", "Recall@1", "Recall@2", "Recall@4", "Recall@8", "MAP@R", "s an epoch"), rows),
+        "One step of a linear layer and its loss, 64 numbers an embedding, on two threads. PD-Loss and D-Loss once as this project's operators, "
+        "once in the standard operators that the other losses are made of:",
+        picture("cost", "Milliseconds and memory of one step, by number of classes and by batch"),
+        table(("loss", "batch", "classes", "ms", "peak MiB"),
+              [(NAMES[row["name"].split()[0]] + (", standard operators" if " in " in row["name"] else ""), f"{row['batch']:,}", f"{row['classes']:,}",
+                f"{1000 * row['seconds']:.2f}", f"{row['peak_mib']:.0f}") for row in results["cost"]]),
+        "## Ours: first proxies, temperature, floor, forms",
+        "Variants of PD-Loss at the learning rate chosen for it, and D-Loss at its own.",
     ]
     for name, variants in results["ours"].items():
-        base = last(variants["random proxies, floor 1"])
+        base = last(variants[DEFAULTS])
         parts.append(table((name, "Recall@1", "minus the first row"),
                            [(variant, Interval.of(last(found)), difference(last(found), base)) for variant, found in variants.items()]))
-        same = [result["recall"] for result in variants["temperature 0.1"]] == [result["recall"] for result in variants["temperature 10"]]
-        parts.append("The temperature cancels: Recall@1 of the runs with 0.1 and 10 is "
-                     + ("the same at every validation." if same else "not bit for bit the same, as roundings differ; the difference is above."))
+        same = [result["curve"] for result in variants["temperature 0.1"]] == [result["curve"] for result in variants["temperature 10"]]
+        parts.append("The temperature cancels: Recall@1 of the runs with 0.1 and with 10 is "
+                     + ("the same at every validation." if same else "not the same bit for bit, as roundings differ; the difference is above."))
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(path)

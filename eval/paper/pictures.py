@@ -37,13 +37,13 @@ def curves(path, by_data):
     for axis, (name, losses) in zip(axes, by_data.items()):
         for loss, results in losses.items():
             color, marker = STYLE[loss]
-            steps = results[0]["steps"]
-            points = [Interval.of(column) for column in np.array([result["recall"] for result in results]).T]
-            axis.plot(steps, [point.mean for point in points], color=color, marker=marker, markersize=3, label=NAMES[loss])
-            axis.fill_between(steps, [point.low for point in points], [point.high for point in points], color=color, alpha=0.15, lw=0)
-        axis.set(title=name, xlabel="step")
+            epochs = results[0]["epochs"]
+            points = [Interval.of(column) for column in np.array([result["curve"] for result in results]).T]
+            axis.plot(epochs, [point.mean for point in points], color=color, marker=marker, markersize=3, label=NAMES[loss])
+            axis.fill_between(epochs, [point.low for point in points], [point.high for point in points], color=color, alpha=0.15, lw=0)
+        axis.set(title=name, xlabel="epochs", ylim=(0, 1))
     axes[0].set_ylabel("Recall@1, unseen classes")
-    axes[-1].legend(loc="lower right")
+    axes[0].legend(loc="lower right")
     save(figure, path)
 
 
@@ -69,24 +69,28 @@ def batches(path, by_data):
             points = [found[loss, size] for size in sizes]
             axis.errorbar(sizes, [point.mean for point in points], yerr=[point.half for point in points], color=color, marker=marker,
                           capsize=3, label=NAMES[loss])
-        axis.set(title=name, xlabel="batch size", xscale="log")
+        axis.set(title=name, xlabel="batch size", xscale="log", ylim=(0, 1))
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.minorticks_off()
     axes[0].set_ylabel("Recall@1, unseen classes")
-    axes[-1].legend(loc="lower right")
+    axes[0].legend(loc="lower right")
     save(figure, path)
 
 
 def costs(path, rows):
-    figure, axes = panels(2, 3.4)
-    for name in dict.fromkeys(row["name"] for row in rows):
-        mine = [row for row in rows if row["name"] == name]
-        color, marker = STYLE[name.split()[0]]
-        label = NAMES.get(name, "PD-Loss in standard operators")
-        for axis, key, factor in ((axes[0], "seconds", 1000), (axes[1], "peak_mib", 1)):
-            axis.plot([row["classes"] for row in mine], [row[key] * factor for row in mine], color=color, marker=marker, markersize=4,
-                      linestyle="--" if " in " in name else "-", label=label)
-    axes[0].set(xscale="log", yscale="log", xlabel="classes", ylabel="one step, ms")
-    axes[1].set(xscale="log", yscale="log", xlabel="classes", ylabel="peak memory of the process, MiB")
-    axes[0].legend(loc="upper left", fontsize=7)
+    """Time and memory of a step along each axis."""
+    axes_of = list(dict.fromkeys(row["axis"] for row in rows))
+    figure, axes = panels(2 * len(axes_of), 3.6)
+    for place, part in enumerate(axes_of):
+        for name in dict.fromkeys(row["name"] for row in rows):
+            mine = [row for row in rows if row["axis"] == part and row["name"] == name]
+            color, marker = STYLE[name.split()[0]]
+            label = NAMES[name.split()[0]] + (", standard operators" if " in " in name else "")
+            for axis, key, factor in ((axes[2 * place], "seconds", 1000), (axes[2 * place + 1], "peak_mib", 1)):
+                axis.plot([row[part] for row in mine], [row[key] * factor for row in mine], color=color, marker=marker, markersize=4,
+                          linestyle="--" if " in " in name else "-", label=label)
+        words = {"classes": "classes (64 images a batch)", "batch": "images a batch (100 classes)"}[part]
+        axes[2 * place].set(xscale="log", yscale="log", xlabel=words, ylabel="one step, ms")
+        axes[2 * place + 1].set(xscale="log", yscale="log", xlabel=words, ylabel="peak memory of the process, MiB")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     save(figure, path)

@@ -1,20 +1,20 @@
 """What the experiments are: data sets, backbones, losses, and the runs behind each figure. Data only."""
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-# The losses of Figure 3. Each gets the same number of trials: those with a temperature or a steepness 3 learning rates x 2
-# values, those without (PD-Loss and D-Loss, where the temperature cancels) 6 learning rates.
+# What may be chosen for each loss: six trials each. Those with a temperature or a steepness get two values of it at three
+# learning rates, D-Loss its three forms at two (which one its paper uses could not be read), those without (in PD-Loss the
+# temperature cancels) six learning rates.
 RATES = (0.0003, 0.001, 0.003)
 MORE_RATES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
 TRIALS = {
     "pd": [{"learning-rate": rate} for rate in MORE_RATES],
-    "d-loss": [{"learning-rate": rate} for rate in MORE_RATES],
+    "pd-negative": [{"learning-rate": rate} for rate in MORE_RATES],
+    "d-loss": [{"learning-rate": rate, "form": form} for rate in (0.001, 0.003) for form in ("log", "negative", "inverse")],
     "softmax": [{"learning-rate": rate, "temperature": t} for rate in RATES for t in (0.05, 0.1)],
-    "proxy-nca": [{"learning-rate": rate, "temperature": t} for rate in RATES for t in (1 / 9, 0.05)],
+    "proxy-nca": [{"learning-rate": rate, "temperature": t} for rate in RATES for t in ("0.111111", 0.05)],
     "proxy-anchor": [{"learning-rate": rate, "alpha": alpha} for rate in RATES for alpha in (16, 32)],
     "multi-similarity": [{"learning-rate": rate, "beta": beta} for rate in RATES for beta in (25, 50)],
 }
-# Losses over the pairs of a batch need pairs: batches of this many images a class. The others get the same batches.
-PER_CLASS = 4
 NAMES = {
     "pd": "PD-Loss",
     "pd-negative": "PD-Loss without log",
@@ -24,6 +24,15 @@ NAMES = {
     "proxy-anchor": "Proxy-Anchor",
     "multi-similarity": "Multi-Similarity",
 }
+FIGURE2 = ("d-loss", "pd-negative", "pd")
+FIGURE3 = ("pd", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity", "d-loss")
+FIGURE4 = ("pd", "d-loss")
+# Losses over the pairs of a batch need pairs: batches of this many images a class. The others get the same batches.
+PER_CLASS = 4
+# No seed of the figures chooses anything.
+TRIAL_SEED = 1000
+# The variant of `ours` that the others are compared with: the defaults.
+DEFAULTS = "random proxies, floor 1"
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,6 @@ class Data:
     """A data set, its three disjoint parts of classes, and the net that is trained on it."""
 
     name: str
-    path: str
     tune: str
     """Classes trained on while hyperparameters are chosen."""
     choose: str
@@ -42,30 +50,27 @@ class Data:
     channels: int
     widths: tuple
     dim: int
+    net: tuple
+    """Flags of `fixtures/backbones.py`."""
     batch: int
     steps: int
     flags: tuple
     """Preprocessing and augmentation."""
 
 
-TURNED = ("--rotate", "10", "--translate", "0.1", "--zoom", "0.1")
-GRAY = ("--color", "gray", "--mean", "0.9", "--std", "0.25", "--resize", "exact:28x28", *TURNED, "--shear", "5")
-RGB = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", "--resize", "exact:32x32", "--flip", *TURNED)
-SHAPES = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", "--resize", "exact:32x32", *TURNED)
+TURNED = ("--translate", "0.1", "--rotate")
+OMNIGLOT = ("--color", "gray", "--mean", "0.9", "--std", "0.25", *TURNED, "10", "--zoom", "0.1", "--shear", "5")
+GROCERY = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", *TURNED, "10", "--zoom", "0.1", "--flip")
+SHAPES = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", *TURNED, "180", "--zoom", "0.2", "--flip")
 
 
-def data_sets(folder, quick):
-    """Those that are there. `folder` may hold `omniglot/images_background_small1.zip` and `grocery/dataset/test.txt`."""
-    shapes = Data("shapes", "fixtures/shapes", "1-7", "8-10", "1-10", "11-20", 32, 3, (16, 32), 32, 28, 60 if quick else 300, SHAPES)
-    found = [shapes]
-    omniglot = folder and folder / "omniglot" / "images_background_small1.zip"
-    if not quick and omniglot and omniglot.is_file():
-        found.append(
-            Data("omniglot", str(omniglot), "1-80", "81-100", "1-100", "101-136", 28, 1, (32, 64, 64), 64, 64, 800, GRAY))
-    grocery = folder and folder / "grocery" / "dataset" / "test.txt"
-    if not quick and grocery and grocery.is_file():
-        found.append(Data("grocery", str(grocery), "1-40", "41-54", "1-54", "55-81", 32, 3, (32, 64, 64), 64, 64, 600, RGB))
-    return found
+def data_sets(quick):
+    """Omniglot and grocery as `small.py` makes them; the drawn fixtures as they are."""
+    deep, pooled = (16, 32, 64), ("--pool", "--flatten")
+    shapes = Data("shapes", "1-7", "8-10", "1-10", "11-20", 32, 3, deep, 32, ("--contrast",), 28, 60 if quick else 200, SHAPES)
+    omniglot = Data("omniglot", "1-80", "81-100", "1-100", "101-136", 20, 1, deep, 64, pooled, 64, 500, OMNIGLOT)
+    grocery = Data("grocery", "1-40", "41-54", "1-54", "55-81", 20, 3, deep, 64, pooled, 64, 400, GROCERY)
+    return [shapes] if quick else [shapes, omniglot, grocery]
 
 
 @dataclass(frozen=True)
@@ -76,41 +81,46 @@ class Run:
     loss: str
     seed: int
     settings: tuple = ()
+    """Flags and values of the loss and the optimiser."""
     batch: int | None = None
     """The data set's where `None`."""
     per_class: int = PER_CLASS
-    part: str = "test"
     steps: int | None = None
-    extra: tuple = field(default=())
+    choosing: bool = False
+    """Whether it is a trial: on other classes."""
+
+    def measured(self):
+        """The classes it is measured on."""
+        return self.data.choose if self.choosing else self.data.test
+
+    def validation(self):
+        """Flags of `pdloss train` that have it measured, ten times on the way."""
+        every = max(1, (self.steps or self.data.steps) // 10)
+        return ["--validation-classes", self.measured(), "--validation-split", "all", "--validate-every", str(every)]
 
     def flags(self):
-        """The command line of `pdloss train`, but for --model and --out."""
-        train, measured = (self.data.train, self.data.test) if self.part == "test" else (self.data.tune, self.data.choose)
+        """The command line of `pdloss train`, but for files, threads and validation."""
         steps = self.steps or self.data.steps
-        flags = ["--data", self.data.path, "--classes", train, "--validation-classes", measured, "--split", "all",
-                 "--validation-split", "all", "--steps", steps, "--validate-every", max(1, steps // 10),
-                 "--batch", self.batch or self.data.batch, "--per-class", self.per_class, "--seed", self.seed, "--loss", self.loss,
+        flags = ["--classes", self.data.tune if self.choosing else self.data.train, "--split", "all",
+                 "--steps", steps, "--checkpoint-every", steps, "--batch", self.batch or self.data.batch, "--per-class", self.per_class, "--seed", self.seed, "--loss", self.loss,
                  "--warmup", max(1, steps // 20)]
         for name, value in self.settings:
             flags += [f"--{name}", value]
-        return [str(flag) for flag in [*flags, *self.extra, *self.data.flags]]
+        resize = f"exact:{self.data.side}x{self.data.side}"
+        return [str(flag) for flag in [*flags, "--resize", resize, *self.data.flags]]
 
 
-def settings(**values):
-    return tuple(sorted((name.replace("_", "-"), f"{value:.6g}") for name, value in values.items()))
+def settings(values):
+    """Flags in one order, so that equal runs are equal."""
+    return tuple(sorted((name, str(value)) for name, value in values.items()))
 
 
 def trials(data, loss, quick):
     """The runs that a loss's hyperparameters are chosen by."""
-    return [Run(data, loss, 1000, settings(**trial), part="choose") for trial in TRIALS[loss][:: 3 if quick else 1]]
+    return [Run(data, loss, TRIAL_SEED, settings(trial), choosing=True) for trial in TRIALS[loss][:: 3 if quick else 1]]
 
 
-def figure2(data, chosen, seeds):
-    """D-Loss, PD-Loss without and with the logarithm: Recall@1 over time, all with PD-Loss's learning rate."""
-    return {loss: [Run(data, loss, seed, chosen["pd"]) for seed in seeds] for loss in ("d-loss", "pd-negative", "pd")}
-
-
-def figure3(data, chosen, seeds):
+def figures23(data, chosen, seeds):
     """Each loss with its own best settings."""
     return {loss: [Run(data, loss, seed, chosen[loss]) for seed in seeds] for loss in TRIALS}
 
@@ -129,24 +139,26 @@ def figure4(data, chosen, seeds, quick):
     sizes = (8, 32, 128) if quick else (8, 16, 32, 64, 128, 256)
 
     def run(loss, size, seed):
-        return Run(data, loss, seed, chosen[loss], size, images_a_class(data, size), steps=data.steps * data.batch // size)
+        return Run(data, loss, seed, chosen[loss], size, images_a_class(data, size), data.steps * data.batch // size)
 
-    return {(loss, size): [run(loss, size, seed) for seed in seeds] for loss in ("pd", "d-loss") for size in sizes}
+    return {(loss, size): [run(loss, size, seed) for seed in seeds] for loss in FIGURE4 for size in sizes}
 
 
 def ours(data, chosen, seeds):
-    """Proxies' first values, temperature, floor."""
-    rate = chosen["pd"]
+    """Proxies' first values, temperature, floor, without the logarithm: all with PD-Loss's learning rate; and D-Loss's forms."""
     variants = {
-        "random proxies, floor 1": (),
-        "class-mean proxies": ("--first-proxies", "class-means"),
-        "temperature 0.1": ("--temperature", "0.1"),
-        "temperature 10": ("--temperature", "10"),
-        "floor 0.25": ("--floor", "0.25"),
-        "floor 0.5": ("--floor", "0.5"),
-        "floor 2": ("--floor", "2"),
-        "clamp at 1e-6 (the paper's letter)": ("--floor-mode", "clamp"),
+        DEFAULTS: {},
+        "class-mean proxies": {"first-proxies": "class-means"},
+        "temperature 0.1": {"temperature": 0.1},
+        "temperature 10": {"temperature": 10},
+        "floor 0.25": {"floor": 0.25},
+        "floor 0.5": {"floor": 0.5},
+        "floor 2": {"floor": 2},
+        "clamp at 1e-6 (the paper's letter)": {"floor-mode": "clamp"},
     }
-    found = {name: [Run(data, "pd", seed, rate, extra=extra) for seed in seeds] for name, extra in variants.items()}
-    found["-d' (no logarithm, no floor)"] = [Run(data, "pd-negative", seed, rate) for seed in seeds]
+    found = {name: [Run(data, "pd", seed, settings({**dict(chosen["pd"]), **extra})) for seed in seeds] for name, extra in variants.items()}
+    found["-d' (no logarithm, no floor)"] = [Run(data, "pd-negative", seed, chosen["pd"]) for seed in seeds]
+    found["1/d' (form inverse)"] = [Run(data, "pd-inverse", seed, chosen["pd"]) for seed in seeds]
+    for form in ("log", "negative", "inverse"):
+        found[f"D-Loss, form {form}"] = [Run(data, "d-loss", seed, settings({**dict(chosen["d-loss"]), "form": form})) for seed in seeds]
     return found
