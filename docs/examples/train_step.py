@@ -22,6 +22,7 @@ class Step:
     def __init__(self, path, library=None):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # else it warns that every tensor of the state has a first value
+        options.enable_mem_pattern = False  # see docs/step-graph.md, memory
         if library:  # only for graphs with this project's operators
             options.register_custom_ops_library(library)
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -21,9 +21,16 @@ STYLE = {
 plt.rcParams.update({"svg.hashsalt": "pdloss", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True})
 
 
-def panels(count, height=3.0):
-    figure, axes = plt.subplots(1, count, figsize=(3.6 * count + 0.4, height), squeeze=False, layout="constrained")
-    return figure, axes[0]
+def panels(count, rows=1, height=3.0):
+    """A figure of `count` axes in `rows` rows."""
+    columns = count // rows
+    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns + 0.4, height * rows), squeeze=False, layout="constrained")
+    return figure, axes.flatten()
+
+
+def legend(figure, axis, columns):
+    """One for all axes, below them: nothing lies over the data."""
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def save(figure, path):
@@ -43,7 +50,7 @@ def curves(path, by_data):
             axis.fill_between(epochs, [point.low for point in points], [point.high for point in points], color=color, alpha=0.15, lw=0)
         axis.set(title=name, xlabel="epochs", ylim=(0, 1))
     axes[0].set_ylabel("Recall@1, unseen classes")
-    axes[0].legend(loc="lower right")
+    legend(figure, axes[0], 3)
     save(figure, path)
 
 
@@ -73,14 +80,14 @@ def batches(path, by_data):
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.minorticks_off()
     axes[0].set_ylabel("Recall@1, unseen classes")
-    axes[0].legend(loc="lower right")
+    legend(figure, axes[0], 3)
     save(figure, path)
 
 
 def costs(path, rows):
     """Time and memory of a step along each axis."""
     axes_of = list(dict.fromkeys(row["axis"] for row in rows))
-    figure, axes = panels(2 * len(axes_of), 3.6)
+    figure, axes = panels(2 * len(axes_of), len(axes_of))
     for place, part in enumerate(axes_of):
         for name in dict.fromkeys(row["name"] for row in rows):
             mine = [row for row in rows if row["axis"] == part and row["name"] == name]
@@ -92,5 +99,5 @@ def costs(path, rows):
         words = {"classes": "classes (64 images a batch)", "batch": "images a batch (100 classes)"}[part]
         axes[2 * place].set(xscale="log", yscale="log", xlabel=words, ylabel="one step, ms")
         axes[2 * place + 1].set(xscale="log", yscale="log", xlabel=words, ylabel="peak memory of the process, MiB")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    legend(figure, axes[0], 3)
     save(figure, path)

@@ -6,6 +6,7 @@ use pdloss::graph::build::{
 };
 
 use crate::model::Case;
+use crate::runtime::{open, run};
 
 fn text(value: &str) -> pdloss::graph::build::Value {
     Text(value.to_owned())
@@ -140,6 +141,10 @@ fn activations() {
     cases.push(apart("Relu", F64).op("Relu", &["x"], "y", &[]));
     cases.push(apart("LeakyRelu", F32).op("LeakyRelu", &["x"], "y", &[("alpha", Float(0.3))]));
     cases.push(apart("LeakyRelu default", F32).op("LeakyRelu", &["x"], "y", &[]));
+    for alpha in [0.0, -0.3] {
+        let name = format!("LeakyRelu {alpha}");
+        cases.push(apart(&name, F32).op("LeakyRelu", &["x"], "y", &[("alpha", Float(alpha))]));
+    }
     cases.push(apart("PRelu", F32).input("slope", &[5], 0.1, 0.5).op("PRelu", &["x", "slope"], "y", &[]));
     cases.push(apart("PRelu shared", F32).input("slope", &[1], 0.1, 0.5).op("PRelu", &["x", "slope"], "y", &[]));
     let channels = Case::new("PRelu channels", F32).apart("x", &[2, 3, 2, 2], 0.2).input("slope", &[3, 1, 1], 0.1, 0.5);
@@ -177,6 +182,25 @@ fn activations() {
             .op("Mul", &["a", "b"], "y", &[]),
     );
     check(cases);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn at_a_bound_nothing_passes() {
+    let at = [-2.0, -1.0, 0.0, 1.0, 1.5, f64::NAN];
+    for (operator, inputs, wanted) in [
+        ("Clip", &["x", "low", "high"][..], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
+        ("Clip", &["x", "low"], [0.0, 0.0, 1.0, 1.0, 1.0, 0.0]),
+        ("Clip", &["x", "", "high"], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
+        ("Clip", &["x", "high", "low"], [0.0; 6]),
+        ("Relu", &["x"], [0.0, 0.0, 0.0, 1.0, 1.0, 0.0]),
+    ] {
+        let case = Case::new(operator, F64).given("x", &[6], &at).number("low", -1.0).number("high", 1.0);
+        let (model, names) = case.op(operator, inputs, "y", &[]).differentiated().unwrap();
+        let feeds = Case::new("", F64).given("x", &[6], &at).given("loss.weights", &[6], &[1.0; 6]).feeds();
+        let gradients = run(&mut open(&model).unwrap(), &feeds).unwrap();
+        assert_eq!(gradients[&names[0]].values(), wanted, "{operator} {inputs:?}");
+    }
 }
 
 #[test]

@@ -140,6 +140,25 @@ fn frozen_statistics_stay_and_still_carry_gradients() {
 }
 
 #[test]
+fn what_the_forward_pass_alone_needs_is_not_kept() {
+    let mut model = conv_and_norm();
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer.push(floats("low", F32, &[], &[0.0]));
+    graph.initializer.push(floats("high", F32, &[], &[6.0]));
+    graph.node[1].output[0] = "n".to_owned();
+    graph.node.insert(2, node("Clip", &["n", "low", "high"], &["y"], Vec::new()));
+    prepare(&mut model, &Options::default()).unwrap();
+    differentiate(&mut model, "loss", &["w", "scale", "bias"]).unwrap();
+    let nodes = &model.graph.as_ref().unwrap().node;
+    let users = |value: &str| -> Vec<&str> {
+        nodes.iter().filter(|node| node.input.iter().any(|name| name == value)).map(NodeProto::op_type).collect()
+    };
+    // Mean and centring; clipping. Any node behind the loss would hold the whole tensor until then.
+    assert_eq!(users("c"), ["ReduceMean", "Sub"]);
+    assert_eq!(users("n"), ["Clip"]);
+}
+
+#[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn statistics_below_the_first_trained_weight_run_too() {
     let mut model = conv_and_norm();

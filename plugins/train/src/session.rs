@@ -49,20 +49,27 @@ impl std::fmt::Debug for Trainer {
 }
 
 impl Trainer {
-    /// Opens a step graph of the backbone `model`, with this state.
+    /// Opens a step graph of the backbone `model`, with this state. The graph's own first values of the state are dropped:
+    /// onnxruntime would keep them beside it for as long as the session lives.
     ///
     /// # Errors
     /// [`Error::Runtime`] where the library or the device cannot be had, [`Error::Model`] where it does not take the graph.
     pub(crate) fn open(
         model: &Path,
-        step: &ModelProto,
+        mut step: ModelProto,
         state: &[Tensor],
         library: &Path,
         (device, threads): (Device, usize),
     ) -> Result<Self> {
         let wrong = |e: ort::Error| Error::model(model, format!("onnxruntime does not take its training step: {e}"));
-        let description = Description::of(step).map_err(|e| Error::model(model, e.to_string()))?;
-        let mut builder = session_builder(library, device, threads)?;
+        let description = Description::of(&step).map_err(|e| Error::model(model, e.to_string()))?;
+        if let Some(graph) = &mut step.graph {
+            graph.initializer.retain(|initializer| !description.state.iter().any(|s| s.name == initializer.name()));
+        }
+        // A memory pattern is one block for a whole step, beside all that the first step allocated by pieces.
+        let mut builder = session_builder(library, device, threads)?
+            .with_memory_pattern(false)
+            .map_err(|e| Error::model(model, e.to_string()))?;
         // SAFETY: the options belong to `builder`; the table is that of the onnxruntime which made them, whose library the
         // environment keeps open until the process ends.
         #[allow(unsafe_code)]

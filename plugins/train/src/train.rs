@@ -106,8 +106,8 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
             Counters::default()
         }
     };
-    let trainer = Trainer::open(&settings.model, &step, &state, &library, (settings.device, settings.threads))?;
-    drop((step, state));
+    let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads))?;
+    drop(state);
     let made_with = MadeWith {
         program: concat!("pdloss ", env!("CARGO_PKG_VERSION")).into(),
         onnxruntime: version(&library),

@@ -59,10 +59,12 @@ fn relu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 
 /// `y = x` where `x > 0`, else `alpha x`: `dx = g` or `alpha g`
 fn leaky_relu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
-    let (x, grad) = (call.input(0)?, call.grad()?);
-    let zero = tape.scalar(0.0, x)?;
-    let positive = tape.op("Greater", &[x, &zero])?;
-    let small = scaled(tape, grad, call.node.float("alpha", 0.01))?;
+    let (alpha, grad) = (call.node.float("alpha", 0.01), call.grad()?);
+    // Where `alpha > 0`, `y` has the sign of `x`, which then need not be kept.
+    let sign = if alpha > 0.0 { call.output(0)? } else { call.input(0)? };
+    let zero = tape.scalar(0.0, sign)?;
+    let positive = tape.op("Greater", &[sign, &zero])?;
+    let small = scaled(tape, grad, alpha)?;
     Ok(vec![Some(tape.op("Where", &[&positive, grad, &small])?)])
 }
 
@@ -84,14 +86,27 @@ fn p_relu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     Ok(grads)
 }
 
-/// `y = min(max(x, low), high): dx = g` where `low <= x <= high`, else 0
+/// `y = min(max(x, low), high): dx = g` where `low < y < high`, else 0
+///
+/// At a bound it is 0, as with `Relu`. By `y`, which the next operator keeps for its own gradient: `x` need not be kept, and
+/// onnxruntime can clip in the convolution that makes it.
 fn clip(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     if call.wants(1) || call.wants(2) {
         return Err(call.error("its bounds cannot be trained"));
     }
-    // Inside its bounds it changes nothing: one comparison, where the bounds would take two.
-    let inside = tape.op("Equal", &[call.input(0)?, call.output(0)?])?;
-    Ok(vec![Some(gate(tape, &inside, call.grad()?)?)])
+    let (y, grad) = (call.output(0)?, call.grad()?);
+    let mut inside = Vec::new();
+    for (index, compare) in [(1, "Greater"), (2, "Less")] {
+        if let Some(bound) = call.node.given(index) {
+            inside.push(tape.op(compare, &[y, bound])?);
+        }
+    }
+    let inside = match inside.as_slice() {
+        [] => return Ok(vec![Some(grad.to_owned())]),
+        [one] => one.clone(),
+        [above, below, ..] => tape.op("And", &[above, below])?,
+    };
+    Ok(vec![Some(gate(tape, &inside, grad)?)])
 }
 
 /// `dx = g y (1 - y)`

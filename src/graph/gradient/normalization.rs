@@ -231,7 +231,8 @@ fn by_batch(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let of_scale = tape.op("Mul", &[&along, &r])?;
     let mut grads = vec![None, Some(of_scale.clone()), Some(sum.clone()), None, None];
     if call.wants(0) {
-        let elements = tape.op("Size", &[x])?;
+        // Not of `x`, which is as large and would be kept for nothing else.
+        let elements = tape.op("Size", &[&centred])?;
         let channels = tape.op("Size", &[&variance])?;
         let count = tape.op("Div", &[&elements, &channels])?;
         let count = tape.cast_like(&count, x)?;
