@@ -49,7 +49,7 @@ def main():
     few = sets[:2]
     wanted = {
         "figures23": {data.name: plan.figures23(data, chosen[data.name], seeds) for data in sets},
-        "figure4": {data.name: plan.figure4(data, chosen[data.name], seeds, arguments.quick) for data in few},
+        "figure4": {data.name: plan.figure4(data, chosen[data.name], seeds) for data in few},
         "ours": {data.name: plan.ours(data, chosen[data.name], seeds) for data in few},
     }
     runs.make(run for figure in wanted.values() for table in figure.values() for made in table.values() for run in made)

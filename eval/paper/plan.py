@@ -56,6 +56,8 @@ class Data:
     steps: int
     flags: tuple
     """Preprocessing and augmentation."""
+    sizes: tuple = ()
+    """Figure 4's batch sizes: up to as many images as there are to train on."""
 
 
 TURNED = ("--translate", "0.1", "--rotate")
@@ -67,8 +69,10 @@ SHAPES = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", *TURNED, "180", "--
 def data_sets(quick):
     """Omniglot and grocery as `small.py` makes them; the drawn fixtures as they are."""
     deep, pooled = (16, 32, 64), ("--pool", "--flatten")
-    shapes = Data("shapes", "1-7", "8-10", "1-10", "11-20", 32, 3, deep, 32, ("--contrast",), 28, 60 if quick else 200, SHAPES)
-    omniglot = Data("omniglot", "1-80", "81-100", "1-100", "101-136", 20, 1, deep, 64, pooled, 64, 500, OMNIGLOT)
+    shapes = Data("shapes", "1-7", "8-10", "1-10", "11-20", 32, 3, deep, 32, ("--contrast",), 28, 60 if quick else 200, SHAPES,
+                  (8, 32, 128) if quick else (8, 16, 32, 64, 128))
+    omniglot = Data("omniglot", "1-80", "81-100", "1-100", "101-136", 20, 1, deep, 64, pooled, 64, 500, OMNIGLOT,
+                    (8, 16, 32, 64, 128, 256))
     grocery = Data("grocery", "1-40", "41-54", "1-54", "55-81", 20, 3, deep, 64, pooled, 64, 400, GROCERY)
     return [shapes] if quick else [shapes, omniglot, grocery]
 
@@ -134,14 +138,13 @@ def images_a_class(data, size):
     return found
 
 
-def figure4(data, chosen, seeds, quick):
+def figure4(data, chosen, seeds):
     """Batches from 8 to 256, as many images in all."""
-    sizes = (8, 32, 128) if quick else (8, 16, 32, 64, 128, 256)
 
     def run(loss, size, seed):
         return Run(data, loss, seed, chosen[loss], size, images_a_class(data, size), data.steps * data.batch // size)
 
-    return {(loss, size): [run(loss, size, seed) for seed in seeds] for loss in FIGURE4 for size in sizes}
+    return {(loss, size): [run(loss, size, seed) for seed in seeds] for loss in FIGURE4 for size in data.sizes}
 
 
 def ours(data, chosen, seeds):
