@@ -27,6 +27,21 @@ def settings_of(chosen):
     return ", ".join(f"{name} {value}" for name, value in chosen)
 
 
+def costs(axis, rows):
+    """A row a spelling of a loss, a column a point of the axis."""
+    rows = [row for row in rows if row["axis"] == axis]
+    points = sorted({row[axis] for row in rows})
+    fixed = f"{rows[0]['batch']:,} images a batch" if axis == "classes" else f"{rows[0]['classes']:,} classes"
+
+    def cell(name, point):
+        row = next(row for row in rows if (row["name"], row[axis]) == (name, point))
+        return f"{1000 * row['seconds']:.2f} ms, {row['peak_mib']:.0f} MiB"
+
+    spelt = {name: NAMES[name.split()[0]] + (", standard operators" if " in " in name else "") for name in dict.fromkeys(row["name"] for row in rows)}
+    head = (fixed, *(f"{point:,} {'classes' if axis == 'classes' else 'images'}" for point in points))
+    return table(head, [(words, *(cell(name, point) for point in points)) for name, words in spelt.items()])
+
+
 def write_runs(path, wanted, runs):
     """Every run behind the figures, equal ones once."""
     made = dict.fromkeys(run for tables in wanted.values() for table_ in tables.values() for group in table_.values() for run in group)
@@ -62,7 +77,7 @@ def write(path, results, wanted):
     trials = len(TRIALS["pd"][:: 3 if quick else 1])
     parts = [
         "# The paper's experiments, made again",
-        f"Made by `{'make paper-quick' if quick else 'make paper DATA=folder'}` at commit {', '.join(commits)}, {seeds} seeds a point, on "
+        f"Made by `{'make paper-quick' if quick else 'make paper DATA=folder'}` at commit {' and '.join(commits)}, {seeds} seeds a point, on "
         f"{platform.machine()} with two cores. Recall@K is that of classes which were not trained on and chose nothing; means and 95 % intervals "
         f"(Student's t over seeds). Every run is a row of [{folder.name}/runs.csv]({folder.name}/runs.csv)."
         + (" **Quick: short runs on the drawn fixtures; it shows that the machinery works and no more.**" if quick else ""),
@@ -80,6 +95,8 @@ def write(path, results, wanted):
         "For whoever has GPUs, and a ResNet-50 as ONNX (torchvision's, exported with its pooled feature as output):",
         HARDWARE,
         "## Figure 2: with and without proxies and logarithm",
+        "Each with the settings chosen for it. With and without the logarithm the gradients are parallel, both losses being functions of d' "
+        "alone: they differ by a factor 1 / d', of which AdamW, dividing by the gradient's size, leaves little.",
         picture("figure2", "Recall@1 on unseen classes over the epochs"),
         "## Figure 3: against other losses",
         f"The learning rate of each loss, and its temperature, steepness or form, are the best of {trials} trials, one seed each, on classes kept "
@@ -102,11 +119,9 @@ def write(path, results, wanted):
     parts += [
         table(("data", "loss", "Recall@1", "Recall@2", "Recall@4", "Recall@8", "MAP@R", "s an epoch"), rows),
         "One step of a linear layer and its loss, 64 numbers an embedding, on two threads. PD-Loss and D-Loss once as this project's operators, "
-        "once in the standard operators that the other losses are made of:",
+        "once in the standard operators that the other losses are made of. Medians and the process's peak memory, nothing else running:",
         picture("cost", "Milliseconds and memory of one step, by number of classes and by batch"),
-        table(("loss", "batch", "classes", "ms", "peak MiB"),
-              [(NAMES[row["name"].split()[0]] + (", standard operators" if " in " in row["name"] else ""), f"{row['batch']:,}", f"{row['classes']:,}",
-                f"{1000 * row['seconds']:.2f}", f"{row['peak_mib']:.0f}") for row in results["cost"]]),
+        *(costs(axis, results["cost"]) for axis in dict.fromkeys(row["axis"] for row in results["cost"])),
         "## Ours: first proxies, temperature, floor, forms",
         "Variants of PD-Loss at the learning rate chosen for it, and D-Loss at its own.",
     ]
