@@ -62,6 +62,7 @@ def bars(path, by_data):
             color, marker = STYLE[loss]
             axis.errorbar(interval.mean, -place, xerr=interval.half, color=color, marker=marker, capsize=3)
         axis.set(title=name, xlabel="Recall@1, unseen classes", yticks=range(0, -len(losses), -1), ylim=(-len(losses) + 0.5, 0.5))
+        axis.locator_params(axis="x", nbins=5)
         axis.set_yticklabels([NAMES[loss] for loss in losses] if axis is axes[0] else [])
     save(figure, path)
 
@@ -76,7 +77,7 @@ def batches(path, by_data):
             points = [found[loss, size] for size in sizes]
             axis.errorbar(sizes, [point.mean for point in points], yerr=[point.half for point in points], color=color, marker=marker,
                           capsize=3, label=NAMES[loss])
-        axis.set(title=name, xlabel="batch size", xscale="log", ylim=(0, 1))
+        axis.set(title=name, xlabel="batch size", xscale="log")
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.minorticks_off()
     axes[0].set_ylabel("Recall@1, unseen classes")
