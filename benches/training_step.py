@@ -38,24 +38,16 @@ def serve(step):
 
 def serve_ours(folder):
     """As `pdloss train` does: the state's first values are fed instead of staying in the session, no memory pattern."""
-    import onnx
     import onnxruntime
-    from onnx import numpy_helper
 
     from_numpy = onnxruntime.OrtValue.ortvalue_from_numpy
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     options.enable_mem_pattern = False
     options.log_severity_level = 3
-    model = onnx.load(folder / "step.onnx")
-    (description,) = [json.loads(entry.value) for entry in model.metadata_props if entry.key == "pdloss.step"]
-    first = {tensor.name: tensor for tensor in model.graph.initializer}
-    state = {tensor["name"]: from_numpy(numpy_helper.to_array(first.pop(tensor["name"]))) for tensor in description["state"]}
-    rest = list(first.values())
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(rest)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    del model, first, rest
+    session = onnxruntime.InferenceSession(str(folder / "step.onnx"), options, providers=["CPUExecutionProvider"])
+    (description,) = [json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items() if key == "pdloss.step"]
+    state = {name: from_numpy(value) for name, value in np.load(folder / "state.npz").items()}
     names = ["pdloss.loss", *(tensor["next"] for tensor in description["state"])]
     rate = from_numpy(np.array(float(os.environ["RATE"]), np.float32))
 
@@ -83,6 +75,7 @@ def serve_theirs(folder):
 
 def measure(name, backbone, batch):
     import adamw
+    import onnx
     from onnx import numpy_helper
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -91,6 +84,12 @@ def measure(name, backbone, batch):
         description = json.loads({entry.key: entry.value for entry in model.metadata_props}["pdloss.step"])
         (proxies,) = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == "pdloss.proxies"]
         trained = [tensor["name"] for tensor in description["state"] if tensor["kind"] in ("weight", "proxies")]
+        first = {tensor.name: tensor for tensor in model.graph.initializer}
+        np.savez(folder / "state.npz", **{tensor["name"]: numpy_helper.to_array(first.pop(tensor["name"])) for tensor in description["state"]})
+        rest = list(first.values())
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(rest)
+        onnx.save_model(model, str(folder / "step.onnx"))
         adamw.write_theirs(folder, backbone, proxies, trained)
         data, labels = next(adamw.batches_for(backbone, batch))
         np.savez(folder / "batch.npz", data=data, labels=labels)
