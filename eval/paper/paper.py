@@ -8,7 +8,6 @@ made again, one that was interrupted goes on. --jobs runs are made at a time; ti
 """
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import cost
@@ -38,7 +37,6 @@ def main():
         parser.error("--data FOLDER is missing: where omniglot/ and grocery/ lie (or give --quick)")
     out = (arguments.out or ROOT / "out" / ("paper-quick" if arguments.quick else "paper")).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    started = time.time()
     sets = plan.data_sets(arguments.quick)
     sources = {data.name: small.make(data, arguments.data.resolve(), out / "data" / data.name) if data.name in small.SOURCES
                else ROOT / "fixtures" / data.name for data in sets}
@@ -63,7 +61,6 @@ def main():
         "epochs": cost.epochs(out / "epochs.json", runs, sets, chosen, arguments.quick),
         "cost": cost.steps(out / "cost.json", arguments.quick),
     }
-    results["seconds"] = time.time() - started
     page.write(arguments.page or out / "paper.md", results, wanted)
 
 
