@@ -8,7 +8,6 @@ operators, as the other losses are.
 import json
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time

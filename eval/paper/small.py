@@ -3,7 +3,6 @@ again and again is not what the experiments wait for. Pillow's antialiased bilin
 import shutil
 import sys
 import zipfile
-from pathlib import Path
 
 from PIL import Image
 
