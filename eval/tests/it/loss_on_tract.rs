@@ -2,7 +2,7 @@
 
 use ndarray::Array4;
 use pdloss::graph::build::Element;
-use pdloss::graph::loss::{Head, Spelling, attach, names};
+use pdloss::graph::head::{Head, Spelling, attach, names};
 use pdloss::graph::proto::ModelProto;
 use pdloss::loss::{Config, Form, Serial, forward, random_proxies};
 use prost::Message;

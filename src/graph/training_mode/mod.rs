@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use super::{
     Error, Result,
     build::{Value, attribute},
-    loss::PREFIX,
+    head::PREFIX,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
     upgrade::upgrade,
 };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
 use crate::schedule::Schedule;
-use crate::step::{LossArgs, OptimizerArgs};
+use crate::objective::{LossArgs, OptimizerArgs};
 
 /// ONNX graphs with PD-Loss in them, and training on them.
 #[derive(Debug, Parser)]

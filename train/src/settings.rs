@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::augment::Augment;
 use crate::cli::{FirstProxies, Keep, TrainArgs};
 use crate::schedule::Schedule;
-use crate::step::{LossArgs, OptimizerArgs};
+use crate::objective::{LossArgs, OptimizerArgs};
 
 /// The choices of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

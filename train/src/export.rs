@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use pdloss::graph::build::Element;
-use pdloss::graph::loss::{self, Head, Spelling};
+use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::{self, file};
 use pdloss_eval::{Error, Result};
 
 use crate::cli::{As, ExportArgs, Labels};
-use crate::step::{self, OptimizerArgs};
+use crate::objective::{self, OptimizerArgs};
 
 /// Writes the model that the arguments ask for.
 ///
@@ -50,7 +50,7 @@ fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
         dim: arguments.dim,
     };
     let seed = arguments.seed;
-    Ok(Box::new(move |mut model| loss::attach(&mut model, &head, seed).map(|()| model)))
+    Ok(Box::new(move |mut model| head::attach(&mut model, &head, seed).map(|()| model)))
 }
 
 fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
@@ -58,7 +58,7 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
         return Err(Error::Usage("--labels int32: a training step takes int64".into()));
     }
     let mut options =
-        step::options(&arguments.loss, &arguments.optimizer, spelling, arguments.classes, arguments.seed)?;
+        objective::options(&arguments.loss, &arguments.optimizer, spelling, arguments.classes, arguments.seed)?;
     options.embeddings = arguments.embeddings.clone();
     options.dim = arguments.dim;
     Ok(Box::new(move |model| graph::step::build(model, &options)))

@@ -2,7 +2,7 @@
 # Three small nets, trained from scratch by PD-Loss on 100 characters of Omniglot, judged by `pdloss-eval recall` on 36 that
 # they never saw. Prints each Recall@1; fails where one is below 0.85. Takes about four minutes on two cores.
 #
-#     plugins/train/tests/omniglot.sh [images_background_small1.zip]
+#     train/tests/omniglot.sh [images_background_small1.zip]
 #
 # Without an argument the file is looked for under PDLOSS_SHARED, else in the folder `shared` beside the checkout.
 set -euo pipefail

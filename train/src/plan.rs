@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::build::{Dim, declare, node};
-use pdloss::graph::loss::Spelling;
+use pdloss::graph::head::Spelling;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::shapes::Shapes;
 use pdloss::graph::{self, file};
@@ -18,7 +18,7 @@ use crate::folder::{Folder, MadeWith, Manifest};
 use crate::monitor::note;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
-use crate::step;
+use crate::objective;
 use crate::validation::Validation;
 
 /// A run, checked as far as it can be before images are read.
@@ -100,7 +100,7 @@ impl Plan {
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let step_options =
-            step::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
+            objective::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {
             return Err(Error::Usage("--first-proxies class-means: the loss has no proxies".into()));
         }

@@ -23,7 +23,7 @@ mod sampler;
 mod schedule;
 mod session;
 mod settings;
-mod step;
+mod objective;
 mod tensor;
 mod train;
 mod validation;

@@ -1,7 +1,7 @@
 //! The training step as asked for on the command line: the loss and its settings, the optimiser, what is frozen.
 
 use clap::{Args, ValueEnum};
-use pdloss::graph::loss::Spelling;
+use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor, ProxyNca};
 use pdloss::graph::step::{FreezeStatistics, Optimizer, StepOptions};
 use pdloss::loss::{Config, FloorMode, Form};
