@@ -8,7 +8,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(onnxruntime)");
     println!("cargo:rerun-if-env-changed=ORT_DYLIB_PATH");
     let beside = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"))
-        .join("../../.runtime/onnxruntime/libonnxruntime.so");
+        .join("../.runtime/onnxruntime/libonnxruntime.so");
     println!("cargo:rerun-if-changed={}", beside.display());
     if env::var_os("ORT_DYLIB_PATH").map_or(beside, Into::into).is_file() {
         println!("cargo:rustc-cfg=onnxruntime");

@@ -4,8 +4,8 @@ use clap::Args;
 use image::imageops::flip_horizontal_in_place;
 use image::{Rgb, RgbImage};
 use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
-use pdloss_eval::preprocess::{Preprocessor, Size};
-use pdloss_eval::{Error, Result};
+use pdloss_embed::preprocess::{Preprocessor, Size};
+use pdloss_embed::{Error, Result};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ fn random_part(random: &mut Pcg64, (width, height): (u32, u32), least: f64) -> [
 mod tests {
     use super::*;
     use crate::random::{Purpose, stream};
-    use pdloss_eval::preprocess::{Layout, Recipe};
+    use pdloss_embed::preprocess::{Layout, Recipe};
 
     const SIZE: Size = Size { width: 32, height: 24 };
     const FILL: Rgb<u8> = Rgb([9, 9, 9]);

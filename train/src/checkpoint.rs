@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use pdloss_eval::report::write_atomically;
-use pdloss_eval::{Error, Result};
+use pdloss_embed::files::write_atomically;
+use pdloss_embed::{Error, Result};
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 

@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use pdloss_eval::cli::{Ranges, parse_ranges};
-use pdloss_eval::dataset::{Format, Split};
-use pdloss_eval::embedder::Device;
-use pdloss_eval::preprocess::Patch;
+use pdloss_embed::arguments::{Ranges, parse_ranges};
+use pdloss_embed::dataset::{Format, Split};
+use pdloss_embed::embedder::Device;
+use pdloss_embed::preprocess::Patch;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
-use crate::schedule::Schedule;
 use crate::objective::{LossArgs, OptimizerArgs};
+use crate::schedule::Schedule;
 
 /// ONNX graphs with PD-Loss in them, and training on them.
 #[derive(Debug, Parser)]
 #[command(name = "pdloss", version, max_term_width = 110, propagate_version = true)]
-pub(crate) struct Cli {
+pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,

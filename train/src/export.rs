@@ -7,7 +7,7 @@ use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::{self, file};
-use pdloss_eval::{Error, Result};
+use pdloss_embed::{Error, Result};
 
 use crate::cli::{As, ExportArgs, Labels};
 use crate::objective::{self, OptimizerArgs};

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use pdloss_eval::report::write_atomically;
-use pdloss_eval::{Error, Result};
+use pdloss_embed::files::write_atomically;
+use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;

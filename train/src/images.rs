@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{Rgb, RgbImage};
-use pdloss_eval::dataset::Dataset;
-use pdloss_eval::preprocess::{Layout, Preprocessor, Recipe, Size, decode};
-use pdloss_eval::progress::Progress;
-use pdloss_eval::{Error, Result};
+use pdloss_embed::console::Progress;
+use pdloss_embed::dataset::Dataset;
+use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, decode};
+use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -172,12 +172,12 @@ fn fits(room: &AtomicUsize, image: &RgbImage) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use pdloss_eval::dataset::{Format, Request, Split};
+    use pdloss_embed::dataset::{Format, Request, Split};
     use std::path::Path;
 
     /// The first two classes of the drawn shapes, 32 images.
     pub(crate) fn shapes(augment: Augment, room: usize) -> Images {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/shapes");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
         let request = Request { path, format: Format::Auto, split: Split::All, classes: vec![1, 2], label: None };
         let recipe = Recipe { resize: "exact:16x12".parse().unwrap(), ..Recipe::default() };
         let size = recipe.output_size().unwrap();

@@ -3,7 +3,7 @@
 use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use pdloss_eval::{Error, Result};
+use pdloss_embed::{Error, Result};
 
 use crate::images::Images;
 use crate::sampler::Sampler;

@@ -4,8 +4,8 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use pdloss_eval::report::write_atomically;
-use pdloss_eval::{Error, Result};
+use pdloss_embed::files::write_atomically;
+use pdloss_embed::{Error, Result};
 
 /// A CSV file whose first column is the step.
 #[derive(Debug)]

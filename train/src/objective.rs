@@ -5,7 +5,7 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor, ProxyNca};
 use pdloss::graph::step::{FreezeStatistics, Optimizer, StepOptions};
 use pdloss::loss::{Config, FloorMode, Form};
-use pdloss_eval::{Error, Result};
+use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// A loss by name.

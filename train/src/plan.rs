@@ -7,18 +7,18 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::shapes::Shapes;
 use pdloss::graph::{self, file};
-use pdloss_eval::dataset::Dataset;
-use pdloss_eval::embedder::{self, Choice, Model, Options};
-use pdloss_eval::preprocess::{Layout, Origin, Patch};
-use pdloss_eval::{Error, Result};
+use pdloss_embed::dataset::Dataset;
+use pdloss_embed::embedder::{self, Choice, Model, Options};
+use pdloss_embed::preprocess::{Layout, Origin, Patch};
+use pdloss_embed::{Error, Result};
 
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::export::of_graph;
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::monitor::note;
+use crate::objective;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
-use crate::objective;
 use crate::validation::Validation;
 
 /// A run, checked as far as it can be before images are read.

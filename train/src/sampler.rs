@@ -1,6 +1,6 @@
 //! Which images make up each batch: a pure function of seed and epoch, so that a run goes on where it was by its step alone.
 
-use pdloss_eval::{Error, Result};
+use pdloss_embed::{Error, Result};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 

@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use clap::{Args, ValueEnum};
-use pdloss_eval::{Error, Result};
+use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate goes on after the warm-up.

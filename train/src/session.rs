@@ -8,8 +8,8 @@ use ort::session::{IoBinding, Session};
 use ort::value::{DynValue, Tensor as OrtTensor};
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::Description;
-use pdloss_eval::embedder::{Device, session_builder};
-use pdloss_eval::{Error, Result};
+use pdloss_embed::embedder::{Device, session_builder};
+use pdloss_embed::{Error, Result};
 use prost::Message;
 
 use crate::loader::Batch;

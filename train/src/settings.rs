@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use pdloss_eval::dataset::{Format, Request, Split};
-use pdloss_eval::embedder::{Device, Model};
-use pdloss_eval::preprocess::{Origin, Recipe};
-use pdloss_eval::{Error, Result, process};
+use pdloss_embed::dataset::{Format, Request, Split};
+use pdloss_embed::embedder::{Device, Model};
+use pdloss_embed::preprocess::{Origin, Recipe};
+use pdloss_embed::{Error, Result, process};
 use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
 use crate::cli::{FirstProxies, Keep, TrainArgs};
-use crate::schedule::Schedule;
 use crate::objective::{LossArgs, OptimizerArgs};
+use crate::schedule::Schedule;
 
 /// The choices of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use std::time::Instant;
 use pdloss::graph::file;
 use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
-use pdloss_eval::embedder::{Choice, Embedder, Model, Options, version};
-use pdloss_eval::pipeline::embed;
-use pdloss_eval::report::Record;
-use pdloss_eval::{Error, Result, process};
+use pdloss_embed::console::{self, Align};
+use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
+use pdloss_embed::pipeline::embed;
+use pdloss_embed::{Error, Result, process};
 
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{FirstProxies, Keep};
@@ -25,7 +25,7 @@ use crate::sampler::Sampler;
 use crate::session::{Outcome, Trainer};
 use crate::settings::Settings;
 use crate::tensor::Tensor;
-use crate::validation::{Validation, shape};
+use crate::validation::Validation;
 
 const METRICS: [&str; 12] = [
     "step",
@@ -134,7 +134,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
 
     let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
     let mut run = Run {
-        image: shape(size.width, size.height, &settings.preprocessing, layout),
+        image: layout.axes(settings.preprocessing.color.channels(), size),
         metrics: Table::open(&folder.metrics(), &METRICS, last)?,
         validations: Table::open(&folder.validation(), &VALIDATION, last)?,
         monitor: Monitor::new(counters.step, steps),
@@ -291,7 +291,7 @@ fn with_class_means(
     library: &Path,
 ) -> Result<ModelProto> {
     let preparation = images.preparation();
-    let axes = shape(preparation.size.width, preparation.size.height, &preparation.recipe, preparation.layout);
+    let axes = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
     let options = Options {
         runtime: Choice::Onnxruntime,
         library: Some(library.to_path_buf()),
@@ -309,26 +309,35 @@ fn with_class_means(
 /// What the run came to, out of its tables.
 fn summary(folder: &Folder, counters: &Counters, settings: &Settings, stdout: &mut dyn Write) -> Result<()> {
     let number = |row: Option<&csv::StringRecord>, at: usize| row.and_then(|row| row[at].parse::<f64>().ok());
-    let count = |step: u64| usize::try_from(step).unwrap_or(usize::MAX);
+    let word = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.6}"));
     let steps = read(&folder.metrics(), &METRICS)?;
     let rates: Vec<f64> = steps.iter().filter_map(|row| row[11].parse().ok()).collect();
     let seconds: f64 = rates.iter().map(|rate| settings.batch as f64 / rate).sum();
     let images = settings.batch * rates.len();
-    let mut training = Record::new();
-    training.set("steps", count(counters.step));
+    let mut training = vec![("steps", counters.step.to_string())];
     for (name, at) in [("loss", 2), ("d_prime", 3), ("mean_cosine", 8)] {
-        training.set(name, number(steps.last(), at));
+        training.push((name, word(number(steps.last(), at))));
     }
-    training.set("images_per_second", (images as f64 / seconds.max(f64::MIN_POSITIVE)).round());
-    let mut text = format!("{}\n", Record::table(&[training]));
+    training.push(("images_per_second", format!("{:.0}", images as f64 / seconds.max(f64::MIN_POSITIVE))));
+    let mut text = format!("{}\n", row(training));
 
     let rows = read(&folder.validation(), &VALIDATION)?;
     if let Some((best, step)) = counters.best {
-        let mut validation = Record::new();
-        validation.set("recall@1 before", number(rows.first(), 2)).set("recall@1 after", number(rows.last(), 2));
-        validation.set("best recall@1", best).set("at step", count(step));
-        text = format!("{text}\n{}\n", Record::table(&[validation]));
+        let validation = vec![
+            ("recall@1 before", word(number(rows.first(), 2))),
+            ("recall@1 after", word(number(rows.last(), 2))),
+            ("best recall@1", word(Some(best))),
+            ("at step", step.to_string()),
+        ];
+        text = format!("{text}\n{}\n", row(validation));
     }
     let failed = |e| Error::write("standard output", e);
     writeln!(stdout, "{text}\nembedder: {}", folder.embedder().display()).map_err(failed)
+}
+
+/// A table of one row of numbers, for people.
+fn row(figures: Vec<(&str, String)>) -> String {
+    let (names, cells): (Vec<_>, Vec<_>) = figures.into_iter().unzip();
+    let columns = names.into_iter().map(|name| (name.to_owned(), Align::Right)).collect();
+    console::Table { columns, rows: vec![cells] }.text(console::width())
 }

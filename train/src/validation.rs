@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use pdloss_eval::Result;
-use pdloss_eval::dataset::{Dataset, Request};
-use pdloss_eval::embedder::{Choice, Embedder, Model, Options};
-use pdloss_eval::metrics::{Search, measure};
-use pdloss_eval::pipeline::embed;
-use pdloss_eval::preprocess::{Layout, Recipe};
+use pdloss_embed::Result;
+use pdloss_embed::dataset::{Dataset, Request};
+use pdloss_embed::embedder::{Choice, Embedder, Model, Options};
+use pdloss_embed::pipeline::embed;
+use pdloss_embed::preprocess::{Layout, Recipe};
+use pdloss_embed::retrieval::{Search, exact, measure};
 
 /// Images to validate on, and how.
 #[derive(Debug)]
@@ -52,19 +52,10 @@ impl Validation {
     /// Those of the tool's `recall`.
     pub(crate) fn measure(&self, model: &Path) -> Result<Recall> {
         let model = Model::read(model, Some(&self.output))?;
-        let image = self.recipe.output_size().map(|size| shape(size.width, size.height, &self.recipe, self.layout));
+        let image = self.recipe.output_size().map(|size| self.layout.axes(self.recipe.color.channels(), size));
         let mut embedder = Embedder::open(model, image, &self.options)?;
         let embedded = embed(&self.data, &self.recipe, &mut embedder, self.options.threads, self.skip_bad)?;
-        let found = measure(&embedded.embeddings, &Search::exact(&[1]))?;
+        let found = measure(&embedded.embeddings, &Search::cosine(&[1]), &exact)?;
         Ok(Recall { recall_at_1: found.recall[0].1, map_at_r: found.map_at_r, queries: found.queries })
-    }
-}
-
-/// An image's three axes in the order of the model's input.
-pub(crate) fn shape(width: u32, height: u32, recipe: &Recipe, layout: Layout) -> [usize; 3] {
-    let (width, height, channels) = (width as usize, height as usize, recipe.color.channels());
-    match layout {
-        Layout::Nchw => [channels, height, width],
-        Layout::Nhwc => [height, width, channels],
     }
 }

@@ -6,7 +6,7 @@
 #
 # Without an argument the file is looked for under PDLOSS_SHARED, else in the folder `shared` beside the checkout.
 set -euo pipefail
-cd "$(dirname "$0")/../../.."
+cd "$(dirname "$0")/../.."
 data=${1:-${PDLOSS_SHARED:-../shared}/data/omniglot/images_background_small1.zip}
 [ -f "$data" ] || { echo "omniglot: $data is not there; give the path of images_background_small1.zip" >&2; exit 2; }
 python=${PYTHON:-.runtime/bench/bin/python}

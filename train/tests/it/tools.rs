@@ -7,13 +7,13 @@ use clap::Parser;
 use pdloss::graph::build::{Dim, Element, Value, attribute, declare, floats, node};
 use pdloss::graph::file;
 use pdloss::graph::proto::{GraphProto, ModelProto, OperatorSetIdProto};
-use pdloss_eval::cli::{Cli, Command};
-use pdloss_eval::recall;
+use pdloss_eval::commands::recall;
+use pdloss_eval::commands::{Cli, Command};
 use tempfile::TempDir;
 
 /// The repository's fixtures.
 pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
 }
 
 /// The program, to be given arguments.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use pdloss::graph::file;
-use pdloss_eval::embedder::Model;
-use pdloss_eval::preprocess::Patch;
+use pdloss_embed::embedder::Model;
+use pdloss_embed::preprocess::Patch;
 
 use crate::tools::{Place, fails, fixtures, hues, measure, run, succeeds, text};
 
