@@ -52,7 +52,7 @@ test-gradients:
 	tests/ort_training/adamw.sh
 
 test-omniglot: $(BENCH_PYTHON)
-	plugins/train/tests/omniglot.sh $(OMNIGLOT)
+	train/tests/omniglot.sh $(OMNIGLOT)
 
 test-valgrind: setup
 	plugins/tests/valgrind.sh

@@ -14,7 +14,7 @@ use pdloss::graph::{
     file,
     gradient::{differentiate, influences},
     shapes::Shapes,
-    training::{Options, free_batch, prepare},
+    training_mode::{Options, free_batch, prepare},
 };
 
 fn main() -> ExitCode {

@@ -11,7 +11,7 @@ use std::{env, error::Error, path::Path};
 use pdloss::{
     graph::{
         file,
-        loss::Spelling,
+        head::Spelling,
         losses::{Loss, NormalizedSoftmax},
         step::{Description, StepOptions, build},
     },

@@ -6,7 +6,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use ndarray::{Array2, s};
-use pdloss_eval::index::{FLAT, Index, Metric};
+use pdloss_embed::retrieval::{Index, Metric};
+use pdloss_eval::index::{FLAT, FaissIndex};
 use pdloss_eval::process;
 
 /// Queries searched at a time, as `pdloss-eval recall` does.
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut neighbours = Array2::<i64>::zeros((matrix.nrows(), k));
 
     let started = Instant::now();
-    let mut index = Index::build(FLAT, Metric::Cosine, matrix.view(), |row| format!("row {row}"))?;
+    let mut index = FaissIndex::build(FLAT, Metric::Cosine, matrix.view(), &|row| format!("row {row}"))?;
     for first in (0..matrix.nrows()).step_by(BLOCK) {
         let last = (first + BLOCK).min(matrix.nrows());
         let found = index.search(matrix.slice(s![first..last, ..]), k, Some(first))?;

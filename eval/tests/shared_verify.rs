@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use libtest_mimic::{Arguments, Failed, Trial};
-use pdloss_eval::cli::{Cli, Command};
-use pdloss_eval::report::{Record, Value};
-use pdloss_eval::{scores, verify};
+use pdloss_eval::commands::{Cli, Command};
+use pdloss_eval::commands::{scores, verify};
+use pdloss_eval::table::{Record, Value};
 
 fn shared() -> PathBuf {
     std::env::var_os("PDLOSS_SHARED")

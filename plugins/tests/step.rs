@@ -10,7 +10,7 @@ use driver::{Array, Driver, assert_close};
 use pdloss::{
     graph::{
         build::{Dim, Element, Value, attribute, declare, floats, node},
-        loss::Spelling,
+        head::Spelling,
         losses::Loss,
         proto::{GraphProto, ModelProto, OperatorSetIdProto},
         step::{Optimizer, StepOptions, build},

@@ -1,23 +1,23 @@
 //! ONNX models as data: read, extend by the loss, write.
 //!
 //! [`proto`] declares every message of the format, so that what is read is written again whole; [`mod@file`] reads and writes
-//! files; [`build`] makes nodes, constants and types; [`loss`] puts PD-Loss behind an embedder, as this project's operator
+//! files; [`build`] makes nodes, constants and types; [`head`] puts PD-Loss behind an embedder, as this project's operator
 //! or spelt out in standard operators. [`shapes`] infers types and shapes, [`upgrade`] brings older models to opset 17,
-//! [`training`] rewrites an inference graph for training, [`gradient`] differentiates it. [`losses`] has PD-Loss and its baselines in
+//! [`training_mode`] rewrites an inference graph for training, [`gradient`] differentiates it. [`losses`] has PD-Loss and its baselines in
 //! standard operators, [`step`] puts it all into one graph that trains.
 
 mod attributes;
 pub mod build;
 pub mod file;
 pub mod gradient;
+pub mod head;
 mod literal;
-pub mod loss;
 pub mod losses;
 mod nodes;
 pub mod proto;
 pub mod shapes;
 pub mod step;
-pub mod training;
+pub mod training_mode;
 pub mod upgrade;
 
 /// Why a model could not be read, extended or written.

@@ -10,7 +10,7 @@ use pdloss::graph::{
     gradient::differentiate,
     proto::{ModelProto, NodeProto},
     shapes::Shapes,
-    training::{Options, fold, free_batch, prepare},
+    training_mode::{Options, fold, free_batch, prepare},
     upgrade::upgrade,
 };
 

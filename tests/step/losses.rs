@@ -2,7 +2,7 @@
 
 use pdloss::{
     graph::{
-        loss::Spelling,
+        head::Spelling,
         losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor, ProxyNca},
         step::{Optimizer, StepOptions},
     },

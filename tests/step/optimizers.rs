@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pdloss::{
     graph::{
-        loss::Spelling,
+        head::Spelling,
         losses::Loss,
         step::{Kind, Optimizer, StepOptions},
     },

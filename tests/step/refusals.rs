@@ -2,7 +2,7 @@
 
 use pdloss::graph::{
     build::{Dim, Element, declare, floats, node},
-    loss::Spelling,
+    head::Spelling,
     losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor},
     proto::{ModelProto, OperatorSetIdProto},
     step::{Description, Optimizer, StepOptions, build},

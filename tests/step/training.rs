@@ -3,7 +3,7 @@
 use pdloss::{
     graph::{
         build::Dim,
-        loss::Spelling,
+        head::Spelling,
         losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor, ProxyNca},
         step::{Description, FreezeStatistics, Kind, StepOptions, build, export_embedder},
     },

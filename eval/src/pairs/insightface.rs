@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_pickle::{DeOptions, Value};
 
 use super::Builder;
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Builder, Vec<Vec<u8>>)> {
     let wrong = |problem: String| Error::data(path, problem);

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::Builder;
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 enum Line<'a> {
     Genuine(&'a str, u32, u32),

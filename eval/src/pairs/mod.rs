@@ -1,6 +1,5 @@
 //! Lists of image pairs, genuine and impostor, one file a format; their images found in a data set.
 
-mod finder;
 mod insightface;
 mod lfw;
 mod subjects;
@@ -12,8 +11,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
-pub use finder::Finder;
+use crate::{Error, Result};
 pub use subjects::Subjects;
 
 /// Two images, by position in [`PairList::images`].
@@ -80,7 +78,7 @@ impl PairList {
     /// [`Error::File`], or [`Error::Data`] naming file and line.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let sha256 = crate::embedder::hex(&Sha256::digest(&bytes));
+        let sha256 = pdloss_embed::digest::hex(&Sha256::digest(&bytes));
         if Self::brings_images(path) {
             let (builder, contents) = insightface::read(path, &bytes)?;
             return Self::checked(path, "insightface .bin", builder, Some(contents), sha256);

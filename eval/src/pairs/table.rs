@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use super::{Builder, answer};
-use crate::error::{Error, Result};
-use crate::records::{delimiter, read_records};
+use crate::{Error, Result};
+use pdloss_embed::delimited::{delimiter, read_records};
 
 /// What headers call the first image of a pair.
 const FIRST: [&str; 6] = ["path_a", "a", "img1", "image1", "path1", "file1"];

@@ -4,18 +4,18 @@
 use std::path::Path;
 
 use super::{Builder, answer};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 fn parse(line: &str) -> Option<(&str, bool)> {
     let (name, word) = line.rsplit_once(char::is_whitespace)?;
     let name = name.trim_end();
     (!name.contains(['\t', ',', ';'])).then_some(())?;
-    Some((name, answer(word)?)).filter(|_| crate::dataset::is_image(name))
+    Some((name, answer(word)?)).filter(|_| pdloss_embed::dataset::is_image(name))
 }
 
 pub(super) fn recognises(line: &str) -> bool {
     // `path path 1` has an image's ending inside, too
-    parse(line).is_some_and(|(name, _)| !name.split_whitespace().rev().skip(1).any(crate::dataset::is_image))
+    parse(line).is_some_and(|(name, _)| !name.split_whitespace().rev().skip(1).any(pdloss_embed::dataset::is_image))
 }
 
 pub(super) fn read(path: &Path, lines: &[(usize, &str)]) -> Result<Builder> {

@@ -14,17 +14,18 @@
 //! A folder that `pdloss train` wrote is a run, too: `metrics.csv` is read from it.
 
 mod retrieval;
-mod table;
 mod training;
 mod verification;
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-use crate::report::{Kind, Record, folder_exists, read_records};
+use crate::{Error, Result};
+use pdloss_embed::files::folder_exists;
+
+use crate::table::{Kind, Record, read_records};
 pub use retrieval::{KEPT_NEIGHBOURS, Neighbour, Query, Retrieved};
 pub use training::{Series, Training};
-pub use verification::{Bin, CurvePoint, Pair, Pairs, Person, Verified};
+pub use verification::{CurvePoint, Pair, Pairs, Person, Verified};
 
 const RESULT: &str = "result.json";
 

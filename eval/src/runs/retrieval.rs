@@ -4,11 +4,11 @@ use std::path::Path;
 
 use polars::prelude::Column;
 
-use super::table::{self, Table};
 use super::verification::Verified;
-use crate::embeddings::Embeddings;
-use crate::error::Result;
-use crate::metrics::Retrieval;
+use crate::Result;
+use crate::table::columns::{self as table, Table};
+use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::retrieval::Retrieval;
 
 /// Neighbours kept of each query.
 pub const KEPT_NEIGHBOURS: usize = 10;
@@ -63,7 +63,7 @@ impl Retrieved {
             (row.name.clone(), embeddings.classes[row.class].clone())
         };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let query = |q: &crate::metrics::Query| {
+        let query = |q: &pdloss_embed::retrieval::Query| {
             let (name, class) = about(q.row);
             let neighbour = |&(row, score): &(usize, f64)| {
                 let (name, class) = about(row);

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
-use crate::records::read_records;
-use crate::report::Record;
+use crate::table::Record;
+use crate::{Error, Result};
+use pdloss_embed::delimited::read_records;
 
 const METRICS: &str = "metrics.csv";
 const VALIDATION: &str = "validation.csv";

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use polars::prelude::Column;
 
-use super::table::{self, Table};
-use crate::embeddings::{Embeddings, Row};
-use crate::error::Result;
-use crate::metrics::verification::{Point, SubjectPair, Tally};
-use crate::report::histogram;
+use crate::Result;
+use crate::metrics::verification::{Bin, Point, SubjectPair, Tally, histogram};
+use crate::table::columns::{self as table, Table};
+use pdloss_embed::embeddings::{Embeddings, Row};
 
 const POINTS: &str = "points.parquet";
 const HISTOGRAM: &str = "histogram.parquet";
@@ -35,19 +34,6 @@ pub struct CurvePoint {
     pub fmr: f64,
     /// False non-match rate.
     pub fnmr: f64,
-}
-
-/// A bar of both histograms, as shares of its kind.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bin {
-    /// Lower end.
-    pub from: f64,
-    /// Upper end.
-    pub to: f64,
-    /// Share of the genuine pairs.
-    pub genuine: f64,
-    /// Share of the impostor pairs.
-    pub impostor: f64,
 }
 
 /// Scored pairs and the images they are of.
@@ -132,7 +118,7 @@ impl Verified {
 }
 
 impl Pairs {
-    /// All unordered pairs of a labelled set, in the order of [`keep_all`](crate::similarities::keep_all).
+    /// All unordered pairs of a labelled set, in the order of [`keep_all`](crate::metrics::verification::keep_all).
     pub(crate) fn of_all(embeddings: &Embeddings, scored: &[SubjectPair]) -> Self {
         let person = |row: &Row| Person { name: row.name.clone(), subject: embeddings.classes[row.class].clone() };
         let count = u32::try_from(embeddings.rows.len()).unwrap_or(u32::MAX);

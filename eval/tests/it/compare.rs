@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use pdloss_eval::cli::{Cli, Command};
+use pdloss_eval::Result;
+use pdloss_eval::commands::compare;
+use pdloss_eval::commands::{Cli, Command};
 use pdloss_eval::metrics::significance::{Resampling, Units, holm, over_subjects, paired};
-use pdloss_eval::report::{Record, Value};
 use pdloss_eval::runs::{Details, Pair, Pairs, Person, Query, Retrieved, SaveRun, Verified};
-use pdloss_eval::{Result, compare};
+use pdloss_eval::table::{Record, Value};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 

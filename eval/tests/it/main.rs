@@ -4,11 +4,6 @@
 mod bad_input;
 mod command_line;
 mod compare;
-mod datasets;
-mod embeddings;
-mod images;
-mod loss_on_tract;
-mod models;
 mod page;
 mod runs;
 mod search;

@@ -1,7 +1,7 @@
 //! `--save-run`: what is kept is what was measured, and can be read back.
 
-use pdloss_eval::report::Value;
 use pdloss_eval::runs::{Details, Run};
+use pdloss_eval::table::Value;
 use polars::prelude::{ParquetReader, SerReader};
 
 use crate::tools::{fails, fixtures, run, stderr, text};

@@ -3,10 +3,11 @@
 use std::cmp::Ordering;
 
 use ndarray::{Array2, s};
-use pdloss_eval::dataset::Role;
-use pdloss_eval::embeddings::{Embeddings, Row};
-use pdloss_eval::index::{FLAT, Index, Metric, Similarity, rank_all};
-use pdloss_eval::metrics::{Search, average_precision_at_r, measure};
+use pdloss_embed::dataset::Role;
+use pdloss_embed::embeddings::{Embeddings, Row};
+use pdloss_embed::retrieval::{Index, Metric, Similarity, rank_all};
+use pdloss_embed::retrieval::{Search, average_precision_at_r, measure};
+use pdloss_eval::index::{FLAT, FaissIndex, by};
 use proptest::prelude::*;
 
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Ip, Metric::L2];
@@ -22,11 +23,14 @@ fn noise(rows: usize, dim: usize, seed: u64) -> Array2<f32> {
 
 fn assert_is_exact(matrix: &Array2<f32>, metric: Metric, k: usize, what: &str) {
     let name = |row: usize| format!("row {row}");
-    let mut index = Index::build(FLAT, metric, matrix.view(), name).unwrap();
+    let mut index = FaissIndex::build(FLAT, metric, matrix.view(), &name).unwrap();
     let found = index.search(matrix.view(), k, Some(0)).unwrap();
     // The index searches unit rows for cosine; the oracle is given the same.
-    let rows =
-        if metric == Metric::Cosine { pdloss_eval::index::unit_rows(matrix, name).unwrap() } else { matrix.clone() };
+    let rows = if metric == Metric::Cosine {
+        pdloss_embed::retrieval::unit_rows(matrix, name).unwrap()
+    } else {
+        matrix.clone()
+    };
     let oracle = Similarity::new(metric, rows.view(), rows.view());
     for (query, list) in found.iter().enumerate() {
         let truth: Vec<usize> = rank_all(&oracle, query, Some(query)).into_iter().take(k).collect();
@@ -104,7 +108,7 @@ fn measures_are_what_their_definitions_say() {
     let labels: Vec<usize> = (0..150).map(|at| if at == 149 { 12 } else { at % 12 }).collect(); // class 12 is alone
     let matrix = noise(150, 6, 4);
     let (recall, map) = by_definition(&matrix, &labels, 4);
-    let measured = measure(&labelled(matrix, &labels), &Search::exact(&[1, 4])).unwrap();
+    let measured = measure(&labelled(matrix, &labels), &Search::cosine(&[1, 4]), &by(FLAT)).unwrap();
     assert_eq!(measured.recall[1], (4, recall));
     assert!((measured.map_at_r - map).abs() < 1e-12);
     assert_eq!((measured.queries, measured.lone_queries, measured.gallery), (149, 1, 150));
@@ -118,7 +122,7 @@ fn queries_search_the_gallery_only() {
     let classes = [0, 1, 0, 1, 1];
     let rows = roles.iter().zip(classes).map(|(&role, class)| Row { name: String::new(), class, role }).collect();
     let embeddings = Embeddings::new(matrix, rows, vec!["a".into(), "b".into()]).unwrap();
-    let measured = measure(&embeddings, &Search::exact(&[1, 2])).unwrap();
+    let measured = measure(&embeddings, &Search::cosine(&[1, 2]), &by(FLAT)).unwrap();
     assert_eq!(measured.recall, [(1, 0.5), (2, 1.0)]);
     assert_eq!((measured.queries, measured.gallery), (2, 3));
     // R of the first query is 1 (hit: AP 1), of the second 2 (third nearest only is wrong: hit at 2: (1/2) / 2).
@@ -129,17 +133,17 @@ fn queries_search_the_gallery_only() {
 fn an_approximate_index_says_how_approximate_it_is() {
     let labels: Vec<usize> = (0..600).map(|at| at % 30).collect();
     let embeddings = labelled(noise(600, 32, 5), &labels);
-    let search = |index: &str| Search { metric: Metric::Cosine, index: index.into(), ks: vec![1, 8], keep: 0 };
-    let ivf = measure(&embeddings, &search("IVF16,Flat")).unwrap();
+    let on = |factory: &str| measure(&embeddings, &Search::cosine(&[1, 8]), &by(factory));
+    let ivf = on("IVF16,Flat").unwrap();
     let found = ivf.index_recall.unwrap();
     assert!(found > 0.05 && found < 0.9, "one of 16 cells cannot hold all neighbours: {found}");
     assert_eq!(ivf.index_sample, Some((8, 500)));
-    let hnsw = measure(&embeddings, &search("HNSW32")).unwrap();
+    let hnsw = on("HNSW32").unwrap();
     assert!(hnsw.index_recall.unwrap() > 0.9);
-    let ids = measure(&embeddings, &search("IDMap,Flat")).unwrap();
+    let ids = on("IDMap,Flat").unwrap();
     assert_eq!(ids.index_recall, Some(1.0));
-    assert!(measure(&embeddings, &search(FLAT)).unwrap().index_recall.is_none());
-    let message = measure(&embeddings, &search("Nonsense")).unwrap_err().to_string();
+    assert!(on(FLAT).unwrap().index_recall.is_none());
+    let message = on("Nonsense").unwrap_err().to_string();
     assert!(message.contains("Nonsense"), "{message}");
 }
 
@@ -148,7 +152,7 @@ fn what_cannot_be_measured_is_an_error_with_numbers() {
     let matrix = noise(6, 3, 6);
     let error = |labels: &[usize], ks: &[usize]| {
         let part = matrix.slice(s![..labels.len(), ..]).to_owned();
-        measure(&labelled(part, labels), &Search::exact(ks)).unwrap_err().to_string()
+        measure(&labelled(part, labels), &Search::cosine(ks), &by(FLAT)).unwrap_err().to_string()
     };
     assert!(error(&[0, 0, 0, 0], &[1]).contains("1 class"));
     assert!(error(&[0, 1, 2, 3], &[1]).contains("none of the 4 queries"));
@@ -162,8 +166,11 @@ fn a_row_without_direction_has_no_cosine() {
     matrix.row_mut(2).fill(0.0);
     let embeddings = labelled(matrix, &[0, 0, 1, 1]);
     assert!(
-        measure(&embeddings, &Search::exact(&[1])).unwrap_err().to_string().starts_with("embeddings: 2 is all zeros")
+        measure(&embeddings, &Search::cosine(&[1]), &by(FLAT))
+            .unwrap_err()
+            .to_string()
+            .starts_with("embeddings: 2 is all zeros")
     );
-    let l2 = Search { metric: Metric::L2, ..Search::exact(&[1]) };
-    assert!(measure(&embeddings, &l2).is_ok());
+    let l2 = Search { metric: Metric::L2, ..Search::cosine(&[1]) };
+    assert!(measure(&embeddings, &l2, &by(FLAT)).is_ok());
 }

@@ -1,9 +1,10 @@
 //! `tabulate`: results of several runs in one table.
 
 use clap::Parser;
-use pdloss_eval::cli::{Cli, Command};
-use pdloss_eval::report::{Record, Value};
-use pdloss_eval::{Result, tabulate};
+use pdloss_eval::Result;
+use pdloss_eval::commands::tabulate;
+use pdloss_eval::commands::{Cli, Command};
+use pdloss_eval::table::{Record, Value};
 
 use crate::tools::{fails, put, text};
 

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use clap::Parser;
 use ndarray::Array2;
 use ndarray_npy::WriteNpyExt;
-use pdloss_eval::cli::{Cli, Command};
+use pdloss_eval::Result;
+use pdloss_eval::commands::{Cli, Command};
+use pdloss_eval::commands::{compare, scores, verify};
 use pdloss_eval::pairs::PairList;
-use pdloss_eval::report::{Record, Value};
-use pdloss_eval::{Result, compare, scores, verify};
+use pdloss_eval::table::{Record, Value};
 
 const PEOPLE: usize = 12;
 const EACH: usize = 4;
@@ -326,7 +327,7 @@ fn scores_come_in_any_file_and_either_sign() {
                 r
             })
             .collect();
-        pdloss_eval::report::Kind::Parquet.write(&folder.path().join(name), &Record::table(&rows)).unwrap();
+        pdloss_eval::table::Kind::Parquet.write(&folder.path().join(name), &Record::table(&rows)).unwrap();
     };
     parquet("g.parquet", &genuine);
     parquet("i.parquet", &impostor);
@@ -446,7 +447,7 @@ fn images_are_embedded_mirrored_and_aligned() {
     names.sort();
     let line = |name: &String| {
         let points: Vec<String> =
-            pdloss_eval::preprocess::TEMPLATE.iter().flatten().map(|v| (v * 64.0 / 112.0).to_string()).collect();
+            pdloss_embed::preprocess::TEMPLATE.iter().flatten().map(|v| (v * 64.0 / 112.0).to_string()).collect();
         format!("{name},{}\n", points.join(","))
     };
     let some = folder.write("some.csv", &names[1..].iter().map(line).collect::<String>());

@@ -1,7 +1,7 @@
 //! This project's losses: their gradients are operators of their own, which take up what the forward operator saved.
 
 use super::{Call, Rule, tape::Tape};
-use crate::graph::{Result, loss::DOMAIN};
+use crate::graph::{Result, head::DOMAIN};
 
 type Grads = Result<Vec<Option<String>>>;
 

@@ -72,7 +72,7 @@ impl Call<'_> {
 
 /// The rule of a node's operator.
 fn rule(node: &NodeProto) -> Option<Rule> {
-    if node.domain() == super::loss::DOMAIN {
+    if node.domain() == super::head::DOMAIN {
         return loss::rule(node.op_type());
     }
     if !node.is_standard() {

@@ -192,7 +192,7 @@ fn infer(shapes: &Shapes, node: &NodeProto) -> Result<Vec<Fact>, String> {
     if node.domain() == "com.microsoft" && node.op_type() == "Gelu" {
         return Ok(vec![Fact { value: None, ..shapes.of_input(node, 0) }]);
     }
-    if node.domain() == super::loss::DOMAIN {
+    if node.domain() == super::head::DOMAIN {
         return Ok(linear::loss(shapes, node));
     }
     if !node.is_standard() {

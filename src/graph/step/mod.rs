@@ -48,17 +48,17 @@ use super::{
     Error, Result,
     build::{Element, declare, floats, integers, node},
     gradient,
-    loss::{self, Place},
+    head::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
-    training::{self, Running},
+    training_mode::{self, Running},
 };
 use crate::loss::random_proxies;
 use description::element_name;
 use optimizer::{Parameter, Scalars, state_name};
 
-/// The names of what a step graph adds to its backbone, beside those of [`loss::names`].
+/// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
     /// Input: class numbers.
     pub const LABELS: &str = "pdloss.labels";
@@ -91,18 +91,18 @@ struct Trained {
 pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto> {
     options.check()?;
     let graph = graph_of(&mut model)?;
-    loss::refuse_taken_names(graph)?;
+    head::refuse_taken_names(graph)?;
     refuse_next_names(graph)?;
     let data = only_data(graph)?;
-    training::free_batch(&mut model)?;
+    training_mode::free_batch(&mut model)?;
     let graph = graph_of(&mut model)?;
-    let place = loss::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
+    let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
 
     let weights = weights::find(graph, &data);
     let mut candidates: Vec<&str> = weights.iter().map(String::as_str).collect();
     if options.loss.has_proxies() {
-        candidates.push(loss::names::PROXIES);
+        candidates.push(head::names::PROXIES);
     }
     let frozen = weights::Frozen::new(&options.freeze, &candidates)?;
     let running = prepare(&mut model, options, &frozen)?;
@@ -117,15 +117,15 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     graph.input.push(declare(names::LEARNING_RATE, Element::F32, &[]));
     if options.loss.has_proxies() {
         add_proxies(graph, &place, options)?;
-        if !frozen.holds(loss::names::PROXIES) {
-            trained.push(promote(graph, loss::names::PROXIES, Kind::Proxies)?);
+        if !frozen.holds(head::names::PROXIES) {
+            trained.push(promote(graph, head::names::PROXIES, Kind::Proxies)?);
         }
     }
     attach_loss(&mut model, &place, options);
 
     let trained = only_reached(&mut model, trained)?;
     let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
-    let gradients = gradient::differentiate(&mut model, loss::names::LOSS, &found)?;
+    let gradients = gradient::differentiate(&mut model, head::names::LOSS, &found)?;
     let state = update(&mut model, &place, options, &trained, &gradients, &running)?;
     describe(&mut model, data, &place, options, state)?;
     Ok(model)
@@ -145,7 +145,7 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Froz
     let first = nodes.integer(i64::try_from(start).unwrap_or_default());
     let moment = nodes.add(names::STEP, &first);
     let dropout = options.dropout.then_some(moment.as_str());
-    let running = training::prepare(model, &training::Options { dropout, frozen: &keeps_statistics })?;
+    let running = training_mode::prepare(model, &training_mode::Options { dropout, frozen: &keeps_statistics })?;
     let graph = graph_of(model)?;
     graph.input.push(declare(names::STEP, Element::I64, &[]));
     graph.initializer.push(integers(names::STEP, &[], &[0]));
@@ -158,7 +158,7 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Froz
 /// Those that the loss changes with. The others become constants again.
 fn only_reached(model: &mut ModelProto, trained: Vec<Trained>) -> Result<Vec<Trained>> {
     let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
-    let reached = gradient::influences(model, loss::names::LOSS, &found)?;
+    let reached = gradient::influences(model, head::names::LOSS, &found)?;
     let (kept, left): (Vec<_>, Vec<_>) = trained.into_iter().zip(reached).partition(|(_, reached)| *reached);
     let left: HashSet<String> = left.into_iter().map(|(tensor, _)| tensor.name).collect();
     graph_of(model)?.input.retain(|input| !left.contains(input.name()));
@@ -234,7 +234,7 @@ fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> 
     let proxies = random_proxies::<f64>(options.classes, place.dim, options.seed)
         .map_err(|error| Error::model("proxies", error.to_string()))?;
     let values = proxies.into_raw_vec_and_offset().0;
-    graph.initializer.push(floats(loss::names::PROXIES, place.element, &[options.classes, place.dim], &values));
+    graph.initializer.push(floats(head::names::PROXIES, place.element, &[options.classes, place.dim], &values));
     Ok(())
 }
 
@@ -245,20 +245,20 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
     if options.needs_library() {
         let (operator, inputs, config) = match &options.loss {
             Loss::DLoss(config) => ("DLoss", vec![place.name.as_str(), names::LABELS], config),
-            Loss::Pd(config) => (loss::NAME, vec![place.name.as_str(), loss::names::PROXIES, names::LABELS], config),
+            Loss::Pd(config) => (head::NAME, vec![place.name.as_str(), head::names::PROXIES, names::LABELS], config),
             _ => unreachable!("only these two are operators"),
         };
-        let outputs = [loss::names::LOSS, loss::names::MOMENTS, loss::names::SAVED];
-        let mut call = node(operator, &inputs, &outputs, loss::attributes(config));
-        call.domain = Some(loss::DOMAIN.to_owned());
+        let outputs = [head::names::LOSS, head::names::MOMENTS, head::names::SAVED];
+        let mut call = node(operator, &inputs, &outputs, head::attributes(config));
+        call.domain = Some(head::DOMAIN.to_owned());
         nodes.list.push(call);
-        model.opset_import.push(loss::opset_import(loss::DOMAIN, 1));
+        model.opset_import.push(head::opset_import(head::DOMAIN, 1));
     } else {
-        let proxies = options.loss.has_proxies().then_some((loss::names::PROXIES, options.classes));
+        let proxies = options.loss.has_proxies().then_some((head::names::PROXIES, options.classes));
         let Written { loss, moments } = options.loss.write(&mut nodes, &place.name, proxies, names::LABELS);
-        nodes.call(loss, loss::names::LOSS);
+        nodes.call(loss, head::names::LOSS);
         if let Some(moments) = moments {
-            nodes.call(moments, loss::names::MOMENTS);
+            nodes.call(moments, head::names::MOMENTS);
         }
     }
     nodes.call(place.name.clone(), names::EMBEDDINGS);
@@ -266,9 +266,9 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
     nodes.call(mean_cosine, names::MEAN_COSINE);
     let Some(graph) = model.graph.as_mut() else { return };
     graph.node.extend(nodes.list);
-    graph.output.push(declare(loss::names::LOSS, place.element, &[]));
+    graph.output.push(declare(head::names::LOSS, place.element, &[]));
     if options.loss.has_moments() {
-        graph.output.push(declare(loss::names::MOMENTS, Element::F64, &tensors::dims(&[8])));
+        graph.output.push(declare(head::names::MOMENTS, Element::F64, &tensors::dims(&[8])));
     }
     graph.output.push(declare(names::MEAN_COSINE, place.element, &[]));
     graph.output.push(declare(names::GRADIENT_NORM, place.element, &[]));

@@ -68,7 +68,7 @@ pub(super) struct Update {
 
 /// The name of the optimiser's tensor of this kind for this weight.
 pub(super) fn state_name(kind: &str, parameter: &str) -> String {
-    format!("{}{kind}.{parameter}", crate::graph::loss::PREFIX)
+    format!("{}{kind}.{parameter}", crate::graph::head::PREFIX)
 }
 
 impl Optimizer {

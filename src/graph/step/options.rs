@@ -1,7 +1,7 @@
 //! The settings of a training step.
 
 use super::Optimizer;
-use crate::graph::{Error, Result, loss::Spelling, losses::Loss};
+use crate::graph::{Error, Result, head::Spelling, losses::Loss};
 
 /// What to train, with which loss, and how.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use crate::{
     graph::{
         Error, Result,
         build::{Element, floats},
-        loss::names,
+        head::names,
         proto::ModelProto,
     },
     loss::class_mean_proxies,

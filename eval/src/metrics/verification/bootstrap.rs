@@ -9,7 +9,7 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
 use super::{Rates, Step, Tally, carries};
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// A pair's score, and who is on it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,7 +4,7 @@
 //! Candidate thresholds are the midpoints between neighbouring distinct scores of the training folds, and the two ends
 //! (accept all, reject all). Of equally accurate thresholds the lowest is taken.
 
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// How pairs were divided into folds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

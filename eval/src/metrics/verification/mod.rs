@@ -11,7 +11,9 @@ mod curve;
 mod decidability;
 mod eer;
 mod folds;
+mod histogram;
 mod rates;
+mod similarities;
 mod tally;
 
 pub use at_fmr::{AtFmr, Reached, TARGETS, at_fmr, carries, zero_fmr, zero_fnmr};
@@ -22,5 +24,8 @@ pub use curve::curve;
 pub use decidability::{Decidability, decidability};
 pub use eer::{Eer, eer};
 pub use folds::{Accuracy, Decisions, Division, Fold, Folds, best_threshold, cross_validate, test_at};
+pub use histogram::Bin;
+pub(crate) use histogram::histogram;
 pub use rates::Rates;
+pub use similarities::{KEPT_PAIRS, count_all, keep_all, of_pairs, pair_count, tally, tally_all, unit_rows};
 pub use tally::{GRID, GridCounter, Point, Step, Tally};

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// One distinct score and how many pairs have it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,0 +1,144 @@
+//! The arguments that every program about images and models has: which images, which model, how it is run.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::dataset::{Format, Request, Split};
+use crate::embedder::{Choice, Device, Options, Prepared};
+use crate::error::{Error, Result};
+use crate::preprocess::Patch;
+use crate::process;
+
+/// Which model, and how to run it.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// The tensor that is the embedding: an output, or any inner tensor
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<String>,
+    /// What runs the model
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    pub runtime: Choice,
+    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, then beside the executable, then .runtime/ above it]
+    #[arg(long, value_name = "FILE")]
+    pub onnxruntime: Option<PathBuf>,
+    /// cpu, cuda or cuda:N; what cannot be had is an error
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
+    /// Threads of everything together: decoding, the runtime, FAISS [default: all processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Images a batch, where the model does not fix it [default: 8 on cpu, 32 on cuda]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Preprocessing manifest [default: the model's path with .toml, where that exists]
+    #[arg(long, value_name = "FILE.toml")]
+    pub preprocess: Option<PathBuf>,
+    /// Single steps of preprocessing
+    #[command(flatten)]
+    pub patch: Patch,
+}
+
+impl ModelArgs {
+    /// The number of threads that was asked for, at least one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for zero.
+    pub fn threads(&self) -> Result<usize> {
+        match self.threads {
+            Some(0) => Err(Error::Usage("--threads 0: wanted at least 1".into())),
+            given => Ok(given.unwrap_or_else(process::available_threads)),
+        }
+    }
+
+    /// Reads the model with these settings.
+    ///
+    /// # Errors
+    /// Those of [`Prepared::read`].
+    pub fn prepare(&self, model: &Path) -> Result<Prepared> {
+        let options = Options {
+            runtime: self.runtime,
+            library: self.onnxruntime.clone(),
+            device: self.device,
+            threads: self.threads()?,
+            batch: self.batch,
+        };
+        Prepared::read(model, self.output.as_deref(), self.preprocess.as_deref(), &self.patch, options)
+    }
+}
+
+/// Which images.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Folder, archive (.zip, .tar, .tar.gz) or list of labelled images
+    #[arg(long, value_name = "PATH", required_unless_present = "embeddings")]
+    pub data: Option<PathBuf>,
+    /// How the data is laid out
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    pub format: Format,
+    /// The part to measure
+    #[arg(long, value_enum, default_value_t = Split::Protocol)]
+    pub split: Split,
+    /// Only these classes, by the data set's numbers from 1: 1-10,15
+    #[arg(long, value_name = "RANGES", value_parser = parse_ranges)]
+    pub classes: Option<Ranges>,
+    /// Label column of a list: a header's name or a number from 1 [default: the first]
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Option<String>,
+    /// Go on without images that cannot be used, and report them
+    #[arg(long)]
+    pub skip_bad: bool,
+}
+
+impl DataArgs {
+    /// What is to be loaded from `path`.
+    pub fn request(&self, path: &Path) -> Request {
+        Request {
+            path: path.into(),
+            format: self.format,
+            split: self.split,
+            classes: self.classes.clone().map(|ranges| ranges.0).unwrap_or_default(),
+            label: self.label.clone(),
+        }
+    }
+}
+
+/// Class numbers that `1-10,15` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranges(pub Vec<usize>);
+
+/// Understands `1-10,15`.
+///
+/// # Errors
+/// A sentence that says what is wanted.
+pub fn parse_ranges(text: &str) -> std::result::Result<Ranges, String> {
+    let wrong = || format!("'{text}' are no classes: wanted numbers from 1 and ranges, such as 1-10,15");
+    let number = |t: &str| t.trim().parse::<usize>().ok().filter(|&n| n > 0).ok_or_else(wrong);
+    let mut classes = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last || last > 10_000_000 {
+            return Err(wrong());
+        }
+        classes.extend(first..=last);
+    }
+    classes.sort_unstable();
+    classes.dedup();
+    Ok(Ranges(classes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_numbers_in_order() {
+        assert_eq!(parse_ranges("15,1-3,2").unwrap().0, [1, 2, 3, 15]);
+        for wrong in ["", "0", "3-1", "a", "1-", "-1"] {
+            assert!(parse_ranges(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! An ONNX model as data: its input, its outputs, and which tensor is the embedding.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tract_onnx::pb::{ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto};
+
+use crate::digest::hex;
+use crate::error::{Error, Result};
+use crate::preprocess::{Layout, Recipe, Size};
+
+/// One input or output as the file declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// Element type by ONNX's name (`FLOAT`, `FLOAT16`, ...), where declared.
+    pub element: Option<DataType>,
+    /// Dimensions; `None` where symbolic or unknown. The whole is `None` where no shape is declared.
+    pub shape: Option<Vec<Option<usize>>>,
+}
+
+impl Tensor {
+    fn of(info: &ValueInfoProto) -> Self {
+        let tensor = info.r#type.as_ref().and_then(|t| t.value.as_ref()).and_then(|value| match value {
+            type_proto::Value::TensorType(tensor) => Some(tensor),
+            #[allow(unreachable_patterns)] // other kinds of value exist in newer protocol definitions
+            _ => None,
+        });
+        let shape = tensor.and_then(|t| t.shape.as_ref()).map(|shape| {
+            let size = |d: &Option<dimension::Value>| match d {
+                Some(dimension::Value::DimValue(n)) => usize::try_from(*n).ok().filter(|&n| n > 0),
+                _ => None,
+            };
+            shape.dim.iter().map(|d| size(&d.value)).collect()
+        });
+        let element = tensor.and_then(|t| DataType::try_from(t.elem_type).ok()).filter(|&e| e != DataType::Undefined);
+        Self { name: info.name.clone(), element, shape }
+    }
+
+    /// For people: `data FLOAT [?, 3, 224, 224]`.
+    pub fn describe(&self) -> String {
+        let element = self.element.map_or("?", |e| e.as_str_name());
+        let shape = match &self.shape {
+            None => "[shape not declared]".to_owned(),
+            Some(dims) => {
+                let dims: Vec<_> = dims.iter().map(|d| d.map_or("?".to_owned(), |n| n.to_string())).collect();
+                format!("[{}]", dims.join(", "))
+            }
+        };
+        format!("{} {element} {shape}", self.name)
+    }
+
+    fn is_float(&self) -> bool {
+        // A tensor of undeclared type gets the benefit of the doubt; what it produces is checked.
+        matches!(self.element, None | Some(DataType::Float | DataType::Float16))
+    }
+}
+
+/// A model file, read, with one of its tensors chosen as the embedding.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of the file, and of its external data after it, in hexadecimal.
+    pub sha256: String,
+    /// Bytes of the file and its external data.
+    pub bytes: u64,
+    /// Version of the default operator set.
+    pub opset: i64,
+    /// The one image input.
+    pub input: Tensor,
+    /// The outputs that the file declares.
+    pub outputs: Vec<Tensor>,
+    /// Name of the tensor that is the embedding.
+    pub output: String,
+    /// The model with that tensor as only output, where the file's own outputs would not do.
+    pub edited: Option<ModelProto>,
+}
+
+impl Model {
+    /// Reads a model and chooses its embedding: `output` by name, also an inner tensor, else its only float output.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Model`] where the file is missing, not ONNX, or has no fitting input or output;
+    /// [`Error::Usage`] where several outputs would do and none was named.
+    pub fn read(path: &Path, output: Option<&str>) -> Result<Self> {
+        let content = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+        let mut proto = ModelProto::decode(content.as_slice())
+            .map_err(|e| Error::model(path, format!("is not an ONNX model: {e}")))?;
+        let graph = proto.graph.as_ref().filter(|g| !g.node.is_empty());
+        let graph =
+            graph.ok_or_else(|| Error::model(path, "is not an ONNX model: it has no graph, or one without nodes"))?;
+        let opset =
+            proto.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
+
+        let initializers: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+        let inputs: Vec<_> =
+            graph.input.iter().filter(|i| !initializers.contains(i.name.as_str())).map(Tensor::of).collect();
+        let described = |tensors: &[Tensor]| tensors.iter().map(Tensor::describe).collect::<Vec<_>>().join("; ");
+        let [input] = inputs.as_slice() else {
+            return Err(Error::model(
+                path,
+                format!("has {} inputs; an embedder has one, the image. Found: {}", inputs.len(), described(&inputs)),
+            ));
+        };
+        if !input.is_float() {
+            return Err(Error::model(path, format!("input {}: wanted FLOAT or FLOAT16", input.describe())));
+        }
+        if input.shape.as_ref().is_some_and(|s| s.len() != 4) {
+            return Err(Error::model(
+                path,
+                format!("input {}: wanted an image batch of 4 dimensions", input.describe()),
+            ));
+        }
+        let input = input.clone();
+        let outputs: Vec<_> = graph.output.iter().map(Tensor::of).collect();
+        let (sha256, bytes) = digest(path, &content, graph)?;
+
+        let name = match output {
+            Some(name) => name.to_owned(),
+            None => {
+                let floats: Vec<_> = outputs.iter().filter(|o| o.is_float()).collect();
+                match floats.as_slice() {
+                    [one] => one.name.clone(),
+                    [] => {
+                        return Err(Error::model(path, format!("has no float output; found: {}", described(&outputs))));
+                    }
+                    _ => {
+                        return Err(Error::Usage(format!(
+                            "model {}: has several outputs; choose the embedding by --output NAME. Found: {}",
+                            path.display(),
+                            described(&outputs)
+                        )));
+                    }
+                }
+            }
+        };
+        let is_declared = outputs.iter().any(|o| o.name == name);
+        if !is_declared && !graph.node.iter().any(|n| n.output.contains(&name)) {
+            return Err(Error::model(
+                path,
+                format!("has no tensor '{name}'; its outputs are: {}", described(&outputs)),
+            ));
+        }
+        // An inner tensor is made the only output; so is one of several, that the others need not be computed.
+        let edited = (!is_declared || outputs.len() > 1).then(|| {
+            if let Some(graph) = proto.graph.as_mut() {
+                let declared = graph.output.iter().find(|o| o.name == name).cloned();
+                let inner = ValueInfoProto { name: name.clone(), ..Default::default() };
+                graph.output = vec![declared.unwrap_or(inner)];
+            }
+            proto
+        });
+        Ok(Self { path: path.into(), sha256, bytes, opset, input, outputs, output: name, edited })
+    }
+
+    fn input_dim(&self, at: usize) -> Option<usize> {
+        self.input.shape.as_ref().and_then(|s| s[at])
+    }
+
+    /// The batch size that the input's shape fixes.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.input_dim(0)
+    }
+
+    /// Order of the input's axes: as declared by where its 3 (or 1) channels are, else channels first.
+    pub fn layout(&self) -> Layout {
+        let is_channels = |d: Option<usize>| matches!(d, Some(1 | 3));
+        if !is_channels(self.input_dim(1)) && is_channels(self.input_dim(3)) { Layout::Nhwc } else { Layout::Nchw }
+    }
+
+    /// Width and height of the input, where its shape fixes both.
+    pub fn image_size(&self) -> Option<Size> {
+        let (height, width) = match self.layout() {
+            Layout::Nchw => (self.input_dim(2)?, self.input_dim(3)?),
+            Layout::Nhwc => (self.input_dim(1)?, self.input_dim(2)?),
+        };
+        Some(Size { width: u32::try_from(width).ok()?, height: u32::try_from(height).ok()? })
+    }
+
+    /// Whether a recipe's images fit the input.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] naming both shapes.
+    pub fn accepts(&self, recipe: &Recipe) -> Result<()> {
+        let layout = recipe.layout.unwrap_or(self.layout());
+        let channels = self.input_dim(if layout == Layout::Nchw { 1 } else { 3 });
+        let have = recipe.color.channels();
+        if channels.is_some_and(|c| c != have) {
+            return Err(Error::Recipe(format!(
+                "makes {have} channels in layout {layout:?}, when the model's input is {}",
+                self.input.describe()
+            )));
+        }
+        match (self.image_size(), recipe.output_size()) {
+            (Some(want), Some(made)) if want != made => Err(Error::Recipe(format!(
+                "makes images of {made}, when the model's input is {}; change --resize, --crop or --pad",
+                self.input.describe()
+            ))),
+            (Some(want), None) => Err(Error::Recipe(format!(
+                "does not say the image's size at the end; the model wants {want}: add --crop, --pad or --resize exact:{want}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the input is 16-bit.
+    pub fn input_is_f16(&self) -> bool {
+        self.input.element == Some(DataType::Float16)
+    }
+
+    /// The folder of the file, where external data lies.
+    pub fn folder(&self) -> PathBuf {
+        self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+    }
+}
+
+/// Digest and size of the file and of the external data that its tensors name.
+fn digest(path: &Path, content: &[u8], graph: &tract_onnx::pb::GraphProto) -> Result<(String, u64)> {
+    let locations: BTreeSet<&str> = graph
+        .initializer
+        .iter()
+        .flat_map(|t| &t.external_data)
+        .filter(|entry| entry.key == "location")
+        .map(|entry| entry.value.as_str())
+        .collect();
+    let mut hasher = Sha256::new();
+    hasher.update(content);
+    let mut bytes = content.len() as u64;
+    for location in locations {
+        let file = path.with_file_name(location);
+        let mut reader = std::fs::File::open(&file).map_err(|e| {
+            Error::model(path, format!("keeps weights in {}, which cannot be read: {e}", file.display()))
+        })?;
+        let mut writer = digest_writer(&mut hasher);
+        bytes += std::io::copy(&mut reader, &mut writer).map_err(|e| Error::read(&file, e))?;
+    }
+    Ok((hex(&hasher.finalize()), bytes))
+}
+
+fn digest_writer(hasher: &mut Sha256) -> impl std::io::Write + '_ {
+    struct Into<'a>(&'a mut Sha256);
+    impl std::io::Write for Into<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    Into(hasher)
+}

@@ -1,0 +1,28 @@
+//! Labelled images to embeddings by an exported ONNX model, and who is nearest to whom among them.
+//!
+//! The data flows one way:
+//!
+//! ```text
+//! dataset + preprocess ─▶ pipeline (embedder) ─▶ embeddings ─▶ retrieval
+//! ```
+//!
+//! `pdloss-eval` measures with it, `pdloss train` validates with it. Neither FAISS nor tables are needed here: the search of
+//! [`retrieval`] is an exact product of matrices, and other indexes come in through [`retrieval::Index`].
+#![deny(unsafe_code)]
+
+#[cfg(feature = "cli")]
+pub mod arguments;
+pub mod console;
+pub mod dataset;
+pub mod delimited;
+pub mod digest;
+pub mod embedder;
+pub mod embeddings;
+mod error;
+pub mod files;
+pub mod pipeline;
+pub mod preprocess;
+pub mod process;
+pub mod retrieval;
+
+pub use error::{Error, Result};

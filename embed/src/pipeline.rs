@@ -1,0 +1,256 @@
+//! Data set to embeddings: decoding and resampling on all threads, the model's sessions beside them, a bounded queue
+//! between, so that memory stays small and every core is busy.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use ndarray::Array2;
+use sha2::{Digest, Sha256};
+
+use crate::console::Progress;
+use crate::dataset::Dataset;
+use crate::embedder::{Embedder, Worker};
+use crate::embeddings::{Embeddings, Row};
+use crate::error::{Error, Result};
+use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps};
+
+/// A batch of images on its way to the model.
+struct Batch {
+    /// Positions in the data set.
+    items: Vec<usize>,
+    /// Their values, one image after the other.
+    values: Vec<f32>,
+    /// `[channels, height, width]`, or `[height, width, channels]`.
+    shape: [usize; 3],
+}
+
+/// What the threads tell the collector.
+enum Event {
+    /// The SHA-256 of an image file's bytes.
+    Digest(usize, [u8; 32]),
+    /// An image that cannot be used.
+    Bad(usize, Error),
+    /// Embeddings of a batch.
+    Rows(Vec<usize>, Array2<f32>),
+    /// The run cannot go on.
+    Failed(Error),
+}
+
+/// Embedded images, and which were left out.
+#[derive(Debug)]
+pub struct Embedded {
+    /// The embeddings of the good images.
+    pub embeddings: Embeddings,
+    /// Names of images left out, each with its reason.
+    pub skipped: Vec<(String, String)>,
+    /// As [`Dataset::sha256`].
+    pub data_sha256: String,
+}
+
+/// Embeds every image of a data set.
+///
+/// # Errors
+/// The first bad image by position in the data set, unless `skip_bad`; what [`Embedder`] reports; and
+/// [`Error::Embeddings`] for NaN, infinity, or a dimension that changes between images.
+pub fn embed(
+    data: &Dataset,
+    recipe: &Recipe,
+    embedder: &mut Embedder,
+    threads: usize,
+    skip_bad: bool,
+) -> Result<Embedded> {
+    embed_with(data, recipe, &Steps::default(), embedder, threads, skip_bad)
+}
+
+/// [`embed`], with steps beside the recipe.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_with(
+    data: &Dataset,
+    recipe: &Recipe,
+    steps: &Steps,
+    embedder: &mut Embedder,
+    threads: usize,
+    skip_bad: bool,
+) -> Result<Embedded> {
+    let layout = recipe.layout.unwrap_or(embedder.model().layout());
+    let batch = if recipe.output_size().is_some() { embedder.batch() } else { 1 };
+    let count = data.items.len();
+    let decoders = threads.min(count.div_ceil(batch)).max(1);
+    let workers = embedder.workers();
+    // One batch waiting for each session is enough to keep it busy.
+    let (to_model, from_decoders) = bounded::<Batch>(workers.len());
+    let (tell, events) = bounded::<Event>(64 + 2 * threads);
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..decoders {
+            let (to_model, tell) = (to_model.clone(), tell.clone());
+            let (next, stop) = (&next, &stop);
+            let preprocessor = Preprocessor::new(recipe, layout).with(steps);
+            scope.spawn(move || {
+                let decoder = Decoder {
+                    data,
+                    batch,
+                    skip_bad,
+                    layout,
+                    channels: recipe.color.channels(),
+                    next,
+                    stop,
+                    to_model,
+                    tell,
+                };
+                decoder.run(preprocessor);
+            });
+        }
+        for worker in workers {
+            let (batches, tell) = (from_decoders.clone(), tell.clone());
+            scope.spawn(move || run_model(worker, &batches, &tell));
+        }
+        // The originals would keep the queues open for ever.
+        drop((to_model, from_decoders, tell));
+        let collected = collect(data, &events, &stop, skip_bad);
+        stop.store(true, Ordering::Relaxed);
+        // Drain, so that blocked senders return.
+        for _ in events {}
+        collected
+    })
+}
+
+/// One decoding thread.
+struct Decoder<'a> {
+    data: &'a Dataset,
+    batch: usize,
+    skip_bad: bool,
+    layout: Layout,
+    channels: usize,
+    next: &'a AtomicUsize,
+    stop: &'a AtomicBool,
+    to_model: Sender<Batch>,
+    tell: Sender<Event>,
+}
+
+impl Decoder<'_> {
+    fn run(self, mut preprocessor: Preprocessor) {
+        let count = self.data.items.len();
+        while !self.stop.load(Ordering::Relaxed) {
+            let first = self.next.fetch_add(self.batch, Ordering::Relaxed);
+            if first >= count {
+                return;
+            }
+            let mut ready = Batch { items: Vec::with_capacity(self.batch), values: Vec::new(), shape: [0; 3] };
+            for at in first..(first + self.batch).min(count) {
+                match self.decode(at, &mut preprocessor, &mut ready.values) {
+                    Ok(size) => {
+                        ready.items.push(at);
+                        ready.shape = self.layout.axes(self.channels, size);
+                    }
+                    Err(error) => {
+                        // Parts are taken in order and finished once begun, so the first bad image by position is found
+                        // whichever thread stops the others.
+                        if !self.skip_bad {
+                            self.stop.store(true, Ordering::Relaxed);
+                        }
+                        let told = self.tell.send(Event::Bad(at, error));
+                        if told.is_err() || !self.skip_bad {
+                            return;
+                        }
+                    }
+                }
+            }
+            if !ready.items.is_empty() && self.to_model.send(ready).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn decode(&self, at: usize, preprocessor: &mut Preprocessor, values: &mut Vec<f32>) -> Result<Size> {
+        let name = &self.data.items[at].name;
+        let bytes = self.data.source.read(name)?;
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
+        // Nobody listening means that the run is over.
+        let _ = self.tell.send(Event::Digest(at, digest));
+        preprocessor.append(name, &bytes, values)
+    }
+}
+
+fn run_model(mut worker: Worker<'_>, batches: &Receiver<Batch>, tell: &Sender<Event>) {
+    for Batch { items, values, shape } in batches {
+        let event = match worker.embed(values, items.len(), shape) {
+            Ok(rows) => Event::Rows(items, rows),
+            Err(error) => Event::Failed(error),
+        };
+        let failed = matches!(event, Event::Failed(_));
+        if tell.send(event).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Puts rows in their places, as they come.
+fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad: bool) -> Result<Embedded> {
+    let count = data.items.len();
+    let progress = Progress::new("embedding", "images", count);
+    let mut digests = vec![[0_u8; 32]; count];
+    let mut matrix: Option<Array2<f32>> = None;
+    let mut good = vec![false; count];
+    let mut bad: Vec<(usize, Error)> = Vec::new();
+    for event in events {
+        match event {
+            Event::Digest(at, digest) => digests[at] = digest,
+            Event::Bad(at, error) => {
+                bad.push((at, error));
+                progress.advance(1);
+            }
+            Event::Failed(error) => {
+                stop.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+            Event::Rows(items, rows) => {
+                let dim = rows.ncols();
+                let all = matrix.get_or_insert_with(|| Array2::zeros((count, dim)));
+                if all.ncols() != dim {
+                    return Err(Error::Embeddings(format!(
+                        "{} has {dim} values, others have {}",
+                        data.items[items[0]].name,
+                        all.ncols()
+                    )));
+                }
+                for (&at, row) in items.iter().zip(rows.rows()) {
+                    all.row_mut(at).assign(&row);
+                    good[at] = true;
+                }
+                progress.advance(items.len());
+            }
+        }
+    }
+    progress.finish();
+    bad.sort_by_key(|(at, _)| *at);
+    if !bad.is_empty() && (!skip_bad || matrix.is_none()) {
+        return Err(bad.swap_remove(0).1);
+    }
+    finish(data, matrix, &good, bad, &digests)
+}
+
+fn finish(
+    data: &Dataset,
+    matrix: Option<Array2<f32>>,
+    good: &[bool],
+    bad: Vec<(usize, Error)>,
+    digests: &[[u8; 32]],
+) -> Result<Embedded> {
+    let kept: Vec<usize> = (0..good.len()).filter(|&at| good[at]).collect();
+    let matrix = matrix.unwrap_or_default();
+    let matrix = if kept.len() == good.len() { matrix } else { matrix.select(ndarray::Axis(0), &kept) };
+    let row =
+        |&at: &usize| Row { name: data.items[at].name.clone(), class: data.items[at].class, role: data.items[at].role };
+    let rows = kept.iter().map(row).collect();
+    let skipped = bad.into_iter().map(|(at, error)| (data.items[at].name.clone(), error.to_string())).collect();
+    Ok(Embedded {
+        embeddings: Embeddings::new(matrix, rows, data.classes.clone())?,
+        skipped,
+        data_sha256: data.sha256(digests),
+    })
+}

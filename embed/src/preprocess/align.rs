@@ -1,0 +1,194 @@
+//! Aligns faces: a similarity (rotation, one scale, shift) that brings five landmarks as near as least squares can
+//! to the template that ArcFace models are trained on, 112x112 pixels.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
+
+use crate::dataset::Finder;
+use crate::error::{Error, Result};
+
+/// Where left eye, right eye, nose tip, left and right corner of the mouth belong, as the viewer sees them.
+pub const TEMPLATE: [[f64; 2]; 5] =
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]];
+
+/// Side of the aligned image.
+const SIDE: u32 = 112;
+
+/// Five landmarks for each image.
+#[derive(Clone, Debug, Default)]
+pub struct Landmarks(HashMap<String, [[f64; 2]; 5]>);
+
+impl Landmarks {
+    /// Reads a CSV of a path and ten numbers, x and y of each landmark in the template's order, in pixels of the image; a
+    /// header, and other separators (tab, semicolon, blanks), may be there.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::Data`] naming file and line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+        let mut landmarks = HashMap::new();
+        for (at, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+            let fields: Vec<&str> = if line.contains([',', ';', '\t']) {
+                line.split([',', ';', '\t']).map(str::trim).collect()
+            } else {
+                line.split_whitespace().collect()
+            };
+            let numbers: Vec<f64> =
+                fields.iter().skip(1).map_while(|f| f.parse().ok()).filter(|v: &f64| v.is_finite()).collect();
+            let points = <[f64; 10]>::try_from(numbers).ok().filter(|_| fields.len() == 11);
+            match points {
+                Some(p) => {
+                    let points = std::array::from_fn(|i| [p[2 * i], p[2 * i + 1]]);
+                    landmarks.insert(fields[0].replace('\\', "/"), points);
+                }
+                None if at == 0 && fields.iter().skip(1).all(|f| f.parse::<f64>().is_err()) => {} // a header
+                None => {
+                    return Err(Error::data(
+                        path,
+                        format!("line {}: wanted a path and ten numbers, found '{}'", at + 1, line.trim()),
+                    ));
+                }
+            }
+        }
+        if landmarks.is_empty() {
+            return Err(Error::data(path, "holds no landmarks"));
+        }
+        Ok(Self(landmarks))
+    }
+
+    /// The same landmarks under the names that a data set gives its images.
+    ///
+    /// # Errors
+    /// [`Error::Image`] naming an image of `wanted` without landmarks, or with two that fit.
+    pub fn under(&self, wanted: &[&str]) -> Result<Self> {
+        let names: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
+        let finder = Finder::new(&names);
+        let mut found = HashMap::new();
+        for (listed, points) in &self.0 {
+            let at = finder
+                .find(listed)
+                .map_err(|problem| Error::image(listed, format!("in the --align file: {problem}")))?;
+            found.extend(at.map(|at| (names[at].clone(), *points)));
+        }
+        match names.iter().find(|name| !found.contains_key(*name)) {
+            Some(name) => Err(Error::image(name, "has no landmarks in the --align file")),
+            None => Ok(Self(found)),
+        }
+    }
+
+    /// The aligned face, black where the image does not reach.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where it has no landmarks, or they all lie on one point.
+    pub fn align(&self, name: &str, image: &RgbImage) -> Result<RgbImage> {
+        let points = self.0.get(name).ok_or_else(|| Error::image(name, "has no landmarks in the --align file"))?;
+        let [a, b, x, y] =
+            similarity(points, &TEMPLATE).ok_or_else(|| Error::image(name, "its five landmarks lie on one point"))?;
+        #[allow(clippy::cast_possible_truncation)] // pixels
+        let matrix = [a, -b, x, b, a, y, 0.0, 0.0, 1.0].map(|v: f64| v as f32);
+        let way = Projection::from_matrix(matrix).ok_or_else(|| Error::image(name, "its landmarks leave no face"))?;
+        let mut face = RgbImage::new(SIDE, SIDE);
+        warp_into(image, way, Interpolation::Bilinear, Border::Constant(Rgb([0; 3])), &mut face);
+        Ok(face)
+    }
+}
+
+/// The similarity `(u, v) = (a x - b y + p, b x + a y + q)` with the least sum of squared distances from `from` to `to`, as
+/// `[a, b, p, q]`. With points as complex numbers about their means, `a + b i = sum conj(z) w / sum |z|^2`.
+fn similarity(from: &[[f64; 2]; 5], to: &[[f64; 2]; 5]) -> Option<[f64; 4]> {
+    let mean = |points: &[[f64; 2]; 5]| [0, 1].map(|axis| points.iter().map(|p| p[axis]).sum::<f64>() / 5.0);
+    let (from_mean, to_mean) = (mean(from), mean(to));
+    let (mut real, mut imaginary, mut square) = (0.0, 0.0, 0.0);
+    for (z, w) in from.iter().zip(to) {
+        let (x, y) = (z[0] - from_mean[0], z[1] - from_mean[1]);
+        let (u, v) = (w[0] - to_mean[0], w[1] - to_mean[1]);
+        real += x * u + y * v;
+        imaginary += x * v - y * u;
+        square += x * x + y * y;
+    }
+    if square <= f64::EPSILON {
+        return None;
+    }
+    let (a, b) = (real / square, imaginary / square);
+    Some([a, b, to_mean[0] - (a * from_mean[0] - b * from_mean[1]), to_mean[1] - (b * from_mean[0] + a * from_mean[1])])
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // pixels
+mod tests {
+    use super::*;
+
+    /// Where a similarity puts a point.
+    fn put([a, b, p, q]: [f64; 4], [x, y]: [f64; 2]) -> [f64; 2] {
+        [a * x - b * y + p, b * x + a * y + q]
+    }
+
+    #[test]
+    fn a_known_similarity_is_found_again() {
+        let known = [0.8, -0.6, 12.0, -3.5];
+        let from = TEMPLATE.map(|[x, y]| [1.7 * x + 4.0, 1.7 * y - 9.0]);
+        let found = similarity(&from, &from.map(|p| put(known, p))).unwrap();
+        for (found, known) in found.iter().zip(known) {
+            assert!((found - known).abs() < 1e-12, "{found} {known}");
+        }
+        assert_eq!(similarity(&[[1.0, 2.0]; 5], &TEMPLATE), None);
+    }
+
+    #[test]
+    fn no_nearby_similarity_is_better() {
+        let bent = [[30.0, 40.0], [80.0, 55.0], [50.0, 70.0], [45.0, 100.0], [75.0, 90.0]];
+        let found = similarity(&bent, &TEMPLATE).unwrap();
+        let cost = |s: [f64; 4]| {
+            bent.iter()
+                .zip(TEMPLATE)
+                .map(|(&z, w)| {
+                    let p = put(s, z);
+                    (p[0] - w[0]).powi(2) + (p[1] - w[1]).powi(2)
+                })
+                .sum::<f64>()
+        };
+        for axis in 0..4 {
+            for change in [-1e-3, 1e-3] {
+                let mut other = found;
+                other[axis] += change;
+                assert!(cost(other) > cost(found));
+            }
+        }
+    }
+
+    #[test]
+    fn landmarks_come_to_lie_on_the_template() {
+        // A face lying on its side, twice as large: a bright dot at each landmark must move to the template.
+        let turned = TEMPLATE.map(|[x, y]| [300.0 - 2.0 * y, 20.0 + 2.0 * x]);
+        let mut image = RgbImage::new(320, 260);
+        for [x, y] in turned {
+            for (dx, dy) in (-2..=2).flat_map(|dx| (-2..=2).map(move |dy| (dx, dy))) {
+                image.put_pixel((x.round() as i32 + dx) as u32, (y.round() as i32 + dy) as u32, Rgb([255; 3]));
+            }
+        }
+        let landmarks = Landmarks([("a.jpg".to_owned(), turned)].into());
+        let face = landmarks.align("a.jpg", &image).unwrap();
+        assert_eq!(face.dimensions(), (112, 112));
+        for [x, y] in TEMPLATE {
+            let value = face.get_pixel(x.round() as u32, y.round() as u32)[0];
+            assert!(value > 200, "at {x} {y}: {value}");
+        }
+        assert_eq!(face.get_pixel(5, 5)[0], 0);
+        assert!(landmarks.align("b.jpg", &image).unwrap_err().to_string().contains("b.jpg"));
+    }
+
+    #[test]
+    fn files_have_a_path_and_ten_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("five.csv");
+        std::fs::write(&path, "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nA/1.jpg,1,2,3,4,5,6,7,8,9,10\n").unwrap();
+        let read = Landmarks::read(&path).unwrap();
+        assert_eq!(read.under(&["data/A/1.jpg", "data/A/1.txt"][..1]).unwrap().0["data/A/1.jpg"][4], [9.0, 10.0]);
+        assert!(read.under(&["A/1.jpg", "A/2.jpg"]).unwrap_err().to_string().contains("A/2.jpg"));
+        std::fs::write(&path, "A/1.jpg,1,2,3\n").unwrap();
+        assert!(Landmarks::read(&path).unwrap_err().to_string().contains("line 1"));
+    }
+}

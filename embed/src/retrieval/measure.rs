@@ -1,0 +1,190 @@
+//! All measures of retrieval over one search.
+
+use ndarray::{ArrayView2, Axis, s};
+
+use super::{Index, Metric, Similarity, average_precision_at_r, first_hit, r_precision, recall_of};
+use crate::console::Progress;
+use crate::dataset::Role;
+use crate::embeddings::Embeddings;
+use crate::error::{Error, Result};
+
+/// What to search with, and for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Similarity of two embeddings.
+    pub metric: Metric,
+    /// The K of Recall@K, ascending.
+    pub ks: Vec<usize>,
+    /// How many of its nearest each query keeps, with their similarities.
+    pub keep: usize,
+}
+
+/// One query, measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Its row.
+    pub row: usize,
+    /// Images of its class that could be found (R).
+    pub relevant: usize,
+    /// Rank, from 1, of the first of them among the nearest; `None` beyond the depth of the search.
+    pub first_hit: Option<usize>,
+    /// R-precision.
+    pub r_precision: f64,
+    /// AP@R.
+    pub ap_at_r: f64,
+    /// As many of the nearest as were to be kept: their rows and similarities (in f64), nearest first.
+    pub nearest: Vec<(usize, f64)>,
+}
+
+/// Measures of one data set, and what they were taken over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrieval {
+    /// `(K, Recall@K)`.
+    pub recall: Vec<(usize, f64)>,
+    /// Mean R-precision.
+    pub r_precision: f64,
+    /// Mean of AP@R.
+    pub map_at_r: f64,
+    /// Query by query, in order of rows.
+    pub each: Vec<Query>,
+    /// Neighbours looked at of each query: as many as the largest R or K, or as are to be kept.
+    pub depth: usize,
+    /// Queries measured.
+    pub queries: usize,
+    /// Images searched.
+    pub gallery: usize,
+    /// Queries left out because no other image has their class.
+    pub lone_queries: usize,
+    /// Share of the true neighbours that an approximate index finds, on a sample; `None` where the search is exact.
+    pub index_recall: Option<f64>,
+    /// The K and the number of queries that `index_recall` was estimated on.
+    pub index_sample: Option<(usize, usize)>,
+}
+
+/// Makes an index over the rows of a gallery; the last argument names a row.
+pub type Build<'a> = dyn Fn(Metric, ArrayView2<'_, f32>, &dyn Fn(usize) -> String) -> Result<Box<dyn Index>> + 'a;
+
+/// Queries searched at a time: enough for a full matrix product, few enough for small memory.
+const BLOCK: usize = 4096;
+/// Queries on which an approximate index is checked.
+const SAMPLE: usize = 500;
+
+/// Searches every query among the gallery (the query itself left out by row) by the index that `build` makes of it, and
+/// takes all measures.
+///
+/// Ties are broken by the lower row. Queries without another image of their class are left out and counted.
+///
+/// # Errors
+/// [`Error::Measure`] where there is nothing to measure (one class, no query with a match) or K exceeds the gallery;
+/// [`Error::Index`], [`Error::Embeddings`] from the search.
+pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> Result<Retrieval> {
+    let rows = &embeddings.rows;
+    let pick = |out: Role| -> Vec<usize> { (0..rows.len()).filter(|&at| rows[at].role != out).collect() };
+    let (queries, gallery) = (pick(Role::Gallery), pick(Role::Query));
+    let together = queries == gallery;
+    if !together && rows.iter().any(|row| row.role == Role::Both) {
+        return Err(Error::Measure("some images are marked query or gallery, others neither; mark all or none".into()));
+    }
+    if queries.is_empty() || gallery.is_empty() {
+        return Err(Error::Measure(format!(
+            "{} query and {} gallery images: both are needed",
+            queries.len(),
+            gallery.len()
+        )));
+    }
+    let mut in_gallery = vec![0_usize; embeddings.classes.len()];
+    gallery.iter().for_each(|&at| in_gallery[rows[at].class] += 1);
+    let present = in_gallery.iter().filter(|&&n| n > 0).count();
+    if present < 2 {
+        return Err(Error::Measure(format!(
+            "the gallery holds {present} class: whatever is found is right; at least 2 are needed"
+        )));
+    }
+    let own = usize::from(together);
+    let others = gallery.len() - own;
+    if let Some(k) = search.ks.iter().find(|&&k| k > others) {
+        return Err(Error::Measure(format!("--k {k}: each query has only {others} other images to be found among")));
+    }
+    let relevant_of = |at: usize| in_gallery[rows[at].class] - own;
+    let measured: Vec<usize> = queries.iter().copied().filter(|&at| relevant_of(at) > 0).collect();
+    if measured.is_empty() {
+        return Err(Error::Measure(format!("none of the {} queries has another image of its class", queries.len())));
+    }
+    let depth = measured
+        .iter()
+        .map(|&at| relevant_of(at))
+        .chain(search.ks.iter().copied())
+        .chain([search.keep.min(others)])
+        .max()
+        .unwrap_or(1);
+
+    // In self-search the queries are the gallery, lone ones too: rows then number both alike.
+    let select = |rows: &[usize]| embeddings.matrix.select(Axis(0), rows);
+    let gallery_matrix = select(&gallery);
+    let query_matrix = if together { None } else { Some(select(&queries)) };
+    let query_matrix = query_matrix.as_ref().unwrap_or(&gallery_matrix);
+    let mut index = build(search.metric, gallery_matrix.view(), &|row| rows[gallery[row]].name.clone())?;
+
+    let progress = Progress::new("searching", "queries", queries.len());
+    let mut each = Vec::with_capacity(measured.len());
+    for first in (0..queries.len()).step_by(BLOCK) {
+        let last = (first + BLOCK).min(queries.len());
+        let block = query_matrix.slice(s![first..last, ..]);
+        let found = index.search(block, depth, together.then_some(first))?;
+        let similarity = (search.keep > 0).then(|| Similarity::new(search.metric, block, gallery_matrix.view()));
+        for (in_block, (&at, neighbours)) in queries[first..last].iter().zip(&found).enumerate() {
+            let r = relevant_of(at);
+            if r == 0 {
+                continue;
+            }
+            let relevant: Vec<bool> = neighbours.iter().map(|&n| rows[gallery[n]].class == rows[at].class).collect();
+            let kept = |similarity: &Similarity<'_>| {
+                neighbours.iter().take(search.keep).map(|&n| (gallery[n], similarity.of(in_block, n))).collect()
+            };
+            each.push(Query {
+                row: at,
+                relevant: r,
+                first_hit: first_hit(&relevant),
+                r_precision: r_precision(&relevant, r),
+                ap_at_r: average_precision_at_r(&relevant, r),
+                nearest: similarity.as_ref().map(kept).unwrap_or_default(),
+            });
+        }
+        progress.advance(last - first);
+    }
+    let deepest = search.ks.last().copied().unwrap_or(1);
+    let index_recall = if index.is_exact() {
+        None
+    } else {
+        Some(recall_of(
+            index.as_mut(),
+            search.metric,
+            gallery_matrix.view(),
+            query_matrix.view(),
+            deepest,
+            together,
+            SAMPLE,
+        )?)
+    };
+    let mean = |value: &dyn Fn(&Query) -> f64| each.iter().map(value).sum::<f64>() / each.len() as f64;
+    let hit_within = |k: usize| move |q: &Query| f64::from(u8::from(q.first_hit.is_some_and(|rank| rank <= k)));
+    Ok(Retrieval {
+        recall: search.ks.iter().map(|&k| (k, mean(&hit_within(k)))).collect(),
+        r_precision: mean(&|q| q.r_precision),
+        map_at_r: mean(&|q| q.ap_at_r),
+        queries: measured.len(),
+        gallery: gallery.len(),
+        lone_queries: queries.len() - measured.len(),
+        index_sample: index_recall.map(|_| (deepest, SAMPLE.min(queries.len()))),
+        index_recall,
+        depth,
+        each,
+    })
+}
+
+impl Search {
+    /// Cosine search for these K.
+    pub fn cosine(ks: &[usize]) -> Self {
+        Self { metric: Metric::Cosine, ks: ks.to_vec(), keep: 0 }
+    }
+}

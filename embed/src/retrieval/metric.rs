@@ -1,0 +1,49 @@
+//! How close two embeddings are.
+
+use std::fmt;
+
+use ndarray::Array2;
+
+use crate::error::{Error, Result};
+
+/// How close two embeddings are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Metric {
+    /// Cosine of the angle
+    Cosine,
+    /// Inner product
+    Ip,
+    /// Euclidean distance
+    L2,
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cosine => "cosine",
+            Self::Ip => "inner product",
+            Self::L2 => "l2",
+        })
+    }
+}
+
+/// The rows divided by their length (in f64), as cosine search wants them.
+///
+/// # Errors
+/// [`Error::Embeddings`] naming a row without direction.
+#[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
+pub fn unit_rows(matrix: &Array2<f32>, name: impl Fn(usize) -> String) -> Result<Array2<f32>> {
+    let mut unit = matrix.as_standard_layout().into_owned();
+    for (at, mut row) in unit.rows_mut().into_iter().enumerate() {
+        let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        if norm == 0.0 {
+            return Err(Error::Embeddings(format!(
+                "{} is all zeros, which has no cosine with anything; use --metric l2",
+                name(at)
+            )));
+        }
+        row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
+    }
+    Ok(unit)
+}

@@ -1,0 +1,129 @@
+//! From candidates that f32 arithmetic found to the true order.
+//!
+//! Candidates whose true similarities differ by less than f32's rounding may come in any order, and the order may change
+//! with the library and the number of threads. Wherever neighbouring candidates are closer than the rounding can tell, their
+//! similarities are computed in f64 and ordered by (similarity, row). If a row that is not among the candidates could still
+//! belong among the first k, the query is ranked against the whole gallery.
+
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use rayon::prelude::*;
+
+use super::exact::{Similarity, closer_first, norms, rank_all};
+use super::{Metric, Neighbours, unit_rows};
+use crate::error::Result;
+
+/// The rows that are searched, as f32 arithmetic sees them, and how far that can be off.
+#[derive(Debug)]
+pub struct Gallery {
+    metric: Metric,
+    /// Unit rows for cosine.
+    rows: Array2<f32>,
+    norms: Vec<f64>,
+    longest: f64,
+}
+
+impl Gallery {
+    /// Of these rows, of unit length under cosine; `name` names a row.
+    ///
+    /// # Errors
+    /// [`Error::Embeddings`](crate::Error::Embeddings) for rows without direction under cosine.
+    pub fn new(metric: Metric, rows: ArrayView2<'_, f32>, name: &dyn Fn(usize) -> String) -> Result<Self> {
+        let rows = rows.to_owned();
+        let rows =
+            if metric == Metric::Cosine { unit_rows(&rows, name)? } else { rows.as_standard_layout().into_owned() };
+        let norms = norms(rows.view());
+        let longest = norms.iter().copied().fold(0.0, f64::max);
+        Ok(Self { metric, rows, norms, longest })
+    }
+
+    /// How rows are compared.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// The rows, of unit length under cosine, in standard layout.
+    pub fn rows(&self) -> &Array2<f32> {
+        &self.rows
+    }
+
+    /// Queries as the gallery's rows are kept: of unit length under cosine.
+    ///
+    /// # Errors
+    /// As [`Gallery::new`].
+    pub fn prepare(&self, queries: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        let owned = queries.to_owned();
+        if self.metric == Metric::Cosine { unit_rows(&owned, |row| format!("query {row}")) } else { Ok(owned) }
+    }
+
+    /// More candidates than `k`, so that the last one is nearly always surely farther than the k-th; `k` counts the query's
+    /// own row where it will be left out.
+    pub fn candidates(&self, k: usize) -> usize {
+        (k + (k / 8).max(16)).min(self.rows.nrows())
+    }
+
+    /// The `k` nearest rows of each prepared query out of its candidates, `(similarity, row)` with the greatest first.
+    /// With `exact`, no row outside the candidates may be closer than the last of them, and the order is made true;
+    /// otherwise the candidates' own similarities decide. `first_self` is the gallery row of the first query where queries
+    /// are gallery rows in order, each left out of its own neighbours.
+    pub fn finish(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        found: Vec<Vec<(f64, usize)>>,
+        k: usize,
+        first_self: Option<usize>,
+        exact: bool,
+    ) -> Neighbours {
+        let similarity = Similarity::with_norms(self.metric, queries, self.rows.view(), &self.norms);
+        let one = |(query, mut list): (usize, Vec<(f64, usize)>)| {
+            let own = first_self.map(|first| first + query);
+            let reach = list.last().map_or(f64::NEG_INFINITY, |&(score, _)| score);
+            list.retain(|&(_, row)| Some(row) != own);
+            list.sort_by(closer_first);
+            if exact {
+                list = settle(&similarity, query, own, list, k, self.rounding(queries.row(query)), reach);
+            }
+            list.into_iter().take(k).map(|(_, row)| row).collect()
+        };
+        found.into_par_iter().enumerate().map(one).collect()
+    }
+
+    /// Bound on how far an f32 similarity of this query may be from the true one: each of the `dim` products and sums
+    /// rounds by at most 2^-24 of the sum of magnitudes, which Cauchy and Schwarz bound by the norms; normalising rounds
+    /// each factor once more.
+    fn rounding(&self, query: ArrayView1<'_, f32>) -> f64 {
+        let steps = (self.rows.ncols() + 4) as f64 * 2.0_f64.powi(-24);
+        let norm = query.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        match self.metric {
+            Metric::Cosine | Metric::Ip => steps * norm * self.longest,
+            Metric::L2 => steps * (norm + self.longest).powi(2),
+        }
+    }
+}
+
+/// Orders candidates truly, as far as the first `k`. `doubt` bounds the error of each given similarity, `reach` is the
+/// similarity of the last candidate, which no row that is not among them exceeds.
+fn settle(
+    similarity: &Similarity<'_>,
+    query: usize,
+    own: Option<usize>,
+    mut list: Vec<(f64, usize)>,
+    k: usize,
+    doubt: f64,
+    reach: f64,
+) -> Vec<(f64, usize)> {
+    let mut start = 0;
+    while start < list.len().min(k) {
+        let mut end = start + 1;
+        while end < list.len() && list[end - 1].0 - list[end].0 <= 2.0 * doubt {
+            end += 1;
+        }
+        if end - start > 1 {
+            list[start..end].iter_mut().for_each(|(score, row)| *score = similarity.of(query, *row));
+            list[start..end].sort_by(closer_first);
+        }
+        start = end;
+    }
+    let others = similarity.gallery_len() - usize::from(own.is_some());
+    let sure = list.len() == others || list.get(k - 1).is_some_and(|&(score, _)| score - doubt > reach + doubt);
+    if sure { list } else { rank_all(similarity, query, own).into_iter().map(|row| (0.0, row)).collect() }
+}

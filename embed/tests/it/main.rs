@@ -1,0 +1,9 @@
+//! Integration tests in one program. A table of contents:
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
+
+mod datasets;
+mod embeddings;
+mod images;
+mod loss_on_tract;
+mod models;
+mod tools;

@@ -1,0 +1,163 @@
+//! Models of every odd shape, on both runtimes by the same code.
+
+use ndarray::Array2;
+use pdloss_embed::dataset::{Dataset, Format, Request, Split};
+use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
+use pdloss_embed::pipeline::embed;
+use pdloss_embed::preprocess::{Layout, Patch, Recipe};
+use pdloss_embed::{Error, Result};
+
+use crate::tools::{colored_folder, fixtures};
+
+const BOTH: [Choice; 2] = [Choice::Onnxruntime, Choice::Tract];
+
+/// Embeds a folder of seven 8x8 images with one of the odd models.
+fn run(model: &str, output: Option<&str>, runtime: Choice, batch: Option<usize>) -> Result<Array2<f32>> {
+    let folder = tempfile::tempdir().unwrap();
+    colored_folder(folder.path(), 1, 7);
+    let request =
+        Request { path: folder.path().into(), format: Format::Auto, split: Split::All, classes: vec![], label: None };
+    let data = Dataset::load(&request)?;
+    let model = Model::read(&fixtures().join("models").join(model), output)?;
+    let flags = Patch { resize: Some("exact:8x8".parse().unwrap()), ..Patch::default() };
+    let (recipe, _) = Recipe::of(&model.path, None, &flags, model.image_size())?;
+    model.accepts(&recipe)?;
+    let shape = if model.layout() == Layout::Nchw { [3, 8, 8] } else { [8, 8, 3] };
+    let options = Options { runtime, library: None, device: Device::Cpu, threads: 2, batch };
+    let mut embedder = Embedder::open(model, Some(shape), &options)?;
+    Ok(embed(&data, &recipe, &mut embedder, 2, false)?.embeddings.matrix)
+}
+
+fn error(model: &str, output: Option<&str>, runtime: Choice) -> String {
+    run(model, output, runtime, None).unwrap_err().to_string()
+}
+
+/// Mean colour of image `number` of class 0, over 255: what the pooling models give.
+fn mean_color(number: usize) -> [f32; 3] {
+    [0.0, 1.0, number as f32 / 255.0]
+}
+
+fn assert_is_mean_color(rows: &Array2<f32>, what: &str) {
+    assert_eq!(rows.dim(), (7, 3), "{what}");
+    for (number, row) in rows.rows().into_iter().enumerate() {
+        for (got, want) in row.iter().zip(mean_color(number)) {
+            // float16 keeps three digits
+            assert!((got - want).abs() < 1e-3, "{what}, image {number}: {row}");
+        }
+    }
+}
+
+#[test]
+fn batches_fixed_or_free_and_outputs_of_any_rank_give_the_same_rows() {
+    let models =
+        ["fixed_batch_1.onnx", "fixed_batch_4.onnx", "rank_4.onnx", "float16.onnx", "lying_shape.onnx", "nhwc.onnx"];
+    for runtime in BOTH {
+        for model in models {
+            let rows = run(model, None, runtime, None).unwrap_or_else(|e| panic!("{model} on {runtime:?}: {e}"));
+            assert_is_mean_color(&rows, &format!("{model} on {runtime:?}"));
+        }
+    }
+}
+
+#[test]
+fn an_output_or_an_inner_tensor_is_chosen_by_name() {
+    for runtime in BOTH {
+        for name in ["flat", "pooled"] {
+            assert_is_mean_color(&run("two_outputs.onnx", Some(name), runtime, None).unwrap(), name);
+        }
+        assert_eq!(run("two_outputs.onnx", Some("embedding"), runtime, None).unwrap().ncols(), 4);
+    }
+    let several = run("two_outputs.onnx", None, Choice::Tract, None).unwrap_err();
+    assert_eq!(several.exit_code(), 2);
+    let several = several.to_string();
+    assert!(
+        several.contains("--output") && several.contains("flat FLOAT [?, 3]") && several.contains("embedding"),
+        "{several}"
+    );
+    let none = error("two_outputs.onnx", Some("fourth"), Choice::Tract);
+    assert!(none.contains("no tensor 'fourth'"), "{none}");
+}
+
+#[test]
+fn external_data_is_found_and_counts_in_the_digest() {
+    let whole = run("external.onnx", None, Choice::Onnxruntime, None).unwrap();
+    let other = run("external.onnx", None, Choice::Tract, None).unwrap();
+    assert!(whole.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-5));
+    // an inner tensor: the model is then handed over in memory, its weights still beside the file
+    for runtime in BOTH {
+        assert_is_mean_color(&run("external.onnx", Some("flat"), runtime, None).unwrap(), "external");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("external.onnx");
+    std::fs::copy(fixtures().join("models/external.onnx"), &copy).unwrap();
+    let message = Model::read(&copy, None).unwrap_err().to_string();
+    assert!(message.contains("external.bin"), "{message}");
+    let mut weights = std::fs::read(fixtures().join("models/external.bin")).unwrap();
+    std::fs::write(folder.path().join("external.bin"), &weights).unwrap();
+    let before = Model::read(&copy, None).unwrap().sha256;
+    weights[0] ^= 1;
+    std::fs::write(folder.path().join("external.bin"), &weights).unwrap();
+    assert_ne!(before, Model::read(&copy, None).unwrap().sha256);
+}
+
+#[test]
+fn models_that_are_no_embedders_are_refused_by_what_they_are() {
+    for runtime in BOTH {
+        let unknown = error("unknown_operator.onnx", None, runtime);
+        assert!(unknown.contains("Frobnicate"), "{unknown}");
+        let map = error("feature_map.onnx", None, runtime);
+        assert!(map.contains("[7, 3, 8, 8]") || map.contains("[8, 3, 8, 8]"), "{map}");
+        let nan = error("nan_output.onnx", None, runtime);
+        assert!(nan.contains("0/0.png has NaN"), "{nan}");
+    }
+    assert!(error("integer_output.onnx", None, Choice::Tract).contains("no float output; found: winner INT64 [?, 1]"));
+    assert!(error("two_inputs.onnx", None, Choice::Tract).contains("has 2 inputs"));
+    assert!(error("not_onnx.onnx", None, Choice::Tract).contains("not an ONNX model"));
+    assert!(error("nowhere.onnx", None, Choice::Tract).contains("nowhere.onnx: cannot read"));
+}
+
+#[test]
+fn a_batch_that_contradicts_the_model_is_a_usage_error() {
+    let failed = run("fixed_batch_4.onnx", None, Choice::Tract, Some(3)).unwrap_err();
+    assert!(matches!(&failed, Error::Usage(m) if m.contains("fixed at 4")), "{failed}");
+    assert_is_mean_color(&run("rank_4.onnx", None, Choice::Onnxruntime, Some(3)).unwrap(), "batch 3");
+}
+
+#[test]
+fn the_recipe_must_make_what_the_model_takes() {
+    let model = Model::read(&fixtures().join("models/fixed_batch_1.onnx"), None).unwrap();
+    let accepts = |toml: &str| {
+        let flags: Patch = toml::from_str(toml).unwrap();
+        let (recipe, _) = Recipe::of(&model.path, None, &flags, model.image_size()).unwrap();
+        model.accepts(&recipe).unwrap_err().to_string()
+    };
+    assert!(accepts("crop = 9").contains("makes images of 9x9, when the model's input is image FLOAT [1, 3, 8, 8]"));
+    assert!(accepts("color = 'gray'\ncrop = 8").contains("makes 1 channels"));
+    assert!(accepts("scale = 1").contains("does not say the image's size"));
+}
+
+#[test]
+fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
+    let request = Request {
+        path: fixtures().join("shapes"),
+        format: Format::Auto,
+        split: Split::All,
+        classes: vec![1, 2, 3],
+        label: None,
+    };
+    let data = Dataset::load(&request).unwrap();
+    let rows: Vec<_> = BOTH
+        .iter()
+        .map(|&runtime| {
+            let model = Model::read(&fixtures().join("embedder.onnx"), None).unwrap();
+            let (recipe, _) = Recipe::of(&model.path, None, &Patch::default(), model.image_size()).unwrap();
+            let options = Options { runtime, library: None, device: Device::Cpu, threads: 2, batch: Some(5) };
+            let mut embedder = Embedder::open(model, Some([1, 48, 48]), &options).unwrap();
+            embed(&data, &recipe, &mut embedder, 2, false).unwrap().embeddings.matrix
+        })
+        .collect();
+    let apart = rows[0].iter().zip(&rows[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-4, "off by {apart}");
+    assert!(rows[0].iter().any(|v| v.abs() > 0.1));
+}

@@ -1,0 +1,295 @@
+//! The command `compare`: two kept runs on the same data, figure by figure, with intervals and tests.
+
+mod retrieval;
+mod verification;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::metrics::significance::{Difference, Resampling, holm};
+use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
+use crate::table::{Kind, Record, Value};
+use crate::{Error, Result};
+use pdloss_embed::console::note;
+use retrieval::retrieval;
+use verification::verification;
+
+const EXAMPLES: &str = "Examples:
+  pdloss-eval compare runs/a runs/b
+  pdloss-eval compare runs/a runs/b --by class --out difference.md
+
+Paired randomisation test (models exchanged query by query, class by class, or pair by pair) and percentile bootstrap. Of
+subjects, on whom pairs depend two at a time, the p is read off the bootstrap's draws. Where several figures are tested,
+p_holm is p after Holm's correction, and the verdict goes by it. d' is compared on scores brought to one scale.";
+
+/// What is drawn at random when two runs are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// Queries of recall, each by itself
+    Query,
+    /// Classes of recall, with all their queries: what is found for images of one class hangs together
+    Class,
+    /// Pairs of verification, each by itself
+    Pair,
+    /// Subjects of verification, with all pairs that they are on
+    Subject,
+}
+
+/// Arguments of `compare`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct CompareArgs {
+    /// A run's folder, written by --save-run
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// Another, on the same data
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+    /// What is drawn [default: query for recall, subject for verification]
+    #[arg(long, value_enum)]
+    pub by: Option<By>,
+    /// Draws of the test, and of the intervals
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub draws: usize,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Confidence of the intervals; a difference counts where its p is below 1 - P
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    pub confidence: f64,
+    /// Write the table: .csv, .json, .parquet or .md
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Figures compared, and over what.
+#[derive(Debug)]
+struct Comparison {
+    figures: Vec<Figure>,
+    units: usize,
+    /// What the units are, in the plural.
+    of: &'static str,
+    /// How p was found.
+    test: &'static str,
+}
+
+#[derive(Debug)]
+struct Figure {
+    name: String,
+    a: f64,
+    b: f64,
+    difference: Difference,
+}
+
+/// Fewer units than this make rough intervals.
+const FEW: usize = 20;
+
+/// Reads both runs, compares them, writes tables and a verdict to `stdout`, and returns the rows.
+///
+/// # Errors
+/// [`Error::Usage`] for runs that cannot be compared (of another kind, on other data, by units that they do not have);
+/// those of reading and writing files.
+pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
+    let usage = |text: &str| Err(Error::Usage(text.into()));
+    if !(args.confidence > 0.0 && args.confidence < 1.0) {
+        return usage("--confidence: wanted a number between 0 and 1, such as 0.95");
+    }
+    if !(100..=10_000_000).contains(&args.draws) {
+        return usage("--draws: wanted 100 to 10000000; 10000 is usual");
+    }
+    let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path, kind))).transpose()?;
+    let how = Resampling { draws: args.draws, seed: args.seed, level: args.confidence };
+    let (a, b) = (Run::read(&args.a)?, Run::read(&args.b)?);
+    let differ = Apart { a: &args.a, b: &args.b };
+    let compared = match (&a.details, &b.details) {
+        (Details::Retrieval(of_a), Details::Retrieval(of_b)) => {
+            same_data(&a, &b, &differ)?;
+            differ.queries(of_a, of_b)?;
+            retrieval(of_a, of_b, &recall_ks(&a, &b), args.by, &how)?
+        }
+        (Details::Verification(of_a), Details::Verification(of_b)) => {
+            same_data(&a, &b, &differ)?;
+            let pairs = |pairs: &'_ Option<Pairs>, path: &Path| match pairs {
+                Some(pairs) => Ok(pairs.clone()),
+                None => Err(Error::Usage(format!(
+                    "{}: this run kept counts only (too many pairs, or scores without names); pairs are compared one by one",
+                    path.display()
+                ))),
+            };
+            let (of_a, of_b) = (pairs(&of_a.pairs, &args.a)?, pairs(&of_b.pairs, &args.b)?);
+            differ.pairs(&of_a, &of_b)?;
+            if args.by == Some(By::Pair) && a.records[0].get("pairs_sha256").is_none() {
+                return usage(
+                    "--by pair: all pairs of a set share their images and are anything but independent; use --by subject",
+                );
+            }
+            verification(&of_a, &of_b, args.by, &how)?
+        }
+        _ => {
+            return Err(Error::Usage(format!(
+                "{} and {}: wanted two folders that `recall --save-run` wrote, or two of `verify --save-run`",
+                args.a.display(),
+                args.b.display()
+            )));
+        }
+    };
+    let rows = compared.rows();
+    let mut about = Record::new();
+    about.set("A", args.a.display().to_string()).set("B", args.b.display().to_string());
+    for (model, run) in [("model of A", &a), ("model of B", &b)] {
+        about.set(model, run.records[0].get("model").cloned().unwrap_or(Value::Missing));
+    }
+    about.set("data", a.records[0].get("data").cloned().unwrap_or(Value::Missing));
+    about.set("drawn", format!("{} {}", compared.units, compared.of)).set("test", compared.test);
+    about.set("interval", format!("percentile bootstrap, {}", args.confidence));
+    about.set("draws", args.draws).set("seed", args.seed.to_string());
+    if let Some((path, kind)) = out {
+        let with_about = |row: &Record| {
+            let mut row = row.clone();
+            about.iter().for_each(|(name, value)| {
+                row.set(name.as_str(), value.clone());
+            });
+            row
+        };
+        kind.write(path, &Record::table(&rows.iter().map(with_about).collect::<Vec<_>>()))?;
+    }
+    if compared.units < FEW {
+        note(&format!("only {} {}: the intervals are rough", compared.units, compared.of));
+    }
+    let verdict = compared.verdict(1.0 - args.confidence);
+    writeln!(stdout, "{}\n\n{verdict}\n\n{}", Record::text(&rows), about.what_was_run())
+        .map_err(|e| Error::write("standard output", e))?;
+    Ok(rows)
+}
+
+impl Comparison {
+    fn holm(&self) -> Vec<f64> {
+        holm(&self.figures.iter().map(|f| f.difference.p).collect::<Vec<_>>())
+    }
+
+    fn rows(&self) -> Vec<Record> {
+        let row = |(figure, p_holm): (&Figure, f64)| {
+            let Difference { value, low, high, p } = figure.difference;
+            let known = |v: f64| (!v.is_nan()).then_some(v);
+            let mut row = Record::new();
+            row.set("figure", figure.name.as_str()).set("A", figure.a).set("B", figure.b).set("B - A", value);
+            row.set("from", known(low)).set("to", known(high)).set("p", p).set("p_holm", p_holm);
+            row
+        };
+        self.figures.iter().zip(self.holm()).map(row).collect()
+    }
+
+    /// One line of plain words; a difference counts where its p, corrected, is below `alpha`.
+    fn verdict(&self, alpha: f64) -> String {
+        let words = |(figure, _): &(&Figure, f64)| {
+            let Difference { value, low, high, p } = figure.difference;
+            format!("{} {value:+.4} [{low:.4}, {high:.4}], p = {}", figure.name, in_short(p))
+        };
+        let all: Vec<(&Figure, f64)> = self.figures.iter().zip(self.holm()).collect();
+        let counts = |&(figure, p): &(&Figure, f64)| p < alpha && figure.difference.value != 0.0;
+        let found: Vec<_> = all.iter().copied().filter(counts).collect();
+        let list = |of: &[(&Figure, f64)]| of.iter().map(words).collect::<Vec<_>>().join("; ");
+        let (up, down): (Vec<_>, Vec<_>) = found.iter().partition(|(figure, _)| figure.difference.value > 0.0);
+        match (up.is_empty(), down.is_empty()) {
+            (true, true) => {
+                format!("No difference that these {} {} could show: {}.", self.units, self.of, list(&all))
+            }
+            (false, true) => format!("B is better than A: {}.", list(&found)),
+            (true, false) => format!("A is better than B: {}.", list(&found)),
+            (false, false) => {
+                format!("A and B differ, and neither is better throughout: {}; {}.", list(&up), list(&down))
+            }
+        }
+    }
+}
+
+/// A chance to two digits that say something.
+fn in_short(p: f64) -> String {
+    if p >= 0.0995 {
+        return format!("{p:.2}");
+    }
+    #[allow(clippy::cast_possible_truncation)] // a handful of digits
+    let digits = (1 - p.max(1e-12).log10().floor() as i32).clamp(2, 12) as usize;
+    format!("{p:.digits$}").trim_end_matches('0').to_owned()
+}
+
+/// The K that both runs report.
+fn recall_ks(a: &Run, b: &Run) -> Vec<usize> {
+    let ks = |run: &Run| -> Vec<usize> {
+        run.records[0].iter().filter_map(|(name, _)| name.strip_prefix("recall@")?.parse().ok()).collect()
+    };
+    let of_b = ks(b);
+    ks(a).into_iter().filter(|k| of_b.contains(k)).collect()
+}
+
+/// Refuses runs whose images, or whose lists of pairs, are not the same bytes. Kept embeddings do not know their images:
+/// there, names and classes alone must agree.
+fn same_data(a: &Run, b: &Run, differ: &Apart<'_>) -> Result<()> {
+    let both = |name: &str| {
+        let word = |run: &Run| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
+        word(a).zip(word(b))
+    };
+    let digests = if both("model_sha256").is_some() { &["data_sha256", "pairs_sha256"][..] } else { &["pairs_sha256"] };
+    for name in digests {
+        if let Some((of_a, of_b)) = both(name).filter(|(a, b)| a != b) {
+            return Err(differ.by(&format!("{name} is {of_a} in A and {of_b} in B")));
+        }
+    }
+    if both("model_sha256").is_none() {
+        note("kept embeddings do not say which images they are of: only names and classes are known to agree");
+    }
+    Ok(())
+}
+
+/// Two runs that may be on other data.
+struct Apart<'a> {
+    a: &'a Path,
+    b: &'a Path,
+}
+
+impl Apart<'_> {
+    fn by(&self, what: &str) -> Error {
+        let (a, b) = (self.a.display(), self.b.display());
+        Error::Usage(format!("{a} and {b} were not measured on the same data: {what}"))
+    }
+
+    fn queries(&self, a: &Retrieved, b: &Retrieved) -> Result<()> {
+        let (a, b) = (&a.queries, &b.queries);
+        if a.len() != b.len() {
+            return Err(self.by(&format!("A has {} queries, B {}", a.len(), b.len())));
+        }
+        if a.is_empty() {
+            return Err(Error::data(self.a, "holds no queries"));
+        }
+        let same = |a: &Query, b: &Query| (&a.name, &a.class, a.relevant) == (&b.name, &b.class, b.relevant);
+        match a.iter().zip(b).position(|(a, b)| !same(a, b)) {
+            None => Ok(()),
+            Some(at) => {
+                let words = |q: &Query| format!("{} of class {} with {} others", q.name, q.class, q.relevant);
+                Err(self.by(&format!("query {} is {} in A, {} in B", at + 1, words(&a[at]), words(&b[at]))))
+            }
+        }
+    }
+
+    fn pairs(&self, a: &Pairs, b: &Pairs) -> Result<()> {
+        if a.pairs.len() != b.pairs.len() {
+            return Err(self.by(&format!("A has {} pairs, B {}", a.pairs.len(), b.pairs.len())));
+        }
+        let about = |of: &Pairs, p: &Pair| {
+            let (a, b) = (&of.images[p.a as usize].name, &of.images[p.b as usize].name);
+            (a.clone(), b.clone(), p.same, p.fold)
+        };
+        match a.pairs.iter().zip(&b.pairs).position(|(p, q)| about(a, p) != about(b, q)) {
+            None => Ok(()),
+            Some(at) => {
+                let words = |of: &Pairs| {
+                    let (first, second, same, _) = about(of, &of.pairs[at]);
+                    format!("{first} and {second} ({})", if same { "genuine" } else { "impostor" })
+                };
+                Err(self.by(&format!("pair {} is {} in A, {} in B", at + 1, words(a), words(b))))
+            }
+        }
+    }
+}

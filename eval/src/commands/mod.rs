@@ -1,0 +1,96 @@
+//! The commands, one a file or folder, each with its own arguments.
+
+mod arguments;
+pub mod compare;
+pub mod inspect;
+mod outcome;
+pub mod recall;
+pub mod report;
+pub mod scores;
+pub mod tabulate;
+pub mod verify;
+
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+use pdloss_embed::embedder::{Embedder, Prepared};
+
+use crate::Result;
+use crate::table::Record;
+pub use arguments::InputArgs;
+pub use compare::{By, CompareArgs};
+pub use inspect::InspectArgs;
+pub use outcome::VerificationOut;
+pub use recall::RecallArgs;
+pub use report::ReportArgs;
+pub use scores::ScoresArgs;
+pub use tabulate::TabulateArgs;
+pub use verify::{Flip, VerifyArgs};
+
+/// Measures exported ONNX embedders, exactly and without Python.
+#[derive(Debug, Parser)]
+#[command(name = "pdloss-eval", version, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The tool's commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Recall@K, R-precision and MAP@R of an embedder on labelled images
+    Recall(Box<RecallArgs>),
+    /// Accuracy, error rates and d' of an embedder on pairs of images
+    Verify(Box<VerifyArgs>),
+    /// The same figures from files of genuine and impostor scores
+    Scores(Box<ScoresArgs>),
+    /// One HTML page of kept runs: tables, curves, pictures of what was found
+    Report(ReportArgs),
+    /// Whether two models really differ on the same data
+    Compare(CompareArgs),
+    /// Many results in one table: sorted, filtered, pivoted, for papers
+    Tabulate(TabulateArgs),
+    /// Inputs, outputs and preprocessing of a model, and one image through it
+    Inspect(Box<InspectArgs>),
+}
+
+/// Adds model, preprocessing and runtime to a record.
+fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record) {
+    let model = prepared.model();
+    record.set("model", model.path.display().to_string()).set("model_sha256", model.sha256.as_str());
+    record.set("output", model.output.as_str());
+    record.set("preprocessing", prepared.recipe.to_line()).set("preprocessing_from", prepared.origin.to_string());
+    let (runtime, version) = embedder.runtime();
+    record.set("runtime", runtime).set("runtime_version", version);
+    record.set("device", prepared.options.device.to_string()).set("batch", embedder.batch());
+}
+
+impl Cli {
+    /// Runs the command; results go to `stdout`.
+    ///
+    /// # Errors
+    /// Whatever stops the command.
+    pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
+        match &self.command {
+            Command::Recall(args) => recall::Plan::new(args)?.run(stdout).map(drop),
+            Command::Verify(args) => verify::Plan::new(args)?.run(stdout).map(drop),
+            Command::Scores(args) => scores::run(args, stdout).map(drop),
+            Command::Report(args) => report::run(args),
+            Command::Compare(args) => compare::run(args, stdout).map(drop),
+            Command::Tabulate(args) => tabulate::run(args, stdout).map(drop),
+            Command::Inspect(args) => inspect::run(args, stdout).map(drop),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

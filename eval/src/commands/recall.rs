@@ -1,0 +1,236 @@
+//! The command `recall`: arguments, plan, run, record.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::{InputArgs, describe_model};
+use crate::index::{self, FLAT};
+use crate::metrics::verification::{Rates, curve, tally_all};
+use crate::process;
+use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun, Verified};
+use crate::table::{Kind, Record, Value};
+use crate::{Error, Result};
+use clap::Args;
+use pdloss_embed::console::note;
+use pdloss_embed::dataset::{Dataset, Format, Request, Role};
+use pdloss_embed::embedder::Prepared;
+use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::files::folder_exists;
+use pdloss_embed::pipeline::embed;
+use pdloss_embed::retrieval::{Metric, Retrieval, Search, measure};
+
+const EXAMPLES: &str = "Examples:
+  pdloss-eval recall --model model.onnx --data CUB_200_2011
+  pdloss-eval recall --model model.onnx --data photos/ --preset imagenet --out result.json
+  pdloss-eval recall --model model.onnx --data test.txt --label 2 --k 1,10
+  pdloss-eval recall --model model.onnx --data sop.zip --format sop --save-embeddings sop.npy
+  pdloss-eval recall --embeddings sop.npy --index IVF256,Flat
+
+Ties are broken by the lower row. A query is left out of its own neighbours by its row. Queries without another
+image of their class are left out and counted. Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// Arguments of `recall`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RecallArgs {
+    /// What is embedded, or was
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Similarity of two embeddings
+    #[arg(long, value_enum, default_value_t = Metric::Cosine, help_heading = "Measure")]
+    pub metric: Metric,
+    /// FAISS factory string; Flat is exact, others are checked against it on a sample
+    #[arg(long, default_value = FLAT, value_name = "FACTORY", help_heading = "Measure")]
+    pub index: String,
+    /// The K of Recall@K [default: 1,2,4,8; 1,10,100,1000 for sop; 1,10,20,30,40 for inshop]
+    #[arg(long, value_delimiter = ',', value_name = "K,K,...", help_heading = "Measure")]
+    pub k: Option<Vec<usize>>,
+    /// Write the result: .csv, .json, .parquet or .md
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub out: Option<PathBuf>,
+    /// Keep the run, query by query and with d' of all pairs, in a new folder: for report, compare and tabulate
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    pub save_run: Option<PathBuf>,
+}
+
+/// What is to be measured, checked before any work starts.
+#[derive(Debug)]
+pub struct Plan {
+    source: Source,
+    search: SearchPlan,
+    out: Option<(PathBuf, Kind)>,
+    save_run: Option<SaveRun>,
+    threads: usize,
+}
+
+#[derive(Debug)]
+enum Source {
+    Images { data: Request, model: Box<Prepared>, skip_bad: bool, save: Option<PathBuf> },
+    Kept { path: PathBuf, labels: Option<PathBuf>, dim: Option<usize> },
+}
+
+/// The search, its K still open where the data set's own list is to be used.
+#[derive(Debug)]
+struct SearchPlan {
+    metric: Metric,
+    index: String,
+    ks: Option<Vec<usize>>,
+}
+
+impl Plan {
+    /// Checks everything that can be checked before embedding starts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for flags that contradict each other or the data; those of the model, its recipe and the lists.
+    pub fn new(args: &RecallArgs) -> Result<Self> {
+        let ks = args.k.clone().map(|mut ks| {
+            ks.sort_unstable();
+            ks.dedup();
+            ks
+        });
+        if ks.as_ref().is_some_and(|ks| ks.first().is_none_or(|&k| k == 0)) {
+            return Err(Error::Usage("--k 0: wanted numbers from 1".into()));
+        }
+        let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
+        let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
+            (Some(path), _, _) => {
+                Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
+            }
+            (None, Some(model), Some(data)) => {
+                if let Some(path) = &args.input.save_embeddings {
+                    Embeddings::can_save("--save-embeddings", path)?;
+                    folder_exists("--save-embeddings", path)?;
+                }
+                Source::Images {
+                    data: args.input.data.request(data),
+                    model: Box::new(args.input.run.prepare(model)?),
+                    skip_bad: args.input.data.skip_bad,
+                    save: args.input.save_embeddings.clone(),
+                }
+            }
+            _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
+        };
+        let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks };
+        let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
+        Ok(Self { source, search, out, save_run, threads: args.input.run.threads()? })
+    }
+
+    /// Embeds (or reads embeddings), searches, and writes the table to `stdout`.
+    ///
+    /// # Errors
+    /// Whatever stops the run; no result file is then written.
+    pub fn run(&self, stdout: &mut dyn Write) -> Result<Record> {
+        process::set_threads(self.threads);
+        let started = Instant::now();
+        let mut record = Record::new();
+        record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "recall");
+        let (embeddings, format) = match &self.source {
+            Source::Images { data, model, skip_bad, save } => {
+                let dataset = Dataset::load(data)?;
+                let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
+                if let Some(path) = save {
+                    embeddings.save(path)?;
+                }
+                (embeddings, dataset.format)
+            }
+            Source::Kept { path, labels, dim } => {
+                let embeddings = Embeddings::read(path, *dim, labels.as_deref())?;
+                record.set("data", path.display().to_string()).set("data_sha256", embeddings.sha256());
+                (embeddings, Format::Auto)
+            }
+        };
+        let ks = self.search.ks.clone().unwrap_or_else(|| format.usual_ks().to_vec());
+        let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { 0 };
+        let search = Search { metric: self.search.metric, ks, keep };
+        let factory = self.search.index.as_str();
+        let searching = Instant::now();
+        let measured = measure(&embeddings, &search, &index::by(factory))?;
+        record.set("seconds_search", searching.elapsed().as_secs_f64());
+        record.set("seconds_total", started.elapsed().as_secs_f64());
+        describe(&mut record, &embeddings, (&search, factory), &measured, self.threads);
+        let scores = if self.save_run.is_some() { scores(&embeddings, &search, &mut record)? } else { None };
+        if let Some((path, kind)) = &self.out {
+            kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
+        }
+        if let Some(folder) = &self.save_run {
+            folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;
+        }
+        print(&record, stdout).map_err(|e| Error::write("standard output", e))?;
+        Ok(record)
+    }
+
+    fn embed(&self, dataset: &Dataset, model: &Prepared, skip_bad: bool, record: &mut Record) -> Result<Embeddings> {
+        let loading = Instant::now();
+        let mut embedder = model.open()?;
+        describe_model(model, &embedder, record);
+        let seconds_load = loading.elapsed().as_secs_f64();
+        let embedding = Instant::now();
+        let embedded = embed(dataset, &model.recipe, &mut embedder, self.threads, skip_bad)?;
+        let seconds = embedding.elapsed().as_secs_f64();
+        for (_, reason) in &embedded.skipped {
+            note(&format!("skipped: {reason}"));
+        }
+        let names: Vec<_> = embedded.skipped.iter().map(|(name, _)| name.as_str()).collect();
+        let skipped = (!names.is_empty()).then(|| names.join("; "));
+        record.set("data", dataset.source.path().display().to_string()).set("data_sha256", embedded.data_sha256);
+        record.set("format", dataset.format.as_str()).set("part", dataset.part.as_str());
+        record.set("skipped", names.len()).set("skipped_images", skipped);
+        record.set("seconds_load", seconds_load).set("seconds_embed", seconds);
+        record.set("images_per_second", embedded.embeddings.rows.len() as f64 / seconds);
+        Ok(embedded.embeddings)
+    }
+}
+
+/// How far genuine and impostor cosines are apart, where images are searched by these among themselves; adds the figures.
+fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Result<Option<Verified>> {
+    if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
+        return Ok(None);
+    }
+    let comparing = Instant::now();
+    let tally = tally_all(embeddings)?;
+    record.set("seconds_compare", comparing.elapsed().as_secs_f64());
+    let rates = Rates::of(&tally);
+    record.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
+    let wanted = ["d_prime", "eer", "auc", "mu_genuine", "mu_impostor", "sd_genuine", "sd_impostor"];
+    for (name, value) in rates.figures().into_iter().filter(|(name, _)| wanted.contains(&name.as_str())) {
+        record.set(name, value);
+    }
+    Ok(Some(Verified::of(&tally, &curve(&tally), 1.0)))
+}
+
+fn describe(
+    record: &mut Record,
+    embeddings: &Embeddings,
+    (search, factory): (&Search, &str),
+    measured: &Retrieval,
+    threads: usize,
+) {
+    let note = match (measured.index_recall, measured.index_sample) {
+        (Some(recall), Some((k, queries))) => {
+            format!("APPROXIMATE: finds {recall:.4} of the true {k} nearest ({queries} queries)")
+        }
+        _ => "exact".to_owned(),
+    };
+    let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
+    present.sort_unstable();
+    present.dedup();
+    record.set("threads", threads).set("metric", search.metric.to_string()).set("index", factory);
+    record.set("search", note).set("index_recall", measured.index_recall).set("ties", "by lower row");
+    record.set("images", embeddings.rows.len()).set("classes", present.len()).set("dim", embeddings.dim());
+    record.set("search_depth", measured.depth);
+    record.set("queries", measured.queries).set("gallery", measured.gallery).set("lone_queries", measured.lone_queries);
+    for (k, value) in &measured.recall {
+        record.set(format!("recall@{k}"), *value);
+    }
+    record.set("r_precision", measured.r_precision).set("map@r", measured.map_at_r);
+}
+
+/// The measures as one row, then what they were taken on.
+fn print(record: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
+    let is_measure = |name: &str| name.starts_with("recall@") || ["r_precision", "map@r"].contains(&name);
+    let counts = ["images", "classes", "queries"];
+    let measures = record.pick(|name| (is_measure(name) || counts.contains(&name)).then(|| name.to_owned()));
+    let about = record.pick(|name| (!is_measure(name) && !counts.contains(&name)).then(|| name.to_owned()));
+    writeln!(stdout, "{}\n\n{}", Record::text(&[measures]), about.what_was_run())
+}

@@ -1,0 +1,213 @@
+//! The command `report`: kept runs as one HTML page that needs nothing beside it.
+//!
+//! What is shown is put together here and in the modules below; `page.html` says how it stands on the page, `page.css` how
+//! it looks, and `page.js` sorts tables and changes the theme (without it the page is whole, but still).
+
+mod chart;
+mod curves;
+mod mistakes;
+mod thumbnails;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use minijinja::{Environment, UndefinedBehavior, context};
+use serde::Serialize;
+
+use clap::Args;
+
+use crate::{Error, Result};
+use pdloss_embed::console::note;
+use pdloss_embed::files::{ending, folder_exists, write_atomically};
+
+use super::tabulate;
+use crate::runs::{Details, Run};
+use crate::table::{Cell, Record, Sheet, Value};
+use thumbnails::Pictures;
+
+const EXAMPLES: &str = "Examples:
+  pdloss-eval recall --model model.onnx --data CUB_200_2011 --save-run runs/cub
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --save-run runs/lfw
+  pdloss-eval report runs/cub runs/lfw --out report.html
+
+The page is one file that needs no network. Results that are files show in the table alone; folders bring their curves,
+galleries and mistakes.";
+
+/// Arguments of `report`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ReportArgs {
+    /// Folders that --save-run or `pdloss train` wrote, or result files (.json, .csv, .parquet)
+    #[arg(value_name = "RESULT", required = true)]
+    pub results: Vec<PathBuf>,
+    /// The page to write
+    #[arg(long, value_name = "PAGE.html")]
+    pub out: PathBuf,
+    /// Folder or archive that the images are in now [default: the data that each run names]
+    #[arg(long, value_name = "PATH")]
+    pub images: Option<PathBuf>,
+    /// Leave pictures out
+    #[arg(long, conflicts_with = "images")]
+    pub no_images: bool,
+    /// Title of the page
+    #[arg(long, value_name = "TEXT", default_value = "Embedder report")]
+    pub title: String,
+}
+
+/// A run and what it is called on the page.
+struct Named<'a> {
+    name: String,
+    run: &'a Run,
+}
+
+/// A table that can be sorted by its columns.
+#[derive(Debug, Serialize)]
+struct Table {
+    caption: String,
+    columns: Vec<Head>,
+    rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Head {
+    name: String,
+}
+
+impl<T: Into<String>> From<T> for Head {
+    fn from(name: T) -> Self {
+        Self { name: name.into() }
+    }
+}
+
+/// A cell of words.
+fn word(text: &str) -> Cell {
+    Cell { text: text.into(), ..Cell::default() }
+}
+
+/// A cell of a number, worded.
+fn figure(text: String) -> Cell {
+    Cell { text, number: true, best: false }
+}
+
+/// One run's part of the page.
+#[derive(Debug, Serialize)]
+struct Section {
+    name: String,
+    galleries: Vec<mistakes::Gallery>,
+    worst: Option<Table>,
+    about: Table,
+}
+
+/// Reads all results and writes the page.
+///
+/// # Errors
+/// [`Error::Usage`] for a page that is no .html file; those of reading results and of writing. Images that cannot be had
+/// are left out, and said.
+pub fn run(args: &ReportArgs) -> Result<()> {
+    if !["html", "htm"].contains(&ending(&args.out).as_str()) {
+        return Err(Error::Usage(format!("--out {}: wanted a file that ends in .html", args.out.display())));
+    }
+    folder_exists("--out", &args.out)?;
+    let runs = args.results.iter().map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
+    let named = named(&runs);
+    let sections = named.iter().map(|run| section(run, args)).collect::<Result<Vec<_>>>()?;
+    let html = render(&args.title, summaries(&named), &curves::all(&named), &sections)
+        .map_err(|e| Error::write(&args.out, std::io::Error::other(format!("{e:#}"))))?;
+    write_atomically(&args.out, |file| file.write_all(html.as_bytes()))
+}
+
+/// Runs by their folders' or files' names; by their paths, where these are not distinct.
+fn named(runs: &[Run]) -> Vec<Named<'_>> {
+    let names: Vec<String> = runs.iter().map(Run::name).collect();
+    let name = |(at, run): (usize, &'_ Run)| {
+        let alone = names.iter().filter(|name| **name == names[at]).count() == 1;
+        if alone { names[at].clone() } else { run.path.display().to_string() }
+    };
+    runs.iter().enumerate().map(|(at, run)| Named { name: name((at, run)), run }).collect()
+}
+
+/// A table for each kind of measure: runs of one kind have columns in common.
+fn summaries(runs: &[Named<'_>]) -> Vec<Table> {
+    let rows: Vec<Record> = runs.iter().flat_map(|run| tabulate::rows(run.run, &run.name)).collect();
+    let measure = |row: &Record| row.get("measure").map(Value::word).unwrap_or_default();
+    let mut measures: Vec<String> = Vec::new();
+    rows.iter().map(measure).for_each(|measure| {
+        if !measures.contains(&measure) {
+            measures.push(measure);
+        }
+    });
+    let table = |name: &String| {
+        let rows: Vec<Record> = rows.iter().filter(|row| measure(row) == *name).cloned().collect();
+        let Sheet { columns, rows } = tabulate::overview(&rows);
+        let kind = if name.is_empty() { "results" } else { name };
+        Table {
+            caption: format!("{kind}: the best of each column in bold"),
+            columns: columns.into_iter().map(Into::into).collect(),
+            rows,
+        }
+    };
+    measures.iter().map(table).collect()
+}
+
+fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
+    let record = &run.run.records[0];
+    let with_images = matches!(&run.run.details, Details::Retrieval(_) | Details::Verification(_));
+    let mut pictures =
+        if args.no_images || !with_images { None } else { pictures(run, record, args.images.as_deref())? };
+    let (galleries, worst) = match &run.run.details {
+        Details::Retrieval(details) => {
+            (mistakes::retrieval(details, &mut pictures), Some(mistakes::worst_classes(details)))
+        }
+        Details::Verification(details) => {
+            let pairs = details.pairs.as_ref();
+            (pairs.map(|pairs| mistakes::verification(pairs, record, &mut pictures)).unwrap_or_default(), None)
+        }
+        Details::Training(_) | Details::None => (Vec::new(), None),
+    };
+    let known = record.iter().filter(|(_, value)| *value != Value::Missing);
+    let about = Table {
+        caption: "What was run, and every figure".into(),
+        columns: ["what", "value"].map(Into::into).to_vec(),
+        rows: known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
+    };
+    Ok(Section { name: run.name.clone(), galleries, worst, about })
+}
+
+/// The images of a run: where `--images` says, else in the data that the run names.
+fn pictures(run: &Named<'_>, record: &Record, images: Option<&Path>) -> Result<Option<Pictures>> {
+    if let Some(path) = images {
+        return Pictures::open(path).map(Some);
+    }
+    let data = record.get("data").map(Value::word).filter(|data| !data.is_empty()).map(PathBuf::from);
+    let opened = data.map(|path| Pictures::open(&path));
+    match opened {
+        Some(Ok(pictures)) => Ok(Some(pictures)),
+        Some(Err(error)) => {
+            note(&format!(
+                "{}: no pictures, for its data cannot be opened ({error}); --images says where they are",
+                run.name
+            ));
+            Ok(None)
+        }
+        None => Ok(None),
+    }
+}
+
+fn render(
+    title: &str,
+    summaries: Vec<Table>,
+    charts: &[chart::Chart],
+    sections: &[Section],
+) -> std::result::Result<String, minijinja::Error> {
+    let mut templates = Environment::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_trim_blocks(true);
+    templates.set_lstrip_blocks(true);
+    templates.add_template("page.html", include_str!("page.html"))?;
+    templates.get_template("page.html")?.render(context! {
+        title, summaries, charts, sections,
+        style => include_str!("page.css"),
+        script => include_str!("page.js"),
+        tool => concat!("pdloss-eval ", env!("CARGO_PKG_VERSION")),
+    })
+}

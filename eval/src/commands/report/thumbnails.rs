@@ -1,0 +1,60 @@
+//! Small copies of a run's images, as data URIs.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::pairs::PairList;
+use crate::{Error, Result};
+use pdloss_embed::dataset::Source;
+use pdloss_embed::preprocess::{Orientation, decode};
+
+/// Longer side of a small copy: shown smaller, for dense screens.
+const SIDE: u32 = 160;
+const QUALITY: u8 = 74;
+
+/// Images of one folder or archive, each made small once.
+pub(super) struct Pictures {
+    source: Source,
+    made: HashMap<String, Option<String>>,
+}
+
+impl Pictures {
+    /// Opens the folder, the archive, or the list that brings its images.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let source = if PairList::brings_images(path) {
+            let list = PairList::read(path)?;
+            Source::of_memory(path, list.images.into_iter().zip(list.contents.unwrap_or_default()))
+        } else {
+            Source::open(path)?
+        };
+        Ok(Self { source, made: HashMap::new() })
+    }
+
+    /// An image as a data URI; `None` where it cannot be had.
+    pub(super) fn get(&mut self, name: &str) -> Option<String> {
+        if let Some(made) = self.made.get(name) {
+            return made.clone();
+        }
+        let made = self.make(name).ok();
+        self.made.insert(name.to_owned(), made.clone());
+        made
+    }
+
+    fn make(&self, name: &str) -> Result<String> {
+        let image = decode(name, &self.source.read(name)?, Orientation::Exif)?;
+        let small = if image.width().max(image.height()) > SIDE {
+            image::DynamicImage::from(image).thumbnail(SIDE, SIDE).into_rgb8()
+        } else {
+            image
+        };
+        let mut bytes = Cursor::new(Vec::new());
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+            .encode_image(&small)
+            .map_err(|e| Error::image(name, e.to_string()))?;
+        Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.into_inner())))
+    }
+}

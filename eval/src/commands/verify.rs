@@ -1,0 +1,527 @@
+//! The command `verify`: pairs of images (a list's, or all of a labelled set) to accuracy, error rates and d'.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ndarray::{Axis, concatenate};
+
+use super::outcome::{Outcome, Sinks, VerificationOut};
+use super::{InputArgs, describe_model};
+use crate::metrics::verification::{
+    self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap,
+    cross_validate, test_at,
+};
+use crate::pairs::{PairList, Subjects};
+use crate::process;
+use crate::runs::{Pair, Pairs, Person};
+use crate::table::Record;
+use crate::{Error, Result};
+use clap::Args;
+use pdloss_embed::console::note;
+use pdloss_embed::dataset::Finder;
+use pdloss_embed::dataset::{Dataset, Format, Item, Request, Role, Source as Files, Split};
+use pdloss_embed::embedder::Prepared;
+use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::files::folder_exists;
+use pdloss_embed::pipeline::embed_with;
+use pdloss_embed::preprocess::{Landmarks, Steps};
+
+const EXAMPLES: &str = "Examples:
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --preset face-112
+  pdloss-eval verify --model face.onnx --data cplfw.zip --pairs pairs_CPLFW.txt --flip add --bootstrap 1000
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairsDevTest.txt --threshold-pairs pairsDevTrain.txt
+  pdloss-eval verify --model face.onnx --data lfw.bin --preset face-112 --plot pictures/
+  pdloss-eval verify --model model.onnx --data photos/ --all-pairs --out result.json
+  pdloss-eval verify --embeddings faces.npy --all-pairs
+
+Scores are cosines. A pair is accepted at score >= threshold; error rates are taken at observed scores. EER is the mean
+of FMR and FNMR where they are closest. FNMR@FMR takes the smallest threshold whose FMR does not exceed the target, and
+has no value below 3 / impostor pairs. Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// How the embeddings of an image and of its mirror image become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Flip {
+    /// Their sum
+    Add,
+    /// One after the other
+    Concat,
+}
+
+/// Arguments of `verify`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct VerifyArgs {
+    /// What is embedded, or was
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// List of pairs: LFW's, CPLFW's, or a CSV of path_a, path_b, same[, fold]; insightface's .bin goes to --data alone
+    #[arg(long, value_name = "FILE", help_heading = "Pairs")]
+    pub pairs: Option<PathBuf>,
+    /// Every image against every other of a labelled set
+    #[arg(long, help_heading = "Pairs", conflicts_with_all = ["pairs", "threshold_pairs", "skip_missing"])]
+    pub all_pairs: bool,
+    /// Choose the threshold on this list (LFW View 1: pairsDevTrain.txt) instead of on the other folds
+    #[arg(long, value_name = "FILE", help_heading = "Pairs", requires = "pairs")]
+    pub threshold_pairs: Option<PathBuf>,
+    /// Go on without pairs whose images are not there, and count them; folds stay where they are
+    #[arg(long, help_heading = "Pairs")]
+    pub skip_missing: bool,
+    /// Embed the mirror image too
+    #[arg(long, value_enum, help_heading = "Pairs", conflicts_with = "embeddings")]
+    pub flip: Option<Flip>,
+    /// Align faces to the 112x112 ArcFace template by five landmarks: CSV of path and x1,y1,...,x5,y5
+    #[arg(long, value_name = "FILE.csv", help_heading = "Pairs", conflicts_with = "embeddings")]
+    pub align: Option<PathBuf>,
+    /// Confidence intervals from this many draws of subjects
+    #[arg(long, value_name = "N", help_heading = "Intervals")]
+    pub bootstrap: Option<usize>,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Intervals", requires = "bootstrap")]
+    pub seed: u64,
+    /// Confidence of the intervals
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
+    pub confidence: f64,
+    /// Results
+    #[command(flatten)]
+    pub results: VerificationOut,
+}
+
+/// What is to be measured, checked before any work starts.
+#[derive(Debug)]
+pub struct Plan {
+    source: Source,
+    which: Which,
+    bootstrap: Option<Bootstrap>,
+    sinks: Sinks,
+    threads: usize,
+}
+
+#[derive(Debug)]
+enum Source {
+    Images { data: PathBuf, request: Request, model: Box<Prepared>, how: How, save: Option<PathBuf> },
+    Kept { path: PathBuf, labels: Option<PathBuf>, dim: Option<usize> },
+}
+
+/// How images become embeddings, beside the model's own recipe.
+#[derive(Debug)]
+struct How {
+    flip: Option<Flip>,
+    align: Option<(PathBuf, Landmarks)>,
+    skip_bad: bool,
+}
+
+#[derive(Debug)]
+enum Which {
+    All,
+    Listed(Box<Listed>),
+}
+
+#[derive(Debug)]
+struct Listed {
+    path: PathBuf,
+    list: PairList,
+    training: Option<(PathBuf, PairList)>,
+    skip_missing: bool,
+}
+
+/// Scored pairs of a list.
+#[derive(Debug)]
+struct Scored {
+    scores: Vec<f64>,
+    same: Vec<bool>,
+    /// Positions in the list.
+    kept: Vec<usize>,
+    /// The name in the data of each image of the list; as the list has it where it is missing.
+    names: Vec<String>,
+    missing: usize,
+    bad: usize,
+}
+
+impl Plan {
+    /// Checks everything that can be checked before embedding starts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for flags that contradict each other or the data; those of the model, its recipe and the lists.
+    pub fn new(args: &VerifyArgs) -> Result<Self> {
+        let usage = |text: &str| Err(Error::Usage(text.into()));
+        let level = args.confidence;
+        if !(level > 0.0 && level < 1.0) {
+            return usage("--confidence: wanted a number between 0 and 1, such as 0.95");
+        }
+        if args.bootstrap.is_some_and(|n| n < 2) {
+            return usage("--bootstrap: wanted at least 2 draws; 1000 is usual");
+        }
+        let data = args.input.data.data.as_deref();
+        let brought = data.filter(|d| PairList::brings_images(d));
+        let list = match (&args.pairs, brought) {
+            (Some(_), Some(bin)) => {
+                return Err(Error::Usage(format!("--pairs: {} brings its own pairs", bin.display())));
+            }
+            (None, Some(_)) if args.all_pairs => {
+                return usage("--all-pairs: insightface's .bin has pairs, but no labels");
+            }
+            (Some(path), None) => Some(path.as_path()),
+            (None, brought) => brought,
+        };
+        let which = match list {
+            None if args.all_pairs => Which::All,
+            None => return usage("which pairs? Give --pairs FILE, or --all-pairs for every image against every other"),
+            Some(path) => {
+                let training = args
+                    .threshold_pairs
+                    .as_ref()
+                    .map(|p| PairList::read(p).map(|list| (p.clone(), list)))
+                    .transpose()?;
+                let list = PairList::read(path)?;
+                Which::Listed(Box::new(Listed { path: path.into(), list, training, skip_missing: args.skip_missing }))
+            }
+        };
+        let only_labelled = args.input.data.format != Format::Auto
+            || args.input.data.split != Split::Protocol
+            || args.input.data.classes.is_some()
+            || args.input.data.label.is_some();
+        if only_labelled && !args.all_pairs {
+            return usage(
+                "--format, --split, --classes and --label choose images of a labelled set; a list of pairs names its own",
+            );
+        }
+        let source = match (&args.input.embeddings, &args.input.model, data) {
+            (Some(path), _, _) => {
+                Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
+            }
+            (None, Some(model), Some(data)) => {
+                if let Some(path) = &args.input.save_embeddings {
+                    Embeddings::can_save("--save-embeddings", path)?;
+                    folder_exists("--save-embeddings", path)?;
+                }
+                let align = args
+                    .align
+                    .as_ref()
+                    .map(|p| Landmarks::read(p).map(|landmarks| (p.clone(), landmarks)))
+                    .transpose()?;
+                Source::Images {
+                    data: data.into(),
+                    request: args.input.data.request(data),
+                    model: Box::new(args.input.run.prepare(model)?),
+                    how: How { flip: args.flip, align, skip_bad: args.input.data.skip_bad },
+                    save: args.input.save_embeddings.clone(),
+                }
+            }
+            _ => return usage("give --model and --data, or --embeddings"),
+        };
+        let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, seed: args.seed, level });
+        Ok(Self { source, which, bootstrap, sinks: Sinks::plan(&args.results)?, threads: args.input.run.threads()? })
+    }
+
+    /// Embeds (or reads embeddings), compares, and writes the tables to `stdout`.
+    ///
+    /// # Errors
+    /// Whatever stops the run; no result file is then written.
+    pub fn run(&self, stdout: &mut dyn Write) -> Result<Record> {
+        process::set_threads(self.threads);
+        let started = Instant::now();
+        let mut record = Record::new();
+        record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
+        let (embeddings, there) = self.embeddings(&mut record)?;
+        record
+            .set("metric", "cosine")
+            .set("threads", self.threads)
+            .set("dim", embeddings.dim())
+            .set("images", embeddings.rows.len());
+        let comparing = Instant::now();
+        let outcome = match &self.which {
+            Which::All => self.all_pairs(&embeddings, &mut record)?,
+            Which::Listed(listed) => self.listed(listed, &embeddings, &there, &mut record)?,
+        };
+        if let Some(how) = &self.bootstrap {
+            record.set(
+                "bootstrap",
+                format!("{} draws of subjects, percentile interval of {}", how.replicates, how.level),
+            );
+            record.set("bootstrap_seed", how.seed.to_string());
+        }
+        record
+            .set("seconds_compare", comparing.elapsed().as_secs_f64())
+            .set("seconds_total", started.elapsed().as_secs_f64());
+        outcome.report(record, &self.sinks, stdout)
+    }
+
+    /// The embeddings, and the names of all images that were there, of which bad ones may have been left out.
+    fn embeddings(&self, record: &mut Record) -> Result<(Embeddings, Vec<String>)> {
+        match &self.source {
+            Source::Kept { path, labels, dim } => {
+                let embeddings = Embeddings::read(path, *dim, labels.as_deref())?;
+                record.set("data", path.display().to_string()).set("data_sha256", embeddings.sha256());
+                let there = embeddings.rows.iter().map(|row| row.name.clone()).collect();
+                Ok((embeddings, there))
+            }
+            Source::Images { data, request, model, how, save } => {
+                let dataset = match &self.which {
+                    Which::All => Dataset::load(request)?,
+                    Which::Listed(listed) => images_of(listed, data)?,
+                };
+                let embeddings = embed(&dataset, model, how, self.threads, record)?;
+                if let Some(path) = save {
+                    embeddings.save(path)?;
+                }
+                Ok((embeddings, dataset.items.into_iter().map(|item| item.name).collect()))
+            }
+        }
+    }
+
+    /// Model and data in words, for pictures.
+    fn title(&self) -> String {
+        let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let pairs = match &self.which {
+            Which::All => "all pairs".to_owned(),
+            Which::Listed(listed) => name(&listed.path),
+        };
+        match &self.source {
+            Source::Images { data, model, .. } => format!("{}, {}, {pairs}", name(&model.model().path), name(data)),
+            Source::Kept { path, .. } => format!("{}, {pairs}", name(path)),
+        }
+    }
+
+    fn all_pairs(&self, embeddings: &Embeddings, record: &mut Record) -> Result<Outcome> {
+        let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
+        present.sort_unstable();
+        present.dedup();
+        let count = similarities::pair_count(embeddings.rows.len());
+        let kept = count <= similarities::KEPT_PAIRS;
+        record.set("pairs", "all against all").set("subjects", present.len());
+        record.set("scores", if kept { "float64" } else { "float32 products, counted on a grid of 2^-24" });
+        if !kept {
+            if self.bootstrap.is_some() {
+                let most = similarities::KEPT_PAIRS;
+                return Err(Error::Usage(format!(
+                    "--bootstrap: wants its pairs kept, which it does up to {most}; here are {count}"
+                )));
+            }
+            return Ok(Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false));
+        }
+        let pairs = similarities::keep_all(embeddings)?;
+        let tally = similarities::tally(&pairs)?;
+        let intervals = self.intervals(&pairs, embeddings.classes.len(), None)?;
+        let kept = self.sinks.keep_pairs().then(|| Pairs::of_all(embeddings, &pairs));
+        Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals).with_pairs(kept))
+    }
+
+    fn intervals(&self, pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>) -> Result<Vec<Interval>> {
+        self.bootstrap.as_ref().map_or(Ok(Vec::new()), |how| bootstrap(pairs, subjects, right, how))
+    }
+
+    fn listed(
+        &self,
+        listed: &Listed,
+        embeddings: &Embeddings,
+        there: &[String],
+        record: &mut Record,
+    ) -> Result<Outcome> {
+        let list = &listed.list;
+        let scored = score(&listed.path, list, embeddings, there, listed.skip_missing)?;
+        let subjects = Subjects::find(&list.images, &list.pairs);
+        record.set("pairs", listed.path.display().to_string()).set("pairs_sha256", list.sha256.as_str());
+        record.set("pairs_format", list.format).set("pairs_listed", list.pairs.len());
+        record.set("pairs_without_image", scored.missing).set("pairs_with_bad_image", scored.bad);
+        record.set("subjects", subjects.names.len()).set("subjects_by", subjects.by).set("scores", "float64");
+        let folds = folds_of(list, &scored.kept);
+        let on = Decisions { scores: &scored.scores, same: &scored.same };
+        let accuracy = match (&listed.training, &folds) {
+            (Some((path, training)), _) => {
+                let trained = score(path, training, embeddings, there, listed.skip_missing)?;
+                let threshold = best_threshold(&Decisions { scores: &trained.scores, same: &trained.same });
+                record
+                    .set("threshold_pairs", path.display().to_string())
+                    .set("threshold_pairs_sha256", training.sha256.as_str());
+                let listed_folds =
+                    folds.as_ref().filter(|f| f.division == crate::metrics::verification::Division::Listed);
+                let accuracy = test_at(&on, listed_folds, threshold);
+                let words = format!(
+                    "{}, threshold chosen on {} pairs of {}",
+                    accuracy.folds.len(),
+                    trained.scores.len(),
+                    path.display()
+                );
+                Some((accuracy, words))
+            }
+            (None, Some(folds)) => Some((cross_validate(&on, folds)?, folds.describe())),
+            (None, None) => {
+                note("no accuracy: folds need at least two genuine and two impostor pairs");
+                None
+            }
+        };
+        let pair = |(&at, &score): (&usize, &f64)| {
+            let pair = &list.pairs[at];
+            SubjectPair { score, a: subjects.of[pair.a], b: subjects.of[pair.b], same: pair.same }
+        };
+        let pairs: Vec<SubjectPair> = scored.kept.iter().zip(&scored.scores).map(pair).collect();
+        let right = accuracy.as_ref().map(|(accuracy, _)| right(accuracy, folds.as_ref(), &on));
+        let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref())?;
+        let kept = self.sinks.keep_pairs().then(|| {
+            let person = |(name, &subject): (String, &u32)| {
+                let subject = subjects.names[subject as usize].clone();
+                Person { name, subject }
+            };
+            let images = scored.names.into_iter().zip(&subjects.of).map(person).collect();
+            let several = accuracy.as_ref().is_some_and(|(accuracy, _)| accuracy.folds.len() > 1);
+            let pair = |(at, (&listed, &score)): (usize, (&usize, &f64))| {
+                let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let listed = &list.pairs[listed];
+                let fold = folds.as_ref().filter(|_| several).map(|folds| number(folds.of[at]));
+                let right = right.as_ref().map(|right| right[at]);
+                Pair { a: number(listed.a), b: number(listed.b), same: listed.same, score, fold, right }
+            };
+            Pairs { images, pairs: scored.kept.iter().zip(&scored.scores).enumerate().map(pair).collect() }
+        });
+        Ok(Outcome::new(similarities::tally(&pairs)?, self.title(), "cosine", false)
+            .with_accuracy(accuracy)
+            .with_intervals(intervals)
+            .with_pairs(kept))
+    }
+}
+
+/// Whether each pair is decided rightly at its fold's threshold.
+fn right(accuracy: &Accuracy, folds: Option<&Folds>, on: &Decisions<'_>) -> Vec<bool> {
+    let threshold = |at: usize| match folds {
+        Some(folds) if accuracy.folds.len() == folds.count => accuracy.folds[folds.of[at]].threshold,
+        _ => accuracy.folds[0].threshold,
+    };
+    on.scores.iter().zip(on.same).enumerate().map(|(at, (&score, &same))| (score >= threshold(at)) == same).collect()
+}
+
+/// The folds of the whole list, of which those pairs are then taken that were kept: what is missing moves no other pair.
+fn folds_of(list: &PairList, kept: &[usize]) -> Option<Folds> {
+    let listed: Option<Vec<usize>> = list.pairs.iter().map(|p| p.fold).collect();
+    let folds = match listed {
+        Some(of) => Folds::listed(of),
+        None => Folds::make(&list.pairs.iter().map(|p| p.same).collect::<Vec<_>>())?,
+    };
+    Some(Folds { of: kept.iter().map(|&at| folds.of[at]).collect(), ..folds })
+}
+
+/// Where each image of a list is among these names.
+fn find(path: &Path, list: &PairList, names: &[String]) -> Result<Vec<Option<usize>>> {
+    let finder = Finder::new(names);
+    let find = |image: &String| finder.find(image).map_err(|problem| Error::data(path, problem));
+    list.images.iter().map(find).collect()
+}
+
+/// The distinct images of the lists, as a data set whose classes are the subjects of the first.
+fn images_of(listed: &Listed, data: &Path) -> Result<Dataset> {
+    let files = match &listed.list.contents {
+        Some(contents) => Files::of_memory(data, listed.list.images.iter().cloned().zip(contents.iter().cloned())),
+        None => Files::open(data)?,
+    };
+    let subjects = Subjects::find(&listed.list.images, &listed.list.pairs);
+    let mut classes = subjects.names;
+    let mut items = Vec::new();
+    let mut taken: HashMap<usize, ()> = HashMap::new();
+    let mut take = |found: Option<usize>, class: usize, items: &mut Vec<Item>| {
+        if let Some(at) = found.filter(|&at| taken.insert(at, ()).is_none()) {
+            items.push(Item { name: files.names()[at].clone(), class, role: Role::Both });
+        }
+    };
+    for (found, &subject) in find(&listed.path, &listed.list, files.names())?.into_iter().zip(&subjects.of) {
+        take(found, subject as usize, &mut items);
+    }
+    if let Some((path, training)) = &listed.training {
+        let subjects = Subjects::find(&training.images, &training.pairs);
+        let before = classes.len();
+        classes.extend(subjects.names);
+        for (found, &subject) in find(path, training, files.names())?.into_iter().zip(&subjects.of) {
+            take(found, before + subject as usize, &mut items);
+        }
+    }
+    if items.is_empty() {
+        let wanted = &listed.list.images[0];
+        return Err(Error::data(
+            data,
+            format!("holds none of the images that {} names; the first is {wanted}", listed.path.display()),
+        ));
+    }
+    let part = format!("images of {}", listed.path.display());
+    Ok(Dataset { source: files, format: Format::List, part, items, classes })
+}
+
+/// The cosines of a list's pairs; `there` names all images that were there to be embedded.
+fn score(
+    path: &Path,
+    list: &PairList,
+    embeddings: &Embeddings,
+    there: &[String],
+    skip_missing: bool,
+) -> Result<Scored> {
+    let found = find(path, list, there)?;
+    let rows: HashMap<&str, usize> =
+        embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
+    let absent: Vec<_> =
+        list.pairs.iter().filter_map(|p| [p.a, p.b].into_iter().find(|&i| found[i].is_none())).collect();
+    if let Some(&first) = absent.first().filter(|_| !skip_missing) {
+        let (wanted, count) = (&list.images[first], absent.len());
+        let problem = format!(
+            "is named by {} and is not there ({count} of its {} pairs lack an image); --skip-missing goes on without them",
+            path.display(),
+            list.pairs.len()
+        );
+        return Err(Error::image(wanted, problem));
+    }
+    let row = |image: usize| found[image].and_then(|at| rows.get(there[at].as_str()).copied());
+    let (mut kept, mut pairs) = (Vec::new(), Vec::new());
+    for (at, pair) in list.pairs.iter().enumerate() {
+        if let (Some(a), Some(b)) = (row(pair.a), row(pair.b)) {
+            kept.push(at);
+            pairs.push((a, b));
+        }
+    }
+    let same = kept.iter().map(|&at| list.pairs[at].same).collect();
+    let bad = list.pairs.len() - kept.len() - absent.len();
+    let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
+    let names = list.images.iter().zip(&found).map(name).collect();
+    Ok(Scored { scores: similarities::of_pairs(embeddings, &pairs)?, same, kept, names, missing: absent.len(), bad })
+}
+
+/// Embeds every image, and its mirror image where that is wanted.
+fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record: &mut Record) -> Result<Embeddings> {
+    let names: Vec<&str> = dataset.items.iter().map(|item| item.name.as_str()).collect();
+    let align = how.align.as_ref().map(|(_, landmarks)| landmarks.under(&names).map(Arc::new)).transpose()?;
+    let loading = Instant::now();
+    let mut embedder = model.open()?;
+    describe_model(model, &embedder, record);
+    record.set(
+        "align",
+        how.align.as_ref().map(|(path, _)| format!("five landmarks of {}, ArcFace template 112x112", path.display())),
+    );
+    let flip = match how.flip {
+        None => "none",
+        Some(Flip::Add) => "add: sum of both embeddings",
+        Some(Flip::Concat) => "concat: both embeddings, one after the other",
+    };
+    record.set("flip", flip);
+    let seconds_load = loading.elapsed().as_secs_f64();
+    let started = Instant::now();
+    let steps = Steps { align, mirror: false };
+    let embedded = embed_with(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?;
+    let mut embeddings = embedded.embeddings;
+    if let Some(flip) = how.flip {
+        let steps = Steps { mirror: true, ..steps };
+        let mirrored = embed_with(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?.embeddings;
+        let matrix = match flip {
+            Flip::Add => &embeddings.matrix + &mirrored.matrix,
+            Flip::Concat => concatenate(Axis(1), &[embeddings.matrix.view(), mirrored.matrix.view()])
+                .map_err(|e| Error::Embeddings(format!("mirror images: {e}")))?,
+        };
+        embeddings = Embeddings::new(matrix.as_standard_layout().into_owned(), embeddings.rows, embeddings.classes)?;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    embedded.skipped.iter().for_each(|(_, reason)| note(&format!("skipped: {reason}")));
+    let skipped: Vec<_> = embedded.skipped.iter().map(|(name, _)| name.as_str()).collect();
+    record.set("data", dataset.source.path().display().to_string()).set("data_sha256", embedded.data_sha256);
+    record.set("format", dataset.format.as_str()).set("part", dataset.part.as_str());
+    record.set("skipped", skipped.len()).set("skipped_images", (!skipped.is_empty()).then(|| skipped.join("; ")));
+    record.set("seconds_load", seconds_load).set("seconds_embed", seconds);
+    record.set("images_per_second", embeddings.rows.len() as f64 / seconds);
+    Ok(embeddings)
+}

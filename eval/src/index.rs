@@ -1,0 +1,111 @@
+//! Search through FAISS, flat and exact by default, any factory string on request. What the flat index finds is brought into
+//! the true order by [`Gallery::finish`].
+
+use faiss::index::{Idx, IndexImpl, flat::FlatIndex};
+use faiss::{ConcurrentIndex, Index as _, MetricType};
+use ndarray::ArrayView2;
+use pdloss_embed::retrieval::{Gallery, Index, Metric, Neighbours};
+
+use crate::{Error, Result};
+
+/// The factory string of exact search.
+pub const FLAT: &str = "Flat";
+
+/// A gallery in a FAISS index.
+pub struct FaissIndex {
+    factory: String,
+    gallery: Gallery,
+    store: Store,
+}
+
+impl std::fmt::Debug for FaissIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaissIndex")
+            .field("factory", &self.factory)
+            .field("rows", &self.gallery.rows().nrows())
+            .finish_non_exhaustive()
+    }
+}
+
+enum Store {
+    Flat(FlatIndex),
+    Factory(Box<IndexImpl>),
+}
+
+impl FaissIndex {
+    /// Builds an index over the rows of `gallery` (trained on them where it needs training); `name` names a row.
+    ///
+    /// # Errors
+    /// [`Error::Index`] naming the factory string; [`Error::Embeddings`] for rows without direction under cosine.
+    pub fn build(
+        factory: &str,
+        metric: Metric,
+        gallery: ArrayView2<'_, f32>,
+        name: &dyn Fn(usize) -> String,
+    ) -> Result<Self> {
+        let wrong = |problem: String| Error::Index { index: factory.into(), problem };
+        let gallery = Gallery::new(metric, gallery, name)?;
+        let (rows, dim) = gallery.rows().dim();
+        let dim = u32::try_from(dim).map_err(|_| wrong(format!("dimension {dim} is too large")))?;
+        let kind = if metric == Metric::L2 { MetricType::L2 } else { MetricType::InnerProduct };
+        let data = gallery.rows().as_slice().unwrap_or_default();
+        let failed = |e: faiss::error::Error| wrong(e.to_string());
+        let store = if factory == FLAT {
+            let mut index = FlatIndex::new(dim, kind).map_err(failed)?;
+            index.add(data).map_err(failed)?;
+            Store::Flat(index)
+        } else {
+            let mut index = faiss::index_factory(dim, factory, kind).map_err(failed)?;
+            if !index.is_trained() {
+                index.train(data).map_err(failed)?;
+            }
+            if factory.starts_with("IDMap") {
+                let ids: Vec<Idx> = (0..rows as u64).map(Idx::new).collect();
+                index.add_with_ids(data, &ids).map_err(failed)?;
+            } else {
+                index.add(data).map_err(failed)?;
+            }
+            Store::Factory(Box::new(index))
+        };
+        Ok(Self { factory: factory.into(), gallery, store })
+    }
+
+    /// What FAISS finds: `(similarity, row)`, greatest first.
+    fn candidates(&mut self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<(f64, usize)>>> {
+        let k = self.gallery.candidates(k);
+        let data = queries.as_slice().unwrap_or_default();
+        let result = match &mut self.store {
+            Store::Flat(index) => ConcurrentIndex::search(index, data, k),
+            Store::Factory(index) => index.search(data, k),
+        }
+        .map_err(|e| Error::Index { index: self.factory.clone(), problem: e.to_string() })?;
+        let sign = if self.gallery.metric() == Metric::L2 { -1.0 } else { 1.0 };
+        let pairs = result.distances.chunks_exact(k).zip(result.labels.chunks_exact(k));
+        let list = |(distances, labels): (&[f32], &[Idx])| {
+            let both = distances.iter().zip(labels);
+            both.filter_map(|(&d, id)| Some((sign * f64::from(d), usize::try_from(id.get()?).ok()?))).collect()
+        };
+        Ok(pairs.map(list).collect())
+    }
+}
+
+/// Makes an index of this factory string, for [`measure`](pdloss_embed::retrieval::measure()).
+pub fn by(
+    factory: &str,
+) -> impl Fn(Metric, ArrayView2<'_, f32>, &dyn Fn(usize) -> String) -> Result<Box<dyn Index>> + '_ {
+    move |metric, rows, name| Ok(Box::new(FaissIndex::build(factory, metric, rows, name)?))
+}
+
+impl Index for FaissIndex {
+    fn is_exact(&self) -> bool {
+        matches!(self.store, Store::Flat(_))
+    }
+
+    /// # Errors
+    /// [`Error::Index`] with what FAISS said.
+    fn search(&mut self, queries: ArrayView2<'_, f32>, k: usize, first_self: Option<usize>) -> Result<Neighbours> {
+        let queries = self.gallery.prepare(queries)?;
+        let found = self.candidates(queries.view(), k + usize::from(first_self.is_some()))?;
+        Ok(self.gallery.finish(queries.view(), found, k, first_self, self.is_exact()))
+    }
+}

@@ -1,0 +1,220 @@
+//! Cosines of embeddings: of the pairs of a list, and of all pairs of a labelled set.
+//!
+//! All pairs of up to [`KEPT_PAIRS`] are computed in f64 and kept one by one. More are streamed: rows of length one are
+//! multiplied in f32, tile by tile, and each product is counted on a grid as fine as f32 itself between 1/2 and 1
+//! ([`GRID`](super::GRID)). The counts, and every rate made of them, are then exact; the scores carry f32's
+//! rounding, which is of the order of 1e-7. Memory holds the rows and the grid, however many the pairs.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use ndarray::{Array2, Axis};
+use rayon::prelude::*;
+
+use super::{GridCounter, SubjectPair, Tally};
+use crate::{Error, Result};
+use pdloss_embed::console::Progress;
+use pdloss_embed::embeddings::Embeddings;
+
+/// Up to this many pairs of a set are kept: 4,096 images, about 200 MB.
+pub const KEPT_PAIRS: u64 = 4096 * 4095 / 2;
+
+/// Rows and columns of a tile of products: 256 KiB, which stays in a core's own cache until it is counted.
+const TILE: usize = 256;
+
+/// The rows divided by their lengths, in f64.
+///
+/// # Errors
+/// [`Error::Embeddings`] naming a row without direction.
+pub fn unit_rows(embeddings: &Embeddings) -> Result<Array2<f64>> {
+    let mut unit = embeddings.matrix.mapv(f64::from);
+    for (mut row, about) in unit.rows_mut().into_iter().zip(&embeddings.rows) {
+        let length = row.dot(&row).sqrt();
+        if length == 0.0 {
+            return Err(Error::Embeddings(format!("{} is all zeros, which has no cosine with anything", about.name)));
+        }
+        row /= length;
+    }
+    Ok(unit)
+}
+
+/// Cosines of pairs of rows.
+///
+/// # Errors
+/// Those of [`unit_rows`].
+pub fn of_pairs(embeddings: &Embeddings, pairs: &[(usize, usize)]) -> Result<Vec<f64>> {
+    let unit = unit_rows(embeddings)?;
+    Ok(pairs.par_iter().map(|&(a, b)| unit.row(a).dot(&unit.row(b))).collect())
+}
+
+/// How many unordered pairs a set of rows has.
+pub fn pair_count(rows: usize) -> u64 {
+    let rows = rows as u64;
+    rows * rows.saturating_sub(1) / 2
+}
+
+/// Cosines of all unordered pairs, in f64, each with the classes of its rows.
+///
+/// # Errors
+/// Those of [`unit_rows`]; [`Error::Measure`] beyond [`KEPT_PAIRS`].
+pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
+    let count = embeddings.rows.len();
+    if pair_count(count) > KEPT_PAIRS {
+        return Err(Error::Measure(format!(
+            "{} pairs are too many to keep one by one; at most {KEPT_PAIRS} are",
+            pair_count(count)
+        )));
+    }
+    let unit = unit_rows(embeddings)?;
+    let classes: Vec<u32> = embeddings.rows.iter().map(|r| u32::try_from(r.class).unwrap_or(u32::MAX)).collect();
+    let of_row = |a: usize| {
+        let row = unit.row(a);
+        let (unit, classes) = (&unit, &classes);
+        (a + 1..count).map(move |b| SubjectPair {
+            score: row.dot(&unit.row(b)),
+            a: classes[a],
+            b: classes[b],
+            same: classes[a] == classes[b],
+        })
+    };
+    Ok((0..count).into_par_iter().flat_map_iter(of_row).collect())
+}
+
+/// How often each score is among all unordered pairs: of kept ones where they are few enough, else streamed.
+///
+/// # Errors
+/// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair.
+pub fn tally_all(embeddings: &Embeddings) -> Result<Tally> {
+    if pair_count(embeddings.rows.len()) > KEPT_PAIRS { count_all(embeddings) } else { tally(&keep_all(embeddings)?) }
+}
+
+/// How often each score is among these pairs.
+///
+/// # Errors
+/// [`Error::Measure`] where there is no genuine or no impostor pair.
+pub fn tally(pairs: &[SubjectPair]) -> Result<Tally> {
+    let scores = |same: bool| pairs.iter().filter(|p| p.same == same).map(|p| p.score).collect::<Vec<_>>();
+    Tally::of_scores(&scores(true), &scores(false))
+}
+
+/// All unordered pairs, streamed.
+///
+/// # Errors
+/// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair.
+pub fn count_all(embeddings: &Embeddings) -> Result<Tally> {
+    // Rows of a class beside each other: the genuine columns of a row are then one run, and no product needs a question.
+    let mut order: Vec<usize> = (0..embeddings.rows.len()).collect();
+    order.sort_by_key(|&at| embeddings.rows[at].class);
+    let classes: Vec<usize> = order.iter().map(|&at| embeddings.rows[at].class).collect();
+    let rows = unit_rows_f32(embeddings)?.select(Axis(0), &order);
+    let (count, dim) = rows.dim();
+    let values = rows.as_slice().ok_or_else(|| Error::Embeddings("rows are not contiguous".into()))?;
+    // Where the class of each row ends.
+    let mut ends = vec![count; count];
+    for at in (0..count.saturating_sub(1)).rev() {
+        ends[at] = if classes[at] == classes[at + 1] { ends[at + 1] } else { at + 1 };
+    }
+    let tiles = count.div_ceil(TILE);
+    let block = |tile: usize| {
+        let (first, last) = (tile * TILE, ((tile + 1) * TILE).min(count));
+        (first, MatRef::from_row_major_slice(&values[first * dim..last * dim], last - first, dim))
+    };
+    let counter = GridCounter::default();
+    let progress = Progress::new("comparing", "rows", count);
+    let next = AtomicUsize::new(0);
+    rayon::broadcast(|_| {
+        let (mut genuine, mut impostor) = (counter.genuine(), counter.impostor());
+        let mut products = vec![0.0_f32; TILE * TILE];
+        loop {
+            let tile = next.fetch_add(1, Ordering::Relaxed);
+            if tile >= tiles {
+                return;
+            }
+            let (first, left) = block(tile);
+            for other in tile..tiles {
+                let (start, right) = block(other);
+                let (height, width) = (left.nrows(), right.nrows());
+                let out = MatMut::from_row_major_slice_mut(&mut products[..height * width], height, width);
+                matmul(out, Accum::Replace, left, right.transpose(), 1.0_f32, Par::Seq);
+                for (at, scores) in products[..height * width].chunks_exact(width).enumerate() {
+                    let row = first + at;
+                    // Only pairs with a later row; of those, first the same class, then others.
+                    let from = (row + 1).saturating_sub(start).min(width);
+                    let to = ends[row].saturating_sub(start).clamp(from, width);
+                    genuine.extend(&scores[from..to]);
+                    impostor.extend(&scores[to..]);
+                }
+            }
+            progress.advance(left.nrows());
+        }
+    });
+    progress.finish();
+    counter.finish()
+}
+
+/// [`unit_rows`] rounded to f32, without an f64 matrix in between.
+fn unit_rows_f32(embeddings: &Embeddings) -> Result<Array2<f32>> {
+    pdloss_embed::retrieval::unit_rows(&embeddings.matrix, |row| embeddings.rows[row].name.clone())
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // noise
+mod tests {
+    use super::*;
+    use crate::metrics::verification::{GRID, Rates, Step};
+    use pdloss_embed::dataset::Role;
+    use pdloss_embed::embeddings::Row;
+
+    /// `count` rows about `classes` centres, in no order.
+    fn set(count: usize, dim: usize, classes: usize) -> Embeddings {
+        let noise = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract() as f32;
+        let class = |row: usize| row * 7 % classes;
+        let matrix = Array2::from_shape_fn((count, dim), |(r, c)| {
+            noise(class(r) * dim + c + 1) + 0.5 * noise(1_000_000 + r * dim + c)
+        });
+        let rows = (0..count).map(|r| Row { name: format!("row {r}"), class: class(r), role: Role::Both }).collect();
+        Embeddings::new(matrix, rows, (0..classes).map(|c| c.to_string()).collect()).unwrap()
+    }
+
+    #[test]
+    fn streamed_counts_are_those_of_all_pairs() {
+        // sizes around the tile's, and one that is no multiple of anything
+        for (count, classes) in [(TILE - 1, 3), (TILE, 40), (TILE + 1, 5), (2 * TILE + 77, 30), (2, 1)] {
+            let set = set(count, 19, classes);
+            let kept = keep_all(&set).unwrap();
+            assert_eq!(kept.len() as u64, pair_count(count));
+            if classes == 1 {
+                assert!(count_all(&set).unwrap_err().to_string().contains("0 impostor"));
+                continue;
+            }
+            let (kept, streamed) = (tally(&kept).unwrap(), count_all(&set).unwrap());
+            assert_eq!((kept.genuine(), kept.impostor()), (streamed.genuine(), streamed.impostor()));
+            let (kept, streamed) = (Rates::of(&kept).figures(), Rates::of(&streamed).figures());
+            for ((name, a), (_, b)) in kept.iter().zip(&streamed) {
+                let distance = a.zip(*b).map_or(0.0, |(a, b)| (a - b).abs());
+                // a score that f32 rounds across another moves a rate by one pair
+                assert!(a.is_some() == b.is_some() && distance < 2e-4, "{count} rows: {name} {a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_rows_are_tied_at_one() {
+        let mut set = set(300, 33, 2);
+        let first = set.matrix.row(0).to_owned();
+        set.matrix.rows_mut().into_iter().for_each(|mut row| row.assign(&first));
+        let mut steps: Vec<Step> = Vec::new();
+        count_all(&set).unwrap().sweep(|step| steps.push(*step));
+        assert!(steps.len() <= 4 && steps.iter().all(|s| (s.score - 1.0).abs() <= 4.0 * GRID), "{steps:?}");
+    }
+
+    #[test]
+    fn a_row_without_direction_is_named() {
+        let mut set = set(4, 3, 2);
+        set.matrix.row_mut(2).fill(0.0);
+        for message in [keep_all(&set).unwrap_err().to_string(), count_all(&set).unwrap_err().to_string()] {
+            assert!(message.contains("row 2"), "{message}");
+        }
+    }
+}

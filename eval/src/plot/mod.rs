@@ -1,0 +1,324 @@
+//! Pictures of a verification run: ROC, DET on normal-deviate axes, and both score distributions with d'. Each as PNG and
+//! SVG. The letters of the PNG come with the program (DejaVu Sans), so no font and no display need to be there.
+
+pub(crate) mod scale;
+
+use std::io::Write;
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use pdloss_embed::files::write_atomically;
+
+use crate::metrics::verification::{Bin, Point, Rates, Tally, histogram};
+use crate::{Error, Result};
+use scale::{grouped, percent, power, probit, short};
+
+/// What is drawn.
+#[derive(Debug)]
+pub struct Pictures<'a> {
+    /// Scores and their counts.
+    pub tally: &'a Tally,
+    /// Points of the curves.
+    pub curve: &'a [Point],
+    /// The figures that captions name.
+    pub rates: &'a Rates,
+    /// Whose scores they are: model and data.
+    pub title: String,
+    /// What a score is: `cosine`, `score`, `distance`.
+    pub score: &'static str,
+    /// Scores are distances with their sign swapped.
+    pub distance: bool,
+}
+
+const SIZE: (u32, u32) = (960, 720);
+/// Room above the chart for title and legend.
+const HEAD: i32 = 84;
+const FONT: &str = "sans-serif";
+const GENUINE: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
+const IMPOSTOR: RGBColor = RGBColor(0xd1, 0x5a, 0x1b);
+const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+const FAINT: RGBColor = RGBColor(0x99, 0x99, 0x99);
+
+type Area<B> = DrawingArea<B, Shift>;
+type Drawn<B> = std::result::Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+
+#[derive(Clone, Copy)]
+enum Picture {
+    Roc,
+    Det,
+    Scores,
+}
+
+impl Pictures<'_> {
+    /// Writes `roc`, `det` and `scores`, each `.png` and `.svg`, into a folder, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::File`] where writing fails.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).map_err(|e| Error::File {
+            path: folder.into(),
+            action: "create",
+            source: e,
+        })?;
+        register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
+            .map_err(|_| Error::Measure("the built-in font cannot be read".into()))?;
+        for (name, picture) in [("roc", Picture::Roc), ("det", Picture::Det), ("scores", Picture::Scores)] {
+            self.write_one(folder, name, picture)?;
+        }
+        Ok(())
+    }
+
+    fn write_one(&self, folder: &Path, name: &str, picture: Picture) -> Result<()> {
+        let failed = |path: &Path, e: &dyn std::fmt::Display| Error::write(path, std::io::Error::other(e.to_string()));
+        let path = folder.join(format!("{name}.png"));
+        let mut pixels = vec![0_u8; (SIZE.0 * SIZE.1 * 3) as usize];
+        {
+            let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
+            self.draw(picture, &area).and_then(|()| area.present()).map_err(|e| failed(&path, &e))?;
+        }
+        write_atomically(&path, |file| {
+            let encoder = image::codecs::png::PngEncoder::new(file);
+            image::ImageEncoder::write_image(encoder, &pixels, SIZE.0, SIZE.1, image::ExtendedColorType::Rgb8)
+                .map_err(std::io::Error::other)
+        })?;
+        let path = folder.join(format!("{name}.svg"));
+        let mut text = String::new();
+        {
+            let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+            self.draw(picture, &area).and_then(|()| area.present()).map_err(|e| failed(&path, &e))?;
+        }
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))
+    }
+
+    fn draw<B: DrawingBackend>(&self, picture: Picture, area: &Area<B>) -> Drawn<B> {
+        match picture {
+            Picture::Roc => self.roc(area),
+            Picture::Det => self.det(area),
+            Picture::Scores => self.scores(area),
+        }
+    }
+
+    /// Title, a line below it, and the area that is left for the chart.
+    fn head<B: DrawingBackend>(
+        &self,
+        area: &Area<B>,
+        what: &str,
+        line: &str,
+    ) -> std::result::Result<DrawingArea<B, Shift>, DrawingAreaErrorKind<B::ErrorType>> {
+        area.fill(&WHITE)?;
+        area.draw(&Text::new(
+            shorten(&format!("{what}: {}", self.title), 78),
+            (24, 16),
+            (FONT, 22).into_font().color(&INK),
+        ))?;
+        area.draw(&Text::new(line.to_owned(), (24, 50), (FONT, 17).into_font().color(&INK)))?;
+        Ok(area.split_vertically(HEAD).1)
+    }
+
+    fn roc<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+        let targets = self.rates.at.iter().filter_map(|at| at.reached.map(|r| (at.target, 1.0 - r.fnmr)));
+        let some: Vec<_> = targets
+            .filter(|(target, _)| *target <= 0.011)
+            .take(3)
+            .map(|(f, tar)| format!("TAR {:.2} % at FAR {f}", 100.0 * tar))
+            .collect();
+        let line = format!("AUC {:.5};  {}", self.rates.auc, some.join(";  "));
+        let chart_area = self.head(area, "ROC", &line)?;
+        let least = (1.0 / self.tally.impostor() as f64).max(1e-9).log10().floor();
+        #[allow(clippy::cast_possible_truncation)] // a whole number of decades
+        let decades: Vec<f64> = (least as i32..=0).map(f64::from).collect();
+        // From below 0 and to above 1, so that a curve on the edge is seen whole.
+        let tenths: Vec<f64> = (0..=10).map(|n| f64::from(n) / 10.0).collect();
+        let mut chart = ChartBuilder::on(&chart_area)
+            .margin(16)
+            .margin_right(36)
+            .x_label_area_size(56)
+            .y_label_area_size(84)
+            .build_cartesian_2d(
+                Axis { from: least, to: 0.0, ticks: decades.clone() },
+                Axis { from: -0.02, to: 1.02, ticks: tenths },
+            )?;
+        chart
+            .configure_mesh()
+            .x_desc("false match rate (FMR, FAR), logarithmic")
+            .y_desc("true match rate (TAR = 1 - FNMR)")
+            .x_label_formatter(&|x| power(*x))
+            .y_label_formatter(&|y| format!("{y:.1}"))
+            .x_labels(decades.len())
+            .y_labels(11)
+            .label_style((FONT, 16).into_font().color(&INK))
+            .axis_desc_style((FONT, 18).into_font().color(&INK))
+            .bold_line_style(BLACK.mix(0.12))
+            .light_line_style(TRANSPARENT)
+            .draw()?;
+        let points = self.curve.iter().filter(|p| p.false_matches > 0);
+        let line: Vec<(f64, f64)> = points.map(|p| (self.tally.fmr(p).log10(), 1.0 - self.tally.fnmr(p))).collect();
+        chart.draw_series(LineSeries::new(line, GENUINE.stroke_width(2)))?;
+        Ok(())
+    }
+
+    fn det<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+        let eer = &self.rates.eer;
+        let bracket = if eer.high > eer.low {
+            format!(", bracket {} to {}", percent(eer.low), percent(eer.high))
+        } else {
+            String::new()
+        };
+        let chart_area = self.head(area, "DET", &format!("EER {}{bracket}", percent(eer.value)))?;
+        const TICKS: [f64; 15] = [1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99];
+        // An axis ends where its pairs can no longer tell a rate from none.
+        let start = |pairs: u64| TICKS.iter().copied().filter(|&t| t <= 1.0 / pairs as f64).fold(TICKS[0], f64::max);
+        let (least_x, least_y) = (start(self.tally.impostor()).min(0.01), start(self.tally.genuine()).min(0.01));
+        let axis = |least: f64, most: f64| {
+            let ticks: Vec<f64> = TICKS.iter().copied().filter(|&t| t >= least && t <= most).map(probit).collect();
+            (ticks.len(), Axis { from: probit(least), to: probit(most), ticks })
+        };
+        let most = if eer.value < 0.3 { 0.6 } else { 0.99 };
+        let ((x_count, x), (y_count, y)) = (axis(least_x, most), axis(least_y, most));
+        let mut chart = ChartBuilder::on(&chart_area)
+            .margin(16)
+            .margin_right(36)
+            .x_label_area_size(56)
+            .y_label_area_size(96)
+            .build_cartesian_2d(x, y)?;
+        let label = |at: &f64| percent(Normal::standard().cdf(*at));
+        chart
+            .configure_mesh()
+            .x_desc("false match rate (FMR), normal deviate")
+            .y_desc("false non-match rate (FNMR), normal deviate")
+            .x_label_formatter(&label)
+            .y_label_formatter(&label)
+            .x_labels(x_count)
+            .y_labels(y_count)
+            .label_style((FONT, 15).into_font().color(&INK))
+            .axis_desc_style((FONT, 18).into_font().color(&INK))
+            .bold_line_style(BLACK.mix(0.12))
+            .light_line_style(TRANSPARENT)
+            .draw()?;
+        let ends = (probit(least_x.max(least_y)), probit(most));
+        chart.draw_series(DashedLineSeries::new([(ends.0, ends.0), (ends.1, ends.1)], 6, 6, FAINT.stroke_width(1)))?;
+        let (genuine, impostor) = (self.tally.genuine(), self.tally.impostor());
+        let inside = |p: &&Point| {
+            p.false_matches > 0
+                && p.false_matches < impostor
+                && p.false_non_matches > 0
+                && p.false_non_matches < genuine
+        };
+        let line: Vec<(f64, f64)> = self
+            .curve
+            .iter()
+            .filter(inside)
+            .map(|p| (self.tally.fmr(p), self.tally.fnmr(p)))
+            .filter(|(x, y)| (least_x..=most).contains(x) && (least_y..=most).contains(y))
+            .map(|(x, y)| (probit(x), probit(y)))
+            .collect();
+        chart.draw_series(LineSeries::new(line, GENUINE.stroke_width(2)))?;
+        if eer.value > least_x.max(least_y) && eer.value < most {
+            let at = probit(eer.value);
+            chart.draw_series([Circle::new((at, at), 6, IMPOSTOR.filled())])?;
+        }
+        Ok(())
+    }
+
+    fn scores<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+        let d = &self.rates.decidability;
+        let sign = if self.distance { -1.0 } else { 1.0 };
+        let d_prime = d.d_prime.map_or("d' undefined".to_owned(), |d| format!("d' = {d:.3}"));
+        let chart_area = self.head(area, "Scores", &d_prime)?;
+        // The legend beside d', above the chart: never over the data.
+        for (left, color, name, mu, sd, pairs) in [
+            (190, GENUINE, "genuine", d.mu_genuine, d.sd_genuine, self.tally.genuine()),
+            (560, IMPOSTOR, "impostor", d.mu_impostor, d.sd_impostor, self.tally.impostor()),
+        ] {
+            area.draw(&Rectangle::new([(left, 51), (left + 18, 67)], color.mix(0.6).filled()))?;
+            let text = format!("{name}: {} ± {}, {} pairs", short(sign * mu), short(sd), grouped(pairs));
+            area.draw(&Text::new(text, (left + 26, 50), (FONT, 17).into_font().color(&INK)))?;
+        }
+        let bins = histogram(self.tally, sign);
+        let top = bins.iter().flat_map(|b| [b.genuine, b.impostor]).fold(0.0, f64::max) * 1.05;
+        let (low, high) = (bins.first().map_or(0.0, |b| b.from), bins.last().map_or(1.0, |b| b.to));
+        let mut chart = ChartBuilder::on(&chart_area)
+            .margin(16)
+            .margin_right(36)
+            .x_label_area_size(56)
+            .y_label_area_size(84)
+            .build_cartesian_2d(low..high, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .x_desc(self.score)
+            .y_desc("share of pairs in each of the bins")
+            .y_label_formatter(&|y| percent(*y))
+            .label_style((FONT, 16).into_font().color(&INK))
+            .axis_desc_style((FONT, 18).into_font().color(&INK))
+            .bold_line_style(BLACK.mix(0.12))
+            .light_line_style(TRANSPARENT)
+            .draw()?;
+        type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+        fn fill<B: DrawingBackend>(
+            chart: &mut Chart<'_, B>,
+            bins: &[Bin],
+            share: impl Fn(&Bin) -> f64,
+            color: RGBColor,
+        ) -> Drawn<B> {
+            let outline = bins.iter().flat_map(|b| [(b.from, share(b)), (b.to, share(b))]);
+            chart.draw_series(AreaSeries::new(outline, 0.0, color.mix(0.35)).border_style(color.stroke_width(2)))?;
+            Ok(())
+        }
+        fill(&mut chart, &bins, |b| b.impostor, IMPOSTOR)?;
+        fill(&mut chart, &bins, |b| b.genuine, GENUINE)?;
+        for (mu, color) in [(sign * d.mu_genuine, GENUINE), (sign * d.mu_impostor, IMPOSTOR)] {
+            chart.draw_series(DashedLineSeries::new([(mu, 0.0), (mu, top)], 6, 6, color.stroke_width(2)))?;
+        }
+        Ok(())
+    }
+}
+
+/// A linear axis with its ticks where they are said to be.
+struct Axis {
+    from: f64,
+    to: f64,
+    ticks: Vec<f64>,
+}
+
+impl Ranged for Axis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        RangedCoordf64::from(self.from..self.to).map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.from..self.to
+    }
+}
+
+/// The text, or its first and last words with dots between.
+fn shorten(text: &str, most: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= most {
+        return text.to_owned();
+    }
+    let half = (most - 3) / 2;
+    letters[..half].iter().chain(['.', '.', '.'].iter()).chain(&letters[letters.len() - half..]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_titles_lose_their_middle() {
+        assert_eq!(shorten("abcdefghij", 7), "ab...ij");
+    }
+}

@@ -1,0 +1,96 @@
+//! An inference graph rewritten for training, before the loss is attached.
+//!
+//! [`prepare`] brings the model to opset 17, folds what is constant, puts `BatchNormalization` into training mode and
+//! `Dropout` back to work. [`free_batch`] lets a model that was exported for single images take batches.
+
+mod batch;
+mod dropout;
+mod fold;
+
+use std::collections::HashSet;
+
+use super::{
+    Error, Result,
+    build::{Value, attribute},
+    head::PREFIX,
+    proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    upgrade::upgrade,
+};
+
+pub use batch::free_batch;
+pub use fold::fold;
+
+/// What training changes.
+pub struct Options<'a> {
+    /// The name of an int64 number (of rank 0, or one element), whose value decides the masks of `Dropout`: the count of steps,
+    /// for one. Equal numbers make equal masks. `None` turns dropout off.
+    pub dropout: Option<&'a str>,
+    /// Which `BatchNormalization` nodes keep their running statistics and normalize by them.
+    pub frozen: &'a dyn Fn(&NodeProto) -> bool,
+}
+
+impl Default for Options<'_> {
+    /// No dropout, nothing frozen.
+    fn default() -> Self {
+        Self { dropout: None, frozen: &|_| false }
+    }
+}
+
+/// A running mean or variance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The initializer that holds it.
+    pub name: String,
+    /// The value that holds it after the step.
+    pub next: String,
+}
+
+/// Rewrites the model's graph for training; the running statistics that change with every step.
+///
+/// `BatchNormalization` stays one node, with `training_mode = 1`: [`differentiate`](super::gradient::differentiate) writes it
+/// out in operators that a stock onnxruntime runs. Initializers that are listed as inputs too are so no longer.
+///
+/// # Errors
+/// When the model cannot be brought to opset 17, a running statistic is not an initializer or belongs to two nodes, or the
+/// ratio of a `Dropout` is not a constant.
+pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Running>> {
+    upgrade(model)?;
+    fold(model)?;
+    if let Some(seed) = options.dropout {
+        dropout::write_out(model, seed)?;
+    } else {
+        dropout::turn_off(model);
+    }
+    let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
+    train_statistics(graph, options.frozen)
+}
+
+/// Puts `BatchNormalization` into training mode.
+fn train_statistics(graph: &mut GraphProto, frozen: &dyn Fn(&NodeProto) -> bool) -> Result<Vec<Running>> {
+    let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let mut running: Vec<Running> = Vec::new();
+    for node in &mut graph.node {
+        if !node.is_standard() || node.op_type() != "BatchNormalization" || frozen(node) {
+            continue;
+        }
+        let label = node.label();
+        node.output.truncate(1);
+        for (index, what) in [(3, "mean"), (4, "variance")] {
+            let name = node.given(index).unwrap_or_default().to_owned();
+            if !initializers.contains(name.as_str()) {
+                return Err(Error::model(label, format!("its running {what} '{name}' is not an initializer")));
+            }
+            if running.iter().any(|other| other.name == name) {
+                let reason = format!("its running {what} '{name}' belongs to another node too; give it one of its own");
+                return Err(Error::model(label, reason));
+            }
+            // Under a prefix of our own: a node 'norm' may well have an initializer 'norm.running_mean'.
+            let next = format!("{PREFIX}training.{name}");
+            node.output.push(next.clone());
+            running.push(Running { name, next });
+        }
+        node.attribute.retain(|attribute| attribute.name() != "training_mode");
+        node.attribute.push(attribute("training_mode", Value::Int(1)));
+    }
+    Ok(running)
+}

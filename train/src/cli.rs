@@ -1,0 +1,246 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use pdloss_embed::arguments::{Ranges, parse_ranges};
+use pdloss_embed::dataset::{Format, Split};
+use pdloss_embed::embedder::Device;
+use pdloss_embed::preprocess::Patch;
+use serde::{Deserialize, Serialize};
+
+use crate::augment::Augment;
+use crate::objective::{LossArgs, OptimizerArgs};
+use crate::schedule::Schedule;
+
+/// ONNX graphs with PD-Loss in them, and training on them.
+#[derive(Debug, Parser)]
+#[command(name = "pdloss", version, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train an embedder on labelled images
+    Train(Box<TrainArgs>),
+    /// Put a loss behind an embedder, or with --train a whole training step, as one ONNX model
+    Export(Box<ExportArgs>),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub(crate) struct ExportArgs {
+    /// The embedder: an ONNX model with an output [batch, dim]
+    pub(crate) embedder: PathBuf,
+    /// Where to write the model with the loss
+    pub(crate) out: PathBuf,
+    /// Write a training step: backbone, loss, gradients and optimiser in one model
+    #[arg(long)]
+    pub(crate) train: bool,
+    /// How to write the loss; --train takes op (the default there) and inline
+    #[arg(long = "as", value_enum, required_unless_present = "train")]
+    pub(crate) spelling: Option<As>,
+    /// Number of classes: rows of the proxies, the initializer `pdloss.proxies`
+    #[arg(long)]
+    pub(crate) classes: usize,
+    /// Seed of the proxies' first, random values (and of --train's dropout)
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The output that holds the embeddings, where the embedder has several
+    #[arg(long, value_name = "OUTPUT")]
+    pub(crate) embeddings: Option<String>,
+    /// Length of an embedding, where the embedder does not say it
+    #[arg(long)]
+    pub(crate) dim: Option<usize>,
+    /// Type of the labels; --train takes int64
+    #[arg(long, value_enum, default_value_t = Labels::Int64)]
+    pub(crate) labels: Labels,
+    /// Loss; without --train pd
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
+    /// Optimiser, of --train
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum As {
+    /// One node of the domain com.pdloss: runs in ONNX Runtime with this project's library, never forms all similarities
+    Op,
+    /// A function in standard operators inside the model: runs in any onnxruntime without the library
+    Function,
+    /// Standard operators in the graph itself: runs where functions are unknown, too (tract)
+    Inline,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Labels {
+    Int64,
+    Int32,
+}
+
+/// Where the proxies start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FirstProxies {
+    /// At random
+    Random,
+    /// At the mean direction of their class's embeddings
+    ClassMeans,
+}
+
+/// Which state the run's embedder has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Keep {
+    /// The last
+    Last,
+    /// That of the best validation, the earliest of equals
+    Best,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = TRAIN_EXAMPLES)]
+pub(crate) struct TrainArgs {
+    /// The backbone: an ONNX model with one image input and an embedding
+    #[arg(long, value_name = "FILE.onnx", required_unless_present = "resume")]
+    pub(crate) model: Option<PathBuf>,
+    /// Folder of the run: embedder, checkpoint, settings and tables; must not exist
+    #[arg(long, value_name = "RUN", required_unless_present = "resume")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with the run in this folder, with its own settings
+    #[arg(long, value_name = "RUN", exclusive = true)]
+    pub(crate) resume: Option<PathBuf>,
+
+    /// Folder, archive (.zip, .tar, .tar.gz) or list of labelled images
+    #[arg(long, value_name = "PATH", required_unless_present = "resume", help_heading = "Data")]
+    pub(crate) data: Option<PathBuf>,
+    /// How the data is laid out
+    #[arg(long, value_enum, default_value_t = Format::Auto, help_heading = "Data")]
+    pub(crate) format: Format,
+    /// The part to train on
+    #[arg(long, value_enum, default_value_t = Split::ProtocolTrain, help_heading = "Data")]
+    pub(crate) split: Split,
+    /// Only these classes, by the data set's numbers from 1: 1-10,15
+    #[arg(long, value_name = "RANGES", value_parser = parse_ranges, help_heading = "Data")]
+    pub(crate) classes: Option<Ranges>,
+    /// Label column of a list: a header's name or a number from 1 [default: the first]
+    #[arg(long, value_name = "COLUMN", help_heading = "Data")]
+    pub(crate) label: Option<String>,
+    /// Go on without images that cannot be used, and report them
+    #[arg(long, help_heading = "Data")]
+    pub(crate) skip_bad: bool,
+    /// MiB of decoded images to keep in memory; changes nothing but the time
+    #[arg(long, value_name = "MIB", default_value_t = 1024, help_heading = "Data")]
+    pub(crate) cache: usize,
+
+    /// Images a step
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Batches")]
+    pub(crate) batch: usize,
+    /// Balanced batches: this many images of each of batch / N classes [default: images at random]
+    #[arg(long, value_name = "N", help_heading = "Batches")]
+    pub(crate) per_class: Option<usize>,
+    /// Steps to train
+    #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Batches")]
+    pub(crate) steps: Option<u64>,
+    /// Times to go through the images, where --steps is not given; the last, partial batch of each is left out
+    #[arg(long, value_name = "N", default_value_t = 20.0, help_heading = "Batches")]
+    pub(crate) epochs: f64,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64).range(..=i64::MAX as u64), help_heading = "Batches")]
+    pub(crate) seed: u64,
+
+    /// Measure Recall@1 on this data set while training [default: --data, where one of the next two is given]
+    #[arg(long, value_name = "PATH", help_heading = "Validation")]
+    pub(crate) validation: Option<PathBuf>,
+    /// Its part [default: protocol, what papers measure]
+    #[arg(long, value_enum, value_name = "SPLIT", help_heading = "Validation")]
+    pub(crate) validation_split: Option<Split>,
+    /// Only these classes of it
+    #[arg(long, value_name = "RANGES", value_parser = parse_ranges, help_heading = "Validation")]
+    pub(crate) validation_classes: Option<Ranges>,
+    /// Steps between validations; one comes before the first step and one after the last [default: a tenth of the run]
+    #[arg(long, value_name = "STEPS", help_heading = "Validation")]
+    pub(crate) validate_every: Option<u64>,
+    /// Stop after this many validations without a better one
+    #[arg(long, value_name = "N", help_heading = "Validation")]
+    pub(crate) patience: Option<u32>,
+    /// Which embedder the run ends with
+    #[arg(long, value_enum, default_value_t = Keep::Last, help_heading = "Validation")]
+    pub(crate) keep: Keep,
+
+    /// Loss
+    #[command(flatten)]
+    pub(crate) loss: LossArgs,
+    /// Spell the loss in standard operators, instead of this project's
+    #[arg(long, help_heading = "Loss")]
+    pub(crate) inline: bool,
+    /// Where the proxies start
+    #[arg(long, value_enum, default_value_t = FirstProxies::Random, help_heading = "Loss")]
+    pub(crate) first_proxies: FirstProxies,
+    /// Optimiser
+    #[command(flatten)]
+    pub(crate) optimizer: OptimizerArgs,
+    /// Learning rate
+    #[command(flatten)]
+    pub(crate) schedule: Schedule,
+    /// Augmentation
+    #[command(flatten)]
+    pub(crate) augment: Augment,
+
+    /// The tensor that is the embedding: an output, or any inner tensor
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub(crate) output: Option<String>,
+    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, then beside the executable, then .runtime/ above it]
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// cpu, cuda or cuda:N; what cannot be had is an error
+    #[arg(long, default_value = "cpu", help_heading = "Model")]
+    pub(crate) device: Device,
+    /// Threads of the runtime, and as many that make batches [default: all processors]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    pub(crate) threads: Option<usize>,
+    /// Steps between checkpoints
+    #[arg(long, value_name = "STEPS", default_value_t = 200, help_heading = "Model")]
+    pub(crate) checkpoint_every: u64,
+    /// Preprocessing manifest [default: the model's path with .toml, where that exists]
+    #[arg(long, value_name = "FILE.toml", help_heading = "Model")]
+    pub(crate) preprocess: Option<PathBuf>,
+    /// Single steps of preprocessing
+    #[command(flatten)]
+    pub(crate) patch: Patch,
+}
+
+const EXPORT_EXAMPLES: &str = "Examples:
+  pdloss export embedder.onnx loss.onnx --as op --classes 100
+  pdloss export embedder.onnx loss.onnx --as inline --classes 100 --form inverse
+  pdloss export backbone.onnx step.onnx --train --classes 100 --optimizer sgd --clip 1
+  pdloss export backbone.onnx step.onnx --train --as inline --classes 100 --loss proxy-anchor --freeze 'layer1.*'
+
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+const TRAIN_EXAMPLES: &str = "Examples:
+  pdloss train --model backbone.onnx --data CUB_200_2011 --out run --validation-split protocol
+  pdloss train --model backbone.onnx --data photos/ --classes 1-100 --out run --flip --random-crop 0.3 --epochs 50
+  pdloss train --model backbone.onnx --data photos/ --out run --loss d-loss --batch 64 --per-class 4 --steps 2000
+  pdloss train --resume run
+  pdloss-eval recall --model run/embedder.onnx --data CUB_200_2011
+
+The run's folder holds embedder.onnx and embedder.toml (its preprocessing), checkpoint.safetensors, metrics.csv (a row a
+step), validation.csv and run.toml (settings, digests, versions). On the processor, with the same settings, a run gives the
+same bits each time, also where it was killed and resumed.
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

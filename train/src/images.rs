@@ -1,0 +1,209 @@
+//! The training images: read and checked once before training starts, kept as pixels as far as memory is allowed.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::{Rgb, RgbImage};
+use pdloss_embed::console::Progress;
+use pdloss_embed::dataset::Dataset;
+use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, decode};
+use pdloss_embed::{Error, Result};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::augment::Augment;
+use crate::random::{Purpose, stream};
+use crate::sampler::Draw;
+
+/// How images are made ready for the model.
+#[derive(Clone, Debug)]
+pub(crate) struct Preparation {
+    /// From file to model input.
+    pub(crate) recipe: Recipe,
+    /// Size of the model's input.
+    pub(crate) size: Size,
+    /// Axes of the model's input.
+    pub(crate) layout: Layout,
+    /// Random changes on the way.
+    pub(crate) augment: Augment,
+    /// Seed of the changes.
+    pub(crate) seed: u64,
+}
+
+impl Preparation {
+    pub(crate) fn preprocessor(&self) -> Preprocessor {
+        Preprocessor::new(&self.recipe, self.layout)
+    }
+
+    /// Numbers in one image.
+    pub(crate) fn len(&self) -> usize {
+        self.size.width as usize * self.size.height as usize * self.recipe.color.channels()
+    }
+
+    /// The part of the way that is the same each time.
+    fn pixels(&self, name: &str, bytes: &[u8], preprocessor: &mut Preprocessor) -> Result<RgbImage> {
+        if self.augment.takes_whole_images() {
+            return decode(name, bytes, self.recipe.orientation);
+        }
+        preprocessor.pixels(name, bytes)
+    }
+}
+
+/// A data set's images, ready to be drawn from by several threads.
+#[derive(Debug)]
+pub(crate) struct Images {
+    data: Dataset,
+    preparation: Preparation,
+    /// Pixels of the images for which there was room.
+    kept: Vec<Option<RgbImage>>,
+}
+
+/// What the first reading of all images found.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// The images that can be used.
+    pub(crate) images: Images,
+    /// Why the others cannot.
+    pub(crate) skipped: Vec<Error>,
+    /// As [`Dataset::sha256`], of all images listed.
+    pub(crate) sha256: String,
+}
+
+impl Images {
+    /// Reads every image once, on all threads of the process's pool, and keeps pixels up to `room` bytes.
+    ///
+    /// # Errors
+    /// The first image by position that cannot be used, unless `skip_bad`; [`Error::Data`] where none can.
+    pub(crate) fn read(mut data: Dataset, preparation: Preparation, room: usize, skip_bad: bool) -> Result<Reading> {
+        let progress = Progress::new("reading", "images", data.items.len());
+        let room = AtomicUsize::new(room);
+        let read: Vec<Result<([u8; 32], Option<RgbImage>)>> = data
+            .items
+            .par_iter()
+            .map_init(
+                || preparation.preprocessor(),
+                |preprocessor, item| {
+                    let bytes = data.source.read(&item.name)?;
+                    let digest = Sha256::digest(&bytes).into();
+                    let pixels = preparation.pixels(&item.name, &bytes, preprocessor);
+                    progress.advance(1);
+                    pixels.map(|image| (digest, fits(&room, &image).then_some(image)))
+                },
+            )
+            .collect();
+        progress.finish();
+        let mut digests = Vec::with_capacity(read.len());
+        let (mut kept, mut good, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        for outcome in read {
+            good.push(outcome.is_ok());
+            match outcome {
+                Ok((digest, pixels)) => {
+                    digests.push(digest);
+                    kept.push(pixels);
+                }
+                Err(error) if skip_bad => {
+                    digests.push([0; 32]);
+                    skipped.push(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let sha256 = data.sha256(&digests);
+        let mut good = good.into_iter();
+        data.items.retain(|_| good.next() == Some(true));
+        if data.items.is_empty() {
+            return Err(skipped.into_iter().next().unwrap_or_else(|| Error::data(data.source.path(), "has no images")));
+        }
+        Ok(Reading { images: Self { data, preparation, kept }, skipped, sha256 })
+    }
+
+    /// The images' names and classes.
+    pub(crate) fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// How they are made ready.
+    pub(crate) fn preparation(&self) -> &Preparation {
+        &self.preparation
+    }
+
+    /// Class of each image.
+    pub(crate) fn labels(&self) -> Vec<usize> {
+        self.data.items.iter().map(|item| item.class).collect()
+    }
+
+    /// Appends the values of one draw of an epoch, changed as that draw is, to `values`; returns its class.
+    ///
+    /// # Errors
+    /// What reading a file can say, where the pixels are not kept.
+    pub(crate) fn append(
+        &self,
+        epoch: u64,
+        draw: Draw,
+        preprocessor: &mut Preprocessor,
+        values: &mut Vec<f32>,
+    ) -> Result<usize> {
+        let item = &self.data.items[draw.image];
+        let preparation = &self.preparation;
+        let pixels = match &self.kept[draw.image] {
+            Some(pixels) => Cow::Borrowed(pixels),
+            None => {
+                let bytes = self.data.source.read(&item.name)?;
+                Cow::Owned(preparation.pixels(&item.name, &bytes, preprocessor)?)
+            }
+        };
+        let place = [epoch, draw.image as u64, draw.repeat];
+        let mut random = stream(preparation.seed, Purpose::Augment, place);
+        let color = &preparation.recipe.fill;
+        let fill = if let [r, g, b] = **color { Rgb([r, g, b]) } else { Rgb([color[0]; 3]) };
+        let image =
+            preparation.augment.apply(&mut random, &item.name, &pixels, (preparation.size, fill), preprocessor)?;
+        preprocessor.normalise(&image, values);
+        Ok(item.class)
+    }
+}
+
+/// Takes the room that an image's pixels need, where there is as much.
+fn fits(room: &AtomicUsize, image: &RgbImage) -> bool {
+    let size = image.as_raw().len();
+    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(size)).is_ok()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use pdloss_embed::dataset::{Format, Request, Split};
+    use std::path::Path;
+
+    /// The first two classes of the drawn shapes, 32 images.
+    pub(crate) fn shapes(augment: Augment, room: usize) -> Images {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
+        let request = Request { path, format: Format::Auto, split: Split::All, classes: vec![1, 2], label: None };
+        let recipe = Recipe { resize: "exact:16x12".parse().unwrap(), ..Recipe::default() };
+        let size = recipe.output_size().unwrap();
+        let preparation = Preparation { recipe, size, layout: Layout::Nchw, augment, seed: 1 };
+        Images::read(Dataset::load(&request).unwrap(), preparation, room, false).unwrap().images
+    }
+
+    #[test]
+    fn what_is_kept_does_not_change_what_is_drawn() {
+        for augment in [Augment::default(), Augment { random_crop: Some(0.5), flip: true, ..Augment::default() }] {
+            let (all, some, none) =
+                (shapes(augment.clone(), usize::MAX), shapes(augment.clone(), 15_000), shapes(augment, 0));
+            let kept = |images: &Images| images.kept.iter().flatten().count();
+            assert_eq!((kept(&all), kept(&none)), (32, 0));
+            assert!((1..32).contains(&kept(&some)));
+            let draw = |images: &Images, image, repeat| {
+                let mut values = Vec::new();
+                let draw = Draw { image, repeat };
+                images.append(3, draw, &mut images.preparation().preprocessor(), &mut values).unwrap();
+                assert_eq!(values.len(), images.preparation().len());
+                values
+            };
+            for image in 0..32 {
+                assert_eq!(draw(&all, image, 0), draw(&none, image, 0));
+                assert_eq!(draw(&some, image, 0), draw(&none, image, 0));
+            }
+        }
+    }
+}

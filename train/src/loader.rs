@@ -1,0 +1,126 @@
+//! Batches made by threads while the step runs: in order, and only a few ahead.
+
+use std::thread::Scope;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use pdloss_embed::{Error, Result};
+
+use crate::images::Images;
+use crate::sampler::Sampler;
+
+/// The input of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Batch {
+    /// Values of the images, one after the other.
+    pub(crate) values: Vec<f32>,
+    /// Class of each.
+    pub(crate) labels: Vec<i64>,
+}
+
+/// The batches of steps `first`, `first + 1`, ... as they are asked for.
+///
+/// Thread `t` of `n` makes every `n`-th batch into a queue of its own that holds one, so batches come in order whichever
+/// thread is fastest, and at most two a thread exist.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    queues: Vec<Receiver<Result<Batch>>>,
+    next: usize,
+}
+
+impl Loader {
+    /// Starts the threads. They end when the loader is dropped, or after the batch of step `last - 1`.
+    pub(crate) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        images: &'scope Images,
+        sampler: &'scope Sampler,
+        (first, last): (u64, u64),
+        threads: usize,
+    ) -> Self {
+        let threads = threads.max(1);
+        let queues = (0..threads).map(|thread| {
+            let (give, take) = bounded(1);
+            scope.spawn(move || make(images, sampler, (first + thread as u64..last).step_by(threads), &give));
+            take
+        });
+        Self { queues: queues.collect(), next: 0 }
+    }
+
+    /// The next batch, waiting for it where it is not ready.
+    ///
+    /// # Errors
+    /// What [`Images::append`] says; [`Error::Measure`] past the last batch.
+    pub(crate) fn next(&mut self) -> Result<Batch> {
+        let queue = &self.queues[self.next % self.queues.len()];
+        self.next += 1;
+        queue.recv().map_err(|_| Error::Measure("a thread that makes batches has ended".into()))?
+    }
+}
+
+fn make(images: &Images, sampler: &Sampler, steps: impl Iterator<Item = u64>, give: &Sender<Result<Batch>>) {
+    let mut preprocessor = images.preparation().preprocessor();
+    let mut epoch = None;
+    for step in steps {
+        let (number, at) = (step / sampler.batches(), step % sampler.batches());
+        if epoch.as_ref().is_none_or(|&(known, _)| known != number) {
+            epoch = Some((number, sampler.epoch(number)));
+        }
+        let Some((_, draws)) = &epoch else { return };
+        let size = sampler.batch();
+        let first = usize::try_from(at).unwrap_or(usize::MAX) * size;
+        let mut batch =
+            Batch { values: Vec::with_capacity(size * images.preparation().len()), labels: Vec::with_capacity(size) };
+        let mut outcome = Ok(());
+        for &draw in &draws[first..first + size] {
+            match images.append(number, draw, &mut preprocessor, &mut batch.values) {
+                Ok(class) => batch.labels.push(class as i64),
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        let failed = outcome.is_err();
+        if give.send(outcome.map(|()| batch)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::Augment;
+    use crate::images::tests::shapes;
+
+    fn batches(images: &Images, sampler: &Sampler, (first, last): (u64, u64), threads: usize) -> Vec<Batch> {
+        std::thread::scope(|scope| {
+            let mut loader = Loader::start(scope, images, sampler, (first, last), threads);
+            (first..last).map(|_| loader.next().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn threads_change_nothing_and_a_run_goes_on_where_it_was() {
+        let augment = Augment { random_crop: Some(0.4), flip: true, rotate: 10.0, ..Augment::default() };
+        let images = shapes(augment, 100_000);
+        let sampler = Sampler::new(&images.labels(), 8, Some(4), 2).unwrap();
+        assert_eq!(sampler.batches(), 4);
+        let alone = batches(&images, &sampler, (0, 10), 1);
+        assert_eq!(alone, batches(&images, &sampler, (0, 10), 3));
+        assert_eq!(alone[6..], batches(&images, &sampler, (6, 10), 2)[..]);
+        assert_ne!(alone[0], alone[4], "the next epoch differs");
+        for batch in &alone {
+            assert_eq!(batch.labels.iter().filter(|&&class| class == 0).count(), 4);
+        }
+    }
+
+    #[test]
+    fn a_loader_dropped_early_ends_its_threads() {
+        let images = shapes(Augment::default(), 0);
+        let sampler = Sampler::new(&images.labels(), 4, None, 2).unwrap();
+        std::thread::scope(|scope| {
+            let mut loader = Loader::start(scope, &images, &sampler, (0, u64::MAX), 2);
+            loader.next().unwrap();
+        });
+    }
+}

@@ -1,0 +1,226 @@
+//! Everything that a run depends on and that a person chose, as flags mean it; kept in `run.toml`, and enough to go on with.
+
+use std::path::{Path, PathBuf};
+
+use pdloss_embed::dataset::{Format, Request, Split};
+use pdloss_embed::embedder::{Device, Model};
+use pdloss_embed::preprocess::{Origin, Recipe};
+use pdloss_embed::{Error, Result, process};
+use serde::{Deserialize, Serialize};
+
+use crate::augment::Augment;
+use crate::cli::{FirstProxies, Keep, TrainArgs};
+use crate::objective::{LossArgs, OptimizerArgs};
+use crate::schedule::Schedule;
+
+/// The choices of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// The backbone.
+    pub(crate) model: PathBuf,
+    /// The tensor that is the embedding.
+    pub(crate) output: String,
+    /// Where things run.
+    pub(crate) device: Device,
+    /// Threads of the runtime, and as many that make batches.
+    pub(crate) threads: usize,
+    /// `libonnxruntime`, where it was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// Images a step.
+    pub(crate) batch: usize,
+    /// Images a class in a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) per_class: Option<usize>,
+    /// Steps, or else epochs.
+    pub(crate) length: Length,
+    /// Seed of everything random.
+    pub(crate) seed: u64,
+    /// Steps between checkpoints.
+    pub(crate) checkpoint_every: u64,
+    /// MiB of pixels to keep in memory.
+    pub(crate) cache: usize,
+    /// Whether the loss is spelt in standard operators.
+    pub(crate) inline: bool,
+    /// Where the proxies start.
+    pub(crate) first_proxies: FirstProxies,
+    /// What to train on.
+    pub(crate) data: Data,
+    /// What to validate on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) validation: Option<Validation>,
+    /// From file to model input.
+    pub(crate) preprocessing: Recipe,
+    /// Random changes.
+    pub(crate) augmentation: Augment,
+    /// The loss.
+    pub(crate) loss: LossArgs,
+    /// The optimiser.
+    pub(crate) optimizer: OptimizerArgs,
+    /// The learning rate.
+    pub(crate) schedule: Schedule,
+}
+
+/// How long to train.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Length {
+    Steps(u64),
+    Epochs(f64),
+}
+
+impl Length {
+    /// Steps of the run, at least one.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a count; checked to be above 0
+    pub(crate) fn steps(self, batches_an_epoch: u64) -> u64 {
+        match self {
+            Self::Steps(steps) => steps,
+            Self::Epochs(epochs) => ((epochs * batches_an_epoch as f64).round() as u64).max(1),
+        }
+    }
+}
+
+/// A part of a data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Data {
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
+    pub(crate) split: Split,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) classes: Vec<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    pub(crate) skip_bad: bool,
+}
+
+impl Data {
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            path: self.path.clone(),
+            format: self.format,
+            split: self.split,
+            classes: self.classes.clone(),
+            label: self.label.clone(),
+        }
+    }
+}
+
+/// Measuring while training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Validation {
+    /// Steps between validations; `None` for a tenth of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) every: Option<u64>,
+    /// Stop after so many validations without a better one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) patience: Option<u32>,
+    /// Which embedder is the run's.
+    pub(crate) keep: Keep,
+    pub(crate) data: Data,
+}
+
+impl Settings {
+    /// What the flags mean, with everything checked that needs no images; and the model, and where its recipe came from.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for flags that cannot be; those of the model and its recipe.
+    pub(crate) fn of(args: &TrainArgs) -> Result<(Self, Model, Origin)> {
+        let missing = |flag: &str| Error::Usage(format!("{flag} is missing; `pdloss train --help` has examples"));
+        let path = absolute(args.model.as_deref().ok_or_else(|| missing("--model"))?)?;
+        let data = Data {
+            path: absolute(args.data.as_deref().ok_or_else(|| missing("--data"))?)?,
+            format: args.format,
+            split: args.split,
+            classes: args.classes.clone().map(|r| r.0).unwrap_or_default(),
+            label: args.label.clone(),
+            skip_bad: args.skip_bad,
+        };
+        let at_least_one = [
+            ("--threads", args.threads.map_or(1, |n| n as u64)),
+            ("--checkpoint-every", args.checkpoint_every),
+            ("--steps", args.steps.unwrap_or(1)),
+            ("--validate-every", args.validate_every.unwrap_or(1)),
+            ("--patience", args.patience.map_or(1, u64::from)),
+        ];
+        if let Some((flag, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::Usage(format!("{flag} 0: wanted at least 1")));
+        }
+        let length = match (args.steps, args.epochs) {
+            (Some(steps), _) => Length::Steps(steps),
+            (None, epochs) if epochs > 0.0 && epochs.is_finite() => Length::Epochs(epochs),
+            (None, epochs) => return Err(Error::Usage(format!("--epochs {epochs}: wanted a number above 0"))),
+        };
+        args.augment.check()?;
+        args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
+        let model = Model::read(&path, args.output.as_deref())?;
+        let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.image_size())?;
+        model.accepts(&recipe)?;
+        if recipe.output_size().is_none() {
+            let problem =
+                "leaves images of different sizes, which make no batch; give --resize exact:WxH, --crop or --pad";
+            return Err(Error::Recipe(problem.into()));
+        }
+        // A batch of one is only how the model was exported.
+        if let Some(fixed) = model.fixed_batch().filter(|fixed| ![1, args.batch].contains(fixed)) {
+            let (batch, path) = (args.batch, path.display());
+            return Err(Error::Usage(format!("--batch {batch}: the batch of model {path} is fixed at {fixed}")));
+        }
+        let settings = Self {
+            output: model.output.clone(),
+            model: path,
+            device: args.device,
+            threads: args.threads.unwrap_or_else(process::available_threads),
+            onnxruntime: args.onnxruntime.as_deref().map(absolute).transpose()?,
+            batch: args.batch,
+            per_class: args.per_class,
+            length,
+            seed: args.seed,
+            checkpoint_every: args.checkpoint_every,
+            cache: args.cache,
+            inline: args.inline,
+            first_proxies: args.first_proxies,
+            validation: validation(args, &data)?,
+            data,
+            preprocessing: recipe,
+            augmentation: args.augment.clone(),
+            loss: args.loss.resolved()?,
+            optimizer: args.optimizer.resolved()?,
+            schedule: args.schedule.clone(),
+        };
+        Ok((settings, model, origin))
+    }
+}
+
+fn validation(args: &TrainArgs, data: &Data) -> Result<Option<Validation>> {
+    let part = args.validation_split.is_some() || args.validation_classes.is_some();
+    if args.validation.is_none() && !part {
+        let needs = [
+            ("--validate-every", args.validate_every.is_some()),
+            ("--patience", args.patience.is_some()),
+            ("--keep best", args.keep == Keep::Best),
+        ];
+        return match needs.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(Error::Usage(format!(
+                "{flag}: nothing to validate on; give --validation, --validation-split or --validation-classes"
+            ))),
+            None => Ok(None),
+        };
+    }
+    let own = args.validation.as_deref().map(absolute).transpose()?;
+    let data = Data {
+        format: if own.is_some() { Format::Auto } else { data.format },
+        path: own.unwrap_or_else(|| data.path.clone()),
+        split: args.validation_split.unwrap_or(Split::Protocol),
+        classes: args.validation_classes.clone().map(|r| r.0).unwrap_or_default(),
+        ..data.clone()
+    };
+    Ok(Some(Validation { every: args.validate_every, patience: args.patience, keep: args.keep, data }))
+}
+
+/// The path from the root, so that a run can go on from any folder.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::read(path, e))
+}

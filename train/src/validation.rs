@@ -1,0 +1,61 @@
+//! Recall@1 of the embedder as it is, on images that training does not see.
+
+use std::path::Path;
+
+use pdloss_embed::Result;
+use pdloss_embed::dataset::{Dataset, Request};
+use pdloss_embed::embedder::{Choice, Embedder, Model, Options};
+use pdloss_embed::pipeline::embed;
+use pdloss_embed::preprocess::{Layout, Recipe};
+use pdloss_embed::retrieval::{Search, exact, measure};
+
+/// Images to validate on, and how.
+#[derive(Debug)]
+pub(crate) struct Validation {
+    data: Dataset,
+    recipe: Recipe,
+    layout: Layout,
+    /// The tensor that is the embedding.
+    output: String,
+    options: Options,
+    skip_bad: bool,
+}
+
+/// What a validation finds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Recall {
+    pub(crate) recall_at_1: f64,
+    pub(crate) map_at_r: f64,
+    pub(crate) queries: usize,
+}
+
+impl Validation {
+    /// Reads the lists of the images.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::load`].
+    pub(crate) fn new(
+        request: &Request,
+        (recipe, layout): (&Recipe, Layout),
+        output: &str,
+        options: Options,
+        skip_bad: bool,
+    ) -> Result<Self> {
+        let data = Dataset::load(request)?;
+        let options = Options { runtime: Choice::Onnxruntime, ..options };
+        Ok(Self { data, recipe: recipe.clone(), layout, output: output.to_owned(), options, skip_bad })
+    }
+
+    /// Embeds all images by the model in this file, and measures.
+    ///
+    /// # Errors
+    /// Those of the tool's `recall`.
+    pub(crate) fn measure(&self, model: &Path) -> Result<Recall> {
+        let model = Model::read(model, Some(&self.output))?;
+        let image = self.recipe.output_size().map(|size| self.layout.axes(self.recipe.color.channels(), size));
+        let mut embedder = Embedder::open(model, image, &self.options)?;
+        let embedded = embed(&self.data, &self.recipe, &mut embedder, self.options.threads, self.skip_bad)?;
+        let found = measure(&embedded.embeddings, &Search::cosine(&[1]), &exact)?;
+        Ok(Recall { recall_at_1: found.recall[0].1, map_at_r: found.map_at_r, queries: found.queries })
+    }
+}
