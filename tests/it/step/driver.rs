@@ -9,10 +9,9 @@ use pdloss::graph::{
     step::{Description, StepOptions, build, names},
 };
 
-#[path = "../common/runtime.rs"]
-mod runtime;
+use crate::runtime;
 
-pub(crate) use runtime::{Array, Arrays};
+pub(crate) use crate::runtime::{Array, Arrays};
 
 pub(crate) fn open(model: &ModelProto) -> Session {
     runtime::open(model).unwrap_or_else(|error| panic!("{error}"))
@@ -51,17 +50,22 @@ impl Driver {
 
     /// One step; its outputs.
     pub(crate) fn step(&mut self, data: &Array, labels: &[i64], learning_rate: f64) -> Arrays {
+        self.try_step(data, labels, learning_rate).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, or what onnxruntime says against it; then the state stays as it was.
+    pub(crate) fn try_step(&mut self, data: &Array, labels: &[i64], learning_rate: f64) -> Result<Arrays, String> {
         let mut feeds = self.state.clone();
         feeds.insert(self.description.data.clone(), data.clone());
         feeds.insert(names::LABELS.to_owned(), Array::i64(labels));
         feeds.insert(names::LEARNING_RATE.to_owned(), Array::f32(&[], &[learning_rate]));
-        let outputs = run(&mut self.session, &feeds);
+        let outputs = runtime::run(&mut self.session, &feeds)?;
         for state in &self.description.state {
             let next = outputs[&state.next].clone();
             assert_eq!(next.shape, state.shape, "{}", state.next);
             self.state.insert(state.name.clone(), next);
         }
-        outputs
+        Ok(outputs)
     }
 
     pub(crate) fn weight(&self, name: &str) -> Vec<f64> {

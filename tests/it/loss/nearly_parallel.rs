@@ -1,10 +1,9 @@
 //! Rows around one direction: cosines near 0.99, their variance near 1e-6. Sums of squares minus squared means lose
 //! everything there; centred sums do not.
-#![cfg(feature = "testing")]
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "tests report what they measured")]
 
 use ndarray::{Array2, ArrayView2, Axis};
-use pdloss::loss::{Config, Path, RowMoments, Threads, forward_backward, random_proxies};
+use pdloss::loss::{Algorithm, Batch, Config, RowMoments, Threads, forward_backward, random_proxies};
 use pdloss::testing::{Case, Distribution};
 
 /// Gradient of the proxies by the same polynomial sums in `f32`, not centred: `E[s^2] - mu^2`.
@@ -50,13 +49,14 @@ fn relative(got: &Array2<f32>, truth: &[f64]) -> f64 {
 
 #[test]
 fn f32_gradients_survive_nearly_parallel_rows() {
-    for (shape, path) in [((256, 1000, 128), Path::Gram), ((64, 1000, 256), Path::Tiles)] {
+    for (shape, path) in [((256, 1000, 128), Algorithm::Gram), ((64, 1000, 256), Algorithm::Tiles)] {
         let case = Case::new(shape, Distribution::NearlyParallel, Config::default());
         let truth = case.reference();
         let x = ArrayView2::from_shape((case.batch, case.dim), &case.embeddings).unwrap();
         let p = ArrayView2::from_shape((case.classes, case.dim), &case.proxies).unwrap();
-        let config = case.config.with_path(path);
-        let (_, moments, ours) = forward_backward(&config, x, p, &case.labels, &Threads).unwrap();
+        let config = case.config.with_algorithm(path);
+        let (_, moments, ours) =
+            forward_backward(&config, &Batch { embeddings: x, proxies: p, labels: &case.labels }, &Threads).unwrap();
         let (variance, naive) = uncentred(x, p, &case.rows());
         let errors = (relative(&ours.embeddings, &truth.embeddings), relative(&ours.proxies, &truth.proxies));
         let naive = relative(&naive, &truth.proxies);
@@ -84,13 +84,19 @@ fn rows_that_mislead_the_estimate_of_the_mean_cost_no_digits() {
     let off = (&narrow.scatter - &truth.scatter).iter().fold(0.0_f64, |off, value| off.max(value.abs()));
     println!("scatter matrix off by {:.1e} of its largest element", off / largest);
     assert!(off < 1e-6 * largest);
-    for path in [Path::Gram, Path::Tiles] {
+    for path in [Algorithm::Gram, Algorithm::Tiles] {
         let x = random_proxies::<f32>(20, dim, 2).unwrap();
         let labels: Vec<usize> = (0..20).collect();
-        let config = Config::default().with_path(path);
-        let (_, _, ours) = forward_backward(&config, x.view(), p.view(), &labels, &Threads).unwrap();
-        let (_, _, truth) =
-            forward_backward(&config, x.mapv(f64::from).view(), wide.view(), &labels, &Threads).unwrap();
+        let config = Config::default().with_algorithm(path);
+        let (_, _, ours) =
+            forward_backward(&config, &Batch { embeddings: x.view(), proxies: p.view(), labels: &labels }, &Threads)
+                .unwrap();
+        let (_, _, truth) = forward_backward(
+            &config,
+            &Batch { embeddings: x.mapv(f64::from).view(), proxies: wide.view(), labels: &labels },
+            &Threads,
+        )
+        .unwrap();
         let truth: Vec<f64> = truth.proxies.iter().copied().collect();
         assert!(relative(&ours.proxies, &truth) < 1e-5);
     }

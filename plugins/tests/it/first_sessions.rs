@@ -1,11 +1,9 @@
 //! The first sessions of a process, made by several threads at once: only once per process can they get in each other's way, so the
 //! test runs itself again and again.
 
-mod common;
-
 use std::{env, process::Command, sync::Barrier, thread};
 
-use common::{of_shape, session};
+use crate::common::{of_shape, session};
 
 const THREADS: usize = 8;
 const PROCESSES: usize = 20;
@@ -19,7 +17,11 @@ fn first_sessions_at_once() {
     }
     for _ in 0..PROCESSES {
         let mut child = Command::new(env::current_exe().expect("this test"));
-        let output = child.args(["--exact", "first_sessions_at_once"]).env(CHILD, "1").output().expect("it starts");
+        let output = child
+            .args(["--exact", "first_sessions::first_sessions_at_once"])
+            .env(CHILD, "1")
+            .output()
+            .expect("it starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 }

@@ -11,7 +11,7 @@ use pdloss::graph::{
 };
 
 use crate::{
-    model::Case,
+    graph::model::Case,
     runtime::{open, run},
 };
 

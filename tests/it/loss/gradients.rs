@@ -3,7 +3,8 @@
 
 use ndarray::{Array2, ArrayView2};
 use pdloss::loss::{
-    Config, FloorMode, Form, Path, Serial, d_loss, d_loss_backward, forward, forward_backward, random_proxies,
+    Algorithm, Batch, Config, FloorMode, Form, Samples, Serial, d_loss, d_loss_backward, forward, forward_backward,
+    random_proxies,
 };
 
 /// Largest distance between a gradient and central differences of `loss`, relative to the largest element.
@@ -42,13 +43,18 @@ fn every_form_and_branch_agrees_with_central_differences() {
             let tangent = Config::default().with_form(form);
             let clamp = tangent.with_floor_mode(FloorMode::Clamp).with_temperature(0.3).unwrap();
             for config in [tangent.with_floor(0.2).unwrap(), tangent.with_floor(30.0).unwrap(), clamp] {
-                for path in [Path::Gram, Path::Tiles] {
-                    let config = config.with_path(path);
+                for path in [Algorithm::Gram, Algorithm::Tiles] {
+                    let config = config.with_algorithm(path);
                     let (x, p, y) = data(sign);
-                    let (_, moments, gradients) = forward_backward(&config, x.view(), p.view(), &y, &Serial).unwrap();
+                    let (_, moments, gradients) = forward_backward(
+                        &config,
+                        &Batch { embeddings: x.view(), proxies: p.view(), labels: &y },
+                        &Serial,
+                    )
+                    .unwrap();
                     assert_eq!(moments.d_prime > 0.2, sign > 0.0, "the case is on its side of the floor");
                     let loss = |x: ArrayView2<'_, f64>, p: ArrayView2<'_, f64>| {
-                        forward(&config, x, p, &y, &Serial).unwrap().loss
+                        forward(&config, &Batch { embeddings: x, proxies: p, labels: &y }, &Serial).unwrap().loss
                     };
                     let of_x = against_differences(&x, &gradients.embeddings, |x| loss(x, p.view()));
                     let of_p = against_differences(&p, &gradients.proxies, |p| loss(x.view(), p));
@@ -74,9 +80,13 @@ fn d_loss_agrees_with_central_differences() {
             for mode in [FloorMode::Tangent, FloorMode::Clamp] {
                 let config = Config::default().with_form(form).with_floor(floor).unwrap().with_floor_mode(mode);
                 let (x, _, y) = data(1.0);
-                let forward = d_loss(&config, x.view(), &y, &Serial).unwrap();
-                let gradient = d_loss_backward(&forward.saved, 1.0, x.view(), &y, &Serial).unwrap();
-                let worst = against_differences(&x, &gradient, |x| d_loss(&config, x, &y, &Serial).unwrap().loss);
+                let forward = d_loss(&config, &Samples { embeddings: x.view(), labels: &y }, &Serial).unwrap();
+                let gradient =
+                    d_loss_backward(&forward.saved, 1.0, &Samples { embeddings: x.view(), labels: &y }, &Serial)
+                        .unwrap();
+                let worst = against_differences(&x, &gradient, |x| {
+                    d_loss(&config, &Samples { embeddings: x, labels: &y }, &Serial).unwrap().loss
+                });
                 println!("D-Loss {form} {mode} floor {floor}: {worst:.1e}");
                 assert!(worst < 1e-6);
             }
@@ -89,10 +99,11 @@ fn loss_and_slope_are_continuous_at_the_floor() {
     let (x, p, y) = data(1.0);
     for form in [Form::Log, Form::Inverse] {
         let config = Config::default().with_form(form);
-        let (_, moments, _) = forward_backward(&config, x.view(), p.view(), &y, &Serial).unwrap();
+        let (_, moments, _) =
+            forward_backward(&config, &Batch { embeddings: x.view(), proxies: p.view(), labels: &y }, &Serial).unwrap();
         let at = |floor: f64| {
             let config = config.with_floor(floor).unwrap();
-            forward_backward(&config, x.view(), p.view(), &y, &Serial).unwrap()
+            forward_backward(&config, &Batch { embeddings: x.view(), proxies: p.view(), labels: &y }, &Serial).unwrap()
         };
         let (above, below) = (at(moments.d_prime * (1.0 - 1e-9)), at(moments.d_prime * (1.0 + 1e-9)));
         assert!((above.0 - below.0).abs() < 1e-12);
@@ -106,13 +117,20 @@ fn loss_and_slope_are_continuous_at_the_floor() {
 fn upstream_scales_the_gradients_and_d_prime_has_its_closed_form() {
     let (x, p, y) = data(1.0);
     let config = Config::default();
-    let forward = forward(&config, x.view(), p.view(), &y, &Serial).unwrap();
+    let forward = forward(&config, &Batch { embeddings: x.view(), proxies: p.view(), labels: &y }, &Serial).unwrap();
     let m = forward.moments;
     let index = (m.mu_genuine - m.mu_impostor) / ((m.var_genuine + m.var_impostor) / 2.0).sqrt();
     assert!((index - m.d_prime).abs() < 1e-9);
     assert!((forward.loss - (0.5 * 2.0_f64.ln() - index.ln())).abs() < 1e-9);
     let at = |upstream| {
-        pdloss::loss::backward(&forward.saved, upstream, x.view(), p.view(), &y, &Serial).unwrap().embeddings
+        pdloss::loss::backward(
+            &forward.saved,
+            upstream,
+            &Batch { embeddings: x.view(), proxies: p.view(), labels: &y },
+            &Serial,
+        )
+        .unwrap()
+        .embeddings
     };
     let (one, three) = (at(1.0), at(-3.0));
     assert!(one.iter().zip(&three).all(|(one, three)| (one * -3.0 - three).abs() < 1e-12));

@@ -1,10 +1,8 @@
 //! Many runs of one session at once: nothing is lost or mixed up.
 
-mod common;
-
 use std::{ffi::CString, ptr, thread};
 
-use common::{Numbers, Problem, of_shape, session};
+use crate::common::{Numbers, Problem, of_shape, session};
 use ort::{AsPointer as _, sys::OrtValue, value::Tensor};
 
 #[test]

@@ -1,11 +1,9 @@
 //! Step graphs with the operators against the same steps in standard operators.
 
-#[path = "../../tests/step/driver.rs"]
+#[path = "../../../tests/it/step/driver.rs"]
 mod driver;
 
-mod common;
-
-use common::session::{self, environment};
+use crate::common::session;
 use driver::{Array, Driver, assert_close};
 use pdloss::{
     graph::{

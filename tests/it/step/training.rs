@@ -11,8 +11,8 @@ use pdloss::{
 };
 
 use crate::{
-    backbones::{IMAGE, convolutional, normal},
-    driver::{Array, Arrays, Driver, assert_close, open, run},
+    step::backbones::{IMAGE, convolutional, normal},
+    step::driver::{Array, Arrays, Driver, assert_close, open, run},
 };
 
 const CLASSES: usize = 4;

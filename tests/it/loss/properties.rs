@@ -3,8 +3,8 @@
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use pdloss::loss::{
-    Config, FloorMode, Form, Gradients, Path, RowMoments, Serial, Statistics, Summary, Threads, class_mean_proxies,
-    d_loss, forward_backward, genuine_summary, random_proxies,
+    Algorithm, Batch, Config, FloorMode, Form, Gradients, RowMoments, Samples, Serial, Statistics, Summary, Threads,
+    class_mean_proxies, d_loss, forward_backward, genuine_summary, random_proxies,
 };
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ struct Problem {
 
 fn problem() -> impl Strategy<Value = Problem> {
     let form = prop_oneof![Just(Form::Log), Just(Form::Negative), Just(Form::Inverse)];
-    let path = prop_oneof![Just(Path::Gram), Just(Path::Tiles)];
+    let path = prop_oneof![Just(Algorithm::Gram), Just(Algorithm::Tiles)];
     (1..30_usize, 3..40_usize, 2..20_usize, any::<u64>(), form, path, 0.1..3.0_f64, 0.0..2.0_f64).prop_map(
         |(batch, classes, dim, seed, form, path, floor, pull)| {
             let p = random_proxies::<f64>(classes, dim, seed).unwrap();
@@ -27,7 +27,7 @@ fn problem() -> impl Strategy<Value = Problem> {
             let row = |i: usize| (seed as usize).wrapping_add(i * i * 7 + i) % classes;
             let y: Vec<i64> = (0..batch).map(|i| row(i) as i64).collect();
             let x = Array2::from_shape_fn((batch, dim), |(i, d)| pull * p[(row(i), d)] + noise[(i, d)]);
-            let config = Config::default().with_form(form).with_floor(floor).unwrap().with_path(path);
+            let config = Config::default().with_form(form).with_floor(floor).unwrap().with_algorithm(path);
             Problem { x, p, y, config }
         },
     )
@@ -35,7 +35,8 @@ fn problem() -> impl Strategy<Value = Problem> {
 
 fn run(problem: &Problem) -> (f64, Gradients<f64>) {
     let Problem { x, p, y, config } = problem;
-    let (loss, _, gradients) = forward_backward(config, x.view(), p.view(), y, &Serial).unwrap();
+    let (loss, _, gradients) =
+        forward_backward(config, &Batch { embeddings: x.view(), proxies: p.view(), labels: y }, &Serial).unwrap();
     (loss, gradients)
 }
 
@@ -152,7 +153,7 @@ proptest! {
         let p: ArrayView2<'_, f64> = columns.t();
         let p = p.slice_move(s![.., ..dim]);
         let (other, _, moved) =
-            forward_backward(&problem.config, x.slice(s![.., dim..]), p, &problem.y, &Serial).unwrap();
+            forward_backward(&problem.config, &Batch { embeddings: x.slice(s![.., dim..]), proxies: p, labels: &problem.y }, &Serial).unwrap();
         prop_assert_eq!(loss.to_bits(), other.to_bits());
         prop_assert_eq!(moved, gradients);
     }
@@ -168,7 +169,8 @@ fn shards_of_samples_and_classes_give_the_same_loss_and_gradients() {
     let (x, p) = (random_proxies::<f64>(batch, dim, 3).unwrap(), random_proxies::<f64>(classes, dim, 4).unwrap());
     let y: Vec<i64> = (0..batch as i64).map(|i| i * 5 % 97).collect();
     let config = Config::default();
-    let (loss, moments, whole) = forward_backward(&config, x.view(), p.view(), &y, &Serial).unwrap();
+    let (loss, moments, whole) =
+        forward_backward(&config, &Batch { embeddings: x.view(), proxies: p.view(), labels: &y }, &Serial).unwrap();
     let own = p.select(Axis(0), &y.iter().map(|&label| label as usize).collect::<Vec<_>>());
     for ways in [1, 2, 7] {
         let band = |rows: &Array2<f64>, range: &std::ops::Range<usize>| rows.slice(s![range.clone(), ..]).to_owned();
@@ -194,7 +196,8 @@ fn shards_of_samples_and_classes_give_the_same_loss_and_gradients() {
             let mine: Vec<usize> = (0..batch).filter(|&i| range.contains(&(y[i] as usize))).collect();
             let labels: Vec<i64> = mine.iter().map(|&i| y[i] - range.start as i64).collect();
             let (p, x) = (band(&p, range), x.select(Axis(0), &mine));
-            let gradient = statistics.proxy_gradient(&config, 1.0, p.view(), x.view(), &labels, &Serial).unwrap();
+            let batch = Batch { embeddings: x.view(), proxies: p.view(), labels: &labels };
+            let gradient = statistics.proxy_gradient(&config, 1.0, &batch, &Serial).unwrap();
             assert!(close(&gradient, &band(&whole.proxies, range), 1e-9), "{ways} ways");
         }
     }
@@ -202,14 +205,19 @@ fn shards_of_samples_and_classes_give_the_same_loss_and_gradients() {
 
 #[test]
 fn threads_change_no_bit() {
-    for (batch, classes, dim, path) in [(150, 5000, 40, Path::Gram), (40, 5000, 96, Path::Tiles)] {
+    for (batch, classes, dim, path) in [(150, 5000, 40, Algorithm::Gram), (40, 5000, 96, Algorithm::Tiles)] {
         let (x, p) = (random_proxies::<f32>(batch, dim, 5).unwrap(), random_proxies::<f32>(classes, dim, 6).unwrap());
         let y: Vec<i32> = (0..batch as i32).map(|i| i * 31 % 4999).collect();
-        let config = Config::default().with_path(path);
-        let serial = forward_backward(&config, x.view(), p.view(), &y, &Serial).unwrap();
+        let config = Config::default().with_algorithm(path);
+        let serial =
+            forward_backward(&config, &Batch { embeddings: x.view(), proxies: p.view(), labels: &y }, &Serial).unwrap();
         for threads in [1, 2, 3, 5] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let pooled = pool.install(|| forward_backward(&config, x.view(), p.view(), &y, &Threads)).unwrap();
+            let pooled = pool
+                .install(|| {
+                    forward_backward(&config, &Batch { embeddings: x.view(), proxies: p.view(), labels: &y }, &Threads)
+                })
+                .unwrap();
             assert_eq!(serial.0.to_bits(), pooled.0.to_bits(), "{threads} threads, {path}");
             assert_eq!(serial.2, pooled.2, "{threads} threads, {path}");
         }
@@ -238,5 +246,8 @@ fn d_loss_is_blind_to_what_labels_are_called() {
     let named: Vec<i32> = y.iter().map(|&label| [900, -3, 0, 17][label as usize]).collect();
     let config = Config::default().with_form(Form::Inverse).with_floor_mode(FloorMode::Tangent);
     let loss = |result: Result<pdloss::loss::DForward, _>| result.unwrap().loss;
-    assert!(near(loss(d_loss(&config, x.view(), &y, &Serial)), loss(d_loss(&config, x.view(), &named, &Serial))));
+    assert!(near(
+        loss(d_loss(&config, &Samples { embeddings: x.view(), labels: &y }, &Serial)),
+        loss(d_loss(&config, &Samples { embeddings: x.view(), labels: &named }, &Serial))
+    ));
 }

@@ -10,9 +10,9 @@ use pdloss::{
 };
 
 use crate::{
-    backbones::{identity, normal, table},
-    driver::{Array, Driver, assert_close},
-    reference,
+    step::backbones::{identity, normal, table},
+    step::driver::{Array, Driver, assert_close},
+    step::reference,
 };
 
 /// Descent without memory: what a weight moves by is its gradient.
@@ -48,7 +48,7 @@ fn hold_to_reference(loss: Loss, rows: &[f64], dim: usize, labels: &[usize], cla
     assert_close(&what, &outputs["pdloss.embeddings"].values(), rows, 0.0);
 }
 
-fn losses() -> Vec<Loss> {
+pub(crate) fn losses() -> Vec<Loss> {
     let mut losses = vec![
         Loss::Softmax(NormalizedSoftmax::default()),
         Loss::Softmax(NormalizedSoftmax { temperature: 0.5 }),

@@ -1,8 +1,6 @@
 //! What is wrong is refused with a sentence that names it, what is not a number becomes one that is not, and the process lives.
 
-mod common;
-
-use common::{Input, Numbers, Outputs, gradient_alone, model, ours, session};
+use crate::common::{Input, Numbers, Outputs, gradient_alone, model, ours, session};
 use pdloss::graph::{
     build::{Dim, Element, Value, attribute, declare},
     proto::{AttributeProto, GraphProto, ModelProto},

@@ -7,7 +7,7 @@ use pdloss::graph::build::{
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64;
 
-use crate::model::Case;
+use crate::graph::model::Case;
 
 /// A value on hand, with its shape.
 type On = (String, Vec<usize>);

@@ -1,9 +1,7 @@
 //! The shared cases through sessions of ONNX Runtime, against the oracle.
 
-mod common;
-
+use crate::common::{problems, session};
 use anyhow::Result;
-use common::{problems, session};
 use ort::session::builder::SessionBuilder;
 
 fn hold_to_oracle(builder: impl Fn() -> Result<SessionBuilder>, every: usize) {

@@ -13,8 +13,8 @@ use pdloss::{
 };
 
 use crate::{
-    backbones::{linear, normal},
-    driver::{Array, Driver, assert_close},
+    step::backbones::{linear, normal},
+    step::driver::{Array, Driver, assert_close},
 };
 
 const INPUTS: usize = 7;

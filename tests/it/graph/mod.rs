@@ -1,5 +1,4 @@
 //! Gradients of graphs, on onnxruntime.
-#![cfg(feature = "onnx")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "tests draw small numbers")]
 #![allow(
     clippy::print_stdout,
@@ -8,12 +7,8 @@
     reason = "tests report what they measured"
 )]
 
-#[path = "../common/environment.rs"]
-mod environment;
 mod fuzz;
 mod model;
 mod refusals;
 mod rules;
-#[path = "../common/runtime.rs"]
-mod runtime;
 mod training;

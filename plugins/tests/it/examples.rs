@@ -1,10 +1,8 @@
 //! The C and the Rust example do what their first lines say.
 
-mod common;
-
 use std::{env, fs, path::Path, process::Command};
 
-use common::session::library;
+use crate::common::session::library;
 
 /// What both print: three samples and two classes, worked out by the oracle's loops.
 const LOSS: &str = "loss -0.816545";

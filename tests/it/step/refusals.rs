@@ -8,7 +8,7 @@ use pdloss::graph::{
     step::{Description, Optimizer, StepOptions, build},
 };
 
-use crate::backbones::linear;
+use crate::step::backbones::linear;
 
 fn options() -> StepOptions {
     StepOptions::new(Loss::Softmax(NormalizedSoftmax::default()), 3)

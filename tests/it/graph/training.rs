@@ -15,7 +15,7 @@ use pdloss::graph::{
 };
 
 use crate::{
-    model::Case,
+    graph::model::Case,
     runtime::{Array, Arrays, Numbers, open, run},
 };
 

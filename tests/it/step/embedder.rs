@@ -11,9 +11,9 @@ use pdloss::graph::{
 };
 
 use crate::{
-    backbones::{linear, normal},
-    driver::{Array, Driver, assert_close, open, run},
-    losses::plain,
+    step::backbones::{linear, normal},
+    step::driver::{Array, Driver, assert_close, open, run},
+    step::losses::plain,
 };
 
 fn features(model: &ModelProto, data: &Array) -> Vec<f64> {

@@ -5,7 +5,7 @@ use pdloss::graph::build::{
     Value::{Float, Int, Ints, Text},
 };
 
-use crate::model::Case;
+use crate::graph::model::Case;
 use crate::runtime::{open, run};
 
 fn text(value: &str) -> pdloss::graph::build::Value {
