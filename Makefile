@@ -29,7 +29,7 @@ setup:
 	@./setup.sh
 
 demo: setup
-	cargo build --quiet --locked -p pdloss-train -p pdloss-eval
+	cargo build --locked --workspace
 	rm -rf out/demo
 	target/debug/pdloss train --model fixtures/backbone.onnx --data fixtures/shapes --out out/demo/run --loss pd --batch 40 --per-class 4 \
 		--steps 200 --learning-rate 5e-3 --flip --rotate 180 --translate 0.1 --zoom 0.2
@@ -38,7 +38,7 @@ demo: setup
 	target/debug/pdloss-eval compare out/demo/before out/demo/after
 
 test: setup
-	cargo test --locked --workspace --all-features
+	cargo test --locked --workspace
 
 test-ort-matrix: setup
 	plugins/tests/matrix.sh $(VERSIONS)
@@ -65,15 +65,15 @@ test-wheel:
 
 lint: setup
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features --document-private-items
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 $(BENCH_PYTHON):
 	python3 -m venv .runtime/bench
 	.runtime/bench/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 faiss-cpu==1.15.1
 
 bench-recall: setup $(BENCH_PYTHON)
-	cargo build --quiet --locked -p pdloss-eval --bins --example search
+	cargo build --locked --workspace --bins --example search
 	$(BENCH_PYTHON) eval/benches/recall.py $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 bench-loss: $(BENCH_PYTHON)
@@ -100,7 +100,7 @@ $(PAPER_PYTHON):
 	.runtime/paper/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 scipy==1.17.1 matplotlib==3.10.8 onnx==1.23.2 onnxruntime==1.32.0 pillow==13.0.0
 
 paper paper-quick: setup $(PAPER_PYTHON)
-	cargo build --quiet --locked -p pdloss-train -p pdloss-eval -p pdloss-ort
+	cargo build --locked --workspace
 	$(PAPER_PYTHON) eval/paper/test_claims.py
 	$(PAPER_PYTHON) eval/paper/paper.py $(if $(filter paper-quick,$@),--quick) $(if $(DATA),--data $(DATA)) $(if $(PAGE),--page $(PAGE))
 
