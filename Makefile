@@ -1,5 +1,5 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
-.PHONY: help setup demo test test-ort-matrix test-training test-gradients test-omniglot test-valgrind wheel test-wheel lint \
+.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-omniglot test-valgrind wheel test-wheel lint \
 	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
@@ -9,6 +9,8 @@ help:
 	@echo "make demo          build, train a small net on drawn shapes, measure it before and after on classes it never saw"
 	@echo "make test          build, run all tests"
 	@echo "make lint          rustfmt, clippy and docs, warnings denied"
+	@echo "make release-check what is asked for before a release, beyond .ci/run: fuzzing, long matrices, licences"
+	@echo "make fuzz          every reader of foreign bytes, SECONDS=20 each (TARGETS=... for some)"
 	@echo "make test-ort-matrix  the operators in onnxruntime 1.17.3, 1.19.2 (training), 1.24.4 and 1.32.0 (VERSIONS=...)"
 	@echo "make test-training the operators in ORT training, and the Python example judged by pdloss-eval"
 	@echo "make test-gradients whole models' gradients and AdamW steps against onnxruntime-training 1.19.2"
@@ -39,6 +41,12 @@ demo: setup
 
 test: setup
 	cargo test --locked --workspace
+
+release-check: setup
+	.ci/release-check
+
+fuzz:
+	fuzz/run.sh $(or $(SECONDS),20) $(TARGETS)
 
 test-ort-matrix: setup
 	plugins/tests/matrix.sh $(VERSIONS)
