@@ -9,7 +9,7 @@ use pdloss_embed::dataset::{Dataset, Format, Request, Role, Split};
 use crate::tools::{fixtures, png, put, text};
 
 fn request(path: impl Into<PathBuf>) -> Request {
-    Request { path: path.into(), format: Format::Auto, split: Split::Protocol, classes: vec![], label: None }
+    Request::of(path)
 }
 
 fn load(path: impl Into<PathBuf>) -> Dataset {

@@ -16,7 +16,7 @@ fn run(model: &str, output: Option<&str>, runtime: Choice, batch: Option<usize>)
     let folder = tempfile::tempdir().unwrap();
     colored_folder(folder.path(), 1, 7);
     let request =
-        Request { path: folder.path().into(), format: Format::Auto, split: Split::All, classes: vec![], label: None };
+        Request { split: Split::All, ..Request::of(folder.path()) };
     let data = Dataset::load(&request)?;
     let model = Model::read(&fixtures().join("models").join(model), output)?;
     let flags = Patch { resize: Some("exact:8x8".parse().unwrap()), ..Patch::default() };
