@@ -8,10 +8,10 @@ use crate::tools::put;
 
 fn sample() -> Embeddings {
     let matrix = Array2::from_shape_fn((5, 3), |(row, column)| row as f32 * 0.25 - column as f32 * 1.5);
-    let row = |at: usize| Row {
-        name: format!("folder/image {at}, \"quoted\".jpg"),
-        class: at % 2,
-        role: if at < 2 { Role::Query } else { Role::Gallery },
+    let row = |at: usize| {
+        let role = if at < 2 { Role::Query } else { Role::Gallery };
+        let image = (at > 2).then_some(7);
+        Row { image, camera: Some(at as u32), ..Row::new(format!("folder/image {at}, \"quoted\".jpg"), at % 2, role) }
     };
     Embeddings::new(matrix, (0..5).map(row).collect(), vec!["first, class".into(), "zweite Klasse ü".into()]).unwrap()
 }

@@ -1,7 +1,7 @@
 //! Models of every odd shape, on both runtimes by the same code.
 
 use ndarray::Array2;
-use pdloss_embed::dataset::{Dataset, Format, Request, Split};
+use pdloss_embed::dataset::{Dataset, Request, Split};
 use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::preprocess::{Layout, Patch, Recipe};
@@ -139,13 +139,7 @@ fn the_recipe_must_make_what_the_model_takes() {
 
 #[test]
 fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
-    let request = Request {
-        path: fixtures().join("shapes"),
-        format: Format::Auto,
-        split: Split::All,
-        classes: vec![1, 2, 3],
-        label: None,
-    };
+    let request = Request { split: Split::All, classes: vec![1, 2, 3], ..Request::of(fixtures().join("shapes")) };
     let data = Dataset::load(&request).unwrap();
     let rows: Vec<_> = BOTH
         .iter()
