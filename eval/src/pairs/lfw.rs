@@ -92,7 +92,8 @@ pub(super) fn read(path: &Path, table: &Table) -> Result<Builder> {
     }
     let folds = fold + 1;
     if let Some((line, words)) = header {
-        check_header(path, (line, &words), folds, &builder)?;
+        let gap = if table.delimiter() == Delimiter::Tab { "\t" } else { " " };
+        check_header(path, (line, &words.join(gap)), folds, &builder)?;
     }
     if folds == 1 {
         builder.pairs.iter_mut().for_each(|p| p.fold = None);
@@ -101,8 +102,8 @@ pub(super) fn read(path: &Path, table: &Table) -> Result<Builder> {
 }
 
 /// A header of numbers promises folds and pairs.
-fn check_header(path: &Path, (line, words): (usize, &[String]), folds: usize, builder: &Builder) -> Result<()> {
-    let numbers: Option<Vec<u128>> = words.iter().map(|w| w.parse().ok()).collect();
+fn check_header(path: &Path, (line, header): (usize, &str), folds: usize, builder: &Builder) -> Result<()> {
+    let numbers: Option<Vec<u128>> = header.split_whitespace().map(|w| w.parse().ok()).collect();
     let (want_folds, want) = match numbers.as_deref() {
         Some(&[folds, each]) => (folds, folds.saturating_mul(each)),
         Some(&[each]) => (1, each),
@@ -116,8 +117,7 @@ fn check_header(path: &Path, (line, words): (usize, &[String]), folds: usize, bu
     Err(Error::data(
         path,
         format!(
-            "line {line}: the header '{}' promises {want_folds} folds of {want} genuine and {want} impostor pairs in all; the list holds {folds} folds of {genuine} genuine and {impostor} impostor pairs in all",
-            words.join(" ")
+            "line {line}: the header '{header}' promises {want_folds} folds of {want} genuine and {want} impostor pairs in all; the list holds {folds} folds of {genuine} genuine and {impostor} impostor pairs in all"
         ),
     ))
 }
