@@ -172,13 +172,13 @@ fn fits(room: &AtomicUsize, image: &RgbImage) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use pdloss_embed::dataset::{Format, Request, Split};
+    use pdloss_embed::dataset::{Request, Split};
     use std::path::Path;
 
     /// The first two classes of the drawn shapes, 32 images.
     pub(crate) fn shapes(augment: Augment, room: usize) -> Images {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
-        let request = Request { path, format: Format::Auto, split: Split::All, classes: vec![1, 2], label: None };
+        let request = Request { split: Split::All, classes: vec![1, 2], ..Request::of(path) };
         let recipe = Recipe { resize: "exact:16x12".parse().unwrap(), ..Recipe::default() };
         let size = recipe.output_size().unwrap();
         let preparation = Preparation { recipe, size, layout: Layout::Nchw, augment, seed: 1 };

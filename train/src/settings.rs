@@ -98,11 +98,12 @@ pub(crate) struct Data {
 impl Data {
     pub(crate) fn request(&self) -> Request {
         Request {
-            path: self.path.clone(),
             format: self.format,
             split: self.split,
             classes: self.classes.clone(),
             label: self.label.clone(),
+            skip_bad: self.skip_bad,
+            ..Request::of(&self.path)
         }
     }
 }
