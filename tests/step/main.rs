@@ -9,6 +9,7 @@ mod embedder;
 mod environment;
 mod losses;
 mod optimizers;
+mod parameters;
 mod reference;
 mod refusals;
 mod training;
