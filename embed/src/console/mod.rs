@@ -5,7 +5,7 @@ mod table;
 
 use std::io::Write;
 
-pub use progress::Progress;
+pub use progress::{Pace, Progress};
 pub use table::{Align, Table, width};
 
 /// A line on standard error.

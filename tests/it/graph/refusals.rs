@@ -177,3 +177,71 @@ fn a_name_that_is_taken_is_left_alone() {
     let x = case.feeds()["x"].values();
     assert!(out[&names[0]].values().iter().zip(x).all(|(gradient, x)| (gradient - 2.0 * x).abs() < 1e-6));
 }
+
+/// Shapes beyond any memory, by whatever way they come about, are refused with a name: nothing overflows, nothing is allocated.
+#[test]
+fn shapes_beyond_any_memory_are_refused() {
+    let x = |shape: &[usize]| Case::new("huge", F32).input("x", shape, -1.0, 1.0);
+    let image = || x(&[1, 2, 3, 3]).input("w", &[2, 2, 3, 3], 0.0, 1.0);
+    let lengths = |value: i64| Ints(vec![value, value]);
+    let far = i64::from(i32::MAX);
+    let mut doubling = x(&[2, 3]).op("Relu", &["x"], "k0", &[]);
+    for step in 0..70 {
+        let (from, to) = (format!("k{step}"), format!("k{}", step + 1));
+        doubling = doubling.op("Concat", &[&from, &from], &to, &[("axis", Int(1))]);
+    }
+    let cases = [
+        ("Tile", x(&[2, 3]).ints("times", &[i64::MAX, 4]).op("Tile", &["x", "times"], "y", &[])),
+        (
+            "Tile twice",
+            x(&[2, 3]).ints("t", &[1 << 40, 1]).op("Tile", &["x", "t"], "a", &[]).op("Tile", &["a", "t"], "y", &[]),
+        ),
+        ("a negative Tile", x(&[2, 3]).ints("times", &[-1, 4]).op("Tile", &["x", "times"], "y", &[])),
+        ("Concat", doubling.op("Relu", &["k70"], "y", &[])),
+        ("Expand", x(&[1, 1]).ints("to", &[1 << 40, 1 << 40]).op("Expand", &["x", "to"], "y", &[])),
+        ("Reshape", x(&[2, 3]).ints("to", &[1 << 40, 1 << 40]).op("Reshape", &["x", "to"], "y", &[])),
+        ("Pad", x(&[2, 3]).ints("pads", &[1 << 40, 1 << 40, 0, 0]).op("Pad", &["x", "pads"], "y", &[])),
+        (
+            "ConvTranspose",
+            image().op("ConvTranspose", &["x", "w"], "y", &[("strides", lengths(far)), ("group", Int(i64::MAX))]),
+        ),
+        (
+            "AveragePool",
+            x(&[1, 1, 3, 3]).op(
+                "AveragePool",
+                &["x"],
+                "y",
+                &[("kernel_shape", lengths(far)), ("pads", Ints(vec![far; 4])), ("count_include_pad", Int(1))],
+            ),
+        ),
+        (
+            "ConstantOfShape",
+            x(&[2, 3]).ints("to", &[1 << 40, 1 << 40]).op("ConstantOfShape", &["to"], "c", &[]).op(
+                "Add",
+                &["x", "c"],
+                "y",
+                &[],
+            ),
+        ),
+    ];
+    for (what, case) in cases {
+        let model = case.op("ReduceSum", &["y"], "loss", &[("keepdims", Int(0))]).model(&[("loss", F32)]);
+        println!("{what}: {}", error(&model, "loss", &["x"]));
+    }
+    let hollow = |dims: &[i64], bytes: usize| {
+        let mut model = x(&[2, 3]).op("ReduceSum", &["x"], "loss", &[("keepdims", Int(0))]).model(&[("loss", F32)]);
+        model.graph.as_mut().unwrap().initializer.push(pdloss::graph::proto::TensorProto {
+            name: Some("w".to_owned()),
+            data_type: Some(1),
+            dims: dims.to_vec(),
+            raw_data: Some(vec![0; bytes]),
+            ..Default::default()
+        });
+        error(&model, "loss", &["x"])
+    };
+    assert!(
+        hollow(&[1 << 32, 1 << 32], 8).contains("w: its shape [4294967296, 4294967296] has more than 2^63 elements")
+    );
+    assert!(hollow(&[3, 5], 8).contains("wants 15 elements, its data has 2"));
+    assert!(hollow(&[1 << 31, 1 << 31], 0).contains("its data has 0"));
+}

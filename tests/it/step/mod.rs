@@ -7,6 +7,7 @@ mod embedder;
 mod labels;
 mod losses;
 mod optimizers;
+mod parameters;
 mod reference;
 mod refusals;
 mod training;
