@@ -233,17 +233,10 @@ pub(crate) mod tests {
             std::fs::create_dir_all(path(class, number).parent().unwrap()).unwrap();
             RgbImage::from_pixel(8, 8, Rgb([40 * class, 30 * number, 9])).save(path(class, number)).unwrap();
         }
-        let request = Request {
-            path: folder.path().into(),
-            format: Format::Folder,
-            split: Split::All,
-            classes: Vec::new(),
-            label: None,
-        };
+        let request = Request::of(folder.path());
         let size = Size { width: 8, height: 8 };
-        let recipe = Recipe { resize: Resize::Exact(size), ..Recipe::default() };
-        let preparation =
-            Preparation { recipe, size, layout: Layout::Nchw, augment: Augment::default(), seed: 1 };
+        let recipe = Recipe { resize: pdloss_embed::preprocess::Resize::Exact(size), ..Recipe::default() };
+        let preparation = Preparation { recipe, size, layout: Layout::Nchw, augment: Augment::default(), seed: 1 };
         let data = Dataset::load(&request).unwrap();
         let images = Images::read(data, preparation, 0, false).unwrap().images;
         let read = |image| {

@@ -8,8 +8,8 @@ use pdloss::graph::{
 };
 
 use crate::{
-    backbones::{linear, model, normal},
-    driver::{Array, Driver},
+    step::backbones::{linear, model, normal},
+    step::driver::{Array, Driver},
 };
 
 fn options() -> StepOptions {

@@ -17,7 +17,11 @@ fn a_run_that_diverges_in_its_last_update_leaves_no_such_embedder() {
     ] {
         let place = Place::new();
         let usual = ["--batch", "32", "--steps", "1", "--learning-rate", "1e35"];
-        fails(1, &place.arguments(text(&shapes), &[&usual[..], more].concat()), &["step 1: the embedder gives NaN", says]);
+        fails(
+            1,
+            &place.arguments(text(&shapes), &[&usual[..], more].concat()),
+            &["step 1: the embedder gives NaN", says],
+        );
         assert!(!place.file("embedder.onnx").exists() && !place.file("checkpoint.safetensors").exists());
         let left: Vec<_> = std::fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
@@ -75,7 +79,8 @@ fn settings_of_a_run_that_goes_on_are_checked_as_flags_are() {
     refused("flip = false", "flip = true", &["setting augmentation.flip"]);
     refused("steps = 2", "steps = 3", &["setting length.steps was 2, now 3"]);
     // What may be another.
-    for (old, new, says) in [("threads = 2", "threads = 1", "threads was 2, now 1"), ("cache = 1024", "cache = 0", "")] {
+    for (old, new, says) in [("threads = 2", "threads = 1", "threads was 2, now 1"), ("cache = 1024", "cache = 0", "")]
+    {
         std::fs::write(place.file("run.toml"), manifest.replacen(old, new, 1)).unwrap();
         let output = run(&resume);
         let error = String::from_utf8_lossy(&output.stderr);
@@ -122,7 +127,8 @@ fn a_run_that_fails_before_its_first_step_leaves_no_folder_and_sweeps_nothing_of
     assert!(!place.folder.path().join("deep").exists());
 
     succeeds(&place.arguments(text(&data), &["--batch", "8", "--steps", "2"]));
-    let (theirs, ours) = (["notes.partial", "embedder.onnx.partial.txt"], [".pdloss-12-0-embedder.onnx", "embedder.onnx.partial"]);
+    let (theirs, ours) =
+        (["notes.partial", "embedder.onnx.partial.txt"], [".pdloss-12-0-embedder.onnx", "embedder.onnx.partial"]);
     theirs.iter().chain(&ours).for_each(|name| std::fs::write(place.file(name), "x").unwrap());
     succeeds(&["train", "--resume", text(&place.out)]);
     assert!(theirs.iter().all(|name| place.file(name).exists()), "a person's files stay");
