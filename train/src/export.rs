@@ -17,6 +17,7 @@ use crate::objective::{self, OptimizerArgs};
 /// # Errors
 /// [`Error::Usage`] for flags that cannot be; those of reading, extending and writing a model.
 pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
+    objective::refuse_idle(&arguments.loss, &arguments.optimizer)?;
     let spelling = match arguments.spelling.unwrap_or(As::Op) {
         As::Op => Spelling::Operator,
         As::Function => Spelling::Function,
@@ -38,16 +39,12 @@ fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     let Loss::Pd(config) = arguments.loss.loss()? else {
         return Err(Error::Usage("--loss: only pd, pd-negative and pd-inverse are written without --train".into()));
     };
-    let head = Head {
-        config,
-        spelling,
-        embeddings: arguments.embeddings.clone(),
-        labels: match arguments.labels {
-            Labels::Int64 => Element::I64,
-            Labels::Int32 => Element::I32,
-        },
-        classes: arguments.classes,
-        dim: arguments.dim,
+    let mut head = Head::new(config, spelling, arguments.classes);
+    head.embeddings = arguments.embeddings.clone();
+    head.dim = arguments.dim;
+    head.labels = match arguments.labels {
+        Labels::Int64 => Element::I64,
+        Labels::Int32 => Element::I32,
     };
     let seed = arguments.seed;
     Ok(Box::new(move |mut model| head::attach(&mut model, &head, seed).map(|()| model)))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
 use crate::cli::{FirstProxies, Keep, TrainArgs};
-use crate::objective::{LossArgs, OptimizerArgs};
+use crate::objective::{self, LossArgs, OptimizerArgs};
 use crate::schedule::Schedule;
 
 /// The choices of a run.
@@ -154,6 +154,7 @@ impl Settings {
             (None, epochs) => return Err(Error::Usage(format!("--epochs {epochs}: wanted a number above 0"))),
         };
         args.augment.check()?;
+        objective::refuse_idle(&args.loss, &args.optimizer)?;
         args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
         let model = Model::read(&path, args.output.as_deref())?;
         let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.image_size())?;
