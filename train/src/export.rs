@@ -20,6 +20,7 @@ use crate::optimizer::OptimizerArgs;
 /// [`Error::Usage`] for flags that cannot be; those of reading, extending and writing a model.
 pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
     check_classes(arguments)?;
+    objective::refuse_idle(&arguments.loss, &arguments.optimizer)?;
     let spelling = match arguments.spelling.unwrap_or(As::Op) {
         As::Op => Spelling::Operator,
         As::Function => Spelling::Function,
