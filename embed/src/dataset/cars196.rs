@@ -20,11 +20,10 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     if let Some(root) = source.folder_of("cars_annos.mat") {
         images = annotations(source, &format!("{root}cars_annos.mat"), "relative_im_path", &root, None)?;
     } else {
-        let wanted =
-            [
-                ("cars_train_annos.mat", "cars_train", Part::Train),
-                ("cars_test_annos_withlabels.mat", "cars_test", Part::Test),
-            ];
+        let wanted = [
+            ("cars_train_annos.mat", "cars_train", Part::Train),
+            ("cars_test_annos_withlabels.mat", "cars_test", Part::Test),
+        ];
         for (file, folder, part) in wanted {
             let Some(root) = source.folder_of(file) else {
                 return Err(Error::data(
@@ -48,13 +47,7 @@ fn image_folder(source: &Source, folder: &str) -> String {
     format!("{}{marker}", holder.unwrap_or_default())
 }
 
-fn annotations(
-    source: &Source,
-    file: &str,
-    name_field: &str,
-    prefix: &str,
-    part: Option<Part>,
-) -> Result<Vec<Listed>> {
+fn annotations(source: &Source, file: &str, name_field: &str, prefix: &str, part: Option<Part>) -> Result<Vec<Listed>> {
     let mat = load(source, file)?;
     let annos = &mat["annotations"];
     let here = || source.path().join(file);

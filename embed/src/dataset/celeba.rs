@@ -78,7 +78,8 @@ fn words(source: &Source, file: &str) -> Result<Vec<(usize, String, String)>> {
 /// Images lie beside the lists or one folder down, aligned or not.
 fn image_folder(source: &Source, root: &str, name: &str) -> String {
     let up = root.trim_end_matches('/').rsplit_once('/').map_or(String::new(), |(up, _)| format!("{up}/"));
-    let folders = ["", "img_align_celeba/", "Img/img_align_celeba/", "img_align_celeba/img_align_celeba/", "img_celeba/"];
+    let folders =
+        ["", "img_align_celeba/", "Img/img_align_celeba/", "img_align_celeba/img_align_celeba/", "img_celeba/"];
     let mut places = folders.iter().flat_map(|folder| [format!("{root}{folder}"), format!("{up}{folder}")]);
     places.find(|place| source.contains(&format!("{place}{name}"))).unwrap_or_else(|| root.to_owned())
 }

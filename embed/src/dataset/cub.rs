@@ -44,8 +44,8 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     let mut listed = Vec::with_capacity(images.len());
     for Pair { line, id, value } in &images {
         let label = labels.get(id.as_str());
-        let label =
-            label.ok_or_else(|| wrong("images.txt", *line, format!("image {id} has no label in image_class_labels.txt")))?;
+        let label = label
+            .ok_or_else(|| wrong("images.txt", *line, format!("image {id} has no label in image_class_labels.txt")))?;
         let class = number(source, &file("image_class_labels.txt"), label.line, &label.value)?;
         if !class_names.contains_key(&class) {
             let count = class_names.len();
@@ -84,10 +84,13 @@ fn count(source: &Source, root: &str, names: &BTreeMap<usize, String>) -> (usize
         || names.values().any(|name| name == CUB_FIRST);
     let last = names.last_key_value().map_or(0, |(&number, _)| number);
     if is_cub && listed < CUB_CLASSES && last <= CUB_CLASSES {
-        let note = format!("classes.txt lists {listed} classes of CUB-200-2011's {CUB_CLASSES}; its second half is 101 to 200");
+        let note = format!(
+            "classes.txt lists {listed} classes of CUB-200-2011's {CUB_CLASSES}; its second half is 101 to 200"
+        );
         (CUB_CLASSES, Some(note))
     } else if last > listed {
-        let note = format!("classes.txt lists {listed} classes, numbered up to {last}: taken for a part of {last} classes");
+        let note =
+            format!("classes.txt lists {listed} classes, numbered up to {last}: taken for a part of {last} classes");
         (last, Some(note))
     } else {
         (listed, None)

@@ -49,7 +49,9 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     if let Some((loose, ..)) = placed.iter().find(|(_, _, below)| class(below).is_none()) {
         return Err(Error::data(
             source.path(),
-            format!("{loose} lies in no class folder; wanted CLASS/IMAGE (a list of paths and labels goes by --format list)"),
+            format!(
+                "{loose} lies in no class folder; wanted CLASS/IMAGE (a list of paths and labels goes by --format list)"
+            ),
         ));
     }
     let classes: Vec<String> = placed.iter().filter_map(|(_, _, below)| class(below)).collect();

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::part::Part;
 use super::Role;
+use super::part::Part;
 
 /// What a folder of a part holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,11 @@ mod tests {
         let places = |names: &[&'static str]| find(names, nested).map(|l| (l.images.len(), l.others.len()));
         assert_eq!(places(&["train/a/1.png", "val/a/2.png"]), Some((2, 0)));
         assert_eq!(places(&["set/images/Train/a/1.png", "set/images/Test/a/2.png"]), Some((2, 0)));
-        assert_eq!(places(&["train/a/1.png", "test/1.png", "test/2.png", "doc/1.png"]), Some((1, 3)), "test is unlabelled");
+        assert_eq!(
+            places(&["train/a/1.png", "test/1.png", "test/2.png", "doc/1.png"]),
+            Some((1, 3)),
+            "test is unlabelled"
+        );
         assert_eq!(places(&["train/a/1.png"]), Some((1, 0)));
         assert_eq!(places(&["train/1.png", "test/1.png"]), None, "classes called train and test");
         assert_eq!(places(&["train/steam/1.png", "car/vw/1.png"]), None, "the railway's train");

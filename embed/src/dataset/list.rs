@@ -16,8 +16,22 @@ use crate::files::folder_of;
 
 /// What headers call the path of an image.
 const PATH: [&str; 16] = [
-    "path", "image_path", "img_path", "file_path", "filepath", "image", "img", "file", "filename", "file_name",
-    "image_name", "img_name", "image_file", "image_id", "name", "fname",
+    "path",
+    "image_path",
+    "img_path",
+    "file_path",
+    "filepath",
+    "image",
+    "img",
+    "file",
+    "filename",
+    "file_name",
+    "image_name",
+    "img_name",
+    "image_file",
+    "image_id",
+    "name",
+    "fname",
 ];
 /// What they call its label.
 const LABEL: [&str; 9] =
@@ -45,7 +59,9 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
     let mut path_column = 0;
     let table = Table::read(path, Blanks::Separate, |records| {
         path_column = records.iter().map(|r| r.fields.len()).max().map_or(0, |width| path_place(records, width));
-        let named = |record: &Record<'_>| record.fields.get(path_column).is_some_and(|f| is_image(f) || source.find(f).is_some());
+        let named = |record: &Record<'_>| {
+            record.fields.get(path_column).is_some_and(|f| is_image(f) || source.find(f).is_some())
+        };
         !named(&records[0]) && (records[1..].iter().any(named) || has_names(&records[0]))
     })?;
     let columns = Columns::find(&table, path_column, request.label.as_deref(), path)?;
@@ -127,7 +143,9 @@ fn with_hint(error: Error, delimiter: Delimiter) -> Error {
     match error {
         Error::Data { path, problem } if delimiter == Delimiter::Blanks => Error::Data {
             path,
-            problem: format!("{problem}; blanks part the fields: put names with blanks into quotes, or part by comma or tab"),
+            problem: format!(
+                "{problem}; blanks part the fields: put names with blanks into quotes, or part by comma or tab"
+            ),
         },
         other => other,
     }
@@ -156,7 +174,8 @@ impl Columns {
         let split = table.column(&SPLIT)?.filter(|&c| c != path);
         let (query, gallery) = (table.column(&[IS_QUERY])?, table.column(&[IS_GALLERY])?);
         let taken = [Some(path), role, split, query, gallery];
-        let is_index = |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
+        let is_index =
+            |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
         let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index(c)).collect();
         let label = match label {
             Some(wanted) => chosen(table, &labels, wanted).ok_or_else(|| {
@@ -216,7 +235,11 @@ impl Columns {
         };
         let mut notes = Vec::new();
         if (self.path, self.label) != (0, 1) {
-            notes.push(format!("paths are read from column {}, labels from column {}", name(self.path), name(self.label)));
+            notes.push(format!(
+                "paths are read from column {}, labels from column {}",
+                name(self.path),
+                name(self.label)
+            ));
         }
         let boxed = table.header().iter().any(|h| BOX.contains(&h.as_str()));
         if boxed {

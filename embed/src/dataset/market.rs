@@ -50,7 +50,8 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
             several(found.others.iter().map(|&n| n.to_owned()))
         ));
     }
-    let parsed: Vec<_> = found.images.iter().filter_map(|&(name, place, _)| Some((name, place, parse(name)?))).collect();
+    let parsed: Vec<_> =
+        found.images.iter().filter_map(|&(name, place, _)| Some((name, place, parse(name)?))).collect();
     let junk = parsed.iter().filter(|(_, _, (person, _))| person.is_none()).count();
     if junk > 0 {
         notes.push(format!("left out {} of person -1, which the data set's authors call junk", files(junk)));

@@ -261,7 +261,10 @@ impl Dataset {
         }
         let is_list_file = path.is_file() && !Source::is_archive(path);
         if is_list_file && OTHER_ARCHIVES.contains(&ending(path).as_str()) {
-            return Err(Error::data(path, "is an archive of a kind that is not read; wanted .zip, .tar, .tar.gz or .tgz"));
+            return Err(Error::data(
+                path,
+                "is an archive of a kind that is not read; wanted .zip, .tar, .tar.gz or .tgz",
+            ));
         }
         if request.root.is_some() && !is_list_file {
             return Err(Error::Usage(format!("--root: only a list has one; {} is none", path.display())));

@@ -33,7 +33,8 @@ pub(super) fn bytes(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, Saf
         ("names".to_owned(), json(names.into())),
         ("roles".to_owned(), json(roles.into())),
     ]);
-    let numbers = [("images", rows.iter().map(|r| r.image).collect()), ("cameras", rows.iter().map(|r| r.camera).collect())];
+    let numbers =
+        [("images", rows.iter().map(|r| r.image).collect()), ("cameras", rows.iter().map(|r| r.camera).collect())];
     for (key, numbers) in numbers {
         let numbers: Vec<Option<u32>> = numbers;
         if numbers.iter().any(Option::is_some) {

@@ -91,15 +91,15 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
         }
         let role = match role.map(|c| &fields[c]) {
             None => Role::Both,
-            Some(word) => Role::parse(word).ok_or_else(|| {
-                table.error(*line, &format!("role '{word}' is none of query, gallery, both"))
-            })?,
+            Some(word) => Role::parse(word)
+                .ok_or_else(|| table.error(*line, &format!("role '{word}' is none of query, gallery, both")))?,
         };
         let number = |column: Option<usize>| match column.map(|c| fields[c].as_ref()) {
             None | Some("") => Ok(None),
-            Some(word) => word.parse().map(Some).map_err(|_| {
-                table.error(*line, &format!("'{word}' is no number of an image or a camera"))
-            }),
+            Some(word) => word
+                .parse()
+                .map(Some)
+                .map_err(|_| table.error(*line, &format!("'{word}' is no number of an image or a camera"))),
         };
         let class = *numbers.entry(fields[label].to_string()).or_insert_with(|| {
             read.classes.push(fields[label].to_string());

@@ -39,7 +39,8 @@ pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }
-    check_claim(&bytes).map_err(|problem| wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {problem}")))?;
+    check_claim(&bytes)
+        .map_err(|problem| wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {problem}")))?;
     let failed = |e: ReadNpyError| wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {e}"));
     match Array2::<f32>::read_npy(Cursor::new(&bytes)) {
         Ok(matrix) => Ok((matrix.as_standard_layout().into_owned(), Vec::new())),

@@ -131,7 +131,9 @@ impl Embeddings {
     pub fn save(&self, path: &Path) -> Result<()> {
         match ending(path).as_str() {
             "npy" => {
-                write_atomically(&labels_beside(path), |file| labels::write(self, &matrix::sha256(&self.matrix), file))?;
+                write_atomically(&labels_beside(path), |file| {
+                    labels::write(self, &matrix::sha256(&self.matrix), file)
+                })?;
                 write_atomically(path, |file| {
                     ndarray_npy::WriteNpyExt::write_npy(&self.matrix, file).map_err(std::io::Error::other)
                 })

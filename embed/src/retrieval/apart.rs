@@ -77,9 +77,9 @@ impl Counts {
     fn apart(&self, row: &Row) -> (usize, usize) {
         let count = |found: Option<&usize>| found.copied().unwrap_or(0);
         let camera = row.camera.map_or(0, |camera| count(self.class_camera.get(&(row.class, camera))));
-        let (image, image_class) = row.image.map_or((0, 0), |image| {
-            (count(self.image.get(&image)), count(self.image_class.get(&(image, row.class))))
-        });
+        let (image, image_class) = row
+            .image
+            .map_or((0, 0), |image| (count(self.image.get(&image)), count(self.image_class.get(&(image, row.class)))));
         let both = row.image.zip(row.camera).map_or(0, |(i, c)| count(self.all.get(&(i, row.class, c))));
         (image + camera - both, image_class + camera - both)
     }
@@ -113,7 +113,9 @@ impl Sides {
         }
         let others = deepest(rows);
         if let Some(k) = ks.iter().find(|&&k| k > others) {
-            return Err(Error::Measure(format!("--k {k}: each query has only {others} other images to be found among")));
+            return Err(Error::Measure(format!(
+                "--k {k}: each query has only {others} other images to be found among"
+            )));
         }
         let (mut relevant, mut passed_over) = (Vec::with_capacity(queries.len()), 0);
         for row in queries.iter().map(|&at| &rows[at]) {
@@ -144,8 +146,8 @@ mod tests {
     fn counts_agree_with_looking_at_every_pair() {
         let rows: Vec<Row> = (0..60_usize)
             .map(|n| {
-                let image = (n % 7 < 3).then_some((n % 5) as u32);
-                let camera = (n % 4 < 3).then_some((n % 3) as u32);
+                let image = (n % 7 < 3).then(|| u32::try_from(n % 5).unwrap());
+                let camera = (n % 4 < 3).then(|| u32::try_from(n % 3).unwrap());
                 row(n % 6 % 4, image, camera)
             })
             .collect();

@@ -56,18 +56,23 @@ fn refused(path: &Path) -> String {
 #[test]
 fn links_in_a_tar_are_the_files_they_lead_to() {
     let place = Place::new();
-    let path = place.put("links.tar", tar_of(|tar| {
-        file(tar, "a/1.png", 1);
-        link(tar, EntryType::Link, "a/2.png", "a/1.png");
-        link(tar, EntryType::Symlink, "b/3.png", "../a/2.png");
-        link(tar, EntryType::Symlink, "c", "b");
-        link(tar, EntryType::Symlink, "README.md", "nowhere.md");
-    }));
+    let path = place.put(
+        "links.tar",
+        tar_of(|tar| {
+            file(tar, "a/1.png", 1);
+            link(tar, EntryType::Link, "a/2.png", "a/1.png");
+            link(tar, EntryType::Symlink, "b/3.png", "../a/2.png");
+            link(tar, EntryType::Symlink, "c", "b");
+            link(tar, EntryType::Symlink, "README.md", "nowhere.md");
+        }),
+    );
     let data = Dataset::load(&Request::of(&path)).unwrap();
     assert_eq!(names(&path), ["a/1.png", "a/2.png", "b/3.png", "c/3.png"]);
     assert_eq!(data.source.read("c/3.png").unwrap(), png([1, 1, 1]));
     assert!(data.notes.join("\n").contains("README.md is a link to nowhere.md, which is not in the archive"));
-    for (target, kind) in [("a/9.png", EntryType::Link), ("../../etc/passwd", EntryType::Symlink), ("/x", EntryType::Symlink)] {
+    for (target, kind) in
+        [("a/9.png", EntryType::Link), ("../../etc/passwd", EntryType::Symlink), ("/x", EntryType::Symlink)]
+    {
         let bytes = tar_of(|tar| {
             file(tar, "a/1.png", 1);
             link(tar, kind, "b/2.png", target);

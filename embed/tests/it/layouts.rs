@@ -46,13 +46,18 @@ fn queries_search_the_gallery() {
     pictures(root.path(), &["query/a/1.png", "gallery/a/2.png", "gallery/b/3.png", "train/c/4.png", "loose/5.png"]);
     let data = load(root.path(), Split::Protocol);
     let roles: Vec<_> = data.items.iter().map(|item| (item.name.as_str(), item.role)).collect();
-    let wanted = [("gallery/a/2.png", Role::Gallery), ("gallery/b/3.png", Role::Gallery), ("query/a/1.png", Role::Query)];
+    let wanted =
+        [("gallery/a/2.png", Role::Gallery), ("gallery/b/3.png", Role::Gallery), ("query/a/1.png", Role::Query)];
     assert_eq!(roles, wanted);
     assert!(data.notes.iter().any(|n| n.contains("left out 1 file in no class folder") && n.contains("loose/5.png")));
 
     let root = tempfile::tempdir().unwrap();
     pictures(root.path(), &["query/a/1.png", "test/a/2.png", "test/b/3.png"]);
-    assert_eq!(load(root.path(), Split::Protocol).items[2].role, Role::Gallery, "where there is no gallery, test is it");
+    assert_eq!(
+        load(root.path(), Split::Protocol).items[2].role,
+        Role::Gallery,
+        "where there is no gallery, test is it"
+    );
 }
 
 #[test]
@@ -98,7 +103,9 @@ fn what_is_hidden_or_not_decoded_is_counted() {
 
     let only = tempfile::tempdir().unwrap();
     put(only.path().join("a/x.heic"), "no picture");
-    assert!(refused(&Request::of(only.path())).contains("no images found (read as format folder); passed over 1 file of"));
+    assert!(
+        refused(&Request::of(only.path())).contains("no images found (read as format folder); passed over 1 file of")
+    );
 }
 
 #[cfg(unix)]
@@ -150,19 +157,31 @@ fn cub_may_be_cut_and_nabirds_has_words_for_ids() {
     assert_eq!(data.classes, ["g"]);
     assert!(data.notes[0].contains("numbered up to 7: taken for a part of 7 classes"), "{:?}", data.notes);
     let wrong = |images: &str, labels: &str, classes: &str| lists(images, labels, classes).unwrap_err();
-    assert!(wrong("1 a/x.png\n2 b/y.png\n", "1 1\n2 9\n", "1 a\n2 b\n").contains("line 2: class 9 is not in classes.txt"));
-    assert!(wrong("1 a/x.png\n1 b/y.png\n", "1 1\n2 2\n", "1 a\n2 b\n").contains("images.txt: line 2: id 1 is there already"));
-    assert!(wrong("1 a/x.png\n2 b/y.png\n", "2 1\n2 2\n", "1 a\n2 b\n").contains("line 2: id 2 is there already, in line 1"));
+    assert!(
+        wrong("1 a/x.png\n2 b/y.png\n", "1 1\n2 9\n", "1 a\n2 b\n").contains("line 2: class 9 is not in classes.txt")
+    );
+    assert!(
+        wrong("1 a/x.png\n1 b/y.png\n", "1 1\n2 2\n", "1 a\n2 b\n")
+            .contains("images.txt: line 2: id 1 is there already")
+    );
+    assert!(
+        wrong("1 a/x.png\n2 b/y.png\n", "2 1\n2 2\n", "1 a\n2 b\n")
+            .contains("line 2: id 2 is there already, in line 1")
+    );
 
     put(root.path().join("train_test_split.txt"), "00-a7 1\n11-b9 0\n");
-    let birds = lists("00-a7 a/x.png\n11-b9 b/y.png\n", "00-a7 817\n11-b9 860\n", "817 Oldsquaw\n860 Merlin\n").unwrap();
+    let birds =
+        lists("00-a7 a/x.png\n11-b9 b/y.png\n", "00-a7 817\n11-b9 860\n", "817 Oldsquaw\n860 Merlin\n").unwrap();
     assert_eq!((birds.part.as_str(), birds.classes.as_slice()), ("test", ["Merlin".to_owned()].as_slice()));
 }
 
 #[test]
 fn celebas_partition_is_not_inshops() {
     let root = tempfile::tempdir().unwrap();
-    pictures(root.path(), &["img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg", "img_align_celeba/000003.jpg"]);
+    pictures(
+        root.path(),
+        &["img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg", "img_align_celeba/000003.jpg"],
+    );
     put(root.path().join("list_eval_partition.txt"), "000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n");
     let message = refused(&Request::of(root.path()));
     assert!(message.contains("wanted identity_CelebA.txt too"), "{message}");

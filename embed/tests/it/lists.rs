@@ -84,7 +84,11 @@ fn an_image_listed_again_counts_once_and_under_two_labels_not_at_all() {
     let root = place();
     let data = with(root.path(), "path,label\na/1.png,u\n./a/1.png,u\na/2.png,v\na/1.png,u\n").unwrap();
     assert_eq!(read(&data), [("a/1.png", "u"), ("a/2.png", "v")]);
-    assert!(data.notes[0].contains("2 lines list an image again; each counts once: a/1.png (line 3)"), "{:?}", data.notes);
+    assert!(
+        data.notes[0].contains("2 lines list an image again; each counts once: a/1.png (line 3)"),
+        "{:?}",
+        data.notes
+    );
     let contrary = "path,label\na/1.png,u\na/2.png,v\na/1.png,v\nb/3 x.png,u\n";
     let message = with(root.path(), contrary).unwrap_err();
     assert!(message.contains("a/1.png has two labels: 'u' (line 2) and 'v' (line 4)"), "{message}");

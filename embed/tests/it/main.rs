@@ -4,9 +4,9 @@
 mod archives;
 mod datasets;
 mod embeddings;
+mod images;
 mod layouts;
 mod lists;
-mod images;
 mod loss_on_tract;
 mod models;
 mod neighbours;

@@ -15,8 +15,7 @@ const BOTH: [Choice; 2] = [Choice::Onnxruntime, Choice::Tract];
 fn run(model: &str, output: Option<&str>, runtime: Choice, batch: Option<usize>) -> Result<Array2<f32>> {
     let folder = tempfile::tempdir().unwrap();
     colored_folder(folder.path(), 1, 7);
-    let request =
-        Request { split: Split::All, ..Request::of(folder.path()) };
+    let request = Request { split: Split::All, ..Request::of(folder.path()) };
     let data = Dataset::load(&request)?;
     let model = Model::read(&fixtures().join("models").join(model), output)?;
     let flags = Patch { resize: Some("exact:8x8".parse().unwrap()), ..Patch::default() };

@@ -33,7 +33,10 @@ fn an_image_does_not_find_its_own_copy() {
     assert_eq!(right(&found(&copied)), [false, false, false, true, true]);
     assert_eq!(found(&copied).each[0].relevant, 1);
     // Nothing but a copy: nobody to find.
-    let lonely = at(&[0.0, 0.0, 10.0, 20.0], rows(true).into_iter().enumerate().filter(|(n, _)| *n != 2).map(|(_, r)| r).collect());
+    let lonely = at(
+        &[0.0, 0.0, 10.0, 20.0],
+        rows(true).into_iter().enumerate().filter(|(n, _)| *n != 2).map(|(_, r)| r).collect(),
+    );
     let found = found(&lonely);
     assert_eq!((found.queries, found.lone_queries), (2, 2));
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use pdloss_embed::arguments::{DataArgs, ModelArgs};
 use pdloss_embed::console::note;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embeddings::{Embeddings, Row};
-use pdloss_embed::arguments::{DataArgs, ModelArgs};
 
 use crate::table::Record;
 

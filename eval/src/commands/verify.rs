@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use ndarray::{Axis, concatenate};
 
-use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::arguments::{Notes, class_names, describe_copies};
+use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::{InputArgs, describe_model};
 use crate::metrics::verification::{
     self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap,
@@ -558,13 +558,7 @@ fn both_kinds(dataset: &Dataset) -> Result<()> {
 }
 
 /// The cosines of a list's pairs; `there` names all images that were there to be embedded.
-fn score(
-    path: &Path,
-    list: &PairList,
-    embeddings: &Embeddings,
-    there: &[String],
-    gaps: Gaps,
-) -> Result<Scored> {
+fn score(path: &Path, list: &PairList, embeddings: &Embeddings, there: &[String], gaps: Gaps) -> Result<Scored> {
     let found = find(path, list, there)?;
     let rows: HashMap<&str, usize> =
         embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
@@ -588,7 +582,16 @@ fn score(
     let bad = list.pairs.len() - kept.len() - absent - itself;
     let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
     let names = list.images.iter().zip(&found).map(name).collect();
-    Ok(Scored { scores: similarities::of_pairs(embeddings, &pairs)?, same, kept, names, missing: absent, bad, itself, copies })
+    Ok(Scored {
+        scores: similarities::of_pairs(embeddings, &pairs)?,
+        same,
+        kept,
+        names,
+        missing: absent,
+        bad,
+        itself,
+        copies,
+    })
 }
 
 /// Embeds every image, and its mirror image where that is wanted.

@@ -13,7 +13,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
     check(bytes)?;
     let read = || serde_pickle::value_from_slice(bytes, DeOptions::new()).map_err(|e| e.to_string());
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read).map_err(|e| e.to_string())?;
+        let thread =
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read).map_err(|e| e.to_string())?;
         thread.join().unwrap_or_else(|_| Err("its reader does not know such pickles".into()))
     })
 }

@@ -162,8 +162,16 @@ fn what_lists_and_flags_show_is_said_before_anything_is_embedded() {
     };
     let good = "0/0.png,0/1.png,1\n0/0.png,1/0.png,0\n";
     fails(1, &listed(good), &["has NaN"]);
-    fails(1, &listed(&format!("{good}0/9.png,1/0.png,0\n")), &["0/9.png", "is not there (1 of its 3 pairs", "--skip-missing"]);
-    fails(1, &listed(&format!("{good}0/0.png,./0/0.png,1\n")), &["1 of its 3 pairs are an image with itself", "--skip-bad"]);
+    fails(
+        1,
+        &listed(&format!("{good}0/9.png,1/0.png,0\n")),
+        &["0/9.png", "is not there (1 of its 3 pairs", "--skip-missing"],
+    );
+    fails(
+        1,
+        &listed(&format!("{good}0/0.png,./0/0.png,1\n")),
+        &["1 of its 3 pairs are an image with itself", "--skip-bad"],
+    );
     fails(1, &listed("0/0.png,0/1.png,1\n8/0.png,1/0.png,0\n"), &["8/0.png", "is not there"]);
     fails(1, &verify(&["--all-pairs", "--classes", "1"]), &["make no impostor pairs"]);
     let mut nan = arguments.clone();

@@ -23,7 +23,11 @@ pub(super) struct Link {
 ///
 /// # Errors
 /// [`Error::Data`] naming the first link to nowhere that is called like an image or like a folder.
-pub(super) fn follow<T: Copy>(path: &Path, members: &mut HashMap<String, T>, links: Vec<Link>) -> Result<Option<String>> {
+pub(super) fn follow<T: Copy>(
+    path: &Path,
+    members: &mut HashMap<String, T>,
+    links: Vec<Link>,
+) -> Result<Option<String>> {
     let mut open = links;
     for _ in 0..LONGEST_CHAIN {
         let before = open.len();

@@ -44,7 +44,11 @@ pub(super) fn passed_over(hidden: &[String]) -> Option<String> {
         *counts.entry(part.rsplit('/').next().unwrap_or(part)).or_default() += 1;
     }
     (!counts.is_empty()).then(|| {
-        format!("passed over {} hidden: {}", files(hidden.len()), several(counts.iter().map(|(n, c)| format!("{c} in {n}"))))
+        format!(
+            "passed over {} hidden: {}",
+            files(hidden.len()),
+            several(counts.iter().map(|(n, c)| format!("{c} in {n}")))
+        )
     })
 }
 
@@ -112,7 +116,9 @@ mod tests {
 
     #[test]
     fn what_systems_leave_behind_is_hidden() {
-        for name in ["a/.ipynb_checkpoints/1.jpg", "@eaDir/1.jpg", "a/__MACOSX/x", ".cache/1", "a/Thumbs.db", "a/.x.png"] {
+        for name in
+            ["a/.ipynb_checkpoints/1.jpg", "@eaDir/1.jpg", "a/__MACOSX/x", ".cache/1", "a/Thumbs.db", "a/.x.png"]
+        {
             assert!(is_hidden(name), "{name}");
         }
         for name in ["a/1.jpg", "./a/1.jpg", "../a/1.jpg", "a.b/c.d"] {

@@ -74,8 +74,7 @@ pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Stor
                 let to = to.ok_or_else(|| wrong(format!("{name} is a link, but to what is not said")))?;
                 let to = to.to_string_lossy().into_owned();
                 // A hard link names its member from the root, a symbolic one from its own folder.
-                let target =
-                    if kind == EntryType::Link { names::member(&to) } else { names::target(&name, &to) };
+                let target = if kind == EntryType::Link { names::member(&to) } else { names::target(&name, &to) };
                 links.push(Link { name, target, written: to });
             }
             EntryType::GNUSparse => {
