@@ -146,8 +146,8 @@ mod tests {
     fn counts_agree_with_looking_at_every_pair() {
         let rows: Vec<Row> = (0..60_usize)
             .map(|n| {
-                let image = (n % 7 < 3).then_some((n % 5) as u32);
-                let camera = (n % 4 < 3).then_some((n % 3) as u32);
+                let image = (n % 7 < 3).then(|| u32::try_from(n % 5).unwrap());
+                let camera = (n % 4 < 3).then(|| u32::try_from(n % 3).unwrap());
                 row(n % 6 % 4, image, camera)
             })
             .collect();
