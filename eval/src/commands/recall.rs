@@ -151,7 +151,7 @@ impl Plan {
         describe(&mut record, &embeddings, (&search, factory), &measured, self.threads);
         let scores = if self.save_run.is_some() { scores(&embeddings, &search, &mut record)? } else { None };
         if let Some((path, kind)) = &self.out {
-            kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
+            kind.write_result(path, &record)?;
         }
         if let Some(folder) = &self.save_run {
             folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;

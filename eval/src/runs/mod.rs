@@ -20,7 +20,7 @@ mod verification;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
-use pdloss_embed::files::folder_exists;
+use pdloss_embed::files::{can_fill, folder_exists, folder_of};
 
 use crate::table::{Kind, Record, read_records};
 pub use retrieval::{KEPT_NEIGHBOURS, Neighbour, Query, Retrieved};
@@ -59,9 +59,7 @@ impl Run {
     /// # Errors
     /// [`Error::File`] and [`Error::Data`] naming file and column; [`Error::Usage`] for a folder that is no run.
     pub fn read(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            return Err(Error::read(path, std::io::ErrorKind::NotFound.into()));
-        }
+        std::fs::metadata(path).map_err(|e| Error::read(path, e))?;
         let details = if !path.is_dir() {
             Details::None
         } else if Training::is_in(path) {
@@ -102,11 +100,17 @@ impl SaveRun {
     /// # Errors
     /// [`Error::Usage`] naming it.
     pub fn plan(path: &Path) -> Result<Self> {
-        if path.exists() {
+        if path.symlink_metadata().is_ok() {
             return Err(Error::Usage(format!("--save-run {}: is there already; name a new folder", path.display())));
         }
         folder_exists("--save-run", path)?;
+        can_fill("--save-run", folder_of(path))?;
         Ok(Self(path.into()))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Writes the run: the whole folder or none.
@@ -114,10 +118,9 @@ impl SaveRun {
     /// # Errors
     /// [`Error::File`] where writing fails.
     pub fn write(&self, record: &Record, details: &Details) -> Result<()> {
-        let parent = self.0.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let beside =
-            tempfile::Builder::new().prefix(".pdloss-").tempdir_in(parent).map_err(|e| Error::write(&self.0, e))?;
-        Kind::Json.write(&beside.path().join(RESULT), &Record::table(std::slice::from_ref(record)))?;
+        let beside = tempfile::Builder::new().prefix(".pdloss-").tempdir_in(folder_of(&self.0));
+        let beside = beside.map_err(|e| Error::write(&self.0, e))?;
+        Kind::Json.write_result(&beside.path().join(RESULT), record)?;
         match details {
             Details::None | Details::Training(_) => {}
             Details::Retrieval(retrieved) => retrieved.write(beside.path())?,

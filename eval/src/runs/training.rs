@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::table::Record;
+use crate::table::{Record, Value};
 use crate::{Error, Result};
 use pdloss_embed::delimited::read_records;
 
@@ -18,8 +18,8 @@ const NO_METRICS: [&str; 3] = ["step", "epoch", "queries"];
 pub struct Training {
     /// Each metric that was taken.
     pub series: Vec<Series>,
-    /// Settings, digests and versions by name.
-    pub settings: Vec<(String, String)>,
+    /// Settings, digests and versions by name, with the types that they have in the file.
+    pub settings: Vec<(String, Value)>,
 }
 
 /// A metric by step.
@@ -52,7 +52,7 @@ impl Training {
         let mut record = Record::new();
         record.set("measure", "training");
         for (name, value) in &self.settings {
-            record.set(name.as_str(), value.as_str());
+            record.set(name.as_str(), value.clone());
         }
         let steps = self.series.iter().filter_map(|series| series.points.last()).map(|&(step, _)| step);
         record.set("steps", steps.fold(0.0, f64::max));
@@ -62,7 +62,7 @@ impl Training {
                 record.set(format!("best {name}"), points.iter().map(|&(_, value)| value).reduce(f64::max));
             }
         }
-        record
+        record.typed()
     }
 }
 
@@ -92,26 +92,36 @@ fn read_series(path: &Path) -> Result<Vec<Series>> {
     Ok(series)
 }
 
-/// Every value of a TOML file by its name, without the outermost table's; `data.path` is called `data`, as in other runs.
-fn read_settings(path: &Path) -> Result<Vec<(String, String)>> {
-    fn flatten(name: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
-        match value {
-            toml::Value::Table(table) => {
-                table.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, out))
-            }
-            toml::Value::String(text) => out.push((name.to_owned(), text.clone())),
-            other => out.push((name.to_owned(), other.to_string())),
-        }
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::data(path, e.to_string()))?;
+/// Every value of a TOML file by its name, without the outermost table's unless two would be called the same; `data.path` is
+/// called `data`, as in other runs.
+fn read_settings(path: &Path) -> Result<Vec<(String, Value)>> {
+    let bytes = read_bytes(path)?;
+    let text = text_of(&bytes).map_err(|e| Error::data(path, e))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::data(path, e.to_string().trim()))?;
     let mut all = Vec::new();
-    for (name, value) in &table {
+    for (outermost, value) in &table {
         match value {
-            toml::Value::Table(inner) => inner.iter().for_each(|(name, value)| flatten(name, value, &mut all)),
-            value => flatten(name, value, &mut all),
+            toml::Value::Table(inner) => inner.iter().for_each(|(name, value)| flatten(outermost, name, value, &mut all)),
+            value => flatten("", outermost, value, &mut all),
         }
     }
-    all.iter_mut().filter(|(name, _)| name == "data.path").for_each(|(name, _)| *name = "data".into());
     Ok(all)
+}
+
+fn flatten(outermost: &str, name: &str, value: &toml::Value, out: &mut Vec<(String, Value)>) {
+    let value = match value {
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, value)| flatten(outermost, &format!("{name}.{key}"), value, out));
+            return;
+        }
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Boolean(flag) => (*flag).into(),
+        toml::Value::Float(real) => (*real).into(),
+        #[allow(clippy::cast_precision_loss)] // what is below zero is no count
+        toml::Value::Integer(number) => u64::try_from(*number).map_or(Value::Real(*number as f64), Value::Whole),
+        other => other.to_string().into(),
+    };
+    let name = if name == "data.path" { "data" } else { name };
+    let taken = out.iter().any(|(other, _)| other == name);
+    out.push((if taken { format!("{outermost}.{name}") } else { name.to_owned() }, value));
 }

@@ -142,7 +142,7 @@ fn fold_weights(of: &Pairs) -> Vec<f64> {
     of.pairs.iter().map(|p| 1.0 / sizes[&p.fold]).collect()
 }
 
-/// d' of one model from sums of both kinds of pairs.
+/// d' of one model, signed, from sums of both kinds of pairs.
 fn decidability(sums: &[f64], model: usize) -> f64 {
     let moments = |kind: usize| {
         let (count, sum, squares) = (sums[kind + COUNT], sums[kind + model], sums[kind + model + 1]);
@@ -150,5 +150,5 @@ fn decidability(sums: &[f64], model: usize) -> f64 {
         (mean, squares / count - mean * mean)
     };
     let ((genuine, var_genuine), (impostor, var_impostor)) = (moments(GENUINE), moments(IMPOSTOR));
-    (genuine - impostor).abs() / ((var_genuine + var_impostor) / 2.0).sqrt()
+    (genuine - impostor) / ((var_genuine + var_impostor) / 2.0).sqrt()
 }

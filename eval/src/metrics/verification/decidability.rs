@@ -1,5 +1,6 @@
 //! Decidability (Daugman 2000): how far apart the two distributions are, in units of their spread:
-//! `d' = |mu_genuine - mu_impostor| / sqrt((sigma_genuine^2 + sigma_impostor^2) / 2)`, population deviations.
+//! `d' = (mu_genuine - mu_impostor) / sqrt((sigma_genuine^2 + sigma_impostor^2) / 2)`, population deviations. Daugman takes
+//! its absolute value; here, as in the loss, it keeps its sign: negative where genuine pairs score lower than impostors.
 
 use super::Tally;
 
@@ -40,7 +41,7 @@ pub fn decidability(tally: &Tally) -> Decidability {
     let (var_genuine, var_impostor) = (squares[0] / genuine, squares[1] / impostor);
     let spread = ((var_genuine + var_impostor) / 2.0).sqrt();
     Decidability {
-        d_prime: (spread > 0.0).then(|| (mu_genuine - mu_impostor).abs() / spread),
+        d_prime: (spread > 0.0).then(|| (mu_genuine - mu_impostor) / spread),
         mu_genuine,
         mu_impostor,
         sd_genuine: var_genuine.sqrt(),
@@ -58,6 +59,13 @@ mod tests {
         let found = decidability(&Tally::of_scores(&[1.0, 3.0], &[0.0, 0.0, 0.0]).unwrap());
         assert_eq!((found.mu_genuine, found.mu_impostor, found.sd_genuine, found.sd_impostor), (2.0, 0.0, 1.0, 0.0));
         assert!((found.d_prime.unwrap() - 2.0 / 0.5_f64.sqrt()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn swapped_scores_have_a_negative_one() {
+        let found = |genuine: &[f64], impostor: &[f64]| decidability(&Tally::of_scores(genuine, impostor).unwrap()).d_prime;
+        let right = found(&[1.0, 3.0], &[0.0; 3]).unwrap();
+        assert_eq!(found(&[0.0; 3], &[1.0, 3.0]), Some(-right));
     }
 
     #[test]
