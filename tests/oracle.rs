@@ -9,8 +9,6 @@ use pdloss::loss::{
 };
 use pdloss::testing::{Case, F32_SLACK, cases, compare, compare_value, d_loss_cases};
 
-const F64_SLACK: f64 = 2e-9;
-
 fn wide<T: Real>(values: &Array2<T>) -> Vec<f64> {
     values.iter().map(|value| value.to_f64()).collect()
 }
@@ -56,12 +54,12 @@ fn pd_loss_meets_the_budget() {
                 }
             }
             for (calls, loss, got) in run(&case, config, &case.embeddings_f64(), &case.proxies_f64()) {
-                check(calls, compare_value("f64 loss", loss, truth.loss, truth.loss, F64_SLACK));
+                check(calls, compare_value("f64 loss", loss, truth.loss, truth.loss, case.f64_slack()));
                 for (name, rows, got, truth) in [
                     ("embeddings", &case.embeddings, wide(&got.embeddings), &truth.embeddings),
                     ("proxies", &case.proxies, wide(&got.proxies), &truth.proxies),
                 ] {
-                    check(calls, compare(&format!("f64 {name}"), case.dim, rows, &got, truth, truth, F64_SLACK));
+                    check(calls, compare(&format!("f64 {name}"), case.dim, rows, &got, truth, truth, case.f64_slack()));
                 }
             }
         }
@@ -89,10 +87,10 @@ fn d_loss_meets_the_budget() {
         let x = ArrayView2::from_shape(shape, &x).unwrap();
         let out = d_loss(&case.config, x, &case.labels, &Serial).unwrap();
         let got = wide(&d_loss_backward(&out.saved, 1.0, x, &case.labels, &Serial).unwrap());
-        check(compare_value("f64 loss", out.loss, truth.loss, truth.loss, F64_SLACK));
-        check(compare("f64", case.dim, &case.embeddings, &got, truth_rows.0, truth_rows.0, F64_SLACK));
+        check(compare_value("f64 loss", out.loss, truth.loss, truth.loss, case.f64_slack()));
+        check(compare("f64", case.dim, &case.embeddings, &got, truth_rows.0, truth_rows.0, case.f64_slack()));
         for (got, truth) in out.moments.to_array().into_iter().zip(truth.moments) {
-            check(compare_value("f64 moment", got, truth, truth, F64_SLACK));
+            check(compare_value("f64 moment", got, truth, truth, case.f64_slack()));
         }
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));

@@ -4,11 +4,11 @@ use super::decidability::Decidability;
 use super::error::Error;
 use super::executor::{Executor, Serial, for_each};
 use super::forward::{Streamed, check, choose, run, suited, widen, widens};
-use super::gradient::{Affine, Link, Links, Side, Weights, finish_block};
+use super::gradient::{Link, Links, Opposite, Side, Weights, finish_block};
 use super::moments::Moments;
 use super::product::{Operand, Update};
-use super::rows::{Cut, band, band_mut, centre_block, dot_wide, dots, narrowed, remainder};
-use super::saved::Saved;
+use super::rows::{Centre, Cut, band, band_mut, centre_block, scatter_along};
+use super::saved::{Saved, SavedSide};
 use super::scalar::{Label, Real};
 use super::tiles::{self, Units, split};
 use super::{Config, Path};
@@ -179,7 +179,7 @@ impl<T: Real> Job<'_, T> {
     }
 
     fn links(&self, weights: &Weights) -> (Links<'_, T>, Links<'_, T>) {
-        let weight = |sample: usize| T::from_f64(weights.genuine_excess(self.saved.cosines[sample]));
+        let weight = |sample: usize| weights.genuine_excess(self.saved.cosines[sample]);
         let pairs = || self.classes.iter().enumerate();
         let of_samples =
             pairs().map(|(sample, &class)| Link { row: sample, partner: class, weight: weight(sample) }).collect();
@@ -191,17 +191,23 @@ impl<T: Real> Job<'_, T> {
         )
     }
 
+    /// A side's scatter matrix times the mean of the other.
+    fn along(&self, rows: &ArrayView2<'_, T>, side: &SavedSide<T>, direction: &[f64]) -> Vec<f64> {
+        scatter_along(rows, &side.reciprocals, &side.mean, direction, self.executor)
+    }
+
     fn write_gram(&self, weights: &Weights, out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
         let (z, q) = (&self.saved.embeddings, &self.saved.proxies);
         let (of_samples, of_classes) = self.links(weights);
-        for (rows, own, other, links, out) in
-            [(self.embeddings, z, q, of_samples, out.0), (self.proxies, q, z, of_classes, out.1)]
+        let (x, p) = (self.embeddings, self.proxies);
+        for (rows, own, others, other, links, out) in [(x, z, p, q, of_samples, out.0), (p, q, x, z, of_classes, out.1)]
         {
             scatter_gradient(
                 weights,
                 &rows,
                 (&own.reciprocals, &own.mean),
                 (other.reciprocals.len() as f64, &other.mean, &other.scatter),
+                &self.along(&others, other, &own.mean),
                 &links,
                 out,
                 self.executor,
@@ -222,92 +228,66 @@ impl<T: Real> Job<'_, T> {
             let executor = if elements < 1 << 18 { &Serial } else { self.executor };
             (executor, T::BLOCK_ELEMENTS / 8)
         };
-        let mean = dot_wide(&z.mean, &q.mean);
-        let batch = z.reciprocals.len() as f64;
+        let slope = T::from_f64(weights.slope);
+        let width = q.mean.len();
 
-        // dL/dq_c = B zbar (k + b (zbar.qbar - mu_m)) + b (K_z qbar + Z'Z b_c) + links, with b_c = centred - off and
-        // K_z v = Z'Z v - B zbar (zbar.v).
-        let constant = |units: &Units<T>, off: &[f64]| -> Vec<T> {
-            let direct: Vec<f64> = q.mean.iter().zip(off).map(|(mean, off)| mean - off).collect();
-            let level = batch * (weights.impostor(mean) - weights.slope * mean);
-            let applied = units.apply(&direct);
-            z.mean.iter().zip(applied).map(|(z, applied)| T::from_f64(level * z + weights.slope * applied)).collect()
-        };
-        let affine = |constant| Affine { direction: Vec::new(), level: 0.0, slope: 0.0, constant };
-
-        let toward = if let Some(Streamed { units, shift, products }) = streamed {
-            let affine = affine(constant(&units, &remainder(&q.mean, &shift)));
-            let side = Side { rows: self.proxies, reciprocals: &q.reciprocals, shift: &shift };
-            let slope = T::from_f64(weights.slope);
-            write_blocks(&side, &affine, &of_classes, out.1, light(self.proxies.len()), |_, written, product| {
-                for (product, written) in product.chunks_exact_mut(shift.len()).zip(written.rows()) {
+        let centre = Centre::at(&q.mean);
+        let side = Side { rows: self.proxies, reciprocals: &q.reciprocals, mean: &q.mean, centre: &centre };
+        let samples = (z.reciprocals.len() as f64, &z.mean[..]);
+        let toward = if let Some(Streamed { along_shift, products }) = streamed {
+            // The rows of the output hold `K_z b_c` for `b_c = q_c - qs`: the constant is `K_z qs`.
+            let samples = Opposite::new(weights, samples, &q.mean, &along_shift);
+            write_blocks(&side, &samples, &of_classes, out.1, light(self.proxies.len()), |_, _, written, product| {
+                for (product, written) in product.chunks_exact_mut(width).zip(written.rows()) {
                     product.iter_mut().zip(written).for_each(|(product, &value)| *product = value * slope);
                 }
             });
             products
         } else {
             let units = Units::of(&self.embeddings);
-            let shift = narrowed(&q.mean);
-            let affine = affine(constant(&units, &remainder(&q.mean, &shift)));
-            let side = Side { rows: self.proxies, reciprocals: &q.reciprocals, shift: &shift };
-            tiles::backward(&units, &side, weights.slope, &affine, &of_classes, out.1, self.executor)
+            let samples = Opposite::new(weights, samples, &q.mean, &self.along(&self.embeddings, z, &q.mean));
+            tiles::backward(&units, &side, weights.slope, &samples, &of_classes, out.1, self.executor)
         };
 
-        // dL/dz_i = C qbar (k + b (s_i. - mu_m)) + b K_q z_i + links
-        let shift = narrowed::<T>(&z.mean);
-        let off = remainder(&z.mean, &shift);
-        let none = std::iter::repeat_n(0.0, shift.len());
-        let affine = Affine::new(weights, q.reciprocals.len() as f64, &q.mean, &z.mean, &off, none);
-        let side = Side { rows: self.embeddings, reciprocals: &z.reciprocals, shift: &shift };
-        let slope = T::from_f64(weights.slope);
-        let width = shift.len();
-        write_blocks_at(&side, &affine, &of_samples, out.0, light(self.embeddings.len()), |range, _, _, product| {
+        let centre = Centre::at(&z.mean);
+        let side = Side { rows: self.embeddings, reciprocals: &z.reciprocals, mean: &z.mean, centre: &centre };
+        let along = self.along(&self.proxies, q, &z.mean);
+        let classes = Opposite::new(weights, (q.reciprocals.len() as f64, &q.mean), &z.mean, &along);
+        write_blocks(&side, &classes, &of_samples, out.0, light(self.embeddings.len()), |range, _, _, product| {
             let toward = &toward[range.start * width..range.end * width];
             product.iter_mut().zip(toward).for_each(|(product, &value)| *product = value * slope);
         });
     }
 }
 
-/// One side's gradient from the other side's count, mean and scatter matrix.
+/// One side's gradient from the other side's count, mean and scatter matrix, and that matrix times the own mean.
+#[expect(clippy::too_many_arguments, reason = "one call for three losses, whose states are laid out differently")]
 pub(crate) fn scatter_gradient<T: Real>(
     weights: &Weights,
     rows: &ArrayView2<'_, T>,
     (reciprocals, mean): (&[f64], &[f64]),
-    (others, direction, scatter): (f64, &[f64], &[T]),
+    (others, others_mean, scatter): (f64, &[f64], &[T]),
+    along_mean: &[f64],
     links: &Links<'_, T>,
     out: ArrayViewMut2<'_, T>,
     executor: &dyn Executor,
 ) {
     let width = mean.len();
-    let shift = narrowed::<T>(mean);
-    let off = remainder(mean, &shift);
-    // The centred rows are `deviation + off`: K (mean + deviation) = K (mean - off) + K centred.
-    let direct: Vec<f64> = mean.iter().zip(&off).map(|(mean, off)| mean - off).collect();
-    let constant = dots(scatter, &direct);
-    let affine = Affine::new(weights, others, direction, mean, &off, constant.into_iter());
-    let side = Side { rows: *rows, reciprocals, shift: &shift };
+    let centre = Centre::at(mean);
+    let side = Side { rows: *rows, reciprocals, mean, centre: &centre };
+    let opposite = Opposite::new(weights, (others, others_mean), mean, along_mean);
     let slope = T::from_f64(weights.slope);
-    write_blocks(&side, &affine, links, out, (executor, T::BLOCK_ELEMENTS), |centred, _, product| {
+    write_blocks(&side, &opposite, links, out, (executor, T::BLOCK_ELEMENTS), |_, centred, _, product| {
         let centred = Operand::new(centred, centred.len() / width, width);
         T::multiply(product, Update::Replace, slope, centred, Operand::new(scatter, width, width));
     });
 }
 
-/// Writes a gradient block by block. `fill` gets the centred rows, what the output held, and the product to set.
+/// Writes a gradient block by block. `fill` gets the rows' numbers, the centred rows, what the output held, and the
+/// product to set.
 fn write_blocks<T: Real>(
     side: &Side<'_, T>,
-    affine: &Affine<T>,
-    links: &Links<'_, T>,
-    out: ArrayViewMut2<'_, T>,
-    executor: (&dyn Executor, usize),
-    fill: impl Fn(&[T], &ArrayView2<'_, T>, &mut [T]) + Sync,
-) {
-    write_blocks_at(side, affine, links, out, executor, |_, centred, written, product| fill(centred, written, product));
-}
-
-fn write_blocks_at<T: Real>(
-    side: &Side<'_, T>,
-    affine: &Affine<T>,
+    opposite: &Opposite<'_, T>,
     links: &Links<'_, T>,
     out: ArrayViewMut2<'_, T>,
     (executor, elements): (&dyn Executor, usize),
@@ -324,10 +304,10 @@ fn write_blocks_at<T: Real>(
             let elements = range.len() * width;
             let (centred, product) = (&mut centred[..elements], &mut product[..elements]);
             let block = band(&side.rows, &range);
-            centre_block(&block, &side.reciprocals[range.clone()], side.shift, centred);
+            centre_block(&block, &side.reciprocals[range.clone()], side.centre, centred);
             let mut out = band_mut(&mut out, range.start - start..range.end - start);
             fill(range.clone(), centred, &out.view(), product);
-            finish_block(side, range, centred, product, affine, links, &mut out);
+            finish_block(side, range, centred, product, opposite, links, &mut out);
         }
     });
 }

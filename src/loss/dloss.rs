@@ -30,7 +30,7 @@ use super::gradient::{Link, Links, Weights};
 use super::gram;
 use super::moments::{Moments, Summary};
 use super::product::{Multiply, Operand, Update};
-use super::rows::{centre, dot_wide, narrowed, remainder, row, vectorised};
+use super::rows::{Centre, centre, dot_wide, dots, row, vectorised};
 use super::scalar::{Label, Real};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
@@ -170,6 +170,7 @@ pub fn d_loss_backward_into<T: Real, L: Label>(
         &embeddings,
         (&saved.reciprocals, &saved.mean),
         (saved.reciprocals.len() as f64, &saved.mean, &saved.scatter),
+        &dots(&saved.scatter, &saved.mean),
         &links,
         wide.view_mut(),
         executor,
@@ -204,25 +205,23 @@ struct Centred {
     width: usize,
     /// `t_i = zbar . a_i`.
     along: Vec<f64>,
-    /// Where rows were centred.
-    shift: Vec<f64>,
+    mean: Vec<f64>,
 }
 
 impl Centred {
     fn new(embeddings: &ArrayView2<'_, f64>, reciprocals: &[f64], mean: &[f64]) -> Self {
         let width = mean.len();
-        let shift = narrowed::<f64>(mean);
-        let at_off = dot_wide(mean, &remainder(mean, &shift));
+        let at = Centre::at(mean);
         vectorised(
             #[inline(always)]
             || {
                 let mut rows = vec![0.0; reciprocals.len() * width];
                 let mut along = vec![0.0; reciprocals.len()];
                 for (index, out) in rows.chunks_exact_mut(width).enumerate() {
-                    centre(&row(embeddings, index), reciprocals[index], &shift, out);
-                    along[index] = dot_wide(out, mean) - at_off;
+                    centre(&row(embeddings, index), reciprocals[index], &at, out);
+                    along[index] = dot_wide(out, mean);
                 }
-                Self { rows, width, along, shift }
+                Self { rows, width, along, mean: mean.to_vec() }
             },
         )
     }
@@ -291,7 +290,7 @@ impl Centred {
                 let mut pairs = vec![0.0; height * class.len()];
                 let block = Operand::new(block, height, self.width);
                 f64::multiply(&mut pairs, Update::Replace, 1.0, block, all.t());
-                // Each pair's own weight in place of its product; the sum of the weights goes with the shift.
+                // Each pair's own weight in place of its product; the sum of the weights goes with the mean.
                 let mut totals = vec![0.0; height];
                 for (i, pairs) in pairs.chunks_exact_mut(class.len()).enumerate() {
                     let left = self.along[class[start + i]];
@@ -309,8 +308,8 @@ impl Centred {
                         continue;
                     };
                     let total = totals[i];
-                    for ((out, &sum), &shift) in out.iter_mut().zip(sum).zip(&self.shift) {
-                        *out = total.mul_add(shift, sum);
+                    for ((out, &sum), &mean) in out.iter_mut().zip(sum).zip(&self.mean) {
+                        *out = total.mul_add(mean, sum);
                     }
                 }
             }

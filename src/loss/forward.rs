@@ -5,7 +5,7 @@ use super::error::Error;
 use super::executor::{Executor, Serial};
 use super::gram;
 use super::moments::{Moments, Summary};
-use super::rows::{dot_wide, row, vectorised};
+use super::rows::{dot_wide, row, spread_along, vectorised};
 use super::saved::{Saved, SavedSide};
 use super::scalar::{Label, Real};
 use super::tiles::{self, Sums, Units};
@@ -43,9 +43,8 @@ pub fn forward<T: Real, L: Label>(
 
 /// What the tiles path knows beyond [`Saved`] when forward and backward are one call.
 pub(crate) struct Streamed<T> {
-    pub(crate) units: Units<T>,
-    /// [`Sums::shift`].
-    pub(crate) shift: Vec<T>,
+    /// [`Sums::along_shift`].
+    pub(crate) along_shift: Vec<f64>,
     /// [`Sums::products`].
     pub(crate) products: Vec<T>,
 }
@@ -75,18 +74,17 @@ pub(crate) fn run<T: Real>(
     }
     let (embedding_reciprocals, z) = gram::collect(embeddings, executor);
     let (proxy_reciprocals, q) = gram::collect(proxies, executor);
-    let along = dot_wide(&q.apply(&z.mean), &z.mean);
-    let squares = samples * along + inner(&z.scatter, &q.scatter);
+    let squares = inner(&z.scatter, &q.scatter);
     let narrow = |scatter: &Array2<f64>| scatter.iter().map(|&value| T::from_f64(value)).collect();
     let z = SavedSide { reciprocals: embedding_reciprocals, scatter: narrow(&z.scatter), mean: z.mean };
     let q = SavedSide { reciprocals: proxy_reciprocals, scatter: narrow(&q.scatter), mean: q.mean };
 
     let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
-    let whole = Summary {
-        count: samples * proxies_count,
-        mean: dot_wide(&z.mean, &q.mean),
-        squares: squares + proxies_count * spread_along(embeddings, &z, &q.mean),
+    let spread = |rows, side: &SavedSide<T>, direction: &[f64]| {
+        spread_along(rows, &side.reciprocals, &side.mean, direction, executor)
     };
+    let squares = squares + samples * spread(proxies, &q, &z.mean) + proxies_count * spread(embeddings, &z, &q.mean);
+    let whole = Summary { count: samples * proxies_count, mean: dot_wide(&z.mean, &q.mean), squares };
     let impostor = whole.without(Summary::of(&cosines));
     (conclude(config, path, z, q, cosines, impostor), None)
 }
@@ -103,13 +101,13 @@ fn run_tiles<T: Real>(
     let fused = products.is_some();
     let mut pairs: Vec<_> = classes.iter().enumerate().map(|(sample, &class)| (class, sample)).collect();
     pairs.sort_unstable();
-    let Sums { reciprocals, mean, shift, impostor, products } =
-        tiles::sums(&units, proxies, &pairs, products, executor);
-    let z = SavedSide { reciprocals: units.reciprocals.clone(), mean: units.mean.clone(), scatter: Vec::new() };
+    let Sums { reciprocals, mean, along_shift, impostor, products } =
+        tiles::sums((&units, embeddings), proxies, &pairs, products, executor);
+    let z = SavedSide { reciprocals: units.reciprocals, mean: units.mean, scatter: Vec::new() };
     let q = SavedSide { reciprocals, mean, scatter: Vec::new() };
     let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
     let forward = conclude(config, Path::Tiles, z, q, cosines, impostor);
-    (forward, fused.then_some(Streamed { units, shift, products }))
+    (forward, fused.then_some(Streamed { along_shift, products }))
 }
 
 fn conclude<T: Real>(
@@ -136,22 +134,6 @@ fn inner(left: &Array2<f64>, right: &Array2<f64>) -> f64 {
         ),
         _ => (left * right).sum(),
     }
-}
-
-/// `sum_i (a_i . qbar)^2`: how far the samples' mean similarities lie from the overall mean.
-fn spread_along<T: Real>(embeddings: &ArrayView2<'_, T>, side: &SavedSide<T>, direction: &[f64]) -> f64 {
-    let at_mean = dot_wide(&side.mean, direction);
-    vectorised(
-        #[inline(always)]
-        || {
-            let mut sum = 0.0;
-            for (index, reciprocal) in side.reciprocals.iter().enumerate() {
-                let off = dot_wide(&row(embeddings, index), direction) * reciprocal - at_mean;
-                sum += off * off;
-            }
-            sum
-        },
-    )
 }
 
 /// The cosine of each sample and its own class.

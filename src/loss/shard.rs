@@ -86,9 +86,8 @@ impl Statistics {
     ) -> Result<Array2<T>, Error> {
         let weights = self.weights(config, upstream);
         let links = cosines(&embeddings, &own)?.into_iter().enumerate();
-        let links = links
-            .map(|(row, cosine)| Link { row, partner: row, weight: T::from_f64(weights.genuine_excess(cosine)) })
-            .collect();
+        let links =
+            links.map(|(row, cosine)| Link { row, partner: row, weight: weights.genuine_excess(cosine) }).collect();
         let own_reciprocals = reciprocals(&own);
         let links = Links::new(links, own, &own_reciprocals);
         Ok(gradient(&weights, &embeddings, &self.embeddings, &self.proxies, &links, executor))
@@ -116,12 +115,11 @@ impl Statistics {
         let weights = self.weights(config, upstream);
         let sample_reciprocals = reciprocals(&samples);
         let cosines = genuine_cosines(&samples, &sample_reciprocals, &proxies, &reciprocals(&proxies), &classes);
-        let weight = |cosine| T::from_f64(weights.genuine_excess(cosine));
         let links = classes
             .iter()
             .zip(cosines)
             .enumerate()
-            .map(|(partner, (&row, cosine))| Link { row, partner, weight: weight(cosine) })
+            .map(|(partner, (&row, cosine))| Link { row, partner, weight: weights.genuine_excess(cosine) })
             .collect();
         let links = Links::new(links, samples, &sample_reciprocals);
         Ok(gradient(&weights, &proxies, &self.proxies, &self.embeddings, &links, executor))
@@ -143,6 +141,7 @@ fn gradient<T: Real>(
         rows,
         (&reciprocals(rows), &own.mean),
         (other.count, &other.mean, &scatter),
+        &other.apply(&own.mean),
         links,
         out.view_mut(),
         executor,

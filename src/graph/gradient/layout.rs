@@ -1,6 +1,6 @@
 //! Operators that move elements: their gradients move them back.
 
-use super::{Call, Rule, tape::Tape};
+use super::{Call, LARGEST, Rule, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute},
@@ -131,6 +131,10 @@ fn slice(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     for range in ranges.iter().rev() {
         let whole = tape.length(x, range.axis)?;
         let Some((start, count)) = range.within(whole) else { return Err(call.error("its step is 0")) };
+        if count > LARGEST {
+            let reason = format!("it takes {count} elements by steps; its gradient is written for {LARGEST} at most");
+            return Err(call.error(reason));
+        }
         let positions: Vec<i64> = (0..count).map(|step| start + range.step * int(step)).collect();
         longer[range.axis] = Dim::Known(whole);
         let mut column = vec![1; shape.len()];

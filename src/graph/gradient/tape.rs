@@ -43,7 +43,7 @@ impl<'a> Tape<'a> {
         let initializers = graph.initializer.iter().map(TensorProto::name);
         let taken = inputs.clone().chain(results).chain(initializers).map(str::to_owned).collect();
         let inputs: HashSet<&str> = inputs.collect();
-        let single = |tensor: &TensorProto| tensor.dims.iter().product::<i64>() == 1;
+        let single = |tensor: &TensorProto| tensor.dims.iter().all(|&length| length == 1);
         let fixed = graph.initializer.iter().filter(|tensor| single(tensor) && !inputs.contains(tensor.name()));
         let mut constants: HashMap<&str, TensorProto> = fixed.map(|tensor| (tensor.name(), tensor.clone())).collect();
         for node in &graph.node {

@@ -81,7 +81,7 @@ impl Conv {
         Ok(Self {
             window,
             groups,
-            channels_in: sizes[1] * groups,
+            channels_in: sizes[1].saturating_mul(groups),
             channels_out: sizes[0],
             lengths: known(&shape[2..]),
             places,
