@@ -115,7 +115,8 @@ impl Table {
         table.set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(columns.iter().map(|&at| printable_line(&self.columns[at].0).into_owned()));
         for row in &self.rows {
-            table.add_row(columns.iter().map(|&at| printable_line(row.get(at).map_or("", String::as_str)).into_owned()));
+            table
+                .add_row(columns.iter().map(|&at| printable_line(row.get(at).map_or("", String::as_str)).into_owned()));
         }
         for (place, &at) in columns.iter().enumerate() {
             if let Some(column) = table.column_mut(place) {
@@ -189,7 +190,8 @@ mod tests {
         for n in 0..9 {
             assert_eq!(text.matches(&format!(" 0.{n}12345 ")).count(), 2, "{text}");
         }
-        let few = Table { columns: table.columns[..4].to_vec(), rows: table.rows.iter().map(|r| r[..4].to_vec()).collect() };
+        let few =
+            Table { columns: table.columns[..4].to_vec(), rows: table.rows.iter().map(|r| r[..4].to_vec()).collect() };
         let text = few.text(Some(60));
         assert!(!text.contains("\n\n") && text.lines().all(|line| line.len() <= 60), "{text}");
         assert!(text.contains(" 0.112345 "), "{text}");

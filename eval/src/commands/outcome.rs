@@ -34,12 +34,8 @@ pub struct VerificationOut {
 impl VerificationOut {
     /// Every place that is written, with its flag.
     pub(super) fn outputs(&self) -> Vec<(&'static str, &Path)> {
-        let all = [
-            ("--out", &self.out),
-            ("--points", &self.points),
-            ("--plot", &self.plot),
-            ("--save-run", &self.save_run),
-        ];
+        let all =
+            [("--out", &self.out), ("--points", &self.points), ("--plot", &self.plot), ("--save-run", &self.save_run)];
         all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?))).collect()
     }
 }

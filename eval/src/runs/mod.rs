@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 use pdloss_embed::files::{can_fill, folder_exists, folder_of};
 
-use crate::table::{Kind, Record, read_records};
+use crate::table::{Kind, Record, Value, read_records};
 pub use retrieval::{KEPT_NEIGHBOURS, Neighbour, Query, Retrieved};
 pub use training::{Series, Training};
 pub use verification::{CurvePoint, Pair, Pairs, Person, Verified};
@@ -81,6 +81,13 @@ impl Run {
         };
         let file = if path.is_dir() { path.join(RESULT) } else { path.into() };
         Ok(Self { path: path.into(), records: read_records(&file)?, details })
+    }
+
+    /// What it is, by its `measure`, in words.
+    pub fn kind(&self) -> String {
+        let measure = self.records[0].get("measure").map(Value::word).unwrap_or_default();
+        let what = if self.path.is_dir() { "run" } else { "result file" };
+        if measure.is_empty() { format!("a {what} without a measure") } else { format!("a {what} of {measure}") }
     }
 
     /// Its last folder's or file's name without ending.

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use crate::table::{Record, Value};
+use crate::table::{Record, Value, read_text};
 use crate::{Error, Result};
-use pdloss_embed::delimited::read_records;
+use pdloss_embed::delimited::{Blanks, Table};
 
 const METRICS: &str = "metrics.csv";
 const VALIDATION: &str = "validation.csv";
@@ -68,23 +68,33 @@ impl Training {
 
 /// The columns of a table by step.
 fn read_series(path: &Path) -> Result<Vec<Series>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
-    let wrong = |problem: String| Error::data(path, problem);
-    let records = read_records(&text, b',').map_err(|e| wrong(e.to_string()))?;
-    let Some((_, header)) = records.first() else { return Err(wrong("is empty".into())) };
-    let step = header.iter().position(|name| name == "step");
-    let step = step.ok_or_else(|| wrong(format!("has no column 'step'; it has {}", header.join(", "))))?;
-    let mut series: Vec<Series> = header.iter().map(|name| Series { name: name.clone(), points: Vec::new() }).collect();
+    let text = read_text(path)?;
     // A run under way may be writing its last line.
-    let torn = records.len() > 1 && !text.ends_with('\n') && records[records.len() - 1].1.len() < header.len();
-    for (line, record) in &records[1..records.len() - usize::from(torn)] {
-        if record.len() != header.len() {
-            let (got, wanted) = (record.len(), header.len());
-            return Err(wrong(format!("line {line}: {got} fields, where the header has {wanted}")));
-        }
-        let at: f64 =
-            record[step].parse().map_err(|_| wrong(format!("line {line}: step '{}' is no number", record[step])))?;
-        for (field, series) in record.iter().zip(&mut series) {
+    let torn = !text.ends_with('\n');
+    let table = Table::parse(path, text, Blanks::Belong, |_| true)?;
+    let header = table.header();
+    let step = header.iter().position(|name| name == "step");
+    let no_step = || Error::data(path, format!("has no column 'step'; it has {}", header.join(", ")));
+    let step = step.ok_or_else(no_step)?;
+    let mut series: Vec<Series> = header.iter().map(|name| Series { name: name.clone(), points: Vec::new() }).collect();
+    if let Some(twice) = (1..header.len()).find(|&at| header[..at].contains(&header[at])) {
+        return Err(Error::data(path, format!("has two columns '{}'", header[twice])));
+    }
+    let mut records = table.ragged().peekable();
+    while let Some(record) = records.next() {
+        let last = records.peek().is_none();
+        let record = match record {
+            Ok(record) if record.fields.len() == header.len() => record,
+            _ if last && torn => break,
+            Ok(record) => {
+                let (got, wanted) = (record.fields.len(), header.len());
+                return Err(table.error(record.line, &format!("{got} fields, where the header has {wanted}")));
+            }
+            Err(error) => return Err(error),
+        };
+        let wrong = || table.error(record.line, &format!("step '{}' is no number", record.fields[step]));
+        let at: f64 = record.fields[step].parse().ok().filter(|at: &f64| at.is_finite()).ok_or_else(wrong)?;
+        for (field, series) in record.fields.iter().zip(&mut series) {
             series.points.extend(field.parse().ok().map(|value: f64| (at, value)));
         }
     }
@@ -95,14 +105,15 @@ fn read_series(path: &Path) -> Result<Vec<Series>> {
 /// Every value of a TOML file by its name, without the outermost table's unless two would be called the same; `data.path` is
 /// called `data`, as in other runs.
 fn read_settings(path: &Path) -> Result<Vec<(String, Value)>> {
-    let bytes = read_bytes(path)?;
-    let text = text_of(&bytes).map_err(|e| Error::data(path, e))?;
+    let text = read_text(path)?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::data(path, e.to_string().trim()))?;
     let mut all = Vec::new();
     for (outermost, value) in &table {
         match value {
-            toml::Value::Table(inner) => inner.iter().for_each(|(name, value)| flatten(outermost, name, value, &mut all)),
-            value => flatten("", outermost, value, &mut all),
+            toml::Value::Table(inner) => {
+                inner.iter().for_each(|(name, value)| flatten(outermost, name, value, &mut all))
+            }
+            _ => flatten("", outermost, value, &mut all),
         }
     }
     Ok(all)

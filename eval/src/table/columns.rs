@@ -1,11 +1,11 @@
 //! The lists behind [`schema`](super::schema): every column of a result, and of the files that `--save-run` and `--points`
 //! write beside it.
 
-use super::schema::Better::{Higher, Lower};
-use super::schema::Over::{Both, Genuine, Impostor, Pairs, Queries};
-use super::schema::Type::{Flag, Real, Setting, Text, Whole};
-use super::schema::Writer::{Compare, Recall, Scores, Tabulate, Train, Verify};
-use super::schema::{Column, Writer};
+use super::column::Better::{Higher, Lower};
+use super::column::Over::{Both, Genuine, Impostor, Nothing, Pairs, Queries};
+use super::column::Type::{Flag, Real, Setting, Text, Whole};
+use super::column::Writer::{Compare, Recall, Scores, Tabulate, Train, Verify};
+use super::column::{Column, Type, Writer};
 
 /// Recall by cosine has the figures of all pairs, too.
 const MEASURED: &[Writer] = &[Recall, Verify, Scores];
@@ -21,7 +21,7 @@ const FOLDS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
 const fn new(
     name: &'static str,
-    kind: super::schema::Type,
+    kind: Type,
     unit: &'static str,
     writers: &'static [Writer],
     meaning: &'static str,
@@ -36,7 +36,13 @@ pub const RESULTS: &[Column] = &[
     new("tool", Text, "", MEASURED, "program and version"),
     new("program", Text, "", TRAINED, "program and version"),
     new("measure", Text, "", &[Recall, Verify, Scores, Compare, Train], "recall, verification, comparison or training"),
-    new("notes", Text, "", &[Recall, Verify, Scores, Compare, Train], "what was assumed, passed over or is doubtful; sentences joined by '; '"),
+    new(
+        "notes",
+        Text,
+        "",
+        &[Recall, Verify, Scores, Compare, Train],
+        "what was assumed, passed over or is doubtful; sentences joined by '; '",
+    ),
     // model
     new("model", Text, "", &[Recall, Verify, Train], "path of the ONNX model"),
     new("model_sha256", Text, "", &[Recall, Verify, Train], "digest of the model and its external data"),
@@ -64,7 +70,13 @@ pub const RESULTS: &[Column] = &[
     new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores"),
     new("index", Text, "", &[Recall], "FAISS factory string"),
     new("search", Text, "", &[Recall], "exact, or how approximate"),
-    new("index_recall", Real, "share", &[Recall], "of the true nearest, those that an approximate index finds, on a sample"),
+    new(
+        "index_recall",
+        Real,
+        "share",
+        &[Recall],
+        "of the true nearest, those that an approximate index finds, on a sample",
+    ),
     new("ties", Text, "", &[Recall], "how ties are broken"),
     new("search_depth", Whole, "", &[Recall], "neighbours that were looked at"),
     new("queries", Whole, "images", &[Recall], "queries that were measured"),
@@ -98,29 +110,66 @@ pub const RESULTS: &[Column] = &[
     new("seconds_compare", Real, "s", EMBEDDED, "scoring pairs"),
     new("seconds_total", Real, "s", MEASURED, "everything but writing"),
     // measures of retrieval
-    new("recall@{K}", Real, "share", &[Recall], "of the queries, those with an image of their class among the K nearest")
-        .measure(Higher, Queries)
-        .usually(USUAL_K),
-    new("r_precision", Real, "share", &[Recall], "mean share of right images among the R nearest, R being those there are").measure(Higher, Queries),
+    new(
+        "recall@{K}",
+        Real,
+        "share",
+        &[Recall],
+        "of the queries, those with an image of their class among the K nearest",
+    )
+    .measure(Higher, Queries)
+    .usually(USUAL_K),
+    new(
+        "r_precision",
+        Real,
+        "share",
+        &[Recall],
+        "mean share of right images among the R nearest, R being those there are",
+    )
+    .measure(Higher, Queries),
     new("map@r", Real, "share", &[Recall], "mean average precision at R").measure(Higher, Queries),
     // measures of verification
     new("folds", Text, "", &[Verify], "how pairs were divided for the accuracy"),
-    new("accuracy", Real, "share", &[Verify], "pairs decided rightly, mean over folds").measure(Higher, Pairs).with_interval(),
+    new("accuracy", Real, "share", &[Verify], "pairs decided rightly, mean over folds")
+        .measure(Higher, Pairs)
+        .with_interval(),
     new("accuracy_standard_error", Real, "share", &[Verify], "standard error of that mean"),
     new("accuracy_std_population", Real, "share", &[Verify], "population standard deviation over the folds"),
-    new("eer", Real, "share", MEASURED, "equal error rate: mean of FMR and FNMR where they are closest").measure(Lower, Both).with_interval(),
-    new("auc", Real, "share", MEASURED, "area under the ROC curve; below 0.5 genuine pairs score lower than impostors").measure(Higher, Both).with_interval(),
-    new("d_prime", Real, "deviations", MEASURED, "(genuine - impostor mean) / root of the mean variance; negative where genuine pairs score lower")
+    new("eer", Real, "share", MEASURED, "equal error rate: mean of FMR and FNMR where they are closest")
+        .measure(Lower, Both)
+        .with_interval(),
+    new("auc", Real, "share", MEASURED, "area under the ROC curve; below 0.5 genuine pairs score lower than impostors")
         .measure(Higher, Both)
         .with_interval(),
-    new("fnmr@fmr={T}", Real, "share", PAIRS, "FNMR at the smallest threshold whose FMR is at most T").measure(Lower, Genuine).with_interval().usually(TARGETS),
-    new("tar@far={T}", Real, "share", PAIRS, "1 - FNMR there").measure(Higher, Genuine).with_interval().usually(TARGETS),
+    new(
+        "d_prime",
+        Real,
+        "deviations",
+        MEASURED,
+        "(genuine - impostor mean) / root of the mean variance; negative where genuine pairs score lower",
+    )
+    .measure(Higher, Both)
+    .with_interval(),
+    new("fnmr@fmr={T}", Real, "share", PAIRS, "FNMR at the smallest threshold whose FMR is at most T")
+        .measure(Lower, Genuine)
+        .with_interval()
+        .usually(TARGETS),
+    new("tar@far={T}", Real, "share", PAIRS, "1 - FNMR there")
+        .measure(Higher, Genuine)
+        .with_interval()
+        .usually(TARGETS),
     new("zero_fmr", Real, "share", PAIRS, "lowest FNMR without a false match").measure(Lower, Genuine).with_interval(),
-    new("zero_fnmr", Real, "share", PAIRS, "lowest FMR without a false non-match").measure(Lower, Impostor).with_interval(),
+    new("zero_fnmr", Real, "share", PAIRS, "lowest FMR without a false non-match")
+        .measure(Lower, Impostor)
+        .with_interval(),
     new("mu_genuine", Real, "score", MEASURED, "mean genuine score").over(Genuine).with_interval(),
     new("mu_impostor", Real, "score", MEASURED, "mean impostor score").over(Impostor).with_interval(),
-    new("sd_genuine", Real, "score", MEASURED, "population standard deviation of genuine scores").over(Genuine).with_interval(),
-    new("sd_impostor", Real, "score", MEASURED, "population standard deviation of impostor scores").over(Impostor).with_interval(),
+    new("sd_genuine", Real, "score", MEASURED, "population standard deviation of genuine scores")
+        .over(Genuine)
+        .with_interval(),
+    new("sd_impostor", Real, "score", MEASURED, "population standard deviation of impostor scores")
+        .over(Impostor)
+        .with_interval(),
     new("{FIGURE}_from", Real, "as FIGURE", PAIRS, "lower end of the confidence interval (--bootstrap)"),
     new("{FIGURE}_to", Real, "as FIGURE", PAIRS, "upper end of the confidence interval (--bootstrap)"),
     new("eer_threshold", Real, "score", PAIRS, "threshold where FMR and FNMR are closest"),
@@ -128,8 +177,11 @@ pub const RESULTS: &[Column] = &[
     new("eer_bracket_high", Real, "share", PAIRS, "the higher").over(Both),
     new("threshold@fmr={T}", Real, "score", PAIRS, "the smallest threshold whose FMR is at most T").usually(TARGETS),
     new("reached_fmr@fmr={T}", Real, "share", PAIRS, "the FMR there").over(Impostor).usually(TARGETS),
-    new("accuracy_fold_{K}", Real, "share", &[Verify], "pairs of the K-th fold decided rightly").over(Pairs).usually(FOLDS),
-    new("threshold_fold_{K}", Real, "score", &[Verify], "threshold that was chosen for it on the others").usually(FOLDS),
+    new("accuracy_fold_{K}", Real, "share", &[Verify], "pairs of the K-th fold decided rightly")
+        .over(Pairs)
+        .usually(FOLDS),
+    new("threshold_fold_{K}", Real, "score", &[Verify], "threshold that was chosen for it on the others")
+        .usually(FOLDS),
     // compare: a row a figure
     new("figure", Text, "", COMPARED, "the figure that the row is about"),
     new("A", Real, "as the figure", COMPARED, "its value in the first run"),
@@ -167,8 +219,18 @@ pub const RESULTS: &[Column] = &[
     new("steps", Whole, "steps", TRAINED, "steps that were made"),
     new("last {METRIC}", Real, "as METRIC", TRAINED, "the last value of a metric of metrics.csv or validation.csv")
         .usually(&[
-            "loss", "d_prime", "mu_genuine", "mu_impostor", "var_genuine", "var_impostor", "mean_cosine", "gradient_norm",
-            "learning_rate", "images_per_second", "recall@1", "map@r",
+            "loss",
+            "d_prime",
+            "mu_genuine",
+            "mu_impostor",
+            "var_genuine",
+            "var_impostor",
+            "mean_cosine",
+            "gradient_norm",
+            "learning_rate",
+            "images_per_second",
+            "recall@1",
+            "map@r",
         ]),
     new("best {METRIC}", Real, "as METRIC", TRAINED, "the greatest value of a recall").usually(&["recall@1"]),
 ];
@@ -180,8 +242,8 @@ pub const FILES: &[(&str, &[Column])] = &[
         &[
             new("step", Whole, "steps", TRAINED, "the step, from 1"),
             new("epoch", Real, "epochs", TRAINED, "passes over the data so far"),
-            new("loss", Real, "", TRAINED, "loss of the batch").measure(Lower, super::schema::Over::Nothing),
-            new("d_prime", Real, "deviations", TRAINED, "d' of the batch, signed").measure(Higher, super::schema::Over::Nothing),
+            new("loss", Real, "", TRAINED, "loss of the batch").measure(Lower, Nothing),
+            new("d_prime", Real, "deviations", TRAINED, "d' of the batch, signed").measure(Higher, Nothing),
             new("mu_genuine", Real, "score", TRAINED, "mean genuine score of the batch"),
             new("mu_impostor", Real, "score", TRAINED, "mean impostor score of the batch"),
             new("var_genuine", Real, "score^2", TRAINED, "variance of its genuine scores"),
@@ -238,15 +300,18 @@ pub const FILES: &[(&str, &[Column])] = &[
             new("rank", Whole, "", &[Recall], "rank, from 1"),
             new("name", Text, "", &[Recall], "name of the image that was found"),
             new("class", Text, "", &[Recall], "its class"),
-            new("score", Real, "score", &[Recall], "greater is nearer: cosine, inner product, or minus the squared distance"),
+            new(
+                "score",
+                Real,
+                "score",
+                &[Recall],
+                "greater is nearer: cosine, inner product, or minus the squared distance",
+            ),
         ],
     ),
     (
         "images.parquet",
-        &[
-            new("name", Text, "", &[Verify], "name of the image"),
-            new("subject", Text, "", &[Verify], "who is on it"),
-        ],
+        &[new("name", Text, "", &[Verify], "name of the image"), new("subject", Text, "", &[Verify], "who is on it")],
     ),
     (
         "pairs.parquet",

@@ -1,13 +1,13 @@
 //! Result files: csv, json, parquet or Markdown by ending, written whole or not at all.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
 use polars::prelude::{DataFrame, ParallelStrategy, ParquetReader, ParquetWriter, SerReader};
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 
+use pdloss_embed::delimited::decode;
 use pdloss_embed::files::{can_write, ending, open_file, write_atomically};
 use pdloss_embed::guard::guarded;
 
@@ -83,7 +83,7 @@ impl Kind {
                 file.flush()
             }),
             Self::Parquet => {
-                let mut table = frame::frame(rows).map_err(|e| Error::write(path, other(e)))?;
+                let mut table = frame::frame(rows).map_err(|e| Error::write(path, std::io::Error::other(e)))?;
                 write_parquet(path, &mut table)
             }
             Self::Markdown => write_atomically(path, |file| file.write_all(Sheet::of(rows).markdown().as_bytes())),
@@ -96,9 +96,7 @@ impl Kind {
 /// # Errors
 /// [`Error::File`] where writing fails; nothing is left behind then.
 pub(super) fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<()> {
-    write_atomically(path, |file| {
-        ParquetWriter::new(file).finish(table).map(|_| ()).map_err(std::io::Error::other)
-    })
+    write_atomically(path, |file| ParquetWriter::new(file).finish(table).map(|_| ()).map_err(std::io::Error::other))
 }
 
 /// Reads a parquet file of at most so many rows.
@@ -154,12 +152,11 @@ impl<'de> Deserialize<'de> for Rows {
 pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>> {
     let records = match ending(path).as_str() {
         "json" => {
-            let bytes = read_bytes(path)?;
-            let text = super::text_of(&bytes).map_err(|e| Error::data(path, e))?;
+            let text = read_text(path)?;
             let wanted = "wanted an object of words and numbers, or an array of such";
-            serde_json::from_str::<Rows>(text).map_err(|e| Error::data(path, format!("{wanted}: {e}")))?.0
+            serde_json::from_str::<Rows>(&text).map_err(|e| Error::data(path, format!("{wanted}: {e}")))?.0
         }
-        "csv" => csv::read(&read_bytes(path)?).map_err(|e| Error::data(path, e))?,
+        "csv" => csv::read(&read_text(path)?).map_err(|e| Error::data(path, e))?,
         "parquet" => {
             let table = read_parquet(path, MOST_ROWS)?;
             guarded(path, || frame::rows(&table).map_err(|e| Error::data(path, e.to_string())))?
@@ -175,13 +172,12 @@ pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>> {
     Ok(records.into_iter().map(Record::typed).collect())
 }
 
-/// All bytes of a file.
+/// The text of a plain file.
 ///
 /// # Errors
-/// [`Error::File`].
-pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+/// [`Error::File`]; [`Error::Data`] where it is not UTF-8.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
-    let mut file: File = open_file(path)?;
-    file.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
-    Ok(bytes)
+    open_file(path)?.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
+    decode(path, bytes)
 }

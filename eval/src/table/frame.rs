@@ -4,7 +4,7 @@ use polars::prelude::{Column, DataFrame, DataType, NamedFrom, PolarsResult, Seri
 
 use super::Record;
 use super::schema::Type;
-use super::value::{Value, types};
+use super::value::Value;
 
 /// Rows as columns of one type each; a value that is not there is a null of that type.
 ///
@@ -25,7 +25,7 @@ pub(super) fn frame(rows: &[Record]) -> PolarsResult<DataFrame> {
         }
         .into()
     };
-    DataFrame::new(rows.len(), types(rows).into_iter().map(column).collect())
+    DataFrame::new(rows.len(), Record::types(rows).into_iter().map(column).collect())
 }
 
 fn whole(value: &Value) -> Option<u64> {

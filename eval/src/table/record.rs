@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digits::digits;
 use super::schema::{Type, type_of, usual_names};
-use super::value::{Value, types};
+use super::value::{Value, common};
 
 /// Named values in a fixed order: one row of a results file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -111,9 +111,22 @@ impl Record {
         Self(self.0.into_iter().map(typed).collect())
     }
 
+    /// The type of each column of these rows; where the values of a column have none in common it is text, and that is noted.
+    pub(super) fn types(rows: &[Self]) -> Vec<(&str, Type)> {
+        let kind = |name: &str| {
+            let (kind, doubt) = common(name, rows.iter().filter_map(|row| row.get(name)));
+            if let Some(doubt) = doubt {
+                console::note(&format!("column '{name}': {doubt}; all its values are taken as text"));
+            }
+            kind
+        };
+        Self::columns(rows).into_iter().map(|name| (name, kind(name))).collect()
+    }
+
     /// Gives all values of a column the type that they have in common.
     pub(crate) fn agree(rows: &mut [Self]) {
-        let types: Vec<(String, Type)> = types(rows).into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
+        let types: Vec<(String, Type)> =
+            Self::types(rows).into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
         for (name, kind) in types {
             for (_, value) in rows.iter_mut().flat_map(|row| &mut row.0).filter(|(column, _)| *column == name) {
                 *value = value.to_type(kind).unwrap_or_else(|own| own);
@@ -158,7 +171,8 @@ impl Record {
     /// The same, with `counts` of queries and pairs where the rows do not have them.
     pub fn text_over(rows: &[Self], counts: &Self) -> String {
         let names = Self::columns(rows);
-        let is_word = |name: &str| rows.iter().any(|row| matches!(row.get(name), Some(Value::Text(_) | Value::Flag(_))));
+        let is_word =
+            |name: &str| rows.iter().any(|row| matches!(row.get(name), Some(Value::Text(_) | Value::Flag(_))));
         let align = |name: &&str| ((*name).to_owned(), if is_word(name) { Align::Left } else { Align::Right });
         let word = |row: &Self, name: &str| match row.get(name) {
             None | Some(Value::Missing) => "-".to_owned(),

@@ -47,7 +47,9 @@ pub fn page() -> String {
 }
 
 fn table(page: &mut String, columns: &[Column]) {
-    page.push_str("| column | type | unit | better | over | written by | what it is |\n|---|---|---|---|---|---|---|\n");
+    page.push_str(
+        "| column | type | unit | better | over | written by | what it is |\n|---|---|---|---|---|---|---|\n",
+    );
     for column in columns {
         let better = match column.better {
             None => "",
@@ -64,7 +66,8 @@ fn table(page: &mut String, columns: &[Column]) {
         };
         let writers: Vec<&str> = column.writers.iter().map(|writer| writer.word()).collect();
         let (name, kind, unit, meaning) = (column.name, column.kind.word(), column.unit, column.meaning);
-        let _ = writeln!(page, "| `{name}` | {kind} | {unit} | {better} | {over} | {} | {meaning} |", writers.join(", "));
+        let _ =
+            writeln!(page, "| `{name}` | {kind} | {unit} | {better} | {over} | {} | {meaning} |", writers.join(", "));
     }
 }
 

@@ -1,11 +1,9 @@
 //! A value in a row, and the one type that the values of a column agree on.
 
-use pdloss_embed::console::note;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::schema::{Type, type_of};
-use super::Record;
 
 /// A value in a row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -160,7 +158,7 @@ impl Value {
 }
 
 /// The type that a column's values have in common: the schema's, else their own, else text. With where two of them disagree.
-fn common<'v>(name: &str, values: impl Iterator<Item = &'v Value> + Clone) -> (Type, Option<String>) {
+pub(super) fn common<'v>(name: &str, values: impl Iterator<Item = &'v Value> + Clone) -> (Type, Option<String>) {
     if let Some(wanted) = type_of(name) {
         let odd = values.clone().find(|value| value.to_type(wanted).is_err());
         return match odd {
@@ -182,18 +180,6 @@ fn common<'v>(name: &str, values: impl Iterator<Item = &'v Value> + Clone) -> (T
         };
     }
     (found.map_or(Type::Text, |(kind, _)| kind), None)
-}
-
-/// The type of each column of these rows; where the values of a column have none in common it is text, and that is noted.
-pub(crate) fn types(rows: &[Record]) -> Vec<(&str, Type)> {
-    let kind = |name: &str| {
-        let (kind, doubt) = common(name, rows.iter().filter_map(|row| row.get(name)));
-        if let Some(doubt) = doubt {
-            note(&format!("column '{name}': {doubt}; all its values are taken as text"));
-        }
-        kind
-    };
-    Record::columns(rows).into_iter().map(|name| (name, kind(name))).collect()
 }
 
 #[cfg(test)]

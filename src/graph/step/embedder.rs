@@ -26,7 +26,10 @@ pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<Ten
     for node in &mut graph.node {
         let Some(old) = literal::of_node(node) else { continue };
         let Some(new) = state(old.name()) else { continue };
-        let tensor = TensorProto { name: node.tensor("value").and_then(|tensor| tensor.name.clone()), ..replacement(&old, new)? };
+        let tensor = TensorProto {
+            name: node.tensor("value").and_then(|tensor| tensor.name.clone()),
+            ..replacement(&old, new)?
+        };
         node.attribute = vec![attribute("value", Value::Tensor(Box::new(tensor)))];
     }
     infer_only(graph);
@@ -49,7 +52,9 @@ fn replacement(old: &TensorProto, new: TensorProto) -> Result<TensorProto> {
         };
         let written = literal::any_floats(&tensor).unwrap_or_default();
         return match values.iter().zip(&written).find(|(value, written)| value.is_finite() && !written.is_finite()) {
-            Some((value, _)) => Err(wrong(format!("it was trained in float32 to {value}, above what its {half} holds"))),
+            Some((value, _)) => {
+                Err(wrong(format!("it was trained in float32 to {value}, above what its {half} holds")))
+            }
             None => Ok(tensor),
         };
     }

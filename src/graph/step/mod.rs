@@ -52,8 +52,8 @@ use super::{
     head::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
-    shapes::Shapes,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    shapes::Shapes,
     training_mode::{self, Running},
 };
 use crate::loss::random_proxies;

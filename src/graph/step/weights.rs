@@ -32,7 +32,14 @@ pub(super) struct Parameter {
 pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen) -> Vec<Parameter> {
     let tensors: Vec<Tensor<'_>> = Tensor::all(graph);
     let known: HashMap<&str, &Tensor<'_>> = tensors.iter().map(|tensor| (tensor.name, tensor)).collect();
-    let mut walk = Walk { known: &known, also, values: HashMap::new(), found: HashMap::new(), blocked: HashMap::new(), dequantised: HashSet::new() };
+    let mut walk = Walk {
+        known: &known,
+        also,
+        values: HashMap::new(),
+        found: HashMap::new(),
+        blocked: HashMap::new(),
+        dequantised: HashSet::new(),
+    };
     for tensor in tensors.iter().filter(|tensor| !tensor.is_constant) {
         walk.values.insert(tensor.name, Value::fixed(tensor));
     }
@@ -200,7 +207,8 @@ impl<'a> Walk<'a, '_> {
             self.give(node, &Value::Layered);
             return;
         }
-        let inputs: Vec<Option<Value<'a>>> = node.input.iter().map(|name| self.values.get(name.as_str()).cloned()).collect();
+        let inputs: Vec<Option<Value<'a>>> =
+            node.input.iter().map(|name| self.values.get(name.as_str()).cloned()).collect();
         let is = |wanted: fn(&Value<'_>) -> bool| inputs.iter().flatten().any(wanted);
         let unknown = node.input.iter().zip(&inputs).any(|(name, value)| !name.is_empty() && value.is_none());
         let (raw, layered) = (is(|v| matches!(v, Value::Raw)), is(|v| matches!(v, Value::Layered)) || unknown);
@@ -335,8 +343,8 @@ fn is_quantised(node: &NodeProto) -> bool {
 fn is_setting(node: &NodeProto, input: usize) -> bool {
     match node.op_type() {
         "BatchNormalization" => input > 2,
-        "Clip" | "Dropout" | "Expand" | "OneHot" | "Pad" | "QuantizeLinear" | "Reshape" | "Resize" | "Slice" | "Split"
-        | "Squeeze" | "Tile" | "TopK" | "Unsqueeze" | "Upsample" | "DequantizeLinear" => input > 0,
+        "Clip" | "Dropout" | "Expand" | "OneHot" | "Pad" | "QuantizeLinear" | "Reshape" | "Resize" | "Slice"
+        | "Split" | "Squeeze" | "Tile" | "TopK" | "Unsqueeze" | "Upsample" | "DequantizeLinear" => input > 0,
         "Gather" | "GatherElements" | "GatherND" | "CumSum" => input == 1,
         "ScatterElements" | "ScatterND" => input == 1,
         "Where" => input == 0,

@@ -129,10 +129,13 @@ fn on_one_scale(of: &Pairs) -> Result<Vec<f64>> {
     };
     let ((genuine, var_genuine), (impostor, var_impostor)) = (moments(true), moments(false));
     let (middle, spread) = ((genuine + impostor) / 2.0, ((var_genuine + var_impostor) / 2.0).sqrt());
-    if spread > 0.0 {
+    if spread > 0.0 && spread.is_finite() && middle.is_finite() {
         return Ok(of.pairs.iter().map(|p| (p.score - middle) / spread).collect());
     }
-    Err(Error::Measure("d' has no value: neither genuine nor impostor scores have any spread".into()))
+    Err(Error::Measure(
+        "d' has no value: neither genuine nor impostor scores have any spread, or it is beyond what numbers hold"
+            .into(),
+    ))
 }
 
 /// What each pair counts in the accuracy, which is a mean over folds.
