@@ -16,7 +16,8 @@ impl Scale {
     /// many. Values without any distance get an axis around them.
     pub(crate) fn over(low: f64, high: f64, about: u32) -> Self {
         // Quarters, so that the distance of any two numbers is one.
-        let (mut low, mut high) = (low.max(f64::MIN) / 4.0, high.min(f64::MAX) / 4.0);
+        let (least_value, greatest_value) = (low.max(f64::MIN), high.min(f64::MAX));
+        let (mut low, mut high) = (least_value / 4.0, greatest_value / 4.0);
         let least = low.abs().max(high.abs()) * f64::EPSILON * 64.0;
         if !(high - low > least.max(f64::MIN_POSITIVE * 64.0)) {
             let room = 0.125_f64.max(low.abs() / 2.0);
@@ -32,7 +33,7 @@ impl Scale {
             let is_plain = digits <= 9 && (at == 0.0 || (1e-4..1e7).contains(&at.abs()));
             if is_plain { format!("{at:.digits$}") } else { format!("{at:.2e}") }
         };
-        Self { from: at(0), to: at(count), ticks: (0..=count).map(at).map(|at| (at, label(at))).collect() }
+        Self { from: at(0).min(least_value), to: at(count).max(greatest_value), ticks: (0..=count).map(at).map(|at| (at, label(at))).collect() }
     }
 
     /// Where a value stands between `from` (0) and `to` (1).

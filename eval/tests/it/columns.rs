@@ -121,7 +121,7 @@ fn a_training_run_keeps_the_types_of_its_settings() {
     assert_eq!(["seed", "steps"].map(kind), [DataType::UInt64, DataType::UInt64]);
     assert_eq!(["inline", "optimizer.nesterov"].map(kind), [DataType::Boolean, DataType::Boolean]);
     assert_eq!(["loss.floor", "last loss"].map(kind), [DataType::Float64, DataType::Float64]);
-    assert_eq!(["loss.loss", "optimizer.freeze", "onnxruntime"].map(kind), [DataType::String; 3].map(|_| DataType::String));
+    assert_eq!(["loss.loss", "optimizer.freeze", "onnxruntime"].map(kind), [(); 3].map(|()| DataType::String));
     let word = |name: &str| table.column(name).unwrap().get(0).unwrap().to_string();
     assert_eq!((word("onnxruntime"), word("settings.onnxruntime")), ("\"1.32.0\"".into(), "\"lib.so\"".into()));
 }

@@ -169,7 +169,7 @@ fn digits_places_and_columns_that_cannot_be_are_refused() {
         fails(2, &["tabulate", &a, "--digits", digits], &["--digits", "0 to 17"]);
     }
     fails(2, &["tabulate", &a, "--out", &a], &["RESULT", "--out", "the same place"]);
-    put(results.path("x.json"), "[{\"model\":\"m\",\"data\":\"model\",\"recall@1\":0.5}]".into());
+    put(results.path("x.json"), "[{\"model\":\"m\",\"data\":\"model\",\"recall@1\":0.5}]");
     let pivot = ["tabulate", &results.path("x.json"), "--pivot", "dataset"];
     fails(2, &pivot, &["two columns would be called 'model'"]);
 }

@@ -26,18 +26,19 @@ pub(crate) fn histogram(tally: &Tally, sign: f64) -> Vec<Bin> {
             high = high.max(sign * s.score);
         }
     });
-    if !low.is_finite() || !(high / BINS as f64 - low / BINS as f64 > 0.0) {
+    if !low.is_finite() || high / BINS as f64 <= low / BINS as f64 {
         let middle = if low.is_finite() { low } else { 0.0 };
         (low, high) = (middle - 0.5, middle + 0.5);
     }
-    // Apart, so that the distance of no two scores overflows.
-    let width = high / BINS as f64 - low / BINS as f64;
-    let end = |n: usize| if n == BINS { high } else { low + n as f64 * width };
+    // In quarters where the distance of two scores is beyond what numbers hold.
+    let part = if (high - low).is_finite() { 1.0 } else { 0.25 };
+    let width = (high * part - low * part) / BINS as f64;
+    let end = |n: usize| if n == BINS { high } else { (low * part + n as f64 * width) / part };
     let bin = |n: usize| Bin { from: end(n), to: end(n + 1), genuine: 0.0, impostor: 0.0 };
     let mut bins: Vec<Bin> = (0..BINS).map(bin).collect();
     tally.sweep(|s| {
         #[allow(clippy::cast_possible_truncation)] // held between the first bin and the last
-        let at = (sign * s.score / width - low / width).clamp(0.0, (BINS - 1) as f64) as usize;
+        let at = ((sign * s.score * part - low * part) / width).clamp(0.0, (BINS - 1) as f64) as usize;
         bins[at].genuine += s.genuine as f64 / tally.genuine() as f64;
         bins[at].impostor += s.impostor as f64 / tally.impostor() as f64;
     });
