@@ -3,15 +3,16 @@
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::console::printable;
 use crate::error::{Error, Result};
 
-/// Runs a program: 0 done, 1 the run failed, 2 the command line was wrong. A reader of standard output that goes away before
+/// Runs a program on its command line as parsed: 0 done, 1 the run failed, 2 the command line was wrong. A reader of standard output that goes away before
 /// the end is no failure; output that cannot be written for another reason is.
-pub fn run<C: Parser>(command: impl FnOnce(C, &mut dyn Write) -> Result<()>) -> ExitCode {
-    let cli = match C::try_parse() {
+pub fn run<C>(
+    parsed: std::result::Result<C, clap::Error>,
+    command: impl FnOnce(C, &mut dyn Write) -> Result<()>,
+) -> ExitCode {
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(asked) => {
             let printed = asked.print();

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use pdloss_embed::program;
 use pdloss_eval::commands::Cli;
 use pdloss_eval::process::Allocator;
@@ -10,5 +11,5 @@ use pdloss_eval::process::Allocator;
 static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
-    program::run(|cli: Cli, stdout| cli.run(stdout))
+    program::run(Cli::try_parse(), |cli, stdout| cli.run(stdout))
 }

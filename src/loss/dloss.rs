@@ -22,6 +22,7 @@
 
 use super::Config;
 use super::backward::scatter_gradient;
+use super::batch::Samples;
 use super::decidability::Decidability;
 use super::error::Error;
 use super::executor::{Executor, for_each, map};
@@ -72,7 +73,7 @@ pub struct DForward {
     pub saved: DSaved,
 }
 
-/// D-Loss of embeddings `[B, D]`. [`Config::path`] has no meaning here. Labels may be any integers, negative ones too:
+/// D-Loss of a batch. [`Config::algorithm`] has no meaning here. Labels may be any integers, negative ones too:
 /// they are only compared.
 ///
 /// The paper's form could not be established; `Form::Inverse` is this crate's suggestion, the caller's config decides.
@@ -82,12 +83,12 @@ pub struct DForward {
 /// batch has no index, and a NaN would hide the sampler's mistake.
 pub fn d_loss<T: Real, L: Label>(
     config: &Config,
-    embeddings: ArrayView2<'_, T>,
-    labels: &[L],
+    samples: &Samples<'_, T, L>,
     executor: &dyn Executor,
 ) -> Result<DForward, Error> {
-    check(&embeddings, labels)?;
-    let executor = suited(executor, embeddings.nrows(), embeddings.nrows(), embeddings.ncols());
+    samples.check()?;
+    let Samples { embeddings, labels } = *samples;
+    let executor = suited(executor, (embeddings.nrows(), embeddings.nrows(), embeddings.ncols()));
     let groups = classes_of(labels);
     let embeddings = widen(&embeddings);
     let embeddings = embeddings.view();
@@ -125,12 +126,11 @@ pub fn d_loss<T: Real, L: Label>(
 pub fn d_loss_backward<T: Real, L: Label>(
     saved: &DSaved,
     upstream: f64,
-    embeddings: ArrayView2<'_, T>,
-    labels: &[L],
+    samples: &Samples<'_, T, L>,
     executor: &dyn Executor,
 ) -> Result<Array2<T>, Error> {
-    let mut out = Array2::from_elem(embeddings.dim(), T::default());
-    d_loss_backward_into(saved, upstream, embeddings, labels, out.view_mut(), executor)?;
+    let mut out = Array2::from_elem(samples.embeddings.dim(), T::default());
+    d_loss_backward_into(saved, upstream, samples, out.view_mut(), executor)?;
     Ok(out)
 }
 
@@ -141,19 +141,19 @@ pub fn d_loss_backward<T: Real, L: Label>(
 pub fn d_loss_backward_into<T: Real, L: Label>(
     saved: &DSaved,
     upstream: f64,
-    embeddings: ArrayView2<'_, T>,
-    labels: &[L],
+    samples: &Samples<'_, T, L>,
     mut out: ArrayViewMut2<'_, T>,
     executor: &dyn Executor,
 ) -> Result<(), Error> {
-    check(&embeddings, labels)?;
+    samples.check()?;
+    let Samples { embeddings, labels } = *samples;
     let forward = [saved.reciprocals.len(), saved.mean.len()];
     for (tensor, given) in [("embeddings", embeddings.shape()), ("embeddings_grad", out.shape())] {
         if given != forward {
             return Err(Error::shape(tensor, format!("{forward:?} as in the forward pass"), given));
         }
     }
-    let executor = suited(executor, embeddings.nrows(), embeddings.nrows(), embeddings.ncols());
+    let executor = suited(executor, (embeddings.nrows(), embeddings.nrows(), embeddings.ncols()));
     let at = Decidability::at(&saved.config, &saved.genuine, &saved.impostor);
     let weights = Weights::new(&at, upstream, &saved.genuine, &saved.impostor);
     let embeddings = widen(&embeddings);
@@ -176,17 +176,6 @@ pub fn d_loss_backward_into<T: Real, L: Label>(
         executor,
     );
     out.zip_mut_with(&wide, |out, &value| *out = T::from_f64(value));
-    Ok(())
-}
-
-fn check<T: Real, L: Label>(embeddings: &ArrayView2<'_, T>, labels: &[L]) -> Result<(), Error> {
-    let (batch, width) = embeddings.dim();
-    if batch < 2 || width == 0 {
-        return Err(Error::shape("embeddings", "[B, D] with B >= 2 and D >= 1", embeddings.shape()));
-    }
-    if labels.len() != batch {
-        return Err(Error::shape("labels", format!("[{batch}]"), &[labels.len()]));
-    }
     Ok(())
 }
 

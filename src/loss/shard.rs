@@ -6,10 +6,11 @@
 
 use super::Config;
 use super::backward::scatter_gradient;
+use super::batch::{Batch, rows_of};
 use super::decidability::Decidability;
 use super::error::Error;
 use super::executor::Executor;
-use super::forward::{genuine_cosines, rows_of};
+use super::forward::genuine_cosines;
 use super::gradient::{Link, Links, Weights};
 use super::gram::RowMoments;
 use super::moments::{Moments, Summary};
@@ -93,8 +94,8 @@ impl Statistics {
         Ok(gradient(&weights, &embeddings, &self.embeddings, &self.proxies, &links, executor))
     }
 
-    /// Gradient of `upstream * loss` by a shard's proxies. `samples` are the embeddings of all samples of these
-    /// classes, wherever they live, and `labels` their classes counted from the shard's first.
+    /// Gradient of `upstream * loss` by a shard's proxies, those of `batch`. Its embeddings are those of all samples of
+    /// these classes, wherever they live, and its labels their classes counted from the shard's first.
     ///
     /// # Errors
     /// If shapes disagree or a label is not below the number of the shard's proxies.
@@ -102,14 +103,13 @@ impl Statistics {
         &self,
         config: &Config,
         upstream: f64,
-        proxies: ArrayView2<'_, T>,
-        samples: ArrayView2<'_, T>,
-        labels: &[L],
+        batch: &Batch<'_, T, L>,
         executor: &dyn Executor,
     ) -> Result<Array2<T>, Error> {
+        let Batch { embeddings: samples, proxies, labels } = *batch;
         if samples.ncols() != proxies.ncols() || samples.nrows() != labels.len() {
             let wanted = format!("[{}, {}]", labels.len(), proxies.ncols());
-            return Err(Error::shape("samples", wanted, samples.shape()));
+            return Err(Error::shape("embeddings", wanted, samples.shape()));
         }
         let classes = rows_of(labels, proxies.nrows())?;
         let weights = self.weights(config, upstream);

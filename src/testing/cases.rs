@@ -139,7 +139,7 @@ impl Case {
     /// The labels as row numbers.
     #[must_use]
     pub fn rows(&self) -> Vec<usize> {
-        self.labels.iter().map(|&label| usize::try_from(label).unwrap_or(usize::MAX)).collect()
+        self.labels.iter().map(|&label| usize::try_from(label).expect("labels of the cases are rows")).collect()
     }
 
     /// The embeddings, widened.

@@ -7,16 +7,20 @@ use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::{self, file};
+use pdloss_embed::console::note;
 use pdloss_embed::{Error, Result};
 
 use crate::cli::{As, ExportArgs, Labels};
-use crate::objective::{self, OptimizerArgs};
+use crate::objective;
+use crate::optimizer::OptimizerArgs;
+use crate::plan::trained;
 
 /// Writes the model that the arguments ask for.
 ///
 /// # Errors
 /// [`Error::Usage`] for flags that cannot be; those of reading, extending and writing a model.
 pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
+    check_classes(arguments)?;
     let spelling = match arguments.spelling.unwrap_or(As::Op) {
         As::Op => Spelling::Operator,
         As::Function => Spelling::Function,
@@ -25,11 +29,29 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
     let make = if arguments.train { training_step(arguments, spelling)? } else { with_loss(arguments, spelling)? };
     let source = &arguments.embedder;
     let model = file::read(source).and_then(make).map_err(|e| of_graph(source, e))?;
+    if arguments.train {
+        note(&format!("{}: {}", source.display(), trained(source, &model)?));
+    }
     file::write(&model, &arguments.out).map_err(|e| of_graph(&arguments.out, e))
 }
 
 /// What makes one model of another.
 type Make = Box<dyn FnOnce(ModelProto) -> graph::Result<ModelProto>>;
+
+/// Refuses, before anything is allocated for them, proxies that no ONNX file holds.
+fn check_classes(arguments: &ExportArgs) -> Result<()> {
+    /// The format's limit.
+    const LARGEST: u128 = i32::MAX as u128;
+    let needs = arguments.classes as u128 * arguments.dim.unwrap_or(1) as u128 * 4;
+    if needs > LARGEST {
+        return Err(Error::Usage(format!(
+            "--classes {}: proxies of that many rows take {} GiB or more, but one ONNX file holds at most 2 GiB",
+            arguments.classes,
+            needs >> 30
+        )));
+    }
+    Ok(())
+}
 
 fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     if arguments.optimizer != OptimizerArgs::default() {

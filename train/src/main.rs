@@ -6,5 +6,5 @@ use pdloss_embed::program;
 use pdloss_train::Cli;
 
 fn main() -> ExitCode {
-    program::run(|cli: Cli, stdout| cli.run(stdout))
+    program::run(Cli::of_command_line(), |cli, stdout| cli.run(stdout))
 }

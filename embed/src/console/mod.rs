@@ -7,7 +7,7 @@ mod table;
 use std::io::Write;
 
 pub use printable::{printable, printable_line};
-pub use progress::Progress;
+pub use progress::{Pace, Progress};
 pub use table::{Align, Table, width};
 
 /// A line on standard error; control characters of names in it are escaped.

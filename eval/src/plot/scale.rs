@@ -33,7 +33,11 @@ impl Scale {
             let is_plain = digits <= 9 && (at == 0.0 || (1e-4..1e7).contains(&at.abs()));
             if is_plain { format!("{at:.digits$}") } else { format!("{at:.2e}") }
         };
-        Self { from: at(0).min(least_value), to: at(count).max(greatest_value), ticks: (0..=count).map(at).map(|at| (at, label(at))).collect() }
+        Self {
+            from: at(0).min(least_value),
+            to: at(count).max(greatest_value),
+            ticks: (0..=count).map(at).map(|at| (at, label(at))).collect(),
+        }
     }
 
     /// Where a value stands between `from` (0) and `to` (1).

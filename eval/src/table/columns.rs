@@ -65,6 +65,8 @@ pub const RESULTS: &[Column] = &[
     new("skipped_images", Text, "", EMBEDDED, "their names, joined by '; '"),
     new("images", Whole, "images", &[Recall, Verify, Train], "images that were used"),
     new("classes", Whole, "", &[Recall, Train], "classes among them"),
+    new("class_names", Text, "", EMBEDDED, "their names, or the first of them, how many there are, and a digest"),
+    new("copies", Whole, "images", EMBEDDED, "images that are copies of others, to the byte"),
     new("dim", Whole, "", EMBEDDED, "length of an embedding"),
     // how recall was measured
     new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores"),
@@ -93,6 +95,8 @@ pub const RESULTS: &[Column] = &[
     new("pairs_listed", Whole, "pairs", &[Verify], "pairs of the list"),
     new("pairs_without_image", Whole, "pairs", &[Verify], "left out for want of an image (--skip-missing)"),
     new("pairs_with_bad_image", Whole, "pairs", &[Verify], "left out for an image that could not be used (--skip-bad)"),
+    new("pairs_with_itself", Whole, "pairs", &[Verify], "pairs of an image with itself, left out"),
+    new("pairs_of_copies", Whole, "pairs", &[Verify], "pairs of an image with a copy of it"),
     new("subjects", Whole, "", &[Verify], "people, or classes"),
     new("subjects_by", Text, "", &[Verify], "how they were told apart"),
     new("scores", Text, "", &[Verify], "precision of the scores"),

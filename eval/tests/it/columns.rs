@@ -19,7 +19,8 @@ fn tool(arguments: &[&str]) {
 fn is_in_the_schema(table: &DataFrame, whose: &str) {
     for column in table.columns() {
         let name = column.name().as_str();
-        let entry = find(name).unwrap_or_else(|| panic!("{whose}: '{name}' is in no list of eval/src/table/columns.rs"));
+        let entry =
+            find(name).unwrap_or_else(|| panic!("{whose}: '{name}' is in no list of eval/src/table/columns.rs"));
         let wanted = match entry.column.kind {
             Type::Text => DataType::String,
             Type::Whole => DataType::UInt64,
@@ -40,7 +41,18 @@ fn results(folder: &tempfile::TempDir) -> Vec<(&'static str, Vec<String>)> {
     let recall = |more: &[&str]| tool(&[&["recall"], more].concat());
     let more = ["--k", "1", "--save-embeddings", &kept, "--save-run", &at("a"), "--out", &at("r1.parquet")];
     recall(&[&images[..], &more].concat());
-    recall(&["--embeddings", &kept, "--k", "2,4", "--metric", "l2", "--out", &at("r2.parquet"), "--save-run", &at("b")]);
+    recall(&[
+        "--embeddings",
+        &kept,
+        "--k",
+        "2,4",
+        "--metric",
+        "l2",
+        "--out",
+        &at("r2.parquet"),
+        "--save-run",
+        &at("b"),
+    ]);
     let verify = |more: &[&str]| tool(&[&["verify", "--embeddings", &kept], more].concat());
     put(at("pairs.csv"), (0..8).map(|n| pair(n, &kept)).collect::<String>());
     verify(&["--all-pairs", "--out", &at("v1.parquet")]);
@@ -92,7 +104,8 @@ fn every_column_that_is_written_is_in_the_schema_and_results_of_a_command_are_on
             is_in_the_schema(table, file);
             let (first, own) = (columns(&tables[0]), columns(table));
             let same = |a: &[(String, DataType)], b: &[(String, DataType)]| {
-                let lacks: Vec<_> = a.iter().filter(|column| !b.contains(column)).map(|column| column.0.clone()).collect();
+                let lacks: Vec<_> =
+                    a.iter().filter(|column| !b.contains(column)).map(|column| column.0.clone()).collect();
                 assert!(lacks.is_empty(), "{file}: {lacks:?}");
             };
             same(&first, &own);

@@ -103,7 +103,11 @@ fn names_do_no_harm() {
     assert!(read("u.json").contains("\"model\":\"=cmd|'/c calc'!A1\""), "{}", read("u.json"));
     // in messages, too
     let output = run(&["tabulate", &at("\u{1b}[31mnone.json")]);
-    assert!(!stderr(&output).contains('\u{1b}') && stderr(&output).contains("u{1b}[31mnone.json"), "{}", stderr(&output));
+    assert!(
+        !stderr(&output).contains('\u{1b}') && stderr(&output).contains("u{1b}[31mnone.json"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn by_definition(matrix: &Array2<f32>, labels: &[usize], k: usize) -> (f64, f64)
 }
 
 fn labelled(matrix: Array2<f32>, labels: &[usize]) -> Embeddings {
-    let rows = labels.iter().enumerate().map(|(at, &class)| Row { name: at.to_string(), class, role: Role::Both });
+    let rows = labels.iter().enumerate().map(|(at, &class)| Row::new(at.to_string(), class, Role::Both));
     let classes = (0..=labels.iter().copied().max().unwrap_or(0)).map(|c| c.to_string()).collect();
     Embeddings::new(matrix, rows.collect(), classes).unwrap()
 }
@@ -122,7 +122,7 @@ fn queries_search_the_gallery_only() {
     let matrix = ndarray::array![[1.0_f32, 0.0], [1.0, 0.01], [0.9, 0.5], [0.0, 1.0], [0.1, 1.0]];
     let roles = [Role::Query, Role::Query, Role::Gallery, Role::Gallery, Role::Gallery];
     let classes = [0, 1, 0, 1, 1];
-    let rows = roles.iter().zip(classes).map(|(&role, class)| Row { name: String::new(), class, role }).collect();
+    let rows = roles.iter().zip(classes).map(|(&role, class)| Row::new("", class, role)).collect();
     let embeddings = Embeddings::new(matrix, rows, vec!["a".into(), "b".into()]).unwrap();
     let measured = measure(&embeddings, &Search::cosine(&[1, 2]), &by(FLAT)).unwrap();
     assert_eq!(measured.recall, [(1, 0.5), (2, 1.0)]);

@@ -139,7 +139,10 @@ fn mixed_files_are_one_table_with_typed_columns() {
         let output = crate::tools::run(&["tabulate", &files[0], &files[1], &files[2], "--out", &path(out)]);
         let said = crate::tools::stderr(&output);
         assert!(output.status.success(), "{out}: {said}");
-        assert!(said.contains("column 'own': '1' is a whole number, 'x' a text; all its values are taken as text"), "{said}");
+        assert!(
+            said.contains("column 'own': '1' is a whole number, 'x' a text; all its values are taken as text"),
+            "{said}"
+        );
         assert_eq!(said.matches("column '").count(), 1, "{said}");
     }
     let (rows, _) = run(&[&path("t.parquet")]).unwrap();

@@ -48,7 +48,16 @@ fn every_command_takes_them() {
     let folder = tempfile::tempdir().unwrap();
     let old = |name: &str| fixtures().join("v0.1").join(name).display().to_string();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let names = ["recall.csv", "recall.json", "recall.parquet", "recall-run", "verify.parquet", "verify-run", "scores-run", "train-run"];
+    let names = [
+        "recall.csv",
+        "recall.json",
+        "recall.parquet",
+        "recall-run",
+        "verify.parquet",
+        "verify-run",
+        "scores-run",
+        "train-run",
+    ];
     let names: Vec<String> = names.iter().map(|name| old(name)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for out in ["t.parquet", "t.csv", "t.tex"] {

@@ -62,8 +62,7 @@ use optimizer::{Parameter, Scalars, state_name};
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
-    /// Input: class numbers.
-    pub const LABELS: &str = "pdloss.labels";
+    pub use super::head::names::LABELS;
     /// Input: the learning rate.
     pub const LEARNING_RATE: &str = "pdloss.learning_rate";
     /// State: the number of finished steps.
@@ -168,8 +167,9 @@ fn only_reached(
     let left: HashSet<String> = left.into_iter().map(|(tensor, _)| tensor.name).collect();
     graph_of(model)?.input.retain(|input| !left.contains(input.name()));
     parameters.unreached(&|name| left.contains(name));
-    parameters.refuse_nothing()?;
-    Ok(kept.into_iter().map(|(tensor, _)| tensor).collect())
+    let kept: Vec<Trained> = kept.into_iter().map(|(tensor, _)| tensor).collect();
+    parameters.refuse_nothing(kept.iter().any(|tensor| tensor.kind == Kind::Proxies))?;
+    Ok(kept)
 }
 
 fn graph_of(model: &mut ModelProto) -> Result<&mut GraphProto> {
@@ -308,7 +308,12 @@ fn update(
 ) -> Result<Vec<State>> {
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
     let mut clipped = gradients.to_vec();
-    let squares: Vec<String> = gradients.iter().map(|grad| nodes.reduce_all("ReduceSumSquare", grad)).collect();
+    // Weights may be of another type than the embeddings, with a Cast between.
+    let squares = trained.iter().zip(gradients).map(|(tensor, grad)| {
+        let square = nodes.reduce_all("ReduceSumSquare", grad);
+        if tensor.element == place.element { square } else { nodes.cast(&square, place.element) }
+    });
+    let squares: Vec<String> = squares.collect();
     let squares: Vec<&str> = squares.iter().map(String::as_str).collect();
     let total = nodes.op("Sum", &squares);
     let norm = nodes.op("Sqrt", &[&total]);
@@ -320,7 +325,12 @@ fn update(
         let ratio = nodes.div(&limit, &safe);
         let one = nodes.number(1.0);
         let factor = nodes.op("Min", &[&ratio, &one]);
-        clipped = gradients.iter().map(|gradient| nodes.mul(gradient, &factor)).collect();
+        let scaled = trained.iter().zip(gradients).map(|(tensor, gradient)| {
+            let factor =
+                if tensor.element == place.element { factor.clone() } else { nodes.cast(&factor, tensor.element) };
+            nodes.mul(gradient, &factor)
+        });
+        clipped = scaled.collect();
     }
     let one = nodes.integer(1);
     let finished = nodes.add(names::STEP, &one);

@@ -14,6 +14,9 @@ use crate::graph::{
     proto::{GraphProto, TensorProto},
 };
 
+/// How the reason of a frozen parameter begins.
+const FROZEN: &str = "frozen by";
+
 /// What is trained, and why the rest stays.
 pub(super) struct Found {
     parameters: Vec<Parameter>,
@@ -72,7 +75,7 @@ impl Found {
         let frozen = Frozen::new("freeze", &options.freeze, &names)?;
         for parameter in &mut self.parameters {
             if let Some(pattern) = frozen.which(&parameter.name) {
-                parameter.stays = Some(format!("frozen by '{pattern}'"));
+                parameter.stays = Some(format!("{FROZEN} '{pattern}'"));
             }
         }
         Ok(frozen)
@@ -113,25 +116,34 @@ impl Found {
         told
     }
 
-    /// Refuses a step that would change nothing of the backbone, whatever proxies do.
-    pub(super) fn refuse_nothing(&self) -> Result<()> {
+    /// Refuses a step that would change nothing of the backbone, but for proxies alone where patterns froze the rest.
+    pub(super) fn refuse_nothing(&self, trains_proxies: bool) -> Result<()> {
         let stays = || self.parameters.iter().filter_map(|parameter| parameter.stays.as_deref());
-        if stays().count() < self.parameters.len() {
+        let is_meant = trains_proxies && stays().count() > 0 && stays().all(|reason| reason.starts_with(FROZEN));
+        if is_meant || stays().count() < self.parameters.len() {
             return Ok(());
         }
-        let has = |word: &str| stays().any(|reason| reason.contains(word));
+        let told = Self { parameters: self.parameters.clone(), widened: Vec::new() }.told();
+        Err(Error::model("backbone", told.nothing()))
+    }
+}
+
+impl Parameters {
+    /// That nothing is trained, and what to do about it, in a sentence.
+    #[must_use]
+    pub fn nothing(&self) -> String {
+        let has = |word: &str| self.left.iter().any(|left| left.reason.contains(word));
         let cure = if has("quantised") {
             "train the model in float32 and quantise what comes out"
-        } else if has("frozen by") {
+        } else if has(FROZEN) {
             "freeze less of it"
         } else if has("float16") {
             "export it in float32"
-        } else if self.parameters.is_empty() {
-            "it has no tensors that layers compute with; name some that look like constants to train them also"
+        } else if self.left.is_empty() {
+            "it has no tensors that layers compute with"
         } else {
-            "name tensors that look like constants to train them also, or export it in float32 with its weights as initializers"
+            "export it in float32 with its weights as initializers, or name tensors that only look like constants"
         };
-        let told = Self { parameters: self.parameters.iter().map(Parameter::clone).collect(), widened: Vec::new() };
-        Err(Error::model("backbone", format!("nothing to train: {}; {cure}", told.told())))
+        format!("nothing to train: {self}; {cure}")
     }
 }
