@@ -1,6 +1,5 @@
 //! The command `export`: the loss behind an embedder, or a whole training step.
 
-
 use pdloss::graph::build::Element;
 use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;

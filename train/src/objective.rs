@@ -65,6 +65,7 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::LossName;
     use crate::optimizer::OptimizerName;
 
     #[test]
