@@ -9,7 +9,7 @@ use pdloss::graph::shapes::Shapes;
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Choice, Model, Options};
-use pdloss_embed::preprocess::{Layout, Origin, Patch};
+use pdloss_embed::preprocess::Layout;
 use pdloss_embed::{Error, Result};
 
 use crate::cli::{FirstProxies, TrainArgs};
@@ -56,13 +56,8 @@ impl Plan {
                 let out = args.out.as_deref().ok_or_else(|| Error::Usage("--out is missing".into()))?;
                 let folder = Folder::new(out)?;
                 let (settings, model, origin) = Settings::of(args)?;
-                if origin == Origin::Assumed {
-                    note(&format!(
-                        "PREPROCESSING IS ASSUMED: nothing says how {} wants its images, so the imagenet preset is used; \
-                         write {} or give --preset, --resize, --mean, ... to be sure",
-                        settings.model.display(),
-                        Patch::beside(&settings.model).display()
-                    ));
+                if let Some(said) = origin.note(&settings.model) {
+                    note(&said);
                 }
                 (settings, model, folder, None)
             }
