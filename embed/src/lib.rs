@@ -20,6 +20,7 @@ pub mod embedder;
 pub mod embeddings;
 mod error;
 pub mod files;
+pub mod guard;
 pub mod pipeline;
 pub mod preprocess;
 pub mod process;

@@ -3,7 +3,12 @@
 
 mod datasets;
 mod embeddings;
+mod hostile;
 mod images;
 mod loss_on_tract;
 mod models;
+mod onnx;
+mod recipes;
+mod resample;
 mod tools;
+mod unsteady;

@@ -111,6 +111,7 @@ impl Plan {
             }
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
+        index::check(&args.index)?;
         let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         Ok(Self { source, search, out, save_run, threads: args.input.run.threads()? })
