@@ -32,6 +32,9 @@ pub struct ModelArgs {
     /// Images a batch, where the model does not fix it [default: 8 on cpu, 32 on cuda]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
+    /// Run BatchNormalization and Dropout that were exported in training mode in inference mode
+    #[arg(long)]
+    pub inference_mode: bool,
     /// Preprocessing manifest [default: the model's path with .toml, where that exists]
     #[arg(long, value_name = "FILE.toml")]
     pub preprocess: Option<PathBuf>,
@@ -44,10 +47,14 @@ impl ModelArgs {
     /// The number of threads that was asked for, at least one.
     ///
     /// # Errors
-    /// [`Error::Usage`] for zero.
+    /// [`Error::Usage`] for zero, and for more than [`process::most_threads`].
     pub fn threads(&self) -> Result<usize> {
         match self.threads {
             Some(0) => Err(Error::Usage("--threads 0: wanted at least 1".into())),
+            Some(given) if given > process::most_threads() => {
+                let most = process::most_threads();
+                Err(Error::Usage(format!("--threads {given}: wanted at most {most}")))
+            }
             given => Ok(given.unwrap_or_else(process::available_threads)),
         }
     }
@@ -64,7 +71,8 @@ impl ModelArgs {
             threads: self.threads()?,
             batch: self.batch,
         };
-        Prepared::read(model, self.output.as_deref(), self.preprocess.as_deref(), &self.patch, options)
+        let patch = (&self.patch, self.inference_mode);
+        Prepared::read(model, self.output.as_deref(), self.preprocess.as_deref(), patch, options)
     }
 }
 

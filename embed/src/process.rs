@@ -12,3 +12,8 @@ pub fn set_threads(count: usize) {
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
+
+/// The threads that can be asked for: more than any processor has, and few enough for the system to make.
+pub fn most_threads() -> usize {
+    available_threads().saturating_mul(16).max(256)
+}

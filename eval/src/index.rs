@@ -6,6 +6,7 @@ use faiss::{ConcurrentIndex, Index as _, MetricType};
 use ndarray::ArrayView2;
 use pdloss_embed::retrieval::{Gallery, Index, Metric, Neighbours};
 
+use crate::factory::Factory;
 use crate::{Error, Result};
 
 /// The factory string of exact search.
@@ -25,6 +26,14 @@ impl std::fmt::Debug for FaissIndex {
             .field("rows", &self.gallery.rows().nrows())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether this string names an index that is supported, before there are rows to store.
+///
+/// # Errors
+/// [`Error::Index`] naming the part that is not understood.
+pub fn check(factory: &str) -> Result<()> {
+    Factory::parse(factory).map(drop)
 }
 
 enum Store {
@@ -55,11 +64,13 @@ impl FaissIndex {
             index.add(data).map_err(failed)?;
             Store::Flat(index)
         } else {
+            let checked = Factory::parse(factory)?;
+            checked.check(rows as u64, u64::from(dim))?;
             let mut index = faiss::index_factory(dim, factory, kind).map_err(failed)?;
             if !index.is_trained() {
                 index.train(data).map_err(failed)?;
             }
-            if factory.starts_with("IDMap") {
+            if checked.has_ids() {
                 let ids: Vec<Idx> = (0..rows as u64).map(Idx::new).collect();
                 index.add_with_ids(data, &ids).map_err(failed)?;
             } else {

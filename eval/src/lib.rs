@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod commands;
+pub mod factory;
 pub mod index;
 pub mod metrics;
 pub mod pairs;

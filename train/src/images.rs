@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage};
 use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
-use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, decode};
+use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -44,7 +44,7 @@ impl Preparation {
     /// The part of the way that is the same each time.
     fn pixels(&self, name: &str, bytes: &[u8], preprocessor: &mut Preprocessor) -> Result<RgbImage> {
         if self.augment.takes_whole_images() {
-            return decode(name, bytes, self.recipe.orientation);
+            return preprocessor.decode(name, bytes);
         }
         preprocessor.pixels(name, bytes)
     }

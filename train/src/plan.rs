@@ -10,7 +10,7 @@ use pdloss::graph::step::Parameters;
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Choice, Model, Options};
-use pdloss_embed::preprocess::{Layout, Origin, Patch};
+use pdloss_embed::preprocess::Layout;
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::{of_graph, trained};
@@ -56,14 +56,7 @@ impl Plan {
             let folder = Folder::new(out)?;
             let (settings, model, origin) = Settings::of(args)?;
             let mut notes = Vec::new();
-            if origin == Origin::Assumed {
-                notes.push(format!(
-                    "PREPROCESSING IS ASSUMED: nothing says how {} wants its images, so the imagenet preset is used; \
-                     write {} or give --preset, --resize, --mean, ... to be sure",
-                    settings.model.display(),
-                    Patch::beside(&settings.model).display()
-                ));
-            }
+            notes.extend(origin.note(&settings.model));
             return Self::of(settings, model, folder, None, notes);
         };
         let (folder, Manifest { made_with, mut settings }) = Folder::open(run)?;

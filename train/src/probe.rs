@@ -29,7 +29,7 @@ impl Probe {
     pub(crate) fn new(images: &Images, output: &str, options: Options) -> Result<Self> {
         let (data, preparation) = (images.data(), images.preparation());
         let shape = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
-        let mut preprocessor = preparation.preprocessor();
+        let preprocessor = preparation.preprocessor();
         let count = data.items.len().min(LOOKED_AT);
         let mut looked_at = Vec::with_capacity(count);
         for at in 0..count {

@@ -1,9 +1,13 @@
 //! Runs a model on batches of images, on ONNX Runtime or on the embedded tract; the code above sees no difference.
 
+mod bounds;
+mod external;
 mod model;
 mod onnxruntime;
 mod prepared;
+mod steady;
 mod tract;
+mod training_mode;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,9 +17,11 @@ use ndarray::{Array2, Array4, ArrayD};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use external::{open_regular, read_regular};
 pub use model::{Model, Tensor};
 pub use onnxruntime::{library, session_builder, version};
 pub use prepared::Prepared;
+pub use training_mode::Unsteady;
 
 /// The runtime that `--runtime` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +111,7 @@ pub struct Embedder {
     batch: usize,
     /// Whether every batch must be full (the last one is padded, and the padding's rows dropped).
     full_batches: bool,
+    notes: Vec<String>,
 }
 
 impl fmt::Debug for Embedder {
@@ -120,6 +127,9 @@ impl fmt::Debug for Embedder {
 /// On ONNX Runtime, models up to this size get a session for each thread, each on one thread, which is fastest; larger
 /// ones would fill the memory and get one session on all threads. tract's sessions share their weights.
 const MANY_SESSIONS_UP_TO: u64 = 256 << 20;
+
+/// Bytes that the input of one batch may take.
+const MOST_OF_A_BATCH: u128 = 4 << 30;
 
 impl Embedder {
     /// Loads a model for images of this shape (three axes in the layout of its input; tract needs them known).
@@ -144,6 +154,18 @@ impl Embedder {
         };
         let usual = if options.device == Device::Cpu { 8 } else { 32 };
         let batch = fixed.or(options.batch).unwrap_or(usual);
+        let values = image.iter().flatten().fold(batch as u128, |n, &dim| n.saturating_mul(dim as u128));
+        let bytes = values.saturating_mul(4);
+        if bytes > MOST_OF_A_BATCH {
+            let by = if fixed.is_some() { "as the model fixes it" } else { "by --batch" };
+            let size = image.map_or("images".to_owned(), |shape| format!("images of {shape:?}"));
+            let problem = format!("a batch of {batch} {size}, {by}, takes {bytes} bytes; at most {MOST_OF_A_BATCH}");
+            return Err(Error::model(&model.path, problem));
+        }
+        let shape = image.map(|[a, b, c]| [batch, a, b, c]);
+        let proto = model.proto()?;
+        bounds::check(&model.path, &proto, shape.as_ref().map(|s| (model.input.name.as_str(), &s[..])))?;
+        drop(proto);
         let many = options.device == Device::Cpu && (library.is_none() || model.bytes <= MANY_SESSIONS_UP_TO);
         let (count, threads_each) = if many { (options.threads, 1) } else { (1, options.threads) };
         let (runtime, sessions) = match library {
@@ -163,7 +185,20 @@ impl Embedder {
             None => (("tract", tract::VERSION.to_owned()), tract::open(&model, batch, image, count)?),
         };
         let full_batches = fixed.is_some() || runtime.0 == "tract";
-        Ok(Self { model, runtime, sessions, batch, full_batches })
+        let mut notes = Vec::new();
+        if runtime.0 == "tract" && (model.has_halves || model.is_quantized) {
+            let what = if model.is_quantized { "int8" } else { "float16" };
+            notes.push(format!(
+                "{what} ON TRACT: it rounds otherwise than onnxruntime does, so embeddings and figures differ from those of \
+                 --runtime onnxruntime"
+            ));
+        }
+        Ok(Self { model, runtime, sessions, batch, full_batches, notes })
+    }
+
+    /// What a person must know about the results: sentences, for standard error and for records.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The model.

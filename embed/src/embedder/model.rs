@@ -1,12 +1,15 @@
 //! An ONNX model as data: its input, its outputs, and which tensor is the embedding.
 
-use std::collections::{BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tract_onnx::pb::{ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto};
 
+use super::external;
+use super::training_mode::{self, Unsteady};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::preprocess::{Layout, Recipe, Size};
@@ -20,6 +23,8 @@ pub struct Tensor {
     pub element: Option<DataType>,
     /// Dimensions; `None` where symbolic or unknown. The whole is `None` where no shape is declared.
     pub shape: Option<Vec<Option<usize>>>,
+    /// Whether it is a tensor: a map, a sequence and what else ONNX has is not.
+    pub is_tensor: bool,
 }
 
 impl Tensor {
@@ -37,11 +42,15 @@ impl Tensor {
             shape.dim.iter().map(|d| size(&d.value)).collect()
         });
         let element = tensor.and_then(|t| DataType::try_from(t.elem_type).ok()).filter(|&e| e != DataType::Undefined);
-        Self { name: info.name.clone(), element, shape }
+        let is_tensor = info.r#type.as_ref().is_none_or(|t| t.value.is_some());
+        Self { name: info.name.clone(), element, shape, is_tensor }
     }
 
     /// For people: `data FLOAT [?, 3, 224, 224]`.
     pub fn describe(&self) -> String {
+        if !self.is_tensor {
+            return format!("{} (no tensor: a map, a sequence or an optional)", self.name);
+        }
         let element = self.element.map_or("?", |e| e.as_str_name());
         let shape = match &self.shape {
             None => "[shape not declared]".to_owned(),
@@ -55,7 +64,7 @@ impl Tensor {
 
     fn is_float(&self) -> bool {
         // A tensor of undeclared type gets the benefit of the doubt; what it produces is checked.
-        matches!(self.element, None | Some(DataType::Float | DataType::Float16))
+        self.is_tensor && matches!(self.element, None | Some(DataType::Float | DataType::Float16 | DataType::Double))
     }
 }
 
@@ -78,6 +87,12 @@ pub struct Model {
     pub output: String,
     /// The model with that tensor as only output, where the file's own outputs would not do.
     pub edited: Option<ModelProto>,
+    /// The nodes that make the embedding depend on the batch or on chance.
+    pub unsteady: Vec<Unsteady>,
+    /// Whether it computes in float16 somewhere.
+    pub has_halves: bool,
+    /// Whether it computes in integers of 8 bits somewhere.
+    pub is_quantized: bool,
 }
 
 impl Model {
@@ -87,9 +102,8 @@ impl Model {
     /// [`Error::File`] or [`Error::Model`] where the file is missing, not ONNX, or has no fitting input or output;
     /// [`Error::Usage`] where several outputs would do and none was named.
     pub fn read(path: &Path, output: Option<&str>) -> Result<Self> {
-        let content = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let mut proto = ModelProto::decode(content.as_slice())
-            .map_err(|e| Error::model(path, format!("is not an ONNX model: {e}")))?;
+        let content = external::read_regular(path)?;
+        let mut proto = decode(path, &content)?;
         let graph = proto.graph.as_ref().filter(|g| !g.node.is_empty());
         let graph =
             graph.ok_or_else(|| Error::model(path, "is not an ONNX model: it has no graph, or one without nodes"))?;
@@ -106,7 +120,7 @@ impl Model {
                 format!("has {} inputs; an embedder has one, the image. Found: {}", inputs.len(), described(&inputs)),
             ));
         };
-        if !input.is_float() {
+        if !input.is_float() || input.element == Some(DataType::Double) {
             return Err(Error::model(path, format!("input {}: wanted FLOAT or FLOAT16", input.describe())));
         }
         if input.shape.as_ref().is_some_and(|s| s.len() != 4) {
@@ -117,7 +131,7 @@ impl Model {
         }
         let input = input.clone();
         let outputs: Vec<_> = graph.output.iter().map(Tensor::of).collect();
-        let (sha256, bytes) = digest(path, &content, graph)?;
+        let (sha256, bytes) = digest(path, &content, &proto)?;
 
         let name = match output {
             Some(name) => name.to_owned(),
@@ -145,16 +159,56 @@ impl Model {
                 format!("has no tensor '{name}'; its outputs are: {}", described(&outputs)),
             ));
         }
+        let unsteady = training_mode::find(&proto, &name);
+        let (has_halves, is_quantized) = kinds(graph, &input);
         // An inner tensor is made the only output; so is one of several, that the others need not be computed.
         let edited = (!is_declared || outputs.len() > 1).then(|| {
-            if let Some(graph) = proto.graph.as_mut() {
-                let declared = graph.output.iter().find(|o| o.name == name).cloned();
-                let inner = ValueInfoProto { name: name.clone(), ..Default::default() };
-                graph.output = vec![declared.unwrap_or(inner)];
-            }
+            choose(&mut proto, &name);
             proto
         });
-        Ok(Self { path: path.into(), sha256, bytes, opset, input, outputs, output: name, edited })
+        Ok(Self {
+            path: path.into(),
+            sha256,
+            bytes,
+            opset,
+            input,
+            outputs,
+            output: name,
+            edited,
+            unsteady,
+            has_halves,
+            is_quantized,
+        })
+    }
+
+    /// The model as it is run: with the chosen output only, where the file's own would not do.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Model`] where the file cannot be read any more.
+    pub(super) fn proto(&self) -> Result<Cow<'_, ModelProto>> {
+        match &self.edited {
+            Some(edited) => Ok(Cow::Borrowed(edited)),
+            None => decode(&self.path, &external::read_regular(&self.path)?).map(Cow::Owned),
+        }
+    }
+
+    /// The same model with its unsteady nodes in inference mode: running mean and variance, nothing dropped.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming nodes that have no such mode; as [`Model::read`] where the file cannot be read any more.
+    pub fn in_inference_mode(mut self) -> Result<Self> {
+        if let Some(random) = self.unsteady.iter().find(|node| !node.has_inference_mode) {
+            let problem = format!(
+                "node {random} draws at random and has no inference mode; export the model in inference mode (model.eval())"
+            );
+            return Err(Error::model(&self.path, problem));
+        }
+        let mut proto = self.proto()?.into_owned();
+        training_mode::into_inference(&mut proto);
+        choose(&mut proto, &self.output);
+        self.unsteady.clear();
+        self.edited = Some(proto);
+        Ok(self)
     }
 
     fn input_dim(&self, at: usize) -> Option<usize> {
@@ -218,25 +272,36 @@ impl Model {
     }
 }
 
-/// Digest and size of the file and of the external data that its tensors name.
-fn digest(path: &Path, content: &[u8], graph: &tract_onnx::pb::GraphProto) -> Result<(String, u64)> {
-    let locations: BTreeSet<&str> = graph
-        .initializer
-        .iter()
-        .flat_map(|t| &t.external_data)
-        .filter(|entry| entry.key == "location")
-        .map(|entry| entry.value.as_str())
-        .collect();
+fn decode(path: &Path, content: &[u8]) -> Result<ModelProto> {
+    ModelProto::decode(content).map_err(|e| Error::model(path, format!("is not an ONNX model: {e}")))
+}
+
+/// Whether a graph computes in float16, and in integers of 8 bits.
+fn kinds(graph: &tract_onnx::pb::GraphProto, input: &Tensor) -> (bool, bool) {
+    let half = DataType::Float16 as i32;
+    let is_half = input.element == Some(DataType::Float16) || graph.initializer.iter().any(|t| t.data_type == half);
+    let quantized = |op: &str| op.contains("QuantizeLinear") || op.starts_with("QLinear") || op.ends_with("Integer");
+    (is_half, graph.node.iter().any(|node| quantized(&node.op_type)))
+}
+
+/// Makes a tensor the only output.
+fn choose(proto: &mut ModelProto, name: &str) {
+    if let Some(graph) = proto.graph.as_mut() {
+        let declared = graph.output.iter().find(|o| o.name == name).cloned();
+        let inner = ValueInfoProto { name: name.to_owned(), ..Default::default() };
+        graph.output = vec![declared.unwrap_or(inner)];
+    }
+}
+
+/// Digest and size of the file and of the external data that its tensors name, wherever in the model these are.
+fn digest(path: &Path, content: &[u8], proto: &ModelProto) -> Result<(String, u64)> {
     let mut hasher = Sha256::new();
     hasher.update(content);
     let mut bytes = content.len() as u64;
-    for location in locations {
-        let file = path.with_file_name(location);
-        let mut reader = std::fs::File::open(&file).map_err(|e| {
-            Error::model(path, format!("keeps weights in {}, which cannot be read: {e}", file.display()))
-        })?;
+    for file in external::files(path, proto)?.values() {
+        let mut reader = external::open_regular(file)?;
         let mut writer = digest_writer(&mut hasher);
-        bytes += std::io::copy(&mut reader, &mut writer).map_err(|e| Error::read(&file, e))?;
+        bytes += std::io::copy(&mut reader, &mut writer).map_err(|e| Error::read(file, e))?;
     }
     Ok((hex(&hasher.finalize()), bytes))
 }

@@ -164,6 +164,10 @@ impl Session for OnnxRuntime {
         if let Ok(array) = value.try_extract_array::<half::f16>() {
             return Ok(array.mapv(half::f16::to_f32));
         }
-        Err(format!("output {} came as {}; wanted a float32 or float16 tensor", self.output, value.dtype()))
+        if let Ok(array) = value.try_extract_array::<f64>() {
+            #[allow(clippy::cast_possible_truncation)] // embeddings are float32
+            return Ok(array.mapv(|value| value as f32));
+        }
+        Err(format!("output {} came as {}; wanted a float16, float32 or float64 tensor", self.output, value.dtype()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Embedder, Model, Options};
+use super::{Embedder, Model, Options, Unsteady};
 use crate::console::note;
 use crate::error::{Error, Result};
 use crate::preprocess::{Layout, Origin, Patch, Recipe};
@@ -17,27 +17,46 @@ pub struct Prepared {
     pub origin: Origin,
     /// How it is run.
     pub options: Options,
+    notes: Vec<String>,
 }
 
 impl Prepared {
     /// Reads the model (with the tensor that is the embedding, where it is named) and its recipe, and checks that they fit.
     ///
     /// # Errors
-    /// Those of [`Model::read`], [`Recipe::of`] and [`Model::accepts`]; [`Error::Usage`] for counts of zero.
+    /// Those of [`Model::read`], [`Recipe::of`] and [`Model::accepts`]; [`Error::Usage`] for counts of zero; [`Error::Model`]
+    /// for nodes in training mode, unless they are to be put into inference mode.
     pub fn read(
         model: &Path,
         output: Option<&str>,
         manifest: Option<&Path>,
-        patch: &Patch,
+        (patch, inference_mode): (&Patch, bool),
         options: Options,
     ) -> Result<Self> {
         if options.batch == Some(0) {
             return Err(Error::Usage("--batch 0: wanted at least 1".into()));
         }
-        let model = Model::read(model, output)?;
+        let mut model = Model::read(model, output)?;
+        let mut notes = Vec::new();
+        if !model.unsteady.is_empty() {
+            let nodes = list(&model.unsteady);
+            if !inference_mode {
+                let problem = format!(
+                    "its embeddings depend on the batch or on chance: {nodes}, exported in training mode or random; export \
+                     it in inference mode (model.eval()), or give --inference-mode, which takes running mean and variance \
+                     and drops nothing"
+                );
+                return Err(Error::model(&model.path, problem));
+            }
+            model = model.in_inference_mode()?;
+            notes.push(format!("INFERENCE MODE: {nodes} run in inference mode, by --inference-mode"));
+        } else if inference_mode {
+            notes.push("--inference-mode: no node was in training mode".into());
+        }
         let (recipe, origin) = Recipe::of(&model.path, manifest, patch, model.image_size())?;
         model.accepts(&recipe)?;
-        Ok(Self { model, recipe, origin, options })
+        notes.extend(origin.note(&model.path));
+        Ok(Self { model, recipe, origin, options, notes })
     }
 
     /// The model as read.
@@ -53,21 +72,30 @@ impl Prepared {
     /// Opens the model on its runtime, and says which on standard error.
     ///
     /// # Errors
-    /// Those of [`Embedder::open`].
+    /// Those of [`Embedder::open`] and [`Embedder::unsteadiness`].
     pub fn open(&self) -> Result<Embedder> {
         let channels = self.recipe.color.channels();
         let image = self.recipe.output_size().map(|size| self.layout().axes(channels, size));
-        let embedder = Embedder::open(self.model.clone(), image, &self.options)?;
+        let mut embedder = Embedder::open(self.model.clone(), image, &self.options)?;
         let (runtime, version) = embedder.runtime();
         note(&format!("{} runs on {runtime} {version}, {}", self.model.path.display(), self.options.device));
-        if self.origin == Origin::Assumed {
-            note(&format!(
-                "PREPROCESSING IS ASSUMED: nothing says how {} wants its images, so the imagenet preset is used; \
-                 write {} or give --preset, --resize, --mean, ... to be sure",
-                self.model.path.display(),
-                Patch::beside(&self.model.path).display()
-            ));
+        embedder.notes.splice(..0, self.notes.iter().cloned());
+        // Images of their own sizes go one by one.
+        if let Some(shape) = image {
+            let unsteady = embedder.unsteadiness(shape)?;
+            embedder.notes.extend(unsteady);
+        }
+        for said in &embedder.notes {
+            note(said);
         }
         Ok(embedder)
     }
+}
+
+/// The first few, and how many there are.
+fn list(nodes: &[Unsteady]) -> String {
+    const SHOWN: usize = 4;
+    let first: Vec<_> = nodes.iter().take(SHOWN).map(ToString::to_string).collect();
+    let rest = nodes.len().saturating_sub(SHOWN);
+    if rest == 0 { first.join(", ") } else { format!("{} and {rest} more", first.join(", ")) }
 }

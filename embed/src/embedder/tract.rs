@@ -1,14 +1,15 @@
 //! tract, the runtime that is built in: no library to find, on the processor only.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ndarray::{Array4, ArrayD};
-use prost::Message;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::{Model, Session};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 
 /// The version of the crate, as Cargo.toml names it.
 pub(super) const VERSION: &str = "0.23.9";
@@ -26,25 +27,56 @@ pub(super) fn open(
     let image = image.ok_or_else(|| {
         Error::Recipe("tract wants images of one known size: add --crop, --pad or --resize exact:WxH".into())
     })?;
-    let plan =
-        plan(model, batch, image).map_err(|e| Error::model(&model.path, format!("tract does not take it: {e:#}")))?;
-    let session = || Box::new(Tract { plan: Arc::clone(&plan), f16: model.input_is_f16() }) as Box<dyn Session>;
+    let plan = match plan(model, batch, image) {
+        Err(Error::Model { path, problem }) if batch > 1 && model.fixed_batch().is_none() => {
+            let alone = self::plan(model, 1, image).is_ok();
+            let cure = if alone { "; it takes one image at a time: give --batch 1" } else { "" };
+            Err(Error::Model { path, problem: format!("{problem}{cure}") })
+        }
+        planned => planned,
+    }?;
+    let session = || {
+        let path = model.path.clone();
+        Box::new(Tract { plan: Arc::clone(&plan), f16: model.input_is_f16(), path }) as Box<dyn Session>
+    };
     Ok((0..count).map(|_| session()).collect())
 }
 
-fn plan(model: &Model, batch: usize, image: [usize; 3]) -> TractResult<Plan> {
+/// Bytes of stack for tract's analysis, which calls itself along chains of nodes.
+const STACK: usize = 256 << 20;
+
+/// The plan, made on a thread with a stack of known size; a panic is an error.
+fn plan(model: &Model, batch: usize, image: [usize; 3]) -> Result<Plan> {
+    let proto = model.proto()?;
+    let planned = std::thread::scope(|scope| {
+        let work = || {
+            guarded(&model.path, || {
+                let refused = |e: anyhow::Error| Error::model(&model.path, format!("tract does not take it: {e:#}"));
+                build(model, &proto, batch, image).map_err(refused)
+            })
+        };
+        let thread = std::thread::Builder::new().name("tract".into()).stack_size(STACK).spawn_scoped(scope, work);
+        let failed = |problem: String| Error::model(&model.path, format!("tract cannot prepare it: {problem}"));
+        thread.map_err(|e| failed(e.to_string()))?.join().map_err(|_| failed("its thread died".into()))?
+    });
+    planned.map_err(|e| match e {
+        Error::Data { path, problem } => Error::model(path, format!("tract does not take it: {problem}")),
+        other => other,
+    })
+}
+
+fn build(model: &Model, proto: &ModelProto, batch: usize, image: [usize; 3]) -> TractResult<Plan> {
     // Declared shapes may lie, and name the batch by a symbol that is a number here.
     let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
-    let read;
-    let proto = match &model.edited {
-        Some(edited) => edited,
-        None => {
-            read = ModelProto::decode(std::fs::read(&model.path)?.as_slice())?;
-            &read
-        }
-    };
+    let mut proto = proto.clone();
+    super::external::inline(&model.path, &mut proto)?;
+    // Its analysis walks the nodes as they lie, again and again until nothing changes.
+    if let Some(graph) = &mut proto.graph {
+        let order = super::bounds::order(&model.path, graph)?;
+        graph.node = order.into_iter().map(|at| std::mem::take(&mut graph.node[at])).collect();
+    }
     let folder = model.folder();
-    let parsed = onnx.parse(proto, folder.to_str())?;
+    let parsed = onnx.parse(&proto, folder.to_str())?;
     if !parsed.unresolved_inputs.is_empty() {
         return Err(anyhow::anyhow!("inputs {:?} are given by nothing", parsed.unresolved_inputs));
     }
@@ -56,6 +88,7 @@ fn plan(model: &Model, batch: usize, image: [usize; 3]) -> TractResult<Plan> {
 struct Tract {
     plan: Plan,
     f16: bool,
+    path: PathBuf,
 }
 
 impl Session for Tract {
@@ -65,10 +98,12 @@ impl Session for Tract {
         if self.f16 {
             input = input.cast_to::<f16>().map_err(failed)?.into_owned();
         }
-        let outputs = self.plan.run(tvec!(input.into_tvalue())).map_err(failed)?;
+        let outputs = guarded(&self.path, || Ok(self.plan.run(tvec!(input.into_tvalue()))))
+            .map_err(|panic| format!("running it failed: {panic}"))?
+            .map_err(failed)?;
         let output = outputs.first().ok_or("running it gave no output")?;
-        if ![f32::datum_type(), f16::datum_type()].contains(&output.datum_type()) {
-            return Err(format!("the output came as {:?}; wanted float32 or float16", output.datum_type()));
+        if ![f32::datum_type(), f16::datum_type(), f64::datum_type()].contains(&output.datum_type()) {
+            return Err(format!("the output came as {:?}; wanted float16, float32 or float64", output.datum_type()));
         }
         let output = output.cast_to::<f32>().map_err(failed)?;
         output.to_plain_array_view::<f32>().map(|view| view.to_owned()).map_err(failed)

@@ -3,19 +3,19 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use fast_image_resize as fir;
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::align::Landmarks;
-use super::recipe::{Color, Interpolation, Layout, Orientation, Pad, Recipe, Resize, Size};
+use super::jpeg;
+use super::recipe::{Color, Layout, MAX_PIXELS, Orientation, Pad, Recipe, Size};
+use super::resample::resample;
 use crate::error::{Error, Result};
 
-/// Applies one recipe to many images; keeps its buffers. One a thread.
+/// Applies one recipe to many images.
 #[derive(Debug)]
 pub struct Preprocessor {
     recipe: Recipe,
     layout: Layout,
-    resizer: fir::Resizer,
     /// For each channel of the model's input, the value of each of the 256 pixel values.
     tables: Vec<[f32; 256]>,
     steps: Steps,
@@ -40,13 +40,7 @@ impl Preprocessor {
             let (mean, std) = (of(&recipe.mean, channel), of(&recipe.std, channel));
             std::array::from_fn(|pixel| ((pixel as f64 * recipe.scale - mean) / std) as f32)
         };
-        Self {
-            recipe: recipe.clone(),
-            layout,
-            resizer: fir::Resizer::new(),
-            tables: (0..channels).map(table).collect(),
-            steps: Steps::default(),
-        }
+        Self { recipe: recipe.clone(), layout, tables: (0..channels).map(table).collect(), steps: Steps::default() }
     }
 
     /// The same with steps beside the recipe.
@@ -60,7 +54,7 @@ impl Preprocessor {
     ///
     /// # Errors
     /// [`Error::Image`] naming the image: empty, truncated, unknown format, too small for the crop, too large for the pad.
-    pub fn append(&mut self, name: &str, bytes: &[u8], out: &mut Vec<f32>) -> Result<Size> {
+    pub fn append(&self, name: &str, bytes: &[u8], out: &mut Vec<f32>) -> Result<Size> {
         let image = self.pixels(name, bytes)?;
         self.normalise(&image, out);
         Ok(Size { width: image.width(), height: image.height() })
@@ -70,8 +64,8 @@ impl Preprocessor {
     ///
     /// # Errors
     /// As [`Preprocessor::append`].
-    pub fn pixels(&mut self, name: &str, bytes: &[u8]) -> Result<RgbImage> {
-        let image = decode(name, bytes, self.recipe.orientation)?;
+    pub fn pixels(&self, name: &str, bytes: &[u8]) -> Result<RgbImage> {
+        let image = self.decode(name, bytes)?;
         let image = match &self.steps.align {
             Some(landmarks) => landmarks.align(name, &image)?,
             None => image,
@@ -91,22 +85,19 @@ impl Preprocessor {
         Ok(image)
     }
 
-    fn resize(&mut self, name: &str, image: RgbImage) -> Result<RgbImage> {
+    /// The image as it is in its file, turned as the recipe says.
+    ///
+    /// # Errors
+    /// [`Error::Image`] naming the image.
+    pub fn decode(&self, name: &str, bytes: &[u8]) -> Result<RgbImage> {
+        decode_within(name, bytes, self.recipe.orientation, self.recipe.max_pixels)
+    }
+
+    fn resize(&self, name: &str, image: RgbImage) -> Result<RgbImage> {
         let (width, height) = image.dimensions();
-        let target = match self.recipe.resize {
-            Resize::None => return Ok(image),
-            Resize::Exact(size) => size,
-            Resize::Shorter(side) => {
-                let long = |long: u32, short: u32| {
-                    u32::try_from(u64::from(side) * u64::from(long) / u64::from(short)).unwrap_or(u32::MAX)
-                };
-                if width <= height {
-                    Size { width: side, height: long(height, width) }
-                } else {
-                    Size { width: long(width, height), height: side }
-                }
-            }
-        };
+        let Some((across, down)) = self.recipe.resize.target(width, height) else { return Ok(image) };
+        let size = |side: u64| u32::try_from(side).unwrap_or(u32::MAX);
+        let target = Size { width: size(across), height: size(down) };
         if (target.width, target.height) == (width, height) {
             return Ok(image);
         }
@@ -116,33 +107,32 @@ impl Preprocessor {
     /// A region of an image (left, top, width and height in pixels), resampled to a size by the recipe's filter.
     ///
     /// # Errors
-    /// [`Error::Image`] where the region is empty or leaves the image.
-    pub fn resample(&mut self, name: &str, image: &RgbImage, region: [f64; 4], target: Size) -> Result<RgbImage> {
-        let (width, height) = image.dimensions();
-        let filter = match self.recipe.interpolation {
-            Interpolation::Nearest => None,
-            Interpolation::Box => Some(fir::FilterType::Box),
-            Interpolation::Bilinear => Some(fir::FilterType::Bilinear),
-            Interpolation::Hamming => Some(fir::FilterType::Hamming),
-            Interpolation::Bicubic => Some(fir::FilterType::CatmullRom),
-            Interpolation::Lanczos => Some(fir::FilterType::Lanczos3),
-        };
-        let algorithm = match filter {
-            None => fir::ResizeAlg::Nearest,
-            Some(filter) if self.recipe.antialias => fir::ResizeAlg::Convolution(filter),
-            Some(filter) => fir::ResizeAlg::Interpolation(filter),
-        };
-        let wrong = |e: &dyn std::fmt::Display| {
-            Error::image(name, format!("cannot be resized from {width}x{height} to {target}: {e}"))
-        };
-        let source =
-            fir::images::ImageRef::new(width, height, image.as_raw(), fir::PixelType::U8x3).map_err(|e| wrong(&e))?;
-        let mut resized = fir::images::Image::new(target.width, target.height, fir::PixelType::U8x3);
+    /// [`Error::Image`] where the region is empty or leaves the image, or the size has too many pixels.
+    pub fn resample(&self, name: &str, image: &RgbImage, region: [f64; 4], target: Size) -> Result<RgbImage> {
+        let (width, height) = (f64::from(image.width()), f64::from(image.height()));
         let [left, top, across, down] = region;
-        let options = fir::ResizeOptions::new().resize_alg(algorithm).crop(left, top, across, down);
-        self.resizer.resize(&source, &mut resized, &options).map_err(|e| wrong(&e))?;
-        RgbImage::from_raw(target.width, target.height, resized.into_vec())
-            .ok_or_else(|| wrong(&"the buffer is too small"))
+        // Rounding may leave the image by less than any pixel.
+        let (right, bottom) = (left + across, top + down);
+        let inside = left >= 0.0 && top >= 0.0 && right <= width + 1e-3 && bottom <= height + 1e-3;
+        if !(inside && across > 0.0 && down > 0.0) {
+            return Err(Error::image(
+                name,
+                format!("is {width}x{height}; its part {across}x{down}+{left}+{top} is empty or leaves it"),
+            ));
+        }
+        // Between its passes the image has the new width and the old height.
+        let pixels = u64::from(target.width) * u64::from(target.height.max(image.height()));
+        if pixels > self.recipe.max_pixels {
+            return Err(Error::image(
+                name,
+                format!(
+                    "is {width}x{height}; resizing it to {target} takes {pixels} pixels, more than --max-pixels {}",
+                    self.recipe.max_pixels
+                ),
+            ));
+        }
+        let region = [left, top, right.min(width), bottom.min(height)];
+        Ok(resample(image, region, target, self.recipe.interpolation, self.recipe.antialias))
     }
 
     /// Appends an image's values, scaled and in the layout, to `out`.
@@ -181,48 +171,56 @@ fn luma(p: &[u8]) -> u8 {
 /// Decodes an image of any supported kind to 8-bit RGB: grey is repeated, 16 bits are scaled to 8, alpha is dropped.
 ///
 /// # Errors
-/// [`Error::Image`] naming the image.
+/// [`Error::Image`] naming the image; also for one of more than [`MAX_PIXELS`].
 pub fn decode(name: &str, bytes: &[u8], orientation: Orientation) -> Result<RgbImage> {
+    decode_within(name, bytes, orientation, MAX_PIXELS)
+}
+
+/// [`decode`], with another limit. Nothing is allocated for an image whose header asks for more.
+fn decode_within(name: &str, bytes: &[u8], orientation: Orientation, max_pixels: u64) -> Result<RgbImage> {
     if bytes.is_empty() {
         return Err(Error::image(name, "the file is empty (0 bytes)"));
     }
     let wrong = |e: image::ImageError| Error::image(name, format!("cannot be decoded: {e}"));
-    let reader = ImageReader::new(Cursor::new(bytes))
+    let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| Error::image(name, format!("cannot be read: {e}")))?;
     let Some(format) = reader.format() else {
         return Err(Error::image(name, "is none of JPEG, PNG, BMP, GIF, WebP, TIFF, PNM"));
     };
-    if format == image::ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(Error::image(name, format!("the JPEG is truncated: no end marker in its {} bytes", bytes.len())));
-    }
-    let mut decoder = reader.into_decoder().map_err(wrong)?;
-    let turn = decoder.orientation().map_err(wrong)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(wrong)?;
+    let (mut image, turn) = if format == image::ImageFormat::Jpeg {
+        let (image, turn) = jpeg::decode(bytes, max_pixels).map_err(|problem| Error::image(name, problem))?;
+        (DynamicImage::from(image), turn)
+    } else {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(max_pixels.saturating_mul(WIDEST_PIXEL));
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder().map_err(wrong)?;
+        let (width, height) = decoder.dimensions();
+        check_pixels(width.into(), height.into(), max_pixels).map_err(|problem| Error::image(name, problem))?;
+        let turn = decoder.orientation().map_err(wrong)?;
+        (DynamicImage::from_decoder(decoder).map_err(wrong)?, turn)
+    };
     if orientation == Orientation::Exif {
         image.apply_orientation(turn);
     }
-    let rgb = image.into_rgb8();
-    if rgb.width() == 0 || rgb.height() == 0 {
-        return Err(Error::image(name, "has no pixels"));
-    }
-    Ok(rgb)
+    Ok(image.into_rgb8())
 }
 
-/// Whether an end-of-image marker follows the first scan. The decoder fills what is missing with grey and says nothing.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    // Segments before the scan carry their length; a thumbnail inside one has an end marker of its own.
-    while at + 4 <= bytes.len() && bytes[at] == 0xFF {
-        let (marker, length) = (bytes[at + 1], usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]])));
-        match marker {
-            0xFF => at += 1,
-            0xDA => return bytes[at..].windows(2).any(|pair| pair == [0xFF, 0xD9]),
-            _ => at += 2 + length,
-        }
+/// Whether an image of this size may be decoded.
+pub(super) fn check_pixels(width: u64, height: u64, max_pixels: u64) -> std::result::Result<(), String> {
+    let pixels = width.saturating_mul(height);
+    if pixels == 0 {
+        return Err("has no pixels".into());
     }
-    false
+    if pixels > max_pixels {
+        return Err(format!("its header says {width}x{height}, {pixels} pixels, more than --max-pixels {max_pixels}"));
+    }
+    Ok(())
 }
+
+/// Bytes of a pixel in the widest format that is decoded: four channels of 32 bits.
+const WIDEST_PIXEL: u64 = 16;
 
 fn centre_crop(name: &str, image: &RgbImage, size: Size) -> Result<RgbImage> {
     let (width, height) = image.dimensions();
@@ -245,7 +243,8 @@ fn paste(name: &str, image: &RgbImage, pad: Pad, fill: &[u8]) -> Result<RgbImage
     let (width, height) = image.dimensions();
     let size = pad.size;
     let (left, top) = pad.at.unwrap_or((size.width.saturating_sub(width) / 2, size.height.saturating_sub(height) / 2));
-    if left + width > size.width || top + height > size.height {
+    let fits = |at: u32, side: u32, canvas: u32| at.checked_add(side).is_some_and(|end| end <= canvas);
+    if !fits(left, width, size.width) || !fits(top, height, size.height) {
         return Err(Error::image(name, format!("is {width}x{height}, which does not fit on a canvas of {pad}")));
     }
     let color = if let [r, g, b] = *fill { [r, g, b] } else { [fill[0]; 3] };

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+/// Pixels that an image may have as stored, resized or on its canvas, where `--max-pixels` says nothing: Pillow's limit
+/// against decompression bombs, a quarter of a gigabyte of 24-bit pixels twice over.
+pub const MAX_PIXELS: u64 = 178_956_970;
+
 /// Channel order of the model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -92,7 +96,7 @@ pub struct Size {
     pub height: u32,
 }
 
-/// `none`, `shorter:N` (keep the aspect) or `exact:WIDTHxHEIGHT`.
+/// `none`, `shorter:N` or `cover:WIDTHxHEIGHT` (keep the aspect), or `exact:WIDTHxHEIGHT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Resize {
@@ -100,8 +104,29 @@ pub enum Resize {
     None,
     /// Scale so that the shorter side has this many pixels; the longer side is rounded down.
     Shorter(u32),
+    /// Scale so that the image covers this size in both directions and exceeds it in at most one, rounded down.
+    Cover(Size),
     /// Scale both sides freely.
     Exact(Size),
+}
+
+impl Resize {
+    /// Width and height after it, of an image of this width and height; `None` where nothing changes.
+    pub fn target(self, width: u32, height: u32) -> Option<(u64, u64)> {
+        let (width, height) = (u64::from(width), u64::from(height));
+        let (to_width, to_height) = match self {
+            Self::None => return None,
+            Self::Exact(size) => return Some((u64::from(size.width), u64::from(size.height))),
+            Self::Shorter(side) => (u64::from(side), u64::from(side)),
+            Self::Cover(size) => (u64::from(size.width), u64::from(size.height)),
+        };
+        // to_width / width against to_height / height
+        Some(if to_width * height >= to_height * width {
+            (to_width, to_width * height / width)
+        } else {
+            (to_height * width / height, to_height)
+        })
+    }
 }
 
 /// A canvas that the image is pasted on: `WIDTHxHEIGHT` (in the middle) or `WIDTHxHEIGHT+LEFT+TOP`.
@@ -162,8 +187,9 @@ impl FromStr for Resize {
         match s.split_once(':') {
             None if s == "none" => Ok(Self::None),
             Some(("shorter", side)) => side.parse::<Size>().map(|size| Self::Shorter(size.width)),
+            Some(("cover", size)) => size.parse().map(Self::Cover),
             Some(("exact", size)) => size.parse().map(Self::Exact),
-            _ => Err(format!("'{s}' is no resize: wanted none, shorter:N or exact:WIDTHxHEIGHT")),
+            _ => Err(format!("'{s}' is no resize: wanted none, shorter:N, cover:WIDTHxHEIGHT or exact:WIDTHxHEIGHT")),
         }
     }
 }
@@ -173,6 +199,7 @@ impl fmt::Display for Resize {
         match self {
             Self::None => f.write_str("none"),
             Self::Shorter(side) => write!(f, "shorter:{side}"),
+            Self::Cover(size) => write!(f, "cover:{size}"),
             Self::Exact(size) => write!(f, "exact:{size}"),
         }
     }
@@ -262,7 +289,9 @@ impl TryFrom<String> for Pad {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// Shorter side to 8/7 of the model's input (256 for 224), centre crop, ImageNet's mean and deviation
+    /// Nothing but pixels over 255
+    None,
+    /// Scaled to cover 8/7 of the model's input (256 for 224), centre crop, ImageNet's mean and deviation
     Imagenet,
     /// Aligned faces: exactly 112x112, (pixel - 127.5) / 127.5
     #[cfg_attr(feature = "cli", value(name = "face-112"))]
@@ -270,15 +299,28 @@ pub enum Preset {
     Face112,
 }
 
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Imagenet => "imagenet",
+            Self::Face112 => "face-112",
+        })
+    }
+}
+
 impl Preset {
     /// The recipe of this preset for a model input of this size (`None` where the model does not fix it).
     pub fn recipe(self, input: Option<Size>) -> Recipe {
         match self {
+            Self::None => Recipe::default(),
             Self::Imagenet => {
                 let crop = input.unwrap_or(Size { width: 224, height: 224 });
-                let shorter = (u64::from(crop.width.min(crop.height)) * 256).div_ceil(224);
+                let scaled = |side: u32| u32::try_from((u64::from(side) * 256).div_ceil(224)).unwrap_or(side);
+                let cover = Size { width: scaled(crop.width), height: scaled(crop.height) };
+                let square = cover.width == cover.height;
                 Recipe {
-                    resize: Resize::Shorter(u32::try_from(shorter).unwrap_or(crop.width)),
+                    resize: if square { Resize::Shorter(cover.width) } else { Resize::Cover(cover) },
                     crop: Some(crop),
                     mean: vec![0.485, 0.456, 0.406],
                     std: vec![0.229, 0.224, 0.225],
@@ -326,6 +368,18 @@ pub struct Recipe {
     /// Axes; `None` where the model's input shape decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
+    /// Pixels that an image may have as stored, resized or on its canvas.
+    #[serde(default = "usual_max_pixels", skip_serializing_if = "is_usual_max_pixels")]
+    pub max_pixels: u64,
+}
+
+fn usual_max_pixels() -> u64 {
+    MAX_PIXELS
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_usual_max_pixels(pixels: &u64) -> bool {
+    *pixels == MAX_PIXELS
 }
 
 impl Default for Recipe {
@@ -343,6 +397,7 @@ impl Default for Recipe {
             mean: vec![0.0],
             std: vec![1.0],
             layout: None,
+            max_pixels: MAX_PIXELS,
         }
     }
 }
@@ -362,7 +417,7 @@ pub struct Patch {
     /// EXIF orientation
     #[cfg_attr(feature = "cli", arg(long, value_enum))]
     pub orientation: Option<Orientation>,
-    /// none, shorter:N or exact:WxH
+    /// none, shorter:N, cover:WxH or exact:WxH
     #[cfg_attr(feature = "cli", arg(long))]
     pub resize: Option<Resize>,
     /// Resampling filter
@@ -392,6 +447,9 @@ pub struct Patch {
     /// Axes of the model's input
     #[cfg_attr(feature = "cli", arg(long, value_enum))]
     pub layout: Option<Layout>,
+    /// Refuse images of more pixels, as stored, resized or on the canvas [default: 178956970]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+    pub max_pixels: Option<u64>,
 }
 
 impl Patch {
@@ -402,6 +460,26 @@ impl Patch {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
         toml::from_str(&text).map_err(|e| Error::Recipe(format!("{}: {}", path.display(), e.to_string().trim())))
+    }
+
+    /// This patch, and `other` where it says nothing.
+    fn or(&self, other: &Self) -> Self {
+        Self {
+            preset: self.preset.or(other.preset),
+            color: self.color.or(other.color),
+            orientation: self.orientation.or(other.orientation),
+            resize: self.resize.or(other.resize),
+            interpolation: self.interpolation.or(other.interpolation),
+            antialias: self.antialias.or(other.antialias),
+            crop: self.crop.or(other.crop),
+            pad: self.pad.or(other.pad),
+            fill: self.fill.clone().or(other.fill.clone()),
+            scale: self.scale.or(other.scale),
+            mean: self.mean.clone().or(other.mean.clone()),
+            std: self.std.clone().or(other.std.clone()),
+            layout: self.layout.or(other.layout),
+            max_pixels: self.max_pixels.or(other.max_pixels),
+        }
     }
 
     /// The manifest that belongs to a model: `model.onnx` has `model.toml`.
@@ -426,6 +504,78 @@ impl Patch {
             mean: numbers(&self.mean, base.mean),
             std: numbers(&self.std, base.std),
             layout: self.layout.or(base.layout),
+            max_pixels: self.max_pixels.unwrap_or(base.max_pixels),
+        }
+    }
+
+    /// What a preset gives where this patch says nothing. The size at the end is one thing: a patch that fixes it
+    /// (`exact`, `none`, a canvas) drops the preset's crop, and a canvas its resize.
+    fn over(&self, preset: Preset, input: Option<Size>) -> Result<Recipe> {
+        let base = preset.recipe(input.or(self.crop));
+        let sized = self.pad.is_some() || matches!(self.resize, Some(Resize::Exact(_) | Resize::None));
+        let color = self.color.unwrap_or(base.color);
+        let mut recipe = Recipe {
+            crop: if sized { None } else { base.crop },
+            resize: if self.pad.is_some() { Resize::None } else { base.resize },
+            color,
+            ..base
+        };
+        // The preset's are in the order red, green, blue.
+        for (what, values, given) in [("mean", &mut recipe.mean, &self.mean), ("std", &mut recipe.std, &self.std)] {
+            match color {
+                Color::Bgr => values.reverse(),
+                Color::Gray if values.len() > 1 && given.is_none() => {
+                    return Err(Error::Recipe(format!(
+                        "color gray: {what} of the {preset} preset has {} values, one a colour; give --mean and --std",
+                        values.len()
+                    )));
+                }
+                Color::Gray | Color::Rgb => {}
+            }
+        }
+        Ok(recipe)
+    }
+
+    /// The steps that this patch leaves to the preset that is assumed. Where it gives all that a preset is for, nothing is.
+    fn assumed(&self) -> Vec<&'static str> {
+        let sized = self.pad.is_some() || self.resize.is_some();
+        let needed = [
+            ("color", self.color.is_some()),
+            ("resize", sized),
+            ("scale", self.scale.is_some()),
+            ("mean", self.mean.is_some()),
+            ("std", self.std.is_some()),
+        ];
+        if needed.iter().all(|(_, given)| *given) {
+            return Vec::new();
+        }
+        let fixed = self.pad.is_some() || matches!(self.resize, Some(Resize::Exact(_) | Resize::None));
+        let others = [
+            ("crop", fixed || self.crop.is_some()),
+            ("interpolation", self.interpolation.is_some() || self.pad.is_some() && self.resize.is_none()),
+        ];
+        needed.into_iter().chain(others).filter(|(_, given)| !given).map(|(name, _)| name).collect()
+    }
+
+    /// Whether numbers given here mean something else beside the assumed ones.
+    fn fits_assumed(&self, recipe: &Recipe) -> Result<()> {
+        let scale_alone = self.scale.is_some_and(|n| n.0 != Preset::Imagenet.recipe(None).scale)
+            && (self.mean.is_none() || self.std.is_none());
+        if scale_alone {
+            return Err(Error::Recipe(format!(
+                "scale {} goes with mean and std of its own, and those assumed (imagenet preset) are for pixels over 255; \
+                 give --mean and --std",
+                recipe.scale
+            )));
+        }
+        let brightest = 255.0 * recipe.scale;
+        let far = |values: &Option<Vec<Number>>| values.iter().flatten().map(|n| n.0).find(|v| *v > brightest);
+        match far(&self.mean).map(|v| ("mean", v)).or(far(&self.std).map(|v| ("std", v))) {
+            Some((what, value)) if self.scale.is_none() => Err(Error::Recipe(format!(
+                "{what} {value} lies beyond the brightest pixel, which is {brightest} at the assumed scale of 1/255; \
+                 give --scale (1 for {what} in levels of 0 to 255)"
+            ))),
+            _ => Ok(()),
         }
     }
 }
@@ -437,8 +587,8 @@ pub enum Origin {
     Manifest(PathBuf),
     /// Flags alone.
     Flags,
-    /// Nothing was given: the `imagenet` preset was taken for want of better.
-    Assumed,
+    /// No manifest, and flags that leave these steps open: they are those of the `imagenet` preset, for want of better.
+    Assumed(Vec<&'static str>),
 }
 
 impl fmt::Display for Origin {
@@ -446,28 +596,55 @@ impl fmt::Display for Origin {
         match self {
             Self::Manifest(path) => write!(f, "{}", path.display()),
             Self::Flags => f.write_str("flags"),
-            Self::Assumed => f.write_str("ASSUMED (imagenet preset; nothing was given)"),
+            Self::Assumed(steps) => write!(f, "ASSUMED: {} of the imagenet preset", steps.join(", ")),
         }
     }
 }
 
+impl Origin {
+    /// What a person must know about the recipe of this model.
+    pub fn note(&self, model: &Path) -> Option<String> {
+        let Self::Assumed(steps) = self else { return None };
+        let flags: Vec<_> = steps.iter().map(|step| format!("--{step}")).collect();
+        Some(format!(
+            "PREPROCESSING IS ASSUMED: nothing says how {} wants its images, so {} of the imagenet preset are used; write \
+             {}, or give --preset or {} to be sure",
+            model.display(),
+            steps.join(", "),
+            Patch::beside(model).display(),
+            flags.join(", ")
+        ))
+    }
+}
+
 impl Recipe {
-    /// The recipe of a model: its manifest (named, or beside it), then the flags, checked.
+    /// The recipe of a model: its manifest (named, or beside it), then the flags, checked. Without a manifest and without
+    /// `--preset`, the flags go over the imagenet preset, and what is left of that is [`Origin::Assumed`].
     ///
     /// # Errors
     /// [`Error::Recipe`] where values contradict each other; those of [`Patch::read`].
     pub fn of(model: &Path, manifest: Option<&Path>, flags: &Patch, input: Option<Size>) -> Result<(Self, Origin)> {
         let beside = Patch::beside(model);
         let manifest = manifest.map(Path::to_path_buf).or_else(|| beside.is_file().then_some(beside));
-        let nothing = Patch::default();
-        let (given, origin) = match manifest {
+        let (given, mut origin) = match manifest {
             Some(path) => (Patch::read(&path)?, Origin::Manifest(path)),
-            None if *flags == nothing => (Patch { preset: Some(Preset::Imagenet), ..nothing }, Origin::Assumed),
-            None => (nothing, Origin::Flags),
+            None => (Patch::default(), Origin::Flags),
         };
-        let base = flags.preset.or(given.preset).map_or_else(Self::default, |preset| preset.recipe(input));
-        let recipe = flags.apply(given.apply(base));
+        let mut preset = flags.preset.or(given.preset);
+        if preset.is_none() && origin == Origin::Flags {
+            let steps = flags.assumed();
+            if !steps.is_empty() {
+                preset = Some(Preset::Imagenet);
+                origin = Origin::Assumed(steps);
+            }
+        }
+        let given = flags.or(&given);
+        let base = preset.map_or(Ok(Self::default()), |preset| given.over(preset, input))?;
+        let recipe = given.apply(base);
         recipe.check()?;
+        if matches!(origin, Origin::Assumed(_)) {
+            flags.fits_assumed(&recipe)?;
+        }
         Ok((recipe, origin))
     }
 
@@ -488,6 +665,22 @@ impl Recipe {
         }
         if let Some(zero) = self.std.iter().find(|s| **s == 0.0) {
             return Err(Error::Recipe(format!("std holds {zero}, which nothing can be divided by")));
+        }
+        let exact = if let Resize::Exact(size) = self.resize { Some(size) } else { None };
+        for (what, size) in [("resize", exact), ("crop", self.crop), ("pad", self.pad.map(|pad| pad.size))] {
+            let pixels = size.map_or(0, |size| u64::from(size.width) * u64::from(size.height));
+            if let Some(size) = size.filter(|_| pixels > self.max_pixels) {
+                return Err(Error::Recipe(format!(
+                    "{what} {size} makes {pixels} pixels, more than max_pixels {}; --max-pixels raises it",
+                    self.max_pixels
+                )));
+            }
+        }
+        if let Some(pad) = self.pad
+            && let Some((left, top)) = pad.at
+            && (left >= pad.size.width || top >= pad.size.height)
+        {
+            return Err(Error::Recipe(format!("pad {pad} puts the image's corner {left},{top} outside of its canvas")));
         }
         Ok(())
     }

@@ -173,7 +173,7 @@ fn the_shorter_side_rules_and_the_longer_is_rounded_down() {
 fn manifests_with_mistakes_are_refused_by_key() {
     for (manifest, says) in [
         ("colour = 'rgb'", "unknown field `colour`"),
-        ("resize = 'longer:256'", "wanted none, shorter:N or exact:WIDTHxHEIGHT"),
+        ("resize = 'longer:256'", "wanted none, shorter:N, cover:WIDTHxHEIGHT or exact:WIDTHxHEIGHT"),
         ("mean = [0.5, 0.5]", "mean has 2 values; wanted 1 or 3"),
         ("std = [0]", "std holds 0"),
         ("crop = '0x10'", "'0x10' is no size"),

@@ -4,10 +4,15 @@
 mod archives;
 mod datasets;
 mod embeddings;
+mod hostile;
 mod images;
 mod layouts;
 mod lists;
 mod loss_on_tract;
 mod models;
 mod neighbours;
+mod onnx;
+mod recipes;
+mod resample;
 mod tools;
+mod unsteady;

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use pdloss_embed::dataset::{Dataset, Request, Split};
 use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
 use pdloss_embed::pipeline::embed;
-use pdloss_embed::preprocess::{Layout, Patch, Recipe};
+use pdloss_embed::preprocess::{Layout, Patch, Preset, Recipe};
 use pdloss_embed::{Error, Result};
 
 use crate::tools::{colored_folder, fixtures};
@@ -18,7 +18,8 @@ fn run(model: &str, output: Option<&str>, runtime: Choice, batch: Option<usize>)
     let request = Request { split: Split::All, ..Request::of(folder.path()) };
     let data = Dataset::load(&request)?;
     let model = Model::read(&fixtures().join("models").join(model), output)?;
-    let flags = Patch { resize: Some("exact:8x8".parse().unwrap()), ..Patch::default() };
+    let resize = Some("exact:8x8".parse().unwrap());
+    let flags = Patch { preset: Some(Preset::None), resize, ..Patch::default() };
     let (recipe, _) = Recipe::of(&model.path, None, &flags, model.image_size())?;
     model.accepts(&recipe)?;
     let shape = if model.layout() == Layout::Nchw { [3, 8, 8] } else { [8, 8, 3] };
@@ -132,8 +133,8 @@ fn the_recipe_must_make_what_the_model_takes() {
         model.accepts(&recipe).unwrap_err().to_string()
     };
     assert!(accepts("crop = 9").contains("makes images of 9x9, when the model's input is image FLOAT [1, 3, 8, 8]"));
-    assert!(accepts("color = 'gray'\ncrop = 8").contains("makes 1 channels"));
-    assert!(accepts("scale = 1").contains("does not say the image's size"));
+    assert!(accepts("preset = 'none'\ncolor = 'gray'\ncrop = 8").contains("makes 1 channels"));
+    assert!(accepts("preset = 'none'\nscale = 1").contains("does not say the image's size"));
 }
 
 #[test]

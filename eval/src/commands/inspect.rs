@@ -9,7 +9,8 @@ use crate::table::Record;
 use crate::{Error, Result};
 use clap::Args;
 use pdloss_embed::arguments::ModelArgs;
-use pdloss_embed::preprocess::Preprocessor;
+use pdloss_embed::embedder::read_regular;
+use pdloss_embed::preprocess::{Preprocessor, Preset};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx
@@ -39,7 +40,7 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     let model = prepared.model();
     let layout = prepared.layout();
     let (name, bytes) = match &args.image {
-        Some(path) => (path.display().to_string(), std::fs::read(path).map_err(|e| Error::read(path, e))?),
+        Some(path) => (path.display().to_string(), read_regular(path)?),
         None => ("plain grey, 512x512".to_owned(), plain_image()?),
     };
     let mut values = Vec::new();
@@ -54,6 +55,12 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     record.set("input", model.input.describe());
     for output in &model.outputs {
         record.set("declared output", output.describe());
+    }
+    for preset in [Preset::Imagenet, Preset::Face112] {
+        let recipe = preset.recipe(model.image_size());
+        if model.accepts(&recipe).is_ok() {
+            record.set(format!("--preset {preset}"), recipe.to_line());
+        }
     }
     record.set("image", name).set("prepared", format!("{size}, {layout:?}, values {low:.3} to {high:.3}"));
     let shape = layout.axes(prepared.recipe.color.channels(), size);

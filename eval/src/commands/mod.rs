@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use pdloss_embed::embedder::{Embedder, Prepared};
 
 use crate::Result;
-use crate::table::Record;
+use crate::table::{Record, Value};
 pub use arguments::InputArgs;
 pub use compare::{By, CompareArgs};
 pub use inspect::InspectArgs;
@@ -65,6 +65,11 @@ fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record)
     let (runtime, version) = embedder.runtime();
     record.set("runtime", runtime).set("runtime_version", version);
     record.set("device", prepared.options.device.to_string()).set("batch", embedder.batch());
+    if !embedder.notes().is_empty() {
+        let before = record.get("notes").map(Value::word).filter(|word| !word.is_empty());
+        let notes: Vec<String> = before.into_iter().chain(embedder.notes().iter().cloned()).collect();
+        record.set("notes", notes.join("; "));
+    }
 }
 
 impl Cli {

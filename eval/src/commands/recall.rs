@@ -139,6 +139,7 @@ impl Plan {
             },
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
+        index::check(&args.index)?;
         let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks, keep_copies: args.keep_copies };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         Ok(Self { source, search, out, save_run, threads: args.input.run.threads()? })

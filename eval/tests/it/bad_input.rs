@@ -95,7 +95,7 @@ fn wrong_command_lines_end_with_two() {
         (["--save-embeddings", "kept.bin"], ".npy or .safetensors"),
         (["--device", "tpu"], "wanted cpu, cuda or cuda:N"),
         (["--classes", "9-3"], "1-10,15"),
-        (["--resize", "big"], "none, shorter:N or exact:WIDTHxHEIGHT"),
+        (["--resize", "big"], "none, shorter:N, cover:WIDTHxHEIGHT or exact:WIDTHxHEIGHT"),
         (["--split", "test"], "no train and test parts"),
         (["--label", "2"], "--label"),
         (["--embeddings", "kept.npy"], "cannot be used with"),

@@ -1,0 +1,110 @@
+//! Whether an image's embedding is a function of that image alone: noise images are embedded in a batch, in the same batch
+//! again, and one of them alone.
+
+use ndarray::{ArrayView1, ArrayView2};
+
+use super::Embedder;
+use crate::error::{Error, Result};
+
+/// How far apart two embeddings of one image may be, by the length of their difference over their own: what rounding in
+/// another order moves. A sum of n products moves by about sqrt(n) u, where u is the unit of rounding; with n up to 10^4 and
+/// a hundred layers, whose shares add up as squares do, by 10^3 u: 6e-5 in float32 (u = 2^-24). One digit is left over.
+const ROUNDING: f64 = 1e-3;
+/// The same in float16 (u = 2^-11), whose runtimes add in float32: sqrt(100) u, and a digit.
+const ROUNDING_OF_HALVES: f64 = 5e-2;
+
+impl Embedder {
+    /// What is to be said where embeddings depend on the batch or on chance. Images have this shape, in the layout of the
+    /// model's input.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where the model does not run; with `--batch 1` as the cure where it runs on one image.
+    pub fn unsteadiness(&mut self, shape: [usize; 3]) -> Result<Option<String>> {
+        let count = self.batch();
+        let bound = if self.model.has_halves { ROUNDING_OF_HALVES } else { ROUNDING };
+        let length: usize = shape.iter().product();
+        let images = noise(count * length);
+        let can_be_cured = count > 1 && !self.full_batches;
+        let mut workers = self.workers();
+        let Some(worker) = workers.first_mut() else { return Ok(None) };
+        let whole = match worker.embed(images.clone(), count, shape) {
+            Ok(rows) => rows,
+            Err(Error::Model { path, problem }) if can_be_cured => {
+                let runs_alone = worker.embed(images[..length].to_vec(), 1, shape).is_ok();
+                let cure = if runs_alone { "; it takes one image at a time: give --batch 1" } else { "" };
+                return Err(Error::Model { path, problem: format!("{problem}{cure}") });
+            }
+            Err(error) => return Err(error),
+        };
+        let again = worker.embed(images.clone(), count, shape)?;
+        let by_chance = farthest(whole.view(), again.view());
+        if by_chance > bound {
+            return Ok(Some(format!(
+                "EMBEDDINGS DEPEND ON CHANCE: the same batch twice gives embeddings apart by {by_chance:.2e} of their length \
+                 (rounding: {bound:.0e}); no result of this model can be had again"
+            )));
+        }
+        if count == 1 {
+            return Ok(None);
+        }
+        // The last one, which is farthest from where it lies alone.
+        let alone = worker.embed(images[(count - 1) * length..].to_vec(), 1, shape)?;
+        let by_batch = apart(whole.row(count - 1), alone.row(0));
+        Ok((by_batch > bound).then(|| {
+            format!(
+                "EMBEDDINGS DEPEND ON THE BATCH: an image alone and among {count} gives embeddings apart by {by_batch:.2e} of \
+                 their length (rounding: {bound:.0e}); give --batch 1, or export the model so that images do not meet"
+            )
+        }))
+    }
+}
+
+/// Values as prepared images have them, from -2 to 2, the same at each call.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // 24 bits fit
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let next = |_| {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1_u64 << 22) as f32 - 2.0
+    };
+    (0..count).map(next).collect()
+}
+
+fn farthest(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
+    a.rows().into_iter().zip(b.rows()).map(|(a, b)| apart(a, b)).fold(0.0, f64::max)
+}
+
+/// Length of the difference over the length of the longer; 0 where both are 0, or not numbers.
+fn apart(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let of = |row: ArrayView1<'_, f32>| length(&mut row.iter().map(|&v| f64::from(v)));
+    let difference = length(&mut a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+    let longer = of(a).max(of(b));
+    if difference > 0.0 { difference / longer } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_the_same_each_time_and_fills_its_range() {
+        let values = noise(10_000);
+        assert_eq!(values, noise(10_000));
+        assert!(values.iter().all(|v| (-2.0..2.0).contains(v)));
+        let mean = values.iter().sum::<f32>() / 10_000.0;
+        assert!(mean.abs() < 0.05, "{mean}");
+        assert_ne!(values[..100], values[100..200]);
+    }
+
+    #[test]
+    fn apart_is_relative_to_the_length() {
+        let row = |values: [f32; 2]| ndarray::arr1(&values);
+        assert_eq!(apart(row([3.0, 4.0]).view(), row([3.0, 4.5]).view()), 0.5 / 29.25_f64.sqrt());
+        assert_eq!(apart(row([0.0, 0.0]).view(), row([0.0, 0.0]).view()), 0.0);
+        assert_eq!(apart(row([f32::NAN, 0.0]).view(), row([f32::NAN, 0.0]).view()), 0.0);
+    }
+}
