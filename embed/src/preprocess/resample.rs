@@ -98,7 +98,8 @@ fn hamming(x: f64) -> f64 {
         return 0.0;
     }
     let x = x * std::f64::consts::PI;
-    x.sin() / x * (0.54 + 0.46 * x.cos())
+    // Pillow's constants are float32.
+    x.sin() / x * (f64::from(0.54_f32) + f64::from(0.46_f32) * x.cos())
 }
 
 /// Keys' cubic with a = -0.5, in Pillow's order of operations.
