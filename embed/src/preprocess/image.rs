@@ -120,7 +120,7 @@ impl Preprocessor {
                 format!("is {width}x{height}; its part {across}x{down}+{left}+{top} is empty or leaves it"),
             ));
         }
-        // Between its passes the image has the new width and the old height.
+        // Between its passes the image may have the new width and the old height.
         let pixels = u64::from(target.width) * u64::from(target.height.max(image.height()));
         if pixels > self.recipe.max_pixels {
             return Err(Error::image(

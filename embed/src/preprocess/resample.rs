@@ -1,5 +1,5 @@
-//! Pillow's resampling of 8-bit images, to the level (`src/libImaging/Resample.c`, and `Geometry.c` for `nearest`): two
-//! passes, the horizontal one first, each with weights in fixed point and rounded to 8 bits.
+//! Pillow 13's resampling of 8-bit images, to the level (`src/libImaging/Resample.c`, and `Geometry.c` for `nearest`): two
+//! passes, mostly the horizontal one first, each with weights in fixed point and rounded to 8 bits.
 
 use image::RgbImage;
 use pulp::Arch;
@@ -34,24 +34,36 @@ pub(super) fn resample(
     let is_whole =
         |from: f32, to: f32, size: u32, out: u32| size == out && from == 0.0 && f64::from(to) == f64::from(out);
 
-    let down = weights(height, top, bottom, target.height);
-    let mut first = 0;
-    let mut pixels = None;
     let arch = Arch::new();
-    if !is_whole(left, right, width, target.width) {
-        let across = weights(width, left, right, target.width);
-        let used = down.used();
-        first = used.start;
-        let row = width as usize * CHANNELS;
-        let rows = &image.as_raw()[used.start * row..used.end * row];
-        pixels = Some(arch.dispatch(|| horizontal(rows, width as usize, &across)));
-    }
-    if !is_whole(top, bottom, height, target.height) {
-        let source = pixels.as_deref().unwrap_or(image.as_raw());
-        pixels = Some(arch.dispatch(|| vertical(source, target.width as usize * CHANNELS, first, &down)));
-    }
+    let across = (!is_whole(left, right, width, target.width)).then(|| weights(width, left, right, target.width));
+    let down = (!is_whole(top, bottom, height, target.height)).then(|| weights(height, top, bottom, target.height));
+    let row = width as usize * CHANNELS;
+    let out_row = target.width as usize * CHANNELS;
+    let pixels = match (&across, &down) {
+        (Some(across), Some(down)) if vertical_first((width, height), target) => {
+            let between = arch.dispatch(|| vertical(image.as_raw(), row, 0, down));
+            Some(arch.dispatch(|| horizontal(&between, width as usize, across)))
+        }
+        (Some(across), Some(down)) => {
+            let used = down.used();
+            let rows = &image.as_raw()[used.start * row..used.end * row];
+            let between = arch.dispatch(|| horizontal(rows, width as usize, across));
+            Some(arch.dispatch(|| vertical(&between, out_row, used.start, down)))
+        }
+        (Some(across), None) => Some(arch.dispatch(|| horizontal(image.as_raw(), width as usize, across))),
+        (None, Some(down)) => Some(arch.dispatch(|| vertical(image.as_raw(), row, 0, down))),
+        (None, None) => None,
+    };
     let pixels = pixels.unwrap_or_else(|| image.as_raw().clone());
     RgbImage::from_raw(target.width, target.height, pixels).unwrap_or_default()
+}
+
+/// Whether Pillow resamples vertically first, as it does since version 13 where the height shrinks by more than twice what
+/// the width does; the whole image counts, whatever the region.
+fn vertical_first((width, height): (u32, u32), target: Size) -> bool {
+    let shrinks = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    let (across, down) = (shrinks(width, target.width), shrinks(height, target.height));
+    down > 0 && down > 2 * across
 }
 
 type Kernel = fn(f64) -> f64;
@@ -86,7 +98,8 @@ fn hamming(x: f64) -> f64 {
         return 0.0;
     }
     let x = x * std::f64::consts::PI;
-    x.sin() / x * (0.54 + 0.46 * x.cos())
+    // Pillow's constants are float32.
+    x.sin() / x * (f64::from(0.54_f32) + f64::from(0.46_f32) * x.cos())
 }
 
 /// Keys' cubic with a = -0.5, in Pillow's order of operations.
