@@ -1,10 +1,12 @@
-//! Readers of other crates, called on bytes that may be anything: where one panics, an error names the file.
+//! Readers of other crates, called on bytes that may be anything: where one panics, an error names the file. Where one asks
+//! for memory beyond all measure, which ends a process, a program whose allocator asks [`allows`] ends with that error, too.
 
 use std::any::Any;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::Once;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 
 use crate::error::{Error, Result};
 
@@ -12,11 +14,24 @@ use crate::error::{Error, Result};
 /// panic does not tell whose it is.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 static HOOK: Once = Once::new();
+/// The most bytes that one allocation may have while calls are under way.
+static MOST_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// The file of the last call.
+static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// One allocation may have this, whatever the file's size, ...
+const ROOM: u64 = 1 << 30;
+/// ... and this many times the file's size: what is packed takes more room unpacked.
+const UNPACKED: u64 = 32;
 
 struct Call;
 
 impl Call {
-    fn begin() -> Self {
+    fn begin(path: &Path) -> Self {
+        let size = std::fs::metadata(path).map_or(0, |about| about.len());
+        let most = usize::try_from(size.saturating_mul(UNPACKED).saturating_add(ROOM)).unwrap_or(usize::MAX);
+        *FILE.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
+        MOST_BYTES.store(most, Ordering::SeqCst);
         HOOK.call_once(|| {
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
@@ -32,7 +47,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+        if UNDER_WAY.fetch_sub(1, Ordering::SeqCst) == 1 {
+            MOST_BYTES.store(usize::MAX, Ordering::SeqCst);
+        }
     }
 }
 
@@ -41,13 +58,35 @@ impl Drop for Call {
 /// # Errors
 /// Those of `read`; [`Error::Data`] naming `path` where it panics.
 pub fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    let call = Call::begin();
+    let call = Call::begin(path);
     let result = catch_unwind(AssertUnwindSafe(read));
     drop(call);
     result.unwrap_or_else(|panic| {
         let problem = "is damaged, or of a kind that its reader does not know";
         Err(Error::data(path, format!("{problem} ({})", words(panic.as_ref()))))
     })
+}
+
+/// Whether an allocation of so many bytes is one that a reader may make now; without a call under way any is.
+pub fn allows(bytes: usize) -> bool {
+    bytes <= MOST_BYTES.load(Ordering::Relaxed)
+}
+
+/// Ends the process with the error that the file of the call under way is damaged: an allocator cannot return an error, and
+/// a reader that is refused memory aborts. Does nothing without a call under way. Allocates nothing itself.
+pub fn end_for_want_of(bytes: usize) {
+    if UNDER_WAY.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    let file = FILE.try_lock().ok();
+    let path = file.as_ref().and_then(|file| file.as_deref()).unwrap_or(Path::new("a file"));
+    // Nobody reading standard error changes nothing.
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: {}: is damaged: {bytes} bytes of memory are asked for at once to read it",
+        path.display()
+    );
+    std::process::exit(1);
 }
 
 /// The first line of a panic's message.
@@ -60,6 +99,20 @@ fn words(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_measured_by_the_file_while_it_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [0; 1000]).unwrap();
+        let most = (1 << 30) + 32_000;
+        // Other tests may be reading another file meanwhile; none of theirs is large.
+        guarded(file.path(), || {
+            assert!(!allows(most + (1 << 20)) && allows(most - 32_000));
+            Ok(())
+        })
+        .unwrap();
+        end_for_want_of(7);
+    }
 
     #[test]
     fn a_panic_is_an_error_of_the_file() {

@@ -24,6 +24,8 @@ pub mod guard;
 pub mod pipeline;
 pub mod preprocess;
 pub mod process;
+#[cfg(feature = "cli")]
+pub mod program;
 pub mod retrieval;
 
 pub use error::{Error, Result};

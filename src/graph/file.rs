@@ -1,7 +1,9 @@
 //! ONNX files.
 
 use std::{
+    ffi::OsString,
     fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +16,9 @@ use super::{
 
 /// `TensorProto.DataLocation.EXTERNAL`
 const EXTERNAL: i32 = 1;
+
+/// What the names of files begin with that are not whole yet.
+const UNFINISHED: &str = ".pdloss-";
 
 /// Reads a model. Tensors that lie in files of their own stay there; see [`write()`].
 ///
@@ -44,11 +49,29 @@ pub fn write(model: &ModelProto, path: &Path) -> Result<()> {
         let reason = format!("{length} bytes, but one ONNX file holds at most 2 GiB: use fewer classes");
         return Err(Error::model(path.display().to_string(), reason));
     }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = fs::write(&partial, model.encode_to_vec()).and_then(|()| fs::rename(&partial, path));
-    written.map_err(|source| Error::Io { path: path.to_owned(), source })
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let (partial, mut file) = beside(path).map_err(failed)?;
+    let written = file.write_all(&model.encode_to_vec()).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&partial, path)).map_err(|source| {
+        // What cannot be removed either is told by its name.
+        let _ = fs::remove_file(&partial);
+        failed(source)
+    })
+}
+
+/// A new file in the folder of `path`, under a name that nothing has.
+fn beside(path: &Path) -> io::Result<(PathBuf, fs::File)> {
+    let name = path.file_name().ok_or_else(|| io::Error::other("wanted the name of a file"))?;
+    for number in 0_u32.. {
+        let mut unfinished = OsString::from(format!("{UNFINISHED}{}-{number}-", std::process::id()));
+        unfinished.push(name);
+        let partial = path.with_file_name(unfinished);
+        match fs::OpenOptions::new().write(true).create_new(true).open(&partial) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            answer => return answer.map(|file| (partial, file)),
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::AlreadyExists))
 }
 
 /// The first tensor, in subgraphs too, that is stored outside the model's file.

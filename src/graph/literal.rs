@@ -10,6 +10,12 @@ pub(crate) fn lengths(tensor: &TensorProto) -> Option<Vec<usize>> {
     tensor.dims.iter().map(|&length| usize::try_from(length).ok()).collect()
 }
 
+/// How many elements a tensor of these lengths has; `None` where that is more than any memory holds.
+pub(crate) fn count(lengths: &[usize]) -> Option<usize> {
+    let count = lengths.iter().try_fold(1_usize, |count, &length| count.checked_mul(length))?;
+    isize::try_from(count).is_ok().then_some(count)
+}
+
 /// The values of a tensor of integers or truths; `None` for other types and for sizes that disagree with the shape.
 pub(crate) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     let raw = tensor.raw_data.as_deref();
@@ -37,6 +43,60 @@ pub(crate) fn numbers(tensor: &TensorProto) -> Option<Vec<f64>> {
     fills(tensor, values)
 }
 
+/// The values of a tensor of floating-point numbers, float16 and bfloat16 among them; `None` as for [`numbers`].
+pub(crate) fn any_floats(tensor: &TensorProto) -> Option<Vec<f64>> {
+    let words: Vec<u16> = match (&tensor.raw_data, Half::of(tensor)) {
+        (_, None) => return numbers(tensor),
+        (Some(raw), Some(_)) => words(raw).map(u16::from_le_bytes).collect(),
+        // The format keeps them in 32 bits, of which the lower half counts.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the lower half is wanted")]
+        (None, Some(_)) => tensor.int32_data.iter().map(|&value| value as u16).collect(),
+    };
+    let half = Half::of(tensor)?;
+    fills(tensor, words.into_iter().map(|word| half.number(word)).collect())
+}
+
+/// Floating-point types of 16 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// IEEE 754's.
+    Float16,
+    /// The upper half of a float32.
+    Bfloat16,
+}
+
+impl std::fmt::Display for Half {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Self::Float16 { "float16" } else { "bfloat16" })
+    }
+}
+
+impl Half {
+    /// A tensor's type, where it is one of these.
+    pub(crate) fn of(tensor: &TensorProto) -> Option<Self> {
+        match tensor.data_type() {
+            10 => Some(Self::Float16),
+            16 => Some(Self::Bfloat16),
+            _ => None,
+        }
+    }
+
+    fn number(self, word: u16) -> f64 {
+        match self {
+            Self::Float16 => half::f16::from_bits(word).to_f64(),
+            Self::Bfloat16 => half::bf16::from_bits(word).to_f64(),
+        }
+    }
+
+    /// The nearest number of this type, little-endian.
+    pub(crate) fn bytes(self, value: f64) -> [u8; 2] {
+        match self {
+            Self::Float16 => half::f16::from_f64(value).to_le_bytes(),
+            Self::Bfloat16 => half::bf16::from_f64(value).to_le_bytes(),
+        }
+    }
+}
+
 /// The tensor that a `Constant` node makes; `None` for other nodes, and for text and sparse tensors.
 pub(crate) fn of_node(node: &NodeProto) -> Option<TensorProto> {
     if !node.is_standard() || node.op_type() != "Constant" {
@@ -62,10 +122,27 @@ pub(crate) fn of_node(node: &NodeProto) -> Option<TensorProto> {
     Some(tensor)
 }
 
+/// How many elements a tensor's data has; `None` for types that are none of [`Element`].
+pub(crate) fn stored(tensor: &TensorProto) -> Option<usize> {
+    let element = Element::from_code(tensor.data_type())?;
+    let size = match element {
+        Element::F32 | Element::I32 => 4,
+        Element::F64 | Element::I64 => 8,
+        Element::Bool => 1,
+    };
+    Some(match (&tensor.raw_data, element) {
+        (Some(raw), _) => raw.len() / size,
+        (None, Element::F32) => tensor.float_data.len(),
+        (None, Element::F64) => tensor.double_data.len(),
+        (None, Element::I64) => tensor.int64_data.len(),
+        (None, Element::I32 | Element::Bool) => tensor.int32_data.len(),
+    })
+}
+
 fn words<const N: usize>(raw: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
     raw.as_chunks::<N>().0.iter().copied()
 }
 
 fn fills<T>(tensor: &TensorProto, values: Vec<T>) -> Option<Vec<T>> {
-    (lengths(tensor)?.iter().product::<usize>() == values.len()).then_some(values)
+    (count(&lengths(tensor)?)? == values.len()).then_some(values)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
 use pdloss_embed::arguments::{Ranges, parse_ranges};
 use pdloss_embed::dataset::{Format, Split};
 use pdloss_embed::embedder::Device;
@@ -10,7 +10,8 @@ use pdloss_embed::preprocess::Patch;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
-use crate::objective::{LossArgs, OptimizerArgs};
+use crate::loss::LossArgs;
+use crate::optimizer::OptimizerArgs;
 use crate::schedule::Schedule;
 
 /// ONNX graphs with PD-Loss in them, and training on them.
@@ -20,6 +21,25 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The program's own command line.
+    ///
+    /// # Errors
+    /// Where it is wrong, and where it asks for help or the version.
+    pub fn of_command_line() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::with_resume_alone().try_get_matches()?)
+    }
+
+    /// The command, in which `--resume` goes with no other flag but `--onnxruntime`.
+    fn with_resume_alone() -> clap::Command {
+        Self::command().mut_subcommand("train", |train| {
+            let others = train.get_arguments().map(|argument| argument.get_id().clone());
+            let others: Vec<_> = others.filter(|id| !["resume", "onnxruntime"].contains(&id.as_str())).collect();
+            train.mut_arg("resume", |resume| resume.conflicts_with_all(others))
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,8 +131,8 @@ pub(crate) struct TrainArgs {
     /// Folder of the run: embedder, checkpoint, settings and tables; must not exist
     #[arg(long, value_name = "RUN", required_unless_present = "resume")]
     pub(crate) out: Option<PathBuf>,
-    /// Go on with the run in this folder, with its own settings
-    #[arg(long, value_name = "RUN", exclusive = true)]
+    /// Go on with the run in this folder, with its own settings; --onnxruntime may be given beside it
+    #[arg(long, value_name = "RUN")]
     pub(crate) resume: Option<PathBuf>,
 
     /// Folder, archive (.zip, .tar, .tar.gz) or list of labelled images
@@ -140,7 +160,7 @@ pub(crate) struct TrainArgs {
     /// Images a step
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Batches")]
     pub(crate) batch: usize,
-    /// Balanced batches: this many images of each of batch / N classes [default: images at random]
+    /// Balanced batches: this many images of each of batch / N classes [default: images at random; 4 for losses of pairs]
     #[arg(long, value_name = "N", help_heading = "Batches")]
     pub(crate) per_class: Option<usize>,
     /// Steps to train
@@ -156,12 +176,15 @@ pub(crate) struct TrainArgs {
     /// Measure Recall@1 on this data set while training [default: --data, where one of the next two is given]
     #[arg(long, value_name = "PATH", help_heading = "Validation")]
     pub(crate) validation: Option<PathBuf>,
-    /// Its part [default: protocol, what papers measure]
+    /// Split of the validation set [default: protocol, what papers measure]
     #[arg(long, value_enum, value_name = "SPLIT", help_heading = "Validation")]
     pub(crate) validation_split: Option<Split>,
-    /// Only these classes of it
+    /// Only these classes of it; where they are of --data and no --classes are given, training takes the others
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges, help_heading = "Validation")]
     pub(crate) validation_classes: Option<Ranges>,
+    /// Let classes and images be both trained and validated on
+    #[arg(long, help_heading = "Validation")]
+    pub(crate) allow_overlap: bool,
     /// Steps between validations; one comes before the first step and one after the last [default: a tenth of the run]
     #[arg(long, value_name = "STEPS", help_heading = "Validation")]
     pub(crate) validate_every: Option<u64>,
@@ -237,10 +260,22 @@ Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        Cli::with_resume_alone().debug_assert();
+    }
+
+    #[test]
+    fn a_run_goes_on_with_its_own_settings() {
+        let take = |more: &[&str]| {
+            let words = ["pdloss", "train", "--resume", "run"].iter().chain(more);
+            Cli::with_resume_alone().try_get_matches_from(words).map(|_| ()).map_err(|e| e.to_string())
+        };
+        take(&[]).unwrap();
+        take(&["--onnxruntime", "library.so"]).unwrap();
+        for more in [&["--steps", "3"][..], &["--flip"], &["--loss", "pd"], &["--mean", "0"], &["--seed", "0"]] {
+            assert!(take(more).unwrap_err().contains("--resume"), "{more:?}");
+        }
     }
 }

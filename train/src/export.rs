@@ -1,22 +1,25 @@
 //! The command `export`: the loss behind an embedder, or a whole training step.
 
-use std::path::Path;
-
 use pdloss::graph::build::Element;
 use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::{self, file};
+use pdloss_embed::console::note;
 use pdloss_embed::{Error, Result};
 
+use crate::backbone::{of_graph, trained};
 use crate::cli::{As, ExportArgs, Labels};
-use crate::objective::{self, OptimizerArgs};
+use crate::objective;
+use crate::optimizer::OptimizerArgs;
 
 /// Writes the model that the arguments ask for.
 ///
 /// # Errors
 /// [`Error::Usage`] for flags that cannot be; those of reading, extending and writing a model.
 pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
+    check_classes(arguments)?;
+    objective::refuse_idle(&arguments.loss, &arguments.optimizer)?;
     let spelling = match arguments.spelling.unwrap_or(As::Op) {
         As::Op => Spelling::Operator,
         As::Function => Spelling::Function,
@@ -25,11 +28,29 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
     let make = if arguments.train { training_step(arguments, spelling)? } else { with_loss(arguments, spelling)? };
     let source = &arguments.embedder;
     let model = file::read(source).and_then(make).map_err(|e| of_graph(source, e))?;
+    if arguments.train {
+        note(&format!("{}: {}", source.display(), trained(source, &model)?));
+    }
     file::write(&model, &arguments.out).map_err(|e| of_graph(&arguments.out, e))
 }
 
 /// What makes one model of another.
 type Make = Box<dyn FnOnce(ModelProto) -> graph::Result<ModelProto>>;
+
+/// Refuses, before anything is allocated for them, proxies that no ONNX file holds.
+fn check_classes(arguments: &ExportArgs) -> Result<()> {
+    /// The format's limit.
+    const LARGEST: u128 = i32::MAX as u128;
+    let needs = arguments.classes as u128 * arguments.dim.unwrap_or(1) as u128 * 4;
+    if needs > LARGEST {
+        return Err(Error::Usage(format!(
+            "--classes {}: proxies of that many rows take {} GiB or more, but one ONNX file holds at most 2 GiB",
+            arguments.classes,
+            needs >> 30
+        )));
+    }
+    Ok(())
+}
 
 fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     if arguments.optimizer != OptimizerArgs::default() {
@@ -38,17 +59,13 @@ fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     let Loss::Pd(config) = arguments.loss.loss()? else {
         return Err(Error::Usage("--loss: only pd, pd-negative and pd-inverse are written without --train".into()));
     };
-    let head = Head {
-        config,
-        spelling,
-        embeddings: arguments.embeddings.clone(),
-        labels: match arguments.labels {
-            Labels::Int64 => Element::I64,
-            Labels::Int32 => Element::I32,
-        },
-        classes: arguments.classes,
-        dim: arguments.dim,
+    let mut head = Head::new(config, spelling, arguments.classes);
+    head.embeddings = arguments.embeddings.clone();
+    head.labels = match arguments.labels {
+        Labels::Int64 => Element::I64,
+        Labels::Int32 => Element::I32,
     };
+    head.dim = arguments.dim;
     let seed = arguments.seed;
     Ok(Box::new(move |mut model| head::attach(&mut model, &head, seed).map(|()| model)))
 }
@@ -62,13 +79,4 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     options.embeddings = arguments.embeddings.clone();
     options.dim = arguments.dim;
     Ok(Box::new(move |model| graph::step::build(model, &options)))
-}
-
-/// What the crate of the loss says about a model, as an error of this program that names the file.
-pub(crate) fn of_graph(path: &Path, error: graph::Error) -> Error {
-    match error {
-        graph::Error::Io { path, source } => Error::File { path, action: "open", source },
-        graph::Error::Format { path, source } => Error::model(path, format!("is not an ONNX model: {source}")),
-        other => Error::model(path, other.to_string()),
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pdloss::graph::step::Parameters;
 use pdloss_embed::files::write_atomically;
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -38,13 +39,20 @@ pub(crate) struct MadeWith {
     pub(crate) images: usize,
     /// Their classes: rows of the proxies.
     pub(crate) classes: usize,
+    /// What was assumed, chosen or passed over at the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
+    /// What of the backbone is trained; nothing in runs of version 0.1.
+    #[serde(default)]
+    pub(crate) parameters: Parameters,
 }
 
 const MANIFEST: &str = "run.toml";
-/// Prefix of files that are not whole yet ...
+const EMBEDDER: &str = "embedder.onnx";
+/// Prefix of this program's files that are not whole yet.
 const UNFINISHED: &str = ".pdloss-";
-/// ... and ending of models that are not.
-const PARTIAL: &str = ".partial";
+/// What version 0.1 called a model that is not.
+const UNFINISHED_BEFORE: [&str; 2] = ["embedder.onnx.partial", ".pdloss-candidate.onnx.partial"];
 
 impl Folder {
     /// The place of a new run, which must not be there yet.
@@ -74,20 +82,23 @@ impl Folder {
         Ok((Self(path.into()), manifest))
     }
 
-    /// Makes the folder and its manifest.
+    /// Makes the folder and its manifest. What was made is removed again when the answer is dropped, unless it is kept.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub(crate) fn begin(&self, manifest: &Manifest) -> Result<()> {
+    pub(crate) fn begin(&self, manifest: &Manifest) -> Result<Begun> {
         let create = |source| Error::File { path: self.0.clone(), action: "create", source };
+        let missing = self.0.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let begun = Begun { folder: self.clone(), made: missing.map(Path::to_path_buf).collect() };
         if let Some(parent) = self.0.parent() {
             std::fs::create_dir_all(parent).map_err(create)?;
         }
         std::fs::create_dir(&self.0).map_err(create)?;
-        write_toml(&self.file(MANIFEST), manifest)
+        write_toml(&self.manifest(), manifest)?;
+        Ok(begun)
     }
 
-    /// Removes what a process that was killed left half written.
+    /// Removes what a process that was killed left half written, by this program's own names.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -95,7 +106,8 @@ impl Folder {
         for entry in std::fs::read_dir(&self.0).map_err(|e| Error::read(&self.0, e))? {
             let entry = entry.map_err(|e| Error::read(&self.0, e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(UNFINISHED) || name.ends_with(PARTIAL) {
+            let is_ours = name.starts_with(UNFINISHED) || UNFINISHED_BEFORE.contains(&name.as_str());
+            if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 std::fs::remove_file(entry.path()).map_err(|e| Error::write(entry.path(), e))?;
             }
         }
@@ -119,7 +131,7 @@ impl Folder {
 
     /// The embedder.
     pub(crate) fn embedder(&self) -> PathBuf {
-        self.file("embedder.onnx")
+        self.file(EMBEDDER)
     }
 
     /// An embedder that is being validated.
@@ -132,8 +144,47 @@ impl Folder {
         self.file("embedder.toml")
     }
 
+    /// What the run was made with, and its settings.
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.file(MANIFEST)
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+}
+
+/// A folder that was made, until its run has made a step: a run that fails before leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    folder: Folder,
+    /// The folders made, innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Begun {
+    /// Keeps the folder.
+    pub(crate) fn keep(mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.made.is_empty() {
+            return;
+        }
+        // There is nobody to tell what cannot be removed; a folder with anything else in it stays.
+        let _ = self.folder.sweep();
+        let files = [
+            self.folder.manifest(),
+            self.folder.preprocessing(),
+            self.folder.metrics(),
+            self.folder.validation(),
+            self.folder.embedder(),
+        ];
+        files.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        self.made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use image::{Rgb, RgbImage};
 use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::Dataset;
+use pdloss_embed::digest::hex;
 use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, decode};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
@@ -56,6 +57,8 @@ pub(crate) struct Images {
     preparation: Preparation,
     /// Pixels of the images for which there was room.
     kept: Vec<Option<RgbImage>>,
+    /// SHA-256 of each image's bytes as they were first read.
+    digests: Vec<[u8; 32]>,
 }
 
 /// What the first reading of all images found.
@@ -109,17 +112,23 @@ impl Images {
             }
         }
         let sha256 = data.sha256(&digests);
-        let mut good = good.into_iter();
-        data.items.retain(|_| good.next() == Some(true));
+        let (mut of_items, mut of_digests) = (good.iter(), good.iter());
+        data.items.retain(|_| of_items.next() == Some(&true));
+        digests.retain(|_| of_digests.next() == Some(&true));
         if data.items.is_empty() {
             return Err(skipped.into_iter().next().unwrap_or_else(|| Error::data(data.source.path(), "has no images")));
         }
-        Ok(Reading { images: Self { data, preparation, kept }, skipped, sha256 })
+        Ok(Reading { images: Self { data, preparation, kept, digests }, skipped, sha256 })
     }
 
     /// The images' names and classes.
     pub(crate) fn data(&self) -> &Dataset {
         &self.data
+    }
+
+    /// SHA-256 of each image's bytes, in the order of the data.
+    pub(crate) fn digests(&self) -> &[[u8; 32]] {
+        &self.digests
     }
 
     /// How they are made ready.
@@ -135,7 +144,8 @@ impl Images {
     /// Appends the values of one draw of an epoch, changed as that draw is, to `values`; returns its class.
     ///
     /// # Errors
-    /// What reading a file can say, where the pixels are not kept.
+    /// What reading a file can say, where the pixels are not kept; [`Error::Image`] where the file is not what it was when
+    /// the run first read it.
     pub(crate) fn append(
         &self,
         epoch: u64,
@@ -149,6 +159,14 @@ impl Images {
             Some(pixels) => Cow::Borrowed(pixels),
             None => {
                 let bytes = self.data.source.read(&item.name)?;
+                let (now, first) = (Sha256::digest(&bytes), &self.digests[draw.image]);
+                if now.as_slice() != first {
+                    let (now, first) = (hex(&now), hex(first));
+                    let problem = format!(
+                        "changed while the run goes on: SHA-256 {now}, first read {first}; put it back and --resume, or                          begin a new run"
+                    );
+                    return Err(Error::image(&item.name, problem));
+                }
                 Cow::Owned(preparation.pixels(&item.name, &bytes, preprocessor)?)
             }
         };
@@ -204,6 +222,36 @@ pub(crate) mod tests {
                 assert_eq!(draw(&all, image, 0), draw(&none, image, 0));
                 assert_eq!(draw(&some, image, 0), draw(&none, image, 0));
             }
+        }
+    }
+
+    #[test]
+    fn an_image_that_changes_while_training_reads_it_again_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |class: u8, number: u8| folder.path().join(format!("class{class}/{number}.png"));
+        for (class, number) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            std::fs::create_dir_all(path(class, number).parent().unwrap()).unwrap();
+            RgbImage::from_pixel(8, 8, Rgb([40 * class, 30 * number, 9])).save(path(class, number)).unwrap();
+        }
+        let request = Request::of(folder.path());
+        let size = Size { width: 8, height: 8 };
+        let recipe = Recipe { resize: pdloss_embed::preprocess::Resize::Exact(size), ..Recipe::default() };
+        let preparation = Preparation { recipe, size, layout: Layout::Nchw, augment: Augment::default(), seed: 1 };
+        let data = Dataset::load(&request).unwrap();
+        let images = Images::read(data, preparation, 0, false).unwrap().images;
+        let read = |image| {
+            let mut preprocessor = images.preparation().preprocessor();
+            images.append(0, Draw { image, repeat: 0 }, &mut preprocessor, &mut Vec::new()).map_err(|e| e.to_string())
+        };
+        assert!((0..4).all(|image| read(image).is_ok()));
+        // Another good image, a copy of a neighbour, and half a file.
+        RgbImage::from_pixel(8, 8, Rgb([1, 2, 3])).save(path(0, 1)).unwrap();
+        std::fs::copy(path(0, 0), path(1, 0)).unwrap();
+        std::fs::write(path(1, 1), "half").unwrap();
+        assert_eq!(read(0), Ok(0));
+        for (image, name) in [(1, "class0/1.png"), (2, "class1/0.png"), (3, "class1/1.png")] {
+            let error = read(image).unwrap_err();
+            assert!(error.contains(name) && error.contains("changed while the run goes on"), "{error}");
         }
     }
 }

@@ -4,26 +4,32 @@
 //!
 //! ```text
 //! cli -> settings -> plan ─┬▶ images (augment) + sampler ─▶ loader ─▶ session ─▶ metrics, monitor
-//!                          └▶ objective (graph) ──────────────────────────▶ session ─▶ checkpoint, embedder, validation
+//!                          └▶ objective (loss, optimizer) ────────────────▶ session ─▶ checkpoint, probe, embedder, validation
 //! ```
 #![deny(unsafe_code)]
 
 mod augment;
+mod backbone;
 mod checkpoint;
 mod cli;
 mod export;
 mod folder;
 mod images;
 mod loader;
+mod loss;
 mod metrics;
 mod monitor;
 mod objective;
+mod optimizer;
+mod parts;
 mod plan;
+mod probe;
 mod random;
 mod sampler;
 mod schedule;
 mod session;
 mod settings;
+mod summary;
 mod tensor;
 mod train;
 mod validation;

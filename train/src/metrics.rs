@@ -3,15 +3,39 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use pdloss_embed::files::write_atomically;
 use pdloss_embed::{Error, Result};
+
+/// A row a step. A step that was passed over has nothing but its number, epoch and learning rate.
+pub(crate) const METRICS: [&str; 12] = [
+    "step",
+    "epoch",
+    "loss",
+    "d_prime",
+    "mu_genuine",
+    "mu_impostor",
+    "var_genuine",
+    "var_impostor",
+    "mean_cosine",
+    "gradient_norm",
+    "learning_rate",
+    "images_per_second",
+];
+/// A row a validation.
+pub(crate) const VALIDATION: [&str; 5] = ["step", "epoch", "recall@1", "map@r", "queries"];
+
+/// Time after which rows are written, however few.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// A CSV file whose first column is the step.
 #[derive(Debug)]
 pub(crate) struct Table {
     path: PathBuf,
+    columns: Vec<String>,
     writer: csv::Writer<File>,
+    flushed: Instant,
 }
 
 impl Table {
@@ -33,15 +57,24 @@ impl Table {
             writer.flush()
         })?;
         let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::write(path, e))?;
-        Ok(Self { path: path.into(), writer: csv::Writer::from_writer(file) })
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Ok(Self { path: path.into(), columns, writer: csv::Writer::from_writer(file), flushed: Instant::now() })
     }
 
-    /// Adds a row.
+    /// Adds a row by the names of its columns; those that are not given are empty. What a second has gathered is written, so
+    /// that whoever reads along sees the run.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub(crate) fn add(&mut self, row: &[String]) -> Result<()> {
-        self.writer.write_record(row).map_err(|e| Error::write(&self.path, std::io::Error::other(e)))
+    pub(crate) fn add(&mut self, row: &[(&str, String)]) -> Result<()> {
+        let cell =
+            |column: &String| row.iter().find(|(name, _)| name == column).map_or("", |(_, value)| value.as_str());
+        let cells: Vec<&str> = self.columns.iter().map(cell).collect();
+        self.writer.write_record(cells).map_err(|e| Error::write(&self.path, std::io::Error::other(e)))?;
+        if self.flushed.elapsed() >= FLUSH {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Writes what is still in memory.
@@ -49,16 +82,34 @@ impl Table {
     /// # Errors
     /// [`Error::File`].
     pub(crate) fn flush(&mut self) -> Result<()> {
+        self.flushed = Instant::now();
         self.writer.flush().map_err(|e| Error::write(&self.path, e))
     }
 }
 
-/// All rows of a table.
-///
-/// # Errors
-/// As [`Table::open`].
-pub(crate) fn read(path: &Path, columns: &[&str]) -> Result<Vec<csv::StringRecord>> {
-    rows(path, columns, u64::MAX)
+/// The rows of a table, read again.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    columns: Vec<String>,
+    rows: Vec<csv::StringRecord>,
+}
+
+impl Rows {
+    /// All whole rows of the file.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub(crate) fn read(path: &Path, columns: &[&str]) -> Result<Self> {
+        let rows = rows(path, columns, u64::MAX)?;
+        Ok(Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows })
+    }
+
+    /// The numbers of a column from the first row to the last, without its empty cells.
+    pub(crate) fn numbers(&self, column: &str) -> Vec<f64> {
+        let at = self.columns.iter().position(|name| name == column);
+        let cell = |row: &csv::StringRecord| row.get(at?)?.parse().ok();
+        self.rows.iter().filter_map(cell).collect()
+    }
 }
 
 /// The whole rows up to step `last`. A process that was killed may have left half a row behind it.
@@ -87,11 +138,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cells_are_read_by_their_column_and_empty_ones_are_no_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let mut table = Table::open(&path, &METRICS, None).unwrap();
+        table.add(&[("step", "1".into()), ("loss", "0.5".into())]).unwrap();
+        table.add(&[("step", "2".into())]).unwrap();
+        table.flush().unwrap();
+        let rows = Rows::read(&path, &METRICS).unwrap();
+        assert_eq!((rows.numbers("step"), rows.numbers("loss")), (vec![1.0, 2.0], vec![0.5]));
+        assert!(rows.numbers("d_prime").is_empty() && rows.numbers("gain").is_empty());
+    }
+
+    #[test]
+    fn rows_are_on_disk_a_second_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let mut table = Table::open(&path, &METRICS, None).unwrap();
+        table.flushed = Instant::now().checked_sub(FLUSH).unwrap();
+        table.add(&[("step", "1".into())]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+    }
+
+    #[test]
     fn a_table_goes_on_after_its_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
         let columns = ["step", "loss"];
-        let row = |step: u64| [step.to_string(), format!("{}.5", step)];
+        let row = |step: u64| [("loss", format!("{step}.5")), ("step", step.to_string())];
         let mut table = Table::open(&path, &columns, None).unwrap();
         for step in 1..=4 {
             table.add(&row(step)).unwrap();

@@ -2,21 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use pdloss::graph::build::{Dim, declare, node};
+use pdloss::graph::build::{Dim, declare, declared, node};
 use pdloss::graph::head::Spelling;
-use pdloss::graph::proto::ModelProto;
+use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
+use pdloss::graph::step::Parameters;
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Choice, Model, Options};
 use pdloss_embed::preprocess::{Layout, Origin, Patch};
 use pdloss_embed::{Error, Result};
 
+use crate::backbone::{of_graph, trained};
 use crate::cli::{FirstProxies, TrainArgs};
-use crate::export::of_graph;
 use crate::folder::{Folder, MadeWith, Manifest};
-use crate::monitor::note;
 use crate::objective;
+use crate::parts;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::validation::Validation;
@@ -36,48 +37,61 @@ pub(crate) struct Plan {
     pub(crate) backbone: ModelProto,
     /// The training step.
     pub(crate) step: ModelProto,
+    /// What of the backbone it trains.
+    pub(crate) parameters: Parameters,
     pub(crate) library: PathBuf,
+    /// What was assumed, chosen or allowed.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Plan {
     /// Checks everything that can be checked before work starts.
     ///
     /// # Errors
-    /// [`Error::Usage`] for flags that contradict each other, the model or the data; those of model, recipe and lists.
+    /// [`Error::Usage`] for flags that contradict each other, the model or the data; those of model, recipe and lists. Settings
+    /// of a run that goes on are checked as flags are, and are [`Error::Data`] of its `run.toml`.
     pub(crate) fn new(args: &TrainArgs) -> Result<Self> {
-        let (settings, model, folder, begun) = match &args.resume {
-            Some(run) => {
-                let (folder, Manifest { made_with, settings }) = Folder::open(run)?;
-                let model = Model::read(&settings.model, Some(&settings.output))?;
-                same("model", &settings.model, &made_with.model_sha256, &model.sha256)?;
-                (settings, model, folder, Some(made_with))
+        let Some(run) = &args.resume else {
+            let out = args.out.as_deref().ok_or_else(|| Error::Usage("--out is missing".into()))?;
+            let folder = Folder::new(out)?;
+            let (settings, model, origin) = Settings::of(args)?;
+            let mut notes = Vec::new();
+            if origin == Origin::Assumed {
+                notes.push(format!(
+                    "PREPROCESSING IS ASSUMED: nothing says how {} wants its images, so the imagenet preset is used; \
+                     write {} or give --preset, --resize, --mean, ... to be sure",
+                    settings.model.display(),
+                    Patch::beside(&settings.model).display()
+                ));
             }
-            None => {
-                let out = args.out.as_deref().ok_or_else(|| Error::Usage("--out is missing".into()))?;
-                let folder = Folder::new(out)?;
-                let (settings, model, origin) = Settings::of(args)?;
-                if origin == Origin::Assumed {
-                    note(&format!(
-                        "PREPROCESSING IS ASSUMED: nothing says how {} wants its images, so the imagenet preset is used; \
-                         write {} or give --preset, --resize, --mean, ... to be sure",
-                        settings.model.display(),
-                        Patch::beside(&settings.model).display()
-                    ));
-                }
-                (settings, model, folder, None)
-            }
+            return Self::of(settings, model, folder, None, notes);
         };
+        let (folder, Manifest { made_with, mut settings }) = Folder::open(run)?;
+        let manifest = folder.manifest();
+        let of_file = |error: Error| match error {
+            Error::Usage(problem) => Error::data(&manifest, problem),
+            Error::Recipe(problem) => Error::data(&manifest, format!("preprocessing: {problem}")),
+            other => other,
+        };
+        settings.check().map_err(of_file)?;
+        settings.onnxruntime = named_again(run, args.onnxruntime.as_deref(), settings.onnxruntime.as_deref())?;
+        let model = Model::read(&settings.model, Some(&settings.output))?;
+        same("model", &settings.model, &made_with.model_sha256, &model.sha256)?;
+        Self::of(settings, model, folder, Some(made_with), Vec::new()).map_err(of_file)
+    }
+
+    fn of(
+        mut settings: Settings,
+        model: Model,
+        folder: Folder,
+        begun: Option<MadeWith>,
+        mut notes: Vec<String>,
+    ) -> Result<Self> {
         if model.input_is_f16() {
             return Err(Error::model(&model.path, format!("input {}: training wants FLOAT", model.input.describe())));
         }
-        let data = Dataset::load(&settings.data.request())?;
-        if data.classes.len() < 2 {
-            let problem = format!("part '{}' has {} class; training wants at least 2", data.part, data.classes.len());
-            return Err(Error::data(data.source.path(), problem));
-        }
-        let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
-        Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
-
+        model.accepts(&settings.preprocessing)?;
+        let mut data = Dataset::load(&settings.data.request())?;
         let library = embedder::library(settings.onnxruntime.as_deref())?;
         let layout = settings.preprocessing.layout.unwrap_or(model.layout());
         let options = Options {
@@ -97,6 +111,18 @@ impl Plan {
             )
         });
         let validation = validation.transpose()?;
+        if let Some(validation) = &validation {
+            notes.extend(keep_apart(&mut data, validation.data(), &settings)?);
+        }
+        if data.classes.len() < 2 {
+            let problem = format!("part '{}' has {} class; training wants at least 2", data.part, data.classes.len());
+            return Err(Error::data(data.source.path(), problem));
+        }
+        if settings.loss.needs_pairs() {
+            notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
+        }
+        let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
+        Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let step_options =
@@ -106,16 +132,97 @@ impl Plan {
         }
         let wrong = |e| of_graph(&settings.model, e);
         let backbone = file::read(&settings.model).map_err(wrong)?;
-        let step = with_embedding(&backbone, &settings.output)
+        let axes = settings.preprocessing.output_size().map(|size| {
+            let channels = settings.preprocessing.color.channels();
+            layout.axes(channels, size)
+        });
+        let step = with_embedding(&backbone, &settings.output, axes)
             .and_then(|model| graph::step::build(model, &step_options))
             .map_err(wrong)?;
-        Ok(Self { settings, folder, begun, model, layout, data, validation, backbone, step, library })
+        let parameters = trained(&settings.model, &step)?;
+        Ok(Self {
+            settings,
+            folder,
+            begun,
+            model,
+            layout,
+            data,
+            validation,
+            backbone,
+            step,
+            parameters,
+            library,
+            notes,
+        })
     }
 }
 
-/// The backbone with the embedding as its only output, `[batch, dim]`, its type and lengths written out.
-fn with_embedding(backbone: &ModelProto, output: &str) -> graph::Result<ModelProto> {
+/// The library that a run goes on with. A path out of a file is not opened unless a person names it again: whatever lies there
+/// would run with that person's rights.
+fn named_again(run: &Path, named: Option<&Path>, of_file: Option<&Path>) -> Result<Option<PathBuf>> {
+    match (named, of_file) {
+        (Some(named), _) => std::path::absolute(named).map(Some).map_err(|e| Error::read(named, e)),
+        (None, None) => Ok(None),
+        (None, Some(library)) => {
+            let (run, library) = (run.display(), library.display());
+            Err(Error::Usage(format!(
+                "--resume {run}: its run.toml names the library {library}, and a library out of a file is not opened \
+                 unasked; give --onnxruntime {library} beside --resume, or another one"
+            )))
+        }
+    }
+}
+
+/// Keeps what is trained on apart from what is validated on, as the settings want it; what is to be said of it.
+fn keep_apart(data: &mut Dataset, validation: &Dataset, settings: &Settings) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    if settings.leave_out {
+        let taken = parts::leave_out(data, validation)?;
+        if taken > 0 {
+            notes.push(format!(
+                "the {taken} classes that --validation-classes names are left out of training, which takes the other {}",
+                data.classes.len()
+            ));
+        }
+    }
+    match (parts::shared_classes(data, validation), settings.allow_overlap) {
+        (Some(shared), Some(false)) => {
+            return Err(Error::Usage(format!(
+                "{shared}: Recall@1 would be that of classes the run has seen; take them apart by --classes, --split, \
+                 --validation-classes, --validation-split, or give --allow-overlap"
+            )));
+        }
+        (Some(shared), Some(true)) => notes.push(format!("{shared} (--allow-overlap)")),
+        (Some(shared), None) => notes.push(format!("{shared}: the run was begun so")),
+        (None, _) => {}
+    }
+    Ok(notes)
+}
+
+/// Sees to it that batches have pairs, for a loss that wants them; what is to be said of it. Runs of version 0.1 keep the
+/// batches that they were begun with.
+fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Option<String>> {
+    let loss = settings.loss.word();
+    match settings.per_class {
+        _ if is_begun => Ok(None),
+        Some(each) => parts::check_pairs(&loss, settings.batch, each).map(|()| None),
+        None => {
+            let each = parts::per_class(&loss, settings.batch, classes)?;
+            settings.per_class = Some(each);
+            Ok(Some(format!(
+                "--per-class {each} is taken: the loss {loss} compares images of a class, which random batches may not have"
+            )))
+        }
+    }
+}
+
+/// The backbone with the embedding as its only output, `[batch, dim]`, its type and lengths written out. Lengths of the images
+/// that it leaves open are those that it will get.
+fn with_embedding(backbone: &ModelProto, output: &str, axes: Option<[usize; 3]>) -> graph::Result<ModelProto> {
     let mut model = backbone.clone();
+    if let (Some(axes), Some(graph)) = (axes, model.graph.as_mut()) {
+        close_lengths(graph, axes);
+    }
     let shapes = Shapes::of(&model)?;
     let Some(graph) = model.graph.as_mut() else { return Ok(model) };
     let (Some(element), Some(shape)) = (shapes.element(output), shapes.shape(output)) else {
@@ -126,16 +233,59 @@ fn with_embedding(backbone: &ModelProto, output: &str) -> graph::Result<ModelPro
     let declared = match shape {
         // Dimensions of one behind the second are dropped, as the measuring tool does.
         [batch, dim, ones @ ..] if !ones.is_empty() => {
+            if !ones.iter().all(|one| *one == Dim::Known(1)) {
+                return Err(graph::Error::Model {
+                    subject: output.to_owned(),
+                    reason: format!(
+                        "wanted an embedding [batch, dim], or with lengths of 1 behind it, got the map {}; pool or flatten it \
+                         in the model, or name another tensor by --output",
+                        show(shape)
+                    ),
+                });
+            }
             let flat = format!("{output}.flat");
             graph.node.push(node("Flatten", &[output], &[&flat], Vec::new()));
-            let is_one = ones.iter().all(|one| *one == Dim::Known(1));
-            let dim = if is_one { dim.clone() } else { Dim::Unknown };
-            declare(&flat, element, &[batch.clone(), dim])
+            declare(&flat, element, &[batch.clone(), dim.clone()])
+        }
+        [_, dim] if !matches!(dim, Dim::Known(_)) => {
+            return Err(graph::Error::Model {
+                subject: output.to_owned(),
+                reason: "its shape does not follow from the model, so that the length of an embedding is not known; export the \
+                         model with the shapes of its values, or name another tensor by --output"
+                    .to_owned(),
+            });
         }
         shape => declare(output, element, shape),
     };
     graph.output = vec![declared];
     Ok(model)
+}
+
+/// Writes lengths of the images into the declaration of the data, where it leaves them open.
+fn close_lengths(graph: &mut GraphProto, axes: [usize; 3]) {
+    let filled: Vec<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let Some(data) = graph.input.iter_mut().find(|input| !filled.contains(&input.name())) else { return };
+    let Some((element, shape)) = declared(data) else { return };
+    let shape = shape.unwrap_or_else(|| vec![Dim::Unknown; 4]);
+    if shape.len() != 4 {
+        return;
+    }
+    let close = |(dim, &length): (&Dim, &usize)| match dim {
+        Dim::Known(known) => Dim::Known(*known),
+        _ => Dim::Known(length),
+    };
+    let lengths: Vec<Dim> = std::iter::once(shape[0].clone()).chain(shape[1..].iter().zip(&axes).map(close)).collect();
+    *data = declare(data.name(), element, &lengths);
+}
+
+/// A shape as messages show it.
+fn show(shape: &[Dim]) -> String {
+    let dim = |dim: &Dim| match dim {
+        Dim::Known(length) => length.to_string(),
+        Dim::Named(name) => name.clone(),
+        Dim::Unknown => "?".to_owned(),
+    };
+    format!("[{}]", shape.iter().map(dim).collect::<Vec<_>>().join(", "))
 }
 
 /// Refuses to go on with another file than the run was begun with.

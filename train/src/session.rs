@@ -6,8 +6,10 @@ use ort::AsPointer;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, Session};
 use ort::value::{DynValue, Tensor as OrtTensor};
+use pdloss::graph::head::names::{LOSS, MOMENTS};
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::Description;
+use pdloss::graph::step::names::{GRADIENT_NORM, LABELS, LEARNING_RATE, MEAN_COSINE};
 use pdloss_embed::embedder::{Device, session_builder};
 use pdloss_embed::{Error, Result};
 use prost::Message;
@@ -82,7 +84,7 @@ impl Trainer {
             Device::Cpu => memory(AllocationDevice::CPU, 0, MemoryType::Default)?,
             Device::Cuda(number) => memory(AllocationDevice::CUDA, number, MemoryType::Default)?,
         };
-        let has_moments = session.outputs().iter().any(|output| output.name() == "pdloss.moments");
+        let has_moments = session.outputs().iter().any(|output| output.name() == MOMENTS);
         let binding = session.create_binding().map_err(wrong)?;
         let state = state.iter().map(Tensor::to_value).collect::<ort::Result<_>>().map_err(wrong)?;
         Ok(Self { model: model.into(), description, has_moments, session, binding, state, there, here })
@@ -104,15 +106,15 @@ impl Trainer {
         let rate = OrtTensor::from_array(([0_usize; 0], vec![rate]))?;
         let binding = &mut self.binding;
         binding.bind_input(self.description.data.as_str(), &images)?;
-        binding.bind_input("pdloss.labels", &labels)?;
-        binding.bind_input("pdloss.learning_rate", &rate)?;
+        binding.bind_input(LABELS, &labels)?;
+        binding.bind_input(LEARNING_RATE, &rate)?;
         for (tensor, value) in self.description.state.iter().zip(&self.state) {
             binding.bind_input(tensor.name.as_str(), value)?;
         }
         // Bound anew each time: else onnxruntime writes into the buffers of the step before, which are inputs now.
         binding.clear_outputs();
-        let numbers = ["pdloss.loss", "pdloss.mean_cosine", "pdloss.gradient_norm"];
-        for name in numbers.into_iter().chain(self.has_moments.then_some("pdloss.moments")) {
+        let numbers = [LOSS, MEAN_COSINE, GRADIENT_NORM];
+        for name in numbers.into_iter().chain(self.has_moments.then_some(MOMENTS)) {
             binding.bind_output_to_device(name, &self.here)?;
         }
         for tensor in &self.description.state {
@@ -121,16 +123,16 @@ impl Trainer {
         let mut outputs = self.session.run_binding(binding)?;
         let number = |name: &str| outputs[name].try_extract_tensor::<f32>().map(|(_, values)| values[0]);
         let moments = if self.has_moments {
-            let (_, values) = outputs["pdloss.moments"].try_extract_tensor::<f64>()?;
+            let (_, values) = outputs[MOMENTS].try_extract_tensor::<f64>()?;
             values.try_into().ok()
         } else {
             None
         };
         let outcome = Outcome {
-            loss: number("pdloss.loss")?,
+            loss: number(LOSS)?,
             moments,
-            mean_cosine: number("pdloss.mean_cosine")?,
-            gradient_norm: number("pdloss.gradient_norm")?,
+            mean_cosine: number(MEAN_COSINE)?,
+            gradient_norm: number(GRADIENT_NORM)?,
         };
         let next = self.description.state.iter().map(|tensor| {
             outputs.remove(&tensor.next).ok_or_else(|| ort::Error::new(format!("it gave no output {}", tensor.next)))

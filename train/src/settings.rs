@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use pdloss::graph::head::Spelling;
 use pdloss_embed::dataset::{Format, Request, Split};
 use pdloss_embed::embedder::{Device, Model};
 use pdloss_embed::preprocess::{Origin, Recipe};
 use pdloss_embed::{Error, Result, process};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::augment::Augment;
 use crate::cli::{FirstProxies, Keep, TrainArgs};
-use crate::objective::{LossArgs, OptimizerArgs};
+use crate::loss::LossArgs;
+use crate::objective;
+use crate::optimizer::OptimizerArgs;
 use crate::schedule::Schedule;
 
 /// The choices of a run.
@@ -45,6 +49,12 @@ pub(crate) struct Settings {
     pub(crate) inline: bool,
     /// Where the proxies start.
     pub(crate) first_proxies: FirstProxies,
+    /// Whether the classes validated on are taken out of what is trained on.
+    #[serde(default)]
+    pub(crate) leave_out: bool,
+    /// Whether classes and images may be both trained and validated on; not known of runs of version 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) allow_overlap: Option<bool>,
     /// What to train on.
     pub(crate) data: Data,
     /// What to validate on.
@@ -139,22 +149,12 @@ impl Settings {
             label: args.label.clone(),
             skip_bad: args.skip_bad,
         };
-        let at_least_one = [
-            ("--threads", args.threads.map_or(1, |n| n as u64)),
-            ("--checkpoint-every", args.checkpoint_every),
-            ("--steps", args.steps.unwrap_or(1)),
-            ("--validate-every", args.validate_every.unwrap_or(1)),
-            ("--patience", args.patience.map_or(1, u64::from)),
-        ];
-        if let Some((flag, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::Usage(format!("{flag} 0: wanted at least 1")));
-        }
-        let length = match (args.steps, args.epochs) {
-            (Some(steps), _) => Length::Steps(steps),
-            (None, epochs) if epochs > 0.0 && epochs.is_finite() => Length::Epochs(epochs),
-            (None, epochs) => return Err(Error::Usage(format!("--epochs {epochs}: wanted a number above 0"))),
-        };
+        let length = args.steps.map_or(Length::Epochs(args.epochs), Length::Steps);
+        let validation = validation(args, &data)?;
+        let is_same = validation.as_ref().is_some_and(|validation| validation.data.path == data.path);
+        // Before the model is read: a flag that cannot be is the first thing to be said.
         args.augment.check()?;
+        objective::refuse_idle(&args.loss, &args.optimizer)?;
         args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
         let model = Model::read(&path, args.output.as_deref())?;
         let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.image_size())?;
@@ -183,7 +183,9 @@ impl Settings {
             cache: args.cache,
             inline: args.inline,
             first_proxies: args.first_proxies,
-            validation: validation(args, &data)?,
+            leave_out: is_same && args.classes.is_none() && args.validation_classes.is_some() && !args.allow_overlap,
+            allow_overlap: validation.is_some().then_some(args.allow_overlap),
+            validation,
             data,
             preprocessing: recipe,
             augmentation: args.augment.clone(),
@@ -191,8 +193,91 @@ impl Settings {
             optimizer: args.optimizer.resolved()?,
             schedule: args.schedule.clone(),
         };
+        settings.check()?;
         Ok((settings, model, origin))
     }
+
+    /// Refuses what cannot be, whether it was typed or read from `run.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the flag; [`Error::Recipe`].
+    pub(crate) fn check(&self) -> Result<()> {
+        let validation = self.validation.as_ref();
+        let (most, threads) = (u64::MAX, self.threads as u64);
+        let counts = [
+            ("--threads", threads, MOST_THREADS),
+            ("--checkpoint-every", self.checkpoint_every, most),
+            ("--steps", if let Length::Steps(steps) = self.length { steps } else { 1 }, most),
+            ("--validate-every", validation.and_then(|v| v.every).unwrap_or(1), most),
+            ("--patience", validation.and_then(|v| v.patience).map_or(1, u64::from), most),
+        ];
+        if let Some((flag, value, most)) = counts.iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
+            let most = if *most == u64::MAX { String::new() } else { format!(" and at most {most}") };
+            return Err(Error::Usage(format!("{flag} {value}: wanted at least 1{most}")));
+        }
+        if i64::try_from(self.seed).is_err() {
+            return Err(Error::Usage(format!("--seed {}: wanted 0 to {}", self.seed, i64::MAX)));
+        }
+        let steps = match self.length {
+            Length::Steps(steps) => steps,
+            Length::Epochs(epochs) if epochs > 0.0 && epochs.is_finite() => u64::MAX,
+            Length::Epochs(epochs) => {
+                return Err(Error::Usage(format!("--epochs {epochs}: wanted a number above 0")));
+            }
+        };
+        self.augmentation.check()?;
+        self.schedule.check(steps)?;
+        self.preprocessing.check()?;
+        let Recipe { scale, mean, std, .. } = &self.preprocessing;
+        let numbers = [("scale", std::slice::from_ref(scale)), ("mean", mean), ("std", std)];
+        for (name, values) in numbers {
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return Err(Error::Recipe(format!("{name} holds {value}; wanted finite numbers")));
+            }
+        }
+        // Classes do not matter here: that there are enough is seen once the data is read.
+        objective::options(&self.loss, &self.optimizer, Spelling::Operator, 2, self.seed)?;
+        Ok(())
+    }
+
+    /// The settings that a run's state follows from, by name; without paths, whose contents are checked by digest, and without
+    /// what may be another when it goes on.
+    ///
+    /// # Errors
+    /// [`Error::Measure`] where they cannot be written as JSON.
+    pub(crate) fn behind_state(&self) -> Result<Value> {
+        let failed = |e: serde_json::Error| Error::Measure(format!("settings: {e}"));
+        let text = serde_json::to_string(self).map_err(failed)?;
+        // Through text, so that numbers compare as they do when they are read.
+        let mut value: Value = serde_json::from_str(&text).map_err(failed)?;
+        for name in ["model", "onnxruntime", "cache", "checkpoint_every"] {
+            value.as_object_mut().and_then(|settings| settings.remove(name));
+        }
+        for place in ["/data", "/validation/data"] {
+            value.pointer_mut(place).and_then(Value::as_object_mut).and_then(|data| data.remove("path"));
+        }
+        Ok(value)
+    }
+}
+
+/// The most threads that make sense on any machine.
+const MOST_THREADS: u64 = 1024;
+
+/// The names of settings that differ, each with both values.
+pub(crate) fn differences(before: &Value, now: &Value) -> Vec<(String, String)> {
+    fn walk(name: &str, before: &Value, now: &Value, found: &mut Vec<(String, String)>) {
+        if let (Some(old), Some(new)) = (before.as_object(), now.as_object()) {
+            for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
+                let inner = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                walk(&inner, before.get(key).unwrap_or(&Value::Null), now.get(key).unwrap_or(&Value::Null), found);
+            }
+        } else if before != now {
+            found.push((name.to_owned(), format!("{before}, now {now}")));
+        }
+    }
+    let mut found = Vec::new();
+    walk("", before, now, &mut found);
+    found
 }
 
 fn validation(args: &TrainArgs, data: &Data) -> Result<Option<Validation>> {

@@ -1,47 +1,35 @@
 //! A run: steps, validations, checkpoints, and what is left in its folder.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use pdloss::graph::file;
 use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
-use pdloss_embed::console::{self, Align};
+use pdloss_embed::console::note;
 use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::{Error, Result, process};
+use serde_json::Value;
 
+use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{FirstProxies, Keep};
-use crate::export::of_graph;
-use crate::folder::{Folder, MadeWith, Manifest, write_toml};
+use crate::folder::{Begun, Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
 use crate::loader::Loader;
-use crate::metrics::{Table, read};
-use crate::monitor::{Monitor, note};
+use crate::metrics::{METRICS, Table, VALIDATION};
+use crate::monitor::Monitor;
+use crate::parts;
 use crate::plan::{Plan, same};
+use crate::probe::Probe;
 use crate::sampler::Sampler;
 use crate::session::{Outcome, Trainer};
-use crate::settings::Settings;
+use crate::settings::{Settings, differences};
+use crate::summary;
 use crate::tensor::Tensor;
 use crate::validation::Validation;
-
-const METRICS: [&str; 12] = [
-    "step",
-    "epoch",
-    "loss",
-    "d_prime",
-    "mu_genuine",
-    "mu_impostor",
-    "var_genuine",
-    "var_impostor",
-    "mean_cosine",
-    "gradient_norm",
-    "learning_rate",
-    "images_per_second",
-];
-const VALIDATION: [&str; 5] = ["step", "epoch", "recall@1", "map@r", "queries"];
 
 /// A run under way.
 #[derive(Debug)]
@@ -61,6 +49,13 @@ struct Run {
     metrics: Table,
     validations: Table,
     monitor: Monitor,
+    probe: Probe,
+    /// As [`Settings::behind_state`].
+    behind_state: Value,
+    /// The folder, until the first step is made.
+    guard: Option<Begun>,
+    /// The step of the last checkpoint.
+    saved: Option<u64>,
 }
 
 /// Trains as planned, and writes what came of it to `stdout`.
@@ -68,7 +63,21 @@ struct Run {
 /// # Errors
 /// Whatever stops the run; its last checkpoint is then there to go on from.
 pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
-    let Plan { settings, folder, begun, model, layout, data, validation, backbone, step, library } = plan;
+    let Plan {
+        settings,
+        folder,
+        begun,
+        model,
+        layout,
+        data,
+        validation,
+        backbone,
+        step,
+        parameters,
+        library,
+        mut notes,
+    } = plan;
+    notes.iter().for_each(|line| note(line));
     process::set_threads(settings.threads);
     let recipe = settings.preprocessing.clone();
     let size = recipe.output_size().ok_or_else(|| Error::Recipe("leaves the size of the images open".into()))?;
@@ -80,19 +89,36 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     for error in &skipped {
         note(&format!("skipped: {error}"));
     }
+    if !skipped.is_empty() {
+        notes.push(format!("{} images that cannot be used are skipped (--skip-bad)", skipped.len()));
+    }
+    notes.extend(images_apart(&images, validation.as_ref(), &settings)?);
     let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
     let steps = settings.length.steps(sampler.batches());
     settings.schedule.check(steps)?;
+    for line in summary::header(
+        &settings,
+        images.data(),
+        validation.as_ref().map(Validation::data),
+        &sampler,
+        steps,
+        &parameters,
+    ) {
+        note(&line);
+    }
 
     let mut state = first_state(&step, &settings.model)?;
+    let behind_state = settings.behind_state()?;
     let checkpoint = if begun.is_some() && folder.checkpoint().exists() {
-        Some(Checkpoint::read(&folder.checkpoint(), &state)?)
+        let checkpoint = Checkpoint::read(&folder.checkpoint(), &state)?;
+        same_settings(&folder, &checkpoint.settings, &behind_state)?;
+        Some(checkpoint)
     } else {
         None
     };
     let last = checkpoint.as_ref().map(|checkpoint| checkpoint.counters.step);
     let counters = match checkpoint {
-        Some(Checkpoint { counters, state: reached }) => {
+        Some(Checkpoint { counters, state: reached, .. }) => {
             state = reached;
             counters
         }
@@ -116,8 +142,10 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         part,
         images: images.data().items.len(),
         classes,
+        notes,
+        parameters,
     };
-    match &begun {
+    let guard = match &begun {
         Some(begun) => {
             same("data set", &source, &begun.data_sha256, &made_with.data_sha256)?;
             if (&begun.program, &begun.onnxruntime) != (&made_with.program, &made_with.onnxruntime) {
@@ -127,17 +155,29 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
                 ));
             }
             folder.sweep()?;
+            None
         }
-        None => folder.begin(&Manifest { made_with, settings: settings.clone() })?,
-    }
+        None => Some(folder.begin(&Manifest { made_with, settings: settings.clone() })?),
+    };
     write_toml(&folder.preprocessing(), &settings.preprocessing)?;
 
     let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
+    let probe_options = Options {
+        runtime: Choice::Onnxruntime,
+        library: Some(library.clone()),
+        device: settings.device,
+        threads: 1,
+        batch: None,
+    };
     let mut run = Run {
+        probe: Probe::new(&images, &settings.output, probe_options)?,
+        behind_state,
+        guard,
+        saved: last,
         image: layout.axes(settings.preprocessing.color.channels(), size),
         metrics: Table::open(&folder.metrics(), &METRICS, last)?,
         validations: Table::open(&folder.validation(), &VALIDATION, last)?,
-        monitor: Monitor::new(counters.step, steps),
+        monitor: Monitor::new(counters.step, steps, settings.batch),
         settings,
         folder,
         backbone,
@@ -151,10 +191,49 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         run.validate(sampler.batches())?;
     }
     run.train(&images, &sampler)?;
-    run.save()?;
+    run.save(true)?;
     let Run { folder, counters, settings, monitor, .. } = run;
     drop(monitor);
-    summary(&folder, &counters, &settings, stdout)
+    summary::write(&folder, &counters, &settings, stdout)
+}
+
+/// Refuses images that are both trained and validated on, where the two come from different places; what is to be said of
+/// those that are allowed. Within one data set the classes tell.
+fn images_apart(images: &Images, validation: Option<&Validation>, settings: &Settings) -> Result<Option<String>> {
+    let (Some(validation), Some(chosen)) = (validation, &settings.validation) else { return Ok(None) };
+    if chosen.data.path == settings.data.path {
+        return Ok(None);
+    }
+    let other = validation.data();
+    let shared = parts::shared_images(images.data(), images.digests(), other, chosen.data.skip_bad)?;
+    let Some(shared) = shared else { return Ok(None) };
+    if settings.allow_overlap == Some(false) {
+        let problem = format!("{shared}; take them out of one of the two, or give --allow-overlap");
+        return Err(Error::data(other.source.path(), problem));
+    }
+    note(&shared);
+    Ok(Some(shared))
+}
+
+/// Refuses to go on from a checkpoint with other settings than it was reached by.
+fn same_settings(folder: &Folder, before: &Value, now: &Value) -> Result<()> {
+    if before.is_null() {
+        return Ok(());
+    }
+    let (may_differ, others): (Vec<_>, Vec<_>) =
+        differences(before, now).into_iter().partition(|(name, _)| ["device", "threads"].contains(&name.as_str()));
+    for (name, values) in may_differ {
+        note(&format!("{name} was {values}: the run may differ by rounding from one that was never stopped"));
+    }
+    match others.first() {
+        Some((name, values)) => {
+            let problem = format!(
+                "setting {name} was {values}: its checkpoint was reached with the former; put it back, or begin a new run"
+            );
+            Err(Error::data(folder.manifest(), problem))
+        }
+        None => Ok(()),
+    }
 }
 
 impl Run {
@@ -166,16 +245,24 @@ impl Run {
             while self.counters.step < steps && !self.is_stale() {
                 let began = Instant::now();
                 let rate = self.settings.schedule.rate(self.counters.step, steps);
-                let outcome = self.trainer.step(loader.next()?, self.image, rate)?;
-                self.counters.step += 1;
-                let images_per_second = sampler.batch() as f64 / began.elapsed().as_secs_f64();
-                self.record(&outcome, rate, images_per_second, sampler.batches())?;
+                let batch = loader.next()?;
+                if self.settings.loss.needs_pairs() && !parts::has_pairs(&batch.labels) {
+                    self.pass_over(rate, sampler.batches())?;
+                } else {
+                    let outcome = self.trainer.step(batch, self.image, rate)?;
+                    self.counters.step += 1;
+                    let images_per_second = sampler.batch() as f64 / began.elapsed().as_secs_f64();
+                    self.record(&outcome, rate, images_per_second, sampler.batches())?;
+                }
+                if let Some(guard) = self.guard.take() {
+                    guard.keep();
+                }
                 let step = self.counters.step;
                 if step.is_multiple_of(self.validate_every) || step == steps {
                     self.validate(sampler.batches())?;
                 }
-                if step.is_multiple_of(self.settings.checkpoint_every) {
-                    self.save()?;
+                if step.is_multiple_of(self.settings.checkpoint_every) && step < steps {
+                    self.save(false)?;
                 }
             }
             Ok(())
@@ -188,27 +275,51 @@ impl Run {
         patience.is_some_and(|patience| self.counters.stale >= patience)
     }
 
+    /// Counts a batch without pairs, in which the loss has nothing to compare: nothing changes by it.
+    fn pass_over(&mut self, rate: f32, batches: u64) -> Result<()> {
+        self.counters.step += 1;
+        self.counters.passed_over += 1;
+        if self.counters.passed_over == 1 {
+            self.monitor.aside(|| {
+                note(&format!(
+                    "step {}: the batch has no two images of one class, or no two classes, so the loss has nothing to compare: \
+                     it is passed over, as further ones will be; --per-class makes batches that have them",
+                    self.counters.step
+                ));
+            });
+        }
+        let (step, epoch) = (self.counters.step, (self.counters.step - 1) / batches);
+        self.metrics.add(&[
+            ("step", step.to_string()),
+            ("epoch", epoch.to_string()),
+            ("learning_rate", rate.to_string()),
+        ])?;
+        self.monitor.passed_over();
+        Ok(())
+    }
+
     /// Writes down a step; refuses to go on from a loss that is no number.
     fn record(&mut self, outcome: &Outcome, rate: f32, images_per_second: f64, batches: u64) -> Result<()> {
         let step = self.counters.step;
-        let moment = |at: usize| outcome.moments.map_or_else(String::new, |moments| moments[at].to_string());
-        self.metrics.add(&[
-            step.to_string(),
-            ((step - 1) / batches).to_string(),
-            outcome.loss.to_string(),
-            moment(4),
-            moment(0),
-            moment(1),
-            moment(2),
-            moment(3),
-            outcome.mean_cosine.to_string(),
-            outcome.gradient_norm.to_string(),
-            rate.to_string(),
-            format!("{images_per_second:.1}"),
-        ])?;
+        let mut row = vec![
+            ("step", step.to_string()),
+            ("epoch", ((step - 1) / batches).to_string()),
+            ("loss", outcome.loss.to_string()),
+            ("mean_cosine", outcome.mean_cosine.to_string()),
+            ("gradient_norm", outcome.gradient_norm.to_string()),
+            ("learning_rate", rate.to_string()),
+            ("images_per_second", format!("{images_per_second:.1}")),
+        ];
+        let names = ["mu_genuine", "mu_impostor", "var_genuine", "var_impostor", "d_prime"];
+        row.extend(outcome.moments.iter().flat_map(|moments| names.into_iter().zip(moments.map(|m| m.to_string()))));
+        self.metrics.add(&row)?;
         self.monitor.step(outcome, images_per_second);
         if outcome.loss.is_finite() && outcome.gradient_norm.is_finite() {
             return Ok(());
+        }
+        // What was measured up to here is worth keeping, also of the first step.
+        if let Some(guard) = self.guard.take() {
+            guard.keep();
         }
         self.metrics.flush()?;
         Err(Error::Measure(format!(
@@ -222,16 +333,15 @@ impl Run {
     fn validate(&mut self, batches: u64) -> Result<()> {
         let (Some(validation), Some(settings)) = (&self.validation, &self.settings.validation) else { return Ok(()) };
         let step = self.counters.step;
-        let candidate = self.folder.candidate();
-        self.export(&candidate, &self.trainer.state()?)?;
+        let candidate = self.candidate(&self.trainer.state()?, false)?;
         let found = self.monitor.aside(|| validation.measure(&candidate))?;
         let recall = found.recall_at_1;
         self.validations.add(&[
-            step.to_string(),
-            (step / batches).to_string(),
-            recall.to_string(),
-            found.map_at_r.to_string(),
-            found.queries.to_string(),
+            ("step", step.to_string()),
+            ("epoch", (step / batches).to_string()),
+            ("recall@1", recall.to_string()),
+            ("map@r", found.map_at_r.to_string()),
+            ("queries", found.queries.to_string()),
         ])?;
         self.validations.flush()?;
         let is_better = self.counters.best.is_none_or(|(best, _)| recall > best);
@@ -240,7 +350,7 @@ impl Run {
         } else {
             self.counters.stale += 1;
         }
-        self.monitor.recall(recall);
+        self.monitor.recall(step, &found);
         if settings.keep == Keep::Best && is_better {
             let kept = self.folder.embedder();
             std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))
@@ -249,22 +359,44 @@ impl Run {
         }
     }
 
-    /// Writes a checkpoint, after everything that belongs to it.
-    fn save(&mut self) -> Result<()> {
+    /// Writes a checkpoint, after everything that belongs to it; `is_last` for the one that ends the run.
+    fn save(&mut self, is_last: bool) -> Result<()> {
         let state = self.trainer.state()?;
         self.metrics.flush()?;
         self.validations.flush()?;
         if self.settings.validation.as_ref().is_none_or(|v| v.keep == Keep::Last) {
-            self.export(&self.folder.embedder(), &state)?;
+            let (candidate, kept) = (self.candidate(&state, is_last)?, self.folder.embedder());
+            std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))?;
+        } else if is_last {
+            self.look_at(&self.folder.embedder(), true)?;
         }
-        Checkpoint { counters: self.counters.clone(), state }.write(&self.folder.checkpoint())
+        let (counters, settings) = (self.counters.clone(), self.behind_state.clone());
+        Checkpoint { counters, settings, state }.write(&self.folder.checkpoint())?;
+        self.saved = Some(self.counters.step);
+        Ok(())
     }
 
-    /// Writes the embedder of a state.
-    fn export(&self, path: &Path, state: &[Tensor]) -> Result<()> {
+    /// Writes the embedder of a state beside the run's, once it is seen to embed.
+    fn candidate(&self, state: &[Tensor], is_last: bool) -> Result<PathBuf> {
+        let path = self.folder.candidate();
         let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
         let embedder = export_embedder(&self.backbone, find).map_err(|e| of_graph(&self.settings.model, e))?;
-        file::write(&embedder, path).map_err(|e| of_graph(path, e))
+        file::write(&embedder, &path).map_err(|e| of_graph(&path, e))?;
+        self.look_at(&path, is_last).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        Ok(path)
+    }
+
+    /// Refuses an embedder that embeds nothing; `is_last` for the one that ends the run, which nothing makes better any more.
+    fn look_at(&self, embedder: &Path, is_last: bool) -> Result<()> {
+        let Some(fault) = self.probe.look(embedder, !is_last)? else { return Ok(()) };
+        let kept = match (self.saved, self.folder.embedder().exists()) {
+            (Some(step), true) => format!("embedder.onnx and the checkpoint are those of step {step} and before"),
+            _ => "no embedder.onnx was written".to_owned(),
+        };
+        Err(Error::Measure(format!(
+            "step {}: the embedder {fault}; {kept}. Try a lower --learning-rate, --warmup or --clip",
+            self.counters.step
+        )))
     }
 }
 
@@ -304,40 +436,4 @@ fn with_class_means(
     let labels: Vec<i64> = embeddings.rows.iter().map(|row| row.class as i64).collect();
     set_class_mean_proxies(&mut step, embeddings.matrix.view(), &labels).map_err(|e| of_graph(&settings.model, e))?;
     Ok(step)
-}
-
-/// What the run came to, out of its tables.
-fn summary(folder: &Folder, counters: &Counters, settings: &Settings, stdout: &mut dyn Write) -> Result<()> {
-    let number = |row: Option<&csv::StringRecord>, at: usize| row.and_then(|row| row[at].parse::<f64>().ok());
-    let word = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.6}"));
-    let steps = read(&folder.metrics(), &METRICS)?;
-    let rates: Vec<f64> = steps.iter().filter_map(|row| row[11].parse().ok()).collect();
-    let seconds: f64 = rates.iter().map(|rate| settings.batch as f64 / rate).sum();
-    let images = settings.batch * rates.len();
-    let mut training = vec![("steps", counters.step.to_string())];
-    for (name, at) in [("loss", 2), ("d_prime", 3), ("mean_cosine", 8)] {
-        training.push((name, word(number(steps.last(), at))));
-    }
-    training.push(("images_per_second", format!("{:.0}", images as f64 / seconds.max(f64::MIN_POSITIVE))));
-    let mut text = format!("{}\n", row(training));
-
-    let rows = read(&folder.validation(), &VALIDATION)?;
-    if let Some((best, step)) = counters.best {
-        let validation = vec![
-            ("recall@1 before", word(number(rows.first(), 2))),
-            ("recall@1 after", word(number(rows.last(), 2))),
-            ("best recall@1", word(Some(best))),
-            ("at step", step.to_string()),
-        ];
-        text = format!("{text}\n{}\n", row(validation));
-    }
-    let failed = |e| Error::write("standard output", e);
-    writeln!(stdout, "{text}\nembedder: {}", folder.embedder().display()).map_err(failed)
-}
-
-/// A table of one row of numbers, for people.
-fn row(figures: Vec<(&str, String)>) -> String {
-    let (names, cells): (Vec<_>, Vec<_>) = figures.into_iter().unzip();
-    let columns = names.into_iter().map(|name| (name.to_owned(), Align::Right)).collect();
-    console::Table { columns, rows: vec![cells] }.text(console::width())
 }

@@ -46,6 +46,11 @@ impl Validation {
         Ok(Self { data, recipe: recipe.clone(), layout, output: output.to_owned(), options, skip_bad })
     }
 
+    /// The images.
+    pub(crate) fn data(&self) -> &Dataset {
+        &self.data
+    }
+
     /// Embeds all images by the model in this file, and measures.
     ///
     /// # Errors

@@ -471,7 +471,11 @@ impl Recipe {
         Ok((recipe, origin))
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses values that contradict each other.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] naming the setting.
+    pub fn check(&self) -> Result<()> {
         let channels = self.color.channels();
         let wrong =
             |what: &str, count: usize| Err(Error::Recipe(format!("{what} has {count} values; wanted 1 or {channels}")));

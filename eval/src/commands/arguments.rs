@@ -1,6 +1,6 @@
 //! What `recall` and `verify` take alike: images and a model that embeds them, or the embeddings that were kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pdloss_embed::arguments::{DataArgs, ModelArgs};
@@ -8,6 +8,9 @@ use pdloss_embed::console::note;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embeddings::{Embeddings, Row};
 
+use pdloss_embed::files::{can_write, distinct, ending};
+
+use crate::Result;
 use crate::table::Record;
 
 /// Images and a model that embeds them, or the embeddings that were kept.
@@ -34,6 +37,25 @@ pub struct InputArgs {
     /// Their dimension, for raw float32
     #[arg(long, value_name = "N", help_heading = "Kept embeddings", conflicts_with = "model")]
     pub dim: Option<usize>,
+}
+
+impl InputArgs {
+    /// Tries the places that embeddings are kept in, and whether these and the other `outputs` are distinct.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) naming the flags.
+    pub(super) fn check_places(&self, outputs: &[(&str, &Path)]) -> Result<()> {
+        const FLAG: &str = "--save-embeddings";
+        let mut kept: Vec<PathBuf> = self.save_embeddings.iter().cloned().collect();
+        if let Some(path) = &self.save_embeddings {
+            Embeddings::can_save(FLAG, path)?;
+            // Their labels lie beside them.
+            kept.extend((ending(path) == "npy").then(|| path.with_extension("csv")));
+        }
+        kept.iter().try_for_each(|path| can_write(FLAG, path))?;
+        let kept = kept.iter().map(|path| (FLAG, path.as_path()));
+        distinct(&kept.chain(outputs.iter().copied()).collect::<Vec<_>>())
+    }
 }
 
 /// The rows that a data set's images will be, as far as is known before they are read.

@@ -17,7 +17,6 @@ use pdloss_embed::console::note;
 use pdloss_embed::dataset::{Dataset, Format, Request, Role};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::{Embeddings, Row};
-use pdloss_embed::files::folder_exists;
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure};
 
@@ -124,23 +123,20 @@ impl Plan {
         if ks.as_ref().is_some_and(|ks| ks.first().is_none_or(|&k| k == 0)) {
             return Err(Error::Usage("--k 0: wanted numbers from 1".into()));
         }
+        let outputs = [("--out", &args.out), ("--save-run", &args.save_run)];
+        let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
+        args.input.check_places(&outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
         let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
             (Some(path), _, _) => {
                 Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
             }
-            (None, Some(model), Some(data)) => {
-                if let Some(path) = &args.input.save_embeddings {
-                    Embeddings::can_save("--save-embeddings", path)?;
-                    folder_exists("--save-embeddings", path)?;
-                }
-                Source::Images {
-                    data: args.input.data.request(data),
-                    model: Box::new(args.input.run.prepare(model)?),
-                    skip_bad: args.input.data.skip_bad,
-                    save: args.input.save_embeddings.clone(),
-                }
-            }
+            (None, Some(model), Some(data)) => Source::Images {
+                data: args.input.data.request(data),
+                model: Box::new(args.input.run.prepare(model)?),
+                skip_bad: args.input.data.skip_bad,
+                save: args.input.save_embeddings.clone(),
+            },
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
         let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks, keep_copies: args.keep_copies };
@@ -195,10 +191,11 @@ impl Plan {
         record.set("seconds_total", started.elapsed().as_secs_f64());
         record.set("class_names", class_names(&embeddings));
         describe(&mut record, &embeddings, (&search, factory), &measured, self.threads);
-        let scores = if self.save_run.is_some() { scores(&embeddings, &search, &mut record)? } else { None };
+        let scores =
+            if self.save_run.is_some() { scores(&embeddings, &search, &mut record, &mut notes)? } else { None };
         notes.record(&mut record);
         if let Some((path, kind)) = &self.out {
-            kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
+            kind.write_result(path, &record)?;
         }
         if let Some(folder) = &self.save_run {
             folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;
@@ -230,7 +227,12 @@ impl Plan {
 }
 
 /// How far genuine and impostor cosines are apart, where images are searched by these among themselves; adds the figures.
-fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Result<Option<Verified>> {
+fn scores(
+    embeddings: &Embeddings,
+    search: &Search,
+    record: &mut Record,
+    notes: &mut Notes,
+) -> Result<Option<Verified>> {
     if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
         return Ok(None);
     }
@@ -238,6 +240,7 @@ fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Resu
     let tally = tally_all(embeddings)?;
     record.set("seconds_compare", comparing.elapsed().as_secs_f64());
     let rates = Rates::of(&tally);
+    notes.extend(&rates.doubts());
     record.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
     let wanted = ["d_prime", "eer", "auc", "mu_genuine", "mu_impostor", "sd_genuine", "sd_impostor"];
     for (name, value) in rates.figures().into_iter().filter(|(name, _)| wanted.contains(&name.as_str())) {

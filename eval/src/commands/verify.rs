@@ -26,7 +26,6 @@ use pdloss_embed::dataset::Finder;
 use pdloss_embed::dataset::{Dataset, Format, Item, Limits, Request, Role, Source as Files, Split};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::Embeddings;
-use pdloss_embed::files::folder_exists;
 use pdloss_embed::pipeline::embed_with;
 use pdloss_embed::preprocess::{Landmarks, Steps};
 
@@ -166,6 +165,7 @@ impl Plan {
         if args.bootstrap.is_some_and(|n| n < 2) {
             return usage("--bootstrap: wanted at least 2 draws; 1000 is usual");
         }
+        args.input.check_places(&args.results.outputs())?;
         let data = args.input.data.data.as_deref();
         let brought = data.filter(|d| PairList::brings_images(d));
         let list = match (&args.pairs, brought) {
@@ -207,10 +207,6 @@ impl Plan {
                 Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
             }
             (None, Some(model), Some(data)) => {
-                if let Some(path) = &args.input.save_embeddings {
-                    Embeddings::can_save("--save-embeddings", path)?;
-                    folder_exists("--save-embeddings", path)?;
-                }
                 let align = args
                     .align
                     .as_ref()

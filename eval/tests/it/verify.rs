@@ -327,7 +327,7 @@ fn scores_come_in_any_file_and_either_sign() {
                 r
             })
             .collect();
-        pdloss_eval::table::Kind::Parquet.write(&folder.path().join(name), &Record::table(&rows)).unwrap();
+        pdloss_eval::table::Kind::Parquet.write(&folder.path().join(name), &rows).unwrap();
     };
     parquet("g.parquet", &genuine);
     parquet("i.parquet", &impostor);

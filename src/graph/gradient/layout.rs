@@ -1,9 +1,9 @@
 //! Operators that move elements: their gradients move them back.
 
-use super::{Call, Rule, tape::Tape};
+use super::{Call, LARGEST, Rule, tape::Tape};
 use crate::graph::{
     Result,
-    build::{Dim, Value, attribute},
+    build::{Dim, Value, attribute, int},
     shapes::{axis_of, layout},
 };
 
@@ -45,10 +45,6 @@ fn transpose(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 fn axis(tape: &Tape<'_>, call: &Call<'_>, default: i64) -> Result<usize> {
     let rank = tape.rank(call.input(0)?)?;
     axis_of(call.node.int("axis", default), rank).ok_or_else(|| call.error(format!("its axis is none of {rank} axes")))
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// The lengths of a value as a tensor, of one axis.
@@ -131,6 +127,10 @@ fn slice(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     for range in ranges.iter().rev() {
         let whole = tape.length(x, range.axis)?;
         let Some((start, count)) = range.within(whole) else { return Err(call.error("its step is 0")) };
+        if count > LARGEST {
+            let reason = format!("it takes {count} elements by steps; its gradient is written for {LARGEST} at most");
+            return Err(call.error(reason));
+        }
         let positions: Vec<i64> = (0..count).map(|step| start + range.step * int(step)).collect();
         longer[range.axis] = Dim::Known(whole);
         let mut column = vec![1; shape.len()];

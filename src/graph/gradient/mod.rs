@@ -32,6 +32,9 @@ use tape::Tape;
 /// The oldest version of the standard operators that gradients are written in.
 pub const OPSET: i64 = 17;
 
+/// The largest constant that a rule writes into the graph, in elements.
+const LARGEST: usize = 1 << 24;
+
 /// From the gradients of a node's outputs to those of its inputs, in order; `None` where there is none.
 type Rule = fn(&mut Tape<'_>, &Call<'_>) -> Result<Vec<Option<String>>>;
 
@@ -93,8 +96,13 @@ fn rule(node: &NodeProto) -> Option<Rule> {
     families.into_iter().find_map(|family| family(name))
 }
 
+/// Whether a node's operator can be differentiated.
+pub(crate) fn has_rule(node: &NodeProto) -> bool {
+    rule(node).is_some()
+}
+
 /// Operators whose outputs do not change with small changes of their inputs: the walk ends there.
-fn is_constant_step(node: &NodeProto) -> bool {
+pub(crate) fn is_constant_step(node: &NodeProto) -> bool {
     const STEPS: &[&str] = &[
         "And",
         "ArgMax",

@@ -1,12 +1,13 @@
 //! Pools.
 
 use super::{
-    Call, Rule,
+    Call, LARGEST, Rule,
     tape::{Tape, numbers},
 };
 use crate::graph::{
     Result,
-    build::{Dim, Value, attribute, floats},
+    build::{Dim, Value, attribute, floats, int},
+    literal,
     shapes::window::Window,
 };
 
@@ -19,10 +20,6 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "GlobalAveragePool" => global_average_pool,
         _ => return None,
     })
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn ints(values: &[usize]) -> Value {
@@ -92,6 +89,14 @@ fn average_pool(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         };
         (0..window.kernel[axis]).filter(covered).count()
     };
+    let is_large = |lengths: &[usize]| literal::count(lengths).is_none_or(|count| count > LARGEST);
+    if is_large(&places) || (0..axes).any(|axis| is_large(&[places[axis], window.kernel[axis]])) {
+        let reason = format!(
+            "it puts a window of {:?} at {places:?} places; its gradient is written for {LARGEST} at most",
+            window.kernel
+        );
+        return Err(call.error(reason));
+    }
     // How many elements each window holds: a product over the axes.
     let mut counts = vec![1.0];
     for (axis, &places) in places.iter().enumerate() {
@@ -112,6 +117,9 @@ fn average_pool(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         return Err(call.error("the number of channels must be known for its gradient"));
     };
     let kernel = [&[channels, 1], window.kernel.as_slice()].concat();
+    if is_large(&kernel) {
+        return Err(call.error(format!("its window is {kernel:?}; its gradient is written for {LARGEST} at most")));
+    }
     let ones = tape.constant(floats("", element, &kernel, &vec![1.0; kernel.iter().product()]))?;
     let mut end = window.end.clone();
     let mut extra = vec![0; axes];

@@ -22,6 +22,16 @@ pub(super) fn broadcast(left: &[Dim], right: &[Dim]) -> Result<Vec<Dim>, String>
         .collect()
 }
 
+/// The product of two lengths.
+pub(super) fn times(left: usize, right: usize) -> Result<usize, String> {
+    left.checked_mul(right).ok_or_else(|| format!("a length of {left} times {right} is above 2^64"))
+}
+
+/// The sum of two lengths.
+pub(super) fn plus(left: usize, right: usize) -> Result<usize, String> {
+    left.checked_add(right).ok_or_else(|| format!("a length of {left} and {right} more is above 2^64"))
+}
+
 /// The product of lengths: a number, and the names it is multiplied by.
 pub(crate) fn product(dims: &[Dim]) -> (usize, Vec<&str>) {
     let mut number = 1;

@@ -19,7 +19,7 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
         }),
         "Squeeze" => squeeze(shapes, node, &first),
         "Unsqueeze" => unsqueeze(shapes, node, &first),
-        "Concat" => concat(shapes, node),
+        "Concat" => concat(shapes, node)?,
         "Split" => return split(shapes, node, &first),
         "Slice" => slice(shapes, node, &first),
         "Gather" => gather(shapes, node, &first),
@@ -27,7 +27,7 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
         "GatherND" => gather_nd(shapes, node, &first),
         "Pad" => pad(shapes, node, &first),
         "Expand" => expand(shapes, node, &first)?,
-        "Tile" => tile(shapes, node, &first),
+        "Tile" => tile(shapes, node, &first)?,
         "Shape" => shape_of(node, &first),
         "Size" => {
             let count = first.shape.as_deref().map(|shape| dims::quotient(shape, &[])).map(|dim| scalar(&dim));
@@ -150,14 +150,21 @@ fn unsqueeze(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Option<Fact> {
     Some(Fact { element: first.element, shape: Some(out?), value })
 }
 
-fn concat(shapes: &Shapes, node: &NodeProto) -> Option<Fact> {
+fn concat(shapes: &Shapes, node: &NodeProto) -> Result<Option<Fact>, String> {
     let parts: Vec<Fact> = (0..node.input.len()).map(|index| shapes.of_input(node, index)).collect();
-    let lengths: Vec<&Vec<Dim>> = parts.iter().map(|part| part.shape.as_ref()).collect::<Option<_>>()?;
-    let mut out = (*lengths.first()?).clone();
-    let axis = axis_of(node.int("axis", 0), out.len())?;
-    let along: Vec<&Dim> = lengths.iter().map(|shape| shape.get(axis)).collect::<Option<_>>()?;
-    let sum: Option<usize> =
-        along.iter().map(|dim| if let Dim::Known(length) = dim { Some(*length) } else { None }).sum();
+    let Some(lengths) = parts.iter().map(|part| part.shape.as_ref()).collect::<Option<Vec<&Vec<Dim>>>>() else {
+        return Ok(None);
+    };
+    let Some(mut out) = lengths.first().map(|shape| (*shape).clone()) else { return Ok(None) };
+    let Some(axis) = axis_of(node.int("axis", 0), out.len()) else { return Ok(None) };
+    let Some(along) = lengths.iter().map(|shape| shape.get(axis)).collect::<Option<Vec<&Dim>>>() else {
+        return Ok(None);
+    };
+    let known = |dim: &&Dim| if let Dim::Known(length) = dim { Some(*length) } else { None };
+    let sum = match along.iter().map(known).collect::<Option<Vec<usize>>>() {
+        Some(lengths) => Some(lengths.into_iter().try_fold(0, dims::plus)?),
+        None => None,
+    };
     out[axis] = match (along.as_slice(), sum) {
         ([only], _) => (*only).clone(),
         (_, Some(sum)) => Dim::Known(sum),
@@ -173,7 +180,8 @@ fn concat(shapes: &Shapes, node: &NodeProto) -> Option<Fact> {
     }
     let values: Option<Vec<Vec<Scalar>>> = parts.iter().map(|part| part.value.clone()).collect();
     let value = values.map(|values| values.concat()).filter(|values| values.len() <= super::FOLLOWED);
-    Some(Fact { element: parts.first()?.element, shape: Some(out), value })
+    let element = parts.first().and_then(|part| part.element);
+    Ok(Some(Fact { element, shape: Some(out), value }))
 }
 
 fn split(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Inferred {
@@ -209,10 +217,10 @@ pub(crate) fn split_lengths(shapes: &Shapes, node: &NodeProto, along: &Dim) -> O
         return lengths.iter().map(|&length| usize::try_from(length).ok()).collect();
     }
     let Dim::Known(whole) = along else { return None };
-    let count = usize::try_from(node.int("num_outputs", 0)).ok().filter(|&count| count > 0);
-    let count = count.unwrap_or(node.output.len());
+    // `num_outputs`, where it is given, is the number of outputs.
+    let count = node.output.len();
     let each = whole.div_ceil(count.max(1));
-    Some((0..count).map(|index| each.min(whole.saturating_sub(index * each))).collect())
+    Some((0..count).map(|index| each.min(whole.saturating_sub(index.saturating_mul(each)))).collect())
 }
 
 /// One axis of a `Slice`: `start` and `end` inside the axis and `step`, all as the operator's rules clamp them.
@@ -268,7 +276,10 @@ fn slice(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Option<Fact> {
             Dim::Known(length) => {
                 let (start, count) = range.within(*length)?;
                 value = value.and_then(|values| {
-                    let at = |step: usize| usize::try_from(start + range.step * i64::try_from(step).ok()?).ok();
+                    let at = |step: usize| {
+                        let away = range.step.checked_mul(i64::try_from(step).ok()?)?;
+                        usize::try_from(start.checked_add(away)?).ok()
+                    };
                     (0..count).map(|step| values.get(at(step)?).cloned()).collect()
                 });
                 Dim::Known(count)
@@ -350,18 +361,19 @@ fn expand(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Result<Option<Fact
     Ok(Some(Fact { element: first.element, shape: Some(dims::broadcast(shape, &target)?), value: None }))
 }
 
-fn tile(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Option<Fact> {
-    let shape = first.shape.as_ref()?;
+fn tile(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Result<Option<Fact>, String> {
+    let Some(shape) = &first.shape else { return Ok(None) };
     let repeats = node.given(1).and_then(|name| shapes.integers(name));
     let times = |(index, dim): (usize, &Dim)| match (dim, repeats.as_ref().and_then(|repeats| repeats.get(index))) {
-        (dim, Some(1)) => dim.clone(),
-        (Dim::Known(length), Some(&times)) => {
-            usize::try_from(times).map_or(Dim::Unknown, |times| Dim::Known(length * times))
-        }
-        _ => Dim::Unknown,
+        (dim, Some(1)) => Ok(dim.clone()),
+        (Dim::Known(length), Some(&times)) => match usize::try_from(times) {
+            Ok(times) => dims::times(*length, times).map(Dim::Known),
+            Err(_) => Err(format!("it repeats axis {index} {times} times")),
+        },
+        _ => Ok(Dim::Unknown),
     };
-    let shape = Some(shape.iter().enumerate().map(times).collect());
-    Some(Fact { element: first.element, shape, value: None })
+    let shape = Some(shape.iter().enumerate().map(times).collect::<Result<_, String>>()?);
+    Ok(Some(Fact { element: first.element, shape, value: None }))
 }
 
 fn shape_of(node: &NodeProto, first: &Fact) -> Option<Fact> {
@@ -415,7 +427,8 @@ fn range(shapes: &Shapes, node: &NodeProto) -> Option<Fact> {
     }
     let distance = if step > 0 { end.saturating_sub(start) } else { start.saturating_sub(end) };
     let length = usize::try_from(distance.max(0).unsigned_abs().div_ceil(step.unsigned_abs())).ok()?;
-    let values = || (0..length).map(|index| Scalar::Int(start + step * i64::try_from(index).unwrap_or(0))).collect();
+    let at = |index: usize| i64::try_from(index).ok().and_then(|index| start.checked_add(step.checked_mul(index)?));
+    let values = || (0..length).map(|index| at(index).map_or(Scalar::Unknown, Scalar::Int)).collect();
     let value = (length <= super::FOLLOWED).then(values);
     Some(Fact { element, shape: Some(vec![Dim::Known(length)]), value })
 }

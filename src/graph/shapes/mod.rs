@@ -25,6 +25,21 @@ use super::{
 /// The longest integer tensor whose values are followed.
 const FOLLOWED: usize = 64;
 
+/// What is wrong with a tensor that no memory holds.
+const TOO_MANY: &str = "more than 2^63 elements";
+
+/// Refuses shapes whose known lengths multiply to more than any memory holds: what is computed from the others cannot
+/// overflow then.
+fn bounded(shape: Option<&[Dim]>) -> Result<(), String> {
+    let known = |dim: &Dim| if let Dim::Known(length) = dim { Some(*length) } else { None };
+    // A length of 0 hides the others in the product, but not from the operators that follow.
+    let lengths: Vec<usize> = shape.unwrap_or_default().iter().filter_map(known).filter(|&length| length > 0).collect();
+    match literal::count(&lengths) {
+        Some(_) => Ok(()),
+        None => Err(format!("its result of shape {} has {TOO_MANY}", dims::show(shape.unwrap_or_default()))),
+    }
+}
+
 /// One element of an integer tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scalar {
@@ -64,12 +79,13 @@ impl Shapes {
         let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
         let mut shapes = Self::default();
         for tensor in &graph.initializer {
-            shapes.constant(tensor);
+            shapes.constant(tensor)?;
         }
         // From the 4th version of the format on, an initializer that is also an input is only that input's default.
         let overridable = model.ir_version() >= 4;
         for input in &graph.input {
             let Some((element, shape)) = declared(input) else { continue };
+            bounded(shape.as_deref()).map_err(|reason| Error::model(input.name(), reason))?;
             if shapes.facts.contains_key(input.name()) && !overridable {
                 continue;
             }
@@ -78,6 +94,7 @@ impl Shapes {
         }
         for value in graph.value_info.iter().chain(&graph.output) {
             if let Some((element, shape)) = declared(value) {
+                bounded(shape.as_deref()).map_err(|reason| Error::model(value.name(), reason))?;
                 let fact = Fact { element: Some(element), shape, value: None };
                 shapes.declared.insert(value.name().to_owned(), fact);
             }
@@ -114,9 +131,19 @@ impl Shapes {
     }
 
     /// Notes a constant.
-    pub(crate) fn constant(&mut self, tensor: &TensorProto) {
-        let Some(lengths) = literal::lengths(tensor) else { return };
-        let short = lengths.len() <= 1 && lengths.iter().product::<usize>() <= FOLLOWED;
+    ///
+    /// # Errors
+    /// When its lengths multiply to more than any memory holds.
+    pub(crate) fn constant(&mut self, tensor: &TensorProto) -> Result<()> {
+        let Some(lengths) = literal::lengths(tensor) else { return Ok(()) };
+        let Some(count) = literal::count(&lengths) else {
+            return Err(Error::model(tensor.name(), format!("its shape {lengths:?} has {TOO_MANY}")));
+        };
+        if let Some(stored) = literal::stored(tensor).filter(|&stored| stored != count) {
+            let reason = format!("its shape {lengths:?} wants {count} elements, its data has {stored}");
+            return Err(Error::model(tensor.name(), reason));
+        }
+        let short = lengths.len() <= 1 && count <= FOLLOWED;
         let integers = if short { literal::integers(tensor) } else { None };
         let fact = Fact {
             element: Element::from_code(tensor.data_type()),
@@ -124,13 +151,13 @@ impl Shapes {
             value: integers.map(|values| values.into_iter().map(Scalar::Int).collect()),
         };
         self.facts.insert(tensor.name().to_owned(), fact);
+        Ok(())
     }
 
     /// Follows one node whose inputs are known already.
     pub(crate) fn add(&mut self, node: &NodeProto) -> Result<()> {
         if let Some(tensor) = literal::of_node(node) {
-            self.constant(&tensor);
-            return Ok(());
+            return self.constant(&tensor);
         }
         let facts = infer(self, node).map_err(|reason| Error::model(node.label(), reason))?;
         let mut facts = facts.into_iter();
@@ -140,6 +167,7 @@ impl Shapes {
                 fact.element = fact.element.or(said.element);
                 fact.shape = fact.shape.or_else(|| said.shape.clone());
             }
+            bounded(fact.shape.as_deref()).map_err(|reason| Error::model(node.label(), reason))?;
             fact.shape = fact.shape.map(|shape| self.name_unknowns(shape));
             if !name.is_empty() {
                 self.facts.insert(name.clone(), fact);

@@ -13,7 +13,8 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
         | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => {
             let product = first.value.as_ref().filter(|_| node.op_type() == "ReduceProd").map(|values| {
                 let known = |scalar: &Scalar| if let Scalar::Int(value) = scalar { Some(*value) } else { None };
-                values.iter().map(known).product::<Option<i64>>().map_or(Scalar::Unknown, Scalar::Int)
+                let product = values.iter().map(known).try_fold(1_i64, |product, value| product.checked_mul(value?));
+                product.map_or(Scalar::Unknown, Scalar::Int)
             });
             let whole = node.given(1).is_none() && node.ints("axes").is_none_or(<[i64]>::is_empty);
             let to_one = whole && node.int("keepdims", 1) == 0 && node.int("noop_with_empty_axes", 0) == 0;

@@ -1,6 +1,6 @@
 //! Convolutions and pools: what slides a window over the axes behind batch and channels.
 
-use super::{Inferred, Shapes, one};
+use super::{Inferred, Shapes, dims, one};
 use crate::graph::{
     build::{Dim, Element},
     proto::NodeProto,
@@ -51,7 +51,8 @@ impl Window {
                 let whole = match &lengths[axis] {
                     Dim::Known(length) => {
                         let steps = length.div_ceil(strides[axis]);
-                        (steps.saturating_sub(1) * strides[axis] + reach).saturating_sub(*length)
+                        let covered = dims::times(steps.saturating_sub(1), strides[axis])?;
+                        dims::plus(covered, reach)?.saturating_sub(*length)
                     }
                     _ if strides[axis] == 1 => reach - 1,
                     _ => return Err(format!("auto_pad {auto} with strides needs a known length; write pads instead")),
@@ -71,14 +72,14 @@ impl Window {
 
     /// How many places it has along an axis of this length.
     pub(crate) fn places(&self, axis: usize, length: usize) -> Result<usize, String> {
-        let padded = length + self.begin[axis] + self.end[axis];
+        let padded = dims::plus(dims::plus(length, self.begin[axis])?, self.end[axis])?;
         let Some(room) = padded.checked_sub(self.reach(axis)) else {
             return Err(format!("the window reaches over {}, but the padded length is {padded}", self.reach(axis)));
         };
         let stride = self.strides[axis];
         let mut places = room / stride + 1;
         // A last, partial window counts only where it starts inside the input or in the padding before it.
-        if self.ceil && room % stride != 0 && places * stride < length + self.begin[axis] {
+        if self.ceil && room % stride != 0 && dims::times(places, stride)? < length + self.begin[axis] {
             places += 1;
         }
         Ok(places)
@@ -114,7 +115,11 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
         "ConvTranspose" => {
             let Some((channels, kernel)) = weights(shapes, node) else { return one(first.element, None) };
             let group = usize::try_from(node.int("group", 1)).unwrap_or(1);
-            out.push(if let Dim::Known(each) = channels[1] { Dim::Known(each * group) } else { Dim::Unknown });
+            out.push(if let Dim::Known(each) = channels[1] {
+                Dim::Known(dims::times(each, group)?)
+            } else {
+                Dim::Unknown
+            });
             let window = Window::of(node, Some(kernel), lengths)?;
             let extra = node.ints("output_padding").map(<[i64]>::to_vec);
             for (axis, length) in lengths.iter().enumerate() {
@@ -123,7 +128,8 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
                     continue;
                 };
                 let extra = extra.as_ref().and_then(|extra| usize::try_from(*extra.get(axis)?).ok()).unwrap_or(0);
-                let whole = length.saturating_sub(1) * window.strides[axis] + window.reach(axis) + extra;
+                let moved = dims::times(length.saturating_sub(1), window.strides[axis])?;
+                let whole = dims::plus(dims::plus(moved, window.reach(axis))?, extra)?;
                 out.push(Dim::Known(whole.saturating_sub(window.begin[axis] + window.end[axis])));
             }
         }

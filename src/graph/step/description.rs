@@ -45,6 +45,74 @@ pub struct Description {
     pub seed: u64,
     /// Every tensor that a step changes, weights first.
     pub state: Vec<State>,
+    /// How much of the backbone that is, and what stays.
+    #[serde(default)]
+    pub parameters: Parameters,
+}
+
+/// How many of a backbone's parameters a step trains, and which it leaves as they are.
+///
+/// A parameter is a tensor that layers compute with: weights, biases, scales and tables; not running statistics, shapes,
+/// indices, bounds, or the constants of arithmetic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Tensors that are trained.
+    pub trained: usize,
+    /// Tensors in all.
+    pub tensors: usize,
+    /// Numbers in the tensors that are trained.
+    pub trained_values: u64,
+    /// Numbers in all.
+    pub values: u64,
+    /// Trained in float32, and float16 or bfloat16 in the backbone, as which they are written back.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub widened: Vec<String>,
+    /// Those that stay.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left: Vec<Left>,
+}
+
+/// A parameter that stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Its name in the backbone.
+    pub name: String,
+    /// How many numbers it holds.
+    pub values: u64,
+    /// Why it stays.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Parameters {
+    /// `trains 6 of 7 tensors (436 of 460 values)`, and what stays, by reason.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { trained, tensors, trained_values, values, .. } = self;
+        write!(f, "trains {trained} of {tensors} tensors ({trained_values} of {values} values)")?;
+        if !self.widened.is_empty() {
+            write!(f, "; in float32, though float16 in the model: {}", listed(&self.widened))?;
+        }
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for left in &self.left {
+            match reasons.iter_mut().find(|(reason, _)| *reason == left.reason) {
+                Some((_, names)) => names.push(&left.name),
+                None => reasons.push((&left.reason, vec![&left.name])),
+            }
+        }
+        for (reason, names) in reasons {
+            write!(f, "; {} {}: {reason}", listed(&names), if names.len() == 1 { "stays" } else { "stay" })?;
+        }
+        Ok(())
+    }
+}
+
+/// The first names of many, in quotes.
+fn listed(names: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 6;
+    let mut words: Vec<String> = names.iter().take(SHOWN).map(|name| format!("'{}'", name.as_ref())).collect();
+    if names.len() > SHOWN {
+        words.push(format!("{} more", names.len() - SHOWN));
+    }
+    words.join(", ")
 }
 
 /// Name, spelling and hyperparameters of a loss.

@@ -3,29 +3,65 @@
 use super::tensors::describe;
 use crate::graph::{
     Error, Result,
+    build::{Element, Value, attribute},
+    literal,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
 };
 
 /// The backbone with the weights and running statistics of a state: the same graph and names, ready for inference.
 ///
-/// `state` answers with the tensor of that name, or `None` for initializers that stay as they are (constants, frozen
-/// weights). BatchNormalization and Dropout nodes in training mode are put into inference mode.
+/// `state` answers with the tensor of that name, or `None` for initializers and `Constant` nodes that stay as they are
+/// (constants, frozen weights). Tensors that are float16 or bfloat16 in the backbone are rounded to that from the state's
+/// float32. BatchNormalization and Dropout nodes in training mode are put into inference mode.
 ///
 /// # Errors
-/// When a tensor of the state has another type or shape than the backbone's.
+/// When a tensor of the state has another type or shape than the backbone's, or a number too large for its float16.
 pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<TensorProto>) -> Result<ModelProto> {
     let mut model = backbone.clone();
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     for old in &mut graph.initializer {
         let Some(new) = state(old.name()) else { continue };
-        if (new.data_type, &new.dims) != (old.data_type, &old.dims) {
-            let reason = format!("wanted {} as in the backbone, got {}", describe(old), describe(&new));
-            return Err(Error::model(format!("'{}'", old.name()), reason));
-        }
-        *old = TensorProto { name: old.name.clone(), ..new };
+        *old = replacement(old, new)?;
+    }
+    for node in &mut graph.node {
+        let Some(old) = literal::of_node(node) else { continue };
+        let Some(new) = state(old.name()) else { continue };
+        let tensor = TensorProto {
+            name: node.tensor("value").and_then(|tensor| tensor.name.clone()),
+            ..replacement(&old, new)?
+        };
+        node.attribute = vec![attribute("value", Value::Tensor(Box::new(tensor)))];
     }
     infer_only(graph);
     Ok(model)
+}
+
+/// A tensor of the state in the type of the backbone's.
+fn replacement(old: &TensorProto, new: TensorProto) -> Result<TensorProto> {
+    let wrong = |reason: String| Error::model(format!("'{}'", old.name()), reason);
+    let is_float32 = new.data_type() == Element::F32.code();
+    if let (Some(half), true) = (literal::Half::of(old), is_float32 && new.dims == old.dims) {
+        let values = literal::numbers(&new).ok_or_else(|| wrong("its values do not fill its shape".to_owned()))?;
+        let rounded: Vec<[u8; 2]> = values.iter().map(|&value| half.bytes(value)).collect();
+        let tensor = TensorProto {
+            name: old.name.clone(),
+            data_type: old.data_type,
+            dims: new.dims,
+            raw_data: Some(rounded.concat()),
+            ..TensorProto::default()
+        };
+        let written = literal::any_floats(&tensor).unwrap_or_default();
+        return match values.iter().zip(&written).find(|(value, written)| value.is_finite() && !written.is_finite()) {
+            Some((value, _)) => {
+                Err(wrong(format!("it was trained in float32 to {value}, above what its {half} holds")))
+            }
+            None => Ok(tensor),
+        };
+    }
+    if (new.data_type, &new.dims) != (old.data_type, &old.dims) {
+        return Err(wrong(format!("wanted {} as in the backbone, got {}", describe(old), describe(&new))));
+    }
+    Ok(TensorProto { name: old.name.clone(), ..new })
 }
 
 fn infer_only(graph: &mut GraphProto) {

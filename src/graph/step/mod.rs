@@ -32,11 +32,12 @@ mod description;
 mod embedder;
 mod optimizer;
 mod options;
+mod parameters;
 mod proxies;
 mod tensors;
 mod weights;
 
-pub use description::{Description, KEY, Kind, LossDescription, State};
+pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::export_embedder;
 pub use optimizer::Optimizer;
 pub use options::{FreezeStatistics, StepOptions};
@@ -52,6 +53,7 @@ use super::{
     losses::{Loss, Written},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    shapes::Shapes,
     training_mode::{self, Running},
 };
 use crate::loss::random_proxies;
@@ -60,8 +62,7 @@ use optimizer::{Parameter, Scalars, state_name};
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
-    /// Input: class numbers.
-    pub const LABELS: &str = "pdloss.labels";
+    pub use super::head::names::LABELS;
     /// Input: the learning rate.
     pub const LEARNING_RATE: &str = "pdloss.learning_rate";
     /// State: the number of finished steps.
@@ -87,31 +88,30 @@ struct Trained {
 /// # Errors
 /// When a setting is out of its range; when the backbone has not one input of data and one output `[batch, dim]` of float32
 /// or float64, is older than opset 7, or uses names that begin with `pdloss.` or end in `.next`; when an operator between a
-/// weight and the loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing is left to train.
+/// weight and the loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing of the backbone is left to
+/// train, naming what stays and why.
 pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto> {
     options.check()?;
+    // Before anything follows from its shapes.
+    Shapes::of(&model)?;
     let graph = graph_of(&mut model)?;
     head::refuse_taken_names(graph)?;
-    refuse_next_names(graph)?;
     let data = only_data(graph)?;
+    let mut parameters = parameters::find(graph, &data, options)?;
+    refuse_next_names(graph)?;
     training_mode::free_batch(&mut model)?;
     let graph = graph_of(&mut model)?;
     let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
-
-    let weights = weights::find(graph, &data);
-    let mut candidates: Vec<&str> = weights.iter().map(String::as_str).collect();
-    if options.loss.has_proxies() {
-        candidates.push(head::names::PROXIES);
-    }
-    let frozen = weights::Frozen::new(&options.freeze, &candidates)?;
+    let frozen = parameters.freeze(options)?;
     let running = prepare(&mut model, options, &frozen)?;
 
     let graph = graph_of(&mut model)?;
     graph.output.clear();
     let mut trained = Vec::new();
-    for name in weights.iter().filter(|name| !frozen.holds(name)) {
-        trained.push(promote(graph, name, Kind::Weight)?);
+    let kept: HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+    for name in parameters.trained(&|name| kept.contains(name)) {
+        trained.push(promote(graph, &name, Kind::Weight)?);
     }
     graph.input.push(declare(names::LABELS, Element::I64, std::slice::from_ref(&place.batch)));
     graph.input.push(declare(names::LEARNING_RATE, Element::F32, &[]));
@@ -123,11 +123,11 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     }
     attach_loss(&mut model, &place, options);
 
-    let trained = only_reached(&mut model, trained)?;
+    let trained = only_reached(&mut model, trained, &mut parameters)?;
     let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
     let gradients = gradient::differentiate(&mut model, head::names::LOSS, &found)?;
     let state = update(&mut model, &place, options, &trained, &gradients, &running)?;
-    describe(&mut model, data, &place, options, state)?;
+    describe(&mut model, data, &place, options, state, parameters.told())?;
     Ok(model)
 }
 
@@ -156,16 +156,20 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Froz
 }
 
 /// Those that the loss changes with. The others become constants again.
-fn only_reached(model: &mut ModelProto, trained: Vec<Trained>) -> Result<Vec<Trained>> {
+fn only_reached(
+    model: &mut ModelProto,
+    trained: Vec<Trained>,
+    parameters: &mut parameters::Found,
+) -> Result<Vec<Trained>> {
     let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
     let reached = gradient::influences(model, head::names::LOSS, &found)?;
     let (kept, left): (Vec<_>, Vec<_>) = trained.into_iter().zip(reached).partition(|(_, reached)| *reached);
     let left: HashSet<String> = left.into_iter().map(|(tensor, _)| tensor.name).collect();
     graph_of(model)?.input.retain(|input| !left.contains(input.name()));
-    if kept.is_empty() {
-        return Err(Error::model("model", "nothing to train: it has no weights that are not frozen"));
-    }
-    Ok(kept.into_iter().map(|(tensor, _)| tensor).collect())
+    parameters.unreached(&|name| left.contains(name));
+    let kept: Vec<Trained> = kept.into_iter().map(|(tensor, _)| tensor).collect();
+    parameters.refuse_nothing(kept.iter().any(|tensor| tensor.kind == Kind::Proxies))?;
+    Ok(kept)
 }
 
 fn graph_of(model: &mut ModelProto) -> Result<&mut GraphProto> {
@@ -304,7 +308,12 @@ fn update(
 ) -> Result<Vec<State>> {
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
     let mut clipped = gradients.to_vec();
-    let squares: Vec<String> = gradients.iter().map(|grad| nodes.reduce_all("ReduceSumSquare", grad)).collect();
+    // Weights may be of another type than the embeddings, with a Cast between.
+    let squares = trained.iter().zip(gradients).map(|(tensor, grad)| {
+        let square = nodes.reduce_all("ReduceSumSquare", grad);
+        if tensor.element == place.element { square } else { nodes.cast(&square, place.element) }
+    });
+    let squares: Vec<String> = squares.collect();
     let squares: Vec<&str> = squares.iter().map(String::as_str).collect();
     let total = nodes.op("Sum", &squares);
     let norm = nodes.op("Sqrt", &[&total]);
@@ -316,7 +325,12 @@ fn update(
         let ratio = nodes.div(&limit, &safe);
         let one = nodes.number(1.0);
         let factor = nodes.op("Min", &[&ratio, &one]);
-        clipped = gradients.iter().map(|gradient| nodes.mul(gradient, &factor)).collect();
+        let scaled = trained.iter().zip(gradients).map(|(tensor, gradient)| {
+            let factor =
+                if tensor.element == place.element { factor.clone() } else { nodes.cast(&factor, tensor.element) };
+            nodes.mul(gradient, &factor)
+        });
+        clipped = scaled.collect();
     }
     let one = nodes.integer(1);
     let finished = nodes.add(names::STEP, &one);
@@ -376,6 +390,7 @@ fn describe(
     place: &Place,
     options: &StepOptions,
     state: Vec<State>,
+    parameters: Parameters,
 ) -> Result<()> {
     let spelling = if options.needs_library() { "operator" } else { "standard" };
     let loss = LossDescription {
@@ -396,6 +411,7 @@ fn describe(
         freeze: options.freeze.clone(),
         seed: options.seed,
         state,
+        parameters,
     };
     description.put(model)
 }

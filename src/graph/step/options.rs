@@ -26,6 +26,8 @@ pub struct StepOptions {
     /// Weights that stay as they are: patterns of their names, with `*`, `?` and `[a-z]`. `pdloss.proxies` is one of the
     /// names.
     pub freeze: Vec<String>,
+    /// Tensors to train that would be taken for constants: patterns of their names, as in `freeze`.
+    pub also: Vec<String>,
     /// Which BatchNormalization nodes keep their running statistics, and normalise by them.
     pub freeze_statistics: FreezeStatistics,
     /// Whether Dropout nodes drop anything.
@@ -40,6 +42,7 @@ pub struct StepOptions {
 
 /// Which BatchNormalization nodes keep their running statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FreezeStatistics {
     /// None: all normalise by the batch.
     #[default]
@@ -64,6 +67,7 @@ impl StepOptions {
             proxies_rate: 1.0,
             clip: None,
             freeze: Vec::new(),
+            also: Vec::new(),
             freeze_statistics: FreezeStatistics::None,
             dropout: true,
             embeddings: None,

@@ -1,56 +1,316 @@
-//! Which initializers of a backbone are weights, and which of those are trained.
+//! Which tensors of a backbone are its parameters, which of those can be trained, and why the others cannot.
+//!
+//! A parameter is a tensor of numbers, an initializer or the value of a `Constant` node, that a layer computes with, directly
+//! or through operators that take nothing else (`Identity`, `Cast`, `Transpose`, `Slice`, `DequantizeLinear`, ...). No
+//! parameters are: shapes and indices; bounds, amounts and scales (of `Clip`, `Pad`, `Dropout`, `Resize`, quantisation);
+//! running statistics; and single numbers of arithmetic, which may be an epsilon as well as a learnt scale. Of the latter
+//! those count that are initializers with a module's name, such as `head.scale`, as PyTorch's exporters name parameters and
+//! nothing else; `also` names more.
 
 use std::collections::{HashMap, HashSet};
 
 use glob::Pattern;
 
 use crate::graph::{
-    Error, Result,
-    build::Element,
+    Error, Result, gradient, literal,
     proto::{GraphProto, NodeProto, TensorProto},
 };
 
-/// The weights of a graph, in the order of their initializers.
+/// A tensor that layers compute with.
+#[derive(Clone)]
+pub(super) struct Parameter {
+    pub(super) name: String,
+    /// How many numbers it holds.
+    pub(super) values: u64,
+    /// Why it cannot be trained.
+    pub(super) stays: Option<String>,
+}
+
+/// The parameters of a graph: its initializers in their order, then the values of its `Constant` nodes.
 ///
-/// A weight is a floating-point initializer, through `Identity`, `Reshape` and the like, in a place where layers have their
-/// weights. Constants of arithmetic count from two elements on, unless they meet the data before any layer does: those are
-/// preprocessing.
-pub(super) fn find(graph: &GraphProto, data: &str) -> Vec<String> {
-    let is_float = |tensor: &&TensorProto| Element::from_code(tensor.data_type()).is_some_and(Element::is_float);
-    let sizes: HashMap<&str, i64> = graph
-        .initializer
-        .iter()
-        .filter(is_float)
-        .map(|tensor| (tensor.name(), tensor.dims.iter().product::<i64>()))
-        .collect();
-    let mut source: HashMap<&str, &str> = sizes.keys().map(|&name| (name, name)).collect();
-    let mut constant: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
-    let mut raw = HashSet::from([data]);
-    let mut found = HashSet::new();
+/// `also` names tensors that are parameters although they look like constants.
+pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen) -> Vec<Parameter> {
+    let tensors: Vec<Tensor<'_>> = Tensor::all(graph);
+    let known: HashMap<&str, &Tensor<'_>> = tensors.iter().map(|tensor| (tensor.name, tensor)).collect();
+    let mut walk = Walk {
+        known: &known,
+        also,
+        values: HashMap::new(),
+        found: HashMap::new(),
+        blocked: HashMap::new(),
+        dequantised: HashSet::new(),
+    };
+    for tensor in tensors.iter().filter(|tensor| !tensor.is_constant) {
+        walk.values.insert(tensor.name, Value::fixed(tensor));
+    }
+    walk.values.insert(data, Value::Raw);
     for node in &graph.node {
-        let output = node.output.first().map_or("", String::as_str);
-        if passes_on(node)
-            && let Some(&weight) = node.input.first().and_then(|input| source.get(input.as_str()))
-        {
-            source.insert(output, weight);
-        }
-        let is_arithmetic = matches!(node.op_type(), "Add" | "Sub" | "Mul" | "Div");
-        let meets_data = is_arithmetic && node.input.iter().any(|input| raw.contains(input.as_str()));
-        for (index, input) in node.input.iter().enumerate() {
-            let Some(&weight) = source.get(input.as_str()) else { continue };
-            if holds_weight(node, index) || (is_arithmetic && !meets_data && sizes[weight] > 1) {
-                found.insert(weight);
+        walk.node(node);
+    }
+    let Walk { found, blocked, .. } = walk;
+    let used: HashSet<&str> = graph.node.iter().flat_map(names_in).collect();
+    let parameter = |tensor: &Tensor<'_>| {
+        let stays = match found.get(tensor.name) {
+            Some(Role::Layer) => blocked.get(tensor.name).cloned().or_else(|| tensor.unfit()),
+            Some(Role::Stays(reason)) => Some(reason.clone()),
+            None if tensor.is_float() && tensor.count > 1 && !used.contains(tensor.name) => {
+                Some("no node uses it".to_owned())
             }
-        }
-        let known = |input: &String| constant.contains(input.as_str()) || raw.contains(input.as_str());
-        let is_elementary = is_elementary(node) && node.input.first().is_some_and(|input| raw.contains(input.as_str()));
-        if node.op_type() == "Constant" {
-            constant.insert(output);
-        } else if (meets_data || is_elementary) && node.input.iter().all(known) {
-            raw.insert(output);
+            None => return None,
+        };
+        Some(Parameter { name: tensor.name.to_owned(), values: tensor.count as u64, stays })
+    };
+    tensors.iter().filter_map(parameter).collect()
+}
+
+/// An initializer or the value of a `Constant` node.
+struct Tensor<'a> {
+    name: &'a str,
+    /// The element type by the format's number.
+    code: i32,
+    count: usize,
+    is_constant: bool,
+    proto: Option<&'a TensorProto>,
+}
+
+impl<'a> Tensor<'a> {
+    fn all(graph: &'a GraphProto) -> Vec<Self> {
+        let count = |proto: &TensorProto| literal::lengths(proto).and_then(|lengths| literal::count(&lengths));
+        let of = |name, proto: &'a TensorProto, is_constant| {
+            let count = count(proto).unwrap_or(0);
+            Tensor { name, code: proto.data_type(), count, is_constant, proto: Some(proto) }
+        };
+        let constant = |node: &'a NodeProto| {
+            let (true, Some(name)) = (node.is_standard() && node.op_type() == "Constant", node.made(0)) else {
+                return None;
+            };
+            if let Some(proto) = node.tensor("value") {
+                return Some(of(name, proto, true));
+            }
+            let floats = node.attr("value_floats").map(|attribute| attribute.floats.len());
+            let count = floats.or(node.attr("value_float").map(|_| 1))?;
+            Some(Tensor { name, code: FLOAT, count, is_constant: true, proto: None })
+        };
+        let initializers = graph.initializer.iter().map(|proto| of(proto.name(), proto, false));
+        initializers.chain(graph.node.iter().filter_map(constant)).collect()
+    }
+
+    fn is_float(&self) -> bool {
+        matches!(self.code, FLOAT | DOUBLE) || self.is_half()
+    }
+
+    fn is_half(&self) -> bool {
+        matches!(self.code, FLOAT16 | BFLOAT16)
+    }
+
+    /// Whether the name is one of a module's attribute (`head.scale`), and none that exporters make up.
+    fn has_module_name(&self) -> bool {
+        self.has_own_name() && self.name.contains('.')
+    }
+
+    /// Whether a person may have given the name.
+    fn has_own_name(&self) -> bool {
+        let made_up = ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const"];
+        !self.is_constant
+            && !self.name.contains(['/', ':'])
+            && !self.name.chars().all(|c| c.is_ascii_digit())
+            && !made_up.iter().any(|start| self.name.starts_with(start))
+    }
+
+    /// Why its numbers cannot be trained, whatever is done with them.
+    fn unfit(&self) -> Option<String> {
+        let numbers = self.proto.and_then(literal::any_floats);
+        match numbers {
+            Some(numbers) if numbers.iter().any(|number| !number.is_finite()) => {
+                Some("not all of its numbers are finite, as in a mask".to_owned())
+            }
+            None if self.proto.is_some() => Some("its data does not fill its shape".to_owned()),
+            _ => None,
         }
     }
-    graph.initializer.iter().map(TensorProto::name).filter(|name| found.contains(name)).map(str::to_owned).collect()
+}
+
+/// `TensorProto.DataType`
+const FLOAT: i32 = 1;
+const DOUBLE: i32 = 11;
+const FLOAT16: i32 = 10;
+const BFLOAT16: i32 = 16;
+
+/// Types of the numbers in quantised layers, and what they are called.
+fn quantised(code: i32) -> Option<&'static str> {
+    Some(match code {
+        2 => "uint8",
+        3 => "int8",
+        4 => "uint16",
+        5 => "int16",
+        6 => "int32",
+        17..=20 => "float8",
+        21 => "uint4",
+        22 => "int4",
+        23 => "float4",
+        _ => return None,
+    })
+}
+
+/// What a value of the graph is made of.
+#[derive(Clone)]
+enum Value<'a> {
+    /// Tensors of the model alone: which, and whether they are float16 here.
+    Fixed(Vec<(&'a str, bool)>),
+    /// The data, before any layer.
+    Raw,
+    /// What comes out of a layer.
+    Layered,
+}
+
+impl<'a> Value<'a> {
+    fn fixed(tensor: &Tensor<'a>) -> Self {
+        let counts = tensor.is_float() || quantised(tensor.code).is_some();
+        Self::Fixed(if counts { vec![(tensor.name, tensor.is_half())] } else { Vec::new() })
+    }
+}
+
+/// What a tensor is to the layers that take it.
+enum Role {
+    /// It has a gradient.
+    Layer,
+    /// It has none, and why.
+    Stays(String),
+}
+
+struct Walk<'a, 'b> {
+    known: &'b HashMap<&'a str, &'b Tensor<'a>>,
+    also: &'b Frozen,
+    values: HashMap<&'a str, Value<'a>>,
+    found: HashMap<&'a str, Role>,
+    /// Why no gradient comes back to a tensor from where it meets the data.
+    blocked: HashMap<&'a str, String>,
+    /// Integers that become numbers.
+    dequantised: HashSet<&'a str>,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn node(&mut self, node: &'a NodeProto) {
+        if node.is_standard() && node.op_type() == "Constant" {
+            let value = node.made(0).and_then(|name| self.known.get(name)).map(|tensor| Value::fixed(tensor));
+            self.give(node, &value.unwrap_or(Value::Fixed(Vec::new())));
+            return;
+        }
+        let inside: Vec<&str> = names_in(node).into_iter().skip(node.input.len()).collect();
+        if !inside.is_empty() {
+            let reason = no_rule(node);
+            for name in names_in(node) {
+                if let Some(Value::Fixed(sources)) = self.values.get(name).cloned() {
+                    sources.into_iter().for_each(|source| self.stays(source.0, &reason));
+                }
+            }
+            self.give(node, &Value::Layered);
+            return;
+        }
+        let inputs: Vec<Option<Value<'a>>> =
+            node.input.iter().map(|name| self.values.get(name.as_str()).cloned()).collect();
+        let is = |wanted: fn(&Value<'_>) -> bool| inputs.iter().flatten().any(wanted);
+        let unknown = node.input.iter().zip(&inputs).any(|(name, value)| !name.is_empty() && value.is_none());
+        let (raw, layered) = (is(|v| matches!(v, Value::Raw)), is(|v| matches!(v, Value::Layered)) || unknown);
+        if !raw && !layered {
+            let value = self.alone(node, &inputs);
+            self.give(node, &value);
+            return;
+        }
+        let meets_data = is_arithmetic(node) && raw;
+        let is_elementary = is_elementary(node) && matches!(inputs.first(), Some(Some(Value::Raw)));
+        let before_layers = meets_data || is_elementary;
+        for (index, value) in inputs.iter().enumerate() {
+            let (Some(Value::Fixed(sources)), false) = (value, is_setting(node, index)) else { continue };
+            for &(source, is_half) in sources {
+                self.taken(node, index, (source, is_half), before_layers);
+            }
+        }
+        self.give(node, if before_layers && !layered { &Value::Raw } else { &Value::Layered });
+    }
+
+    fn give(&mut self, node: &'a NodeProto, value: &Value<'a>) {
+        for name in &node.output {
+            self.values.insert(name, value.clone());
+        }
+    }
+
+    /// The value of a node that takes tensors of the model alone.
+    fn alone(&mut self, node: &'a NodeProto, inputs: &[Option<Value<'a>>]) -> Value<'a> {
+        if gradient::is_constant_step(node) {
+            return Value::Fixed(Vec::new());
+        }
+        let to = if node.op_type() == "Cast" { i32::try_from(node.int("to", 0)).ok() } else { None };
+        let mut sources: Vec<(&str, bool)> = Vec::new();
+        for (index, value) in inputs.iter().enumerate() {
+            let (Some(Value::Fixed(of_input)), false) = (value, is_setting(node, index)) else { continue };
+            for &(source, was_half) in of_input {
+                let is_half = to.map_or(was_half, |to| matches!(to, FLOAT16 | BFLOAT16));
+                let needs = was_half && to.is_none() && !(moves_elements(node) && index == 0);
+                if needs {
+                    self.blocked.entry(source).or_insert_with(|| half_arithmetic(node));
+                } else if !gradient::has_rule(node) {
+                    self.blocked.entry(source).or_insert_with(|| no_rule(node));
+                }
+                if node.op_type() == "DequantizeLinear" {
+                    self.dequantised.insert(source);
+                }
+                if !sources.contains(&(source, is_half)) {
+                    sources.push((source, is_half));
+                }
+            }
+        }
+        Value::Fixed(sources)
+    }
+
+    /// A node takes a tensor together with data.
+    fn taken(&mut self, node: &NodeProto, index: usize, (source, is_half): (&'a str, bool), before_layers: bool) {
+        let Some(tensor) = self.known.get(source) else { return };
+        if let Some(kind) = quantised(tensor.code) {
+            // Integers that are no part of a quantised layer are indices and lengths.
+            if tensor.count > 1 && (is_quantised(node) || self.dequantised.contains(source)) {
+                self.stays(source, &format!("quantised ({kind}): integers have no gradient"));
+            }
+            return;
+        }
+        let named = self.also.holds(source);
+        if before_layers && !named {
+            if tensor.count > 1 {
+                self.stays(source, "it meets the data before any layer, as preprocessing does");
+            }
+            return;
+        }
+        if tensor.count == 1 && !named && !holds_weight(node, index) && !tensor.has_module_name() {
+            if tensor.has_own_name() {
+                self.stays(source, "a single number of arithmetic whose name is not a module's: taken for a constant");
+            }
+            return;
+        }
+        if is_half {
+            self.stays(source, &half_arithmetic(node));
+        } else if gradient::has_rule(node) {
+            self.found.insert(source, Role::Layer);
+        } else {
+            self.stays(source, &no_rule(node));
+        }
+    }
+
+    /// Notes why a tensor stays, unless another layer trains it.
+    fn stays(&mut self, source: &'a str, reason: &str) {
+        self.found.entry(source).or_insert_with(|| Role::Stays(reason.to_owned()));
+    }
+}
+
+fn no_rule(node: &NodeProto) -> String {
+    format!("there is no rule to differentiate {}", node.label())
+}
+
+fn half_arithmetic(node: &NodeProto) -> String {
+    format!("{} computes in float16; training wants a Cast to float32 before it", node.label())
+}
+
+fn is_arithmetic(node: &NodeProto) -> bool {
+    matches!(node.op_type(), "Add" | "Sub" | "Mul" | "Div")
 }
 
 /// Operators whose output is their first input in another layout.
@@ -59,11 +319,41 @@ fn passes_on(node: &NodeProto) -> bool {
     layout.contains(&node.op_type())
 }
 
+/// Operators that only move the elements of their first input, whatever their type.
+fn moves_elements(node: &NodeProto) -> bool {
+    passes_on(node) || matches!(node.op_type(), "Gather" | "Slice" | "Split" | "Tile")
+}
+
 /// What preprocessing is made of, beside arithmetic.
 fn is_elementary(node: &NodeProto) -> bool {
     passes_on(node) || matches!(node.op_type(), "Cast" | "Clip" | "Gather" | "Slice" | "Pad" | "Resize")
 }
 
+/// Layers whose weights are integers.
+fn is_quantised(node: &NodeProto) -> bool {
+    let name = node.op_type();
+    name == "DequantizeLinear"
+        || name.starts_with("QLinear")
+        || name.ends_with("Integer")
+        || name.ends_with("NBits")
+        || matches!(name, "QGemm" | "QAttention" | "QOrderedMatMul" | "DynamicQuantizeMatMul")
+}
+
+/// Inputs that say how a node works, and are no part of what it computes with.
+fn is_setting(node: &NodeProto, input: usize) -> bool {
+    match node.op_type() {
+        "BatchNormalization" => input > 2,
+        "Clip" | "Dropout" | "Expand" | "OneHot" | "Pad" | "QuantizeLinear" | "Reshape" | "Resize" | "Slice"
+        | "Split" | "Squeeze" | "Tile" | "TopK" | "Unsqueeze" | "Upsample" | "DequantizeLinear" => input > 0,
+        "Gather" | "GatherElements" | "GatherND" | "CumSum" => input == 1,
+        "ScatterElements" | "ScatterND" => input == 1,
+        "Where" => input == 0,
+        name if name.starts_with("Reduce") => input > 0,
+        _ => gradient::is_constant_step(node),
+    }
+}
+
+/// Places where layers have their weights, also such of a single number.
 fn holds_weight(node: &NodeProto, input: usize) -> bool {
     match node.op_type() {
         "Conv"
@@ -79,26 +369,42 @@ fn holds_weight(node: &NodeProto, input: usize) -> bool {
     }
 }
 
+/// The values that a node takes, and after them those that its subgraphs take from outside.
+fn names_in(node: &NodeProto) -> Vec<&str> {
+    let graphs =
+        node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
+    let inside = graphs.flat_map(|graph| {
+        let outputs = graph.output.iter().map(|output| output.name());
+        graph.node.iter().flat_map(names_in).chain(outputs)
+    });
+    node.input.iter().map(String::as_str).chain(inside).collect()
+}
+
 /// Patterns of names.
 pub(super) struct Frozen(Vec<Pattern>);
 
 impl Frozen {
     /// # Errors
-    /// When a pattern is none, or matches none of the names.
-    pub(super) fn new(patterns: &[String], names: &[&str]) -> Result<Self> {
+    /// When a pattern is none, or matches none of the names. `what` names the setting.
+    pub(super) fn new(what: &str, patterns: &[String], names: &[&str]) -> Result<Self> {
         let parse = |text: &String| {
-            let subject = format!("freeze pattern '{text}'");
+            let subject = format!("{what} pattern '{text}'");
             let pattern = Pattern::new(text).map_err(|error| Error::model(subject.as_str(), error.to_string()))?;
             if names.iter().any(|name| pattern.matches(name)) {
                 return Ok(pattern);
             }
-            let reason = format!("it matches none of the {} weights, such as {:?}", names.len(), names.first());
-            Err(Error::model(subject, reason))
+            let such = names.first().map_or_else(String::new, |name| format!(", such as '{name}'"));
+            Err(Error::model(subject, format!("it matches none of the {} weights{such}", names.len())))
         };
         patterns.iter().map(parse).collect::<Result<_>>().map(Self)
     }
 
     pub(super) fn holds(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(name))
+        self.which(name).is_some()
+    }
+
+    /// The first pattern that matches.
+    pub(super) fn which(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|pattern| pattern.matches(name)).map(Pattern::as_str)
     }
 }

@@ -15,8 +15,10 @@ use crate::graph::{
     shapes::Shapes,
 };
 
-/// The largest constant that is computed here, in elements.
+/// The largest constant that is computed here, in elements ...
 const LARGEST: usize = 1 << 20;
+/// ... and how many all of them have together: small nodes can ask for any number of large constants.
+const LARGEST_IN_ALL: usize = 1 << 24;
 
 /// Replaces every node whose result is constant by that constant, and drops what nothing uses any more.
 ///
@@ -27,6 +29,7 @@ pub fn fold(model: &mut ModelProto) -> Result<()> {
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     let mut known: HashMap<String, Number> = HashMap::new();
     let outputs: HashSet<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
+    let mut room = LARGEST_IN_ALL;
     for node in &mut graph.node {
         let [name] = node.output.as_slice() else { continue };
         let name = name.clone();
@@ -36,6 +39,7 @@ pub fn fold(model: &mut ModelProto) -> Result<()> {
         }
         let folded = of_integers(&shapes, &name).or_else(|| {
             let number = compute(node, &known, &shapes)?;
+            room = room.checked_sub(number.values.len())?;
             let tensor = number.tensor();
             known.insert(name.clone(), number);
             Some(tensor)
@@ -67,7 +71,7 @@ fn of_integers(shapes: &Shapes, name: &str) -> Option<TensorProto> {
         [Dim::Known(length)] => vec![*length],
         _ => return None,
     };
-    let fits = fact.element == Some(Element::I64) && lengths.iter().product::<usize>() == values.len();
+    let fits = fact.element == Some(Element::I64) && literal::count(&lengths) == Some(values.len());
     fits.then(|| integers("", &lengths, &values))
 }
 
@@ -132,7 +136,7 @@ fn compute(node: &NodeProto, known: &HashMap<String, Number>, shapes: &Shapes) -
         let shape = shapes.shape(node.made(0)?)?;
         let known = |dim: &Dim| if let Dim::Known(length) = dim { Some(*length) } else { None };
         let lengths = shape.iter().map(known).collect::<Option<Vec<usize>>>()?;
-        (lengths.iter().product::<usize>() <= LARGEST).then_some(lengths)
+        literal::count(&lengths).is_some_and(|count| count <= LARGEST).then_some(lengths)
     };
     let of = |index: usize| known.get(node.given(index)?);
     let unary = |function: fn(f64) -> f64| of(0).map(|x| Number::rounded(x.element, x.values.mapv(function)));

@@ -1,10 +1,14 @@
 //! The program from outside, in one test program. A table of contents:
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
 
+mod apart;
 mod command_line;
+mod ends;
 mod export;
 mod killed;
 mod losses;
+mod pairs;
 mod tools;
 mod training;
 mod validation;
+mod weights;

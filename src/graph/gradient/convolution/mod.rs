@@ -14,7 +14,7 @@ use super::{
 };
 use crate::graph::{
     Result,
-    build::{Dim, Value, attribute},
+    build::{Dim, Value, attribute, int},
     proto::AttributeProto,
     shapes::window::Window,
 };
@@ -34,10 +34,6 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "ConvTranspose" => conv_transpose,
         _ => return None,
     })
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn ints(values: &[usize]) -> Vec<i64> {
@@ -81,7 +77,7 @@ impl Conv {
         Ok(Self {
             window,
             groups,
-            channels_in: sizes[1] * groups,
+            channels_in: sizes[1].saturating_mul(groups),
             channels_out: sizes[0],
             lengths: known(&shape[2..]),
             places,

@@ -1,0 +1,149 @@
+//! The backbone's parameters on their way into the step: out of `Constant` nodes and float16, frozen, reached or left.
+
+use std::collections::HashSet;
+
+use super::{
+    Parameters, StepOptions,
+    description::Left,
+    weights::{self, Frozen, Parameter},
+};
+use crate::graph::{
+    Error, Result,
+    build::{Element, floats},
+    head, literal,
+    proto::{GraphProto, TensorProto},
+};
+
+/// How the reason of a frozen parameter begins.
+const FROZEN: &str = "frozen by";
+
+/// What is trained, and why the rest stays.
+pub(super) struct Found {
+    parameters: Vec<Parameter>,
+    widened: Vec<String>,
+}
+
+/// Finds the parameters. Those that can be trained become initializers of float32 or float64: values of `Constant` nodes are
+/// moved, float16 and bfloat16 before a `Cast` are widened.
+pub(super) fn find(graph: &mut GraphProto, data: &str, options: &StepOptions) -> Result<Found> {
+    let constants = graph.node.iter().filter_map(|node| node.made(0).filter(|_| node.op_type() == "Constant"));
+    let names: Vec<&str> = graph.initializer.iter().map(TensorProto::name).chain(constants).collect();
+    let also = Frozen::new("training", &options.also, &names)?;
+    let parameters = weights::find(graph, data, &also);
+    let trainable = parameters.iter().filter(|parameter| parameter.stays.is_none());
+    let trainable: HashSet<String> = trainable.map(|parameter| parameter.name.clone()).collect();
+    move_out_of_constants(graph, &trainable);
+    let widened = widen(graph, &trainable);
+    Ok(Found { parameters, widened })
+}
+
+/// Makes initializers of the values of `Constant` nodes with these names.
+fn move_out_of_constants(graph: &mut GraphProto, names: &HashSet<String>) {
+    let (mut kept, mut moved) = (Vec::new(), Vec::new());
+    for node in std::mem::take(&mut graph.node) {
+        match node.made(0).filter(|name| names.contains(*name)).and_then(|_| literal::of_node(&node)) {
+            Some(tensor) => moved.push(tensor),
+            None => kept.push(node),
+        }
+    }
+    graph.node = kept;
+    graph.initializer.extend(moved);
+}
+
+/// Makes float32 of the initializers with these names that have 16 bits; their names.
+fn widen(graph: &mut GraphProto, names: &HashSet<String>) -> Vec<String> {
+    let mut widened = Vec::new();
+    for tensor in graph.initializer.iter_mut().filter(|tensor| names.contains(tensor.name())) {
+        if literal::Half::of(tensor).is_none() {
+            continue;
+        }
+        if let (Some(values), Some(lengths)) = (literal::any_floats(tensor), literal::lengths(tensor)) {
+            *tensor = floats(tensor.name(), Element::F32, &lengths, &values);
+            widened.push(tensor.name().to_owned());
+        }
+    }
+    widened
+}
+
+impl Found {
+    /// Freezes what the options' patterns name, proxies among it.
+    pub(super) fn freeze(&mut self, options: &StepOptions) -> Result<Frozen> {
+        let mut names: Vec<&str> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        if options.loss.has_proxies() {
+            names.push(head::names::PROXIES);
+        }
+        let frozen = Frozen::new("freeze", &options.freeze, &names)?;
+        for parameter in &mut self.parameters {
+            if let Some(pattern) = frozen.which(&parameter.name) {
+                parameter.stays = Some(format!("{FROZEN} '{pattern}'"));
+            }
+        }
+        Ok(frozen)
+    }
+
+    /// The names of those that are trained, once those are left out that are not there.
+    pub(super) fn trained(&mut self, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
+        self.unreached(&|name| !is_there(name));
+        let trained = self.parameters.iter().filter(|parameter| parameter.stays.is_none());
+        trained.map(|parameter| parameter.name.clone()).collect()
+    }
+
+    /// Notes which the loss does not depend on.
+    pub(super) fn unreached(&mut self, is_left: &dyn Fn(&str) -> bool) {
+        let trained = self.parameters.iter_mut().filter(|parameter| parameter.stays.is_none());
+        for parameter in trained.filter(|parameter| is_left(&parameter.name)) {
+            parameter.stays = Some("the loss does not depend on it".to_owned());
+        }
+    }
+
+    /// What the description says of it.
+    pub(super) fn told(self) -> Parameters {
+        let mut told = Parameters::default();
+        for Parameter { name, values, stays } in self.parameters {
+            told.tensors += 1;
+            told.values = told.values.saturating_add(values);
+            match stays {
+                None => {
+                    told.trained += 1;
+                    told.trained_values = told.trained_values.saturating_add(values);
+                    if self.widened.contains(&name) {
+                        told.widened.push(name);
+                    }
+                }
+                Some(reason) => told.left.push(Left { name, values, reason }),
+            }
+        }
+        told
+    }
+
+    /// Refuses a step that would change nothing of the backbone, but for proxies alone where patterns froze the rest.
+    pub(super) fn refuse_nothing(&self, trains_proxies: bool) -> Result<()> {
+        let stays = || self.parameters.iter().filter_map(|parameter| parameter.stays.as_deref());
+        let is_meant = trains_proxies && stays().count() > 0 && stays().all(|reason| reason.starts_with(FROZEN));
+        if is_meant || stays().count() < self.parameters.len() {
+            return Ok(());
+        }
+        let told = Self { parameters: self.parameters.clone(), widened: Vec::new() }.told();
+        Err(Error::model("backbone", told.nothing()))
+    }
+}
+
+impl Parameters {
+    /// That nothing is trained, and what to do about it, in a sentence.
+    #[must_use]
+    pub fn nothing(&self) -> String {
+        let has = |word: &str| self.left.iter().any(|left| left.reason.contains(word));
+        let cure = if has("quantised") {
+            "train the model in float32 and quantise what comes out"
+        } else if has(FROZEN) {
+            "freeze less of it"
+        } else if has("float16") {
+            "export it in float32"
+        } else if self.left.is_empty() {
+            "it has no tensors that layers compute with"
+        } else {
+            "export it in float32 with its weights as initializers, or name tensors that only look like constants"
+        };
+        format!("nothing to train: {self}; {cure}")
+    }
+}

@@ -1,0 +1,163 @@
+//! The optimiser as asked for on the command line, and what is frozen.
+
+use clap::{Args, ValueEnum};
+use pdloss::graph::step::{FreezeStatistics, Optimizer, StepOptions};
+use pdloss_embed::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// An optimiser by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OptimizerName {
+    /// Adam with decoupled weight decay
+    Adamw,
+    /// Gradient descent with momentum
+    Sgd,
+}
+
+/// How weights follow their gradients.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Args)]
+#[serde(deny_unknown_fields)]
+#[command(next_help_heading = "Optimiser")]
+pub(crate) struct OptimizerArgs {
+    /// The optimiser, as PyTorch defines it [default: adamw]
+    #[arg(long, value_enum)]
+    pub(crate) optimizer: Option<OptimizerName>,
+    /// Weight decay, not of biases, norms and proxies [default: adamw 0.01, sgd 0]
+    #[arg(long, value_name = "DECAY")]
+    pub(crate) weight_decay: Option<f64>,
+    /// Weight decay of biases and norms, too
+    #[arg(long)]
+    pub(crate) decay_all: bool,
+    /// Weight decay of the proxies, too
+    #[arg(long)]
+    pub(crate) decay_proxies: bool,
+    /// Momentum of SGD [default: 0.9]
+    #[arg(long)]
+    pub(crate) momentum: Option<f64>,
+    /// sgd: look one step ahead
+    #[arg(long)]
+    pub(crate) nesterov: bool,
+    /// adamw [default: 0.9]
+    #[arg(long)]
+    pub(crate) beta1: Option<f64>,
+    /// adamw [default: 0.999]
+    #[arg(long)]
+    pub(crate) beta2: Option<f64>,
+    /// adamw [default: 1e-8]
+    #[arg(long)]
+    pub(crate) adam_eps: Option<f64>,
+    /// Factor on the learning rate of the proxies [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) proxies_rate: Option<f64>,
+    /// Scale all gradients down together where their norm is above this [default: never]
+    #[arg(long, value_name = "NORM")]
+    pub(crate) clip: Option<f64>,
+    /// Leave weights as they are: a pattern of their names, such as 'layer1.*'; may be given again
+    #[arg(long, value_name = "PATTERN")]
+    #[serde(default)]
+    pub(crate) freeze: Vec<String>,
+    /// Train tensors that would be taken for constants: a pattern of their names, as --freeze has; may be given again
+    #[arg(long, value_name = "PATTERN")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) also_train: Vec<String>,
+    /// Which BatchNormalization keeps its running statistics, and normalises by them [default: none]
+    #[arg(long, value_enum)]
+    pub(crate) freeze_statistics: Option<Statistics>,
+    /// Leave Dropout out
+    #[arg(long)]
+    pub(crate) no_dropout: bool,
+}
+
+/// Which BatchNormalization nodes are frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Statistics {
+    /// None
+    None,
+    /// Those whose weights are frozen
+    Frozen,
+    /// All
+    All,
+}
+
+impl OptimizerArgs {
+    /// Puts these settings into those of the step.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a setting that the optimiser does not have.
+    pub(crate) fn set(&self, options: &mut StepOptions) -> Result<()> {
+        options.optimizer = self.optimizer()?;
+        options.decay_all = self.decay_all;
+        options.decay_proxies = self.decay_proxies;
+        options.proxies_rate = self.proxies_rate.unwrap_or(1.0);
+        options.clip = self.clip;
+        options.freeze = self.freeze.clone();
+        options.also = self.also_train.clone();
+        options.freeze_statistics = match self.freeze_statistics.unwrap_or(Statistics::None) {
+            Statistics::None => FreezeStatistics::None,
+            Statistics::Frozen => FreezeStatistics::WithWeights,
+            Statistics::All => FreezeStatistics::All,
+        };
+        options.dropout = !self.no_dropout;
+        Ok(())
+    }
+
+    fn optimizer(&self) -> Result<Optimizer> {
+        let of_sgd = [("--momentum", self.momentum.is_some()), ("--nesterov", self.nesterov)];
+        let of_adamw = [("--beta1", self.beta1), ("--beta2", self.beta2), ("--adam-eps", self.adam_eps)];
+        let of_adamw = of_adamw.map(|(flag, value)| (flag, value.is_some()));
+        let (name, foreign) = match self.optimizer.unwrap_or(OptimizerName::Adamw) {
+            OptimizerName::Adamw => ("adamw", &of_sgd[..]),
+            OptimizerName::Sgd => ("sgd", &of_adamw[..]),
+        };
+        if let Some((flag, _)) = foreign.iter().find(|(_, is_given)| *is_given) {
+            return Err(Error::Usage(format!("{flag}: --optimizer {name} has no such setting")));
+        }
+        Ok(match self.optimizer.unwrap_or(OptimizerName::Adamw) {
+            OptimizerName::Adamw => Optimizer::AdamW {
+                beta1: self.beta1.unwrap_or(0.9),
+                beta2: self.beta2.unwrap_or(0.999),
+                epsilon: self.adam_eps.unwrap_or(1e-8),
+                weight_decay: self.weight_decay.unwrap_or(0.01),
+            },
+            OptimizerName::Sgd => Optimizer::Sgd {
+                momentum: self.momentum.unwrap_or(0.9),
+                nesterov: self.nesterov,
+                weight_decay: self.weight_decay.unwrap_or(0.0),
+            },
+        })
+    }
+}
+
+impl OptimizerArgs {
+    /// The same with every default written out.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a setting that the optimiser does not have.
+    pub(crate) fn resolved(&self) -> Result<Self> {
+        let written = match self.optimizer()? {
+            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => Self {
+                optimizer: Some(OptimizerName::Adamw),
+                beta1: Some(beta1),
+                beta2: Some(beta2),
+                adam_eps: Some(epsilon),
+                weight_decay: Some(weight_decay),
+                ..self.clone()
+            },
+            Optimizer::Sgd { momentum, nesterov, weight_decay } => Self {
+                optimizer: Some(OptimizerName::Sgd),
+                momentum: Some(momentum),
+                nesterov,
+                weight_decay: Some(weight_decay),
+                ..self.clone()
+            },
+        };
+        let proxies_rate = Some(self.proxies_rate.unwrap_or(1.0));
+        Ok(Self {
+            proxies_rate,
+            freeze_statistics: Some(self.freeze_statistics.unwrap_or(Statistics::None)),
+            ..written
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! What is trained on and what is validated on, kept apart.
+
+use std::collections::{HashMap, HashSet};
+
+use pdloss_embed::dataset::Dataset;
+use pdloss_embed::digest::hex;
+use pdloss_embed::{Error, Result};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+/// How many names a message shows.
+const SHOWN: usize = 3;
+
+/// Takes the classes of `validation` out of `data`; how many those were.
+///
+/// # Errors
+/// [`Error::Usage`] where fewer than two are left.
+pub(crate) fn leave_out(data: &mut Dataset, validation: &Dataset) -> Result<usize> {
+    let theirs: HashSet<&str> = validation.classes.iter().map(String::as_str).collect();
+    let stays: Vec<bool> = data.classes.iter().map(|class| !theirs.contains(class.as_str())).collect();
+    let left = stays.iter().filter(|stays| **stays).count();
+    if left < 2 {
+        let all = data.classes.len();
+        return Err(Error::Usage(format!(
+            "--validation-classes names {} of the {all} classes of part '{}': {left} are left to train on; wanted at least 2",
+            all - left,
+            data.part
+        )));
+    }
+    // New numbers of the classes that stay.
+    let number: Vec<usize> =
+        stays.iter().scan(0, |next, &stays| Some(std::mem::replace(next, *next + usize::from(stays)))).collect();
+    data.items.retain(|item| stays[item.class]);
+    data.items.iter_mut().for_each(|item| item.class = number[item.class]);
+    let mut stay = stays.iter();
+    data.classes.retain(|_| stay.next() == Some(&true));
+    let taken = stays.len() - left;
+    if taken > 0 {
+        data.part = format!("{}, without the {taken} classes validated on", data.part);
+    }
+    Ok(taken)
+}
+
+/// What the two parts have in common by the names of their classes, in words.
+pub(crate) fn shared_classes(data: &Dataset, validation: &Dataset) -> Option<String> {
+    let own: HashSet<&str> = data.classes.iter().map(String::as_str).collect();
+    let shared: Vec<&str> = validation.classes.iter().map(String::as_str).filter(|class| own.contains(class)).collect();
+    let (first, count) = (shared.iter().take(SHOWN).map(|class| format!("'{class}'")), shared.len());
+    let first: Vec<String> = first.collect();
+    (count > 0).then(|| {
+        let more = if count > SHOWN { ", ..." } else { "" };
+        let of = validation.classes.len();
+        format!("{count} of the {of} classes to validate on are trained on: {}{more}", first.join(", "))
+    })
+}
+
+/// What the two parts have in common by the bytes of their images, in words; `digests` are those of the training images.
+///
+/// # Errors
+/// Where an image to validate on cannot be read, unless `skip_bad`: it is then left to the validation to say so.
+pub(crate) fn shared_images(
+    data: &Dataset,
+    digests: &[[u8; 32]],
+    validation: &Dataset,
+    skip_bad: bool,
+) -> Result<Option<String>> {
+    let own: HashMap<&[u8; 32], &str> =
+        digests.iter().zip(&data.items).map(|(digest, item)| (digest, item.name.as_str())).collect();
+    let same = |name: &str| -> Result<Option<(String, String)>> {
+        match validation.source.read(name) {
+            Ok(bytes) => {
+                let digest: [u8; 32] = Sha256::digest(&bytes).into();
+                Ok(own.get(&digest).map(|trained| (name.to_owned(), format!("{trained} (SHA-256 {})", hex(&digest)))))
+            }
+            Err(_) if skip_bad => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let found: Vec<Option<(String, String)>> =
+        validation.items.par_iter().map(|item| same(&item.name)).collect::<Result<_>>()?;
+    let shared: Vec<(String, String)> = found.into_iter().flatten().collect();
+    Ok(shared.first().map(|(name, trained)| {
+        let (count, of) = (shared.len(), validation.items.len());
+        format!("{count} of the {of} images to validate on are trained on, byte for byte; the first is {name}, trained on as {trained}")
+    }))
+}
+
+/// Images of a class in a batch, for a loss that compares the images of a batch, where nobody said how many: 4, which is usual,
+/// or the nearest that makes batches of this size.
+///
+/// # Errors
+/// [`Error::Usage`] where nothing does.
+pub(crate) fn per_class(loss: &str, batch: usize, classes: usize) -> Result<usize> {
+    let makes_batches = |each: &usize| batch.is_multiple_of(*each) && (2..=classes).contains(&(batch / each));
+    let more = 5..=batch / 2;
+    [4, 3, 2].into_iter().chain(more).find(makes_batches).ok_or_else(|| {
+        Error::Usage(format!(
+            "--batch {batch}: the loss {loss} compares images of one class and of different classes; give --per-class N, at \
+             least 2, and --batch as N times 2 to {classes} classes"
+        ))
+    })
+}
+
+/// Refuses batches that a loss of pairs has nothing to compare in.
+///
+/// # Errors
+/// [`Error::Usage`] naming the flag.
+pub(crate) fn check_pairs(loss: &str, batch: usize, per_class: usize) -> Result<()> {
+    if per_class < 2 || batch / per_class < 2 {
+        return Err(Error::Usage(format!(
+            "--per-class {per_class}: the loss {loss} compares images of one class and of different classes; wanted at least 2 \
+             images of each of at least 2 classes in a --batch of {batch}"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a batch has two images of one class, and two of different classes.
+pub(crate) fn has_pairs(labels: &[i64]) -> bool {
+    let distinct = labels.iter().collect::<HashSet<_>>().len();
+    distinct > 1 && distinct < labels.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pdloss_embed::dataset::{Format, Item, Role, Source};
+    use std::path::Path;
+
+    /// Classes by name, with as many images each.
+    fn data(classes: &[(&str, usize)], start: u8) -> Dataset {
+        let (mut items, mut files) = (Vec::new(), Vec::new());
+        for (class, &(name, count)) in classes.iter().enumerate() {
+            for number in 0..count {
+                let name = format!("{name}/{number}");
+                files.push((name.clone(), vec![start, u8::try_from(items.len()).unwrap()]));
+                items.push(Item { name, class, role: Role::Both, camera: None });
+            }
+        }
+        let names = classes.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Dataset {
+            source: Source::of_memory(Path::new("memory"), files),
+            format: Format::Folder,
+            part: "all".to_owned(),
+            items,
+            classes: names,
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn classes_that_are_validated_on_are_left_out_and_the_others_numbered_anew() {
+        let mut all = data(&[("a", 2), ("b", 1), ("c", 3), ("d", 1)], 0);
+        assert_eq!(leave_out(&mut all, &data(&[("b", 1), ("z", 1)], 0)).unwrap(), 1);
+        assert_eq!(all.classes, ["a", "c", "d"]);
+        assert_eq!(all.items.iter().map(|item| item.class).collect::<Vec<_>>(), [0, 0, 1, 1, 1, 2]);
+        assert!(all.items.iter().all(|item| item.name.starts_with(&all.classes[item.class])));
+        assert!(all.part.contains("without the 1 classes"), "{}", all.part);
+        assert!(shared_classes(&all, &data(&[("b", 1), ("z", 1)], 0)).is_none());
+        let error = leave_out(&mut all, &data(&[("a", 1), ("c", 1)], 0)).unwrap_err();
+        assert!(error.to_string().contains("2 of the 3 classes") && error.exit_code() == 2, "{error}");
+    }
+
+    #[test]
+    fn what_is_shared_is_counted_by_class_and_by_image() {
+        let (one, two) = (data(&[("a", 2), ("b", 1)], 0), data(&[("b", 1), ("c", 1)], 1));
+        let words = shared_classes(&one, &two).unwrap();
+        assert!(words.contains("1 of the 2") && words.contains("'b'"), "{words}");
+        let digests: Vec<[u8; 32]> = (0..3).map(|at| Sha256::digest([0_u8, at]).into()).collect();
+        assert_eq!(shared_images(&one, &digests, &two, false).unwrap(), None);
+        let again = data(&[("x", 1), ("y", 4)], 0);
+        let words = shared_images(&one, &digests, &again, false).unwrap().unwrap();
+        assert!(words.contains("3 of the 5") && words.contains("x/0") && words.contains("a/0"), "{words}");
+    }
+
+    #[test]
+    fn batches_of_pairs_are_found_or_refused() {
+        for (batch, classes, each) in [(12, 10, 4), (9, 10, 3), (10, 10, 2), (64, 10, 8), (25, 6, 5), (64, 100, 4)] {
+            assert_eq!(per_class("d-loss", batch, classes).unwrap(), each, "{batch} of {classes}");
+        }
+        for (batch, classes) in [(7, 10), (2, 10), (3, 2), (1, 5)] {
+            let error = per_class("d-loss", batch, classes).unwrap_err();
+            assert!(error.to_string().contains("--per-class") && error.exit_code() == 2, "{error}");
+        }
+        assert!(check_pairs("d-loss", 8, 4).is_ok());
+        assert!(check_pairs("d-loss", 8, 1).is_err() && check_pairs("d-loss", 8, 8).is_err());
+        assert!(has_pairs(&[1, 1, 2]) && !has_pairs(&[1, 1]) && !has_pairs(&[1, 2, 3]) && !has_pairs(&[]));
+    }
+}

@@ -1,0 +1,73 @@
+//! What is trained on is not validated on.
+
+use crate::tools::{Place, fails, fixtures, hues, run, text};
+
+const SHORT: [&str; 4] = ["--batch", "20", "--steps", "2"];
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn classes_validated_on_are_left_out_of_training() {
+    let shapes = fixtures().join("shapes");
+    for (classes, says) in [("11-20", "the 10 classes"), ("20", "the 1 classes"), ("1-3,7", "the 4 classes")] {
+        let place = Place::new();
+        let more = [&SHORT[..], &["--split", "all", "--validation-classes", classes]].concat();
+        let output = run(&place.arguments(text(&shapes), &more));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.contains(says) && error.contains("left out of training"), "{error}");
+        let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+        assert!(manifest.contains("left out of training") && manifest.contains("leave_out = true"), "{manifest}");
+        // It goes on with the same classes.
+        let before = std::fs::read(place.file("checkpoint.safetensors")).unwrap();
+        assert!(run(&["train", "--resume", text(&place.out)]).status.success());
+        assert_eq!(std::fs::read(place.file("checkpoint.safetensors")).unwrap(), before);
+    }
+    let place = Place::new();
+    let more = [&SHORT[..], &["--split", "all", "--validation-classes", "1-20"]].concat();
+    fails(2, &place.arguments(text(&shapes), &more), &["--validation-classes", "0 are left"]);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn an_overlap_by_class_is_refused_before_the_work_or_allowed_and_recorded() {
+    let shapes = fixtures().join("shapes");
+    let overlaps: [&[&str]; 4] = [
+        &["--split", "all", "--validation-split", "protocol"],
+        &["--split", "all", "--validation-split", "all"],
+        &["--classes", "1-5", "--validation-classes", "5-9"],
+        &["--split", "all", "--validation", text(&shapes)],
+    ];
+    for more in overlaps {
+        let place = Place::new();
+        let more = [&SHORT[..], more].concat();
+        fails(2, &place.arguments(text(&shapes), &more), &["are trained on", "--allow-overlap"]);
+        assert!(!place.out.exists());
+        let output = run(&place.arguments(text(&shapes), &[&more[..], &["--allow-overlap"]].concat()));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.contains("are trained on"), "{error}");
+        let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+        assert!(manifest.contains("allow_overlap = true") && manifest.contains("are trained on"), "{manifest}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn an_overlap_by_image_is_refused_between_two_data_sets() {
+    let place = Place::new();
+    let (one, two) = (place.folder.path().join("one"), place.folder.path().join("two"));
+    hues(&one, 4);
+    for (from, to) in [("class00", "other0"), ("class01", "other1")] {
+        std::fs::create_dir_all(two.join(to)).unwrap();
+        for number in 0..3 {
+            std::fs::copy(one.join(from).join(format!("{number}.png")), two.join(to).join(format!("{number}x.png")))
+                .unwrap();
+        }
+    }
+    let more = ["--batch", "8", "--steps", "2", "--validation", text(&two)];
+    fails(
+        1,
+        &place.arguments(text(&one), &more),
+        &["6 of the 6 images", "other0/0x.png", "class00/0.png", "--allow-overlap"],
+    );
+    assert!(!place.out.exists());
+    assert!(run(&place.arguments(text(&one), &[&more[..], &["--allow-overlap"]].concat())).status.success());
+}

@@ -1,0 +1,57 @@
+//! Losses that compare the images of a batch get batches that have pairs, or pass over those that have none.
+
+use crate::tools::{Place, fails, hues, run, text};
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn balanced_batches_are_taken_where_the_loss_needs_pairs() {
+    for loss in ["d-loss", "multi-similarity"] {
+        for (batch, each) in [("12", 4), ("9", 3), ("10", 2)] {
+            let place = Place::new();
+            let data = place.folder.path().join("hues");
+            hues(&data, 6);
+            let more = ["--loss", loss, "--batch", batch, "--steps", "3"];
+            let output = run(&place.arguments(text(&data), &more));
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && error.contains(&format!("--per-class {each} is taken")), "{error}");
+            let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+            assert!(manifest.contains(&format!("per_class = {each}")), "{manifest}");
+            assert_eq!(place.column("metrics.csv", "loss").len(), 3);
+        }
+        let place = Place::new();
+        let data = place.folder.path().join("hues");
+        hues(&data, 6);
+        let refused = |more: &[&str]| {
+            let more = [&["--loss", loss, "--steps", "3"], more].concat();
+            fails(2, &place.arguments(text(&data), &more), &["--per-class", loss]);
+            assert!(!place.out.exists());
+        };
+        refused(&["--batch", "7"]);
+        refused(&["--batch", "6", "--per-class", "1"]);
+        refused(&["--batch", "6", "--per-class", "6"]);
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_batch_without_pairs_of_a_run_begun_at_random_is_passed_over_and_counted() {
+    for loss in ["d-loss", "multi-similarity"] {
+        let place = Place::new();
+        let data = place.folder.path().join("hues");
+        hues(&data, 6);
+        let more = ["--loss", loss, "--batch", "4", "--per-class", "2", "--steps", "24"];
+        assert!(run(&place.arguments(text(&data), &more)).status.success());
+        // As version 0.1 began it: random batches, and killed before its first checkpoint.
+        let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+        std::fs::write(place.file("run.toml"), manifest.replace("per_class = 2\n", "")).unwrap();
+        std::fs::remove_file(place.file("checkpoint.safetensors")).unwrap();
+        let output = run(&["train", "--resume", text(&place.out)]);
+        let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{error}");
+        assert_eq!(error.matches("it is passed over").count(), 1, "{error}");
+        let rows = place.table("metrics.csv", &[]);
+        let passed = rows[1..].iter().filter(|row| row[2].is_empty()).count();
+        assert!(rows.len() == 25 && (1..24).contains(&passed), "{passed} of {}", rows.len() - 1);
+        assert!(said.contains("batches_without_pairs") && said.contains(&passed.to_string()), "{said}");
+    }
+}
