@@ -84,7 +84,9 @@ impl Notes {
 
     /// Adds the column `notes`, behind what is there already.
     pub(super) fn record(&self, record: &mut Record) {
-        record.set("notes", (!self.0.is_empty()).then(|| self.0.join("; ")));
+        for text in &self.0 {
+            record.keep_note(text);
+        }
     }
 }
 
