@@ -12,8 +12,30 @@ use crate::error::{Error, Result};
 
 /// Classes of CUB-200-2011, whose lists may have been cut.
 const CUB_CLASSES: usize = 200;
-const CUB_FOLDER: &str = "CUB_200_2011";
-const CUB_FIRST: &str = "001.Black_footed_Albatross";
+/// The first of its classes and every tenth: a cut list is known by them.
+const CUB_NAMES: [&str; 21] = [
+    "001.Black_footed_Albatross",
+    "010.Red_winged_Blackbird",
+    "020.Yellow_breasted_Chat",
+    "030.Fish_Crow",
+    "040.Olive_sided_Flycatcher",
+    "050.Eared_Grebe",
+    "060.Glaucous_winged_Gull",
+    "070.Green_Violetear",
+    "080.Green_Kingfisher",
+    "090.Red_breasted_Merganser",
+    "100.Brown_Pelican",
+    "110.Geococcyx",
+    "120.Fox_Sparrow",
+    "130.Tree_Sparrow",
+    "140.Summer_Tanager",
+    "150.Sage_Thrasher",
+    "160.Black_throated_Blue_Warbler",
+    "170.Mourning_Warbler",
+    "180.Wilson_Warbler",
+    "190.Red_cockaded_Woodpecker",
+    "200.Common_Yellowthroat",
+];
 
 pub(super) fn list(source: &Source) -> Result<Listing> {
     let root = source
@@ -72,16 +94,14 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     }
     let words = images.iter().any(|pair| pair.id.parse::<u64>().is_err());
     let protocol = if words && parts.is_some() { Split::Test } else { Split::ZeroShot };
-    let (class_count, note) = count(source, &root, &class_names);
+    let (class_count, note) = count(&class_names);
     Ok(Listing { class_count, notes: note.into_iter().collect(), ..Listing::new(listed, class_names, protocol) })
 }
 
 /// How many classes the data set has, of which the list may hold fewer; what is then said.
-fn count(source: &Source, root: &str, names: &BTreeMap<usize, String>) -> (usize, Option<String>) {
+fn count(names: &BTreeMap<usize, String>) -> (usize, Option<String>) {
     let listed = names.len();
-    let is_cub = root.contains(CUB_FOLDER)
-        || source.path().to_string_lossy().contains(CUB_FOLDER)
-        || names.values().any(|name| name == CUB_FIRST);
+    let is_cub = names.values().any(|name| CUB_NAMES.contains(&name.as_str()));
     let last = names.last_key_value().map_or(0, |(&number, _)| number);
     if is_cub && listed < CUB_CLASSES && last <= CUB_CLASSES {
         let note = format!(

@@ -60,7 +60,8 @@ fn the_querys_person_by_its_camera_does_not_count() {
         row(0, 2, Role::Gallery),
         row(1, 1, Role::Query),
     ];
-    let found = found(&at(&[0.0, 1.0, 5.0, 9.0, 5.0], rows));
+    let embeddings = at(&[0.0, 1.0, 5.0, 9.0, 5.0], rows);
+    let found = measure(&embeddings, &Search::cosine(&[2]), &exact).unwrap();
     assert_eq!((found.queries, found.lone_queries), (1, 1), "the second query's person was seen by its camera alone");
     let query = &found.each[0];
     assert_eq!((query.relevant, query.first_hit), (1, Some(2)), "the other person by the same camera counts");

@@ -67,15 +67,19 @@ pub(super) fn rows_of(dataset: &Dataset) -> Vec<Row> {
     dataset.items.iter().map(row).collect()
 }
 
-/// Sentences that a person must read: printed as they come, recorded at the end.
+/// Sentences that a person must read: recorded, and printed when the command ends, below its table or before its error.
 #[derive(Debug, Default)]
 pub(super) struct Notes(Vec<String>);
 
+impl Drop for Notes {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|text| note(text));
+    }
+}
+
 impl Notes {
     pub(super) fn add(&mut self, text: impl Into<String>) {
-        let text = text.into();
-        note(&text);
-        self.0.push(text);
+        self.0.push(text.into());
     }
 
     pub(super) fn extend(&mut self, texts: &[String]) {
@@ -84,7 +88,9 @@ impl Notes {
 
     /// Adds the column `notes`, behind what is there already.
     pub(super) fn record(&self, record: &mut Record) {
-        record.set("notes", (!self.0.is_empty()).then(|| self.0.join("; ")));
+        for text in &self.0 {
+            record.keep_note(text);
+        }
     }
 }
 

@@ -65,6 +65,11 @@ impl Record {
     /// Says something that a person must know, and keeps it in the column `notes`.
     pub fn note(&mut self, sentence: &str) -> &mut Self {
         console::note(sentence);
+        self.keep_note(sentence)
+    }
+
+    /// Keeps in the column `notes` what has been said already.
+    pub fn keep_note(&mut self, sentence: &str) -> &mut Self {
         match self.0.iter_mut().find(|(name, _)| name == "notes") {
             Some((_, Value::Text(notes))) => *notes = format!("{notes}; {sentence}"),
             Some((_, value)) => *value = sentence.into(),

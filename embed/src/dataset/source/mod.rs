@@ -165,13 +165,11 @@ impl Source {
     /// The name of the file that a list calls `wanted`: the same, or the same without `./`, with `/` for `\`, or with its
     /// accents composed or decomposed (Unicode NFC, NFD).
     pub fn find(&self, wanted: &str) -> Option<String> {
-        if self.contains(wanted) {
-            return Some(wanted.to_owned());
-        }
         let plain = tidy(wanted);
         let spelt = [composed(&plain), names::decomposed(&plain)];
-        if let Some(found) = std::iter::once(&plain).chain(&spelt).find(|name| self.contains(name)) {
-            return Some(found.clone());
+        let spellings = [plain.as_str(), wanted, &spelt[0], &spelt[1]];
+        if let Some(found) = spellings.into_iter().find(|name| self.contains(name)) {
+            return Some(found.to_owned());
         }
         let of = |(at, name): (usize, &String)| (composed(name), at);
         let by_form = self.composed.get_or_init(|| self.names.iter().enumerate().map(of).collect());
