@@ -15,6 +15,7 @@ mod literal;
 pub mod losses;
 mod nodes;
 pub mod proto;
+mod proxies;
 pub mod shapes;
 pub mod step;
 pub mod training_mode;

@@ -242,8 +242,7 @@ pub(crate) mod tests {
         };
         let size = Size { width: 8, height: 8 };
         let recipe = Recipe { resize: Resize::Exact(size), ..Recipe::default() };
-        let preparation =
-            Preparation { recipe, size, layout: Layout::Nchw, augment: Augment::default(), seed: 1 };
+        let preparation = Preparation { recipe, size, layout: Layout::Nchw, augment: Augment::default(), seed: 1 };
         let data = Dataset::load(&request).unwrap();
         let images = Images::read(data, preparation, 0, false).unwrap().images;
         let read = |image| {

@@ -17,7 +17,11 @@ fn a_run_that_diverges_in_its_last_update_leaves_no_such_embedder() {
     ] {
         let place = Place::new();
         let usual = ["--batch", "32", "--steps", "1", "--learning-rate", "1e35"];
-        fails(1, &place.arguments(text(&shapes), &[&usual[..], more].concat()), &["step 1: the embedder gives NaN", says]);
+        fails(
+            1,
+            &place.arguments(text(&shapes), &[&usual[..], more].concat()),
+            &["step 1: the embedder gives NaN", says],
+        );
         assert!(!place.file("embedder.onnx").exists() && !place.file("checkpoint.safetensors").exists());
         let left: Vec<_> = std::fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
@@ -32,7 +36,9 @@ fn a_net_that_gives_only_zeros_is_said_and_no_embedder() {
     let mut model = file::read(&place.model).unwrap();
     let graph = model.graph.as_mut().unwrap();
     graph.node.iter_mut().filter(|node| node.op_type() == "Gemm").for_each(|node| node.output[0] = "before".to_owned());
-    graph.node.push(node("Relu", &["before"], &["embedding"], Vec::new()));
+    let mut last = node("Relu", &["before"], &["embedding"], Vec::new());
+    last.name = Some("last".to_owned());
+    graph.node.push(last);
     let bias = graph.initializer.iter_mut().find(|tensor| tensor.name() == "linear.bias").unwrap();
     *bias = floats("linear.bias", Element::F32, &[8], &[-100.0; 8]);
     file::write(&model, &place.model).unwrap();
@@ -75,7 +81,8 @@ fn settings_of_a_run_that_goes_on_are_checked_as_flags_are() {
     refused("flip = false", "flip = true", &["setting augmentation.flip"]);
     refused("steps = 2", "steps = 3", &["setting length.steps was 2, now 3"]);
     // What may be another.
-    for (old, new, says) in [("threads = 2", "threads = 1", "threads was 2, now 1"), ("cache = 1024", "cache = 0", "")] {
+    for (old, new, says) in [("threads = 2", "threads = 1", "threads was 2, now 1"), ("cache = 1024", "cache = 0", "")]
+    {
         std::fs::write(place.file("run.toml"), manifest.replacen(old, new, 1)).unwrap();
         let output = run(&resume);
         let error = String::from_utf8_lossy(&output.stderr);
@@ -122,7 +129,8 @@ fn a_run_that_fails_before_its_first_step_leaves_no_folder_and_sweeps_nothing_of
     assert!(!place.folder.path().join("deep").exists());
 
     succeeds(&place.arguments(text(&data), &["--batch", "8", "--steps", "2"]));
-    let (theirs, ours) = (["notes.partial", "embedder.onnx.partial.txt"], [".pdloss-12-0-embedder.onnx", "embedder.onnx.partial"]);
+    let (theirs, ours) =
+        (["notes.partial", "embedder.onnx.partial.txt"], [".pdloss-12-0-embedder.onnx", "embedder.onnx.partial"]);
     theirs.iter().chain(&ours).for_each(|name| std::fs::write(place.file(name), "x").unwrap());
     succeeds(&["train", "--resume", text(&place.out)]);
     assert!(theirs.iter().all(|name| place.file(name).exists()), "a person's files stay");
