@@ -1,5 +1,5 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
-.PHONY: help setup demo test test-ort-matrix test-training test-gradients test-omniglot test-valgrind wheel test-wheel lint \
+.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-omniglot test-valgrind wheel test-wheel lint \
 	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
@@ -9,6 +9,8 @@ help:
 	@echo "make demo          build, train a small net on drawn shapes, measure it before and after on classes it never saw"
 	@echo "make test          build, run all tests"
 	@echo "make lint          rustfmt, clippy and docs, warnings denied"
+	@echo "make release-check what is asked for before a release, beyond .ci/run: fuzzing, long matrices, licences"
+	@echo "make fuzz          every reader of foreign bytes, SECONDS=20 each (TARGETS=... for some)"
 	@echo "make test-ort-matrix  the operators in onnxruntime 1.17.3, 1.19.2 (training), 1.24.4 and 1.32.0 (VERSIONS=...)"
 	@echo "make test-training the operators in ORT training, and the Python example judged by pdloss-eval"
 	@echo "make test-gradients whole models' gradients and AdamW steps against onnxruntime-training 1.19.2"
@@ -29,7 +31,7 @@ setup:
 	@./setup.sh
 
 demo: setup
-	cargo build --quiet --locked -p pdloss-train -p pdloss-eval
+	cargo build --locked --workspace
 	rm -rf out/demo
 	target/debug/pdloss train --model fixtures/backbone.onnx --data fixtures/shapes --out out/demo/run --loss pd --batch 40 --per-class 4 \
 		--steps 200 --learning-rate 5e-3 --flip --rotate 180 --translate 0.1 --zoom 0.2
@@ -38,7 +40,13 @@ demo: setup
 	target/debug/pdloss-eval compare out/demo/before out/demo/after
 
 test: setup
-	cargo test --locked --workspace --all-features
+	cargo test --locked --workspace
+
+release-check: setup
+	.ci/release-check
+
+fuzz:
+	fuzz/run.sh $(or $(SECONDS),20) $(TARGETS)
 
 test-ort-matrix: setup
 	plugins/tests/matrix.sh $(VERSIONS)
@@ -65,15 +73,15 @@ test-wheel:
 
 lint: setup
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --all-features --document-private-items
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 $(BENCH_PYTHON):
 	python3 -m venv .runtime/bench
 	.runtime/bench/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 faiss-cpu==1.15.1
 
 bench-recall: setup $(BENCH_PYTHON)
-	cargo build --quiet --locked -p pdloss-eval --bins --example search
+	cargo build --locked --workspace --bins --example search
 	$(BENCH_PYTHON) eval/benches/recall.py $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 bench-loss: $(BENCH_PYTHON)
@@ -100,7 +108,7 @@ $(PAPER_PYTHON):
 	.runtime/paper/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 scipy==1.17.1 matplotlib==3.10.8 onnx==1.23.2 onnxruntime==1.32.0 pillow==13.0.0
 
 paper paper-quick: setup $(PAPER_PYTHON)
-	cargo build --quiet --locked -p pdloss-train -p pdloss-eval -p pdloss-ort
+	cargo build --locked --workspace
 	$(PAPER_PYTHON) eval/paper/test_claims.py
 	$(PAPER_PYTHON) eval/paper/paper.py $(if $(filter paper-quick,$@),--quick) $(if $(DATA),--data $(DATA)) $(if $(PAGE),--page $(PAGE))
 

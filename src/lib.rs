@@ -39,20 +39,22 @@
 //!
 //! ```
 //! use ndarray::array;
-//! use pdloss::loss::{Config, Threads, backward, forward};
+//! use pdloss::loss::{Batch, Config, Threads, backward, forward};
 //!
 //! let embeddings = array![[1.0_f32, 0.2, 0.0], [0.1, 0.9, 0.3], [0.8, 0.3, -0.1]];
 //! let proxies = array![[0.9_f32, 0.1, 0.1], [0.0, 1.0, 0.2], [-0.3, 0.1, 1.0], [0.2, -0.8, 0.5]];
 //! let labels = [0_i64, 1, 0];
+//! let batch = Batch { embeddings: embeddings.view(), proxies: proxies.view(), labels: &labels };
 //!
-//! let out = forward(&Config::default(), embeddings.view(), proxies.view(), &labels, &Threads)?;
+//! let out = forward(&Config::default(), &batch, &Threads)?;
 //! assert!(out.moments.mu_genuine > out.moments.mu_impostor);
-//! let gradients = backward(&out.saved, 1.0, embeddings.view(), proxies.view(), &labels, &Threads)?;
+//! let gradients = backward(&out.saved, 1.0, &batch, &Threads)?;
 //! assert_eq!(gradients.proxies.dim(), (4, 3));
 //!
 //! // A step against the gradient lowers the loss.
 //! let (x, p) = (&embeddings - &(gradients.embeddings * 0.1), &proxies - &(gradients.proxies * 0.1));
-//! assert!(forward(&Config::default(), x.view(), p.view(), &labels, &Threads)?.loss < out.loss);
+//! let moved = Batch { embeddings: x.view(), proxies: p.view(), labels: &labels };
+//! assert!(forward(&Config::default(), &moved, &Threads)?.loss < out.loss);
 //! # Ok::<(), pdloss::loss::Error>(())
 //! ```
 //!

@@ -2,7 +2,7 @@
 
 use crate::Problem;
 use ndarray::{Array2, ArrayView2, Axis};
-use pdloss::loss::{Config, Path, RowMoments, Statistics, Threads, forward_backward, genuine_summary};
+use pdloss::loss::{Algorithm, Batch, Config, RowMoments, Statistics, Threads, forward_backward, genuine_summary};
 
 fn agree(what: &str, got: &Array2<f32>, truth: ArrayView2<'_, f64>) {
     let largest = truth.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
@@ -38,8 +38,10 @@ pub(crate) fn check(problem: &mut Problem) -> &'static str {
     }
     if classes <= 200_000 {
         // The loops would take minutes: the other path, in f64, which the tests hold to the oracle.
-        let tiles = config.with_path(Path::Tiles);
-        let (loss, _, truth) = forward_backward(&tiles, x.view(), p.view(), &rows, &Threads).unwrap();
+        let tiles = config.with_algorithm(Algorithm::Tiles);
+        let (loss, _, truth) =
+            forward_backward(&tiles, &Batch { embeddings: x.view(), proxies: p.view(), labels: &rows }, &Threads)
+                .unwrap();
         for run in [Problem::ours, Problem::plain] {
             let got = run(problem);
             assert!((got - loss).abs() < 1e-4, "loss {got}, truth {loss}");
@@ -63,7 +65,8 @@ pub(crate) fn check(problem: &mut Problem) -> &'static str {
     let (mine, labels): (Vec<usize>, Vec<i64>) =
         problem.y.iter().enumerate().filter(|(_, label)| **label < 4096).map(|(i, &label)| (i, label)).unzip();
     let samples = x.select(Axis(0), &mine);
-    let dp = statistics.proxy_gradient(&config, 1.0, sample, samples.view(), &labels, &Threads).unwrap();
+    let batch = Batch { embeddings: samples.view(), proxies: sample, labels: &labels };
+    let dp = statistics.proxy_gradient(&config, 1.0, &batch, &Threads).unwrap();
     agree("proxies", &problem.dp.slice_axis(Axis(0), ndarray::Slice::from(..4096)).to_owned(), dp.view());
     "f64 Gram, 4096 rows"
 }

@@ -11,7 +11,7 @@ mod plain;
 
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{Array2, ArrayView2};
-use pdloss::loss::{Config, Threads, forward_backward_into, random_proxies};
+use pdloss::loss::{Batch, Config, GradientsMut, Threads, forward_backward_into, random_proxies};
 use std::process::Command;
 use std::time::Instant;
 
@@ -49,9 +49,9 @@ impl Problem {
     }
 
     pub(crate) fn ours(&mut self) -> f64 {
-        let out = (self.dx.view_mut(), self.dp.view_mut());
-        let config = Config::default();
-        forward_backward_into(&config, 1.0, self.x.view(), self.p.view(), &self.y, out, &Threads).unwrap().0
+        let out = GradientsMut { embeddings: self.dx.view_mut(), proxies: self.dp.view_mut() };
+        let batch = Batch { embeddings: self.x.view(), proxies: self.p.view(), labels: &self.y };
+        forward_backward_into(&Config::default(), 1.0, &batch, out, &Threads).unwrap().0
     }
 
     pub(crate) fn plain(&mut self) -> f64 {

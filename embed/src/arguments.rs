@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::dataset::{Format, Request, Split};
+use crate::dataset::{Format, Limits, Request, Split};
 use crate::embedder::{Choice, Device, Options, Prepared};
 use crate::error::{Error, Result};
 use crate::preprocess::Patch;
@@ -81,18 +81,33 @@ pub struct DataArgs {
     /// The part to measure
     #[arg(long, value_enum, default_value_t = Split::Protocol)]
     pub split: Split,
-    /// Only these classes, by the data set's numbers from 1: 1-10,15
+    /// Only these classes, by the data set's own numbers (folders called 1, 2, 10; labels 0, 1, ...), else from 1 in order of
+    /// names: 1-10,15
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges)]
     pub classes: Option<Ranges>,
     /// Label column of a list: a header's name or a number from 1 [default: the first]
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
+    /// Folder or archive that the paths of a list start from [default: the list's folder]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Most members that an archive may have
+    #[arg(long, value_name = "N", default_value_t = Limits::default().members)]
+    pub max_members: usize,
+    /// Most bytes that an archive may unpack to [default: 200 times its size, and at least 4 GiB]
+    #[arg(long, value_name = "BYTES")]
+    pub max_unpacked: Option<u64>,
     /// Go on without images that cannot be used, and report them
     #[arg(long)]
     pub skip_bad: bool,
 }
 
 impl DataArgs {
+    /// What opening an archive may cost.
+    pub fn limits(&self) -> Limits {
+        Limits { members: self.max_members, unpacked: self.max_unpacked }
+    }
+
     /// What is to be loaded from `path`.
     pub fn request(&self, path: &Path) -> Request {
         Request {
@@ -101,6 +116,9 @@ impl DataArgs {
             split: self.split,
             classes: self.classes.clone().map(|ranges| ranges.0).unwrap_or_default(),
             label: self.label.clone(),
+            root: self.root.clone(),
+            skip_bad: self.skip_bad,
+            limits: self.limits(),
         }
     }
 }
@@ -109,18 +127,21 @@ impl DataArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranges(pub Vec<usize>);
 
+/// More classes than any data set has.
+const MOST_CLASSES: usize = 10_000_000;
+
 /// Understands `1-10,15`.
 ///
 /// # Errors
 /// A sentence that says what is wanted.
 pub fn parse_ranges(text: &str) -> std::result::Result<Ranges, String> {
-    let wrong = || format!("'{text}' are no classes: wanted numbers from 1 and ranges, such as 1-10,15");
-    let number = |t: &str| t.trim().parse::<usize>().ok().filter(|&n| n > 0).ok_or_else(wrong);
+    let wrong = || format!("'{text}' are no classes: wanted whole numbers and ranges, such as 1-10,15");
+    let number = |t: &str| t.trim().parse::<usize>().map_err(|_| wrong());
     let mut classes = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (number(first)?, number(last)?);
-        if first > last || last > 10_000_000 {
+        if first > last || last - first >= MOST_CLASSES || classes.len() + (last - first) >= MOST_CLASSES {
             return Err(wrong());
         }
         classes.extend(first..=last);
@@ -137,7 +158,8 @@ mod tests {
     #[test]
     fn ranges_are_numbers_in_order() {
         assert_eq!(parse_ranges("15,1-3,2").unwrap().0, [1, 2, 3, 15]);
-        for wrong in ["", "0", "3-1", "a", "1-", "-1"] {
+        assert_eq!(parse_ranges("0,4000000000").unwrap().0, [0, 4_000_000_000], "folders may be called so");
+        for wrong in ["", "3-1", "a", "1-", "-1", "0-10000000", "1-9999999,0-9"] {
             assert!(parse_ranges(wrong).is_err(), "{wrong}");
         }
     }

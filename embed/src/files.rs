@@ -1,7 +1,7 @@
 //! Files written whole or not at all, and places to write that are tried before the work.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -27,6 +27,128 @@ pub fn folder_exists(flag: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Opens a file to read it. Only plain files (also behind links) are opened, and the pipes that a shell makes for `<(...)`:
+/// a device or a pipe that nobody writes into would be read for ever.
+///
+/// # Errors
+/// [`Error::File`] naming it.
+pub fn open_file(path: &Path) -> Result<File> {
+    let failed = |e| Error::read(path, e);
+    let is_substitution = ["/dev/fd/", "/proc/self/fd/"].iter().any(|folder| path.starts_with(folder));
+    let about = std::fs::metadata(path).map_err(failed)?;
+    if !about.is_file() && !is_substitution {
+        let what = if about.is_dir() { "is a folder" } else { "is no plain file, but a device, pipe or socket" };
+        return Err(failed(std::io::Error::other(format!("{what}; wanted a file"))));
+    }
+    File::open(path).map_err(failed)
+}
+
+/// Tries, before any work is done, whether [`write_atomically`] can write this file. Nothing is left behind.
+///
+/// # Errors
+/// [`Error::Usage`] naming flag and file: it is a folder or a device, its folder is not there or is a file, or nothing may be
+/// written into it.
+pub fn can_write(flag: &str, path: &Path) -> Result<()> {
+    let wrong = |problem: String| Err(Error::Usage(format!("{flag} {}: {problem}", path.display())));
+    if path.file_name().is_none() || path.is_dir() {
+        return wrong("is a folder, wanted a file".into());
+    }
+    if path.exists() && !path.is_file() {
+        return wrong("is neither a file nor a new name".into());
+    }
+    let folder = folder_of(path);
+    match existing(folder) {
+        Some(there) if !there.is_dir() => wrong(format!("{} is a file, not a folder", there.display())),
+        Some(there) if there == folder => is_open(flag, path, folder),
+        _ => folder_exists(flag, path),
+    }
+}
+
+/// Tries, before any work is done, whether files can be written into this folder, which may still have to be made with the
+/// folders above it. Nothing is left behind.
+///
+/// # Errors
+/// [`Error::Usage`] naming flag and folder.
+pub fn can_fill(flag: &str, folder: &Path) -> Result<()> {
+    match existing(folder) {
+        Some(there) if !there.is_dir() => {
+            let text = if there == folder {
+                "is a file, wanted a folder".to_owned()
+            } else {
+                format!("{} is a file, not a folder", there.display())
+            };
+            Err(Error::Usage(format!("{flag} {}: {text}", folder.display())))
+        }
+        Some(there) => is_open(flag, folder, there),
+        None => is_open(flag, folder, Path::new(".")),
+    }
+}
+
+/// Refuses outputs of one command that would be written over each other, however their paths are spelled. An output that
+/// lies in a folder that another one makes as a whole is refused, too. Flag and path of each.
+///
+/// # Errors
+/// [`Error::Usage`] naming both flags.
+pub fn distinct(outputs: &[(&str, &Path)]) -> Result<()> {
+    let resolved: Vec<PathBuf> = outputs.iter().map(|(_, path)| resolve(path)).collect();
+    for (at, (flag, path)) in outputs.iter().enumerate() {
+        for (before, (other_flag, other)) in outputs[..at].iter().enumerate() {
+            let (a, b) = (&resolved[at], &resolved[before]);
+            let within = |inner: &Path, outer: &Path| inner.starts_with(outer) && !outer.is_dir();
+            if a == b || within(a, b) || within(b, a) {
+                let what = if a == b { "are the same place" } else { "lie within each other" };
+                return Err(Error::Usage(format!(
+                    "{other_flag} {} and {flag} {} {what}; give each a place of its own",
+                    other.display(),
+                    path.display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The path itself, or the nearest folder (or file) above it that is there.
+fn existing(path: &Path) -> Option<&Path> {
+    path.ancestors().filter(|above| !above.as_os_str().is_empty()).find(|above| above.symlink_metadata().is_ok())
+}
+
+/// Whether a file can be made in a folder, by making one for a moment.
+fn is_open(flag: &str, path: &Path, folder: &Path) -> Result<()> {
+    match tempfile::Builder::new().prefix(".pdloss-").tempfile_in(folder) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::Usage(format!(
+            "{flag} {}: cannot write into the folder {}: {}",
+            path.display(),
+            folder.display(),
+            reason(&e)
+        ))),
+    }
+}
+
+/// What the system said, without the path of a temporary file that nobody asked for.
+fn reason(error: &std::io::Error) -> String {
+    let kind = error.raw_os_error().map(std::io::Error::from_raw_os_error);
+    kind.map_or_else(|| error.kind().to_string(), |system| system.to_string())
+}
+
+/// The one spelling of a path: links followed as far as it is there, `.` and `..` taken out of the rest.
+fn resolve(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let there = whole.ancestors().find_map(|above| above.canonicalize().ok().map(|real| (above, real)));
+    let Some((above, mut real)) = there else { return whole };
+    for part in whole.strip_prefix(above).unwrap_or(Path::new("")).components() {
+        match part {
+            Component::Normal(name) => real.push(name),
+            Component::ParentDir => {
+                real.pop();
+            }
+            _ => {}
+        }
+    }
+    real
+}
+
 /// Writes a file beside `path` and renames it, so that `path` is either the whole file or what it was.
 ///
 /// # Errors
@@ -44,4 +166,78 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> std::io::R
     write(beside.as_file_mut()).map_err(failed)?;
     beside.as_file().sync_all().map_err(failed)?;
     beside.persist(path).map(|_| ()).map_err(|e| failed(e.error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<()>) -> String {
+        match result {
+            Err(error @ Error::Usage(_)) => error.to_string(),
+            other => panic!("wanted a usage error, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn places_to_write_are_tried() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "kept").unwrap();
+        can_write("--out", &at("new.csv")).unwrap();
+        can_write("--out", &at("file")).unwrap();
+        can_fill("--plot", &at("a/b/c")).unwrap();
+        can_fill("--plot", folder.path()).unwrap();
+        assert!(message(can_write("--out", folder.path())).contains("is a folder"));
+        assert!(message(can_write("--out", &at("none/r.csv"))).contains("there is no folder"));
+        assert!(message(can_write("--out", &at("file/r.csv"))).contains("file is a file, not a folder"));
+        assert!(message(can_write("--out", &at("file/deep/r.csv"))).contains("file is a file, not a folder"));
+        assert!(message(can_fill("--plot", &at("file"))).contains("wanted a folder"));
+        assert!(message(can_fill("--plot", &at("file/deep"))).contains("is a file, not a folder"));
+        assert!(message(can_write("--out", &at(".."))).contains("is a folder"));
+        assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "kept");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_plain_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        open_file(&folder.path().join("file")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("link.csv")).unwrap();
+        for path in [folder.path().join("link.csv"), "/dev/null".into()] {
+            assert!(open_file(&path).unwrap_err().to_string().contains("is no plain file"), "{path:?}");
+        }
+        assert!(open_file(folder.path()).unwrap_err().to_string().contains("is a folder"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_takes_no_file_is_named() {
+        // not even root may make files there
+        let text = message(can_write("--out", Path::new("/proc/self/r.csv")));
+        assert!(text.contains("--out /proc/self/r.csv: cannot write into the folder /proc/self: "), "{text}");
+        assert!(!text.contains(".pdloss-"), "{text}");
+    }
+
+    #[test]
+    fn outputs_have_a_place_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("sub")).unwrap();
+        let distinct = |a: &str, b: &str| distinct(&[("--out", &at(a)), ("--points", &at(b))]);
+        distinct("a.csv", "b.csv").unwrap();
+        distinct("sub", "sub/a.csv").unwrap();
+        for (a, b) in [("a.csv", "a.csv"), ("a.csv", "sub/../a.csv"), ("./a.csv", "a.csv"), ("new/x/..", "new")] {
+            let text = message(distinct(a, b));
+            assert!(text.contains("--out") && text.contains("--points") && text.contains("same place"), "{text}");
+        }
+        assert!(message(distinct("new", "new/a.csv")).contains("within each other"));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("sub"), at("link")).unwrap();
+            assert!(message(distinct("sub/a.csv", "link/a.csv")).contains("same place"));
+        }
+    }
 }

@@ -20,9 +20,12 @@ pub mod embedder;
 pub mod embeddings;
 mod error;
 pub mod files;
+pub mod guard;
 pub mod pipeline;
 pub mod preprocess;
 pub mod process;
+#[cfg(feature = "cli")]
+pub mod program;
 pub mod retrieval;
 
 pub use error::{Error, Result};

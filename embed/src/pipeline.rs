@@ -1,6 +1,7 @@
 //! Data set to embeddings: decoding and resampling on all threads, the model's sessions beside them, a bounded queue
 //! between, so that memory stays small and every core is busy.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -9,7 +10,7 @@ use ndarray::Array2;
 use sha2::{Digest, Sha256};
 
 use crate::console::Progress;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Item};
 use crate::embedder::{Embedder, Worker};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::{Error, Result};
@@ -244,13 +245,26 @@ fn finish(
     let kept: Vec<usize> = (0..good.len()).filter(|&at| good[at]).collect();
     let matrix = matrix.unwrap_or_default();
     let matrix = if kept.len() == good.len() { matrix } else { matrix.select(ndarray::Axis(0), &kept) };
-    let row =
-        |&at: &usize| Row { name: data.items[at].name.clone(), class: data.items[at].class, role: data.items[at].role };
-    let rows = kept.iter().map(row).collect();
+    let images = copies(&kept, digests);
+    let row = |(&at, &image): (&usize, &Option<u32>)| {
+        let Item { name, class, role, camera } = &data.items[at];
+        Row { name: name.clone(), class: *class, role: *role, image, camera: *camera }
+    };
+    let rows = kept.iter().zip(&images).map(row).collect();
     let skipped = bad.into_iter().map(|(at, error)| (data.items[at].name.clone(), error.to_string())).collect();
     Ok(Embedded {
         embeddings: Embeddings::new(matrix, rows, data.classes.clone())?,
         skipped,
         data_sha256: data.sha256(digests),
     })
+}
+
+/// A number for each kept image that it shares with others of equal bytes; `None` where it is alone.
+fn copies(kept: &[usize], digests: &[[u8; 32]]) -> Vec<Option<u32>> {
+    let mut counts: HashMap<&[u8; 32], (u32, u32)> = HashMap::new();
+    for &at in kept {
+        let next = u32::try_from(counts.len()).unwrap_or(u32::MAX);
+        counts.entry(&digests[at]).or_insert((next, 0)).1 += 1;
+    }
+    kept.iter().map(|&at| counts.get(&digests[at]).filter(|(_, count)| *count > 1).map(|(number, _)| *number)).collect()
 }

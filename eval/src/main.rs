@@ -1,18 +1,15 @@
 //! `pdloss-eval`: parse, run, exit code.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use pdloss_embed::program;
 use pdloss_eval::commands::Cli;
+use pdloss_eval::process::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.run(&mut std::io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    program::run(Cli::try_parse(), |cli, stdout| cli.run(stdout))
 }

@@ -1,6 +1,49 @@
-//! Threads of FAISS and its BLAS beside those of our own pool.
+//! What belongs to the process as a whole: threads of FAISS and its BLAS beside those of our own pool, and memory.
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_int;
+
+use pdloss_embed::guard;
+
+/// The system's allocator, but that a damaged file cannot ask for more than a file of its size may: the program then ends
+/// with an error that names the file, where it would be aborted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allocator;
+
+impl Allocator {
+    /// What `allocate` gives for so many bytes, where the reader under way may ask for them.
+    fn within(bytes: usize, allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
+        let place = if guard::allows(bytes) { allocate() } else { std::ptr::null_mut() };
+        if place.is_null() {
+            guard::end_for_want_of(bytes);
+        }
+        place
+    }
+}
+
+// SAFETY: every block comes from `System`, with the layout that was asked for, and goes back to it; a null pointer is what the
+// trait wants where there is none. `guard` allocates nothing in `allows` and `end_for_want_of`, and neither unwinds.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same for `System`.
+        Self::within(layout.size(), || unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is the same for `System`.
+        Self::within(layout.size(), || unsafe { System.alloc_zeroed(layout) })
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps the contract of `realloc`; `block` is of `System`, as all blocks are.
+        Self::within(size, || unsafe { System.realloc(block, layout, size) })
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`; `block` is of `System`, as all blocks are.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
 
 // FAISS is linked with libgomp, the OpenMP runtime of GCC; its index types do not expose a thread count.
 unsafe extern "C" {

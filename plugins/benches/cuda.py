@@ -211,7 +211,7 @@ def measure(shape, options, copy_rate, product_rate):
     del eager, compiled
     torch.cuda.empty_cache()
     forward = Ort(options.library, model_of_node("PDLoss", ["loss"]), feeds, {"loss": fused})
-    function_feeds = {"x": x, "pdloss.proxies": p, "labels": labels}
+    function_feeds = {"x": x, "pdloss.proxies": p, "pdloss.labels": labels}
     model = model_of_function(options.pdloss, dim)
     function = Ort(options.library, model, function_feeds, {"pdloss.loss": loss})
     forwards = time_in_turn({"ours": forward, "function": function}, options.repeat)

@@ -43,9 +43,9 @@ def graph_of(way, dim, element=TensorProto.FLOAT):
     """A model: x [B, D], pdloss.proxies [C, D], labels [B] -> loss and both gradients."""
     if way == "one node":
         outputs = ["pdloss.loss", "moments", *OUTPUTS[1:]]
-        node = helper.make_node("PDLossWithGrad", ["x", "pdloss.proxies", "labels"], outputs, domain="com.pdloss")
+        node = helper.make_node("PDLossWithGrad", ["x", "pdloss.proxies", "pdloss.labels"], outputs, domain="com.pdloss")
         inputs = [declare("x", element, ["B", dim]), declare("pdloss.proxies", element, ["C", dim])]
-        inputs.append(declare("labels", TensorProto.INT64, ["B"]))
+        inputs.append(declare("pdloss.labels", TensorProto.INT64, ["B"]))
         graph = helper.make_graph(
             [node], "bench", inputs, [declare(name, element, None) for name in OUTPUTS]
         )
@@ -85,7 +85,7 @@ def data(batch, classes, dim):
     proxies = random.standard_normal((classes, dim), dtype=np.float32)
     labels = random.integers(0, classes, batch)
     rows = proxies[labels] + random.standard_normal((batch, dim), dtype=np.float32)
-    return {"x": rows, "pdloss.proxies": proxies, "labels": labels}
+    return {"x": rows, "pdloss.proxies": proxies, "pdloss.labels": labels}
 
 
 def resident_mib(field):

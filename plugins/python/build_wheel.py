@@ -89,7 +89,7 @@ def _library():
     root = HERE.parent.parent
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
     command = ["cargo", "build", "--package", "pdloss-ort", "--lib"]
-    profile = os.environ.get("PDLOSS_ORT_PROFILE", "dev")
+    profile = os.environ.get("PDLOSS_ORT_PROFILE", "release")
     folder = target / ("debug" if profile == "dev" else profile)
     command += ["--profile", profile]
     glibc = os.environ.get("PDLOSS_ORT_GLIBC")

@@ -2,7 +2,7 @@
 //! `PDLossWithGrad`, which computes both in one pass.
 
 use ndarray::ArrayViewMut2;
-use pdloss::loss::Config;
+use pdloss::loss::{Config, GradientsMut};
 
 use crate::{
     cpu::{self, Element, Inputs, Label},
@@ -50,7 +50,7 @@ impl<'a, T: Element> Gradients<'a, T> {
     fn new<L: Label>(signature: &Signature, inputs: &Inputs<'_, T, L>, run: &Run<'a>) -> Result<Self> {
         let target = |name: &str, shape: (usize, usize)| -> Result<Target<'a, T>> {
             let index = signature.output(name);
-            let host = run.output::<T>(index, &[shape.0, shape.1])?;
+            let host = index.map(|index| run.output_of_zeros::<T>(index, &[shape.0, shape.1])).transpose()?.flatten();
             let own = if host.is_some() { Vec::new() } else { vec![T::default(); shape.0 * shape.1] };
             Ok(Target { shape, host, own })
         };
@@ -61,8 +61,8 @@ impl<'a, T: Element> Gradients<'a, T> {
         })
     }
 
-    fn views(&mut self) -> Result<(ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)> {
-        Ok((self.embeddings.view()?, self.proxies.view()?))
+    fn views(&mut self) -> Result<GradientsMut<'_, T>> {
+        Ok(GradientsMut { embeddings: self.embeddings.view()?, proxies: self.proxies.view()? })
     }
 }
 

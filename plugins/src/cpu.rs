@@ -2,8 +2,8 @@
 
 use std::{sync::OnceLock, thread};
 
-use ndarray::{ArrayView2, ArrayViewMut2};
-use pdloss::loss::{self, Config, Executor, Moments, Real};
+use ndarray::ArrayView2;
+use pdloss::loss::{self, Batch, Config, Executor, GradientsMut, Moments, Real, Samples};
 
 use crate::{
     error::{Error, Result},
@@ -30,8 +30,13 @@ pub(crate) struct Inputs<'a, T, L> {
 }
 
 impl<T: Element, L: Label> Inputs<'_, T, L> {
-    fn proxies(&self) -> Result<ArrayView2<'_, T>> {
-        self.proxies.ok_or_else(|| Error::tensor("proxies", "a tensor", "none"))
+    fn batch(&self) -> Result<Batch<'_, T, L>> {
+        let proxies = self.proxies.ok_or_else(|| Error::tensor("proxies", "a tensor", "none"))?;
+        Ok(Batch { embeddings: self.embeddings, proxies, labels: self.labels })
+    }
+
+    fn samples(&self) -> Samples<'_, T, L> {
+        Samples { embeddings: self.embeddings, labels: self.labels }
     }
 }
 
@@ -61,12 +66,11 @@ pub(crate) fn forward<T: Element, L: Label>(
     run: &Run<'_>,
 ) -> Result<(f64, Moments, State<T>)> {
     let threads = HostThreads(run.threads());
-    let Inputs { embeddings, labels, .. } = *inputs;
-    if let Some(proxies) = inputs.proxies {
-        let forward = loss::forward(config, embeddings, proxies, labels, &threads).map_err(Error::loss)?;
+    if inputs.proxies.is_some() {
+        let forward = loss::forward(config, &inputs.batch()?, &threads).map_err(Error::loss)?;
         return Ok((forward.loss, forward.moments, State::Proxies(forward.saved)));
     }
-    let forward = loss::d_loss(config, embeddings, labels, &threads).map_err(Error::loss)?;
+    let forward = loss::d_loss(config, &inputs.samples(), &threads).map_err(Error::loss)?;
     Ok((forward.loss, forward.moments, State::Pairs(forward.saved)))
 }
 
@@ -75,16 +79,13 @@ pub(crate) fn backward<T: Element, L: Label>(
     state: &State<T>,
     upstream: f64,
     inputs: &Inputs<'_, T, L>,
-    out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
+    out: GradientsMut<'_, T>,
     run: &Run<'_>,
 ) -> Result<()> {
     let threads = HostThreads(run.threads());
-    let Inputs { embeddings, labels, .. } = *inputs;
     let written = match state {
-        State::Proxies(saved) => {
-            loss::backward_into(saved, upstream, embeddings, inputs.proxies()?, labels, out, &threads)
-        }
-        State::Pairs(saved) => loss::d_loss_backward_into(saved, upstream, embeddings, labels, out.0, &threads),
+        State::Proxies(saved) => loss::backward_into(saved, upstream, &inputs.batch()?, out, &threads),
+        State::Pairs(saved) => loss::d_loss_backward_into(saved, upstream, &inputs.samples(), out.embeddings, &threads),
     };
     written.map_err(Error::loss)
 }
@@ -93,10 +94,9 @@ pub(crate) fn backward<T: Element, L: Label>(
 pub(crate) fn forward_backward<T: Element, L: Label>(
     config: &Config,
     inputs: &Inputs<'_, T, L>,
-    out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
+    out: GradientsMut<'_, T>,
     run: &Run<'_>,
 ) -> Result<(f64, Moments)> {
-    let (proxies, threads) = (inputs.proxies()?, HostThreads(run.threads()));
-    loss::forward_backward_into(config, 1.0, inputs.embeddings, proxies, inputs.labels, out, &threads)
-        .map_err(Error::loss)
+    let threads = HostThreads(run.threads());
+    loss::forward_backward_into(config, 1.0, &inputs.batch()?, out, &threads).map_err(Error::loss)
 }

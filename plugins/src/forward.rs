@@ -15,11 +15,11 @@ pub(crate) fn run<T: Element, L: Label>(signature: &Signature, config: &Config, 
     let inputs = inputs::<T, L>(signature, run)?;
     let (loss, moments, state) = cpu::forward(config, &inputs, run)?;
     write_loss::<T>(loss, &moments, run)?;
-    let index = signature.output("saved");
+    let Some(index) = signature.output("saved") else { return Ok(()) };
     if run.wants(index)? {
         let saved = state::pack(state);
         if let Some(output) = run.output::<f64>(index, &[saved.len()])? {
-            output.copy_from_slice(&saved);
+            output.write_copy_of_slice(&saved);
         }
     }
     Ok(())
@@ -79,12 +79,13 @@ fn matrix<'a, T: Element>(tensor: &Tensor<'a>) -> Result<ArrayView2<'a, T>> {
 /// Writes the first two outputs of the operators that compute the loss.
 pub(crate) fn write_loss<T: Element>(loss: f64, moments: &Moments, run: &Run<'_>) -> Result<()> {
     if let Some([output]) = run.output::<T>(0, &[])? {
-        *output = T::from_f64(loss);
+        output.write(T::from_f64(loss));
     }
     if let Some(output) = run.output::<f64>(1, &[MOMENTS])? {
-        let (known, bad_labels) = output.split_at_mut(MOMENTS - 1);
-        known.copy_from_slice(&moments.to_array());
-        bad_labels.fill(0.0); // on the CPU a bad label is an error, so there is none
+        let bad_labels = 0.0; // on the CPU a bad label is an error, so there is none
+        for (output, value) in output.iter_mut().zip(moments.to_array().into_iter().chain([bad_labels])) {
+            output.write(value);
+        }
     }
     Ok(())
 }

@@ -37,6 +37,7 @@ mod register;
 pub mod schema;
 mod settings;
 mod state;
+mod types;
 
 pub use error::{Error, Result};
 pub use register::{RegisterCustomOps, register};

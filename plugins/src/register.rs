@@ -19,9 +19,10 @@ use ort_sys::{
 
 use crate::{
     error::{Error, Result},
-    kernel::{ElementType, Kernel, LabelType, Provider},
+    kernel::Kernel,
     ort_api::{API_LEVEL, Api, Inference, NodeInfo, Plain, Run, guard, status_without_table},
     schema::{self, Kind, OPERATORS, Port, Signature},
+    types::{ElementType, LabelType, Provider},
 };
 
 /// What `OrtSessionOptions` registers a custom-op library by: adds the domain `com.pdloss` to the options.

@@ -148,21 +148,25 @@ pub const OPERATORS: &[Signature] = &[
 impl Signature {
     /// The operator's name as text.
     pub fn label(&self) -> &'static str {
-        self.name.to_str().unwrap_or("operator")
+        self.name.to_str().expect("operators have ASCII names")
     }
 
     pub(crate) fn has_input(&self, name: &str) -> bool {
         self.inputs.iter().any(|port| port.name == name)
     }
 
-    /// Where the output called `name` stands; beyond the last where there is none.
-    pub(crate) fn output(&self, name: &str) -> usize {
-        self.outputs.iter().position(|port| port.name == name).unwrap_or(usize::MAX)
+    /// Where the output called `name` stands, if the operator has it.
+    pub(crate) fn output(&self, name: &str) -> Option<usize> {
+        self.outputs.iter().position(|port| port.name == name)
     }
 
-    /// Where the input called `name` stands; beyond the last where there is none.
+    /// Where an input stands.
+    ///
+    /// # Panics
+    /// If the operator has none of this name: then its code and its table disagree.
     pub(crate) fn input(&self, name: &str) -> usize {
-        self.inputs.iter().position(|port| port.name == name).unwrap_or(usize::MAX)
+        let index = self.inputs.iter().position(|port| port.name == name);
+        index.unwrap_or_else(|| panic!("{} has no input {name}", self.label()))
     }
 }
 

@@ -8,7 +8,7 @@
 //! The settings are in it because ONNX Runtime's training gives a gradient node none of the forward node's attributes.
 
 use ndarray::{Array1, Array2};
-use pdloss::loss::{Config, DSaved, DSavedParts, FloorMode, Form, Path, Real, Saved, SavedParts};
+use pdloss::loss::{Algorithm, Config, DSaved, DSavedParts, FloorMode, Form, Real, Saved, SavedParts};
 
 use crate::error::{Error, Result};
 
@@ -30,7 +30,7 @@ pub(crate) enum State<T> {
 pub(crate) fn pack<T: Real>(state: State<T>) -> Vec<f64> {
     match state {
         State::Proxies(saved) => {
-            let (config, path) = (*saved.config(), saved.path());
+            let (config, path) = (*saved.config(), saved.algorithm());
             let parts = saved.into_parts();
             let lengths =
                 [parts.embedding_reciprocals.len(), parts.proxy_reciprocals.len(), parts.embedding_mean.len()];
@@ -42,7 +42,13 @@ pub(crate) fn pack<T: Real>(state: State<T>) -> Vec<f64> {
                 &parts.genuine_cosines,
                 &parts.summaries,
             ];
-            lay_out(&config, lengths, path == Path::Gram, &vectors, &[&parts.embedding_scatter, &parts.proxy_scatter])
+            lay_out(
+                &config,
+                lengths,
+                path == Algorithm::Gram,
+                &vectors,
+                &[&parts.embedding_scatter, &parts.proxy_scatter],
+            )
         }
         State::Pairs(saved) => {
             let config = *saved.config();

@@ -1,5 +1,6 @@
 //! The CUDA operators on an emulated driver: kernels, launch sequences, driver and cuBLAS calls, in sessions of ONNX Runtime. No
-//! GPU is involved; `gpu-check` is the test that needs one.
+//! GPU is involved; `gpu-check` is the test that needs one. A program of its own: the emulated driver stands in the process under
+//! the real one's name.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -20,7 +21,7 @@ use pdloss::{
         build::{Dim, Element, declare},
         proto::GraphProto,
     },
-    loss::{self, Config, Path},
+    loss::{self, Algorithm, Batch, Config},
     testing::{Case, Distribution},
 };
 
@@ -260,7 +261,7 @@ fn refusals_of_the_driver() {
 #[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
 fn the_saved_state_is_that_of_the_cpu() {
     let emulation = emulation();
-    for (shape, path) in [(GRAM, Path::Gram), (TILES, Path::Tiles)] {
+    for (shape, path) in [(GRAM, Algorithm::Gram), (TILES, Algorithm::Tiles)] {
         let problem = one(shape, Distribution::Clustered, true);
         let case = &problem.case;
         let mut model = problem.model();
@@ -271,12 +272,17 @@ fn the_saved_state_is_that_of_the_cpu() {
 
         let rows = |count, values: &Vec<f32>| Array2::from_shape_vec((count, case.dim), values.clone()).expect("rows");
         let (z, q) = (rows(case.batch, &case.embeddings), rows(case.classes, &case.proxies));
-        let config = case.config.with_path(path);
-        let forward = loss::forward(&config, z.view(), q.view(), &case.labels, &loss::Serial).expect("it computes");
+        let config = case.config.with_algorithm(path);
+        let forward = loss::forward(
+            &config,
+            &Batch { embeddings: z.view(), proxies: q.view(), labels: &case.labels },
+            &loss::Serial,
+        )
+        .expect("it computes");
         let parts = forward.saved.into_parts();
         let lengths = [case.batch, case.classes, case.dim].map(|length| length as f64);
         let mut wanted = vec![1.0, 0.0, 0.0, config.temperature(), config.floor(), config.eps()];
-        wanted.extend(lengths.into_iter().chain([f64::from(u8::from(path == Path::Gram))]));
+        wanted.extend(lengths.into_iter().chain([f64::from(u8::from(path == Algorithm::Gram))]));
         for part in [
             parts.embedding_reciprocals,
             parts.proxy_reciprocals,

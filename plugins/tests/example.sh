@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 plugins/tests/training.sh plugins/examples/python/train.py fixtures/shapes --out "$run" 2>"$run/log" || { cat "$run/log" >&2; exit 1; }
-cargo build --quiet --locked --package pdloss-eval
+cargo build --locked --workspace
 for name in untrained trained; do
     "${CARGO_TARGET_DIR:-target}/debug/pdloss-eval" recall --model "$run/$name.onnx" --data fixtures/shapes --out "$run/$name.json" >/dev/null
 done

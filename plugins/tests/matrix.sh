@@ -14,7 +14,7 @@ if [ $# -eq 0 ]; then
 fi
 target=${CARGO_TARGET_DIR:-target}
 plugins/tests/venvs.sh "$@"
-cargo build --package pdloss-ort --lib --example case_files
+cargo build --locked --workspace --lib --bins --example case_files
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -23,7 +23,7 @@ from pdloss_ort import get_library_path, training
 
 import onnxruntime
 from onnxruntime.capi._pybind_state import GradientGraphBuilder, get_optimized_model
-from onnxruntime.training import artifacts
+from onnxruntime.training import artifacts, onnxblock
 from onnxruntime.training.api import CheckpointState, Module, Optimizer
 
 onnxruntime.set_default_logger_severity(3)
@@ -90,7 +90,7 @@ class Gradient(unittest.TestCase):
         theirs = exported(self.path, "function", dim, classes, *settings)
         proxies = onnx.numpy_helper.to_array(ours.graph.initializer[-1])
         rows = random.standard_normal((batch, dim)) + near * proxies[labels] * np.sqrt(dim)
-        feeds = {"x": rows.astype(np.float32), "labels": labels}
+        feeds = {"x": rows.astype(np.float32), "pdloss.labels": labels}
         models = [with_gradient(model, wanted) for model in (ours, theirs)]
         operators = [{node.op_type for node in model.graph.node} for model in models]
         self.assertIn("PDLossGrad", operators[0])
@@ -114,7 +114,8 @@ class Gradient(unittest.TestCase):
 
     def test_one_side_frozen(self):
         model = exported(self.path, "op", 8, 5)
-        feeds = {"x": np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32), "labels": np.arange(6) % 5}
+        rows = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32)
+        feeds = {"x": rows, "pdloss.labels": np.arange(6) % 5}
         both = evaluate(with_gradient(model, ["x", "pdloss.proxies"]), feeds, ["x", "pdloss.proxies"])
         for name in ("x", "pdloss.proxies"):
             alone = evaluate(with_gradient(model, [name]), feeds, [name])
@@ -134,7 +135,18 @@ def linear(dim_in, dim_out, seed=0):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def train(folder, model, loss, wanted, data, labels, steps=60):
+class Sum(onnxblock.Block):
+    """Two losses of the same embeddings, added up."""
+
+    def __init__(self, left, right):
+        super().__init__()
+        self.left, self.right, self.add = left, right, onnxblock.blocks.Add()
+
+    def build(self, embeddings_name):
+        return self.add(self.left(embeddings_name), self.right(embeddings_name))
+
+
+def train(folder, model, loss, wanted, data, labels, steps=60, moments=None):
     artifacts.generate_artifacts(
         model,
         requires_grad=wanted,
@@ -142,7 +154,7 @@ def train(folder, model, loss, wanted, data, labels, steps=60):
         optimizer=artifacts.OptimType.AdamW,
         artifact_directory=folder,
         custom_op_library=get_library_path(),
-        additional_output_names=[loss.moments_name],
+        additional_output_names=moments or [loss.moments_name],
     )
     state = CheckpointState.load_checkpoint(f"{folder}/checkpoint")
     paths = [f"{folder}/{name}_model.onnx" for name in ("training", "eval", "optimizer")]
@@ -152,8 +164,8 @@ def train(folder, model, loss, wanted, data, labels, steps=60):
     module.train()
     losses = []
     for _ in range(steps):
-        value, moments = module(data, labels)
-        assert moments.shape == (8,) and moments[5] > 0
+        value, *reported = module(data, labels)
+        assert all(moments.shape == (8,) and moments[5] > 0 for moments in reported)
         losses.append(float(value))
         optimizer.step()
         module.lazy_reset_grad()
@@ -203,11 +215,43 @@ class Package(unittest.TestCase):
         _, losses = train(self.folder.name, linear(12, 4), training.DLoss(), ["weight"], self.data, self.labels)
         self.assertLess(losses[-1], losses[0])
 
+    def test_two_losses_in_one_graph(self):
+        pairs = [
+            (training.PDLoss(6, 4, seed=3), training.DLoss()),
+            (training.PDLoss(6, 4, seed=3), training.PDLoss(6, 4, seed=4, name="other", form="negative")),
+        ]
+        for left, right in pairs:
+            alone = []
+            for loss in (left, right):
+                wanted = ["weight", *([loss.proxies_name] if isinstance(loss, training.PDLoss) else [])]
+                alone.append(train(self.folder.name, linear(12, 4), loss, wanted, self.data, self.labels, 1)[1][0])
+            proxies = [loss.proxies_name for loss in (left, right) if isinstance(loss, training.PDLoss)]
+            moments = [left.moments_name, right.moments_name]
+            both, wanted = Sum(left, right), ["weight", *proxies]
+            _, losses = train(self.folder.name, linear(12, 4), both, wanted, self.data, self.labels, moments=moments)
+            self.assertAlmostEqual(losses[0], sum(alone), places=5)
+            self.assertLess(losses[-1], losses[0])
+
+    def test_two_losses_of_one_name_are_refused(self):
+        for left, right, words in (
+            (training.PDLoss(6, 4), training.PDLoss(6, 4), "pdloss.proxies already: give this loss another name="),
+            (training.DLoss(), training.DLoss(), "dloss.loss already"),
+            (training.PDLoss(6, 4), training.DLoss(label_type=np.int32), "dloss: .* labels of type INT64 already"),
+        ):
+            with self.assertRaisesRegex(ValueError, words):
+                train(self.folder.name, linear(12, 4), Sum(left, right), ["weight"], self.data, self.labels, 1, ["x"])
+
+    def test_an_onnx_of_newer_models_is_refused(self):
+        code = "import onnx; onnx.IR_VERSION = 11; from pdloss_ort import training"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        self.assertIn("writes models of IR version 11, onnxruntime-training-cpu 1.19.2 reads up to 10", result.stderr)
+
     def test_wrong_arguments(self):
         for arguments, words in (
             (dict(num_classes=1, embedding_dim=4), "at least 2"),
             (dict(num_classes=3, embedding_dim=4, proxies=np.zeros((2, 4))), r"wanted \(3, 4\)"),
             (dict(num_classes=3, embedding_dim=4, label_type=np.float32), "int64 or int32"),
+            (dict(num_classes=3, embedding_dim=4, name=""), "wanted a word"),
         ):
             with self.assertRaisesRegex(ValueError, words):
                 training.PDLoss(**arguments)

@@ -12,7 +12,6 @@ if [ $# -eq 0 ]; then
 fi
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 plugins/tests/venvs.sh 1.19.2-training 1.32.0
-cargo build --quiet --package pdloss-ort --lib
-cargo build --quiet --package pdloss-train --bin pdloss
+cargo build --locked --workspace
 PDLOSS_ORT_LIBRARY=$target/debug/libpdloss_ort.so PDLOSS=$target/debug/pdloss PYTHONPATH=plugins/python \
     .runtime/python/1.19.2-training/bin/python "$@"

@@ -4,12 +4,7 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
-for test in cases refusals; do
-    binary=$(cargo test --package pdloss-ort --test "$test" --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')
-    only=()
-    if [ "$test" = cases ]; then
-        only=(--exact registered_from_rust loaded_as_a_library)
-    fi
-    valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
-        --suppressions=plugins/tests/valgrind.supp "$binary" --test-threads=1 "${only[@]}"
-done
+binary=$(cargo test --package pdloss-ort --test it --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')
+valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+    --suppressions=plugins/tests/valgrind.supp "$binary" --test-threads=1 \
+    cases::registered_from_rust cases::loaded_as_a_library refusals::

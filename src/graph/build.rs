@@ -142,11 +142,16 @@ pub fn integers(name: &str, shape: &[usize], values: &[i64]) -> TensorProto {
     tensor(name, Element::I64, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
 }
 
+/// A length or an axis as ONNX writes it.
+pub(crate) fn int(length: usize) -> i64 {
+    i64::try_from(length).expect("tensors have fewer than 2^63 elements")
+}
+
 fn tensor(name: &str, element: Element, shape: &[usize], raw: Vec<u8>) -> TensorProto {
     TensorProto {
         name: Some(name.to_owned()),
         data_type: Some(element.code()),
-        dims: shape.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect(),
+        dims: shape.iter().map(|&length| int(length)).collect(),
         raw_data: Some(raw),
         ..TensorProto::default()
     }
@@ -157,7 +162,7 @@ fn tensor(name: &str, element: Element, shape: &[usize], raw: Vec<u8>) -> Tensor
 pub fn declare(name: &str, element: Element, shape: &[Dim]) -> ValueInfoProto {
     let length = |dim: &Dim| TensorShapeProtoDimension {
         value: match dim {
-            Dim::Known(length) => Some(Length::DimValue(i64::try_from(*length).unwrap_or(i64::MAX))),
+            Dim::Known(length) => Some(Length::DimValue(int(*length))),
             Dim::Named(name) => Some(Length::DimParam(name.clone())),
             Dim::Unknown => None,
         },

@@ -22,13 +22,14 @@ pub const DOMAIN: &str = "com.pdloss";
 pub const FUNCTION_DOMAIN: &str = "com.pdloss.function";
 /// The name of operator and function.
 pub const NAME: &str = "PDLoss";
-/// What the names of all that the loss adds start with, but for the labels.
+/// What the names of all that the loss adds start with.
 pub(super) const PREFIX: &str = "pdloss.";
 /// The oldest version of the standard operators that the function can be written in.
 pub const OPSET: i64 = 17;
 
 /// How the loss is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Spelling {
     /// One node of the domain [`DOMAIN`].
     Operator,
@@ -40,6 +41,7 @@ pub enum Spelling {
 
 /// What to put behind an embedder.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Head {
     /// The loss.
     pub config: Config,
@@ -55,10 +57,18 @@ pub struct Head {
     pub dim: Option<usize>,
 }
 
+impl Head {
+    /// Behind the model's only output, with int64 labels.
+    #[must_use]
+    pub fn new(config: Config, spelling: Spelling, classes: usize) -> Self {
+        Self { config, spelling, embeddings: None, labels: Element::I64, classes, dim: None }
+    }
+}
+
 /// The names of what [`attach`] adds to a graph.
 pub mod names {
     /// Input: class numbers.
-    pub const LABELS: &str = "labels";
+    pub const LABELS: &str = "pdloss.labels";
     /// Initializer: the proxies.
     pub const PROXIES: &str = "pdloss.proxies";
     /// Output: the loss.
@@ -174,8 +184,7 @@ pub(super) fn refuse_taken_names(graph: &GraphProto) -> Result<()> {
     let inputs = graph.input.iter().map(|input| input.name());
     let initializers = graph.initializer.iter().map(TensorProto::name);
     let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
-    let is_taken = |name: &&str| *name == names::LABELS || name.starts_with(PREFIX);
-    match inputs.chain(initializers).chain(results).find(is_taken) {
+    match inputs.chain(initializers).chain(results).find(|name| name.starts_with(PREFIX)) {
         Some(name) => Err(Error::model(name, "the embedder uses this name already; the loss needs it")),
         None => Ok(()),
     }

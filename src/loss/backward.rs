@@ -1,80 +1,60 @@
 //! The backward pass, from the state that the forward pass left; and both in one call.
 
+use super::batch::{Batch, Gradients, GradientsMut, Rows};
 use super::decidability::Decidability;
 use super::error::Error;
 use super::executor::{Executor, Serial, for_each};
-use super::forward::{Streamed, check, choose, run, suited, widen, widens};
-use super::gradient::{Affine, Link, Links, Side, Weights, finish_block};
+use super::forward::{Streamed, choose, run, suited, widen, widens};
+use super::gradient::{Link, Links, Opposite, Side, Weights, finish_block};
 use super::moments::Moments;
 use super::product::{Operand, Update};
-use super::rows::{Cut, band, band_mut, centre_block, dot_wide, dots, narrowed, remainder};
-use super::saved::Saved;
+use super::rows::{Centre, Cut, band, band_mut, centre_block, scatter_along};
+use super::saved::{Saved, SavedSide};
 use super::scalar::{Label, Real};
 use super::tiles::{self, Units, split};
-use super::{Config, Path};
+use super::{Algorithm, Config};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use std::ops::Range;
 
-/// Gradients of the loss, each of its input's shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gradients<T> {
-    /// `[B, D]`.
-    pub embeddings: Array2<T>,
-    /// `[C, D]`.
-    pub proxies: Array2<T>,
-}
-
-impl<T: Real> Gradients<T> {
-    fn zeros(embeddings: &ArrayView2<'_, T>, proxies: &ArrayView2<'_, T>) -> Self {
-        let zeros = |(rows, columns)| Array2::from_elem((rows, columns), T::default());
-        Self { embeddings: zeros(embeddings.dim()), proxies: zeros(proxies.dim()) }
-    }
-}
-
-/// The gradients of `upstream * loss`, from what [`forward`](super::forward()) saved and the same inputs.
+/// The gradients of `upstream * loss`, from what [`forward`](super::forward()) saved and the same batch.
 ///
 /// # Errors
 /// As [`forward`](super::forward()), and if `saved` was made from inputs of other shapes.
 pub fn backward<T: Real, L: Label>(
     saved: &Saved<T>,
     upstream: f64,
-    embeddings: ArrayView2<'_, T>,
-    proxies: ArrayView2<'_, T>,
-    labels: &[L],
+    batch: &Batch<'_, T, L>,
     executor: &dyn Executor,
 ) -> Result<Gradients<T>, Error> {
-    let mut out = Gradients::zeros(&embeddings, &proxies);
-    let into = (out.embeddings.view_mut(), out.proxies.view_mut());
-    backward_into(saved, upstream, embeddings, proxies, labels, into, executor)?;
+    let mut out = Gradients::zeros(batch);
+    backward_into(saved, upstream, batch, out.view_mut(), executor)?;
     Ok(out)
 }
 
-/// [`backward`] into the caller's memory: `out` is the gradients of embeddings and proxies.
+/// [`backward`] into the caller's memory.
 ///
 /// # Errors
 /// As [`backward`], and if an output has another shape than its input.
 pub fn backward_into<T: Real, L: Label>(
     saved: &Saved<T>,
     upstream: f64,
-    embeddings: ArrayView2<'_, T>,
-    proxies: ArrayView2<'_, T>,
-    labels: &[L],
-    out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
+    batch: &Batch<'_, T, L>,
+    out: GradientsMut<'_, T>,
     executor: &dyn Executor,
 ) -> Result<(), Error> {
-    let classes = check(&embeddings, &proxies, labels)?;
-    check_out(&embeddings, &proxies, &out)?;
+    let classes = batch.classes()?;
+    out.check(batch)?;
     let saved_shape = |rows: &[f64]| [rows.len(), saved.embeddings.mean.len()];
     for (tensor, saved, given) in [
-        ("embeddings", saved_shape(&saved.embeddings.reciprocals), embeddings.shape()),
-        ("proxies", saved_shape(&saved.proxies.reciprocals), proxies.shape()),
+        ("embeddings", saved_shape(&saved.embeddings.reciprocals), batch.embeddings.shape()),
+        ("proxies", saved_shape(&saved.proxies.reciprocals), batch.proxies.shape()),
     ] {
         if saved != given {
             return Err(Error::shape(tensor, format!("{saved:?} as in the forward pass"), given));
         }
     }
-    let executor = suited(executor, embeddings.nrows(), proxies.nrows(), embeddings.ncols());
-    Job { saved, upstream, embeddings, proxies, classes: &classes, executor }.write(None, out);
+    let rows = batch.rows(&classes);
+    Job { saved, upstream, rows, executor: suited(executor, rows.shape()) }.write(None, out);
     Ok(())
 }
 
@@ -84,14 +64,11 @@ pub fn backward_into<T: Real, L: Label>(
 /// As [`forward`](super::forward()).
 pub fn forward_backward<T: Real, L: Label>(
     config: &Config,
-    embeddings: ArrayView2<'_, T>,
-    proxies: ArrayView2<'_, T>,
-    labels: &[L],
+    batch: &Batch<'_, T, L>,
     executor: &dyn Executor,
 ) -> Result<(f64, Moments, Gradients<T>), Error> {
-    let mut out = Gradients::zeros(&embeddings, &proxies);
-    let into = (out.embeddings.view_mut(), out.proxies.view_mut());
-    let (loss, moments) = forward_backward_into(config, 1.0, embeddings, proxies, labels, into, executor)?;
+    let mut out = Gradients::zeros(batch);
+    let (loss, moments) = forward_backward_into(config, 1.0, batch, out.view_mut(), executor)?;
     Ok((loss, moments, out))
 }
 
@@ -102,106 +79,87 @@ pub fn forward_backward<T: Real, L: Label>(
 pub fn forward_backward_into<T: Real, L: Label>(
     config: &Config,
     upstream: f64,
-    embeddings: ArrayView2<'_, T>,
-    proxies: ArrayView2<'_, T>,
-    labels: &[L],
-    mut out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
+    batch: &Batch<'_, T, L>,
+    mut out: GradientsMut<'_, T>,
     executor: &dyn Executor,
 ) -> Result<(f64, Moments), Error> {
-    let classes = check(&embeddings, &proxies, labels)?;
-    check_out(&embeddings, &proxies, &out)?;
-    let (batch, width) = embeddings.dim();
-    let path = choose(config.path(), batch, proxies.nrows(), width, 3.0);
-    let executor = suited(executor, batch, proxies.nrows(), width);
-    let streams = path == Path::Tiles && !widens::<T>(path, embeddings.dim(), proxies.nrows());
-    let products = streams.then(|| out.1.view_mut());
-    let (forward, streamed) = run(config, path, &embeddings, &proxies, &classes, products, executor);
-    let job = Job { saved: &forward.saved, upstream, embeddings, proxies, classes: &classes, executor };
-    job.write(streamed, out);
+    let classes = batch.classes()?;
+    out.check(batch)?;
+    let rows = batch.rows(&classes);
+    let algorithm = choose(config.algorithm(), rows.shape(), 3.0);
+    let executor = suited(executor, rows.shape());
+    let streams = algorithm == Algorithm::Tiles && !widens::<T>(algorithm, rows.shape());
+    let products = streams.then(|| out.proxies.view_mut());
+    let (forward, streamed) = run(config, algorithm, &rows, products, executor);
+    Job { saved: &forward.saved, upstream, rows, executor }.write(streamed, out);
     Ok((forward.loss, forward.moments))
-}
-
-fn check_out<T: Real>(
-    embeddings: &ArrayView2<'_, T>,
-    proxies: &ArrayView2<'_, T>,
-    out: &(ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
-) -> Result<(), Error> {
-    for (tensor, wanted, given) in
-        [("embeddings_grad", embeddings.shape(), out.0.shape()), ("proxies_grad", proxies.shape(), out.1.shape())]
-    {
-        if wanted != given {
-            return Err(Error::shape(tensor, format!("{wanted:?}"), given));
-        }
-    }
-    Ok(())
 }
 
 /// Everything a backward pass works from.
 struct Job<'a, T> {
     saved: &'a Saved<T>,
     upstream: f64,
-    embeddings: ArrayView2<'a, T>,
-    proxies: ArrayView2<'a, T>,
-    classes: &'a [usize],
+    rows: Rows<'a, T>,
     executor: &'a dyn Executor,
 }
 
 impl<T: Real> Job<'_, T> {
-    fn write(&self, streamed: Option<Streamed<T>>, out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
+    fn write(&self, streamed: Option<Streamed<T>>, out: GradientsMut<'_, T>) {
         let saved = self.saved;
-        if widens::<T>(saved.path, self.embeddings.dim(), self.proxies.nrows()) {
+        if widens::<T>(saved.algorithm, self.rows.shape()) {
             return self.write_wide(out);
         }
         let at = Decidability::at(&saved.config, &saved.genuine, &saved.impostor);
         let weights = Weights::new(&at, self.upstream, &saved.genuine, &saved.impostor);
-        if saved.path == Path::Tiles {
+        if saved.algorithm == Algorithm::Tiles {
             self.write_tiles(&weights, streamed, out);
         } else {
             self.write_gram(&weights, out);
         }
     }
 
-    fn write_wide(&self, mut out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
-        let (embeddings, proxies) = (widen(&self.embeddings), widen(&self.proxies));
+    fn write_wide(&self, mut out: GradientsMut<'_, T>) {
+        let (embeddings, proxies) = (widen(&self.rows.embeddings), widen(&self.rows.proxies));
+        let rows = Rows { embeddings: embeddings.view(), proxies: proxies.view(), classes: self.rows.classes };
         let saved = self.saved.clone().without_scatter();
-        let (mut z, mut q) = (Array2::zeros(embeddings.dim()), Array2::zeros(proxies.dim()));
-        let job = Job {
-            saved: &saved,
-            upstream: self.upstream,
-            embeddings: embeddings.view(),
-            proxies: proxies.view(),
-            classes: self.classes,
-            executor: self.executor,
-        };
-        job.write(None, (z.view_mut(), q.view_mut()));
-        out.0.zip_mut_with(&z, |out, &value| *out = T::from_f64(value));
-        out.1.zip_mut_with(&q, |out, &value| *out = T::from_f64(value));
+        let zeros = |rows: &Array2<f64>| Array2::zeros(rows.dim());
+        let mut wide = Gradients { embeddings: zeros(&embeddings), proxies: zeros(&proxies) };
+        Job { saved: &saved, upstream: self.upstream, rows, executor: self.executor }.write(None, wide.view_mut());
+        out.embeddings.zip_mut_with(&wide.embeddings, |out, &value| *out = T::from_f64(value));
+        out.proxies.zip_mut_with(&wide.proxies, |out, &value| *out = T::from_f64(value));
     }
 
     fn links(&self, weights: &Weights) -> (Links<'_, T>, Links<'_, T>) {
-        let weight = |sample: usize| T::from_f64(weights.genuine_excess(self.saved.cosines[sample]));
-        let pairs = || self.classes.iter().enumerate();
+        let weight = |sample: usize| weights.genuine_excess(self.saved.cosines[sample]);
+        let pairs = || self.rows.classes.iter().enumerate();
         let of_samples =
             pairs().map(|(sample, &class)| Link { row: sample, partner: class, weight: weight(sample) }).collect();
         let of_classes =
             pairs().map(|(sample, &class)| Link { row: class, partner: sample, weight: weight(sample) }).collect();
         (
-            Links::new(of_samples, self.proxies, &self.saved.proxies.reciprocals),
-            Links::new(of_classes, self.embeddings, &self.saved.embeddings.reciprocals),
+            Links::new(of_samples, self.rows.proxies, &self.saved.proxies.reciprocals),
+            Links::new(of_classes, self.rows.embeddings, &self.saved.embeddings.reciprocals),
         )
     }
 
-    fn write_gram(&self, weights: &Weights, out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>)) {
+    /// A side's scatter matrix times the mean of the other.
+    fn along(&self, rows: &ArrayView2<'_, T>, side: &SavedSide<T>, direction: &[f64]) -> Vec<f64> {
+        scatter_along(rows, &side.reciprocals, &side.mean, direction, self.executor)
+    }
+
+    fn write_gram(&self, weights: &Weights, out: GradientsMut<'_, T>) {
         let (z, q) = (&self.saved.embeddings, &self.saved.proxies);
         let (of_samples, of_classes) = self.links(weights);
-        for (rows, own, other, links, out) in
-            [(self.embeddings, z, q, of_samples, out.0), (self.proxies, q, z, of_classes, out.1)]
+        let (x, p) = (self.rows.embeddings, self.rows.proxies);
+        for (rows, own, others, other, links, out) in
+            [(x, z, p, q, of_samples, out.embeddings), (p, q, x, z, of_classes, out.proxies)]
         {
             scatter_gradient(
                 weights,
                 &rows,
                 (&own.reciprocals, &own.mean),
                 (other.reciprocals.len() as f64, &other.mean, &other.scatter),
+                &self.along(&others, other, &own.mean),
                 &links,
                 out,
                 self.executor,
@@ -209,12 +167,7 @@ impl<T: Real> Job<'_, T> {
         }
     }
 
-    fn write_tiles(
-        &self,
-        weights: &Weights,
-        streamed: Option<Streamed<T>>,
-        out: (ArrayViewMut2<'_, T>, ArrayViewMut2<'_, T>),
-    ) {
+    fn write_tiles(&self, weights: &Weights, streamed: Option<Streamed<T>>, out: GradientsMut<'_, T>) {
         let (z, q) = (&self.saved.embeddings, &self.saved.proxies);
         let (of_samples, of_classes) = self.links(weights);
         // Passes without a product: small blocks do, and below this, handing them out costs more than they do.
@@ -222,92 +175,80 @@ impl<T: Real> Job<'_, T> {
             let executor = if elements < 1 << 18 { &Serial } else { self.executor };
             (executor, T::BLOCK_ELEMENTS / 8)
         };
-        let mean = dot_wide(&z.mean, &q.mean);
-        let batch = z.reciprocals.len() as f64;
+        let slope = T::from_f64(weights.slope);
+        let width = q.mean.len();
 
-        // dL/dq_c = B zbar (k + b (zbar.qbar - mu_m)) + b (K_z qbar + Z'Z b_c) + links, with b_c = centred - off and
-        // K_z v = Z'Z v - B zbar (zbar.v).
-        let constant = |units: &Units<T>, off: &[f64]| -> Vec<T> {
-            let direct: Vec<f64> = q.mean.iter().zip(off).map(|(mean, off)| mean - off).collect();
-            let level = batch * (weights.impostor(mean) - weights.slope * mean);
-            let applied = units.apply(&direct);
-            z.mean.iter().zip(applied).map(|(z, applied)| T::from_f64(level * z + weights.slope * applied)).collect()
-        };
-        let affine = |constant| Affine { direction: Vec::new(), level: 0.0, slope: 0.0, constant };
-
-        let toward = if let Some(Streamed { units, shift, products }) = streamed {
-            let affine = affine(constant(&units, &remainder(&q.mean, &shift)));
-            let side = Side { rows: self.proxies, reciprocals: &q.reciprocals, shift: &shift };
-            let slope = T::from_f64(weights.slope);
-            write_blocks(&side, &affine, &of_classes, out.1, light(self.proxies.len()), |_, written, product| {
-                for (product, written) in product.chunks_exact_mut(shift.len()).zip(written.rows()) {
-                    product.iter_mut().zip(written).for_each(|(product, &value)| *product = value * slope);
-                }
-            });
+        let centre = Centre::at(&q.mean);
+        let side = Side { rows: self.rows.proxies, reciprocals: &q.reciprocals, mean: &q.mean, centre: &centre };
+        let samples = (z.reciprocals.len() as f64, &z.mean[..]);
+        let toward = if let Some(Streamed { along_shift, products }) = streamed {
+            // The rows of the output hold `K_z b_c` for `b_c = q_c - qs`: the constant is `K_z qs`.
+            let samples = Opposite::new(weights, samples, &q.mean, &along_shift);
+            write_blocks(
+                &side,
+                &samples,
+                &of_classes,
+                out.proxies,
+                light(self.rows.proxies.len()),
+                |_, _, written, product| {
+                    for (product, written) in product.chunks_exact_mut(width).zip(written.rows()) {
+                        product.iter_mut().zip(written).for_each(|(product, &value)| *product = value * slope);
+                    }
+                },
+            );
             products
         } else {
-            let units = Units::of(&self.embeddings);
-            let shift = narrowed(&q.mean);
-            let affine = affine(constant(&units, &remainder(&q.mean, &shift)));
-            let side = Side { rows: self.proxies, reciprocals: &q.reciprocals, shift: &shift };
-            tiles::backward(&units, &side, weights.slope, &affine, &of_classes, out.1, self.executor)
+            let units = Units::of(&self.rows.embeddings);
+            let samples = Opposite::new(weights, samples, &q.mean, &self.along(&self.rows.embeddings, z, &q.mean));
+            tiles::backward(&units, &side, weights.slope, &samples, &of_classes, out.proxies, self.executor)
         };
 
-        // dL/dz_i = C qbar (k + b (s_i. - mu_m)) + b K_q z_i + links
-        let shift = narrowed::<T>(&z.mean);
-        let off = remainder(&z.mean, &shift);
-        let none = std::iter::repeat_n(0.0, shift.len());
-        let affine = Affine::new(weights, q.reciprocals.len() as f64, &q.mean, &z.mean, &off, none);
-        let side = Side { rows: self.embeddings, reciprocals: &z.reciprocals, shift: &shift };
-        let slope = T::from_f64(weights.slope);
-        let width = shift.len();
-        write_blocks_at(&side, &affine, &of_samples, out.0, light(self.embeddings.len()), |range, _, _, product| {
-            let toward = &toward[range.start * width..range.end * width];
-            product.iter_mut().zip(toward).for_each(|(product, &value)| *product = value * slope);
-        });
+        let centre = Centre::at(&z.mean);
+        let side = Side { rows: self.rows.embeddings, reciprocals: &z.reciprocals, mean: &z.mean, centre: &centre };
+        let along = self.along(&self.rows.proxies, q, &z.mean);
+        let classes = Opposite::new(weights, (q.reciprocals.len() as f64, &q.mean), &z.mean, &along);
+        write_blocks(
+            &side,
+            &classes,
+            &of_samples,
+            out.embeddings,
+            light(self.rows.embeddings.len()),
+            |range, _, _, product| {
+                let toward = &toward[range.start * width..range.end * width];
+                product.iter_mut().zip(toward).for_each(|(product, &value)| *product = value * slope);
+            },
+        );
     }
 }
 
-/// One side's gradient from the other side's count, mean and scatter matrix.
+/// One side's gradient from the other side's count, mean and scatter matrix, and that matrix times the own mean.
+#[expect(clippy::too_many_arguments, reason = "one call for three losses, whose states are laid out differently")]
 pub(crate) fn scatter_gradient<T: Real>(
     weights: &Weights,
     rows: &ArrayView2<'_, T>,
     (reciprocals, mean): (&[f64], &[f64]),
-    (others, direction, scatter): (f64, &[f64], &[T]),
+    (others, others_mean, scatter): (f64, &[f64], &[T]),
+    along_mean: &[f64],
     links: &Links<'_, T>,
     out: ArrayViewMut2<'_, T>,
     executor: &dyn Executor,
 ) {
     let width = mean.len();
-    let shift = narrowed::<T>(mean);
-    let off = remainder(mean, &shift);
-    // The centred rows are `deviation + off`: K (mean + deviation) = K (mean - off) + K centred.
-    let direct: Vec<f64> = mean.iter().zip(&off).map(|(mean, off)| mean - off).collect();
-    let constant = dots(scatter, &direct);
-    let affine = Affine::new(weights, others, direction, mean, &off, constant.into_iter());
-    let side = Side { rows: *rows, reciprocals, shift: &shift };
+    let centre = Centre::at(mean);
+    let side = Side { rows: *rows, reciprocals, mean, centre: &centre };
+    let opposite = Opposite::new(weights, (others, others_mean), mean, along_mean);
     let slope = T::from_f64(weights.slope);
-    write_blocks(&side, &affine, links, out, (executor, T::BLOCK_ELEMENTS), |centred, _, product| {
+    write_blocks(&side, &opposite, links, out, (executor, T::BLOCK_ELEMENTS), |_, centred, _, product| {
         let centred = Operand::new(centred, centred.len() / width, width);
         T::multiply(product, Update::Replace, slope, centred, Operand::new(scatter, width, width));
     });
 }
 
-/// Writes a gradient block by block. `fill` gets the centred rows, what the output held, and the product to set.
+/// Writes a gradient block by block. `fill` gets the rows' numbers, the centred rows, what the output held, and the
+/// product to set.
 fn write_blocks<T: Real>(
     side: &Side<'_, T>,
-    affine: &Affine<T>,
-    links: &Links<'_, T>,
-    out: ArrayViewMut2<'_, T>,
-    executor: (&dyn Executor, usize),
-    fill: impl Fn(&[T], &ArrayView2<'_, T>, &mut [T]) + Sync,
-) {
-    write_blocks_at(side, affine, links, out, executor, |_, centred, written, product| fill(centred, written, product));
-}
-
-fn write_blocks_at<T: Real>(
-    side: &Side<'_, T>,
-    affine: &Affine<T>,
+    opposite: &Opposite<'_, T>,
     links: &Links<'_, T>,
     out: ArrayViewMut2<'_, T>,
     (executor, elements): (&dyn Executor, usize),
@@ -324,10 +265,10 @@ fn write_blocks_at<T: Real>(
             let elements = range.len() * width;
             let (centred, product) = (&mut centred[..elements], &mut product[..elements]);
             let block = band(&side.rows, &range);
-            centre_block(&block, &side.reciprocals[range.clone()], side.shift, centred);
+            centre_block(&block, &side.reciprocals[range.clone()], side.centre, centred);
             let mut out = band_mut(&mut out, range.start - start..range.end - start);
             fill(range.clone(), centred, &out.view(), product);
-            finish_block(side, range, centred, product, affine, links, &mut out);
+            finish_block(side, range, centred, product, opposite, links, &mut out);
         }
     });
 }

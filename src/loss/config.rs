@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 /// Which decreasing function of the decidability index is the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Form {
     /// `-log d' + log(2) / 2`, the loss PD-Loss is named for.
     #[default]
@@ -18,6 +19,7 @@ pub enum Form {
 
 /// How the forms `log` and `inverse` go on where the index is too small for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FloorMode {
     /// By their tangent at `d' = floor`: value and slope continuous, and the classes keep being pulled apart.
     #[default]
@@ -29,7 +31,8 @@ pub enum FloorMode {
 
 /// How the sums over all similarities are computed. Both ways are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Path {
+#[non_exhaustive]
+pub enum Algorithm {
     /// Whichever needs fewer operations for the shapes at hand.
     #[default]
     Auto,
@@ -63,8 +66,8 @@ names!(Form, "form", "log, negative or inverse",
     "log" => Form::Log, "negative" => Form::Negative, "inverse" => Form::Inverse);
 names!(FloorMode, "floor_mode", "tangent or clamp",
     "tangent" => FloorMode::Tangent, "clamp" => FloorMode::Clamp);
-names!(Path, "path", "auto, gram or tiles",
-    "auto" => Path::Auto, "gram" => Path::Gram, "tiles" => Path::Tiles);
+names!(Algorithm, "algorithm", "auto, gram or tiles",
+    "auto" => Algorithm::Auto, "gram" => Algorithm::Gram, "tiles" => Algorithm::Tiles);
 
 /// The settings of the loss, checked when they are set.
 ///
@@ -79,7 +82,7 @@ names!(Path, "path", "auto, gram or tiles",
 pub struct Config {
     form: Form,
     floor_mode: FloorMode,
-    path: Path,
+    algorithm: Algorithm,
     temperature: f64,
     floor: f64,
     eps: f64,
@@ -91,7 +94,7 @@ impl Default for Config {
         Self {
             form: Form::Log,
             floor_mode: FloorMode::Tangent,
-            path: Path::Auto,
+            algorithm: Algorithm::Auto,
             temperature: 1.0,
             floor: 1.0,
             eps: 1e-6,
@@ -120,10 +123,10 @@ impl Config {
         Self { floor_mode, ..self }
     }
 
-    /// Forces a path, for tests; [`Path::Auto`] decides by operation count.
+    /// Sets how sums are computed, for tests; [`Algorithm::Auto`] decides by operation count.
     #[must_use]
-    pub fn with_path(self, path: Path) -> Self {
-        Self { path, ..self }
+    pub fn with_algorithm(self, algorithm: Algorithm) -> Self {
+        Self { algorithm, ..self }
     }
 
     /// Sets the temperature that divides the cosines in the paper.
@@ -165,10 +168,10 @@ impl Config {
         self.floor_mode
     }
 
-    /// The path asked for.
+    /// How sums are computed.
     #[must_use]
-    pub fn path(&self) -> Path {
-        self.path
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// The temperature.

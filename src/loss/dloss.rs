@@ -22,6 +22,7 @@
 
 use super::Config;
 use super::backward::scatter_gradient;
+use super::batch::Samples;
 use super::decidability::Decidability;
 use super::error::Error;
 use super::executor::{Executor, for_each, map};
@@ -30,7 +31,7 @@ use super::gradient::{Link, Links, Weights};
 use super::gram;
 use super::moments::{Moments, Summary};
 use super::product::{Multiply, Operand, Update};
-use super::rows::{centre, dot_wide, narrowed, remainder, row, vectorised};
+use super::rows::{Centre, centre, dot_wide, dots, row, vectorised};
 use super::scalar::{Label, Real};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
@@ -72,7 +73,7 @@ pub struct DForward {
     pub saved: DSaved,
 }
 
-/// D-Loss of embeddings `[B, D]`. [`Config::path`] has no meaning here. Labels may be any integers, negative ones too:
+/// D-Loss of a batch. [`Config::algorithm`] has no meaning here. Labels may be any integers, negative ones too:
 /// they are only compared.
 ///
 /// The paper's form could not be established; `Form::Inverse` is this crate's suggestion, the caller's config decides.
@@ -82,12 +83,12 @@ pub struct DForward {
 /// batch has no index, and a NaN would hide the sampler's mistake.
 pub fn d_loss<T: Real, L: Label>(
     config: &Config,
-    embeddings: ArrayView2<'_, T>,
-    labels: &[L],
+    samples: &Samples<'_, T, L>,
     executor: &dyn Executor,
 ) -> Result<DForward, Error> {
-    check(&embeddings, labels)?;
-    let executor = suited(executor, embeddings.nrows(), embeddings.nrows(), embeddings.ncols());
+    samples.check()?;
+    let Samples { embeddings, labels } = *samples;
+    let executor = suited(executor, (embeddings.nrows(), embeddings.nrows(), embeddings.ncols()));
     let groups = classes_of(labels);
     let embeddings = widen(&embeddings);
     let embeddings = embeddings.view();
@@ -125,12 +126,11 @@ pub fn d_loss<T: Real, L: Label>(
 pub fn d_loss_backward<T: Real, L: Label>(
     saved: &DSaved,
     upstream: f64,
-    embeddings: ArrayView2<'_, T>,
-    labels: &[L],
+    samples: &Samples<'_, T, L>,
     executor: &dyn Executor,
 ) -> Result<Array2<T>, Error> {
-    let mut out = Array2::from_elem(embeddings.dim(), T::default());
-    d_loss_backward_into(saved, upstream, embeddings, labels, out.view_mut(), executor)?;
+    let mut out = Array2::from_elem(samples.embeddings.dim(), T::default());
+    d_loss_backward_into(saved, upstream, samples, out.view_mut(), executor)?;
     Ok(out)
 }
 
@@ -141,19 +141,19 @@ pub fn d_loss_backward<T: Real, L: Label>(
 pub fn d_loss_backward_into<T: Real, L: Label>(
     saved: &DSaved,
     upstream: f64,
-    embeddings: ArrayView2<'_, T>,
-    labels: &[L],
+    samples: &Samples<'_, T, L>,
     mut out: ArrayViewMut2<'_, T>,
     executor: &dyn Executor,
 ) -> Result<(), Error> {
-    check(&embeddings, labels)?;
+    samples.check()?;
+    let Samples { embeddings, labels } = *samples;
     let forward = [saved.reciprocals.len(), saved.mean.len()];
     for (tensor, given) in [("embeddings", embeddings.shape()), ("embeddings_grad", out.shape())] {
         if given != forward {
             return Err(Error::shape(tensor, format!("{forward:?} as in the forward pass"), given));
         }
     }
-    let executor = suited(executor, embeddings.nrows(), embeddings.nrows(), embeddings.ncols());
+    let executor = suited(executor, (embeddings.nrows(), embeddings.nrows(), embeddings.ncols()));
     let at = Decidability::at(&saved.config, &saved.genuine, &saved.impostor);
     let weights = Weights::new(&at, upstream, &saved.genuine, &saved.impostor);
     let embeddings = widen(&embeddings);
@@ -170,22 +170,12 @@ pub fn d_loss_backward_into<T: Real, L: Label>(
         &embeddings,
         (&saved.reciprocals, &saved.mean),
         (saved.reciprocals.len() as f64, &saved.mean, &saved.scatter),
+        &dots(&saved.scatter, &saved.mean),
         &links,
         wide.view_mut(),
         executor,
     );
     out.zip_mut_with(&wide, |out, &value| *out = T::from_f64(value));
-    Ok(())
-}
-
-fn check<T: Real, L: Label>(embeddings: &ArrayView2<'_, T>, labels: &[L]) -> Result<(), Error> {
-    let (batch, width) = embeddings.dim();
-    if batch < 2 || width == 0 {
-        return Err(Error::shape("embeddings", "[B, D] with B >= 2 and D >= 1", embeddings.shape()));
-    }
-    if labels.len() != batch {
-        return Err(Error::shape("labels", format!("[{batch}]"), &[labels.len()]));
-    }
     Ok(())
 }
 
@@ -204,25 +194,23 @@ struct Centred {
     width: usize,
     /// `t_i = zbar . a_i`.
     along: Vec<f64>,
-    /// Where rows were centred.
-    shift: Vec<f64>,
+    mean: Vec<f64>,
 }
 
 impl Centred {
     fn new(embeddings: &ArrayView2<'_, f64>, reciprocals: &[f64], mean: &[f64]) -> Self {
         let width = mean.len();
-        let shift = narrowed::<f64>(mean);
-        let at_off = dot_wide(mean, &remainder(mean, &shift));
+        let at = Centre::at(mean);
         vectorised(
             #[inline(always)]
             || {
                 let mut rows = vec![0.0; reciprocals.len() * width];
                 let mut along = vec![0.0; reciprocals.len()];
                 for (index, out) in rows.chunks_exact_mut(width).enumerate() {
-                    centre(&row(embeddings, index), reciprocals[index], &shift, out);
-                    along[index] = dot_wide(out, mean) - at_off;
+                    centre(&row(embeddings, index), reciprocals[index], &at, out);
+                    along[index] = dot_wide(out, mean);
                 }
-                Self { rows, width, along, shift }
+                Self { rows, width, along, mean: mean.to_vec() }
             },
         )
     }
@@ -291,7 +279,7 @@ impl Centred {
                 let mut pairs = vec![0.0; height * class.len()];
                 let block = Operand::new(block, height, self.width);
                 f64::multiply(&mut pairs, Update::Replace, 1.0, block, all.t());
-                // Each pair's own weight in place of its product; the sum of the weights goes with the shift.
+                // Each pair's own weight in place of its product; the sum of the weights goes with the mean.
                 let mut totals = vec![0.0; height];
                 for (i, pairs) in pairs.chunks_exact_mut(class.len()).enumerate() {
                     let left = self.along[class[start + i]];
@@ -309,8 +297,8 @@ impl Centred {
                         continue;
                     };
                     let total = totals[i];
-                    for ((out, &sum), &shift) in out.iter_mut().zip(sum).zip(&self.shift) {
-                        *out = total.mul_add(shift, sum);
+                    for ((out, &sum), &mean) in out.iter_mut().zip(sum).zip(&self.mean) {
+                        *out = total.mul_add(mean, sum);
                     }
                 }
             }

@@ -45,7 +45,7 @@ impl Executor for Threads {
     }
 }
 
-/// Hands each task its own item, by value: how tasks come to write into disjoint parts of one output.
+/// Moves one item into each task, so that tasks own disjoint outputs.
 pub(crate) fn for_each<W: Send>(executor: &dyn Executor, items: Vec<W>, task: impl Fn(W) + Sync) {
     if items.len() == 1 || executor.threads() == 1 {
         return items.into_iter().for_each(task);
@@ -53,9 +53,7 @@ pub(crate) fn for_each<W: Send>(executor: &dyn Executor, items: Vec<W>, task: im
     let slots: Vec<Mutex<Option<W>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
     executor.run(slots.len(), &|index| {
         let item = slots[index].lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(item) = item {
-            task(item);
-        }
+        task(item.expect("an executor calls each task once"));
     });
 }
 
@@ -69,5 +67,6 @@ pub(crate) fn map<W: Send, R: Send>(executor: &dyn Executor, items: Vec<W>, task
         let result = task(item);
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     });
-    results.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    let result = |slot: Mutex<Option<R>>| slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.into_iter().map(|slot| result(slot).expect("an executor calls each task before it returns")).collect()
 }

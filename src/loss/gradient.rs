@@ -1,22 +1,30 @@
 //! From weights on similarities to gradients of rows.
 //!
 //! With `zbar`, `qbar` the mean unit rows and `a_i`, `b_c` the deviations from them, every impostor similarity weighs
-//! `k + b (s_ic - mu_m)` where `k = pull / n_m` and `b = 2 squeeze / n_m`. Summed over the other side, without ever
-//! forming a similarity:
+//! `k + b (s_ic - mu_m)` where `k = pull / n_m` and `b = 2 squeeze / n_m`, and a genuine one `w_i` more. A row's gradient
+//! is the weighted sum of the other side's rows, written with deviations:
 //!
 //! ```text
-//! dL/dz_i = C qbar (k + b (s_i. - mu_m)) + b (K_q zbar + K_q a_i) + w_i q_yi        s_i. = zbar.qbar + a_i.qbar
-//! dL/dq_c = B zbar (k + b (s_.c - mu_m)) + b (K_z qbar + K_z b_c) + sum_{y_i = c} w_i z_i
+//! dL/dz_i = W_i qbar + h_i          W_i = C (k + b (z_i.qbar - mu_m)) + w_i
+//!                                   h_i = b (K_q zbar + K_q a_i) + w_i b_yi
+//! dL/dq_c = V_c zbar + g_c          V_c = B (k + b (q_c.zbar - mu_m)) + sum_{y_i = c} w_i
+//!                                   g_c = b (K_z qbar + K_z b_c) + sum_{y_i = c} w_i a_i
 //! ```
 //!
-//! `K_z`, `K_q` are the scatter matrices; `w_i` turns the impostor weight that the first terms gave a genuine pair into
-//! the genuine one. Written with deviations, the large common part of nearly parallel rows has cancelled on paper. The
-//! last step, the same for both sides, is the derivative of `x / |x|`: take out the component along the row, divide by
-//! the length.
+//! `K_z`, `K_q` are the scatter matrices, so no similarity is ever formed. The last step, the same for both sides, is the
+//! derivative of `x / |x|`: take out the component along the unit row `u`, divide by the length. Of nearly parallel rows
+//! it takes out nearly all of `W qbar`. So `qbar` is first written as `share zbar + rest`, and with `u = zbar + a_i`
+//!
+//! ```text
+//! qbar - u (u.qbar) = (share - u.qbar) zbar + rest - (u.qbar) a_i
+//! ```
+//!
+//! where every term is as small as the result: the large common part has cancelled on paper, and where it could not, in
+//! `f64`. That holds for rows of any spread: with all rows equal, the gradient is zero.
 
 use super::decidability::Decidability;
 use super::moments::Summary;
-use super::rows::{add_unit, dot, row, vectorised};
+use super::rows::{Centre, add_centred, dot, dot_wide, narrowed, row, vectorised};
 use super::scalar::Real;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
@@ -64,76 +72,82 @@ impl Weights {
 
 /// A genuine pair, seen from one side.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Link<T> {
+pub(crate) struct Link {
     /// The row whose gradient the pair adds to.
     pub(crate) row: usize,
     /// The row of the other side.
     pub(crate) partner: usize,
     /// `w` of the pair.
-    pub(crate) weight: T,
+    pub(crate) weight: f64,
 }
 
 /// Genuine pairs in the order of their rows, and the rows of the other side.
 #[derive(Debug)]
 pub(crate) struct Links<'a, T> {
-    pub(crate) links: Vec<Link<T>>,
+    pub(crate) links: Vec<Link>,
     pub(crate) partners: ArrayView2<'a, T>,
     pub(crate) reciprocals: &'a [f64],
 }
 
 impl<'a, T: Real> Links<'a, T> {
-    pub(crate) fn new(mut links: Vec<Link<T>>, partners: ArrayView2<'a, T>, reciprocals: &'a [f64]) -> Self {
+    pub(crate) fn new(mut links: Vec<Link>, partners: ArrayView2<'a, T>, reciprocals: &'a [f64]) -> Self {
         links.sort_by_key(|link| link.row);
         Self { links, partners, reciprocals }
     }
 
-    fn within(&self, rows: &Range<usize>) -> &[Link<T>] {
+    fn within(&self, rows: &Range<usize>) -> &[Link] {
         let start = self.links.partition_point(|link| link.row < rows.start);
         let end = self.links.partition_point(|link| link.row < rows.end);
         &self.links[start..end]
     }
 }
 
-/// One side's rows as the passes see them.
+/// One side's rows, and their mean.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Side<'a, T> {
     pub(crate) rows: ArrayView2<'a, T>,
     pub(crate) reciprocals: &'a [f64],
-    /// Where rows are centred: close to the mean.
-    pub(crate) shift: &'a [T],
+    pub(crate) mean: &'a [f64],
+    /// `mean`, to centre rows at.
+    pub(crate) centre: &'a Centre<T>,
 }
 
-/// The part of a side's gradient that is affine in the centred row, beside the product with the scatter matrix.
-#[derive(Clone, Debug)]
-pub(crate) struct Affine<T> {
-    /// Mean of the other side; empty where the product already covers it.
-    pub(crate) direction: Vec<T>,
-    /// Its coefficient where the centred row is zero.
-    pub(crate) level: f64,
-    /// How the coefficient grows with the dot product of centred row and direction.
-    pub(crate) slope: f64,
-    /// What every row gets.
-    pub(crate) constant: Vec<T>,
+/// The other side, as the gradient of a row sees it beside the product with the scatter matrix.
+#[derive(Debug)]
+pub(crate) struct Opposite<'a, T> {
+    weights: &'a Weights,
+    /// Number of rows.
+    count: f64,
+    mean: &'a [f64],
+    /// `mean`, to centre the partners of genuine pairs at.
+    centre: Centre<T>,
+    /// `mean = share * (mean of the own side) + rest`.
+    share: f64,
+    rest: Vec<T>,
+    /// The slope times the scatter matrix times the mean of the own side.
+    constant: Vec<T>,
 }
 
-impl<T: Real> Affine<T> {
-    /// For a side whose rows are centred by `mean - off`, against `others` rows of mean `direction`; `constant` is
-    /// `K direct`, before the slope.
+impl<'a, T: Real> Opposite<'a, T> {
+    /// `count` rows of mean `mean`, whose scatter matrix times `own_mean` is `along_mean`.
     pub(crate) fn new(
-        weights: &Weights,
-        others: f64,
-        direction: &[f64],
-        mean: &[f64],
-        off: &[f64],
-        constant: impl Iterator<Item = f64>,
+        weights: &'a Weights,
+        (count, mean): (f64, &'a [f64]),
+        own_mean: &[f64],
+        along_mean: &[f64],
     ) -> Self {
-        let plain = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(l, r)| l * r).sum::<f64>();
-        let at_shift = plain(direction, mean) - plain(direction, off);
+        let square = dot_wide(own_mean, own_mean);
+        let share = if square == 0.0 { 0.0 } else { dot_wide(own_mean, mean) / square };
+        let rest: Vec<f64> = mean.iter().zip(own_mean).map(|(mean, own)| mean - share * own).collect();
+        let constant: Vec<f64> = along_mean.iter().map(|value| weights.slope * value).collect();
         Self {
-            direction: super::rows::narrowed(direction),
-            level: others * weights.impostor(at_shift),
-            slope: others * weights.slope,
-            constant: constant.map(|value| T::from_f64(weights.slope * value)).collect(),
+            weights,
+            count,
+            mean,
+            centre: Centre::at(mean),
+            share,
+            rest: narrowed(&rest),
+            constant: narrowed(&constant),
         }
     }
 }
@@ -145,37 +159,34 @@ pub(crate) fn finish_block<T: Real>(
     range: Range<usize>,
     centred: &[T],
     product: &mut [T],
-    affine: &Affine<T>,
+    opposite: &Opposite<'_, T>,
     links: &Links<'_, T>,
     out: &mut ArrayViewMut2<'_, T>,
 ) {
     vectorised(
         #[inline(always)]
         || {
-            let width = side.shift.len();
+            let width = side.mean.len();
             let mut links_left = links.within(&range);
             let rows = centred.chunks_exact(width).zip(product.chunks_exact_mut(width));
             for ((index, (centred, sum)), mut out) in range.zip(rows).zip(out.rows_mut()) {
-                if affine.direction.is_empty() {
-                    sum.iter_mut().zip(&affine.constant).for_each(|(sum, &constant)| *sum += constant);
-                } else {
-                    let along = dot(&affine.direction, centred).to_f64();
-                    let coefficient = T::from_f64(affine.level + affine.slope * along);
-                    for ((sum, &direction), &constant) in sum.iter_mut().zip(&affine.direction).zip(&affine.constant) {
-                        *sum = coefficient.fused(direction, *sum + constant);
-                    }
-                }
+                let reciprocal = side.reciprocals[index];
+                let at = dot_wide(&row(&side.rows, index), opposite.mean) * reciprocal;
+                let mut coefficient = opposite.count * opposite.weights.impostor(at);
+                sum.iter_mut().zip(&opposite.constant).for_each(|(sum, &constant)| *sum += constant);
                 while let Some((link, rest)) = links_left.split_first().filter(|(link, _)| link.row == index) {
                     let partner = row(&links.partners, link.partner);
-                    add_unit(&partner, links.reciprocals[link.partner], link.weight, sum);
+                    let partner_reciprocal = links.reciprocals[link.partner];
+                    add_centred(&partner, partner_reciprocal, &opposite.centre, T::from_f64(link.weight), sum);
+                    coefficient += link.weight;
                     links_left = rest;
                 }
-                let reciprocal = T::from_f64(side.reciprocals[index]);
+                let turn = Turn { coefficient, at, reciprocal: T::from_f64(reciprocal) };
                 match out.as_slice_mut() {
-                    Some(out) => project(centred, side.shift, sum, reciprocal, out),
+                    Some(out) => turn.write(centred, side, opposite, sum, out),
                     None => {
                         let mut whole = vec![T::default(); width];
-                        project(centred, side.shift, sum, reciprocal, &mut whole);
+                        turn.write(centred, side, opposite, sum, &mut whole);
                         out.iter_mut().zip(whole).for_each(|(out, value)| *out = value);
                     }
                 }
@@ -184,16 +195,33 @@ pub(crate) fn finish_block<T: Real>(
     );
 }
 
-/// `out = (sum - q (q . sum)) / |p|` with the unit row `q = centred + shift`.
-#[inline(always)]
-fn project<T: Real>(centred: &[T], shift: &[T], sum: &[T], reciprocal: T, out: &mut [T]) {
-    if reciprocal == T::default() || out.len() == 1 {
-        // No direction, or none to turn to: what is left of `q` is the rounding of the shift. NaN must still show.
-        let silent = sum.iter().fold(T::default(), |silent, &value| silent + value * T::default());
-        return out.iter_mut().for_each(|out| *out = silent);
-    }
-    let along = -(dot(centred, sum) + dot(shift, sum));
-    for (((out, &sum), &centred), &shift) in out.iter_mut().zip(sum).zip(centred).zip(shift) {
-        *out = along.fused(centred + shift, sum) * reciprocal;
+/// The last step of one row.
+struct Turn<T> {
+    /// `W`.
+    coefficient: f64,
+    /// The unit row's dot product with the other side's mean.
+    at: f64,
+    reciprocal: T,
+}
+
+impl<T: Real> Turn<T> {
+    /// `out = (g - u (u . g)) / |x|` with `g = W mean of the other side + sum` and the unit row `u = mean + centred`.
+    #[inline(always)]
+    fn write(&self, centred: &[T], side: &Side<'_, T>, opposite: &Opposite<'_, T>, sum: &[T], out: &mut [T]) {
+        if self.reciprocal == T::default() || out.len() == 1 {
+            // No direction, or none to turn to: what is left of `u` is the rounding of the mean. NaN must still show.
+            let silent = sum.iter().fold(T::default(), |silent, &value| silent + value * T::default());
+            return out.iter_mut().for_each(|out| *out = silent);
+        }
+        let mean = &side.centre.high;
+        let along = (dot(centred, sum) + dot(mean, sum)).to_f64();
+        let of_rest = T::from_f64(self.coefficient);
+        let of_mean = T::from_f64(self.coefficient * (opposite.share - self.at) - along);
+        let of_centred = T::from_f64(-self.coefficient * self.at - along);
+        let terms = sum.iter().zip(&opposite.rest).zip(mean).zip(centred);
+        for (out, (((&sum, &rest), &mean), &centred)) in out.iter_mut().zip(terms) {
+            let value = of_centred.fused(centred, of_mean.fused(mean, of_rest.fused(rest, sum)));
+            *out = value * self.reciprocal;
+        }
     }
 }

@@ -8,7 +8,7 @@
 use super::executor::{Executor, map};
 use super::product::{Operand, Update};
 use super::rows::{
-    Cut, add_column_sums, band, centre_block, mean_of, narrowed, reciprocal_lengths, remainder, vectorised,
+    Centre, Cut, add_column_sums, band, centre_block, mean_of, narrowed, reciprocal_lengths, remainder, vectorised,
 };
 use super::scalar::Real;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -87,12 +87,12 @@ pub(crate) fn poor_estimate(off: &[f64], mean_square: f64) -> bool {
 pub(crate) fn collect<T: Real>(rows: &ArrayView2<'_, T>, executor: &dyn Executor) -> (Vec<f64>, RowMoments) {
     let mut reciprocals = vec![0.0; rows.nrows()];
     let shift = estimate_mean(rows);
-    let moments = pass(rows, &shift, &mut reciprocals, executor);
+    let moments = pass(rows, &Centre::exactly(shift.clone()), &mut reciprocals, executor);
     let off = remainder(&moments.mean, &shift);
     let trace: f64 = moments.scatter.diag().sum();
     // A few rows are their own sample: then there is nothing to gain.
     if rows.nrows() > PROBE && poor_estimate(&off, trace / moments.count) {
-        let again = pass(rows, &narrowed(&moments.mean), &mut reciprocals, executor);
+        let again = pass(rows, &Centre::exactly(narrowed(&moments.mean)), &mut reciprocals, executor);
         return (reciprocals, again);
     }
     (reciprocals, moments)
@@ -100,7 +100,7 @@ pub(crate) fn collect<T: Real>(rows: &ArrayView2<'_, T>, executor: &dyn Executor
 
 fn pass<T: Real>(
     rows: &ArrayView2<'_, T>,
-    shift: &[T],
+    shift: &Centre<T>,
     reciprocals: &mut [f64],
     executor: &dyn Executor,
 ) -> RowMoments {
@@ -121,7 +121,7 @@ fn pass<T: Real>(
         }
         (gram, sums)
     });
-    combine(partials, shift, count, executor)
+    combine(partials, &shift.high, count, executor)
 }
 
 /// Adds the groups up in order, in `f64`, and moves the result from the shift to the mean.

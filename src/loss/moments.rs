@@ -29,6 +29,11 @@ impl Summary {
         Self { count, mean, squares }
     }
 
+    /// Of `count` numbers with this sum, and sum of squares, of their differences to `centre`.
+    pub(crate) fn about(centre: f64, count: f64, sum: f64, squares: f64) -> Self {
+        Self { count, mean: centre + sum / count, squares: tidy(count, squares - sum * sum / count) }
+    }
+
     /// Of both sets of numbers together.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
@@ -55,14 +60,9 @@ impl Summary {
             return if part.count == 0.0 { self } else { Self::default() };
         }
         let mean = self.mean + (self.mean - part.mean) * part.count / count;
-        if count == 1.0 {
-            // One number is its own mean. Written so that NaN stays NaN.
-            return Self { count, mean, squares: 0.0 * self.squares };
-        }
         let step = part.mean - mean;
         let squares = self.squares - part.squares - step * step * part.count * count / self.count;
-        // Rounding may leave a hair below zero. Written so that NaN stays NaN.
-        Self { count, mean, squares: if squares < 0.0 { 0.0 } else { squares } }
+        Self { count, mean, squares: tidy(count, squares) }
     }
 
     pub(crate) fn to_array(self) -> [f64; 3] {
@@ -82,6 +82,18 @@ impl Summary {
     #[must_use]
     pub fn variance(&self) -> f64 {
         if self.count == 0.0 { 0.0 } else { self.squares / self.count }
+    }
+}
+
+/// A difference of sums of squares without what only rounding left in it: one number is its own mean, and no sum of
+/// squares is negative. `f64::max` would turn NaN into 0.
+fn tidy(count: f64, squares: f64) -> f64 {
+    if count == 1.0 {
+        0.0 * squares
+    } else if squares < 0.0 {
+        0.0
+    } else {
+        squares
     }
 }
 

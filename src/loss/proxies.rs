@@ -1,7 +1,7 @@
 //! First values for the proxies.
 
+use super::batch::rows_of;
 use super::error::Error;
-use super::forward::rows_of;
 use super::rows::{reciprocal_length, row, vectorised};
 use super::scalar::{Label, Real};
 use ndarray::{Array2, ArrayView2};

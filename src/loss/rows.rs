@@ -1,9 +1,11 @@
 //! Rows on the unit sphere, a block at a time: lengths, centring, dot products.
 //!
 //! No copy of all normalised rows is ever kept. A block of rows is read, divided by its lengths and centred in one
-//! fused step: `fma(x, lo, fma(x, hi, -shift))`, where `hi + lo` is the reciprocal length to twice the precision. The
-//! shift is taken off before the result is rounded, so the digits that nearly parallel rows share cost no accuracy.
+//! fused step: `fma(x, lo, fma(x, hi, -centre))`, where `hi + lo` is the reciprocal length to twice the precision. The
+//! centre, too, is kept to twice the precision ([`Centre`]), and taken off before the result is rounded. The digits that
+//! nearly parallel rows share cost no accuracy, and rows centred at their mean sum to zero.
 
+use super::executor::{Executor, map};
 use super::scalar::Real;
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis, Slice};
 use std::borrow::Cow;
@@ -63,21 +65,21 @@ pub(crate) fn dot_wide<T: Real, U: Real>(left: &[T], right: &[U]) -> f64 {
     sums.iter().sum()
 }
 
-/// Sum and sum of squares, in `f64`, of `left + right`.
+/// Sum and sum of squares, in `f64`, of `left + right + addend`.
 #[inline(always)]
-pub(crate) fn power_sums<T: Real>(left: &[T], right: &[T]) -> (f64, f64) {
+pub(crate) fn power_sums<T: Real>(left: &[T], right: &[T], addend: f64) -> (f64, f64) {
     const WIDE: usize = 16;
     let (mut sums, mut squares) = ([0.0; WIDE], [0.0; WIDE]);
     let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<WIDE>(), right.as_chunks::<WIDE>());
     for (left, right) in left.iter().zip(right) {
         for lane in 0..WIDE {
-            let value = (left[lane] + right[lane]).to_f64();
+            let value = (left[lane] + right[lane]).to_f64() + addend;
             sums[lane] += value;
             squares[lane] = value.mul_add(value, squares[lane]);
         }
     }
     for (lane, (&left, &right)) in left_rest.iter().zip(right_rest).enumerate() {
-        let value = (left + right).to_f64();
+        let value = (left + right).to_f64() + addend;
         sums[lane] += value;
         squares[lane] = value.mul_add(value, squares[lane]);
     }
@@ -116,33 +118,57 @@ fn tiny<T: Real>(reciprocal: f64) -> bool {
     reciprocal != 0.0 && reciprocal < T::SMALLEST_RECIPROCAL
 }
 
-/// `out = row * reciprocal - shift`.
-#[inline(always)]
-pub(crate) fn centre<T: Real>(row: &[T], reciprocal: f64, shift: &[T], out: &mut [T]) {
-    if tiny::<T>(reciprocal) {
-        for ((out, value), shift) in out.iter_mut().zip(row).zip(shift) {
-            *out = T::from_f64(value.to_f64() * reciprocal - shift.to_f64());
-        }
-        return;
+/// Where rows are centred: the unevaluated sum of two vectors, so that nothing of a mean in `f64` is lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Centre<T> {
+    pub(crate) high: Vec<T>,
+    low: Vec<T>,
+}
+
+impl<T: Real> Centre<T> {
+    /// At a mean.
+    pub(crate) fn at(mean: &[f64]) -> Self {
+        let high = narrowed(mean);
+        let low = narrowed(&remainder(mean, &high));
+        Self { high, low }
     }
-    let (high, low) = split::<T>(reciprocal);
-    for ((out, &value), &shift) in out.iter_mut().zip(row).zip(shift) {
-        *out = value.fused(low, value.fused(high, -shift));
+
+    /// At a vector as it is.
+    pub(crate) fn exactly(high: Vec<T>) -> Self {
+        let low = vec![T::default(); high.len()];
+        Self { high, low }
     }
 }
 
-/// `out += weight * row * reciprocal`.
+/// `out = row * reciprocal - centre`.
 #[inline(always)]
-pub(crate) fn add_unit<T: Real>(row: &[T], reciprocal: f64, weight: T, out: &mut [T]) {
+pub(crate) fn centre<T: Real>(row: &[T], reciprocal: f64, centre: &Centre<T>, out: &mut [T]) {
+    let centre = centre.high.iter().zip(&centre.low);
     if tiny::<T>(reciprocal) {
-        for (out, value) in out.iter_mut().zip(row) {
-            *out += weight * T::from_f64(value.to_f64() * reciprocal);
+        for ((out, value), (high, low)) in out.iter_mut().zip(row).zip(centre) {
+            *out = T::from_f64(value.to_f64() * reciprocal - high.to_f64() - low.to_f64());
         }
         return;
     }
-    let (high, _) = split::<T>(reciprocal);
-    for (out, &value) in out.iter_mut().zip(row) {
-        *out = weight.fused(value * high, *out);
+    let (hi, lo) = split::<T>(reciprocal);
+    for ((out, &value), (&high, &low)) in out.iter_mut().zip(row).zip(centre) {
+        *out = value.fused(lo, value.fused(hi, -high)) - low;
+    }
+}
+
+/// `out += weight * (row * reciprocal - centre)`.
+#[inline(always)]
+pub(crate) fn add_centred<T: Real>(row: &[T], reciprocal: f64, centre: &Centre<T>, weight: T, out: &mut [T]) {
+    let centre = centre.high.iter().zip(&centre.low);
+    if tiny::<T>(reciprocal) {
+        for ((out, value), (high, low)) in out.iter_mut().zip(row).zip(centre) {
+            *out += weight * T::from_f64(value.to_f64() * reciprocal - high.to_f64() - low.to_f64());
+        }
+        return;
+    }
+    let (hi, lo) = split::<T>(reciprocal);
+    for ((out, &value), (&high, &low)) in out.iter_mut().zip(row).zip(centre) {
+        *out = weight.fused(value.fused(lo, value.fused(hi, -high)) - low, *out);
     }
 }
 
@@ -161,6 +187,81 @@ pub(crate) fn dots<T: Real, U: Real>(rows: &[T], vector: &[U]) -> Vec<f64> {
     out
 }
 
+/// The dot product of each unit row with a vector.
+pub(crate) fn unit_dots<T: Real, U: Real>(rows: &ArrayView2<'_, T>, reciprocals: &[f64], vector: &[U]) -> Vec<f64> {
+    let mut out = vec![0.0; reciprocals.len()];
+    vectorised(
+        #[inline(always)]
+        || {
+            for (index, (out, reciprocal)) in out.iter_mut().zip(reciprocals).enumerate() {
+                *out = dot_wide(&row(rows, index), vector) * reciprocal;
+            }
+        },
+    );
+    out
+}
+
+/// `sum_i a_i (a_i . direction)` over the unit rows' deviations `a_i` from their mean: their scatter matrix times a
+/// direction. The dot products are formed in `f64` from the rows themselves: along the mean of nearly parallel rows they
+/// are small against the deviations, and what a matrix in `T` holds of them is rounding.
+pub(crate) fn scatter_along<T: Real>(
+    rows: &ArrayView2<'_, T>,
+    reciprocals: &[f64],
+    mean: &[f64],
+    direction: &[f64],
+    executor: &dyn Executor,
+) -> Vec<f64> {
+    let centre = Centre::<T>::at(mean);
+    let at_mean = dot_wide(mean, direction);
+    let partials = map(executor, light_groups(rows), |group: Range<usize>| {
+        vectorised(
+            #[inline(always)]
+            || {
+                let (mut total, mut deviation) = (vec![0.0; mean.len()], vec![T::default(); mean.len()]);
+                for index in group {
+                    let row = row(rows, index);
+                    let along = dot_wide(&row, direction) * reciprocals[index] - at_mean;
+                    self::centre(&row, reciprocals[index], &centre, &mut deviation);
+                    for (total, value) in total.iter_mut().zip(&deviation) {
+                        *total = along.mul_add(value.to_f64(), *total);
+                    }
+                }
+                total
+            },
+        )
+    });
+    sum_vectors(partials, mean.len())
+}
+
+/// `sum_i (a_i . direction)^2`, formed as in [`scatter_along`].
+pub(crate) fn spread_along<T: Real>(
+    rows: &ArrayView2<'_, T>,
+    reciprocals: &[f64],
+    mean: &[f64],
+    direction: &[f64],
+    executor: &dyn Executor,
+) -> f64 {
+    let at_mean = dot_wide(mean, direction);
+    let partials = map(executor, light_groups(rows), |group: Range<usize>| {
+        let along = unit_dots(&band(rows, &group), &reciprocals[group], direction);
+        along.into_iter().map(|along| (along - at_mean) * (along - at_mean)).sum::<f64>()
+    });
+    partials.into_iter().sum()
+}
+
+/// Groups of rows for passes that do little with each.
+fn light_groups<T: Real>(rows: &ArrayView2<'_, T>) -> Vec<Range<usize>> {
+    Cut::new(rows.nrows(), rows.ncols(), T::BLOCK_ELEMENTS, 8, 4 * 1024).groups(rows.nrows())
+}
+
+fn sum_vectors(parts: Vec<Vec<f64>>, width: usize) -> Vec<f64> {
+    let mut total = vec![0.0; width];
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(total, value)| *total += value);
+    }
+    total
+}
+
 /// Reciprocal lengths of a block of rows.
 pub(crate) fn reciprocal_lengths<T: Real>(rows: &ArrayView2<'_, T>, out: &mut [f64]) {
     vectorised(
@@ -174,13 +275,13 @@ pub(crate) fn reciprocal_lengths<T: Real>(rows: &ArrayView2<'_, T>, out: &mut [f
 }
 
 /// Centred unit rows of a block, row after row in `out`.
-pub(crate) fn centre_block<T: Real>(rows: &ArrayView2<'_, T>, reciprocals: &[f64], shift: &[T], out: &mut [T]) {
+pub(crate) fn centre_block<T: Real>(rows: &ArrayView2<'_, T>, reciprocals: &[f64], at: &Centre<T>, out: &mut [T]) {
     vectorised(
         #[inline(always)]
         || {
-            let width = shift.len();
+            let width = at.high.len();
             for (index, &reciprocal) in reciprocals.iter().enumerate() {
-                centre(&row(rows, index), reciprocal, shift, &mut out[index * width..][..width]);
+                centre(&row(rows, index), reciprocal, at, &mut out[index * width..][..width]);
             }
         },
     );

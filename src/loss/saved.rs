@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::moments::{Moments, Summary};
 use super::scalar::Real;
-use super::{Config, Path};
+use super::{Algorithm, Config};
 use ndarray::{Array1, Array2};
 
 /// One side of the similarities: embeddings or proxies.
@@ -20,8 +20,8 @@ pub(crate) struct SavedSide<T> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved<T> {
     pub(crate) config: Config,
-    /// [`Path::Gram`] or [`Path::Tiles`], never [`Path::Auto`].
-    pub(crate) path: Path,
+    /// [`Algorithm::Gram`] or [`Algorithm::Tiles`], never [`Algorithm::Auto`].
+    pub(crate) algorithm: Algorithm,
     pub(crate) embeddings: SavedSide<T>,
     pub(crate) proxies: SavedSide<T>,
     /// Cosine of each sample and its class.
@@ -54,10 +54,10 @@ pub struct SavedParts<T> {
     pub proxy_scatter: Array2<T>,
 }
 
+/// A scatter matrix `[width, width]`, or `[0, 0]` where none was kept.
 pub(crate) fn square<T>(values: Vec<T>, width: usize) -> Array2<T> {
     let width = if values.is_empty() { 0 } else { width };
-    Array2::from_shape_vec((width, width), values)
-        .unwrap_or_else(|_| Array2::from_shape_simple_fn((0, 0), || unreachable!("scatter matrices are square")))
+    Array2::from_shape_vec((width, width), values).expect("a scatter matrix has as many rows as a mean has elements")
 }
 
 pub(crate) fn flat<T: Clone>(matrix: Array2<T>) -> Vec<T> {
@@ -71,10 +71,10 @@ impl<T: Real> Saved<T> {
         &self.config
     }
 
-    /// The path that was taken: [`Path::Gram`] or [`Path::Tiles`].
+    /// The path that was taken: [`Algorithm::Gram`] or [`Algorithm::Tiles`].
     #[must_use]
-    pub fn path(&self) -> Path {
-        self.path
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// The moments, as the forward pass reported them.
@@ -90,7 +90,7 @@ impl<T: Real> Saved<T> {
             |side: SavedSide<T>| SavedSide { reciprocals: side.reciprocals, mean: side.mean, scatter: Vec::new() };
         Saved {
             config: self.config,
-            path: self.path,
+            algorithm: self.algorithm,
             embeddings: side(self.embeddings),
             proxies: side(self.proxies),
             cosines: self.cosines,
@@ -117,15 +117,15 @@ impl<T: Real> Saved<T> {
     }
 
     /// Back from arrays, as [`into_parts`](Self::into_parts) made them. The path is read from the scatter matrices;
-    /// `config.path()` is not looked at.
+    /// `config.algorithm()` is not looked at.
     ///
     /// # Errors
     /// If the arrays' shapes disagree with each other.
     pub fn from_parts(config: Config, parts: SavedParts<T>) -> Result<Self, Error> {
         let width = parts.embedding_mean.len();
         let batch = parts.embedding_reciprocals.len();
-        let path = if parts.embedding_scatter.is_empty() { Path::Tiles } else { Path::Gram };
-        let side = if path == Path::Gram { width } else { 0 };
+        let algorithm = if parts.embedding_scatter.is_empty() { Algorithm::Tiles } else { Algorithm::Gram };
+        let side = if algorithm == Algorithm::Gram { width } else { 0 };
         for (tensor, given, wanted) in
             [("proxy_mean", parts.proxy_mean.len(), width), ("genuine_cosines", parts.genuine_cosines.len(), batch)]
         {
@@ -143,7 +143,7 @@ impl<T: Real> Saved<T> {
         let [genuine, impostor] = Summary::pair(parts.summaries.view())?;
         Ok(Self {
             config,
-            path,
+            algorithm,
             embeddings: SavedSide {
                 reciprocals: parts.embedding_reciprocals.to_vec(),
                 mean: parts.embedding_mean.to_vec(),

@@ -6,10 +6,11 @@
 
 use super::Config;
 use super::backward::scatter_gradient;
+use super::batch::{Batch, rows_of};
 use super::decidability::Decidability;
 use super::error::Error;
 use super::executor::Executor;
-use super::forward::{genuine_cosines, rows_of};
+use super::forward::genuine_cosines;
 use super::gradient::{Link, Links, Weights};
 use super::gram::RowMoments;
 use super::moments::{Moments, Summary};
@@ -86,16 +87,15 @@ impl Statistics {
     ) -> Result<Array2<T>, Error> {
         let weights = self.weights(config, upstream);
         let links = cosines(&embeddings, &own)?.into_iter().enumerate();
-        let links = links
-            .map(|(row, cosine)| Link { row, partner: row, weight: T::from_f64(weights.genuine_excess(cosine)) })
-            .collect();
+        let links =
+            links.map(|(row, cosine)| Link { row, partner: row, weight: weights.genuine_excess(cosine) }).collect();
         let own_reciprocals = reciprocals(&own);
         let links = Links::new(links, own, &own_reciprocals);
         Ok(gradient(&weights, &embeddings, &self.embeddings, &self.proxies, &links, executor))
     }
 
-    /// Gradient of `upstream * loss` by a shard's proxies. `samples` are the embeddings of all samples of these
-    /// classes, wherever they live, and `labels` their classes counted from the shard's first.
+    /// Gradient of `upstream * loss` by a shard's proxies, those of `batch`. Its embeddings are those of all samples of
+    /// these classes, wherever they live, and its labels their classes counted from the shard's first.
     ///
     /// # Errors
     /// If shapes disagree or a label is not below the number of the shard's proxies.
@@ -103,25 +103,23 @@ impl Statistics {
         &self,
         config: &Config,
         upstream: f64,
-        proxies: ArrayView2<'_, T>,
-        samples: ArrayView2<'_, T>,
-        labels: &[L],
+        batch: &Batch<'_, T, L>,
         executor: &dyn Executor,
     ) -> Result<Array2<T>, Error> {
+        let Batch { embeddings: samples, proxies, labels } = *batch;
         if samples.ncols() != proxies.ncols() || samples.nrows() != labels.len() {
             let wanted = format!("[{}, {}]", labels.len(), proxies.ncols());
-            return Err(Error::shape("samples", wanted, samples.shape()));
+            return Err(Error::shape("embeddings", wanted, samples.shape()));
         }
         let classes = rows_of(labels, proxies.nrows())?;
         let weights = self.weights(config, upstream);
         let sample_reciprocals = reciprocals(&samples);
         let cosines = genuine_cosines(&samples, &sample_reciprocals, &proxies, &reciprocals(&proxies), &classes);
-        let weight = |cosine| T::from_f64(weights.genuine_excess(cosine));
         let links = classes
             .iter()
             .zip(cosines)
             .enumerate()
-            .map(|(partner, (&row, cosine))| Link { row, partner, weight: weight(cosine) })
+            .map(|(partner, (&row, cosine))| Link { row, partner, weight: weights.genuine_excess(cosine) })
             .collect();
         let links = Links::new(links, samples, &sample_reciprocals);
         Ok(gradient(&weights, &proxies, &self.proxies, &self.embeddings, &links, executor))
@@ -143,6 +141,7 @@ fn gradient<T: Real>(
         rows,
         (&reciprocals(rows), &own.mean),
         (other.count, &other.mean, &scatter),
+        &other.apply(&own.mean),
         links,
         out.view_mut(),
         executor,

@@ -1,69 +1,59 @@
 //! The path for batches much smaller than the dimension: tiles of similarities, streamed over the classes.
 //!
-//! Only the classes are centred, `q_c = qbar + b_c`. A tile holds `r_ic = z_i . b_c` for one block of classes and all
-//! samples, and is gone when the next one comes. The moments are summed from the tiles entry by entry, genuine ones left
-//! out, so that few classes far apart (where the genuine pairs make up most of the total variance) cost no accuracy.
-//! Because the `b_c` sum to zero,
+//! Both sides are centred, `z_i = zbar + a_i` and `q_c = qs + b_c`. A tile holds `r_ic = b_c . a_i` for one block of
+//! classes and all samples, and is gone when the next one comes. The similarity is
 //!
 //! ```text
-//! K_q z_i   = sum_c r_ic b_c            (for the gradient of the embeddings)
-//! Z'Z b_c   = sum_i r_ic z_i            (for the gradient of the proxies)
+//! s_ic = zbar.qs + e_ic          e_ic = r_ic + zbar.b_c + qs.a_i
 //! ```
 //!
-//! As in the Gram path, centring may start from an estimate of the mean; what that leaves is taken out in `f64`.
+//! with the last two terms from the rows in `f64`: where rows are nearly parallel they are small, and what centred rows
+//! in `f32` would make of them is rounding. The moments are summed from the deviations `e_ic` entry by entry, genuine ones
+//! left out, so that few classes far apart (where the genuine pairs make up most of the total variance) cost no accuracy.
+//! For the gradient,
+//!
+//! ```text
+//! K_q a_i = sum_c r_ic b_c          (of the embeddings)
+//! K_z b_c = sum_i r_ic a_i          (of the proxies)
+//! ```
+//!
+//! The samples are centred at their mean. So are the classes where it is known: in the backward pass. The forward pass
+//! centres them at an estimate `qs` of it, as the Gram path does, and takes out in `f64` what that leaves.
 
 use super::executor::{Executor, map};
-use super::gradient::{Affine, Links, Side, finish_block};
+use super::gradient::{Links, Opposite, Side, finish_block};
 use super::gram::{estimate_mean, poor_estimate};
 use super::moments::Summary;
 use super::product::{Operand, Update};
 use super::rows::{
-    Cut, add_column_sums, band, band_mut, centre_block, dot_wide, dots, mean_of, narrowed, power_sums,
-    reciprocal_lengths, remainder, vectorised,
+    Centre, Cut, add_column_sums, band, band_mut, centre_block, dot_wide, dots, mean_of, narrowed, power_sums,
+    reciprocal_lengths, remainder, unit_dots, vectorised,
 };
 use super::scalar::Real;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
-/// All unit rows of the batch.
+/// All unit rows of the batch, centred at their mean.
 #[derive(Clone, Debug)]
 pub(crate) struct Units<T> {
     pub(crate) mean: Vec<f64>,
     pub(crate) reciprocals: Vec<f64>,
     /// `[B, D]`, row after row.
-    pub(crate) matrix: Vec<T>,
+    pub(crate) centred: Vec<T>,
 }
 
 impl<T: Real> Units<T> {
     pub(crate) fn of(rows: &ArrayView2<'_, T>) -> Self {
         let (count, width) = rows.dim();
+        let mean = mean_of(rows, 0..count);
         let mut reciprocals = vec![0.0; count];
-        let mut matrix = vec![T::default(); count * width];
+        let mut centred = vec![T::default(); count * width];
         reciprocal_lengths(rows, &mut reciprocals);
-        centre_block(rows, &reciprocals, &vec![T::default(); width], &mut matrix);
-        Self { mean: mean_of(rows, 0..count), reciprocals, matrix }
-    }
-
-    fn rows(&self) -> impl Iterator<Item = &[T]> {
-        self.matrix.chunks_exact(self.mean.len())
+        centre_block(rows, &reciprocals, &Centre::at(&mean), &mut centred);
+        Self { mean, reciprocals, centred }
     }
 
     fn operand(&self) -> Operand<'_, T> {
-        Operand::new(&self.matrix, self.reciprocals.len(), self.mean.len())
-    }
-
-    /// `Z' Z vector`.
-    pub(crate) fn apply(&self, vector: &[f64]) -> Vec<f64> {
-        vectorised(
-            #[inline(always)]
-            || {
-                let mut out = vec![0.0; vector.len()];
-                for row in self.rows() {
-                    let along = dot_wide(row, vector);
-                    out.iter_mut().zip(row).for_each(|(out, value)| *out += along * value.to_f64());
-                }
-                out
-            },
-        )
+        Operand::new(&self.centred, self.reciprocals.len(), self.mean.len())
     }
 }
 
@@ -72,11 +62,11 @@ impl<T: Real> Units<T> {
 pub(crate) struct Sums<T> {
     pub(crate) reciprocals: Vec<f64>,
     pub(crate) mean: Vec<f64>,
-    /// Where the classes were centred.
-    pub(crate) shift: Vec<T>,
+    /// `K_z qs`, `[D]`: with it and the rows of `products`, `K_z q_c`.
+    pub(crate) along_shift: Vec<f64>,
     /// Of the impostor similarities.
     pub(crate) impostor: Summary,
-    /// `K_q z_i`, `[B, D]`; empty unless asked for.
+    /// `K_q a_i`, `[B, D]`; empty unless asked for.
     pub(crate) products: Vec<T>,
 }
 
@@ -86,39 +76,45 @@ fn cut<T: Real>(classes: usize, width: usize) -> Cut {
     Cut::new(classes, width, elements, 8, 16 * 1024)
 }
 
-/// The sums, `pairs` being class and sample of each genuine pair in the order of the classes; with `products`, also `K_q z_i`, and `Z'Z` times the centred class in the rows of `products`.
+/// The sums, `pairs` being class and sample of each genuine pair in the order of the classes; with `products`, also
+/// `K_q a_i`, and `K_z b_c` in the rows of `products`.
 pub(crate) fn sums<T: Real>(
-    units: &Units<T>,
+    (units, embeddings): (&Units<T>, &ArrayView2<'_, T>),
     proxies: &ArrayView2<'_, T>,
     pairs: &[(usize, usize)],
     mut products: Option<ArrayViewMut2<'_, T>>,
     executor: &dyn Executor,
 ) -> Sums<T> {
-    let sums =
-        pass(units, proxies, pairs, estimate_mean(proxies), products.as_mut().map(|out| out.view_mut()), executor);
-    let off = remainder(&sums.mean, &sums.shift);
+    let samples = (units, embeddings);
+    let shift = estimate_mean(proxies);
+    let sums = pass(samples, proxies, pairs, &shift, products.as_mut().map(|out| out.view_mut()), executor);
+    let off = remainder(&sums.mean, &shift);
     let length = dot_wide(&sums.mean, &sums.mean);
     let directed = sums.reciprocals.iter().filter(|&&reciprocal| reciprocal != 0.0).count();
     if proxies.nrows() > 512 && poor_estimate(&off, directed as f64 / proxies.nrows() as f64 - length) {
-        return pass(units, proxies, pairs, narrowed(&sums.mean), products, executor);
+        return pass(samples, proxies, pairs, &narrowed(&sums.mean), products, executor);
     }
     sums
 }
 
 fn pass<T: Real>(
-    units: &Units<T>,
+    (units, embeddings): (&Units<T>, &ArrayView2<'_, T>),
     proxies: &ArrayView2<'_, T>,
     pairs: &[(usize, usize)],
-    shift: Vec<T>,
+    shift: &[T],
     products: Option<ArrayViewMut2<'_, T>>,
     executor: &dyn Executor,
 ) -> Sums<T> {
     let ((classes, width), batch) = (proxies.dim(), units.reciprocals.len());
     let cut = cut::<T>(classes, width);
     let groups = cut.groups(classes);
-    // A similarity is `centre + offset_i + r_ic`, the last two small where rows are nearly parallel.
-    let centre = dot_wide(&units.mean, &shift);
-    let offsets: Vec<T> = dots(&units.matrix, &shift).into_iter().map(|along| T::from_f64(along - centre)).collect();
+    let centre = dot_wide(&units.mean, shift);
+    let centre_at = Centre::exactly(shift.to_vec());
+    // qs . a_i
+    let mut offsets = unit_dots(embeddings, &units.reciprocals, shift);
+    offsets.iter_mut().for_each(|offset| *offset -= centre);
+    let along_shift = weighted_sum(&units.centred, &offsets, width);
+    let offsets: Vec<T> = narrowed(&offsets);
     let fused = products.is_some();
     let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
         Some(products) => split(products, cut.group).into_iter().map(Some).collect(),
@@ -141,8 +137,11 @@ fn pass<T: Real>(
             let start = range.start;
             let block = band(proxies, &range);
             reciprocal_lengths(&block, reciprocals);
-            centre_block(&block, reciprocals, &shift, centred);
+            centre_block(&block, reciprocals, &centre_at, centred);
             add_column_sums(centred, &mut sums);
+            // zbar . b_c
+            let mut levels = unit_dots(&block, reciprocals, &units.mean);
+            levels.iter_mut().for_each(|level| *level -= centre);
             let centred = Operand::new(centred, rows, width);
             T::multiply(tile, Update::Replace, T::from_f64(1.0), centred, units.operand().t());
             let own = &pairs[pairs.partition_point(|pair| pair.0 < start)..];
@@ -150,14 +149,14 @@ fn pass<T: Real>(
             vectorised(
                 #[inline(always)]
                 || {
-                    for row in tile.chunks_exact(batch) {
-                        let (sum, square) = power_sums(row, &offsets);
+                    for (row, &level) in tile.chunks_exact(batch).zip(&levels) {
+                        let (sum, square) = power_sums(row, &offsets, level);
                         powers = (powers.0 + sum, powers.1 + square);
                     }
                 },
             );
             for &(class, sample) in own {
-                let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64();
+                let value = (tile[(class - start) * batch + sample] + offsets[sample]).to_f64() + levels[class - start];
                 powers = (powers.0 - value, powers.1 - value * value);
             }
             if let Some(out) = &mut out {
@@ -183,17 +182,30 @@ fn pass<T: Real>(
         off.iter_mut().zip(sums).for_each(|(off, sum)| *off += sum / classes as f64);
     }
     let mean = shift.iter().zip(&off).map(|(shift, off)| shift.to_f64() + off).collect();
-    let along = dots(&units.matrix, &off);
     let count = (batch * classes - pairs.len()) as f64;
-    let squares = square - sum * sum / count;
-    // Rounding may leave a hair below zero. Written so that NaN stays NaN.
-    let squares = if squares < 0.0 { 0.0 } else { squares };
-    let impostor = Summary { count, mean: centre + sum / count, squares };
+    let impostor = Summary::about(centre, count, sum, square);
+    let along = dots(&units.centred, &off);
     let products = toward(partials.into_iter().map(|(_, _, toward)| toward), &along, &off, classes, fused);
-    Sums { reciprocals, mean, shift, impostor, products }
+    Sums { reciprocals, mean, along_shift, impostor, products }
 }
 
-/// Adds up the groups' shares of `K_q z_i` in order and takes out what the estimate of the mean put in.
+/// `sum_i weights_i rows_i` of a row-major matrix, in `f64`.
+fn weighted_sum<T: Real>(rows: &[T], weights: &[f64], width: usize) -> Vec<f64> {
+    let mut total = vec![0.0; width];
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, weight) in rows.chunks_exact(width).zip(weights) {
+                for (total, value) in total.iter_mut().zip(row) {
+                    *total = weight.mul_add(value.to_f64(), *total);
+                }
+            }
+        },
+    );
+    total
+}
+
+/// Adds up the groups' shares of `K_q a_i` in order and takes out what the estimate of the mean put in.
 fn toward<T: Real>(
     mut partials: impl Iterator<Item = Vec<T>>,
     along: &[f64],
@@ -231,12 +243,12 @@ pub(crate) fn split<T>(matrix: ArrayViewMut2<'_, T>, rows: usize) -> Vec<ArrayVi
     bands
 }
 
-/// The backward pass that computes the tiles again: writes the proxies' gradient, returns `K_q z_i`, `[B, D]`.
+/// The backward pass that computes the tiles again: writes the proxies' gradient, returns `K_q a_i`, `[B, D]`.
 pub(crate) fn backward<T: Real>(
     units: &Units<T>,
     side: &Side<'_, T>,
     slope: f64,
-    affine: &Affine<T>,
+    opposite: &Opposite<'_, T>,
     links: &Links<'_, T>,
     out: ArrayViewMut2<'_, T>,
     executor: &dyn Executor,
@@ -256,14 +268,14 @@ pub(crate) fn backward<T: Real>(
             let (centred, tile) = (&mut centred[..rows * width], &mut tile[..rows * batch]);
             let product = &mut product[..rows * width];
             let block = band(&side.rows, &range);
-            centre_block(&block, &side.reciprocals[range.clone()], side.shift, centred);
+            centre_block(&block, &side.reciprocals[range.clone()], side.centre, centred);
             let block = Operand::new(centred, rows, width);
             T::multiply(tile, Update::Replace, T::from_f64(1.0), block, units.operand().t());
             let tile = Operand::new(tile, rows, batch);
             T::multiply(&mut toward, Update::Add, T::from_f64(1.0), tile.t(), block);
             T::multiply(product, Update::Replace, T::from_f64(slope), tile, units.operand());
             let mut out = band_mut(&mut out, range.start - start..range.end - start);
-            finish_block(side, range, centred, product, affine, links, &mut out);
+            finish_block(side, range, centred, product, opposite, links, &mut out);
         }
         toward
     });

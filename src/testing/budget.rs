@@ -7,8 +7,9 @@ pub const F32_SLACK: f64 = 32.0 * (f32::EPSILON as f64);
 /// Compares gradient rows `[n, dim]` with the truth, given the plain version's result.
 ///
 /// A gradient scales with one over its row's length, so each row is multiplied by that length first: `rows` are the
-/// inputs the gradients belong to. Distances are relative to the largest true element after that. NaN in `got` fails,
-/// as does a wrong length; rows must agree with the truth within the plain version's worst distance plus `slack`.
+/// inputs the gradients belong to. Distances are relative to the largest true element after that, absolute
+/// where all are zero though rows of more than one element could turn. NaN in `got` fails, as does a wrong length; rows
+/// must agree with the truth within the plain version's worst distance plus `slack`.
 ///
 /// # Errors
 /// A sentence with the worst element's index, both values, the distance and the budget.
@@ -30,6 +31,7 @@ pub fn compare(
         .collect();
     let scaled = |values: &[f64], index: usize| values[index] * lengths[index / dim];
     let largest = (0..truth.len()).map(|index| scaled(truth, index).abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let largest = if dim > 1 && truth.iter().all(|&value| value == 0.0) { 1.0 } else { largest };
     let worst = |values: &[f64]| {
         let mut worst = (0, 0.0);
         for index in 0..truth.len() {

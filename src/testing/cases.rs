@@ -8,7 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 
 /// How the rows of a case lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Distribution {
     /// Normal elements: rows all over the sphere.
     Random,
@@ -18,6 +18,11 @@ pub enum Distribution {
     Converged,
     /// All rows around one direction: cosines near 0.99 with a variance near 1e-6.
     NearlyParallel,
+    /// All rows around one direction, two of one side at a cosine of about one minus this. The budget is absolute here:
+    /// what forms similarities in `f32` is no measure.
+    Parallel(f64),
+    /// One and the same row everywhere: the gradient is zero.
+    Equal,
     /// Row lengths from 1e-9 to 1e15.
     Lengths,
     /// Some rows of both sides zero.
@@ -37,6 +42,8 @@ pub struct Case {
     pub classes: usize,
     /// `D`.
     pub dim: usize,
+    /// How the rows lie.
+    pub distribution: Distribution,
     /// The settings.
     pub config: Config,
     /// `[B, D]`.
@@ -72,6 +79,22 @@ impl Case {
                     *value = near * proxies[own(at / dim, at % dim)] + noise * *value;
                 }
             }
+            Distribution::Equal => {
+                for (at, value) in proxies.iter_mut().chain(&mut embeddings).enumerate() {
+                    *value = common[at % dim];
+                }
+            }
+            Distribution::Parallel(distance) => {
+                // Noise of length r across a unit direction: 1 - cos = r^2.
+                let length = common.iter().map(|value| value * value).sum::<f64>().sqrt();
+                let noise = (distance / dim as f64).sqrt();
+                let around = |value: f64, d: usize| common[d] / length + noise * value;
+                proxies.iter_mut().enumerate().for_each(|(at, value)| *value = around(*value, at % dim));
+                for (at, value) in embeddings.iter_mut().enumerate() {
+                    let own = proxies[own(at / dim, at % dim)] - common[at % dim] / length;
+                    *value = around(*value, at % dim) + 0.5 * own;
+                }
+            }
             Distribution::NearlyParallel => {
                 // Cosine of two such rows: 1 / (1 + 0.1^2), spread by the noise's own inner products.
                 let around = |value: f64, d: usize| common[d] + 0.1 * value;
@@ -105,6 +128,7 @@ impl Case {
             batch,
             classes,
             dim,
+            distribution,
             config,
             embeddings: narrow(embeddings),
             proxies: narrow(proxies),
@@ -115,7 +139,7 @@ impl Case {
     /// The labels as row numbers.
     #[must_use]
     pub fn rows(&self) -> Vec<usize> {
-        self.labels.iter().map(|&label| usize::try_from(label).unwrap_or(usize::MAX)).collect()
+        self.labels.iter().map(|&label| usize::try_from(label).expect("labels of the cases are rows")).collect()
     }
 
     /// The embeddings, widened.
@@ -133,24 +157,53 @@ impl Case {
     /// The truth: PD-Loss.
     #[must_use]
     pub fn reference(&self) -> Reference {
-        reference::pd_loss(&self.config, self.dim, &self.embeddings_f64(), &self.proxies_f64(), &self.rows())
+        let (embeddings, proxies) = (self.embeddings_f64(), self.proxies_f64());
+        self.known(reference::pd_loss(&self.config, self.dim, &embeddings, &proxies, &self.rows()))
     }
 
     /// The truth: D-Loss.
     #[must_use]
     pub fn d_loss_reference(&self) -> Reference {
-        reference::d_loss(&self.config, self.dim, &self.embeddings_f64(), &self.rows())
+        self.known(reference::d_loss(&self.config, self.dim, &self.embeddings_f64(), &self.rows()))
     }
 
-    /// The budget: PD-Loss.
+    /// With the gradients that are known without computing: what the oracle leaves of a zero is rounding.
+    fn known(&self, mut truth: Reference) -> Reference {
+        if self.distribution == Distribution::Equal {
+            truth.embeddings.fill(0.0);
+            truth.proxies.fill(0.0);
+        }
+        truth
+    }
+
+    /// How far `f64` results may lie from the oracle's: sums in another order, a few hundred roundings.
+    #[must_use]
+    pub fn f64_slack(&self) -> f64 {
+        match self.distribution {
+            // The oracle forms similarities, and they differ in their last ten digits only.
+            Distribution::Parallel(distance) if distance < 1e-4 => 1e-8,
+            _ => 1e-9,
+        }
+    }
+
+    /// The budget: PD-Loss. Of nearly parallel rows the plain version keeps few digits; there it is the truth, which
+    /// leaves the slack alone.
     #[must_use]
     pub fn plain(&self) -> Plain {
+        if matches!(self.distribution, Distribution::Parallel(_) | Distribution::Equal) {
+            let Reference { loss, embeddings, proxies, .. } = self.reference();
+            return Plain { loss, embeddings, proxies };
+        }
         plain(&self.config, self.dim, &self.embeddings, Some(&self.proxies), &self.rows())
     }
 
     /// The budget: D-Loss.
     #[must_use]
     pub fn d_loss_plain(&self) -> Plain {
+        if matches!(self.distribution, Distribution::Parallel(_) | Distribution::Equal) {
+            let Reference { loss, embeddings, proxies, .. } = self.d_loss_reference();
+            return Plain { loss, embeddings, proxies };
+        }
         plain(&self.config, self.dim, &self.embeddings, None, &self.rows())
     }
 }
@@ -172,7 +225,7 @@ fn configs() -> Vec<Config> {
 /// The cases of PD-Loss.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    use Distribution::{Clustered, Converged, Lengths, NearlyParallel, Opposed, Random, ZeroRows};
+    use Distribution::{Clustered, Converged, Equal, Lengths, NearlyParallel, Opposed, Parallel, Random, ZeroRows};
     let default = Config::default();
     let mut cases = Vec::new();
     for config in configs() {
@@ -189,6 +242,21 @@ pub fn cases() -> Vec<Case> {
         cases.push(Case::new(shape, Random, default));
         cases.push(Case::new(shape, Clustered, default));
     }
+    // Around the class counts and sizes at which the paths change, and nearer and nearer to parallel.
+    for shape in [(128, 100, 192), (64, 64, 128), (64, 65, 128), (128, 128, 128), (150, 140, 33), (16, 300, 64)] {
+        for distance in [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6] {
+            cases.push(Case::new(shape, Parallel(distance), default));
+        }
+    }
+    // Two classes, and a single impostor pair, which has no variance.
+    for distribution in [Random, Clustered, Parallel(1e-3)] {
+        for shape in [(1, 2, 5), (1, 2, 6), (1, 2, 7), (3, 2, 5), (64, 2, 16)] {
+            cases.push(Case::new(shape, distribution, default));
+        }
+    }
+    for shape in [(4, 5, 3), (16, 100, 64), (40, 700, 128), (150, 140, 33)] {
+        cases.push(Case::new(shape, Equal, default));
+    }
     for distribution in [Random, NearlyParallel] {
         let mut case = Case::new((24, 31, 48), distribution, default);
         case.labels.fill(30);
@@ -201,7 +269,7 @@ pub fn cases() -> Vec<Case> {
 /// The cases of D-Loss. [`Case::proxies`] only shape the clusters.
 #[must_use]
 pub fn d_loss_cases() -> Vec<Case> {
-    use Distribution::{Clustered, Converged, Lengths, NearlyParallel, Random, ZeroRows};
+    use Distribution::{Clustered, Converged, Equal, Lengths, NearlyParallel, Parallel, Random, ZeroRows};
     let default = Config::default().with_form(Form::Inverse);
     let mut cases = Vec::new();
     for config in configs() {
@@ -216,6 +284,9 @@ pub fn d_loss_cases() -> Vec<Case> {
     }
     for shape in [(9, 2, 1), (6, 3, 128), (5, 4, 2)] {
         cases.push(Case::new(shape, Random, default));
+    }
+    for distribution in [Parallel(1e-2), Parallel(1e-4), Parallel(1e-6), Equal] {
+        cases.push(Case::new((40, 7, 64), distribution, default));
     }
     cases
 }

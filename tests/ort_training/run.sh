@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 plugins/tests/venvs.sh 1.19.2-training 1.32.0
-cargo build --quiet --locked -p pdloss --example differentiate
+cargo build --locked --workspace --example differentiate
 export DIFFERENTIATE=${CARGO_TARGET_DIR:-target}/debug/examples/differentiate
 export STOCK=.runtime/python/1.32.0/bin/python
 shared=${PDLOSS_SHARED:-}/models/mobilefacenet.onnx

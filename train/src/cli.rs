@@ -24,11 +24,12 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The program's own command line; where it is wrong, this says so and ends the process.
-    #[must_use]
-    pub fn of_command_line() -> Self {
-        let matches = Self::with_resume_alone().get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    /// The program's own command line.
+    ///
+    /// # Errors
+    /// Where it is wrong, and where it asks for help or the version.
+    pub fn of_command_line() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::with_resume_alone().try_get_matches()?)
     }
 
     /// The command, in which `--resume` goes with no other flag but `--onnxruntime`.

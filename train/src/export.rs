@@ -1,7 +1,5 @@
 //! The command `export`: the loss behind an embedder, or a whole training step.
 
-use std::path::Path;
-
 use pdloss::graph::build::Element;
 use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;
@@ -10,10 +8,10 @@ use pdloss::graph::{self, file};
 use pdloss_embed::console::note;
 use pdloss_embed::{Error, Result};
 
+use crate::backbone::{of_graph, trained};
 use crate::cli::{As, ExportArgs, Labels};
 use crate::objective;
 use crate::optimizer::OptimizerArgs;
-use crate::plan::trained;
 
 /// Writes the model that the arguments ask for.
 ///
@@ -21,6 +19,7 @@ use crate::plan::trained;
 /// [`Error::Usage`] for flags that cannot be; those of reading, extending and writing a model.
 pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
     check_classes(arguments)?;
+    objective::refuse_idle(&arguments.loss, &arguments.optimizer)?;
     let spelling = match arguments.spelling.unwrap_or(As::Op) {
         As::Op => Spelling::Operator,
         As::Function => Spelling::Function,
@@ -60,17 +59,13 @@ fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     let Loss::Pd(config) = arguments.loss.loss()? else {
         return Err(Error::Usage("--loss: only pd, pd-negative and pd-inverse are written without --train".into()));
     };
-    let head = Head {
-        config,
-        spelling,
-        embeddings: arguments.embeddings.clone(),
-        labels: match arguments.labels {
-            Labels::Int64 => Element::I64,
-            Labels::Int32 => Element::I32,
-        },
-        classes: arguments.classes,
-        dim: arguments.dim,
+    let mut head = Head::new(config, spelling, arguments.classes);
+    head.embeddings = arguments.embeddings.clone();
+    head.labels = match arguments.labels {
+        Labels::Int64 => Element::I64,
+        Labels::Int32 => Element::I32,
     };
+    head.dim = arguments.dim;
     let seed = arguments.seed;
     Ok(Box::new(move |mut model| head::attach(&mut model, &head, seed).map(|()| model)))
 }
@@ -84,13 +79,4 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     options.embeddings = arguments.embeddings.clone();
     options.dim = arguments.dim;
     Ok(Box::new(move |model| graph::step::build(model, &options)))
-}
-
-/// What the crate of the loss says about a model, as an error of this program that names the file.
-pub(crate) fn of_graph(path: &Path, error: graph::Error) -> Error {
-    match error {
-        graph::Error::Io { path, source } => Error::File { path, action: "open", source },
-        graph::Error::Format { path, source } => Error::model(path, format!("is not an ONNX model: {source}")),
-        other => Error::model(path, other.to_string()),
-    }
 }

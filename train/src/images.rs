@@ -190,13 +190,13 @@ fn fits(room: &AtomicUsize, image: &RgbImage) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use pdloss_embed::dataset::{Format, Request, Split};
+    use pdloss_embed::dataset::{Request, Split};
     use std::path::Path;
 
     /// The first two classes of the drawn shapes, 32 images.
     pub(crate) fn shapes(augment: Augment, room: usize) -> Images {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/shapes");
-        let request = Request { path, format: Format::Auto, split: Split::All, classes: vec![1, 2], label: None };
+        let request = Request { split: Split::All, classes: vec![1, 2], ..Request::of(path) };
         let recipe = Recipe { resize: "exact:16x12".parse().unwrap(), ..Recipe::default() };
         let size = recipe.output_size().unwrap();
         let preparation = Preparation { recipe, size, layout: Layout::Nchw, augment, seed: 1 };
@@ -233,15 +233,9 @@ pub(crate) mod tests {
             std::fs::create_dir_all(path(class, number).parent().unwrap()).unwrap();
             RgbImage::from_pixel(8, 8, Rgb([40 * class, 30 * number, 9])).save(path(class, number)).unwrap();
         }
-        let request = Request {
-            path: folder.path().into(),
-            format: Format::Folder,
-            split: Split::All,
-            classes: Vec::new(),
-            label: None,
-        };
+        let request = Request::of(folder.path());
         let size = Size { width: 8, height: 8 };
-        let recipe = Recipe { resize: Resize::Exact(size), ..Recipe::default() };
+        let recipe = Recipe { resize: pdloss_embed::preprocess::Resize::Exact(size), ..Recipe::default() };
         let preparation = Preparation { recipe, size, layout: Layout::Nchw, augment: Augment::default(), seed: 1 };
         let data = Dataset::load(&request).unwrap();
         let images = Images::read(data, preparation, 0, false).unwrap().images;

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod augment;
+mod backbone;
 mod checkpoint;
 mod cli;
 mod export;

@@ -81,13 +81,13 @@ impl LossArgs {
         let given = [
             ("--form", self.form.is_some(), &[Name::Pd, Name::DLoss][..]),
             ("--floor", self.floor.is_some(), &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss]),
-            ("--floor-mode", self.floor_mode.is_some(), &[Name::Pd, Name::DLoss]),
+            ("--floor-mode", self.floor_mode.is_some(), &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss]),
             (
                 "--temperature",
                 self.temperature.is_some(),
                 &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss, Name::Softmax, Name::ProxyNca],
             ),
-            ("--eps", self.eps.is_some(), &[Name::Pd, Name::DLoss]),
+            ("--eps", self.eps.is_some(), &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss]),
             ("--alpha", self.alpha.is_some(), &[Name::ProxyAnchor, Name::MultiSimilarity]),
             ("--beta", self.beta.is_some(), &[Name::MultiSimilarity]),
             ("--margin", self.margin.is_some(), &[Name::ProxyAnchor]),

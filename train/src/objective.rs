@@ -1,7 +1,9 @@
 //! The training step as asked for on the command line: loss, optimiser, proxies.
 
 use pdloss::graph::head::Spelling;
+use pdloss::graph::losses::Loss;
 use pdloss::graph::step::StepOptions;
+use pdloss::loss::{FloorMode, Form};
 use pdloss_embed::{Error, Result};
 
 use crate::loss::LossArgs;
@@ -26,9 +28,44 @@ pub(crate) fn options(
     Ok(options)
 }
 
+/// Refuses flags that would change nothing, as typed: a run's own record holds every setting, these too.
+///
+/// # Errors
+/// [`Error::Usage`] that names the flag and why nothing follows from it, and as [`LossArgs::loss`].
+pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<()> {
+    let chosen = loss.loss()?;
+    let mut idle = Vec::new();
+    if let Loss::Pd(config) | Loss::DLoss(config) = &chosen {
+        let of_floor = [
+            ("--floor", loss.floor.is_some()),
+            ("--floor-mode", loss.floor_mode.is_some()),
+            ("--eps", loss.eps.is_some()),
+        ];
+        idle.extend(of_floor.into_iter().filter_map(|(flag, is_given)| {
+            let why = match (config.form(), config.floor_mode(), flag) {
+                (Form::Negative, ..) => "the form negative has no floor",
+                (_, FloorMode::Clamp, "--floor") => "--floor-mode clamp holds the gap at --eps",
+                (_, FloorMode::Tangent, "--eps") => "it belongs to --floor-mode clamp",
+                _ => return None,
+            };
+            Some((flag, is_given, why.to_owned()))
+        }));
+    }
+    if !chosen.has_proxies() {
+        let why = format!("the loss {} has no proxies", chosen.name());
+        idle.push(("--proxies-rate", optimizer.proxies_rate.is_some(), why.clone()));
+        idle.push(("--decay-proxies", optimizer.decay_proxies, why));
+    }
+    match idle.into_iter().find(|(_, is_given, _)| *is_given) {
+        Some((flag, _, why)) => Err(Error::Usage(format!("{flag} changes nothing here: {why}"))),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::LossName;
     use crate::optimizer::OptimizerName;
 
     #[test]
@@ -48,5 +85,45 @@ mod tests {
         assert!(refused(OptimizerArgs { momentum: Some(0.5), ..OptimizerArgs::default() }).contains("--momentum"));
         assert!(refused(OptimizerArgs { beta1: Some(1.5), ..OptimizerArgs::default() }).contains("beta1"));
         assert!(refused(OptimizerArgs { clip: Some(0.0), ..OptimizerArgs::default() }).contains("norm"));
+    }
+
+    #[test]
+    fn a_flag_that_changes_nothing_is_refused_in_every_spelling() {
+        let (plain, clamp) = (LossArgs::default(), Some(FloorMode::Clamp));
+        let idle = |loss: &LossArgs| {
+            let refused = refuse_idle(loss, &OptimizerArgs::default());
+            refused.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let spelt = |form| match form {
+            Form::Negative => (LossName::PdNegative, Some(Form::Negative)),
+            _ => (LossName::PdInverse, Some(Form::Inverse)),
+        };
+        for form in [Form::Negative, Form::Inverse] {
+            let (name, form) = spelt(form);
+            for base in [
+                LossArgs { loss: Some(name), ..plain.clone() },
+                LossArgs { loss: Some(LossName::Pd), form, ..plain.clone() },
+                LossArgs { loss: Some(LossName::DLoss), form, ..plain.clone() },
+            ] {
+                assert_eq!(idle(&base), "");
+                let eps = LossArgs { eps: Some(1e-3), ..base.clone() };
+                assert!(idle(&eps).contains("--eps changes nothing here"), "{eps:?}");
+                let floor = LossArgs { floor: Some(0.5), ..base.clone() };
+                let both = LossArgs { floor_mode: clamp, ..eps.clone() };
+                let negative = form == Some(Form::Negative);
+                assert_eq!(idle(&floor).contains("--floor changes nothing here"), negative, "{floor:?}");
+                assert_eq!(idle(&both).contains("changes nothing here"), negative, "{both:?}");
+                let neither = LossArgs { floor_mode: clamp, ..floor };
+                assert!(idle(&neither).contains("--floor changes nothing here"), "{neither:?}");
+            }
+        }
+        let rate = OptimizerArgs { proxies_rate: Some(2.0), ..OptimizerArgs::default() };
+        let pairs = LossArgs { loss: Some(LossName::MultiSimilarity), ..plain.clone() };
+        let error = refuse_idle(&pairs, &rate).unwrap_err().to_string();
+        assert!(
+            error.contains("--proxies-rate changes nothing here: the loss multi-similarity has no proxies"),
+            "{error}"
+        );
+        assert!(refuse_idle(&plain, &rate).is_ok());
     }
 }

@@ -134,7 +134,7 @@ mod tests {
             for number in 0..count {
                 let name = format!("{name}/{number}");
                 files.push((name.clone(), vec![start, u8::try_from(items.len()).unwrap()]));
-                items.push(Item { name, class, role: Role::Both });
+                items.push(Item { name, class, role: Role::Both, camera: None });
             }
         }
         let names = classes.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -144,6 +144,7 @@ mod tests {
             part: "all".to_owned(),
             items,
             classes: names,
+            notes: Vec::new(),
         }
     }
 

@@ -6,15 +6,15 @@ use pdloss::graph::build::{Dim, declare, declared, node};
 use pdloss::graph::head::Spelling;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Parameters};
+use pdloss::graph::step::Parameters;
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Choice, Model, Options};
 use pdloss_embed::preprocess::{Layout, Origin, Patch};
 use pdloss_embed::{Error, Result};
 
+use crate::backbone::{of_graph, trained};
 use crate::cli::{FirstProxies, TrainArgs};
-use crate::export::of_graph;
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::objective;
 use crate::parts;
@@ -155,18 +155,6 @@ impl Plan {
             notes,
         })
     }
-}
-
-/// What of its backbone a step trains.
-///
-/// # Errors
-/// [`Error::Model`] where that is nothing, whatever proxies do.
-pub(crate) fn trained(backbone: &Path, step: &ModelProto) -> Result<Parameters> {
-    let parameters = Description::of(step).map_err(|e| of_graph(backbone, e))?.parameters;
-    if parameters.trained == 0 {
-        return Err(Error::model(backbone, parameters.nothing()));
-    }
-    Ok(parameters)
 }
 
 /// The library that a run goes on with. A path out of a file is not opened unless a person names it again: whatever lies there

@@ -108,11 +108,12 @@ pub(crate) struct Data {
 impl Data {
     pub(crate) fn request(&self) -> Request {
         Request {
-            path: self.path.clone(),
             format: self.format,
             split: self.split,
             classes: self.classes.clone(),
             label: self.label.clone(),
+            skip_bad: self.skip_bad,
+            ..Request::of(&self.path)
         }
     }
 }
@@ -153,6 +154,7 @@ impl Settings {
         let is_same = validation.as_ref().is_some_and(|validation| validation.data.path == data.path);
         // Before the model is read: a flag that cannot be is the first thing to be said.
         args.augment.check()?;
+        objective::refuse_idle(&args.loss, &args.optimizer)?;
         args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
         let model = Model::read(&path, args.output.as_deref())?;
         let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.image_size())?;

@@ -13,9 +13,9 @@ use pdloss_embed::pipeline::embed;
 use pdloss_embed::{Error, Result, process};
 use serde_json::Value;
 
+use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{FirstProxies, Keep};
-use crate::export::of_graph;
 use crate::folder::{Begun, Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
 use crate::loader::Loader;

@@ -11,7 +11,7 @@ data=${1:-${PDLOSS_SHARED:-../shared}/data/omniglot/images_background_small1.zip
 [ -f "$data" ] || { echo "omniglot: $data is not there; give the path of images_background_small1.zip" >&2; exit 2; }
 python=${PYTHON:-.runtime/bench/bin/python}
 target=${CARGO_TARGET_DIR:-target}/debug
-cargo build --quiet --locked --package pdloss-train --package pdloss-eval
+cargo build --locked --workspace
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 for seed in 1 2 3; do

@@ -1,15 +1,17 @@
 //! What a person at a terminal reads: notes and progress on standard error, tables on standard output.
 
+mod printable;
 mod progress;
 mod table;
 
 use std::io::Write;
 
+pub use printable::{printable, printable_line};
 pub use progress::{Pace, Progress};
 pub use table::{Align, Table, width};
 
-/// A line on standard error.
+/// A line on standard error; control characters of names in it are escaped.
 pub fn note(line: &str) {
     // Nobody reading standard error is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }

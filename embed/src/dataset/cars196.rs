@@ -6,19 +6,25 @@ use std::collections::BTreeMap;
 
 use matrw::{MatFile, MatVariable};
 
-use super::{Listed, Listing, Role, Source, Split};
+use super::part::Part;
+use super::{Listed, Listing, Source, Split};
 use crate::error::{Error, Result};
+use crate::guard::guarded;
 
 const CLASS_COUNT: usize = 196;
+/// Bytes of a MATLAB 5 file before its first variable.
+const HEADER: usize = 128;
 
 pub(super) fn list(source: &Source) -> Result<Listing> {
     let mut images = Vec::new();
     if let Some(root) = source.folder_of("cars_annos.mat") {
         images = annotations(source, &format!("{root}cars_annos.mat"), "relative_im_path", &root, None)?;
     } else {
-        let wanted =
-            [("cars_train_annos.mat", "cars_train", true), ("cars_test_annos_withlabels.mat", "cars_test", false)];
-        for (file, folder, train) in wanted {
+        let wanted = [
+            ("cars_train_annos.mat", "cars_train", Part::Train),
+            ("cars_test_annos_withlabels.mat", "cars_test", Part::Test),
+        ];
+        for (file, folder, part) in wanted {
             let Some(root) = source.folder_of(file) else {
                 return Err(Error::data(
                     source.path(),
@@ -28,10 +34,10 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
                 ));
             };
             let prefix = image_folder(source, folder);
-            images.extend(annotations(source, &format!("{root}{file}"), "fname", &prefix, Some(train))?);
+            images.extend(annotations(source, &format!("{root}{file}"), "fname", &prefix, Some(part))?);
         }
     }
-    Ok(Listing { images, class_names: class_names(source)?, class_count: CLASS_COUNT, protocol: Split::ZeroShot })
+    Ok(Listing { class_count: CLASS_COUNT, ..Listing::new(images, class_names(source)?, Split::ZeroShot) })
 }
 
 /// Where the images of one part lie: the devkit does not say, so look for the folder.
@@ -41,13 +47,7 @@ fn image_folder(source: &Source, folder: &str) -> String {
     format!("{}{marker}", holder.unwrap_or_default())
 }
 
-fn annotations(
-    source: &Source,
-    file: &str,
-    name_field: &str,
-    prefix: &str,
-    train: Option<bool>,
-) -> Result<Vec<Listed>> {
+fn annotations(source: &Source, file: &str, name_field: &str, prefix: &str, part: Option<Part>) -> Result<Vec<Listed>> {
     let mat = load(source, file)?;
     let annos = &mat["annotations"];
     let here = || source.path().join(file);
@@ -68,11 +68,12 @@ fn annotations(
                 |field: &str| Error::data(here(), format!("annotation {}: field '{field}' is not readable", at + 1));
             let name = text(&one[name_field]).ok_or_else(|| wrong(name_field))?;
             let class = whole(&one["class"]).ok_or_else(|| wrong("class"))?;
-            let train = match train {
+            let part = match part {
                 Some(given) => given,
-                None => whole(&one["test"]).ok_or_else(|| wrong("test"))? == 0,
+                None if whole(&one["test"]).ok_or_else(|| wrong("test"))? == 0 => Part::Train,
+                None => Part::Test,
             };
-            Ok(Listed { name: format!("{prefix}{name}"), class, train: Some(train), role: Role::Both })
+            Ok(Listed { part: Some(part), ..Listed::new(format!("{prefix}{name}"), class) })
         })
         .collect()
 }
@@ -86,9 +87,23 @@ fn class_names(source: &Source) -> Result<BTreeMap<usize, String>> {
 }
 
 fn load(source: &Source, file: &str) -> Result<MatFile> {
+    let here = source.path().join(file);
     let bytes = source.read(file)?;
-    matrw::load_matfile_from_u8(&bytes)
-        .map_err(|e| Error::data(source.path().join(file), format!("not a MATLAB 5 file: {e}")))
+    let wrong = |problem: &str| Err(Error::data(&here, problem));
+    if bytes.starts_with(b"\x89HDF") || bytes.starts_with(b"MATLAB 7.3") {
+        return wrong("is a MATLAB 7.3 file (HDF5), which is not read; wanted MATLAB 5: save it with -v7 or -v6");
+    }
+    if bytes.len() < HEADER || !matches!(&bytes[HEADER - 2..HEADER], b"IM" | b"MI") {
+        // MATLAB 4 begins with a small number that says type and byte order, and names its first matrix 20 bytes on.
+        let number = bytes.first_chunk::<4>().map(|first| u32::from_le_bytes(*first).min(u32::from_be_bytes(*first)));
+        if number.is_some_and(|number| number < 5000) && bytes.len() > 20 {
+            return wrong("is a MATLAB 4 file, which is not read; wanted MATLAB 5: save it with -v7 or -v6");
+        }
+        return wrong("not a MATLAB 5 file: it has no such header");
+    }
+    guarded(&here, || {
+        matrw::load_matfile_from_u8(&bytes).map_err(|e| Error::data(&here, format!("not a MATLAB 5 file: {e}")))
+    })
 }
 
 fn text(variable: &MatVariable) -> Option<String> {

@@ -1,57 +1,126 @@
 //! CUB-200-2011 (Wah et al. 2011): `images.txt`, `image_class_labels.txt`, `classes.txt`, `train_test_split.txt`,
 //! each line an id and a value; images lie under `images/`. Metric learning measures the second half of the classes.
+//!
+//! NABirds (Van Horn et al. 2015) has the same files with words for ids and a part of its own that is measured.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Listed, Listing, Role, Source, Split, lines, number};
+use super::part::Part;
+use super::{Listed, Listing, Source, Split, number};
+use crate::delimited::lines;
 use crate::error::{Error, Result};
+
+/// Classes of CUB-200-2011, whose lists may have been cut.
+const CUB_CLASSES: usize = 200;
+const CUB_FOLDER: &str = "CUB_200_2011";
+const CUB_FIRST: &str = "001.Black_footed_Albatross";
 
 pub(super) fn list(source: &Source) -> Result<Listing> {
     let root = source
         .folder_of("images.txt")
         .ok_or_else(|| Error::data(source.path(), "format cub wants images.txt, which is not there"))?;
-    let images = pairs(source, &format!("{root}images.txt"))?;
-    let labels: HashMap<usize, String> = pairs(source, &format!("{root}image_class_labels.txt"))?.into_iter().collect();
-    let class_names: BTreeMap<usize, String> = pairs(source, &format!("{root}classes.txt"))?.into_iter().collect();
-    let split_file = format!("{root}train_test_split.txt");
-    let parts: Option<HashMap<usize, String>> =
-        if source.contains(&split_file) { Some(pairs(source, &split_file)?.into_iter().collect()) } else { None };
+    let file = |name: &str| format!("{root}{name}");
+    let wrong = |name: &str, line: usize, problem: String| {
+        Error::data(source.path().join(file(name)), format!("line {line}: {problem}"))
+    };
+    let images = pairs(source, &file("images.txt"))?;
+    let labels = pairs(source, &file("image_class_labels.txt"))?;
     if labels.len() != images.len() {
         return Err(Error::data(
             source.path().join(&root),
             format!("images.txt has {} lines and image_class_labels.txt {}", images.len(), labels.len()),
         ));
     }
-    let labels_file = format!("{root}image_class_labels.txt");
+    let labels = by_id(&labels);
+    let mut class_names = BTreeMap::new();
+    for Pair { line, id, value } in pairs(source, &file("classes.txt"))? {
+        class_names.insert(number(source, &file("classes.txt"), line, &id)?, value);
+    }
+    let parts = match source.contains(&file("train_test_split.txt")) {
+        true => Some(pairs(source, &file("train_test_split.txt"))?),
+        false => None,
+    };
+    let parts = parts.as_deref().map(by_id);
     let mut listed = Vec::with_capacity(images.len());
-    for (id, name) in images {
-        let label = labels
-            .get(&id)
-            .ok_or_else(|| Error::data(source.path().join(&labels_file), format!("image {id} has no label")))?;
-        let class = number(source, &labels_file, id, label)?;
-        let train = match &parts {
+    for Pair { line, id, value } in &images {
+        let label = labels.get(id.as_str());
+        let label = label
+            .ok_or_else(|| wrong("images.txt", *line, format!("image {id} has no label in image_class_labels.txt")))?;
+        let class = number(source, &file("image_class_labels.txt"), label.line, &label.value)?;
+        if !class_names.contains_key(&class) {
+            let count = class_names.len();
+            let problem = format!("class {class} is not in classes.txt, which lists {count}; wanted all of them there");
+            return Err(wrong("image_class_labels.txt", label.line, problem));
+        }
+        let part = match &parts {
             None => None,
             Some(parts) => {
-                let part = parts
-                    .get(&id)
-                    .ok_or_else(|| Error::data(source.path().join(&split_file), format!("image {id} has no part")))?;
-                Some(part == "1")
+                let part = parts.get(id.as_str()).ok_or_else(|| {
+                    wrong("images.txt", *line, format!("image {id} has no part in train_test_split.txt"))
+                })?;
+                match part.value.as_str() {
+                    "1" => Some(Part::Train),
+                    "0" => Some(Part::Test),
+                    other => {
+                        let problem = format!("'{other}' is neither 1 (train) nor 0 (test)");
+                        return Err(wrong("train_test_split.txt", part.line, problem));
+                    }
+                }
             }
         };
-        listed.push(Listed { name: format!("{root}images/{name}"), class, train, role: Role::Both });
+        listed.push(Listed { part, line: Some(*line), ..Listed::new(format!("{root}images/{value}"), class) });
     }
-    let class_count = class_names.len();
-    Ok(Listing { images: listed, class_names, class_count, protocol: Split::ZeroShot })
+    let words = images.iter().any(|pair| pair.id.parse::<u64>().is_err());
+    let protocol = if words && parts.is_some() { Split::Test } else { Split::ZeroShot };
+    let (class_count, note) = count(source, &root, &class_names);
+    Ok(Listing { class_count, notes: note.into_iter().collect(), ..Listing::new(listed, class_names, protocol) })
 }
 
-/// Lines of `id value`, in file order.
-fn pairs(source: &Source, file: &str) -> Result<Vec<(usize, String)>> {
+/// How many classes the data set has, of which the list may hold fewer; what is then said.
+fn count(source: &Source, root: &str, names: &BTreeMap<usize, String>) -> (usize, Option<String>) {
+    let listed = names.len();
+    let is_cub = root.contains(CUB_FOLDER)
+        || source.path().to_string_lossy().contains(CUB_FOLDER)
+        || names.values().any(|name| name == CUB_FIRST);
+    let last = names.last_key_value().map_or(0, |(&number, _)| number);
+    if is_cub && listed < CUB_CLASSES && last <= CUB_CLASSES {
+        let note = format!(
+            "classes.txt lists {listed} classes of CUB-200-2011's {CUB_CLASSES}; its second half is 101 to 200"
+        );
+        (CUB_CLASSES, Some(note))
+    } else if last > listed {
+        let note =
+            format!("classes.txt lists {listed} classes, numbered up to {last}: taken for a part of {last} classes");
+        (last, Some(note))
+    } else {
+        (listed, None)
+    }
+}
+
+/// A line of `id value`.
+struct Pair {
+    line: usize,
+    id: String,
+    value: String,
+}
+
+fn by_id(pairs: &[Pair]) -> HashMap<&str, &Pair> {
+    pairs.iter().map(|pair| (pair.id.as_str(), pair)).collect()
+}
+
+/// Lines of `id value`, in file order, each id once.
+fn pairs(source: &Source, file: &str) -> Result<Vec<Pair>> {
     let text = source.read_text(file)?;
-    let pair = |(at, line): (usize, &str)| {
-        let (id, value) = line.split_once(char::is_whitespace).ok_or_else(|| {
-            Error::data(source.path().join(file), format!("line {at}: wanted 'id value', found '{line}'"))
-        })?;
-        Ok((number(source, file, at, id)?, value.trim().to_owned()))
-    };
-    lines(&text).map(pair).collect()
+    let wrong = |line: usize, problem: String| Error::data(source.path().join(file), format!("line {line}: {problem}"));
+    let (mut pairs, mut first) = (Vec::new(), HashMap::new());
+    for (at, line) in lines(&text) {
+        let (id, value) = line
+            .split_once(char::is_whitespace)
+            .ok_or_else(|| wrong(at, format!("wanted 'id value', found '{line}'")))?;
+        if let Some(before) = first.insert(id, at) {
+            return Err(wrong(at, format!("id {id} is there already, in line {before}; wanted each once")));
+        }
+        pairs.push(Pair { line: at, id: id.to_owned(), value: value.trim().to_owned() });
+    }
+    Ok(pairs)
 }

@@ -3,24 +3,28 @@
 
 use std::collections::HashMap;
 
-use crate::dataset::is_image;
+use super::is_image;
+use super::source::names::{composed, tidy};
 
 /// Names of images that are there, by what lists call them.
 #[derive(Debug)]
 pub struct Finder<'a> {
     names: &'a [String],
+    /// The same with accents composed (Unicode NFC), as lists and file systems may spell them either way.
+    composed: Vec<String>,
     /// Positions by file name without ending.
-    by_stem: HashMap<&'a str, Vec<usize>>,
+    by_stem: HashMap<String, Vec<usize>>,
 }
 
 impl<'a> Finder<'a> {
     /// Over the names of a data set; files that are no images are left out.
     pub fn new(names: &'a [String]) -> Self {
-        let mut by_stem: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (at, name) in names.iter().enumerate().filter(|(_, name)| is_image(name)) {
-            by_stem.entry(stem(last(name))).or_default().push(at);
+        let composed: Vec<String> = names.iter().map(|name| composed(name)).collect();
+        let mut by_stem: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, name) in composed.iter().enumerate().filter(|(_, name)| is_image(name)) {
+            by_stem.entry(stem(last(name)).to_owned()).or_default().push(at);
         }
-        Self { names, by_stem }
+        Self { names, composed, by_stem }
     }
 
     /// The position of the image that a list calls `wanted`: the same path, else the one path that ends with it (another
@@ -29,8 +33,10 @@ impl<'a> Finder<'a> {
     /// # Errors
     /// A sentence naming two images that fit equally well.
     pub fn find(&self, wanted: &str) -> Result<Option<usize>, String> {
+        let wanted = &composed(&tidy(wanted));
         let Some(found) = self.by_stem.get(stem(last(wanted))) else { return Ok(None) };
         let key = if is_image(wanted) { stem(wanted) } else { wanted };
+        let wanted = wanted.as_str();
         let within = |name: &str| name == key || name.strip_suffix(key).is_some_and(|rest| rest.ends_with('/'));
         let tiers: [&dyn Fn(&str) -> bool; 5] = [
             &|name| name == wanted,
@@ -40,7 +46,7 @@ impl<'a> Finder<'a> {
             &|_| true,
         ];
         for fits in tiers {
-            let mut fitting = found.iter().copied().filter(|&at| fits(&self.names[at]));
+            let mut fitting = found.iter().copied().filter(|&at| fits(&self.composed[at]));
             if let Some(first) = fitting.next() {
                 return match fitting.next() {
                     None => Ok(Some(first)),
@@ -79,6 +85,9 @@ mod tests {
         assert_eq!(finder.find("J.R/J.R_0001"), Ok(Some(4)));
         assert_eq!(finder.find("A_B/A_B_0003"), Ok(None));
         assert_eq!(finder.find("pairs.txt"), Ok(None));
+        assert_eq!(finder.find("./x\\1.jpg"), Ok(Some(2)));
+        let decomposed = ["Jose\u{301}/Jose\u{301}_0001.jpg".to_owned()];
+        assert_eq!(Finder::new(&decomposed).find("Jos\u{e9}/Jos\u{e9}_0001"), Ok(Some(0)));
         assert!(finder.find("1.jpg").unwrap_err().contains("x/1.jpg or y/1.jpg"));
     }
 }

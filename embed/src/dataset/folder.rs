@@ -1,36 +1,69 @@
-//! Class = the folder that an image lies in, named by its whole relative path (so `alphabet/character` is one class).
+//! Class = the folder that an image lies in, named by its whole relative path (so `alphabet/character` is one class); below
+//! the folder of a part (see [`layout`]), by its path there, so that classes are joined across parts.
 
 use std::collections::BTreeMap;
 
-use super::{Listed, Listing, Role, Source, Split, is_image};
+use super::layout::{self, Place};
+use super::source::names::{files, several};
+use super::{Listed, Listing, Source, Split, is_image, numbers};
 use crate::error::{Error, Result};
+use crate::files::ending;
+
+/// Kinds of files that hold pictures, but are not decoded, and the text that lies beside images: named first in a note.
+pub(super) fn undecoded(source: &Source) -> Option<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for name in source.names().iter().filter(|name| !is_image(name)) {
+        let kind = ending(std::path::Path::new(name));
+        *counts.entry(if kind.is_empty() { "without ending".into() } else { format!(".{kind}") }).or_default() += 1;
+    }
+    let total = counts.values().sum();
+    let mut by_count: Vec<(String, usize)> = counts.into_iter().collect();
+    by_count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let kinds = several(by_count.into_iter().map(|(kind, count)| format!("{count} {kind}")));
+    (total > 0).then(|| format!("passed over {} of kinds that are not decoded: {kinds}", files(total)))
+}
 
 pub(super) fn list(source: &Source) -> Result<Listing> {
-    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
-    let images: Vec<&String> = source.names().iter().filter(|n| is_image(n)).collect();
-    for name in &images {
-        let Some((folder, _)) = name.rsplit_once('/') else {
-            return Err(Error::data(
-                source.path(),
-                format!(
-                    "{name} lies in no class folder; wanted CLASS/IMAGE (a list of paths and labels goes by --format list)"
-                ),
-            ));
-        };
-        let next = numbers.len() + 1;
-        numbers.entry(folder).or_insert(next);
+    let names: Vec<&str> = source.names().iter().map(String::as_str).filter(|n| is_image(n)).collect();
+    let mut notes: Vec<String> = undecoded(source).into_iter().collect();
+    let (mut protocol, mut places) = (Split::All, Vec::new());
+    let placed: Vec<(&str, Option<Place>, &str)> = match layout::find(&names, |rest| rest.contains('/')) {
+        Some(found) => {
+            if !found.others.is_empty() {
+                notes.push(format!(
+                    "left out {} in no class folder of a part ({}): {}",
+                    files(found.others.len()),
+                    "train, val, test, query, gallery",
+                    several(found.others.iter().map(|&n| n.to_owned()))
+                ));
+            }
+            if found.places.contains(&Place::Query) {
+                protocol = Split::Test;
+            }
+            places = found.places;
+            found.images.into_iter().map(|(name, place, rest)| (name, Some(place), rest)).collect()
+        }
+        None => names.iter().map(|&name| (name, None, name)).collect(),
+    };
+    let class = |below: &'_ str| below.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    if let Some((loose, ..)) = placed.iter().find(|(_, _, below)| class(below).is_none()) {
+        return Err(Error::data(
+            source.path(),
+            format!(
+                "{loose} lies in no class folder; wanted CLASS/IMAGE (a list of paths and labels goes by --format list)"
+            ),
+        ));
     }
+    let classes: Vec<String> = placed.iter().filter_map(|(_, _, below)| class(below)).collect();
     // Numbers follow the sorted names, so that `--classes 1-10` means the same on every machine.
-    for (at, number) in numbers.values_mut().enumerate() {
-        *number = at + 1;
-    }
-    let class_of = |name: &str| numbers[name.rsplit_once('/').map_or("", |(folder, _)| folder)];
-    let listed =
-        images.iter().map(|n| Listed { name: (*n).clone(), class: class_of(n), train: None, role: Role::Both });
-    Ok(Listing {
-        images: listed.collect(),
-        class_count: numbers.len(),
-        class_names: numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect(),
-        protocol: Split::All,
-    })
+    let numbers = numbers::of_names(classes.iter().map(String::as_str));
+    let listed = placed.iter().zip(&classes).map(|(&(name, place, _), class)| {
+        let mut image = Listed::new(name.to_owned(), numbers[class.as_str()]);
+        if let Some((part, role)) = place.map(|place| place.part_and_role(&places)) {
+            (image.part, image.role) = (Some(part), role);
+        }
+        image
+    });
+    let names = numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
+    Ok(Listing { notes, ..Listing::new(listed.collect(), names, protocol) })
 }

@@ -1,12 +1,22 @@
 //! In-Shop Clothes Retrieval (Liu et al. 2016): `list_eval_partition.txt` holds a count, a header, and lines of
 //! `image_name item_id evaluation_status`, the status being train, query or gallery. Queries search the gallery.
 
-use std::collections::BTreeMap;
-
-use super::{Listed, Listing, Role, Source, Split, lines, number};
+use super::part::Part;
+use super::{Listed, Listing, Role, Source, Split, number, numbers};
+use crate::delimited::lines;
 use crate::error::{Error, Result};
 
 const FILE: &str = "list_eval_partition.txt";
+
+/// Whether a file of In-Shop's name is In-Shop's: CelebA has one too, of an image and a number a line.
+pub(super) fn is_partition(source: &Source, file: &str) -> Result<bool> {
+    let text = source.read_text(file)?;
+    let celeba = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words.as_slice(), [_, "0" | "1" | "2"])
+    };
+    Ok(!lines(&text).take(3).any(|(_, line)| celeba(line)))
+}
 
 pub(super) fn list(source: &Source) -> Result<Listing> {
     let holder = source
@@ -16,11 +26,9 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     let here = || source.path().join(&file);
     let text = source.read_text(&file)?;
     let mut rows = lines(&text);
-    let (_, count) = rows.next().ok_or_else(|| Error::data(here(), "is empty"))?;
-    let count = number(source, &file, 1, count)?;
-    let mut images = Vec::new();
-    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
-    let mut prefix = None;
+    let (at, count) = rows.next().ok_or_else(|| Error::data(here(), "is empty"))?;
+    let count = number(source, &file, at, count)?;
+    let mut parsed = Vec::new();
     for (at, line) in rows.skip(1) {
         let fields: Vec<_> = line.split_whitespace().collect();
         let &[name, item, status] = fields.as_slice() else {
@@ -29,10 +37,10 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
                 format!("line {at}: wanted 'image_name item_id evaluation_status', found '{line}'"),
             ));
         };
-        let (train, role) = match status {
-            "train" => (true, Role::Both),
-            "query" => (false, Role::Query),
-            "gallery" => (false, Role::Gallery),
+        let (part, role) = match status {
+            "train" => (Part::Train, Role::Both),
+            "query" => (Part::Test, Role::Query),
+            "gallery" => (Part::Test, Role::Gallery),
             other => {
                 return Err(Error::data(
                     here(),
@@ -40,21 +48,31 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
                 ));
             }
         };
-        // The data set is handed out with its images beside the list or in the folder Img, and the list in Eval.
-        let prefix = prefix.get_or_insert_with(|| image_folder(source, &holder, name));
-        let next = numbers.len() + 1;
-        let class = *numbers.entry(item.to_owned()).or_insert(next);
-        images.push(Listed { name: format!("{prefix}{name}"), class, train: Some(train), role });
+        parsed.push((at, name, item, part, role));
     }
-    if images.len() != count {
-        return Err(Error::data(here(), format!("its first line says {count} images, {} follow", images.len())));
+    if parsed.len() != count {
+        return Err(Error::data(here(), format!("its first line says {count} images, {} follow", parsed.len())));
     }
-    let class_names = numbers.iter().map(|(name, &number)| (number, name.clone())).collect();
-    Ok(Listing { images, class_count: numbers.len(), class_names, protocol: Split::Test })
+    // The data set is handed out with its images beside the list or in the folder Img, and the list in Eval.
+    let prefix = parsed.first().map_or(String::new(), |(_, name, ..)| image_folder(source, &holder, name));
+    let numbers = numbers::of_names(parsed.iter().map(|(_, _, item, ..)| *item));
+    let image = |&(at, name, item, part, role): &(usize, &str, &str, Part, Role)| Listed {
+        part: Some(part),
+        role,
+        line: Some(at),
+        ..Listed::new(format!("{prefix}{name}"), numbers[item])
+    };
+    let images = parsed.iter().map(image).collect();
+    let class_names = numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
+    Ok(Listing::new(images, class_names, Split::Test))
 }
 
 fn image_folder(source: &Source, holder: &str, name: &str) -> String {
     let up = holder.trim_end_matches('/').rsplit_once('/').map_or(String::new(), |(up, _)| format!("{up}/"));
-    let places = [holder.to_owned(), format!("{holder}Img/"), up.clone(), format!("{up}Img/")];
+    let mut places = vec![holder.to_owned(), format!("{holder}Img/"), up.clone(), format!("{up}Img/")];
+    if holder.is_empty() {
+        // The list itself was given: its folder is not the data set's.
+        places.extend(["../".to_owned(), "../Img/".to_owned()]);
+    }
     places.into_iter().find(|place| source.contains(&format!("{place}{name}"))).unwrap_or_else(|| holder.to_owned())
 }

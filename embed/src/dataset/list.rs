@@ -1,81 +1,264 @@
-//! A CSV of a path and one or more label columns, with or without a header; comma, tab or semicolon; blanks around
-//! fields do not count. A column whose header is `role` (or `part`) holds `query`, `gallery` or `both`.
+//! A table of a path and one or more labels, a line an image; comma, tab, semicolon or blanks part its columns.
+//!
+//! With a header, the path is in the column called `path`, `image`, `file`, ... and the label in the one called `label`,
+//! `class`, ...; else the path is in the first column whose values look like images, and the label in the first other one.
+//! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` the image's part.
+//! An index without a name, as pandas writes it, is no label.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::{Listed, Listing, Role, Source, Split};
-use crate::delimited::{delimiter, read_records};
+use super::part::Part;
+use super::source::names::several;
+use super::{Listed, Listing, Request, Role, Source, Split, is_image, numbers};
+use crate::delimited::{Blanks, Delimiter, Record, Table};
 use crate::error::{Error, Result};
+use crate::files::folder_of;
 
-pub(super) fn list(source: &Source, file: &str, label: Option<&str>) -> Result<Listing> {
-    let here = || source.path().join(file);
-    let text = source.read_text(file)?;
-    let first = text.lines().next().unwrap_or_default();
-    let records =
-        read_records(&text, delimiter(first).unwrap_or(b',')).map_err(|e| Error::data(here(), e.to_string()))?;
-    let Some((_, head)) = records.first() else { return Err(Error::data(here(), "is empty")) };
-    let width = head.len();
-    if width < 2 {
-        return Err(Error::data(
-            here(),
-            format!("line 1: wanted a path and at least one label, found '{}'", first.trim()),
-        ));
+/// What headers call the path of an image.
+const PATH: [&str; 16] = [
+    "path",
+    "image_path",
+    "img_path",
+    "file_path",
+    "filepath",
+    "image",
+    "img",
+    "file",
+    "filename",
+    "file_name",
+    "image_name",
+    "img_name",
+    "image_file",
+    "image_id",
+    "name",
+    "fname",
+];
+/// What they call its label.
+const LABEL: [&str; 9] =
+    ["label", "class", "class_id", "label_id", "identity", "person", "person_id", "item_id", "target"];
+const ROLE: [&str; 2] = ["role", "part"];
+const SPLIT: [&str; 3] = ["split", "subset", "set"];
+const IS_QUERY: &str = "is_query";
+const IS_GALLERY: &str = "is_gallery";
+/// Corners of the object in the image, in lists of open-metric-learning.
+const BOX: [&str; 4] = ["x_1", "y_1", "x_2", "y_2"];
+
+/// Where the images of a list are: `--root`, else the list's own folder. Neither is walked.
+pub(super) fn images_of(request: &Request) -> Result<Source> {
+    match &request.root {
+        None => Ok(Source::folder(folder_of(&request.path))),
+        Some(root) if root.is_dir() => Ok(Source::folder(root)),
+        Some(root) if Source::is_archive(root) => Source::open_within(root, &request.limits),
+        Some(root) => Err(Error::Usage(format!("--root {}: is neither a folder nor an archive", root.display()))),
     }
-    // A first line whose path is no file, while the second line's is one (or ends unlike an image), is a header.
-    let has_header = !source.contains(&head[0]) && !super::is_image(&head[0]);
-    let header: Vec<String> = if has_header { head.clone() } else { Vec::new() };
-    let role_column = header.iter().position(|h| ["role", "part"].contains(&h.to_lowercase().as_str()));
-    let column = label_column(&header, width, role_column, label).map_err(|problem| Error::data(here(), problem))?;
+}
 
-    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
-    let mut rows = Vec::new();
-    for (line, record) in records.iter().skip(usize::from(has_header)) {
-        if record.len() != width {
-            return Err(Error::data(here(), format!("line {line}: {} fields, where line 1 has {width}", record.len())));
-        }
-        let role = match role_column {
-            None => Role::Both,
-            Some(at) => Role::parse(&record[at]).ok_or_else(|| {
-                Error::data(here(), format!("line {line}: role '{}' is none of query, gallery, both", &record[at]))
-            })?,
+/// The list, and where its images are.
+pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing)> {
+    let path = &request.path;
+    let mut path_column = 0;
+    let table = Table::read(path, Blanks::Separate, |records| {
+        path_column = records.iter().map(|r| r.fields.len()).max().map_or(0, |width| path_place(records, width));
+        let named = |record: &Record<'_>| {
+            record.fields.get(path_column).is_some_and(|f| is_image(f) || source.find(f).is_some())
         };
-        if record[column].is_empty() {
-            return Err(Error::data(here(), format!("line {line}: the label is empty")));
+        !named(&records[0]) && (records[1..].iter().any(named) || has_names(&records[0]))
+    })?;
+    let columns = Columns::find(&table, path_column, request.label.as_deref(), path)?;
+    let (mut rows, mut any_role) = (Vec::new(), false);
+    for record in table.records() {
+        let record = record.map_err(|e| with_hint(e, table.delimiter()))?;
+        let Record { line, fields } = &record;
+        let part = columns.part(&table, &record)?;
+        let role = columns.role(&table, &record, part)?;
+        any_role |= role != Role::Both;
+        if fields[columns.path].is_empty() {
+            return Err(table.error(*line, "the path is empty"));
         }
-        numbers.insert(record[column].to_owned(), 0);
-        rows.push((record[0].replace('\\', "/"), record[column].to_owned(), role));
+        if fields[columns.label].is_empty() {
+            return Err(table.error(*line, "the label is empty"));
+        }
+        rows.push((*line, fields[columns.path].to_string(), fields[columns.label].to_string(), part, role));
     }
-    // Numbers in label order: by value where all are whole numbers, else by name.
-    let mut names: Vec<String> = numbers.into_keys().collect();
-    if names.iter().all(|n| n.parse::<u64>().is_ok()) {
-        names.sort_by_key(|n| n.parse::<u64>().unwrap_or(0));
+    if rows.is_empty() {
+        return Err(Error::data(path, "holds a header and no image"));
     }
-    let numbers: BTreeMap<&str, usize> = names.iter().enumerate().map(|(at, n)| (n.as_str(), at + 1)).collect();
-    let images =
-        rows.into_iter().map(|(name, class, role)| Listed { class: numbers[class.as_str()], name, train: None, role });
-    Ok(Listing {
-        images: images.collect(),
-        class_count: names.len(),
-        class_names: names.iter().enumerate().map(|(at, n)| (at + 1, n.clone())).collect(),
-        protocol: Split::All,
-    })
+    let mut notes = columns.notes(&table);
+    let source = match under_current_folder(&source, request, rows.iter().map(|(_, name, ..)| name.as_str())) {
+        None => source,
+        Some(current) => {
+            notes.push(format!(
+                "its images are not in {}, but relative to the current folder, and taken from there",
+                source.path().display()
+            ));
+            current
+        }
+    };
+    let numbers = numbers::of_names(rows.iter().map(|(_, _, label, ..)| label.as_str()));
+    let image = |(line, name, label, part, role): &(usize, String, String, Option<Part>, Role)| Listed {
+        part: *part,
+        role: *role,
+        line: Some(*line),
+        ..Listed::new(name.clone(), numbers[label.as_str()])
+    };
+    let images: Vec<Listed> = rows.iter().map(image).collect();
+    // Only the held-out part has queries and a gallery.
+    let has = |part| images.iter().any(|i| i.part == Some(part));
+    let protocol = match (any_role && has(Part::Train), has(Part::Test), has(Part::Validation)) {
+        (true, true, _) => Split::Test,
+        (true, false, true) => Split::Val,
+        _ => Split::All,
+    };
+    let names = numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
+    Ok((source, Listing { notes, ..Listing::new(images, names, protocol) }))
+}
+
+/// The first column that most of the records give an image's name in.
+fn path_place(records: &[Record<'_>], width: usize) -> usize {
+    let images = |column: usize| records.iter().filter(|r| r.fields.get(column).is_some_and(|f| is_image(f))).count();
+    (0..width).rev().max_by_key(|&column| images(column)).unwrap_or(0)
+}
+
+/// Whether a first line without an image's name is a header: it names a path or a label.
+fn has_names(record: &Record<'_>) -> bool {
+    let lower: Vec<String> = record.fields.iter().map(|f| f.to_lowercase()).collect();
+    let any = |names: &[&str]| lower.iter().any(|word| names.contains(&word.as_str()));
+    any(&PATH) && any(&LABEL)
+}
+
+/// The current folder, where all images of the list are there and none in the list's own folder.
+fn under_current_folder<'n>(
+    source: &Source,
+    request: &Request,
+    mut names: impl Iterator<Item = &'n str> + Clone,
+) -> Option<Source> {
+    let current = Source::folder(Path::new("."));
+    let elsewhere = request.root.is_none()
+        && !names.clone().any(|name| source.find(name).is_some())
+        && names.all(|name| current.find(name).is_some());
+    elsewhere.then_some(current)
+}
+
+fn with_hint(error: Error, delimiter: Delimiter) -> Error {
+    match error {
+        Error::Data { path, problem } if delimiter == Delimiter::Blanks => Error::Data {
+            path,
+            problem: format!(
+                "{problem}; blanks part the fields: put names with blanks into quotes, or part by comma or tab"
+            ),
+        },
+        other => other,
+    }
+}
+
+/// Which column is what.
+struct Columns {
+    path: usize,
+    label: usize,
+    role: Option<usize>,
+    split: Option<usize>,
+    query: Option<usize>,
+    gallery: Option<usize>,
+}
+
+impl Columns {
+    fn find(table: &Table, path_place: usize, label: Option<&str>, file: &Path) -> Result<Self> {
+        let width = table.width()?;
+        if width < 2 {
+            let first = table.ragged().next().transpose()?.map_or(String::new(), |r| r.fields.join(" "));
+            let first = table.header().first().cloned().unwrap_or(first);
+            return Err(table.error(1, &format!("wanted a path and at least one label, found '{first}'")));
+        }
+        let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);
+        let role = table.column(&ROLE)?.filter(|&c| c != path);
+        let split = table.column(&SPLIT)?.filter(|&c| c != path);
+        let (query, gallery) = (table.column(&[IS_QUERY])?, table.column(&[IS_GALLERY])?);
+        let taken = [Some(path), role, split, query, gallery];
+        let is_index =
+            |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
+        let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index(c)).collect();
+        let label = match label {
+            Some(wanted) => chosen(table, &labels, wanted).ok_or_else(|| {
+                let names = match table.header() {
+                    [] => "none (there is no header)".to_owned(),
+                    header => several(labels.iter().map(|&c| header[c].clone())),
+                };
+                Error::Usage(format!(
+                    "--label: {} has no label column '{wanted}'; columns by name: {names}; by number: 1 to {}",
+                    file.display(),
+                    labels.len()
+                ))
+            })?,
+            None => {
+                let named = table.column(&LABEL)?.filter(|c| labels.contains(c));
+                named.or(labels.first().copied()).ok_or_else(|| Error::data(file, "has no label column"))?
+            }
+        };
+        Ok(Self { path, label, role, split, query, gallery })
+    }
+
+    fn part(&self, table: &Table, record: &Record<'_>) -> Result<Option<Part>> {
+        let Some(word) = self.split.map(|c| &record.fields[c]) else { return Ok(None) };
+        match word.to_lowercase().as_str() {
+            "train" | "training" => Ok(Some(Part::Train)),
+            "val" | "valid" | "validation" | "dev" => Ok(Some(Part::Validation)),
+            "test" | "testing" => Ok(Some(Part::Test)),
+            _ => Err(table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"))),
+        }
+    }
+
+    fn role(&self, table: &Table, record: &Record<'_>, part: Option<Part>) -> Result<Role> {
+        if let Some(word) = self.role.map(|c| &record.fields[c]) {
+            let wrong = || table.error(record.line, &format!("role '{word}' is none of query, gallery, both"));
+            return Role::parse(word).ok_or_else(wrong);
+        }
+        let flag = |column: Option<usize>| match column.map(|c| record.fields[c].to_lowercase()).as_deref() {
+            Some("true" | "1" | "1.0" | "yes") => Ok(Some(true)),
+            Some("false" | "0" | "0.0" | "no") => Ok(Some(false)),
+            Some("" | "nan" | "none") | None => Ok(None),
+            Some(other) => Err(table.error(record.line, &format!("'{other}' is neither True nor False"))),
+        };
+        match (flag(self.query)?, flag(self.gallery)?) {
+            (Some(true), Some(true)) | (None, None) => Ok(Role::Both),
+            (Some(true), _) => Ok(Role::Query),
+            (_, Some(true)) => Ok(Role::Gallery),
+            _ if part == Some(Part::Train) => Ok(Role::Both),
+            _ => Err(table.error(record.line, "is neither query nor gallery")),
+        }
+    }
+
+    /// What was assumed about the columns, where it is not the first for the path and the second for the label.
+    fn notes(&self, table: &Table) -> Vec<String> {
+        let name = |c: usize| match table.header().get(c) {
+            Some(header) => format!("'{header}'"),
+            None => (c + 1).to_string(),
+        };
+        let mut notes = Vec::new();
+        if (self.path, self.label) != (0, 1) {
+            notes.push(format!(
+                "paths are read from column {}, labels from column {}",
+                name(self.path),
+                name(self.label)
+            ));
+        }
+        let boxed = table.header().iter().any(|h| BOX.contains(&h.as_str()));
+        if boxed {
+            notes.push(format!("columns {} are not applied: whole images are taken", BOX.join(", ")));
+        }
+        notes
+    }
 }
 
 /// The column that `--label` means: a header's name, or a number from 1 counting label columns.
-fn label_column(
-    header: &[String],
-    width: usize,
-    role: Option<usize>,
-    label: Option<&str>,
-) -> std::result::Result<usize, String> {
-    let columns: Vec<usize> = (1..width).filter(|&c| Some(c) != role).collect();
-    let Some(label) = label else { return columns.first().copied().ok_or_else(|| "has no label column".to_owned()) };
-    if let Some(at) = header.iter().position(|h| h == label) {
-        return Ok(at);
-    }
-    let by_number = label.parse::<usize>().ok().and_then(|n| n.checked_sub(1)).and_then(|at| columns.get(at).copied());
-    by_number.ok_or_else(|| {
-        let names = if header.is_empty() { "none (there is no header)".to_owned() } else { header[1..].join(", ") };
-        format!("has no label column '{label}'; columns by name: {names}; by number: 1 to {}", columns.len())
-    })
+fn chosen(table: &Table, labels: &[usize], wanted: &str) -> Option<usize> {
+    let by_name = table.header().iter().position(|h| h == wanted);
+    let by_name = by_name.or_else(|| table.header().iter().position(|h| h.to_lowercase() == wanted.to_lowercase()));
+    by_name.or_else(|| wanted.parse::<usize>().ok()?.checked_sub(1).and_then(|at| labels.get(at).copied()))
+}
+
+/// Whether a column that is called like a path holds names of files: some end in a point and an ending, or have a folder.
+fn holds_images(table: &Table, column: usize) -> bool {
+    let first = table.ragged().take(100).filter_map(Result::ok);
+    let mut fields = first.filter_map(|r| r.fields.get(column).map(|f| is_image(f) || f.contains(['/', '\\'])));
+    fields.any(|named| named)
 }

@@ -1,24 +1,31 @@
 //! Labelled images: which files, which classes, which part each plays. One file a format.
 
 mod cars196;
+mod celeba;
 mod cub;
 mod finder;
 mod folder;
 mod inshop;
+mod layout;
 mod list;
+mod market;
+mod numbers;
+mod part;
 mod sop;
 mod source;
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::files::ending;
 pub use finder::Finder;
-pub use source::Source;
+use part::Part;
+pub use source::{Limits, Source};
 
 /// File endings that count as images.
 const IMAGE_ENDINGS: [&str; 13] =
@@ -65,6 +72,8 @@ pub struct Item {
     pub class: usize,
     /// The part it plays.
     pub role: Role,
+    /// The camera that took it, where the data set's protocol does not count images of the same class and camera.
+    pub camera: Option<u32>,
 }
 
 /// A format that `--format` names.
@@ -74,9 +83,9 @@ pub struct Item {
 pub enum Format {
     /// Recognise the format by its files
     Auto,
-    /// Class = the folder that an image lies in
+    /// Class = the folder that an image lies in, below train/, val/, test/, query/, gallery/ where there are such
     Folder,
-    /// CUB-200-2011: images.txt, image_class_labels.txt, classes.txt
+    /// CUB-200-2011 and NABirds: images.txt, image_class_labels.txt, classes.txt
     Cub,
     /// Cars196: cars_annos.mat, or cars_train_annos.mat and cars_test_annos_withlabels.mat
     Cars196,
@@ -84,6 +93,10 @@ pub enum Format {
     Sop,
     /// In-Shop Clothes Retrieval: list_eval_partition.txt
     Inshop,
+    /// CelebA: identity_CelebA.txt, and list_eval_partition.txt for the parts
+    Celeba,
+    /// Market-1501, DukeMTMC-reID: query/ and bounding_box_test/, images called PERSON_cCAMERA...
+    Market,
     /// A CSV of a path and one or more label columns
     List,
 }
@@ -98,6 +111,8 @@ impl Format {
             Self::Cars196 => "cars196",
             Self::Sop => "sop",
             Self::Inshop => "inshop",
+            Self::Celeba => "celeba",
+            Self::Market => "market",
             Self::List => "list",
         }
     }
@@ -107,6 +122,7 @@ impl Format {
         match self {
             Self::Sop => &[1, 10, 100, 1000],
             Self::Inshop => &[1, 10, 20, 30, 40],
+            Self::Market => &[1, 5, 10],
             _ => &[1, 2, 4, 8],
         }
     }
@@ -117,17 +133,19 @@ impl Format {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// What papers on this data set measure: zero-shot for CUB and Cars196, test for SOP and In-Shop, else all
+    /// What papers on this data set measure: zero-shot for CUB and Cars196, test (query and gallery) where there is such, else all
     Protocol,
     /// Every image
     All,
     /// The data set's own training part
     Train,
+    /// The data set's own validation part
+    Val,
     /// The data set's own test part
     Test,
     /// The second half of the classes, unseen in zero-shot training
     ZeroShot,
-    /// What papers train on: the first half of the classes of CUB and Cars196, train of SOP and In-Shop, else all
+    /// What papers train on: the first half of the classes of CUB and Cars196, the training part where there is one, else all
     ProtocolTrain,
     /// The first half of the classes, which zero-shot training sees
     ZeroShotTrain,
@@ -142,13 +160,39 @@ pub struct Request {
     pub format: Format,
     /// The part of it.
     pub split: Split,
-    /// Classes to keep, by the data set's own numbers (from 1); empty for all that the split has.
+    /// Classes to keep, by the data set's own numbers: those that its lists or its folders' names give, else from 1 in
+    /// order of names; empty for all that the split has.
     pub classes: Vec<usize>,
     /// Label column of a `list`: a header's name or a number from 1; `None` for the first.
     pub label: Option<String>,
+    /// Folder or archive of a list's images; `None` for the list's own folder.
+    pub root: Option<PathBuf>,
+    /// Whether images that contradict themselves (one file under two labels) are left out instead of refused.
+    pub skip_bad: bool,
+    /// What opening an archive may cost.
+    pub limits: Limits,
+}
+
+impl Request {
+    /// All that is to be measured of `path`.
+    pub fn of(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            format: Format::Auto,
+            split: Split::Protocol,
+            classes: Vec::new(),
+            label: None,
+            root: None,
+            skip_bad: false,
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// Labelled images, checked to exist.
+///
+/// A file that is listed twice under one label counts once; under two labels it is an error, or left out where bad images
+/// are. Files of equal bytes under other names stay (see [`crate::embeddings::Row::image`]).
 #[derive(Debug)]
 pub struct Dataset {
     /// Where the bytes are.
@@ -161,17 +205,27 @@ pub struct Dataset {
     pub items: Vec<Item>,
     /// Class names; each has at least one item.
     pub classes: Vec<String>,
+    /// What was assumed and what was passed over: a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// One image as a format's file lists it, before a part is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Listed {
     name: String,
-    /// The class's number in the data set, from 1.
+    /// The class's number in the data set.
     class: usize,
-    /// Whether it belongs to the training part, where the format has parts.
-    train: Option<bool>,
+    part: Option<Part>,
     role: Role,
+    camera: Option<u32>,
+    /// The line of the list, from 1.
+    line: Option<usize>,
+}
+
+impl Listed {
+    fn new(name: String, class: usize) -> Self {
+        Self { name, class, part: None, role: Role::Both, camera: None, line: None }
+    }
 }
 
 /// A format's lists, read.
@@ -184,6 +238,13 @@ struct Listing {
     class_count: usize,
     /// The split that papers measure.
     protocol: Split,
+    notes: Vec<String>,
+}
+
+impl Listing {
+    fn new(images: Vec<Listed>, class_names: BTreeMap<usize, String>, protocol: Split) -> Self {
+        Self { images, class_count: class_names.len(), class_names, protocol, notes: Vec::new() }
+    }
 }
 
 impl Dataset {
@@ -191,7 +252,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Data`] or [`Error::File`] where lists disagree, name files that are not there, or leave nothing;
-    /// [`Error::Usage`] where the format has no such part.
+    /// [`Error::Usage`] where the format has no such part, class or column.
     pub fn load(request: &Request) -> Result<Self> {
         let path = &request.path;
         if !path.exists() {
@@ -199,29 +260,23 @@ impl Dataset {
             return Err(Error::read(path, source));
         }
         let is_list_file = path.is_file() && !Source::is_archive(path);
-        let source = if is_list_file {
-            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Source::open(parent)?
+        if is_list_file && OTHER_ARCHIVES.contains(&ending(path).as_str()) {
+            return Err(Error::data(
+                path,
+                "is an archive of a kind that is not read; wanted .zip, .tar, .tar.gz or .tgz",
+            ));
+        }
+        if request.root.is_some() && !is_list_file {
+            return Err(Error::Usage(format!("--root: only a list has one; {} is none", path.display())));
+        }
+        let (source, list_name) = if is_list_file {
+            (list::images_of(request)?, Some(path.file_name().unwrap_or_default().to_string_lossy().into_owned()))
         } else {
-            Source::open(path)?
+            (Source::open_within(path, &request.limits)?, None)
         };
-        let list_name = is_list_file.then(|| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let format = match request.format {
-            Format::Auto => recognise(&source, list_name.as_deref()),
+            Format::Auto => recognise(&source, list_name.as_deref())?,
             given => given,
-        };
-        let listing = match format {
-            Format::Folder | Format::Auto => folder::list(&source)?,
-            Format::Cub => cub::list(&source)?,
-            Format::Cars196 => cars196::list(&source)?,
-            Format::Sop => sop::list(&source)?,
-            Format::Inshop => inshop::list(&source)?,
-            Format::List => {
-                let name = list_name.ok_or_else(|| {
-                    Error::Usage(format!("--data {}: --format list wants a CSV file, not a folder", path.display()))
-                })?;
-                list::list(&source, &name, request.label.as_deref())?
-            }
         };
         if request.label.is_some() && format != Format::List {
             return Err(Error::Usage(format!(
@@ -229,7 +284,26 @@ impl Dataset {
                 format.as_str()
             )));
         }
-        take_part(source, format, listing, request)
+        if format == Format::List {
+            if list_name.is_none() {
+                return Err(Error::Usage(format!(
+                    "--data {}: --format list wants a CSV file, not a folder",
+                    path.display()
+                )));
+            }
+            let (source, listing) = list::list(source, request)?;
+            return part::take(source, format, listing, request);
+        }
+        let listing = match format {
+            Format::Cub => cub::list(&source)?,
+            Format::Cars196 => cars196::list(&source)?,
+            Format::Sop => sop::list(&source)?,
+            Format::Inshop => inshop::list(&source)?,
+            Format::Celeba => celeba::list(&source)?,
+            Format::Market => market::list(&source)?,
+            Format::Folder | Format::Auto | Format::List => folder::list(&source)?,
+        };
+        part::take(source, format, listing, request)
     }
 
     /// SHA-256 over the digest (of its file's bytes), name, class and role of every image, in order.
@@ -246,99 +320,49 @@ impl Dataset {
     }
 }
 
-fn recognise(source: &Source, list_file: Option<&str>) -> Format {
+/// Endings of archives that are not read, so that they are not taken for lists.
+const OTHER_ARCHIVES: [&str; 10] = ["7z", "bz2", "gz", "lz4", "parquet", "rar", "tbz2", "txz", "xz", "zst"];
+
+fn recognise(source: &Source, list_file: Option<&str>) -> Result<Format> {
     if let Some(name) = list_file {
-        return match name {
-            "list_eval_partition.txt" => Format::Inshop,
+        return Ok(match name {
+            "list_eval_partition.txt" if inshop::is_partition(source, name)? => Format::Inshop,
+            "list_eval_partition.txt" | "identity_CelebA.txt" => Format::Celeba,
             n if n.starts_with("Ebay_") => Format::Sop,
             "images.txt" => Format::Cub,
             n if n.ends_with(".mat") => Format::Cars196,
             _ => Format::List,
-        };
+        });
     }
     let markers = [
         ("image_class_labels.txt", Format::Cub),
         ("Ebay_test.txt", Format::Sop),
         ("list_eval_partition.txt", Format::Inshop),
+        ("identity_CelebA.txt", Format::Celeba),
         ("cars_annos.mat", Format::Cars196),
         ("cars_train_annos.mat", Format::Cars196),
     ];
-    let found = markers.iter().find(|(marker, _)| source.folder_of(marker).is_some());
-    found.map_or(Format::Folder, |&(_, format)| format)
-}
-
-fn take_part(source: Source, format: Format, listing: Listing, request: &Request) -> Result<Dataset> {
-    let Listing { images, class_names, class_count, protocol } = listing;
-    let path = &request.path;
-    if images.is_empty() {
-        return Err(Error::data(path, format!("no images found (read as format {})", format.as_str())));
+    for (marker, format) in markers {
+        let holders = source.folders_of(marker);
+        match holders.as_slice() {
+            [] => {}
+            [holder] if format == Format::Inshop => {
+                let inshop = inshop::is_partition(source, &format!("{holder}{marker}"))?;
+                return Ok(if inshop { Format::Inshop } else { Format::Celeba });
+            }
+            [_] => return Ok(format),
+            [first, second, ..] => {
+                return Err(Error::data(
+                    source.path(),
+                    format!(
+                        "{marker} is there {} times, in {first} and {second}; give --data the folder of one data set, or --format folder",
+                        holders.len()
+                    ),
+                ));
+            }
+        }
     }
-    // Classes given by number are a part of their own; with no split named they are taken from the whole.
-    let split = match (request.split, protocol) {
-        (Split::Protocol | Split::ProtocolTrain, Split::ZeroShot) if !request.classes.is_empty() => Split::All,
-        (Split::Protocol, protocol) => protocol,
-        (Split::ProtocolTrain, Split::ZeroShot) => Split::ZeroShotTrain,
-        (Split::ProtocolTrain, Split::Test) => Split::Train,
-        (Split::ProtocolTrain, protocol) => protocol,
-        (given, _) => given,
-    };
-    if matches!(split, Split::Train | Split::Test) && images.iter().any(|i| i.train.is_none()) {
-        return Err(Error::Usage(format!(
-            "--split: {} (format {}) has no train and test parts",
-            path.display(),
-            format.as_str()
-        )));
-    }
-    let half = class_count / 2;
-    let (first, last) =
-        (images.iter().map(|i| i.class).min().unwrap_or(0), images.iter().map(|i| i.class).max().unwrap_or(0));
-    let in_split = |image: &Listed| match split {
-        Split::All | Split::Protocol | Split::ProtocolTrain => true,
-        Split::Train => image.train == Some(true),
-        Split::Test => image.train == Some(false),
-        Split::ZeroShot => image.class > half,
-        Split::ZeroShotTrain => image.class <= half,
-    };
-    let wanted = |image: &Listed| request.classes.is_empty() || request.classes.contains(&image.class);
-    let total = images.len();
-    let kept: Vec<Listed> = images.into_iter().filter(|i| in_split(i) && wanted(i)).collect();
-    let mut part = match split {
-        Split::All | Split::Protocol | Split::ProtocolTrain => "all".to_owned(),
-        Split::Train => "train".into(),
-        Split::Test => "test".into(),
-        Split::ZeroShot => format!("zero-shot (classes {}-{class_count})", half + 1),
-        Split::ZeroShotTrain => format!("zero-shot train (classes 1-{half})"),
-    };
-    if !request.classes.is_empty() {
-        part = format!("{part}, {} classes by number", request.classes.len());
-    }
-    if kept.is_empty() {
-        return Err(Error::data(
-            path,
-            format!(
-                "part '{part}' holds none of the {total} images, whose classes are {first} to {last}; --split all takes them"
-            ),
-        ));
-    }
-    let missing: Vec<_> = kept.iter().filter(|i| !source.contains(&i.name)).collect();
-    if let Some(image) = missing.first() {
-        return Err(Error::data(
-            path,
-            format!(
-                "lists {} images, {} of which are not there; the first is {}",
-                kept.len(),
-                missing.len(),
-                image.name
-            ),
-        ));
-    }
-    let mut numbers: Vec<usize> = kept.iter().map(|i| i.class).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let index: HashMap<usize, usize> = numbers.iter().enumerate().map(|(at, &number)| (number, at)).collect();
-    let classes = numbers.iter().map(|n| class_names.get(n).cloned().unwrap_or_else(|| n.to_string())).collect();
-    let items = kept.into_iter().map(|i| Item { name: i.name, class: index[&i.class], role: i.role }).collect();
-    Ok(Dataset { source, format, part, items, classes })
+    Ok(if market::recognises(source) { Format::Market } else { Format::Folder })
 }
 
 /// Whether the file name ends like an image's.
@@ -348,11 +372,6 @@ pub fn is_image(name: &str) -> bool {
     !file.starts_with('.')
         && !name.starts_with("__MACOSX/")
         && ending.is_some_and(|e| IMAGE_ENDINGS.contains(&e.as_str()))
-}
-
-/// The lines of a list with their numbers from 1, blank ones left out.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty())
 }
 
 /// A whole number in a list, or an error that names file, line and word.

@@ -8,6 +8,7 @@ use image::{Rgb, RgbImage};
 use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
 
 use crate::dataset::Finder;
+use crate::delimited::{Blanks, Record, Table};
 use crate::error::{Error, Result};
 
 /// Where left eye, right eye, nose tip, left and right corner of the mouth belong, as the viewer sees them.
@@ -28,29 +29,19 @@ impl Landmarks {
     /// # Errors
     /// [`Error::File`], or [`Error::Data`] naming file and line.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+        let no_numbers = |record: &Record<'_>| record.fields.iter().skip(1).all(|f| f.parse::<f64>().is_err());
+        let table = Table::read(path, Blanks::Separate, |records| no_numbers(&records[0]))?;
         let mut landmarks = HashMap::new();
-        for (at, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-            let fields: Vec<&str> = if line.contains([',', ';', '\t']) {
-                line.split([',', ';', '\t']).map(str::trim).collect()
-            } else {
-                line.split_whitespace().collect()
-            };
-            let numbers: Vec<f64> =
-                fields.iter().skip(1).map_while(|f| f.parse().ok()).filter(|v: &f64| v.is_finite()).collect();
-            let points = <[f64; 10]>::try_from(numbers).ok().filter(|_| fields.len() == 11);
-            match points {
-                Some(p) => {
-                    let points = std::array::from_fn(|i| [p[2 * i], p[2 * i + 1]]);
-                    landmarks.insert(fields[0].replace('\\', "/"), points);
-                }
-                None if at == 0 && fields.iter().skip(1).all(|f| f.parse::<f64>().is_err()) => {} // a header
-                None => {
-                    return Err(Error::data(
-                        path,
-                        format!("line {}: wanted a path and ten numbers, found '{}'", at + 1, line.trim()),
-                    ));
-                }
+        for record in table.ragged() {
+            let Record { line, fields } = record?;
+            let numbers = fields.iter().skip(1).map(|f| f.parse().ok().filter(|v: &f64| v.is_finite()));
+            let points = numbers.collect::<Option<Vec<f64>>>().and_then(|numbers| <[f64; 10]>::try_from(numbers).ok());
+            let p = points.ok_or_else(|| {
+                table.error(line, &format!("wanted a path and ten numbers, found '{}'", fields.join(" ")))
+            })?;
+            let points = std::array::from_fn(|i| [p[2 * i], p[2 * i + 1]]);
+            if landmarks.insert(fields[0].replace('\\', "/"), points).is_some_and(|before| before != points) {
+                return Err(table.error(line, &format!("{} has other landmarks in an earlier line", fields[0])));
             }
         }
         if landmarks.is_empty() {

@@ -2,11 +2,11 @@
 
 use ndarray::{ArrayView2, Axis, s};
 
+use super::apart::{Sides, apart};
 use super::{Index, Metric, Similarity, average_precision_at_r, first_hit, r_precision, recall_of};
 use crate::console::Progress;
-use crate::dataset::Role;
 use crate::embeddings::Embeddings;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What to search with, and for.
 #[derive(Clone, Debug)]
@@ -72,51 +72,21 @@ const SAMPLE: usize = 500;
 /// Searches every query among the gallery (the query itself left out by row) by the index that `build` makes of it, and
 /// takes all measures.
 ///
-/// Ties are broken by the lower row. Queries without another image of their class are left out and counted.
+/// Ties are broken by the lower row. Copies of the query's image ([`Row::image`](crate::embeddings::Row::image)) and images of
+/// its class by its camera do not count as neighbours, neither as right nor as wrong ones. Queries without another image of
+/// their class that counts are left out and counted.
 ///
 /// # Errors
-/// [`Error::Measure`] where there is nothing to measure (one class, no query with a match) or K exceeds the gallery;
-/// [`Error::Index`], [`Error::Embeddings`] from the search.
+/// [`Error::Measure`](crate::Error::Measure) where there is nothing to measure (one class, no query with a match) or K exceeds the gallery;
+/// [`Error::Index`](crate::Error::Index), [`Error::Embeddings`](crate::Error::Embeddings) from the search.
 pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> Result<Retrieval> {
     let rows = &embeddings.rows;
-    let pick = |out: Role| -> Vec<usize> { (0..rows.len()).filter(|&at| rows[at].role != out).collect() };
-    let (queries, gallery) = (pick(Role::Gallery), pick(Role::Query));
-    let together = queries == gallery;
-    if !together && rows.iter().any(|row| row.role == Role::Both) {
-        return Err(Error::Measure("some images are marked query or gallery, others neither; mark all or none".into()));
-    }
-    if queries.is_empty() || gallery.is_empty() {
-        return Err(Error::Measure(format!(
-            "{} query and {} gallery images: both are needed",
-            queries.len(),
-            gallery.len()
-        )));
-    }
-    let mut in_gallery = vec![0_usize; embeddings.classes.len()];
-    gallery.iter().for_each(|&at| in_gallery[rows[at].class] += 1);
-    let present = in_gallery.iter().filter(|&&n| n > 0).count();
-    if present < 2 {
-        return Err(Error::Measure(format!(
-            "the gallery holds {present} class: whatever is found is right; at least 2 are needed"
-        )));
-    }
-    let own = usize::from(together);
-    let others = gallery.len() - own;
-    if let Some(k) = search.ks.iter().find(|&&k| k > others) {
-        return Err(Error::Measure(format!("--k {k}: each query has only {others} other images to be found among")));
-    }
-    let relevant_of = |at: usize| in_gallery[rows[at].class] - own;
-    let measured: Vec<usize> = queries.iter().copied().filter(|&at| relevant_of(at) > 0).collect();
-    if measured.is_empty() {
-        return Err(Error::Measure(format!("none of the {} queries has another image of its class", queries.len())));
-    }
-    let depth = measured
-        .iter()
-        .map(|&at| relevant_of(at))
-        .chain(search.ks.iter().copied())
-        .chain([search.keep.min(others)])
-        .max()
-        .unwrap_or(1);
+    let Sides { queries, gallery, together, relevant, passed_over } = Sides::new(rows, &search.ks)?;
+    let others = gallery.len() - usize::from(together);
+    let depth = relevant.iter().copied().chain(search.ks.iter().copied()).chain([search.keep.min(others)]).max();
+    let depth = depth.unwrap_or(1);
+    // Whatever is passed over must not take the place of a neighbour.
+    let reach = (depth + passed_over).min(others);
 
     // In self-search the queries are the gallery, lone ones too: rows then number both alike.
     let select = |rows: &[usize]| embeddings.matrix.select(Axis(0), rows);
@@ -126,17 +96,19 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
     let mut index = build(search.metric, gallery_matrix.view(), &|row| rows[gallery[row]].name.clone())?;
 
     let progress = Progress::new("searching", "queries", queries.len());
-    let mut each = Vec::with_capacity(measured.len());
+    let mut each = Vec::with_capacity(queries.len());
     for first in (0..queries.len()).step_by(BLOCK) {
         let last = (first + BLOCK).min(queries.len());
         let block = query_matrix.slice(s![first..last, ..]);
-        let found = index.search(block, depth, together.then_some(first))?;
+        let found = index.search(block, reach, together.then_some(first))?;
         let similarity = (search.keep > 0).then(|| Similarity::new(search.metric, block, gallery_matrix.view()));
-        for (in_block, (&at, neighbours)) in queries[first..last].iter().zip(&found).enumerate() {
-            let r = relevant_of(at);
+        for (in_block, (&at, mut neighbours)) in queries[first..last].iter().zip(found).enumerate() {
+            let r = relevant[first + in_block];
             if r == 0 {
                 continue;
             }
+            neighbours.retain(|&n| !apart(&rows[at], &rows[gallery[n]]));
+            neighbours.truncate(depth);
             let relevant: Vec<bool> = neighbours.iter().map(|&n| rows[gallery[n]].class == rows[at].class).collect();
             let kept = |similarity: &Similarity<'_>| {
                 neighbours.iter().take(search.keep).map(|&n| (gallery[n], similarity.of(in_block, n))).collect()
@@ -172,9 +144,9 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
         recall: search.ks.iter().map(|&k| (k, mean(&hit_within(k)))).collect(),
         r_precision: mean(&|q| q.r_precision),
         map_at_r: mean(&|q| q.ap_at_r),
-        queries: measured.len(),
+        queries: each.len(),
         gallery: gallery.len(),
-        lone_queries: queries.len() - measured.len(),
+        lone_queries: queries.len() - each.len(),
         index_sample: index_recall.map(|_| (deepest, SAMPLE.min(queries.len()))),
         index_recall,
         depth,

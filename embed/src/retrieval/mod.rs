@@ -1,6 +1,7 @@
 //! Who is nearest to whom, and the measures of retrieval: one measure a file, each the mean over queries of a pure function
 //! of one ranked list.
 
+mod apart;
 mod exact;
 mod map_at_r;
 mod measure;
@@ -13,6 +14,7 @@ mod settle;
 use ndarray::{ArrayView2, s};
 
 use crate::error::Result;
+pub use apart::{check, deepest};
 pub use exact::{Similarity, rank_all};
 pub use map_at_r::average_precision_at_r;
 pub use measure::{Build, Query, Retrieval, Search, measure};

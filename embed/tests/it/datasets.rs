@@ -9,7 +9,7 @@ use pdloss_embed::dataset::{Dataset, Format, Request, Role, Split};
 use crate::tools::{fixtures, png, put, text};
 
 fn request(path: impl Into<PathBuf>) -> Request {
-    Request { path: path.into(), format: Format::Auto, split: Split::Protocol, classes: vec![], label: None }
+    Request::of(path)
 }
 
 fn load(path: impl Into<PathBuf>) -> Dataset {
@@ -229,7 +229,8 @@ fn parts_that_leave_nothing_or_do_not_exist_are_refused() {
     assert!(error(&request(root.path())).contains("no images found"));
     pictures(root.path(), &["a/1.png"]);
     assert!(error(&Request { split: Split::Test, ..request(root.path()) }).contains("no train and test parts"));
-    assert!(error(&Request { classes: vec![9], ..request(root.path()) }).contains("holds none of the 1 images"));
+    let message = error(&Request { classes: vec![1, 7, 8, 9], ..request(root.path()) });
+    assert!(message.contains("has no images of class 7-9; it has classes 1"), "{message}");
     assert!(error(&Request { label: Some("x".into()), ..request(root.path()) }).contains("--label"));
     assert!(error(&request(root.path().join("nowhere"))).contains("nowhere: cannot read"));
     put(root.path().join("loose.png"), png([0, 0, 0]));

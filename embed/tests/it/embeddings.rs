@@ -8,10 +8,10 @@ use crate::tools::put;
 
 fn sample() -> Embeddings {
     let matrix = Array2::from_shape_fn((5, 3), |(row, column)| row as f32 * 0.25 - column as f32 * 1.5);
-    let row = |at: usize| Row {
-        name: format!("folder/image {at}, \"quoted\".jpg"),
-        class: at % 2,
-        role: if at < 2 { Role::Query } else { Role::Gallery },
+    let row = |at: usize| {
+        let role = if at < 2 { Role::Query } else { Role::Gallery };
+        let image = (at > 2).then_some(7);
+        Row { image, camera: Some(at as u32), ..Row::new(format!("folder/image {at}, \"quoted\".jpg"), at % 2, role) }
     };
     Embeddings::new(matrix, (0..5).map(row).collect(), vec!["first, class".into(), "zweite Klasse ü".into()]).unwrap()
 }
@@ -57,7 +57,9 @@ fn float64_npy_is_read_too() {
     let path = folder.path().join("double.npy");
     ndarray_npy::write_npy(&path, &sample().matrix.mapv(f64::from)).unwrap();
     put(folder.path().join("double.csv"), "label\na\nb\na\nb\na\n");
-    assert_eq!(Embeddings::read(&path, None, None).unwrap().matrix, sample().matrix);
+    let read = Embeddings::read(&path, None, None).unwrap();
+    assert_eq!(read.matrix, sample().matrix);
+    assert!(read.notes[0].contains("holds float64; its values were rounded to float32"), "{:?}", read.notes);
     ndarray_npy::write_npy(&path, &Array2::<i32>::zeros((5, 3))).unwrap();
     assert!(Embeddings::read(&path, None, None).unwrap_err().to_string().contains("float32 or float64"));
 }
@@ -81,4 +83,99 @@ fn damaged_files_are_errors() {
         put(folder.path().join("bad.csv"), "label\na\n");
         assert!(Embeddings::read(&path, None, None).unwrap_err().to_string().contains(name));
     }
+}
+
+#[test]
+fn labels_beside_another_matrix_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, labels) = (folder.path().join("kept.npy"), folder.path().join("kept.csv"));
+    sample().save(&path).unwrap();
+    let mut other = sample();
+    other.matrix[[0, 0]] += 1.0;
+    ndarray_npy::write_npy(&path, &other.matrix).unwrap();
+    let message = Embeddings::read(&path, None, None).unwrap_err().to_string();
+    assert!(message.contains("kept.csv was written for other embeddings than"), "{message}");
+    // Version 0.1 wrote no digest.
+    put(&labels, "name,label,role\na,x,both\nb,x,both\nc,y,both\nd,y,both\ne,y,both\n");
+    let read = Embeddings::read(&path, None, None).unwrap();
+    assert!(read.notes[0].contains("kept.csv has no digest of its embeddings"), "{:?}", read.notes);
+    assert!(Embeddings::read(&path, None, Some(&labels)).unwrap().notes.is_empty(), "given by a person");
+}
+
+#[test]
+fn labels_are_read_as_programs_write_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, labels) = (folder.path().join("kept.npy"), folder.path().join("labels"));
+    ndarray_npy::write_npy(&path, &Array2::<f32>::ones((3, 2))).unwrap();
+    let read = |content: &str| {
+        put(&labels, content);
+        Embeddings::read(&path, None, Some(&labels)).map(|e| e.classes).map_err(|e| e.to_string())
+    };
+    for content in [
+        "a b\na b\nc,d\n\n",
+        "\u{feff}a b\na b\nc,d\n",
+        "\u{feff}label\na b\r\na b\r\n\"c,d\"\r\n",
+        "\"name\",\"label\"\n\"1\",\"a b\"\n\"2\",\"a b\"\n\"3\",\"c,d\"\n",
+        "name;label\n1;a b\n2;a b\n3;c,d\n",
+        "\"x,y\",class\n1,a b\n2,a b\n3,\"c,d\"\n",
+    ] {
+        assert_eq!(read(content).unwrap(), ["a b", "c,d"], "{content:?}");
+    }
+    let wrong = |content: &str| read(content).unwrap_err();
+    assert!(wrong("1,a\n2,a\n3,b\n").contains("line 1: 2 columns and no header with a column 'label'"));
+    assert!(wrong("species\na\na\nb\n").contains("is its first line, 'species', a header? It must be called 'label'"));
+    assert!(wrong("a\n\na\nb\n").contains("line 2: is blank"));
+    assert!(wrong("name,label\n1,a\n2,\n3,b\n").contains("line 3: the label is empty"));
+    assert!(wrong("label\n").contains("holds a header and no label"));
+}
+
+#[test]
+fn claims_that_no_file_can_hold_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept.npy");
+    put(folder.path().join("kept.csv"), "label\na\n");
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    let text = format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 4), }");
+    header.extend((text.len() as u16).to_le_bytes());
+    header.extend(text.bytes());
+    put(&path, [header.as_slice(), &[0; 16]].concat());
+    let message = Embeddings::read(&path, None, None).unwrap_err().to_string();
+    assert!(message.contains("claims shape (1000000000000, 4), 16 bytes follow"), "{message}");
+    let raw = folder.path().join("kept.f32");
+    put(&raw, [0; 64]);
+    for dim in [1 << 62, usize::MAX, 17] {
+        let message = Embeddings::read(&raw, Some(dim), Some(&path)).unwrap_err().to_string();
+        assert!(message.contains(&format!("64 bytes are no whole number of rows of {dim} float32")), "{message}");
+    }
+    put(folder.path().join("e.npz"), b"PK\x03\x04....");
+    let message = Embeddings::read(&folder.path().join("e.npz"), Some(1), None).unwrap_err().to_string();
+    assert!(message.contains(".npz archive") && message.contains("numpy.save"), "{message}");
+}
+
+#[test]
+fn safetensors_labels_are_checked() {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.safetensors");
+    let read = |labels: [i64; 3], metadata: &[(&str, &str)]| {
+        let (values, labels) = ([0_u8; 24].map(|_| 63), labels.map(i64::to_le_bytes).concat());
+        let tensors = [
+            ("embeddings", TensorView::new(Dtype::F32, vec![3, 2], &values).unwrap()),
+            ("labels", TensorView::new(Dtype::I64, vec![3], &labels).unwrap()),
+        ];
+        let metadata = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        put(&path, serialize(tensors, Some(metadata)).unwrap());
+        Embeddings::read(&path, None, None).map(|e| e.classes).map_err(|e| e.to_string())
+    };
+    assert_eq!(read([4_000_000_000_000_000_000, 5, 5], &[]).unwrap(), ["5", "4000000000000000000"]);
+    assert!(read([0, -1, 1], &[]).unwrap_err().contains("label -1 of row 1: wanted 0 or more"));
+    let two = ("classes", r#"["a", "b"]"#);
+    assert_eq!(read([0, 1, 1], &[two]).unwrap(), ["a", "b"]);
+    assert!(read([0, 1, 2], &[two]).unwrap_err().contains("label 2 of row 2: wanted one of the 2 classes"));
+    assert!(read([0, 0, 0], &[("classes", "[]")]).unwrap_err().contains("one of the 0 classes"));
+    let wrong = |key, json| read([0, 1, 1], &[two, (key, json)]).unwrap_err();
+    assert!(wrong("names", r#"["x"]"#).contains("metadata 'names' has 1 entries for 3 rows"));
+    assert!(wrong("roles", r#"["both", "both"]"#).contains("metadata 'roles' has 2 entries for 3 rows"));
+    assert!(wrong("roles", r#"["both", "probe", "both"]"#).contains("role 'probe' of row 1"));
+    assert!(wrong("names", "{").contains("is not the list that is wanted"));
 }

@@ -1,10 +1,9 @@
 //! The loss in standard operators, as `pdloss export --as inline` writes it, on the runtime that is built in.
 
 use ndarray::Array4;
-use pdloss::graph::build::Element;
 use pdloss::graph::head::{Head, Spelling, attach, names};
 use pdloss::graph::proto::ModelProto;
-use pdloss::loss::{Config, Form, Serial, forward, random_proxies};
+use pdloss::loss::{Batch, Config, Form, Serial, forward, random_proxies};
 use prost::Message;
 use tract_onnx::prelude::*;
 
@@ -19,7 +18,7 @@ fn on_tract(
 ) -> (ndarray::Array2<f32>, f32, Vec<f64>) {
     let bytes = std::fs::read(fixtures().join("embedder.onnx")).unwrap();
     let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
-    let head = Head { config, spelling: Spelling::Inline, embeddings: None, labels: Element::I64, classes, dim: None };
+    let head = Head::new(config, Spelling::Inline, classes);
     attach(&mut model, &head, 7).unwrap();
     let parsed = tract_onnx::onnx()
         .with_ignore_value_info(true)
@@ -49,7 +48,12 @@ fn the_inlined_loss_agrees_with_the_crate() {
     {
         let (embeddings, loss, moments) = on_tract(config, &images, &labels, 5);
         let proxies = random_proxies::<f64>(5, 32, 7).unwrap().mapv(|v| v as f32);
-        let wanted = forward(&config, embeddings.view(), proxies.view(), &labels, &Serial).unwrap();
+        let wanted = forward(
+            &config,
+            &Batch { embeddings: embeddings.view(), proxies: proxies.view(), labels: &labels },
+            &Serial,
+        )
+        .unwrap();
         let near =
             |got: f64, want: f64| assert!((got - want).abs() <= 1e-4 * want.abs().max(1.0), "{got}, wanted {want}");
         near(f64::from(loss), wanted.loss);

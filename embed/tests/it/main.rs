@@ -1,9 +1,13 @@
 //! Integration tests in one program. A table of contents:
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
 
+mod archives;
 mod datasets;
 mod embeddings;
 mod images;
+mod layouts;
+mod lists;
 mod loss_on_tract;
 mod models;
+mod neighbours;
 mod tools;

@@ -1,7 +1,7 @@
 //! Models of every odd shape, on both runtimes by the same code.
 
 use ndarray::Array2;
-use pdloss_embed::dataset::{Dataset, Format, Request, Split};
+use pdloss_embed::dataset::{Dataset, Request, Split};
 use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::preprocess::{Layout, Patch, Recipe};
@@ -15,8 +15,7 @@ const BOTH: [Choice; 2] = [Choice::Onnxruntime, Choice::Tract];
 fn run(model: &str, output: Option<&str>, runtime: Choice, batch: Option<usize>) -> Result<Array2<f32>> {
     let folder = tempfile::tempdir().unwrap();
     colored_folder(folder.path(), 1, 7);
-    let request =
-        Request { path: folder.path().into(), format: Format::Auto, split: Split::All, classes: vec![], label: None };
+    let request = Request { split: Split::All, ..Request::of(folder.path()) };
     let data = Dataset::load(&request)?;
     let model = Model::read(&fixtures().join("models").join(model), output)?;
     let flags = Patch { resize: Some("exact:8x8".parse().unwrap()), ..Patch::default() };
@@ -139,13 +138,7 @@ fn the_recipe_must_make_what_the_model_takes() {
 
 #[test]
 fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
-    let request = Request {
-        path: fixtures().join("shapes"),
-        format: Format::Auto,
-        split: Split::All,
-        classes: vec![1, 2, 3],
-        label: None,
-    };
+    let request = Request { split: Split::All, classes: vec![1, 2, 3], ..Request::of(fixtures().join("shapes")) };
     let data = Dataset::load(&request).unwrap();
     let rows: Vec<_> = BOTH
         .iter()

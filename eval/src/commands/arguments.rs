@@ -1,9 +1,17 @@
 //! What `recall` and `verify` take alike: images and a model that embeds them, or the embeddings that were kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pdloss_embed::arguments::{DataArgs, ModelArgs};
+use pdloss_embed::console::note;
+use pdloss_embed::dataset::Dataset;
+use pdloss_embed::embeddings::{Embeddings, Row};
+
+use pdloss_embed::files::{can_write, distinct, ending};
+
+use crate::Result;
+use crate::table::Record;
 
 /// Images and a model that embeds them, or the embeddings that were kept.
 #[derive(Clone, Debug, Args)]
@@ -24,9 +32,86 @@ pub struct InputArgs {
     #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
     pub embeddings: Option<PathBuf>,
     /// Their labels, one a line or a CSV with a label column
-    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", requires = "embeddings")]
+    #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "model")]
     pub labels: Option<PathBuf>,
     /// Their dimension, for raw float32
-    #[arg(long, value_name = "N", help_heading = "Kept embeddings", requires = "embeddings")]
+    #[arg(long, value_name = "N", help_heading = "Kept embeddings", conflicts_with = "model")]
     pub dim: Option<usize>,
+}
+
+impl InputArgs {
+    /// Tries the places that embeddings are kept in, and whether these and the other `outputs` are distinct.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) naming the flags.
+    pub(super) fn check_places(&self, outputs: &[(&str, &Path)]) -> Result<()> {
+        const FLAG: &str = "--save-embeddings";
+        let mut kept: Vec<PathBuf> = self.save_embeddings.iter().cloned().collect();
+        if let Some(path) = &self.save_embeddings {
+            Embeddings::can_save(FLAG, path)?;
+            // Their labels lie beside them.
+            kept.extend((ending(path) == "npy").then(|| path.with_extension("csv")));
+        }
+        kept.iter().try_for_each(|path| can_write(FLAG, path))?;
+        let kept = kept.iter().map(|path| (FLAG, path.as_path()));
+        distinct(&kept.chain(outputs.iter().copied()).collect::<Vec<_>>())
+    }
+}
+
+/// The rows that a data set's images will be, as far as is known before they are read.
+pub(super) fn rows_of(dataset: &Dataset) -> Vec<Row> {
+    let row = |item: &pdloss_embed::dataset::Item| Row {
+        camera: item.camera,
+        ..Row::new(item.name.clone(), item.class, item.role)
+    };
+    dataset.items.iter().map(row).collect()
+}
+
+/// Sentences that a person must read: printed as they come, recorded at the end.
+#[derive(Debug, Default)]
+pub(super) struct Notes(Vec<String>);
+
+impl Notes {
+    pub(super) fn add(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        note(&text);
+        self.0.push(text);
+    }
+
+    pub(super) fn extend(&mut self, texts: &[String]) {
+        texts.iter().for_each(|text| self.add(text.as_str()));
+    }
+
+    /// Adds the column `notes`, behind what is there already.
+    pub(super) fn record(&self, record: &mut Record) {
+        record.set("notes", (!self.0.is_empty()).then(|| self.0.join("; ")));
+    }
+}
+
+/// Adds the number of copies among the images, and says what becomes of them.
+pub(super) fn describe_copies(embeddings: &Embeddings, consequence: &str, notes: &mut Notes, record: &mut Record) {
+    let copies = embeddings.copies();
+    record.set("copies", copies.rows);
+    if copies.rows == 0 {
+        return;
+    }
+    let labels = match copies.other_class {
+        0 => String::new(),
+        other => format!(", {other} of them under another label"),
+    };
+    notes.add(format!("{} images are copies of others (files of equal bytes){labels}: {consequence}", copies.rows));
+}
+
+/// Class names as a result carries them: the first few, how many there are, and a digest where not all are named.
+pub(super) fn class_names(embeddings: &Embeddings) -> String {
+    const SHOWN: usize = 10;
+    let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
+    present.sort_unstable();
+    present.dedup();
+    let names: Vec<&str> = present.iter().map(|&class| embeddings.classes[class].as_str()).collect();
+    if names.len() <= SHOWN {
+        return names.join("; ");
+    }
+    let digest = pdloss_embed::digest::sha256(names.join("\n").as_bytes());
+    format!("{}; ... {} in all, SHA-256 {}", names[..SHOWN].join("; "), names.len(), &digest[..16])
 }

@@ -6,6 +6,7 @@ pub mod inspect;
 mod outcome;
 pub mod recall;
 pub mod report;
+mod score_files;
 pub mod scores;
 pub mod tabulate;
 pub mod verify;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use pdloss_embed::files::{can_fill, distinct};
+
 use crate::metrics::verification::{Accuracy, Interval, Point, Rates, Tally, curve};
 use crate::plot::Pictures;
 use crate::runs::{Details, Pairs, SaveRun, Verified};
@@ -29,6 +31,15 @@ pub struct VerificationOut {
     pub save_run: Option<PathBuf>,
 }
 
+impl VerificationOut {
+    /// Every place that is written, with its flag.
+    pub(super) fn outputs(&self) -> Vec<(&'static str, &Path)> {
+        let all =
+            [("--out", &self.out), ("--points", &self.points), ("--plot", &self.plot), ("--save-run", &self.save_run)];
+        all.into_iter().filter_map(|(flag, path)| Some((flag, path.as_deref()?))).collect()
+    }
+}
+
 /// Where results go, checked before any work starts.
 #[derive(Debug)]
 pub(super) struct Sinks {
@@ -39,16 +50,17 @@ pub(super) struct Sinks {
 }
 
 impl Sinks {
-    /// Checks endings and folders.
+    /// Checks endings, and tries the places.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the flag.
+    /// [`Error::Usage`] naming the flag, or two flags that name one place.
     pub(super) fn plan(args: &VerificationOut) -> Result<Self> {
         let file = |flag: &str, path: &Option<PathBuf>| {
             path.as_ref().map(|p| Kind::of(flag, p).map(|kind| (p.clone(), kind))).transpose()
         };
-        if let Some(folder) = args.plot.as_ref().filter(|f| f.exists() && !f.is_dir()) {
-            return Err(Error::Usage(format!("--plot {}: is a file, wanted a folder", folder.display())));
+        distinct(&args.outputs())?;
+        if let Some(folder) = &args.plot {
+            can_fill("--plot", folder)?;
         }
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         Ok(Self {
@@ -125,10 +137,13 @@ impl Outcome {
     ///
     /// # Errors
     /// [`Error::File`] where writing fails.
-    pub(super) fn report(mut self, about: Record, sinks: &Sinks, stdout: &mut dyn Write) -> Result<Record> {
+    pub(super) fn report(mut self, mut about: Record, sinks: &Sinks, stdout: &mut dyn Write) -> Result<Record> {
+        for doubt in self.rates.doubts() {
+            about.note(&doubt);
+        }
         let record = self.record(&about);
         if let Some((path, kind)) = &sinks.out {
-            kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
+            kind.write_result(path, &record)?;
         }
         if sinks.points.is_some() || sinks.plot.is_some() || sinks.save_run.is_some() {
             let curve = curve(&self.tally);
@@ -142,7 +157,7 @@ impl Outcome {
                         .set("tar", 1.0 - fnmr);
                     row
                 };
-                kind.write(path, &Record::table(&curve.iter().map(row).collect::<Vec<_>>()))?;
+                kind.write(path, &curve.iter().map(row).collect::<Vec<_>>())?;
             }
             if let Some(folder) = &sinks.plot {
                 self.draw(&curve, folder)?;
@@ -233,18 +248,26 @@ impl Outcome {
         }
         let d = &rates.decidability;
         let mut spread = Record::new();
-        spread.set("mean_genuine", self.sign() * d.mu_genuine).set("sd_genuine", d.sd_genuine);
-        spread.set("mean_impostor", self.sign() * d.mu_impostor).set("sd_impostor", d.sd_impostor);
+        spread.set("mu_genuine", self.sign() * d.mu_genuine).set("sd_genuine", d.sd_genuine);
+        spread.set("mu_impostor", self.sign() * d.mu_impostor).set("sd_impostor", d.sd_impostor);
         spread
             .set("zero_fmr", rates.zero_fmr)
             .set("zero_fnmr", rates.zero_fnmr)
             .set("eer_threshold", self.sign() * rates.eer.threshold);
-        writeln!(stdout, "\n{}", Record::text(&[spread]))?;
+        writeln!(stdout, "\n{}", Record::text_over(&[spread], &self.counts()))?;
         let mut about = about.clone();
         if let Some((_, folds)) = &self.accuracy {
             about.set("folds", folds.as_str());
         }
         writeln!(stdout, "\n{}", about.what_was_run())
+    }
+
+    /// How many pairs carry the figures.
+    fn counts(&self) -> Record {
+        let mut counts = Record::new();
+        counts.set("genuine_pairs", Value::Whole(self.rates.genuine));
+        counts.set("impostor_pairs", Value::Whole(self.rates.impostor));
+        counts
     }
 
     fn fold_table(&self) -> String {
@@ -275,7 +298,7 @@ impl Outcome {
             row.set("note", note);
             row
         };
-        Record::text(&self.rates.at.iter().map(row).collect::<Vec<_>>())
+        Record::text_over(&self.rates.at.iter().map(row).collect::<Vec<_>>(), &self.counts())
     }
 
     fn interval_table(&self) -> String {

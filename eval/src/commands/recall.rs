@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::arguments::{Notes, class_names, describe_copies, rows_of};
 use super::{InputArgs, describe_model};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
@@ -15,10 +16,9 @@ use clap::Args;
 use pdloss_embed::console::note;
 use pdloss_embed::dataset::{Dataset, Format, Request, Role};
 use pdloss_embed::embedder::Prepared;
-use pdloss_embed::embeddings::Embeddings;
-use pdloss_embed::files::folder_exists;
+use pdloss_embed::embeddings::{Embeddings, Row};
 use pdloss_embed::pipeline::embed;
-use pdloss_embed::retrieval::{Metric, Retrieval, Search, measure};
+use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data CUB_200_2011
@@ -27,8 +27,9 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data sop.zip --format sop --save-embeddings sop.npy
   pdloss-eval recall --embeddings sop.npy --index IVF256,Flat
 
-Ties are broken by the lower row. A query is left out of its own neighbours by its row. Queries without another
-image of their class are left out and counted. Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+Ties are broken by the lower row. A query is left out of its own neighbours by its row, and copies of its image (files of
+equal bytes) are left out too. Queries without another image of their class are left out and counted. Exit codes: 0 done,
+1 the run failed, 2 the command line was wrong.";
 
 /// Arguments of `recall`.
 #[derive(Clone, Debug, Args)]
@@ -46,6 +47,9 @@ pub struct RecallArgs {
     /// The K of Recall@K [default: 1,2,4,8; 1,10,100,1000 for sop; 1,10,20,30,40 for inshop]
     #[arg(long, value_delimiter = ',', value_name = "K,K,...", help_heading = "Measure")]
     pub k: Option<Vec<usize>>,
+    /// Count copies of an image (files of equal bytes) as neighbours of each other
+    #[arg(long, help_heading = "Measure")]
+    pub keep_copies: bool,
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
@@ -76,6 +80,33 @@ struct SearchPlan {
     metric: Metric,
     index: String,
     ks: Option<Vec<usize>>,
+    keep_copies: bool,
+}
+
+impl SearchPlan {
+    /// The K to measure, checked against the rows: those that were asked for, else those usual ones that there are others
+    /// enough for.
+    fn check(&self, rows: &[Row], format: Format, notes: &mut Notes) -> Result<Vec<usize>> {
+        let ks = match &self.ks {
+            Some(ks) => ks.clone(),
+            None => {
+                let others = deepest(rows);
+                let (mut ks, beyond): (Vec<_>, Vec<_>) = format.usual_ks().iter().partition(|&&k| k <= others);
+                if ks.is_empty() {
+                    ks.push(1);
+                } else if !beyond.is_empty() {
+                    let beyond: Vec<_> = beyond.iter().map(usize::to_string).collect();
+                    notes.add(format!(
+                        "Recall@{} left out: each query has only {others} other images to be found among",
+                        beyond.join(", @")
+                    ));
+                }
+                ks
+            }
+        };
+        check(rows, &ks)?;
+        Ok(ks)
+    }
 }
 
 impl Plan {
@@ -92,26 +123,23 @@ impl Plan {
         if ks.as_ref().is_some_and(|ks| ks.first().is_none_or(|&k| k == 0)) {
             return Err(Error::Usage("--k 0: wanted numbers from 1".into()));
         }
+        let outputs = [("--out", &args.out), ("--save-run", &args.save_run)];
+        let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
+        args.input.check_places(&outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
         let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
             (Some(path), _, _) => {
                 Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
             }
-            (None, Some(model), Some(data)) => {
-                if let Some(path) = &args.input.save_embeddings {
-                    Embeddings::can_save("--save-embeddings", path)?;
-                    folder_exists("--save-embeddings", path)?;
-                }
-                Source::Images {
-                    data: args.input.data.request(data),
-                    model: Box::new(args.input.run.prepare(model)?),
-                    skip_bad: args.input.data.skip_bad,
-                    save: args.input.save_embeddings.clone(),
-                }
-            }
+            (None, Some(model), Some(data)) => Source::Images {
+                data: args.input.data.request(data),
+                model: Box::new(args.input.run.prepare(model)?),
+                skip_bad: args.input.data.skip_bad,
+                save: args.input.save_embeddings.clone(),
+            },
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
-        let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks };
+        let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks, keep_copies: args.keep_copies };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         Ok(Self { source, search, out, save_run, threads: args.input.run.threads()? })
     }
@@ -125,22 +153,35 @@ impl Plan {
         let started = Instant::now();
         let mut record = Record::new();
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "recall");
-        let (embeddings, format) = match &self.source {
+        let mut notes = Notes::default();
+        let (mut embeddings, ks) = match &self.source {
             Source::Images { data, model, skip_bad, save } => {
                 let dataset = Dataset::load(data)?;
+                notes.extend(&dataset.notes);
+                let ks = self.search.check(&rows_of(&dataset), dataset.format, &mut notes)?;
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
                 if let Some(path) = save {
                     embeddings.save(path)?;
                 }
-                (embeddings, dataset.format)
+                (embeddings, ks)
             }
             Source::Kept { path, labels, dim } => {
                 let embeddings = Embeddings::read(path, *dim, labels.as_deref())?;
+                notes.extend(&embeddings.notes);
                 record.set("data", path.display().to_string()).set("data_sha256", embeddings.sha256());
-                (embeddings, Format::Auto)
+                let ks = self.search.check(&embeddings.rows, Format::Auto, &mut notes)?;
+                (embeddings, ks)
             }
         };
-        let ks = self.search.ks.clone().unwrap_or_else(|| format.usual_ks().to_vec());
+        let consequence = if self.search.keep_copies {
+            "they count as neighbours"
+        } else {
+            "they are not among each other's neighbours; --keep-copies counts them"
+        };
+        describe_copies(&embeddings, consequence, &mut notes, &mut record);
+        if self.search.keep_copies {
+            embeddings.rows.iter_mut().for_each(|row| row.image = None);
+        }
         let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { 0 };
         let search = Search { metric: self.search.metric, ks, keep };
         let factory = self.search.index.as_str();
@@ -148,10 +189,13 @@ impl Plan {
         let measured = measure(&embeddings, &search, &index::by(factory))?;
         record.set("seconds_search", searching.elapsed().as_secs_f64());
         record.set("seconds_total", started.elapsed().as_secs_f64());
+        record.set("class_names", class_names(&embeddings));
         describe(&mut record, &embeddings, (&search, factory), &measured, self.threads);
-        let scores = if self.save_run.is_some() { scores(&embeddings, &search, &mut record)? } else { None };
+        let scores =
+            if self.save_run.is_some() { scores(&embeddings, &search, &mut record, &mut notes)? } else { None };
+        notes.record(&mut record);
         if let Some((path, kind)) = &self.out {
-            kind.write(path, &Record::table(std::slice::from_ref(&record)))?;
+            kind.write_result(path, &record)?;
         }
         if let Some(folder) = &self.save_run {
             folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;
@@ -183,7 +227,12 @@ impl Plan {
 }
 
 /// How far genuine and impostor cosines are apart, where images are searched by these among themselves; adds the figures.
-fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Result<Option<Verified>> {
+fn scores(
+    embeddings: &Embeddings,
+    search: &Search,
+    record: &mut Record,
+    notes: &mut Notes,
+) -> Result<Option<Verified>> {
     if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
         return Ok(None);
     }
@@ -191,6 +240,7 @@ fn scores(embeddings: &Embeddings, search: &Search, record: &mut Record) -> Resu
     let tally = tally_all(embeddings)?;
     record.set("seconds_compare", comparing.elapsed().as_secs_f64());
     let rates = Rates::of(&tally);
+    notes.extend(&rates.doubts());
     record.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
     let wanted = ["d_prime", "eer", "auc", "mu_genuine", "mu_impostor", "sd_genuine", "sd_impostor"];
     for (name, value) in rates.figures().into_iter().filter(|(name, _)| wanted.contains(&name.as_str())) {

@@ -1,16 +1,20 @@
 //! The command `tabulate`: many results in one table.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::{Error, Result};
-use pdloss_embed::files::{ending, folder_exists, write_atomically};
+use pdloss_embed::console::{note, width};
+use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
 
 use crate::runs::Run;
-use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, matches};
+use crate::table::schema::{Better, better};
+use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
+use crate::{Error, Result};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate results/*.json --sort recall@1
@@ -46,7 +50,7 @@ pub struct TabulateArgs {
     /// What tells the rows of a pivoted table apart
     #[arg(long, value_name = "COLUMN", default_value = "model", requires = "pivot")]
     pub rows: String,
-    /// Digits after the point, for people
+    /// Digits after the point, for people: 0 to 17
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub digits: usize,
     /// Write the table: .csv, .json, .parquet, or with the best in bold .md or .tex
@@ -54,41 +58,21 @@ pub struct TabulateArgs {
     pub out: Option<PathBuf>,
 }
 
-/// Which way a measure is good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Good {
-    High,
-    Low,
-}
-
 /// A column of the table that is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Column {
     name: String,
-    good: Option<Good>,
+    better: Option<Better>,
 }
 
 impl Column {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), good: good(name) }
+        Self { name: name.to_owned(), better: better(name) }
     }
 }
 
-/// The good direction of a measure; `None` for what is no measure.
-fn good(column: &str) -> Option<Good> {
-    let name = column.trim_start_matches("last ").trim_start_matches("best ");
-    if name.ends_with("_from") || name.ends_with("_to") {
-        return None;
-    }
-    let starts = |of: &[&str]| of.iter().any(|start| name.starts_with(start));
-    if starts(&["recall@", "tar@far="]) || ["r_precision", "map@r", "accuracy", "auc", "d_prime"].contains(&name) {
-        Some(Good::High)
-    } else if starts(&["fnmr@fmr="]) || ["eer", "zero_fmr", "zero_fnmr", "loss"].contains(&name) {
-        Some(Good::Low)
-    } else {
-        None
-    }
-}
+/// More digits after the point say nothing of an f64 between 0 and 1.
+const MOST_DIGITS: usize = 17;
 
 /// Where the table goes.
 enum Sink {
@@ -110,7 +94,7 @@ impl Sink {
                 )));
             }
         };
-        folder_exists("--out", path)?;
+        can_write("--out", path)?;
         Ok(sink)
     }
 }
@@ -120,11 +104,20 @@ impl Sink {
 /// # Errors
 /// [`Error::Usage`] for columns that are not there and two results in one pivoted cell; those of reading and writing.
 pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
+    if args.digits > MOST_DIGITS {
+        return Err(Error::Usage(format!("--digits {}: wanted 0 to {MOST_DIGITS}", args.digits)));
+    }
     let sink = args.out.as_deref().map(|path| Sink::of(path).map(|sink| (path, sink))).transpose()?;
+    if let Some(out) = &args.out {
+        for result in &args.results {
+            distinct(&[("RESULT", result), ("--out", out)])?;
+        }
+    }
     let mut rows = Vec::new();
     for path in &args.results {
         rows.extend(self::rows(&Run::read(path)?, &path.display().to_string()));
     }
+    Record::agree(&mut rows);
     for filter in &args.filters {
         known(&rows, &filter.column, "--where")?;
         rows.retain(|row| filter.accepts(row));
@@ -136,46 +129,89 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     let sort = args.sort.as_deref().map(|by| by.strip_prefix('-').map_or((by, false), |by| (by, true)));
     let in_rows = sort.filter(|(by, _)| Record::columns(&rows).contains(by));
     if let Some((by, turned)) = in_rows {
-        sort_by(&mut rows, by, good(by), turned);
+        sort_by(&mut rows, by, better(by), turned);
+        say_of_data(&rows, by);
     }
-    let (rows, columns) = match &args.pivot {
+    let (lines, columns) = match &args.pivot {
         Some(pivot) => {
-            let (mut rows, columns) = pivoted(&rows, pivot, &args.rows, &args.measure)?;
+            let (mut lines, columns) = pivoted(&rows, pivot, &args.rows, &args.measure)?;
             if let Some((by, turned)) = sort.filter(|_| in_rows.is_none()) {
-                known(&rows, by, "--sort")?;
                 let column = columns.iter().find(|column| column.name == by);
-                sort_by(&mut rows, by, column.and_then(|column| column.good), turned);
+                let column = column.ok_or_else(|| unknown(columns.iter().map(|c| c.name.as_str()), by, "--sort"))?;
+                sort_by(&mut lines, by, column.better, turned);
             }
-            (rows, columns)
+            (lines, columns)
         }
         None => {
             sort.map_or(Ok(()), |(by, _)| known(&rows, by, "--sort"))?;
             let columns = Record::columns(&rows).into_iter().map(Column::new).collect();
-            (rows, columns)
+            (rows.iter().cloned().map(Line::of).collect(), columns)
         }
     };
-    let chosen = chosen(&rows, &columns, &args.columns)?;
-    let for_people =
-        if args.columns.is_empty() && args.pivot.is_none() { usual(&rows, &chosen) } else { chosen.clone() };
-    let sheet = sheet(&rows, &for_people, args.digits);
-    let only = |columns: &[Column]| {
-        let picked = |row: &Record| {
-            let mut picked = Record::new();
-            for Column { name, .. } in columns {
-                picked.set(name.as_str(), row.get(name).cloned().unwrap_or(Value::Missing));
-            }
-            picked
-        };
-        rows.iter().map(picked).collect::<Vec<_>>()
+    let chosen = chosen(&columns, &args.columns)?;
+    let every_column = args.columns.is_empty() && args.pivot.is_none();
+    let for_people = if every_column { usual(&lines, &chosen) } else { chosen.clone() };
+    let sheet = sheet(&lines, &for_people, args.digits);
+    let picked = |line: &Line| {
+        let mut picked = Record::new();
+        for Column { name, .. } in &chosen {
+            picked.set(name.as_str(), line.get(name).cloned().unwrap_or(Value::Missing));
+        }
+        picked
     };
+    let picked: Vec<Record> = lines.iter().map(picked).collect();
     match &sink {
-        Some((path, Sink::Data(kind))) => kind.write(path, &Record::table(&only(&chosen)))?,
+        Some((path, Sink::Data(kind))) if every_column => kind.write_results(path, &picked)?,
+        Some((path, Sink::Data(kind))) => kind.write(path, &picked)?,
         Some((path, Sink::Latex)) => write_atomically(path, |file| file.write_all(sheet.latex().as_bytes()))?,
         Some((path, Sink::Markdown)) => write_atomically(path, |file| file.write_all(sheet.markdown().as_bytes()))?,
         None => {}
     }
-    write!(stdout, "{}", sheet.markdown()).map_err(|e| Error::write("standard output", e))?;
-    Ok(only(&chosen))
+    write!(stdout, "{}", sheet.text(width())).map_err(|e| Error::write("standard output", e))?;
+    Ok(picked)
+}
+
+/// A row of the table that is made, and what its figures were measured on.
+#[derive(Clone, Debug)]
+struct Line {
+    record: Record,
+    data: String,
+    /// By column, where a row is put together of several results.
+    data_of: HashMap<String, String>,
+}
+
+impl Line {
+    fn of(record: Record) -> Self {
+        Self { data: data_of(&record), record, data_of: HashMap::new() }
+    }
+
+    fn get(&self, column: &str) -> Option<&Value> {
+        self.record.get(column)
+    }
+
+    fn data(&self, column: &str) -> &str {
+        self.data_of.get(column).unwrap_or(&self.data)
+    }
+}
+
+/// What tells the data of two results apart: the images' digest (their name, where there is none), their part, and the list of
+/// pairs; of training what was validated on, too. Only figures on the same data are ranked.
+fn data_of(row: &Record) -> String {
+    let word = |name: &str| row.get(name).map(Value::word).unwrap_or_default();
+    let digest = word("data_sha256");
+    let data = if digest.is_empty() { format!("{} {}", word("dataset"), word("data")) } else { digest };
+    let validation = row.iter().filter(|(name, _)| name.starts_with("validation.data."));
+    let parts = validation.map(|(name, value)| format!("{name} {}", value.word()));
+    [data, word("part"), word("pairs_sha256")].into_iter().chain(parts).collect::<Vec<_>>().join("\0")
+}
+
+/// Says so where rows are ordered by a measure that was taken on several data.
+fn say_of_data(rows: &[Record], by: &str) {
+    let measured = rows.iter().filter(|row| better(by).is_some() && row.get(by).and_then(Value::number).is_some());
+    let data: HashSet<String> = measured.map(data_of).collect();
+    if data.len() > 1 {
+        note(&format!("--sort {by}: measured on {} different data; rows on different data are not ranked", data.len()));
+    }
 }
 
 /// The rows of a run that is called so, with `result`, `model` and `dataset`.
@@ -206,17 +242,36 @@ fn about(run: &Run, row: &Record, called: String) -> Record {
 /// Refuses a column that no row has.
 fn known(rows: &[Record], column: &str, flag: &str) -> Result<()> {
     let columns = Record::columns(rows);
-    if columns.contains(&column) {
-        return Ok(());
+    if columns.contains(&column) { Ok(()) } else { Err(unknown(columns.into_iter(), column, flag)) }
+}
+
+fn unknown<'c>(columns: impl Iterator<Item = &'c str>, column: &str, flag: &str) -> Error {
+    let columns: Vec<&str> = columns.collect();
+    Error::Usage(format!("{flag}: there is no column '{column}'; there are {}", columns.join(", ")))
+}
+
+/// A row that has values by column.
+trait Values {
+    fn value(&self, column: &str) -> Option<&Value>;
+}
+
+impl Values for Record {
+    fn value(&self, column: &str) -> Option<&Value> {
+        self.get(column)
     }
-    Err(Error::Usage(format!("{flag}: there is no column '{column}'; there are {}", columns.join(", "))))
+}
+
+impl Values for Line {
+    fn value(&self, column: &str) -> Option<&Value> {
+        self.get(column)
+    }
 }
 
 /// Measures from the best on, other numbers and words ascending, what is missing last.
-fn sort_by(rows: &mut [Record], column: &str, good: Option<Good>, turned: bool) {
+fn sort_by<R: Values>(rows: &mut [R], column: &str, better: Option<Better>, turned: bool) {
     let compare = |a: &Value, b: &Value| {
         let order = match (a.number(), b.number()) {
-            (Some(a), Some(b)) if good == Some(Good::High) => b.total_cmp(&a),
+            (Some(a), Some(b)) if better == Some(Better::Higher) => b.total_cmp(&a),
             (Some(a), Some(b)) => a.total_cmp(&b),
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
@@ -224,7 +279,7 @@ fn sort_by(rows: &mut [Record], column: &str, good: Option<Good>, turned: bool) 
         };
         if turned { order.reverse() } else { order }
     };
-    rows.sort_by(|a, b| match (a.get(column), b.get(column)) {
+    rows.sort_by(|a, b| match (a.value(column), b.value(column)) {
         (None | Some(Value::Missing), None | Some(Value::Missing)) => Ordering::Equal,
         (None | Some(Value::Missing), _) => Ordering::Greater,
         (_, None | Some(Value::Missing)) => Ordering::Less,
@@ -233,11 +288,14 @@ fn sort_by(rows: &mut [Record], column: &str, good: Option<Good>, turned: bool) 
 }
 
 /// One row for each value of `by`, one column for each value of `pivot` and measure.
-fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Result<(Vec<Record>, Vec<Column>)> {
+fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Result<(Vec<Line>, Vec<Column>)> {
     known(rows, pivot, "--pivot")?;
     known(rows, by, "--rows")?;
     measures.iter().try_for_each(|measure| known(rows, measure, "--measure"))?;
-    let word = |row: &Record, column: &str| row.get(column).map(Value::word).unwrap_or_default();
+    let word = |row: &Record, column: &str| {
+        let word = row.get(column).map(Value::word).unwrap_or_default();
+        if word.is_empty() { "-".to_owned() } else { word }
+    };
     let distinct = |column: &str| {
         let mut values: Vec<String> = Vec::new();
         for value in rows.iter().map(|row| word(row, column)) {
@@ -251,10 +309,17 @@ fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Resul
     let name = |head: &str, measure: &str| {
         if measures.len() == 1 { head.to_owned() } else { format!("{head} {measure}") }
     };
+    let column = |head: &str, measure: &String| Column { name: name(head, measure), better: better(measure) };
+    let measured = heads.iter().flat_map(|head| measures.iter().map(move |measure| column(head, measure)));
+    let columns: Vec<Column> = [Column { name: by.to_owned(), better: None }].into_iter().chain(measured).collect();
+    let mut seen = HashSet::new();
+    if let Some(twice) = columns.iter().find(|column| !seen.insert(column.name.as_str())) {
+        return Err(Error::Usage(format!("--pivot {pivot}: two columns would be called '{}'", twice.name)));
+    }
     let mut table = Vec::new();
     for stub in &stubs {
-        let mut line = Record::new();
-        line.set(by, stub.as_str());
+        let mut line = Line { record: Record::new(), data: String::new(), data_of: HashMap::new() };
+        line.record.set(by, stub.as_str());
         for head in &heads {
             let here: Vec<&Record> =
                 rows.iter().filter(|row| word(row, by) == *stub && word(row, pivot) == *head).collect();
@@ -267,28 +332,28 @@ fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Resul
             }
             for measure in measures {
                 let value = here.first().and_then(|row| row.get(measure)).cloned().unwrap_or(Value::Missing);
-                line.set(name(head, measure), value);
+                line.record.set(name(head, measure), value);
+                line.data_of.extend(here.first().map(|row| (name(head, measure), data_of(row))));
             }
         }
         table.push(line);
     }
-    let column = |head: &str, measure: &String| Column { name: name(head, measure), good: good(measure) };
-    let measured = heads.iter().flat_map(|head| measures.iter().map(move |measure| column(head, measure)));
-    let columns = [Column { name: by.to_owned(), good: None }].into_iter().chain(measured).collect();
     Ok((table, columns))
 }
 
 /// The columns that patterns name, in their order; all where there are none.
-fn chosen(rows: &[Record], columns: &[Column], patterns: &[String]) -> Result<Vec<Column>> {
+fn chosen(columns: &[Column], patterns: &[String]) -> Result<Vec<Column>> {
     let mut chosen: Vec<Column> = Vec::new();
     for pattern in patterns {
-        let before = chosen.len();
-        let fitting = columns.iter().filter(|column| matches(pattern, &column.name));
-        let fitting: Vec<_> = fitting.filter(|column| !chosen.contains(column)).cloned().collect();
-        chosen.extend(fitting);
-        if chosen.len() == before && !columns.iter().any(|column| matches(pattern, &column.name)) {
-            known(rows, pattern, "--columns")?;
+        let mut fitting = columns.iter().filter(|column| matches(pattern, &column.name)).peekable();
+        if fitting.peek().is_none() {
+            return Err(unknown(columns.iter().map(|column| column.name.as_str()), pattern, "--columns"));
         }
+        fitting.for_each(|column| {
+            if !chosen.contains(column) {
+                chosen.push(column.clone());
+            }
+        });
     }
     Ok(if patterns.is_empty() { columns.to_vec() } else { chosen })
 }
@@ -296,57 +361,36 @@ fn chosen(rows: &[Record], columns: &[Column], patterns: &[String]) -> Result<Ve
 /// The usual columns of these rows.
 pub(crate) fn overview(rows: &[Record]) -> Sheet {
     let columns: Vec<Column> = Record::columns(rows).into_iter().map(Column::new).collect();
-    sheet(rows, &usual(rows, &columns), 4)
+    let lines: Vec<Line> = rows.iter().cloned().map(Line::of).collect();
+    sheet(&lines, &usual(&lines, &columns), 4)
 }
 
 /// What a reader wants first: which result, and the measures that any of them has.
-fn usual(rows: &[Record], columns: &[Column]) -> Vec<Column> {
+fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
+    const NAMES: [&str; 9] = ["result", "model", "dataset", "figure", "A", "B", "B - A", "p", "p_holm"];
     let has = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(|value| *value != Value::Missing));
     // TAR at FAR is FNMR at FMR once more.
-    let wanted = |Column { name, good }: &&Column| {
-        (good.is_some() && !name.starts_with("tar@")) || ["result", "model", "dataset"].contains(&name.as_str())
+    let wanted = |Column { name, better }: &&Column| {
+        (better.is_some() && !name.starts_with("tar@")) || NAMES.contains(&name.as_str())
     };
     columns.iter().filter(wanted).filter(|column| has(&column.name)).cloned().collect()
 }
 
-fn sheet(rows: &[Record], columns: &[Column], digits: usize) -> Sheet {
-    let worded = |name: &str, good: Option<Good>| -> Vec<Cell> {
+fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
+    let worded = |Column { name, better }: &Column| -> Vec<Cell> {
         let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
-        let mut cells: Vec<Cell> = values.iter().map(|value| word(value, digits)).collect();
-        if ["model", "result"].contains(&name) {
+        let data: Vec<Cow<'_, str>> = rows.iter().map(|row| Cow::Borrowed(row.data(name))).collect();
+        let mut cells = cells(&values, &data, *better, digits);
+        if ["model", "result"].contains(&name.as_str()) {
             shorten(&mut cells);
-        }
-        let numbers = || values.iter().filter_map(Value::number).filter(|v| !v.is_nan());
-        // What is missing among numbers stands where they stand.
-        if cells.iter().any(|cell| cell.number) {
-            let missing = values.iter().zip(&mut cells).filter(|(value, _)| **value == Value::Missing);
-            missing.for_each(|(_, cell)| cell.number = true);
-        }
-        let best = match good {
-            Some(Good::High) => numbers().reduce(f64::max),
-            Some(Good::Low) => numbers().reduce(f64::min),
-            None => None,
-        };
-        // Of what reads alike, none is better.
-        if let Some(best) = best.filter(|_| numbers().count() > 1).map(|best| word(&Value::Real(best), digits).text) {
-            cells.iter_mut().for_each(|cell| cell.best = cell.number && cell.text == best);
         }
         cells
     };
-    let by_column: Vec<Vec<Cell>> = columns.iter().map(|column| worded(&column.name, column.good)).collect();
+    let by_column: Vec<Vec<Cell>> = columns.iter().map(worded).collect();
     Sheet {
         columns: columns.iter().map(|column| column.name.clone()).collect(),
         rows: (0..rows.len()).map(|row| by_column.iter().map(|column| column[row].clone()).collect()).collect(),
     }
-}
-
-fn word(value: &Value, digits: usize) -> Cell {
-    let text = match value {
-        Value::Real(real) => format!("{real:.digits$}"),
-        Value::Missing => "-".into(),
-        other => other.word(),
-    };
-    Cell { text, number: value.number().is_some(), best: false }
 }
 
 /// Paths to their last part, where that tells as many apart.
@@ -357,17 +401,5 @@ fn shorten(cells: &mut [Cell]) {
     let short: Vec<String> = long.iter().map(last).collect();
     if distinct(&short) == distinct(&long) {
         cells.iter_mut().zip(short).for_each(|(cell, text)| cell.text = text);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn measures_know_their_direction() {
-        assert_eq!([good("recall@10"), good("best recall@1"), good("map@r")], [Some(Good::High); 3]);
-        assert_eq!([good("eer"), good("fnmr@fmr=0.001"), good("last loss")], [Some(Good::Low); 3]);
-        assert_eq!([good("images"), good("eer_from"), good("eer_threshold"), good("index_recall")], [None; 4]);
     }
 }

@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use ndarray::{Axis, concatenate};
 
+use super::arguments::{Notes, class_names, describe_copies};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::{InputArgs, describe_model};
 use crate::metrics::verification::{
     self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap,
     cross_validate, test_at,
 };
-use crate::pairs::{PairList, Subjects};
+use crate::pairs::{self, PairList, Subjects};
 use crate::process;
 use crate::runs::{Pair, Pairs, Person};
 use crate::table::Record;
@@ -22,10 +23,9 @@ use crate::{Error, Result};
 use clap::Args;
 use pdloss_embed::console::note;
 use pdloss_embed::dataset::Finder;
-use pdloss_embed::dataset::{Dataset, Format, Item, Request, Role, Source as Files, Split};
+use pdloss_embed::dataset::{Dataset, Format, Item, Limits, Request, Role, Source as Files, Split};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::Embeddings;
-use pdloss_embed::files::folder_exists;
 use pdloss_embed::pipeline::embed_with;
 use pdloss_embed::preprocess::{Landmarks, Steps};
 
@@ -124,7 +124,16 @@ struct Listed {
     path: PathBuf,
     list: PairList,
     training: Option<(PathBuf, PairList)>,
-    skip_missing: bool,
+    gaps: Gaps,
+}
+
+/// Which pairs a run goes on without.
+#[derive(Clone, Copy, Debug)]
+struct Gaps {
+    /// Those whose images are not there.
+    missing: bool,
+    /// Those of an image with itself.
+    itself: bool,
 }
 
 /// Scored pairs of a list.
@@ -138,6 +147,8 @@ struct Scored {
     names: Vec<String>,
     missing: usize,
     bad: usize,
+    itself: usize,
+    copies: usize,
 }
 
 impl Plan {
@@ -154,6 +165,7 @@ impl Plan {
         if args.bootstrap.is_some_and(|n| n < 2) {
             return usage("--bootstrap: wanted at least 2 draws; 1000 is usual");
         }
+        args.input.check_places(&args.results.outputs())?;
         let data = args.input.data.data.as_deref();
         let brought = data.filter(|d| PairList::brings_images(d));
         let list = match (&args.pairs, brought) {
@@ -176,16 +188,18 @@ impl Plan {
                     .map(|p| PairList::read(p).map(|list| (p.clone(), list)))
                     .transpose()?;
                 let list = PairList::read(path)?;
-                Which::Listed(Box::new(Listed { path: path.into(), list, training, skip_missing: args.skip_missing }))
+                let gaps = Gaps { missing: args.skip_missing, itself: args.input.data.skip_bad };
+                Which::Listed(Box::new(Listed { path: path.into(), list, training, gaps }))
             }
         };
         let only_labelled = args.input.data.format != Format::Auto
             || args.input.data.split != Split::Protocol
             || args.input.data.classes.is_some()
-            || args.input.data.label.is_some();
+            || args.input.data.label.is_some()
+            || args.input.data.root.is_some();
         if only_labelled && !args.all_pairs {
             return usage(
-                "--format, --split, --classes and --label choose images of a labelled set; a list of pairs names its own",
+                "--format, --split, --classes, --label and --root choose images of a labelled set; a list of pairs names its own",
             );
         }
         let source = match (&args.input.embeddings, &args.input.model, data) {
@@ -193,10 +207,6 @@ impl Plan {
                 Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
             }
             (None, Some(model), Some(data)) => {
-                if let Some(path) = &args.input.save_embeddings {
-                    Embeddings::can_save("--save-embeddings", path)?;
-                    folder_exists("--save-embeddings", path)?;
-                }
                 let align = args
                     .align
                     .as_ref()
@@ -225,7 +235,8 @@ impl Plan {
         let started = Instant::now();
         let mut record = Record::new();
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
-        let (embeddings, there) = self.embeddings(&mut record)?;
+        let mut notes = Notes::default();
+        let (embeddings, there) = self.embeddings(&mut record, &mut notes)?;
         record
             .set("metric", "cosine")
             .set("threads", self.threads)
@@ -233,9 +244,14 @@ impl Plan {
             .set("images", embeddings.rows.len());
         let comparing = Instant::now();
         let outcome = match &self.which {
-            Which::All => self.all_pairs(&embeddings, &mut record)?,
-            Which::Listed(listed) => self.listed(listed, &embeddings, &there, &mut record)?,
+            Which::All => {
+                describe_copies(&embeddings, "their pairs count as genuine ones do", &mut notes, &mut record);
+                record.set("class_names", class_names(&embeddings));
+                self.all_pairs(&embeddings, &mut record)?
+            }
+            Which::Listed(listed) => self.listed(listed, &embeddings, &there, &mut record, &mut notes)?,
         };
+        notes.record(&mut record);
         if let Some(how) = &self.bootstrap {
             record.set(
                 "bootstrap",
@@ -250,19 +266,26 @@ impl Plan {
     }
 
     /// The embeddings, and the names of all images that were there, of which bad ones may have been left out.
-    fn embeddings(&self, record: &mut Record) -> Result<(Embeddings, Vec<String>)> {
+    fn embeddings(&self, record: &mut Record, notes: &mut Notes) -> Result<(Embeddings, Vec<String>)> {
         match &self.source {
             Source::Kept { path, labels, dim } => {
                 let embeddings = Embeddings::read(path, *dim, labels.as_deref())?;
+                notes.extend(&embeddings.notes);
                 record.set("data", path.display().to_string()).set("data_sha256", embeddings.sha256());
                 let there = embeddings.rows.iter().map(|row| row.name.clone()).collect();
                 Ok((embeddings, there))
             }
             Source::Images { data, request, model, how, save } => {
                 let dataset = match &self.which {
-                    Which::All => Dataset::load(request)?,
-                    Which::Listed(listed) => images_of(listed, data)?,
+                    Which::All => {
+                        let dataset = Dataset::load(request)?;
+                        both_kinds(&dataset)?;
+                        self.bootstrap_holds(dataset.items.len())?;
+                        dataset
+                    }
+                    Which::Listed(listed) => images_of(listed, data, &request.limits)?,
                 };
+                notes.extend(&dataset.notes);
                 let embeddings = embed(&dataset, model, how, self.threads, record)?;
                 if let Some(path) = save {
                     embeddings.save(path)?;
@@ -293,13 +316,8 @@ impl Plan {
         let kept = count <= similarities::KEPT_PAIRS;
         record.set("pairs", "all against all").set("subjects", present.len());
         record.set("scores", if kept { "float64" } else { "float32 products, counted on a grid of 2^-24" });
+        self.bootstrap_holds(embeddings.rows.len())?;
         if !kept {
-            if self.bootstrap.is_some() {
-                let most = similarities::KEPT_PAIRS;
-                return Err(Error::Usage(format!(
-                    "--bootstrap: wants its pairs kept, which it does up to {most}; here are {count}"
-                )));
-            }
             return Ok(Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false));
         }
         let pairs = similarities::keep_all(embeddings)?;
@@ -307,6 +325,17 @@ impl Plan {
         let intervals = self.intervals(&pairs, embeddings.classes.len(), None)?;
         let kept = self.sinks.keep_pairs().then(|| Pairs::of_all(embeddings, &pairs));
         Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals).with_pairs(kept))
+    }
+
+    /// Intervals need all pairs in memory.
+    fn bootstrap_holds(&self, images: usize) -> Result<()> {
+        let (count, most) = (similarities::pair_count(images), similarities::KEPT_PAIRS);
+        if self.bootstrap.is_none() || count <= most {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "--bootstrap: wants its pairs kept, which it does up to {most}; {images} images make {count}. Take fewer images (--classes), a list of pairs, or no intervals"
+        )))
     }
 
     fn intervals(&self, pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>) -> Result<Vec<Interval>> {
@@ -319,19 +348,32 @@ impl Plan {
         embeddings: &Embeddings,
         there: &[String],
         record: &mut Record,
+        notes: &mut Notes,
     ) -> Result<Outcome> {
         let list = &listed.list;
-        let scored = score(&listed.path, list, embeddings, there, listed.skip_missing)?;
+        let scored = score(&listed.path, list, embeddings, there, listed.gaps)?;
+        if scored.copies > 0 {
+            notes.add(format!(
+                "{} of the {} pairs of {} are two copies of one image (files of equal bytes); they count",
+                scored.copies,
+                scored.scores.len(),
+                listed.path.display()
+            ));
+        }
+        if scored.itself > 0 {
+            notes.add(format!("left out {} pairs of an image with itself", scored.itself));
+        }
         let subjects = Subjects::find(&list.images, &list.pairs);
         record.set("pairs", listed.path.display().to_string()).set("pairs_sha256", list.sha256.as_str());
         record.set("pairs_format", list.format).set("pairs_listed", list.pairs.len());
         record.set("pairs_without_image", scored.missing).set("pairs_with_bad_image", scored.bad);
+        record.set("pairs_with_itself", scored.itself).set("pairs_of_copies", scored.copies);
         record.set("subjects", subjects.names.len()).set("subjects_by", subjects.by).set("scores", "float64");
         let folds = folds_of(list, &scored.kept);
         let on = Decisions { scores: &scored.scores, same: &scored.same };
         let accuracy = match (&listed.training, &folds) {
             (Some((path, training)), _) => {
-                let trained = score(path, training, embeddings, there, listed.skip_missing)?;
+                let trained = score(path, training, embeddings, there, listed.gaps)?;
                 let threshold = best_threshold(&Decisions { scores: &trained.scores, same: &trained.same });
                 record
                     .set("threshold_pairs", path.display().to_string())
@@ -410,10 +452,10 @@ fn find(path: &Path, list: &PairList, names: &[String]) -> Result<Vec<Option<usi
 }
 
 /// The distinct images of the lists, as a data set whose classes are the subjects of the first.
-fn images_of(listed: &Listed, data: &Path) -> Result<Dataset> {
+fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result<Dataset> {
     let files = match &listed.list.contents {
         Some(contents) => Files::of_memory(data, listed.list.images.iter().cloned().zip(contents.iter().cloned())),
-        None => Files::open(data)?,
+        None => Files::open_within(data, limits)?,
     };
     let subjects = Subjects::find(&listed.list.images, &listed.list.pairs);
     let mut classes = subjects.names;
@@ -421,45 +463,42 @@ fn images_of(listed: &Listed, data: &Path) -> Result<Dataset> {
     let mut taken: HashMap<usize, ()> = HashMap::new();
     let mut take = |found: Option<usize>, class: usize, items: &mut Vec<Item>| {
         if let Some(at) = found.filter(|&at| taken.insert(at, ()).is_none()) {
-            items.push(Item { name: files.names()[at].clone(), class, role: Role::Both });
+            items.push(Item { name: files.names()[at].clone(), class, role: Role::Both, camera: None });
         }
     };
-    for (found, &subject) in find(&listed.path, &listed.list, files.names())?.into_iter().zip(&subjects.of) {
-        take(found, subject as usize, &mut items);
-    }
-    if let Some((path, training)) = &listed.training {
-        let subjects = Subjects::find(&training.images, &training.pairs);
-        let before = classes.len();
-        classes.extend(subjects.names);
-        for (found, &subject) in find(path, training, files.names())?.into_iter().zip(&subjects.of) {
-            take(found, before + subject as usize, &mut items);
-        }
-    }
-    if items.is_empty() {
+    let found = find(&listed.path, &listed.list, files.names())?;
+    if found.iter().all(Option::is_none) {
         let wanted = &listed.list.images[0];
         return Err(Error::data(
             data,
             format!("holds none of the images that {} names; the first is {wanted}", listed.path.display()),
         ));
     }
+    check_pairs(&listed.path, &listed.list, &found, listed.gaps)?;
+    for (found, &subject) in found.into_iter().zip(&subjects.of) {
+        take(found, subject as usize, &mut items);
+    }
+    if let Some((path, training)) = &listed.training {
+        let subjects = Subjects::find(&training.images, &training.pairs);
+        let before = classes.len();
+        classes.extend(subjects.names);
+        let found = find(path, training, files.names())?;
+        check_pairs(path, training, &found, listed.gaps)?;
+        for (found, &subject) in found.into_iter().zip(&subjects.of) {
+            take(found, before + subject as usize, &mut items);
+        }
+    }
     let part = format!("images of {}", listed.path.display());
-    Ok(Dataset { source: files, format: Format::List, part, items, classes })
+    let notes = files.notes().to_vec();
+    Ok(Dataset { source: files, format: Format::List, part, items, classes, notes })
 }
 
-/// The cosines of a list's pairs; `there` names all images that were there to be embedded.
-fn score(
-    path: &Path,
-    list: &PairList,
-    embeddings: &Embeddings,
-    there: &[String],
-    skip_missing: bool,
-) -> Result<Scored> {
-    let found = find(path, list, there)?;
-    let rows: HashMap<&str, usize> =
-        embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
-    let absent: Vec<_> =
+/// Refuses what the list and the names of the images show: pairs whose images are not there, pairs of an image with itself,
+/// and a rest without genuine or impostor pairs.
+fn check_pairs(path: &Path, list: &PairList, found: &[Option<usize>], gaps: Gaps) -> Result<()> {
+    let absent: Vec<usize> =
         list.pairs.iter().filter_map(|p| [p.a, p.b].into_iter().find(|&i| found[i].is_none())).collect();
-    if let Some(&first) = absent.first().filter(|_| !skip_missing) {
+    if let Some(&first) = absent.first().filter(|_| !gaps.missing) {
         let (wanted, count) = (&list.images[first], absent.len());
         let problem = format!(
             "is named by {} and is not there ({count} of its {} pairs lack an image); --skip-missing goes on without them",
@@ -468,19 +507,87 @@ fn score(
         );
         return Err(Error::image(wanted, problem));
     }
+    let itself = |pair: &&pairs::Pair| found[pair.a].is_some() && found[pair.a] == found[pair.b];
+    if let Some(first) = list.pairs.iter().find(itself).filter(|_| !gaps.itself) {
+        return Err(Error::data(
+            path,
+            format!(
+                "{} of its {} pairs are an image with itself, the first {}; wanted two images a pair. --skip-bad goes on without them",
+                list.pairs.iter().filter(itself).count(),
+                list.pairs.len(),
+                list.images[first.a]
+            ),
+        ));
+    }
+    let left = list.pairs.iter().filter(|pair| found[pair.a].is_some() && found[pair.b].is_some() && !itself(pair));
+    let (genuine, impostor): (Vec<&pairs::Pair>, Vec<&pairs::Pair>) = left.partition(|pair| pair.same);
+    if genuine.is_empty() || impostor.is_empty() {
+        return Err(Error::data(
+            path,
+            format!(
+                "{} genuine and {} impostor pairs of two images are there of its {}; verification needs both",
+                genuine.len(),
+                impostor.len(),
+                list.pairs.len()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// All pairs of a labelled set are genuine and impostor ones.
+fn both_kinds(dataset: &Dataset) -> Result<()> {
+    let mut counts = vec![0_u64; dataset.classes.len()];
+    dataset.items.iter().for_each(|item| counts[item.class] += 1);
+    let present = counts.iter().filter(|&&n| n > 0).count();
+    if present > 1 && counts.iter().any(|&n| n > 1) {
+        return Ok(());
+    }
+    Err(Error::data(
+        dataset.source.path(),
+        format!(
+            "{} images of {present} classes make no {} pairs; verification needs both kinds",
+            dataset.items.len(),
+            if present > 1 { "genuine" } else { "impostor" }
+        ),
+    ))
+}
+
+/// The cosines of a list's pairs; `there` names all images that were there to be embedded.
+fn score(path: &Path, list: &PairList, embeddings: &Embeddings, there: &[String], gaps: Gaps) -> Result<Scored> {
+    let found = find(path, list, there)?;
+    let rows: HashMap<&str, usize> =
+        embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
+    check_pairs(path, list, &found, gaps)?;
+    let absent = list.pairs.iter().filter(|p| found[p.a].is_none() || found[p.b].is_none()).count();
     let row = |image: usize| found[image].and_then(|at| rows.get(there[at].as_str()).copied());
-    let (mut kept, mut pairs) = (Vec::new(), Vec::new());
+    let (mut kept, mut pairs, mut itself) = (Vec::new(), Vec::new(), 0);
     for (at, pair) in list.pairs.iter().enumerate() {
-        if let (Some(a), Some(b)) = (row(pair.a), row(pair.b)) {
-            kept.push(at);
-            pairs.push((a, b));
+        match (row(pair.a), row(pair.b)) {
+            (Some(a), Some(b)) if a == b => itself += 1,
+            (Some(a), Some(b)) => {
+                kept.push(at);
+                pairs.push((a, b));
+            }
+            _ => {}
         }
     }
+    let image = |row: usize| embeddings.rows[row].image;
+    let copies = pairs.iter().filter(|&&(a, b)| image(a).is_some() && image(a) == image(b)).count();
     let same = kept.iter().map(|&at| list.pairs[at].same).collect();
-    let bad = list.pairs.len() - kept.len() - absent.len();
+    let bad = list.pairs.len() - kept.len() - absent - itself;
     let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
     let names = list.images.iter().zip(&found).map(name).collect();
-    Ok(Scored { scores: similarities::of_pairs(embeddings, &pairs)?, same, kept, names, missing: absent.len(), bad })
+    Ok(Scored {
+        scores: similarities::of_pairs(embeddings, &pairs)?,
+        same,
+        kept,
+        names,
+        missing: absent,
+        bad,
+        itself,
+        copies,
+    })
 }
 
 /// Embeds every image, and its mirror image where that is wanted.

@@ -3,15 +3,16 @@
 
 use std::path::Path;
 
-use serde_pickle::{DeOptions, Value};
+use pdloss_embed::guard::guarded;
+use serde_pickle::Value;
 
-use super::Builder;
+use super::{Builder, pickle};
 use crate::{Error, Result};
 
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Builder, Vec<Vec<u8>>)> {
     let wrong = |problem: String| Error::data(path, problem);
-    let value = serde_pickle::value_from_slice(bytes, DeOptions::new())
-        .map_err(|e| wrong(format!("is not a pickle of images and answers: {e}")))?;
+    let not_pickle = |problem| wrong(format!("is not a pickle of images and answers: {problem}"));
+    let value = guarded(path, || pickle::read(bytes).map_err(not_pickle))?;
     let kind = "wanted a pickle of two lists, encoded images and answers";
     let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(kind.into())) };
     let Ok([images, answers]) = <[Value; 2]>::try_from(parts) else { return Err(wrong(kind.into())) };

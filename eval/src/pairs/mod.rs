@@ -2,6 +2,7 @@
 
 mod insightface;
 mod lfw;
+mod pickle;
 mod subjects;
 mod table;
 mod two_lines;
@@ -12,6 +13,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
+use pdloss_embed::delimited::{Blanks, Table, decode, lines};
 pub use subjects::Subjects;
 
 /// Two images, by position in [`PairList::images`].
@@ -83,23 +85,29 @@ impl PairList {
             let (builder, contents) = insightface::read(path, &bytes)?;
             return Self::checked(path, "insightface .bin", builder, Some(contents), sha256);
         }
-        let text = String::from_utf8(bytes).map_err(|e| Error::data(path, format!("not UTF-8: {e}")))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let lines: Vec<(usize, &str)> =
-            text.lines().enumerate().map(|(at, l)| (at + 1, l.trim())).filter(|(_, l)| !l.is_empty()).collect();
-        if lines.is_empty() {
-            return Err(Error::data(path, "is empty"));
-        }
+        let text = decode(path, bytes)?;
+        let numbered: Vec<(usize, &str)> = lines(&text).collect();
         // The first line may be a header; the second is like all others.
-        let typical = lines[usize::from(lines.len() > 1)].1;
-        let (format, builder) = if lfw::recognises(typical) {
-            ("LFW", lfw::read(path, &lines)?)
-        } else if two_lines::recognises(typical) {
-            ("two lines a pair", two_lines::read(path, &lines)?)
+        let typical = |count: usize| usize::from(count > 1);
+        let two_lines = numbered.get(typical(numbered.len())).is_some_and(|(_, line)| two_lines::recognises(line));
+        if two_lines {
+            let builder = two_lines::read(path, &numbered)?;
+            return Self::checked(path, "two lines a pair", builder, None, sha256);
+        }
+        let plain = Table::parse(path, text.clone(), Blanks::Separate, |_| false)?;
+        let sample = plain.ragged().take(2).collect::<Result<Vec<_>>>()?;
+        let (format, builder) = if lfw::recognises(&sample[typical(sample.len())], plain.delimiter()) {
+            ("LFW", lfw::read(path, &plain)?)
         } else {
-            ("table of paths", table::read(path, text)?)
+            let table = Table::parse(path, text.clone(), Blanks::Separate, table::is_header)?;
+            ("table of paths", table::read(&table)?)
         };
         Self::checked(path, format, builder, None, sha256)
+    }
+
+    /// Pairs of an image with itself.
+    pub fn with_itself(&self) -> usize {
+        self.pairs.iter().filter(|pair| pair.a == pair.b).count()
     }
 
     fn checked(
@@ -115,7 +123,7 @@ impl PairList {
             return Err(Error::data(
                 path,
                 format!(
-                    "holds {genuine} genuine and {} impostor pairs; verification needs both (read as format '{format}')",
+                    "holds {genuine} genuine and {} impostor pairs; verification needs both (read as format '{format}'; lists of one kind each are put together into one file)",
                     pairs.len() - genuine
                 ),
             ));

@@ -3,72 +3,64 @@
 //! With a header, columns are found by name (`same` also as `label`, `issame`, `match`; `fold` also as `split`), else by
 //! place. Folds are numbers or words; their order of appearance numbers them.
 
-use std::path::Path;
+use pdloss_embed::delimited::{Record, Table};
 
 use super::{Builder, answer};
-use crate::{Error, Result};
-use pdloss_embed::delimited::{delimiter, read_records};
+use crate::Result;
 
-/// What headers call the first image of a pair.
-const FIRST: [&str; 6] = ["path_a", "a", "img1", "image1", "path1", "file1"];
+/// What headers call the first image of a pair ...
+const FIRST: [&str; 8] = ["path_a", "a", "img1", "image1", "path1", "file1", "image_a", "img_a"];
+/// ... and the second.
+const SECOND: [&str; 8] = ["path_b", "b", "img2", "image2", "path2", "file2", "image_b", "img_b"];
 /// What they call the answer.
 const SAME: [&str; 6] = ["same", "label", "issame", "is_same", "match", "genuine"];
+const FOLD: [&str; 2] = ["fold", "split"];
 
-pub(super) fn read(path: &Path, text: &str) -> Result<Builder> {
-    let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
-    let records = match delimiter(first) {
-        Some(delimiter) => read_records(text, delimiter).map_err(|e| Error::data(path, e.to_string()))?,
-        None => text
-            .lines()
-            .zip(1..)
-            .map(|(line, at)| (at, line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()))
-            .filter(|(_, words)| !words.is_empty())
-            .collect(),
-    };
-    let shape = "wanted path_a, path_b, same (1 or 0) and perhaps fold; or LFW's 'name n m' and 'name n name m'; or two lines a pair";
-    let Some([path_a, _, third, ..]) = records.first().map(|(_, record)| record.as_slice()) else {
-        return Err(Error::data(path, format!("line 1: '{}' is no pair: {shape}", first.trim())));
-    };
-    let width = records[0].1.len();
-    // `same` names a column, and is an answer, too.
-    let names = |word: &str, names: &[&str]| names.contains(&word.to_lowercase().as_str());
-    let has_header = answer(third).is_none() || (names(path_a, &FIRST) && names(third, &SAME));
-    let header: Vec<String> =
-        if has_header { records[0].1.iter().map(|h| h.to_lowercase()).collect() } else { Vec::new() };
-    let named = |names: &[&str]| header.iter().position(|h| names.contains(&h.as_str()));
-    let same_column = named(&SAME).unwrap_or(2);
-    let fold_column = named(&["fold", "split"]).or((width > 3 && same_column == 2).then_some(3));
+/// What was wanted of a list.
+pub(super) const SHAPE: &str = "wanted path_a, path_b, same (1 or 0) and perhaps fold; or LFW's 'name n m' and 'name n name m'; or two lines a pair";
+
+/// Whether the first record names columns; `same` does, and is an answer, too.
+pub(super) fn is_header(records: &[Record<'_>]) -> bool {
+    let fields = &records[0].fields;
+    let any = |names: &[&str]| fields.iter().any(|f| names.contains(&f.to_lowercase().as_str()));
+    (any(&FIRST) && any(&SAME)) || fields.get(2).is_some_and(|third| answer(third).is_none())
+}
+
+pub(super) fn read(table: &Table) -> Result<Builder> {
+    let width = table.width()?;
+    if width < 3 {
+        let first = table.ragged().next().transpose()?;
+        let (line, text) = first.map_or((1, table.header().join(" ")), |r| (r.line, r.fields.join(" ")));
+        return Err(table.error(line, &format!("'{text}' is no pair: {SHAPE}")));
+    }
+    let same_column = table.column(&SAME)?.unwrap_or(2);
+    let fold_column = table.column(&FOLD)?.or((width > 3 && same_column == 2).then_some(3));
     let mut others = (0..width).filter(|&c| c != same_column && Some(c) != fold_column);
-    let a = named(&FIRST).or_else(|| others.next()).unwrap_or(0);
-    let b =
-        named(&["path_b", "b", "img2", "image2", "path2", "file2"]).or_else(|| others.find(|&c| c != a)).unwrap_or(1);
+    let a = table.column(&FIRST)?.or_else(|| others.next()).unwrap_or(0);
+    let b = table.column(&SECOND)?.or_else(|| others.find(|&c| c != a)).unwrap_or(1);
 
     let mut builder = Builder::default();
     let mut folds: Vec<String> = Vec::new();
-    for (line, record) in records.iter().skip(usize::from(has_header)) {
-        if record.len() != width {
-            return Err(Error::data(
-                path,
-                format!("line {line}: {} fields, where the first line has {width}; {shape}", record.len()),
-            ));
-        }
-        let same = answer(&record[same_column]).ok_or_else(|| {
-            Error::data(
-                path,
-                format!(
-                    "line {line}: '{}' does not say whether the pair is the same person; wanted 1 or 0",
-                    record[same_column]
-                ),
+    for record in table.records() {
+        let record = record?;
+        let (line, fields) = (record.line, &record.fields);
+        let same = answer(&fields[same_column]).ok_or_else(|| {
+            table.error(
+                line,
+                &format!("'{}' does not say whether the pair is the same person; wanted 1 or 0", fields[same_column]),
             )
         })?;
+        if fields[a].is_empty() || fields[b].is_empty() {
+            return Err(table.error(line, "an image's path is empty"));
+        }
         let fold = fold_column.map(|column| {
-            let word = &record[column];
+            let word = &fields[column];
             folds.iter().position(|f| f == word).unwrap_or_else(|| {
-                folds.push(word.clone());
+                folds.push(word.to_string());
                 folds.len() - 1
             })
         });
-        builder.pair(&record[a], &record[b], same, fold);
+        builder.pair(&fields[a], &fields[b], same, fold);
     }
     if folds.len() == 1 {
         builder.pairs.iter_mut().for_each(|p| p.fold = None);

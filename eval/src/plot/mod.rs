@@ -17,7 +17,7 @@ use pdloss_embed::files::write_atomically;
 
 use crate::metrics::verification::{Bin, Point, Rates, Tally, histogram};
 use crate::{Error, Result};
-use scale::{grouped, percent, power, probit, short};
+use scale::{Scale, grouped, percent, power, probit, short};
 
 /// What is drawn.
 #[derive(Debug)]
@@ -243,15 +243,24 @@ impl Pictures<'_> {
         let bins = histogram(self.tally, sign);
         let top = bins.iter().flat_map(|b| [b.genuine, b.impostor]).fold(0.0, f64::max) * 1.05;
         let (low, high) = (bins.first().map_or(0.0, |b| b.from), bins.last().map_or(1.0, |b| b.to));
+        let scale = Scale::over(low, high, 8);
+        let ticks: Vec<f64> = scale.ticks.iter().map(|(at, _)| *at).collect();
+        let label = |at: &f64| {
+            let near =
+                scale.ticks.iter().min_by(|a, b| (a.0 / 2.0 - at / 2.0).abs().total_cmp(&(b.0 / 2.0 - at / 2.0).abs()));
+            near.map_or(String::new(), |(_, label)| label.clone())
+        };
         let mut chart = ChartBuilder::on(&chart_area)
             .margin(16)
             .margin_right(36)
             .x_label_area_size(56)
             .y_label_area_size(84)
-            .build_cartesian_2d(low..high, 0.0..top)?;
+            .build_cartesian_2d(Axis { from: scale.from, to: scale.to, ticks: ticks.clone() }, 0.0..top)?;
         chart
             .configure_mesh()
             .x_desc(self.score)
+            .x_label_formatter(&label)
+            .x_labels(ticks.len())
             .y_desc("share of pairs in each of the bins")
             .y_label_formatter(&|y| percent(*y))
             .label_style((FONT, 16).into_font().color(&INK))
@@ -259,7 +268,7 @@ impl Pictures<'_> {
             .bold_line_style(BLACK.mix(0.12))
             .light_line_style(TRANSPARENT)
             .draw()?;
-        type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+        type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Axis, RangedCoordf64>>;
         fn fill<B: DrawingBackend>(
             chart: &mut Chart<'_, B>,
             bins: &[Bin],
@@ -273,7 +282,9 @@ impl Pictures<'_> {
         fill(&mut chart, &bins, |b| b.impostor, IMPOSTOR)?;
         fill(&mut chart, &bins, |b| b.genuine, GENUINE)?;
         for (mu, color) in [(sign * d.mu_genuine, GENUINE), (sign * d.mu_impostor, IMPOSTOR)] {
-            chart.draw_series(DashedLineSeries::new([(mu, 0.0), (mu, top)], 6, 6, color.stroke_width(2)))?;
+            if (low..=high).contains(&mu) {
+                chart.draw_series(DashedLineSeries::new([(mu, 0.0), (mu, top)], 6, 6, color.stroke_width(2)))?;
+            }
         }
         Ok(())
     }
@@ -291,7 +302,7 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        RangedCoordf64::from(self.from..self.to).map(value, limit)
+        RangedCoordf64::from(0.0..1.0).map(&Scale::share(self.from, self.to, *value).clamp(-1.0, 2.0), limit)
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {

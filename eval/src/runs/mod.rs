@@ -20,9 +20,9 @@ mod verification;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
-use pdloss_embed::files::folder_exists;
+use pdloss_embed::files::{can_fill, folder_exists, folder_of};
 
-use crate::table::{Kind, Record, read_records};
+use crate::table::{Kind, Record, Value, read_records};
 pub use retrieval::{KEPT_NEIGHBOURS, Neighbour, Query, Retrieved};
 pub use training::{Series, Training};
 pub use verification::{CurvePoint, Pair, Pairs, Person, Verified};
@@ -59,9 +59,7 @@ impl Run {
     /// # Errors
     /// [`Error::File`] and [`Error::Data`] naming file and column; [`Error::Usage`] for a folder that is no run.
     pub fn read(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            return Err(Error::read(path, std::io::ErrorKind::NotFound.into()));
-        }
+        std::fs::metadata(path).map_err(|e| Error::read(path, e))?;
         let details = if !path.is_dir() {
             Details::None
         } else if Training::is_in(path) {
@@ -85,6 +83,13 @@ impl Run {
         Ok(Self { path: path.into(), records: read_records(&file)?, details })
     }
 
+    /// What it is, by its `measure`, in words.
+    pub fn kind(&self) -> String {
+        let measure = self.records[0].get("measure").map(Value::word).unwrap_or_default();
+        let what = if self.path.is_dir() { "run" } else { "result file" };
+        if measure.is_empty() { format!("a {what} without a measure") } else { format!("a {what} of {measure}") }
+    }
+
     /// Its last folder's or file's name without ending.
     pub fn name(&self) -> String {
         let named = if self.path.is_dir() { self.path.file_name() } else { self.path.file_stem() };
@@ -102,11 +107,17 @@ impl SaveRun {
     /// # Errors
     /// [`Error::Usage`] naming it.
     pub fn plan(path: &Path) -> Result<Self> {
-        if path.exists() {
+        if path.symlink_metadata().is_ok() {
             return Err(Error::Usage(format!("--save-run {}: is there already; name a new folder", path.display())));
         }
         folder_exists("--save-run", path)?;
+        can_fill("--save-run", folder_of(path))?;
         Ok(Self(path.into()))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Writes the run: the whole folder or none.
@@ -114,10 +125,9 @@ impl SaveRun {
     /// # Errors
     /// [`Error::File`] where writing fails.
     pub fn write(&self, record: &Record, details: &Details) -> Result<()> {
-        let parent = self.0.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let beside =
-            tempfile::Builder::new().prefix(".pdloss-").tempdir_in(parent).map_err(|e| Error::write(&self.0, e))?;
-        Kind::Json.write(&beside.path().join(RESULT), &Record::table(std::slice::from_ref(record)))?;
+        let beside = tempfile::Builder::new().prefix(".pdloss-").tempdir_in(folder_of(&self.0));
+        let beside = beside.map_err(|e| Error::write(&self.0, e))?;
+        Kind::Json.write_result(&beside.path().join(RESULT), record)?;
         match details {
             Details::None | Details::Training(_) => {}
             Details::Retrieval(retrieved) => retrieved.write(beside.path())?,

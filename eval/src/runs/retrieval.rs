@@ -6,7 +6,7 @@ use polars::prelude::Column;
 
 use super::verification::Verified;
 use crate::Result;
-use crate::table::columns::{self as table, Table};
+use crate::table::parquet::{self as table, Table};
 use pdloss_embed::embeddings::Embeddings;
 use pdloss_embed::retrieval::Retrieval;
 

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use crate::table::Record;
+use crate::table::{Record, Value, read_text};
 use crate::{Error, Result};
-use pdloss_embed::delimited::read_records;
+use pdloss_embed::delimited::{Blanks, Table};
 
 const METRICS: &str = "metrics.csv";
 const VALIDATION: &str = "validation.csv";
@@ -18,8 +18,8 @@ const NO_METRICS: [&str; 3] = ["step", "epoch", "queries"];
 pub struct Training {
     /// Each metric that was taken.
     pub series: Vec<Series>,
-    /// Settings, digests and versions by name.
-    pub settings: Vec<(String, String)>,
+    /// Settings, digests and versions by name, with the types that they have in the file.
+    pub settings: Vec<(String, Value)>,
 }
 
 /// A metric by step.
@@ -52,7 +52,7 @@ impl Training {
         let mut record = Record::new();
         record.set("measure", "training");
         for (name, value) in &self.settings {
-            record.set(name.as_str(), value.as_str());
+            record.set(name.as_str(), value.clone());
         }
         let steps = self.series.iter().filter_map(|series| series.points.last()).map(|&(step, _)| step);
         record.set("steps", steps.fold(0.0, f64::max));
@@ -62,29 +62,39 @@ impl Training {
                 record.set(format!("best {name}"), points.iter().map(|&(_, value)| value).reduce(f64::max));
             }
         }
-        record
+        record.typed()
     }
 }
 
 /// The columns of a table by step.
 fn read_series(path: &Path) -> Result<Vec<Series>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
-    let wrong = |problem: String| Error::data(path, problem);
-    let records = read_records(&text, b',').map_err(|e| wrong(e.to_string()))?;
-    let Some((_, header)) = records.first() else { return Err(wrong("is empty".into())) };
-    let step = header.iter().position(|name| name == "step");
-    let step = step.ok_or_else(|| wrong(format!("has no column 'step'; it has {}", header.join(", "))))?;
-    let mut series: Vec<Series> = header.iter().map(|name| Series { name: name.clone(), points: Vec::new() }).collect();
+    let text = read_text(path)?;
     // A run under way may be writing its last line.
-    let torn = records.len() > 1 && !text.ends_with('\n') && records[records.len() - 1].1.len() < header.len();
-    for (line, record) in &records[1..records.len() - usize::from(torn)] {
-        if record.len() != header.len() {
-            let (got, wanted) = (record.len(), header.len());
-            return Err(wrong(format!("line {line}: {got} fields, where the header has {wanted}")));
-        }
-        let at: f64 =
-            record[step].parse().map_err(|_| wrong(format!("line {line}: step '{}' is no number", record[step])))?;
-        for (field, series) in record.iter().zip(&mut series) {
+    let torn = !text.ends_with('\n');
+    let table = Table::parse(path, text, Blanks::Belong, |_| true)?;
+    let header = table.header();
+    let step = header.iter().position(|name| name == "step");
+    let no_step = || Error::data(path, format!("has no column 'step'; it has {}", header.join(", ")));
+    let step = step.ok_or_else(no_step)?;
+    let mut series: Vec<Series> = header.iter().map(|name| Series { name: name.clone(), points: Vec::new() }).collect();
+    if let Some(twice) = (1..header.len()).find(|&at| header[..at].contains(&header[at])) {
+        return Err(Error::data(path, format!("has two columns '{}'", header[twice])));
+    }
+    let mut records = table.ragged().peekable();
+    while let Some(record) = records.next() {
+        let last = records.peek().is_none();
+        let record = match record {
+            Ok(record) if record.fields.len() == header.len() => record,
+            _ if last && torn => break,
+            Ok(record) => {
+                let (got, wanted) = (record.fields.len(), header.len());
+                return Err(table.error(record.line, &format!("{got} fields, where the header has {wanted}")));
+            }
+            Err(error) => return Err(error),
+        };
+        let wrong = || table.error(record.line, &format!("step '{}' is no number", record.fields[step]));
+        let at: f64 = record.fields[step].parse().ok().filter(|at: &f64| at.is_finite()).ok_or_else(wrong)?;
+        for (field, series) in record.fields.iter().zip(&mut series) {
             series.points.extend(field.parse().ok().map(|value: f64| (at, value)));
         }
     }
@@ -92,26 +102,37 @@ fn read_series(path: &Path) -> Result<Vec<Series>> {
     Ok(series)
 }
 
-/// Every value of a TOML file by its name, without the outermost table's; `data.path` is called `data`, as in other runs.
-fn read_settings(path: &Path) -> Result<Vec<(String, String)>> {
-    fn flatten(name: &str, value: &toml::Value, out: &mut Vec<(String, String)>) {
-        match value {
-            toml::Value::Table(table) => {
-                table.iter().for_each(|(key, value)| flatten(&format!("{name}.{key}"), value, out))
-            }
-            toml::Value::String(text) => out.push((name.to_owned(), text.clone())),
-            other => out.push((name.to_owned(), other.to_string())),
-        }
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::data(path, e.to_string()))?;
+/// Every value of a TOML file by its name, without the outermost table's unless two would be called the same; `data.path` is
+/// called `data`, as in other runs.
+fn read_settings(path: &Path) -> Result<Vec<(String, Value)>> {
+    let text = read_text(path)?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::data(path, e.to_string().trim()))?;
     let mut all = Vec::new();
-    for (name, value) in &table {
+    for (outermost, value) in &table {
         match value {
-            toml::Value::Table(inner) => inner.iter().for_each(|(name, value)| flatten(name, value, &mut all)),
-            value => flatten(name, value, &mut all),
+            toml::Value::Table(inner) => {
+                inner.iter().for_each(|(name, value)| flatten(outermost, name, value, &mut all))
+            }
+            _ => flatten("", outermost, value, &mut all),
         }
     }
-    all.iter_mut().filter(|(name, _)| name == "data.path").for_each(|(name, _)| *name = "data".into());
     Ok(all)
+}
+
+fn flatten(outermost: &str, name: &str, value: &toml::Value, out: &mut Vec<(String, Value)>) {
+    let value = match value {
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, value)| flatten(outermost, &format!("{name}.{key}"), value, out));
+            return;
+        }
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Boolean(flag) => (*flag).into(),
+        toml::Value::Float(real) => (*real).into(),
+        #[allow(clippy::cast_precision_loss)] // what is below zero is no count
+        toml::Value::Integer(number) => u64::try_from(*number).map_or(Value::Real(*number as f64), Value::Whole),
+        other => other.to_string().into(),
+    };
+    let name = if name == "data.path" { "data" } else { name };
+    let taken = out.iter().any(|(other, _)| other == name);
+    out.push((if taken { format!("{outermost}.{name}") } else { name.to_owned() }, value));
 }

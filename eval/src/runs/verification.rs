@@ -6,7 +6,7 @@ use polars::prelude::Column;
 
 use crate::Result;
 use crate::metrics::verification::{Bin, Point, SubjectPair, Tally, histogram};
-use crate::table::columns::{self as table, Table};
+use crate::table::parquet::{self as table, Table};
 use pdloss_embed::embeddings::{Embeddings, Row};
 
 const POINTS: &str = "points.parquet";

@@ -1,88 +1,331 @@
-//! Parquet files with columns of known types.
+//! The lists behind [`schema`](super::schema): every column of a result, and of the files that `--save-run` and `--points`
+//! write beside it.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use super::column::Better::{Higher, Lower};
+use super::column::Over::{Both, Genuine, Impostor, Nothing, Pairs, Queries};
+use super::column::Type::{Flag, Real, Setting, Text, Whole};
+use super::column::Writer::{Compare, Recall, Scores, Tabulate, Train, Verify};
+use super::column::{Column, Type, Writer};
 
-use polars::prelude::{Column, DataFrame, DataType, ParquetReader, PolarsError, SerReader};
+/// Recall by cosine has the figures of all pairs, too.
+const MEASURED: &[Writer] = &[Recall, Verify, Scores];
+const PAIRS: &[Writer] = &[Verify, Scores];
+const EMBEDDED: &[Writer] = &[Recall, Verify];
+const TRAINED: &[Writer] = &[Train];
+const COMPARED: &[Writer] = &[Compare];
 
-use super::Kind;
-use crate::{Error, Result};
+/// The K of every data set's own list.
+const USUAL_K: &[&str] = &["1", "2", "4", "8", "10", "20", "30", "40", "100", "1000"];
+const TARGETS: &[&str] = &["0.1", "0.01", "0.001", "0.0001", "0.00001", "0.000001"];
+const FOLDS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
-/// Writes columns of equal length.
-pub(crate) fn write(path: &Path, columns: Vec<Column>) -> Result<()> {
-    let height = columns.first().map_or(0, Column::len);
-    let table = DataFrame::new(height, columns).map_err(|e| Error::write(path, std::io::Error::other(e)))?;
-    Kind::Parquet.write(path, &table)
+const fn new(
+    name: &'static str,
+    kind: Type,
+    unit: &'static str,
+    writers: &'static [Writer],
+    meaning: &'static str,
+) -> Column {
+    Column::new(name, kind, unit, writers, meaning)
 }
 
-/// A file that was read, and its columns by name.
-pub(crate) struct Table {
-    path: PathBuf,
-    frame: DataFrame,
-}
+/// Columns of results: one row a run.
+pub const RESULTS: &[Column] = &[
+    // which result
+    new("result", Text, "", &[Tabulate], "file or folder of the result; with its row, where it holds several"),
+    new("tool", Text, "", MEASURED, "program and version"),
+    new("program", Text, "", TRAINED, "program and version"),
+    new("measure", Text, "", &[Recall, Verify, Scores, Compare, Train], "recall, verification, comparison or training"),
+    new(
+        "notes",
+        Text,
+        "",
+        &[Recall, Verify, Scores, Compare, Train],
+        "what was assumed, passed over or is doubtful; sentences joined by '; '",
+    ),
+    // model
+    new("model", Text, "", &[Recall, Verify, Train], "path of the ONNX model"),
+    new("model_sha256", Text, "", &[Recall, Verify, Train], "digest of the model and its external data"),
+    new("output", Text, "", &[Recall, Verify, Train], "tensor that is the embedding"),
+    new("preprocessing", Text, "", EMBEDDED, "steps from file to model input"),
+    new("preprocessing_from", Text, "", EMBEDDED, "where these steps were read"),
+    new("runtime", Text, "", EMBEDDED, "what ran the model"),
+    new("runtime_version", Text, "", EMBEDDED, "its version"),
+    new("onnxruntime", Text, "", TRAINED, "version of onnxruntime"),
+    new("device", Text, "", &[Recall, Verify, Train], "cpu, cuda:N"),
+    new("batch", Whole, "images", &[Recall, Verify, Train], "images a batch"),
+    new("threads", Whole, "", &[Recall, Verify, Train], "threads of everything together"),
+    // data
+    new("dataset", Text, "", &[Tabulate], "last part of the data's path, unless the result says otherwise"),
+    new("data", Text, "", &[Recall, Verify, Train, Compare], "path of images or embeddings"),
+    new("data_sha256", Text, "", &[Recall, Verify, Train], "digest of the images that were used, or of the embeddings"),
+    new("format", Text, "", EMBEDDED, "layout that the data was read as"),
+    new("part", Text, "", &[Recall, Verify, Train], "part of the data that was used"),
+    new("skipped", Whole, "images", EMBEDDED, "images that could not be used (--skip-bad)"),
+    new("skipped_images", Text, "", EMBEDDED, "their names, joined by '; '"),
+    new("images", Whole, "images", &[Recall, Verify, Train], "images that were used"),
+    new("classes", Whole, "", &[Recall, Train], "classes among them"),
+    new("class_names", Text, "", EMBEDDED, "their names, or the first of them, how many there are, and a digest"),
+    new("copies", Whole, "images", EMBEDDED, "images that are copies of others, to the byte"),
+    new("dim", Whole, "", EMBEDDED, "length of an embedding"),
+    // how recall was measured
+    new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores"),
+    new("index", Text, "", &[Recall], "FAISS factory string"),
+    new("search", Text, "", &[Recall], "exact, or how approximate"),
+    new(
+        "index_recall",
+        Real,
+        "share",
+        &[Recall],
+        "of the true nearest, those that an approximate index finds, on a sample",
+    ),
+    new("ties", Text, "", &[Recall], "how ties are broken"),
+    new("search_depth", Whole, "", &[Recall], "neighbours that were looked at"),
+    new("queries", Whole, "images", &[Recall], "queries that were measured"),
+    new("gallery", Whole, "images", &[Recall], "images that could be found"),
+    new("lone_queries", Whole, "images", &[Recall], "queries without another image of their class, left out"),
+    // which pairs
+    new("align", Text, "", &[Verify], "landmarks and template that faces were aligned by"),
+    new("flip", Text, "", &[Verify], "what was done with mirror images"),
+    new("genuine_file", Text, "", &[Scores], "file of genuine scores"),
+    new("impostor_file", Text, "", &[Scores], "file of impostor scores"),
+    new("pairs", Text, "", &[Verify], "list of pairs, or: all against all"),
+    new("pairs_sha256", Text, "", &[Verify], "digest of the list"),
+    new("pairs_format", Text, "", &[Verify], "layout that the list was read as"),
+    new("pairs_listed", Whole, "pairs", &[Verify], "pairs of the list"),
+    new("pairs_without_image", Whole, "pairs", &[Verify], "left out for want of an image (--skip-missing)"),
+    new("pairs_with_bad_image", Whole, "pairs", &[Verify], "left out for an image that could not be used (--skip-bad)"),
+    new("pairs_with_itself", Whole, "pairs", &[Verify], "pairs of an image with itself, left out"),
+    new("pairs_of_copies", Whole, "pairs", &[Verify], "pairs of an image with a copy of it"),
+    new("subjects", Whole, "", &[Verify], "people, or classes"),
+    new("subjects_by", Text, "", &[Verify], "how they were told apart"),
+    new("scores", Text, "", &[Verify], "precision of the scores"),
+    new("threshold_pairs", Text, "", &[Verify], "list that the threshold was chosen on"),
+    new("threshold_pairs_sha256", Text, "", &[Verify], "digest of that list"),
+    new("bootstrap", Text, "", &[Verify], "draws and kind of the intervals"),
+    new("bootstrap_seed", Whole, "", &[Verify], "seed of the draws"),
+    new("genuine_pairs", Whole, "pairs", MEASURED, "pairs of one class or person"),
+    new("impostor_pairs", Whole, "pairs", MEASURED, "pairs of two"),
+    // times
+    new("seconds_load", Real, "s", EMBEDDED, "opening the model"),
+    new("seconds_embed", Real, "s", EMBEDDED, "decoding and embedding"),
+    new("images_per_second", Real, "images/s", EMBEDDED, "decoded and embedded"),
+    new("seconds_search", Real, "s", &[Recall], "searching"),
+    new("seconds_compare", Real, "s", EMBEDDED, "scoring pairs"),
+    new("seconds_total", Real, "s", MEASURED, "everything but writing"),
+    // measures of retrieval
+    new(
+        "recall@{K}",
+        Real,
+        "share",
+        &[Recall],
+        "of the queries, those with an image of their class among the K nearest",
+    )
+    .measure(Higher, Queries)
+    .usually(USUAL_K),
+    new(
+        "r_precision",
+        Real,
+        "share",
+        &[Recall],
+        "mean share of right images among the R nearest, R being those there are",
+    )
+    .measure(Higher, Queries),
+    new("map@r", Real, "share", &[Recall], "mean average precision at R").measure(Higher, Queries),
+    // measures of verification
+    new("folds", Text, "", &[Verify], "how pairs were divided for the accuracy"),
+    new("accuracy", Real, "share", &[Verify], "pairs decided rightly, mean over folds")
+        .measure(Higher, Pairs)
+        .with_interval(),
+    new("accuracy_standard_error", Real, "share", &[Verify], "standard error of that mean"),
+    new("accuracy_std_population", Real, "share", &[Verify], "population standard deviation over the folds"),
+    new("eer", Real, "share", MEASURED, "equal error rate: mean of FMR and FNMR where they are closest")
+        .measure(Lower, Both)
+        .with_interval(),
+    new("auc", Real, "share", MEASURED, "area under the ROC curve; below 0.5 genuine pairs score lower than impostors")
+        .measure(Higher, Both)
+        .with_interval(),
+    new(
+        "d_prime",
+        Real,
+        "deviations",
+        MEASURED,
+        "(genuine - impostor mean) / root of the mean variance; negative where genuine pairs score lower",
+    )
+    .measure(Higher, Both)
+    .with_interval(),
+    new("fnmr@fmr={T}", Real, "share", PAIRS, "FNMR at the smallest threshold whose FMR is at most T")
+        .measure(Lower, Genuine)
+        .with_interval()
+        .usually(TARGETS),
+    new("tar@far={T}", Real, "share", PAIRS, "1 - FNMR there")
+        .measure(Higher, Genuine)
+        .with_interval()
+        .usually(TARGETS),
+    new("zero_fmr", Real, "share", PAIRS, "lowest FNMR without a false match").measure(Lower, Genuine).with_interval(),
+    new("zero_fnmr", Real, "share", PAIRS, "lowest FMR without a false non-match")
+        .measure(Lower, Impostor)
+        .with_interval(),
+    new("mu_genuine", Real, "score", MEASURED, "mean genuine score").over(Genuine).with_interval(),
+    new("mu_impostor", Real, "score", MEASURED, "mean impostor score").over(Impostor).with_interval(),
+    new("sd_genuine", Real, "score", MEASURED, "population standard deviation of genuine scores")
+        .over(Genuine)
+        .with_interval(),
+    new("sd_impostor", Real, "score", MEASURED, "population standard deviation of impostor scores")
+        .over(Impostor)
+        .with_interval(),
+    new("{FIGURE}_from", Real, "as FIGURE", PAIRS, "lower end of the confidence interval (--bootstrap)"),
+    new("{FIGURE}_to", Real, "as FIGURE", PAIRS, "upper end of the confidence interval (--bootstrap)"),
+    new("eer_threshold", Real, "score", PAIRS, "threshold where FMR and FNMR are closest"),
+    new("eer_bracket_low", Real, "share", PAIRS, "the lower of FMR and FNMR there").over(Both),
+    new("eer_bracket_high", Real, "share", PAIRS, "the higher").over(Both),
+    new("threshold@fmr={T}", Real, "score", PAIRS, "the smallest threshold whose FMR is at most T").usually(TARGETS),
+    new("reached_fmr@fmr={T}", Real, "share", PAIRS, "the FMR there").over(Impostor).usually(TARGETS),
+    new("accuracy_fold_{K}", Real, "share", &[Verify], "pairs of the K-th fold decided rightly")
+        .over(Pairs)
+        .usually(FOLDS),
+    new("threshold_fold_{K}", Real, "score", &[Verify], "threshold that was chosen for it on the others")
+        .usually(FOLDS),
+    // compare: a row a figure
+    new("figure", Text, "", COMPARED, "the figure that the row is about"),
+    new("A", Real, "as the figure", COMPARED, "its value in the first run"),
+    new("B", Real, "as the figure", COMPARED, "its value in the second"),
+    new("B - A", Real, "as the figure", COMPARED, "their difference"),
+    new("from", Real, "as the figure", COMPARED, "lower end of the interval of the difference"),
+    new("to", Real, "as the figure", COMPARED, "upper end"),
+    new("p", Real, "share", COMPARED, "chance of a difference as large where there is none"),
+    new("p_holm", Real, "share", COMPARED, "the same after Holm's correction for several figures"),
+    new("run of A", Text, "", COMPARED, "folder of the first run"),
+    new("run of B", Text, "", COMPARED, "folder of the second"),
+    new("model of A", Text, "", COMPARED, "its model"),
+    new("model of B", Text, "", COMPARED, "its model"),
+    new("drawn", Text, "", COMPARED, "units that were drawn, and how many"),
+    new("test", Text, "", COMPARED, "how p was found"),
+    new("interval", Text, "", COMPARED, "kind and confidence of the intervals"),
+    new("draws", Whole, "", COMPARED, "draws of the test and of the intervals"),
+    new("seed", Whole, "", &[Compare, Train], "seed of everything random"),
+    // training: settings by their names in run.toml
+    new("settings.{SETTING}", Setting, "", TRAINED, "a setting whose name another column has"),
+    new("per_class", Whole, "images", TRAINED, "images a class in a batch"),
+    new("checkpoint_every", Whole, "steps", TRAINED, "steps between checkpoints"),
+    new("cache", Whole, "MiB", TRAINED, "pixels kept in memory"),
+    new("inline", Flag, "", TRAINED, "whether the loss is spelled in standard operators"),
+    new("first_proxies", Text, "", TRAINED, "where the proxies start"),
+    new("length.steps", Whole, "steps", TRAINED, "length that was asked for"),
+    new("length.epochs", Real, "epochs", TRAINED, "length that was asked for"),
+    new("data.{SETTING}", Setting, "", TRAINED, "what was trained on"),
+    new("validation.{SETTING}", Setting, "", TRAINED, "what was validated on, and when"),
+    new("preprocessing.{SETTING}", Setting, "", TRAINED, "a step from file to model input"),
+    new("augmentation.{SETTING}", Setting, "", TRAINED, "a random change"),
+    new("loss.{SETTING}", Setting, "", TRAINED, "the loss"),
+    new("optimizer.{SETTING}", Setting, "", TRAINED, "the optimiser"),
+    new("schedule.{SETTING}", Setting, "", TRAINED, "the learning rate"),
+    new("steps", Whole, "steps", TRAINED, "steps that were made"),
+    new("last {METRIC}", Real, "as METRIC", TRAINED, "the last value of a metric of metrics.csv or validation.csv")
+        .usually(&[
+            "loss",
+            "d_prime",
+            "mu_genuine",
+            "mu_impostor",
+            "var_genuine",
+            "var_impostor",
+            "mean_cosine",
+            "gradient_norm",
+            "learning_rate",
+            "images_per_second",
+            "recall@1",
+            "map@r",
+        ]),
+    new("best {METRIC}", Real, "as METRIC", TRAINED, "the greatest value of a recall").usually(&["recall@1"]),
+];
 
-impl Table {
-    pub(crate) fn read(path: PathBuf) -> Result<Self> {
-        let file = File::open(&path).map_err(|e| Error::read(&path, e))?;
-        let frame = ParquetReader::new(file).finish().map_err(|e| Error::data(&path, e.to_string()))?;
-        Ok(Self { path, frame })
-    }
-
-    fn wrong(&self, name: &str, e: &PolarsError) -> Error {
-        Error::data(&self.path, format!("column '{name}': {e}"))
-    }
-
-    fn column(&self, name: &str, to: &DataType) -> Result<Column> {
-        self.frame.column(name).and_then(|c| c.strict_cast(to)).map_err(|e| self.wrong(name, &e))
-    }
-
-    /// Every value of a column that may have none missing.
-    fn all<T>(&self, name: &str, values: Vec<Option<T>>) -> Result<Vec<T>> {
-        let missing = values.iter().position(Option::is_none);
-        if let Some(row) = missing {
-            return Err(Error::data(&self.path, format!("column '{name}': row {} has no value", row + 1)));
-        }
-        Ok(values.into_iter().flatten().collect())
-    }
-
-    pub(crate) fn words(&self, name: &str) -> Result<Vec<String>> {
-        let column = self.column(name, &DataType::String)?;
-        let values = column.str().map_err(|e| self.wrong(name, &e))?;
-        self.all(name, values.iter().map(|v| v.map(str::to_owned)).collect())
-    }
-
-    pub(crate) fn reals(&self, name: &str) -> Result<Vec<f64>> {
-        let column = self.column(name, &DataType::Float64)?;
-        let values = column.f64().map_err(|e| self.wrong(name, &e))?;
-        self.all(name, values.iter().collect())
-    }
-
-    pub(crate) fn some_counts(&self, name: &str) -> Result<Vec<Option<u32>>> {
-        let column = self.column(name, &DataType::UInt32)?;
-        Ok(column.u32().map_err(|e| self.wrong(name, &e))?.iter().collect())
-    }
-
-    pub(crate) fn counts(&self, name: &str) -> Result<Vec<u32>> {
-        self.all(name, self.some_counts(name)?)
-    }
-
-    pub(crate) fn some_flags(&self, name: &str) -> Result<Vec<Option<bool>>> {
-        let column = self.column(name, &DataType::Boolean)?;
-        Ok(column.bool().map_err(|e| self.wrong(name, &e))?.iter().collect())
-    }
-
-    pub(crate) fn flags(&self, name: &str) -> Result<Vec<bool>> {
-        self.all(name, self.some_flags(name)?)
-    }
-
-    /// Checks that numbers of rows of another table are there: `name` holds no number from `count` on.
-    pub(crate) fn within(&self, name: &str, rows: &[u32], count: usize) -> Result<()> {
-        match rows.iter().position(|&row| row as usize >= count) {
-            None => Ok(()),
-            Some(at) => Err(Error::data(
-                &self.path,
-                format!("column '{name}', row {}: {} is not below {count}", at + 1, rows[at]),
-            )),
-        }
-    }
-}
+/// Columns of the files beside a result, by file.
+pub const FILES: &[(&str, &[Column])] = &[
+    (
+        "metrics.csv",
+        &[
+            new("step", Whole, "steps", TRAINED, "the step, from 1"),
+            new("epoch", Real, "epochs", TRAINED, "passes over the data so far"),
+            new("loss", Real, "", TRAINED, "loss of the batch").measure(Lower, Nothing),
+            new("d_prime", Real, "deviations", TRAINED, "d' of the batch, signed").measure(Higher, Nothing),
+            new("mu_genuine", Real, "score", TRAINED, "mean genuine score of the batch"),
+            new("mu_impostor", Real, "score", TRAINED, "mean impostor score of the batch"),
+            new("var_genuine", Real, "score^2", TRAINED, "variance of its genuine scores"),
+            new("var_impostor", Real, "score^2", TRAINED, "variance of its impostor scores"),
+            new("mean_cosine", Real, "", TRAINED, "mean cosine of its embeddings, each with each"),
+            new("gradient_norm", Real, "", TRAINED, "length of the whole gradient"),
+            new("learning_rate", Real, "", TRAINED, "learning rate of the step"),
+            new("images_per_second", Real, "images/s", TRAINED, "images trained on"),
+        ],
+    ),
+    (
+        "validation.csv",
+        &[
+            new("step", Whole, "steps", TRAINED, "the step, from 0"),
+            new("epoch", Real, "epochs", TRAINED, "passes over the data so far"),
+            new("recall@{K}", Real, "share", TRAINED, "on the validation data").measure(Higher, Queries),
+            new("map@r", Real, "share", TRAINED, "on the validation data").measure(Higher, Queries),
+            new("queries", Whole, "images", TRAINED, "images that were measured"),
+        ],
+    ),
+    (
+        "points.parquet, --points",
+        &[
+            new("threshold", Real, "score", MEASURED, "scores from here on are accepted"),
+            new("fmr", Real, "share", MEASURED, "false match rate").over(Impostor),
+            new("fnmr", Real, "share", MEASURED, "false non-match rate").over(Genuine),
+            new("tar", Real, "share", MEASURED, "1 - fnmr").over(Genuine),
+        ],
+    ),
+    (
+        "histogram.parquet",
+        &[
+            new("from", Real, "score", MEASURED, "lower end of the bin"),
+            new("to", Real, "score", MEASURED, "upper end"),
+            new("genuine", Real, "share", MEASURED, "share of the genuine pairs in it"),
+            new("impostor", Real, "share", MEASURED, "share of the impostor pairs in it"),
+        ],
+    ),
+    (
+        "queries.parquet",
+        &[
+            new("name", Text, "", &[Recall], "name of the image"),
+            new("class", Text, "", &[Recall], "its class"),
+            new("relevant", Whole, "images", &[Recall], "images of its class that could be found (R)"),
+            new("first_hit", Whole, "", &[Recall], "rank, from 1, of the first of them; missing beyond search_depth"),
+            new("r_precision", Real, "share", &[Recall], "share of right images among the R nearest"),
+            new("ap@r", Real, "share", &[Recall], "average precision at R"),
+        ],
+    ),
+    (
+        "neighbours.parquet",
+        &[
+            new("query", Whole, "", &[Recall], "row of queries.parquet, from 0"),
+            new("rank", Whole, "", &[Recall], "rank, from 1"),
+            new("name", Text, "", &[Recall], "name of the image that was found"),
+            new("class", Text, "", &[Recall], "its class"),
+            new(
+                "score",
+                Real,
+                "score",
+                &[Recall],
+                "greater is nearer: cosine, inner product, or minus the squared distance",
+            ),
+        ],
+    ),
+    (
+        "images.parquet",
+        &[new("name", Text, "", &[Verify], "name of the image"), new("subject", Text, "", &[Verify], "who is on it")],
+    ),
+    (
+        "pairs.parquet",
+        &[
+            new("a", Whole, "", &[Verify], "row of images.parquet, from 0"),
+            new("b", Whole, "", &[Verify], "row of images.parquet, from 0"),
+            new("same", Flag, "", &[Verify], "whether the pair is genuine"),
+            new("score", Real, "score", &[Verify], "greater is more alike"),
+            new("fold", Whole, "", &[Verify], "fold, from 0"),
+            new("right", Flag, "", &[Verify], "whether it is decided rightly at its fold's threshold"),
+        ],
+    ),
+];

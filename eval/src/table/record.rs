@@ -1,87 +1,15 @@
-//! One result as a row of named values, and rows as a polars table.
+//! One result as a row of named values.
 
 use std::collections::HashSet;
 
-use pdloss_embed::console::{Align, Table, width};
-use polars::prelude::{AnyValue, Column, DataFrame, PolarsResult};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use pdloss_embed::console::{self, Align, Table, width};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A value in a row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Value {
-    /// Words.
-    Text(String),
-    /// A count.
-    Whole(u64),
-    /// A measure, or seconds.
-    Real(f64),
-    /// Does not apply here.
-    Missing,
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(text.into())
-    }
-}
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-impl From<usize> for Value {
-    fn from(count: usize) -> Self {
-        Self::Whole(count as u64)
-    }
-}
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Self::Real(value)
-    }
-}
-impl<T: Into<Self>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Missing, Into::into)
-    }
-}
-
-impl Value {
-    fn of(value: &AnyValue<'_>) -> Self {
-        match value {
-            AnyValue::Null => Self::Missing,
-            AnyValue::String(text) => Self::Text((*text).to_owned()),
-            AnyValue::StringOwned(text) => Self::Text(text.to_string()),
-            AnyValue::Float64(real) => Self::Real(*real),
-            AnyValue::Float32(real) => Self::Real(f64::from(*real)),
-            other if other.is_integer() => match other.try_extract::<u64>() {
-                Ok(count) => Self::Whole(count),
-                Err(_) => other.try_extract().map_or(Self::Missing, Self::Real),
-            },
-            other => Self::Text(other.to_string()),
-        }
-    }
-
-    /// As a number, where it is one.
-    pub fn number(&self) -> Option<f64> {
-        match self {
-            Self::Whole(count) => Some(*count as f64),
-            Self::Real(real) => Some(*real),
-            Self::Text(_) | Self::Missing => None,
-        }
-    }
-
-    /// As a word: a text as it is, a number in its shortest form, nothing for what is missing.
-    pub fn word(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Whole(count) => count.to_string(),
-            Self::Real(real) => real.to_string(),
-            Self::Missing => String::new(),
-        }
-    }
-}
+use super::digits::digits;
+use super::schema::{Type, type_of, usual_names};
+use super::value::{Value, common};
 
 /// Named values in a fixed order: one row of a results file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -100,7 +28,11 @@ impl<'de> Deserialize<'de> for Record {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
                 let mut record = Record::new();
+                let mut seen = HashSet::new();
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("'{name}' is there twice")));
+                    }
                     record.set(name, value);
                 }
                 Ok(record)
@@ -110,10 +42,12 @@ impl<'de> Deserialize<'de> for Record {
     }
 }
 
-/// A number to six digits behind the point, without zeros at its end.
-fn figure(real: f64) -> String {
-    let text = format!("{real:.6}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
 }
 
 impl Record {
@@ -125,6 +59,17 @@ impl Record {
     /// Adds a column.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) -> &mut Self {
         self.0.push((name.into(), value.into()));
+        self
+    }
+
+    /// Says something that a person must know, and keeps it in the column `notes`.
+    pub fn note(&mut self, sentence: &str) -> &mut Self {
+        console::note(sentence);
+        match self.0.iter_mut().find(|(name, _)| name == "notes") {
+            Some((_, Value::Text(notes))) => *notes = format!("{notes}; {sentence}"),
+            Some((_, value)) => *value = sentence.into(),
+            None => self.0.push(("notes".into(), sentence.into())),
+        }
         self
     }
 
@@ -144,57 +89,6 @@ impl Record {
         Self(self.0.iter().filter_map(|(name, value)| keep(name).map(|name| (name, value.clone()))).collect())
     }
 
-    /// This row as a table of two columns, for people.
-    pub fn what_was_run(&self) -> String {
-        let words = |value: &Value| match value {
-            Value::Real(real) => format!("{real:.3}"),
-            other => other.word(),
-        };
-        let rows = self.0.iter().filter(|(_, value)| *value != Value::Missing);
-        let rows = rows.map(|(name, value)| vec![name.clone(), words(value)]).collect();
-        let columns = vec![("what was run".to_owned(), Align::Right), ("value".to_owned(), Align::Left)];
-        Table { columns, rows }.text(width())
-    }
-
-    /// Rows as a table of all their columns, for people at a terminal.
-    pub fn text(rows: &[Self]) -> String {
-        Self::for_people(rows).text(width())
-    }
-
-    /// Rows as a Markdown table of all their columns.
-    pub fn markdown(rows: &[Self]) -> String {
-        Self::for_people(rows).text(None)
-    }
-
-    fn for_people(rows: &[Self]) -> Table {
-        let names = Self::columns(rows);
-        let is_word = |name: &str| rows.iter().any(|row| matches!(row.get(name), Some(Value::Text(_))));
-        let align = |name: &&str| ((*name).to_owned(), if is_word(name) { Align::Left } else { Align::Right });
-        let word = |row: &Self, name: &str| match row.get(name) {
-            None | Some(Value::Missing) => "-".to_owned(),
-            Some(Value::Real(real)) => figure(*real),
-            Some(other) => other.word(),
-        };
-        let cells = rows.iter().map(|row| names.iter().map(|name| word(row, name)).collect()).collect();
-        Table { columns: names.iter().map(align).collect(), rows: cells }
-    }
-
-    /// Rows as a table of all their columns, in the order in which these first appear.
-    pub fn table(rows: &[Self]) -> DataFrame {
-        let any = |value: Option<&Value>| match value {
-            None | Some(Value::Missing) => AnyValue::Null,
-            Some(Value::Text(text)) => AnyValue::StringOwned(text.as_str().into()),
-            Some(Value::Whole(count)) => AnyValue::UInt64(*count),
-            Some(Value::Real(real)) => AnyValue::Float64(*real),
-        };
-        let column = |name: &str| {
-            let values: Vec<_> = rows.iter().map(|row| any(row.get(name))).collect();
-            Column::new(name.into(), values)
-        };
-        let columns = Self::columns(rows).into_iter().map(column).collect();
-        DataFrame::new(rows.len(), columns).unwrap_or_default()
-    }
-
     /// The columns of all rows, in the order in which they first appear.
     pub fn columns(rows: &[Self]) -> Vec<&str> {
         let mut columns: Vec<&str> = Vec::new();
@@ -207,17 +101,85 @@ impl Record {
         columns
     }
 
-    /// The rows of a table.
-    ///
-    /// # Errors
-    /// What polars says.
-    pub(super) fn rows(table: &DataFrame) -> PolarsResult<Vec<Self>> {
-        let mut rows = vec![Self::new(); table.height()];
-        for column in table.columns() {
-            for (at, row) in rows.iter_mut().enumerate() {
-                row.set(column.name().as_str(), Value::of(&column.get(at)?));
+    /// Every value as the schema has it, where it can be that.
+    #[must_use]
+    pub(crate) fn typed(self) -> Self {
+        let typed = |(name, value): (String, Value)| {
+            let value = type_of(&name).map_or(value.clone(), |kind| value.to_type(kind).unwrap_or_else(|own| own));
+            (name, value)
+        };
+        Self(self.0.into_iter().map(typed).collect())
+    }
+
+    /// The type of each column of these rows; where the values of a column have none in common it is text, and that is noted.
+    pub(super) fn types(rows: &[Self]) -> Vec<(&str, Type)> {
+        let kind = |name: &str| {
+            let (kind, doubt) = common(name, rows.iter().filter_map(|row| row.get(name)));
+            if let Some(doubt) = doubt {
+                console::note(&format!("column '{name}': {doubt}; all its values are taken as text"));
+            }
+            kind
+        };
+        Self::columns(rows).into_iter().map(|name| (name, kind(name))).collect()
+    }
+
+    /// Gives all values of a column the type that they have in common.
+    pub(crate) fn agree(rows: &mut [Self]) {
+        let types: Vec<(String, Type)> =
+            Self::types(rows).into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
+        for (name, kind) in types {
+            for (_, value) in rows.iter_mut().flat_map(|row| &mut row.0).filter(|(column, _)| *column == name) {
+                *value = value.to_type(kind).unwrap_or_else(|own| own);
             }
         }
-        Ok(rows)
+    }
+
+    /// Rows with every column that results of their `measure` have, missing where they lack: files of one command then have
+    /// the same columns.
+    pub(crate) fn complete(rows: &[Self]) -> Vec<Self> {
+        let mut names: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut measures: Vec<String> = rows.iter().filter_map(|row| row.get("measure")).map(Value::word).collect();
+        measures.dedup();
+        let own = Self::columns(rows).into_iter().map(str::to_owned);
+        let wanted = measures.iter().flat_map(|measure| usual_names(measure));
+        names.extend(wanted.chain(own).filter(|name| seen.insert(name.clone())));
+        let row = |row: &Self| {
+            Self(names.iter().map(|name| (name.clone(), row.get(name).cloned().unwrap_or(Value::Missing))).collect())
+        };
+        rows.iter().map(row).collect()
+    }
+
+    /// This row as a table of two columns, for people.
+    pub fn what_was_run(&self) -> String {
+        let words = |value: &Value| match value {
+            Value::Real(real) => format!("{real:.3}"),
+            other => other.word(),
+        };
+        let rows = self.0.iter().filter(|(_, value)| *value != Value::Missing);
+        let rows = rows.map(|(name, value)| vec![name.clone(), words(value)]).collect();
+        let columns = vec![("what was run".to_owned(), Align::Right), ("value".to_owned(), Align::Left)];
+        Table { columns, rows }.text(width())
+    }
+
+    /// Rows as a table of all their columns, for people at a terminal. Figures have the digits that the counts of their row
+    /// carry.
+    pub fn text(rows: &[Self]) -> String {
+        Self::text_over(rows, &Self::new())
+    }
+
+    /// The same, with `counts` of queries and pairs where the rows do not have them.
+    pub fn text_over(rows: &[Self], counts: &Self) -> String {
+        let names = Self::columns(rows);
+        let is_word =
+            |name: &str| rows.iter().any(|row| matches!(row.get(name), Some(Value::Text(_) | Value::Flag(_))));
+        let align = |name: &&str| ((*name).to_owned(), if is_word(name) { Align::Left } else { Align::Right });
+        let word = |row: &Self, name: &str| match row.get(name) {
+            None | Some(Value::Missing) => "-".to_owned(),
+            Some(Value::Real(real)) => digits(name, *real, |count| row.get(count).or(counts.get(count))),
+            Some(other) => other.word(),
+        };
+        let cells = rows.iter().map(|row| names.iter().map(|name| word(row, name)).collect()).collect();
+        Table { columns: names.iter().map(align).collect(), rows: cells }.text(width())
     }
 }

@@ -75,7 +75,7 @@ fn what_cannot_be_measured_says_why() {
     let (folder, arguments) = images();
     fails(1, &with(&arguments, &["--k", "1,12"]), &["--k 12", "11 other images"]);
     fails(1, &with(&arguments, &["--classes", "2"]), &["1 class"]);
-    fails(1, &with(&arguments, &["--classes", "7"]), &["holds none of the 12 images"]);
+    fails(2, &with(&arguments, &["--classes", "1,7"]), &["has no images of class 7; it has classes 0-2"]);
     let mut empty = arguments.clone();
     empty[4] = folder.path().join("nothing").to_string_lossy().into_owned();
     fails(1, &with(&empty, &[]), &["nothing: cannot read"]);
@@ -99,6 +99,10 @@ fn wrong_command_lines_end_with_two() {
         (["--split", "test"], "no train and test parts"),
         (["--label", "2"], "--label"),
         (["--embeddings", "kept.npy"], "cannot be used with"),
+        (["--labels", "labels.csv"], "cannot be used with"),
+        (["--dim", "7"], "cannot be used with"),
+        (["--root", "/tmp"], "--root: only a list has one"),
+        (["--split", "val"], "no train and test parts"),
     ] {
         fails(2, &with(&arguments, &more), &[says]);
     }
@@ -136,4 +140,82 @@ fn a_disk_that_fills_leaves_no_half_file() {
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(!left.iter().any(|n| n.to_string_lossy().starts_with(".pdloss")), "{left:?}");
+}
+
+#[test]
+fn what_lists_and_flags_show_is_said_before_anything_is_embedded() {
+    let (folder, arguments) = images();
+    let data = folder.path().join("data");
+    let verify = |more: &[&str]| -> Vec<String> {
+        let model = fixtures().join("models/nan_output.onnx");
+        let start = ["verify", "--model", text(&model), "--data", text(&data), "--crop", "8", "--runtime", "tract"];
+        start.iter().chain(more).map(|&word| word.to_owned()).collect()
+    };
+    let fails = |code: i32, arguments: &[String], says: &[&str]| {
+        fails(code, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), says);
+    };
+    // The model gives NaN, which would be said first if it were asked.
+    let list = folder.path().join("pairs.csv");
+    let listed = |content: &str| {
+        put(&list, content);
+        verify(&["--pairs", text(&list)])
+    };
+    let good = "0/0.png,0/1.png,1\n0/0.png,1/0.png,0\n";
+    fails(1, &listed(good), &["has NaN"]);
+    fails(
+        1,
+        &listed(&format!("{good}0/9.png,1/0.png,0\n")),
+        &["0/9.png", "is not there (1 of its 3 pairs", "--skip-missing"],
+    );
+    fails(
+        1,
+        &listed(&format!("{good}0/0.png,./0/0.png,1\n")),
+        &["1 of its 3 pairs are an image with itself", "--skip-bad"],
+    );
+    fails(1, &listed("0/0.png,0/1.png,1\n8/0.png,1/0.png,0\n"), &["8/0.png", "is not there"]);
+    fails(1, &verify(&["--all-pairs", "--classes", "1"]), &["make no impostor pairs"]);
+    let mut nan = arguments.clone();
+    nan[2] = fixtures().join("models/nan_output.onnx").to_string_lossy().into_owned();
+    let nan = |more: &[&str]| nan.iter().cloned().chain(more.iter().map(|&w| w.to_owned())).collect::<Vec<_>>();
+    fails(1, &nan(&["--k", "1,12"]), &["--k 12", "11 other images"]);
+    fails(1, &nan(&["--classes", "2"]), &["1 class"]);
+    fails(1, &nan(&[]), &["has NaN"]);
+}
+
+#[test]
+fn copies_and_what_was_passed_over_are_printed_and_recorded() {
+    let (folder, arguments) = images();
+    let data = folder.path().join("data");
+    std::fs::copy(data.join("0/0.png"), data.join("0/copy.png")).unwrap();
+    std::fs::copy(data.join("0/0.png"), data.join("1/copy.png")).unwrap();
+    put(data.join("0/.ipynb_checkpoints/0.png"), "");
+    put(data.join("1/photo.heic"), "");
+    let (out, kept) = (folder.path().join("result.json"), folder.path().join("kept.npy"));
+    let output = run(&with(&arguments, &["--k", "1", "--out", text(&out), "--save-embeddings", text(&kept)]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (said, written) = (stderr(&output), std::fs::read_to_string(out).unwrap());
+    for words in [
+        "passed over 1 file hidden: 1 in .ipynb_checkpoints",
+        "passed over 1 file of kinds that are not decoded: 1 .heic",
+        "2 images are copies of others (files of equal bytes), 1 of them under another label",
+    ] {
+        assert!(said.contains(words) && written.contains(words), "{words}: {said} {written}");
+    }
+    assert!(written.contains(r#""copies":2"#) && written.contains(r#""class_names":"0; 1; 2""#), "{written}");
+    let table = |output: &std::process::Output| stdout(output).lines().take(3).collect::<Vec<_>>().join("\n");
+    let again = run(&["recall", "--embeddings", text(&kept), "--k", "1"]);
+    assert_eq!(table(&again), table(&output), "kept embeddings know their copies");
+    let counted = run(&with(&arguments, &["--k", "1", "--keep-copies"]));
+    assert!(stderr(&counted).contains("they count as neighbours"));
+}
+
+#[test]
+fn usual_ks_beyond_the_gallery_are_left_out_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    colored_folder(&folder.path().join("data"), 2, 2);
+    let (_keep, mut arguments) = images();
+    arguments[4] = text(&folder.path().join("data")).to_owned();
+    let output = run(&with(&arguments, &[]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("Recall@4, @8 left out: each query has only 3 other images"));
 }

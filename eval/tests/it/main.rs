@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
 
 mod bad_input;
+mod columns;
 mod command_line;
 mod compare;
+mod outputs;
 mod page;
 mod runs;
 mod search;
@@ -11,3 +13,4 @@ mod tabulate;
 mod tools;
 mod verification_properties;
 mod verify;
+mod version_01;

@@ -25,12 +25,14 @@ fn assert_is_exact(matrix: &Array2<f32>, metric: Metric, k: usize, what: &str) {
     let name = |row: usize| format!("row {row}");
     let mut index = FaissIndex::build(FLAT, metric, matrix.view(), &name).unwrap();
     let found = index.search(matrix.view(), k, Some(0)).unwrap();
-    // The index searches unit rows for cosine; the oracle is given the same.
-    let rows = if metric == Metric::Cosine {
-        pdloss_embed::retrieval::unit_rows(matrix, name).unwrap()
-    } else {
-        matrix.clone()
-    };
+    // Cosine search is over rows of length one in f32; the oracle's are made here, by its own arithmetic.
+    let mut rows = matrix.clone();
+    if metric == Metric::Cosine {
+        for mut row in rows.rows_mut() {
+            let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+            row.mapv_inplace(|v| (f64::from(v) / square.sqrt()) as f32);
+        }
+    }
     let oracle = Similarity::new(metric, rows.view(), rows.view());
     for (query, list) in found.iter().enumerate() {
         let truth: Vec<usize> = rank_all(&oracle, query, Some(query)).into_iter().take(k).collect();
@@ -98,7 +100,7 @@ fn by_definition(matrix: &Array2<f32>, labels: &[usize], k: usize) -> (f64, f64)
 }
 
 fn labelled(matrix: Array2<f32>, labels: &[usize]) -> Embeddings {
-    let rows = labels.iter().enumerate().map(|(at, &class)| Row { name: at.to_string(), class, role: Role::Both });
+    let rows = labels.iter().enumerate().map(|(at, &class)| Row::new(at.to_string(), class, Role::Both));
     let classes = (0..=labels.iter().copied().max().unwrap_or(0)).map(|c| c.to_string()).collect();
     Embeddings::new(matrix, rows.collect(), classes).unwrap()
 }
@@ -120,7 +122,7 @@ fn queries_search_the_gallery_only() {
     let matrix = ndarray::array![[1.0_f32, 0.0], [1.0, 0.01], [0.9, 0.5], [0.0, 1.0], [0.1, 1.0]];
     let roles = [Role::Query, Role::Query, Role::Gallery, Role::Gallery, Role::Gallery];
     let classes = [0, 1, 0, 1, 1];
-    let rows = roles.iter().zip(classes).map(|(&role, class)| Row { name: String::new(), class, role }).collect();
+    let rows = roles.iter().zip(classes).map(|(&role, class)| Row::new("", class, role)).collect();
     let embeddings = Embeddings::new(matrix, rows, vec!["a".into(), "b".into()]).unwrap();
     let measured = measure(&embeddings, &Search::cosine(&[1, 2]), &by(FLAT)).unwrap();
     assert_eq!(measured.recall, [(1, 0.5), (2, 1.0)]);

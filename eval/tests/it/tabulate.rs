@@ -56,7 +56,10 @@ fn results_are_sorted_filtered_and_the_best_is_bold() {
     let (rows, printed) = results.run(&["--sort", "recall@1"]).unwrap();
     assert_eq!(words(&rows, "recall@1"), ["0.9", "0.85", "0.43", "0.41"]);
     assert_eq!(words(&rows, "images"), ["543", "", "543", "543"]);
-    assert!(printed.contains("| **0.9000** |") && printed.contains("| **0.1000** |"), "{printed}");
+    // the best of each data set: of cub and of sop, whose only EERs are not ranked against each other
+    assert!(printed.contains("| **0.9000** |") && printed.contains("| **0.4300** |"), "{printed}");
+    assert!(printed.contains("|   0.8500 |") || printed.contains("|     0.8500 |"), "{printed}");
+    assert!(printed.contains(" 0.1000 |") && !printed.contains("**0.1000**"), "{printed}");
     assert!(printed.contains("small_a&amp;b.onnx") && !printed.contains("543"), "{printed}");
     assert_eq!(words(&results.run(&["--sort", "-recall@1"]).unwrap().0, "recall@1")[0], "0.41");
     // what is missing comes last, whichever way
@@ -93,6 +96,85 @@ fn every_kind_of_file_is_written() {
     assert!(latex.contains("small\\_a\\&b.onnx & 0.410 & \\textbf{0.900} \\\\"), "{latex}");
     results.run(&["--out", &results.path("t.md")]).unwrap();
     assert!(std::fs::read_to_string(results.path("t.md")).unwrap().contains("**0.9000**"));
+}
+
+#[test]
+fn rows_on_other_data_are_not_ranked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let row = |digest: &str, part: &str, pairs: &str, eer: f64| {
+        format!(
+            "{{\"measure\":\"verification\",\"model\":\"m\",\"data\":\"lfw\",\"data_sha256\":\"{digest}\",\"part\":\"{part}\",\
+             \"pairs_sha256\":\"{pairs}\",\"eer\":{eer}}}"
+        )
+    };
+    let rows = [
+        row("a", "all", "x", 0.4),
+        row("a", "all", "x", 0.3),
+        row("b", "all", "x", 0.01),
+        row("a", "test", "x", 0.02),
+        row("a", "all", "y", 0.03),
+    ];
+    put(path("r.json"), format!("[{}]", rows.join(",")));
+    let (_, printed) = run(&[&path("r.json")]).unwrap();
+    assert!(printed.contains("**0.3000**") && printed.matches("**").count() == 2, "{printed}");
+    let output = crate::tools::run(&["tabulate", &path("r.json"), "--sort", "eer"]);
+    let said = crate::tools::stderr(&output);
+    assert!(said.contains("--sort eer: measured on 4 different data"), "{said}");
+    // the same rule in every cell of a pivoted table
+    put(path("p.json"), format!("[{},{}]", rows[0].replace("\"m\"", "\"n\""), rows[2]));
+    let (_, printed) = run(&[&path("p.json"), "--pivot", "dataset", "--measure", "eer"]).unwrap();
+    assert!(!printed.contains("**"), "{printed}");
+}
+
+#[test]
+fn mixed_files_are_one_table_with_typed_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    put(path("a.json"), "[{\"measure\":\"recall\",\"recall@1\":0.5,\"batch\":8,\"own\":1,\"flag\":true}]");
+    put(path("b.json"), "[{\"measure\":\"recall\",\"recall@1\":1,\"batch\":\"8\",\"own\":\"x\",\"flag\":false}]");
+    put(path("c.csv"), "measure,recall@1,batch,own,flag\nrecall,0.25,8,7,true\n");
+    for out in ["t.parquet", "t.csv", "t.json", "t.md", "t.tex"] {
+        let files = [path("a.json"), path("b.json"), path("c.csv")];
+        let output = crate::tools::run(&["tabulate", &files[0], &files[1], &files[2], "--out", &path(out)]);
+        let said = crate::tools::stderr(&output);
+        assert!(output.status.success(), "{out}: {said}");
+        assert!(
+            said.contains("column 'own': '1' is a whole number, 'x' a text; all its values are taken as text"),
+            "{said}"
+        );
+        assert_eq!(said.matches("column '").count(), 1, "{said}");
+    }
+    let (rows, _) = run(&[&path("t.parquet")]).unwrap();
+    let values = |name: &str| rows.iter().map(|row| row.get(name).cloned().unwrap()).collect::<Vec<_>>();
+    assert_eq!(values("recall@1"), [0.5, 1.0, 0.25].map(Value::Real));
+    assert_eq!(values("batch"), [Value::Whole(8), Value::Whole(8), Value::Whole(8)]);
+    assert_eq!(values("own"), ["1", "x", "7"].map(Value::from));
+    assert_eq!(values("flag"), [true, false, true].map(Value::Flag));
+    let (again, _) = run(&[&path("t.csv")]).unwrap();
+    assert_eq!(again.iter().map(|row| row.get("batch").cloned()).collect::<Vec<_>>(), vec![Some(Value::Whole(8)); 3]);
+    // what does not fit its own column is said, and nothing is lost
+    put(path("d.json"), "[{\"measure\":\"recall\",\"recall@1\":\"n/a\"}]");
+    let output = crate::tools::run(&["tabulate", &path("a.json"), &path("d.json"), "--out", &path("e.csv")]);
+    assert!(crate::tools::stderr(&output).contains("column 'recall@1': 'n/a' is no real number"));
+    assert!(std::fs::read_to_string(path("e.csv")).unwrap().contains("n/a"));
+    put(path("twice.json"), "[{\"a\":1,\"a\":2}]");
+    fails(1, &["tabulate", &path("twice.json")], &["twice.json", "'a' is there twice"]);
+    put(path("twice.csv"), "a,a\n1,2\n");
+    fails(1, &["tabulate", &path("twice.csv")], &["twice.csv", "two columns 'a'"]);
+}
+
+#[test]
+fn digits_places_and_columns_that_cannot_be_are_refused() {
+    let results = Results::new();
+    let a = results.path("a.json");
+    for digits in ["18", "65535", "18446744073709551615"] {
+        fails(2, &["tabulate", &a, "--digits", digits], &["--digits", "0 to 17"]);
+    }
+    fails(2, &["tabulate", &a, "--out", &a], &["RESULT", "--out", "the same place"]);
+    put(results.path("x.json"), "[{\"model\":\"m\",\"data\":\"model\",\"recall@1\":0.5}]");
+    let pivot = ["tabulate", &results.path("x.json"), "--pivot", "dataset"];
+    fails(2, &pivot, &["two columns would be called 'model'"]);
 }
 
 #[test]

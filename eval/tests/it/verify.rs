@@ -327,7 +327,7 @@ fn scores_come_in_any_file_and_either_sign() {
                 r
             })
             .collect();
-        pdloss_eval::table::Kind::Parquet.write(&folder.path().join(name), &Record::table(&rows)).unwrap();
+        pdloss_eval::table::Kind::Parquet.write(&folder.path().join(name), &rows).unwrap();
     };
     parquet("g.parquet", &genuine);
     parquet("i.parquet", &impostor);
@@ -475,4 +475,63 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
         }
     }
     found
+}
+
+#[test]
+fn kaggles_csv_and_names_of_several_words_are_lfws() {
+    let read = |content: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pairs.csv");
+        fs::write(&path, content).unwrap();
+        PairList::read(&path).map_err(|e| e.to_string())
+    };
+    let wanted = ["Ann Lee/Ann Lee_0001", "Ann Lee/Ann Lee_0002", "Bo/Bo_0003"];
+    for content in [
+        "name,imagenum1,imagenum2,\nAnn Lee,1,2,\nAnn Lee,1,Bo,3\n",
+        "name,imagenum1,imagenum2\nAnn Lee,1,2\nname,imagenum1,name,imagenum2\nAnn Lee,1,Bo,3\n",
+        "\u{feff}1\t1\nAnn Lee\t1\t2\nAnn Lee\t1\tBo\t3\n",
+        "1 1\nAnn Lee 1 2\nAnn Lee 1 Bo 3\n",
+        "Ann Lee;1;2\r\nAnn Lee;1;Bo;3\r\n\r\n",
+    ] {
+        let list = read(content).unwrap();
+        assert_eq!((list.format, list.images.as_slice()), ("LFW", wanted.map(String::from).as_slice()), "{content}");
+        assert_eq!(list.pairs.iter().map(|p| p.same).collect::<Vec<_>>(), [true, false]);
+    }
+    assert!(read("name,imagenum1,imagenum2\nAnn,1,2\nAnn,1,3\n").unwrap_err().contains("put together into one file"));
+    let huge = read("10000000000\t10000000000\nA\t1\t2\nA\t1\tB\t1\n").unwrap_err();
+    assert!(huge.contains("promises 10000000000 folds of 100000000000000000000 genuine"), "{huge}");
+    assert!(read("340282366920938463463374607431768211455 2\nA 1 2\nA 1 B 1\n").unwrap_err().contains("promises"));
+}
+
+#[test]
+fn calfw_names_the_folds_of_genuine_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pairs_CALFW.txt");
+    let mut list = String::new();
+    for n in 0..6 {
+        write!(list, "{0}_0001.jpg {1}\n{0}_0002.jpg {1}\n", person(n), n / 2 + 1).unwrap();
+    }
+    for n in 0..6 {
+        write!(list, "{}_0001.jpg 0\n{}_0003.jpg 0\n", person(n), person(n + 1)).unwrap();
+    }
+    fs::write(&path, &list).unwrap();
+    let read = PairList::read(&path).unwrap();
+    let folds: Vec<_> = read.pairs.iter().map(|p| (p.same, p.fold.unwrap())).collect();
+    let wanted = [0, 0, 1, 1, 2, 2];
+    assert_eq!(folds, [wanted.map(|f| (true, f)), wanted.map(|f| (false, f))].concat());
+    fs::write(&path, list.replacen("C_0001.jpg 2", "C_0001.jpg 3", 1)).unwrap();
+    assert!(PairList::read(&path).unwrap_err().to_string().contains("lines 5 and 6: they name different folds"));
+}
+
+#[test]
+fn pickles_that_nest_or_hold_numpy_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faces.bin");
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        PairList::read(&path).unwrap_err().to_string()
+    };
+    let nested = [vec![b')'], vec![0x85; 100_000], vec![b'.']].concat();
+    assert!(refused(&nested).contains("faces.bin: is not a pickle of images and answers: it nests"));
+    assert!(refused(b"\x80\x04\x8c\x05numpy\x8c\x05bool_\x93.").contains("numpy.bool_"));
 }

@@ -22,13 +22,26 @@ class _NeedsTorch(types.ModuleType):
         raise ImportError(f"{self.__name__}.{name} needs torch, which is not installed: pip install torch")
 
 
+# onnxruntime-training-cpu 1.19.2, the last release, reads models up to this version of the format.
+_NEWEST_IR = 10
+
+
+def check_onnx(onnx):
+    """Refuses an onnx package whose models the training build cannot read."""
+    if onnx.IR_VERSION > _NEWEST_IR:
+        raise ImportError(
+            f"onnx {onnx.__version__} writes models of IR version {onnx.IR_VERSION}, onnxruntime-training-cpu 1.19.2 reads "
+            f"up to {_NEWEST_IR}: pip install 'pdloss-ort[training]', or 'onnx<1.17'"
+        )
+
+
 def import_training():
     """``onnxruntime.training``, or an ImportError that says what to install."""
     try:
         importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ImportError(
-            "pdloss_ort.training needs onnxruntime with training: pip install onnxruntime-training-cpu==1.19.2"
+            "pdloss_ort.training needs onnxruntime with training: pip install 'pdloss-ort[training]'"
         ) from error
     if importlib.util.find_spec("onnxruntime.training") is None or not _has_training():
         raise ImportError(

@@ -9,7 +9,8 @@
                                  artifact_directory=folder)
 
 then ``Module(..., session_options=training.session_options())``, whose training step takes the embedder's inputs followed by the
-labels. Import this module before ``onnxruntime.training`` where torch is not installed (see ``_onnxruntime``).
+labels. Several losses go into one graph under names of their own: ``PDLoss(100, 64, name="faces")`` calls its tensors
+``faces.loss``, ``faces.moments`` and so on. Import this module before ``onnxruntime.training`` where torch is not installed (see ``_onnxruntime``).
 """
 
 import os
@@ -19,8 +20,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from . import get_library_path
-from ._onnxruntime import import_training
+from ._onnxruntime import check_onnx, import_training
 
+check_onnx(onnx)
 import_training()
 
 import onnxruntime  # noqa: E402
@@ -80,42 +82,68 @@ class _Loss(onnxblock.Block):
     """A loss node on top of the model's output, and the labels it takes."""
 
     def __init__(
-        self, operator, labels_name, label_type, *, form=None, floor=None, floor_mode=None, temperature=None, eps=None
+        self,
+        operator,
+        name,
+        labels_name,
+        label_type,
+        *,
+        form=None,
+        floor=None,
+        floor_mode=None,
+        temperature=None,
+        eps=None,
     ):
         super().__init__()
+        if not name:
+            raise ValueError("name: wanted a word that the loss's tensors start with, got none")
         if np.dtype(label_type) not in (np.dtype(np.int64), np.dtype(np.int32)):
             raise ValueError(f"label_type {label_type}: wanted int64 or int32")
+        self.name = name
         self.labels_name = labels_name
-        self.moments_name = "pdloss.moments"
+        self.moments_name = f"{name}.moments"
         self._operator = operator
         texts = {"form": form, "floor_mode": floor_mode}
         numbers = {"floor": floor, "temperature": temperature, "eps": eps}
         self._attributes = {name: value for name, value in texts.items() if value is not None}
-        self._attributes |= {name: float(value) for name, value in numbers.items() if value is not None}
+        self._attributes.update({name: float(value) for name, value in numbers.items() if value is not None})
         self._label_type = helper.np_dtype_to_tensor_dtype(np.dtype(label_type))
         register_gradients()
 
     def _add(self, embeddings_name, parameters):
         graph = self.base.graph
+        results = [f"{self.name}.loss", self.moments_name, f"{self.name}.saved"]
+        self._refuse_taken(graph, results)
         outputs = [output for output in graph.output if output.name == embeddings_name]
         batch = outputs[0].type.tensor_type.shape.dim[0] if outputs and outputs[0].type.tensor_type.shape.dim else None
         length = None
         if batch is not None:
             length = batch.dim_value if batch.HasField("dim_value") else batch.dim_param or None
         element = outputs[0].type.tensor_type.elem_type if outputs else TensorProto.FLOAT
-        if all(graph_input.name != self.labels_name for graph_input in graph.input):
+        labels = next((known for known in graph.input if known.name == self.labels_name), None)
+        if labels is None:
             graph.input.append(helper.make_tensor_value_info(self.labels_name, self._label_type, [length]))
+        elif labels.type.tensor_type.elem_type != self._label_type:
+            known, wanted = (TensorProto.DataType.Name(code) for code in (labels.type.tensor_type.elem_type, self._label_type))
+            raise ValueError(f"{self.name}: the graph has an input {self.labels_name} of type {known} already, wanted {wanted}")
         inputs = [embeddings_name, *parameters, self.labels_name]
-        results = ["pdloss.loss", self.moments_name, "pdloss.saved"]
         graph.node.append(
-            helper.make_node(self._operator, inputs, results, "pdloss", domain=DOMAIN, **self._attributes)
+            helper.make_node(self._operator, inputs, results, self.name, domain=DOMAIN, **self._attributes)
         )
         graph.value_info.append(helper.make_tensor_value_info(results[0], element, []))
         graph.value_info.append(helper.make_tensor_value_info(results[1], TensorProto.DOUBLE, [8]))
-        graph.value_info.append(helper.make_tensor_value_info(results[2], TensorProto.DOUBLE, ["pdloss.saved_length"]))
+        graph.value_info.append(helper.make_tensor_value_info(results[2], TensorProto.DOUBLE, [f"{self.name}.saved_length"]))
         if all(opset.domain != DOMAIN for opset in self.base.opset_import):
             self.base.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
         return results[0]
+
+    def _refuse_taken(self, graph, names):
+        """Two tensors of one name are no graph, and the checker would not say whose they are."""
+        taken = {name for node in graph.node for name in node.output}
+        taken.update(tensor.name for tensor in (*graph.input, *graph.initializer))
+        for name in names:
+            if name in taken:
+                raise ValueError(f"the graph has a tensor {name} already: give this loss another name=")
 
 
 class PDLoss(_Loss):
@@ -126,6 +154,8 @@ class PDLoss(_Loss):
 
     Args:
         num_classes, embedding_dim: the proxies' shape.
+        name: what the names of the node and of its tensors start with; another for each loss of a graph.
+        proxies_name: ``"{name}.proxies"`` where left out.
         proxies: their first values, such as ``class_means`` gives; random (normal, by ``seed``) where left out.
         form: ``"log"``, ``"negative"`` or ``"inverse"``.
         floor, floor_mode, temperature, eps: as in the operator; its defaults where left out.
@@ -138,12 +168,13 @@ class PDLoss(_Loss):
         *,
         proxies=None,
         seed=0,
+        name="pdloss",
         labels_name="labels",
-        proxies_name="pdloss.proxies",
+        proxies_name=None,
         label_type=np.int64,
         **settings,
     ):
-        super().__init__("PDLoss", labels_name, label_type, **settings)
+        super().__init__("PDLoss", name, labels_name, label_type, **settings)
         if num_classes < 2 or embedding_dim < 1:
             raise ValueError(f"{num_classes} classes of dimension {embedding_dim}: wanted at least 2 of at least 1")
         if proxies is None:
@@ -151,20 +182,22 @@ class PDLoss(_Loss):
         proxies = np.asarray(proxies, np.float32)
         if proxies.shape != (num_classes, embedding_dim):
             raise ValueError(f"proxies {proxies.shape}: wanted {(num_classes, embedding_dim)}")
-        self.proxies_name = proxies_name
+        self.proxies_name = proxies_name or f"{name}.proxies"
         self._proxies = proxies
 
     def build(self, embeddings_name):
         """Called by onnxblock with the name of the model's output; returns the loss's name."""
+        self._refuse_taken(self.base.graph, [self.proxies_name])
         self.base.graph.initializer.append(numpy_helper.from_array(self._proxies, self.proxies_name))
         return self._add(embeddings_name, [self.proxies_name])
 
 
 class DLoss(_Loss):
-    """The decidability loss over all pairs of the batch, without proxies. Arguments as in ``PDLoss``."""
+    """The decidability loss over all pairs of the batch, without proxies. Arguments as in ``PDLoss``; its tensors' names
+    start with ``dloss``, so that one of each goes into a graph as they are."""
 
-    def __init__(self, *, labels_name="labels", label_type=np.int64, **settings):
-        super().__init__("DLoss", labels_name, label_type, **settings)
+    def __init__(self, *, name="dloss", labels_name="labels", label_type=np.int64, **settings):
+        super().__init__("DLoss", name, labels_name, label_type, **settings)
 
     def build(self, embeddings_name):
         """Called by onnxblock with the name of the model's output; returns the loss's name."""

@@ -184,7 +184,9 @@ impl Blas {
         let int = |length: usize| {
             c_int::try_from(length).map_err(|_| Error::Device(format!("a matrix of {length} rows is too large")))
         };
-        let stride = |elements: usize| c_longlong::try_from(elements).unwrap_or(c_longlong::MAX);
+        let stride = |elements: usize| {
+            c_longlong::try_from(elements).map_err(|_| Error::Device(format!("{elements} elements are too many")))
+        };
         let (left, right) = (product.left, product.right);
         let (one, beta) = (1.0_f32, if product.add { 1.0_f32 } else { 0.0 });
         // cuBLAS reads columns where these are rows: it sees transposes, and out' = right' left'.
@@ -203,14 +205,14 @@ impl Blas {
                 &raw const one,
                 right.address.0 as *const f32,
                 leading(&right, k, n)?,
-                stride(k * n),
+                stride(k * n)?,
                 left.address.0 as *const f32,
                 leading(&left, m, k)?,
-                stride(m * k),
+                stride(m * k)?,
                 &raw const beta,
                 product.out.0 as *mut f32,
                 int(n)?,
-                stride(m * n),
+                stride(m * n)?,
                 int(product.count)?,
             )
         };

@@ -30,13 +30,13 @@ use self::{
     params::{Address, Labels},
     queue::{Queue, int},
 };
-pub(crate) use crate::kernel::ElementType;
+pub(crate) use crate::types::ElementType;
 use crate::{
     error::{Error, Result},
     forward::Given,
-    kernel::LabelType,
     ort_api::{Plain, Run, TypeCode},
     schema::{MOMENTS, Operator, Signature},
+    types::LabelType,
 };
 
 const DOUBLE: TypeCode = <f64 as Plain>::TYPE as TypeCode;
@@ -94,10 +94,7 @@ pub(crate) fn run(
     let (stream, blas) = provider::open(run)?;
     let queue = Queue::new(stream, blas, memory, element);
     let output = |name: &str, lengths: &[usize], code| -> Result<Option<Address>> {
-        let index = signature.output(name);
-        if index == usize::MAX {
-            return Ok(None);
-        }
+        let Some(index) = signature.output(name) else { return Ok(None) };
         run.output_tensor(index, lengths)?.map(|tensor| tensor.address(code).map(Address)).transpose()
     };
     let or_scratch = |output: Option<Address>, length| output.map_or_else(|| queue.scratch(length, F64), Ok);

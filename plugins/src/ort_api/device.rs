@@ -17,16 +17,16 @@ impl<'a> Run<'a> {
     pub(crate) fn resource(&self, id: c_int) -> Result<*mut c_void> {
         let mut resource = ptr::null_mut();
         // Version 1 of the resources has all that are asked for; a host refuses versions above its own.
-        call!(self.api, KernelContext_GetResource(self.context, 1, id, &mut resource))?;
+        call!(unsafe self.api, KernelContext_GetResource(self.context, 1, id, &mut resource))?;
         Ok(resource)
     }
 
     /// Memory where `tensor` lies.
     pub(crate) fn memory(&self, tensor: &Tensor<'a>) -> Result<Memory<'a>> {
         let mut place = ptr::null();
-        call!(self.api, GetTensorMemoryInfo(tensor.value.as_ptr(), &mut place))?;
+        call!(unsafe self.api, GetTensorMemoryInfo(tensor.value.as_ptr(), &mut place))?;
         let mut allocator = ptr::null_mut();
-        call!(self.api, KernelContext_GetAllocator(self.context, place, &mut allocator))?;
+        call!(unsafe self.api, KernelContext_GetAllocator(self.context, place, &mut allocator))?;
         let allocator = NonNull::new(allocator).ok_or_else(|| Error::Runtime("no allocator".to_owned()))?;
         Ok(Memory { api: self.api, context: self.context, place, allocator, run: PhantomData })
     }
@@ -44,7 +44,7 @@ pub(crate) struct Memory<'a> {
 impl Drop for Memory<'_> {
     fn drop(&mut self) {
         // The wrapper around the host's allocator belongs to whoever asked for it.
-        call_void!(self.api, ReleaseAllocator(self.allocator.as_ptr()));
+        call_void!(unsafe self.api, ReleaseAllocator(self.allocator.as_ptr()));
     }
 }
 
@@ -55,7 +55,7 @@ impl Memory<'_> {
     /// given before. So it may be freed as soon as everything that uses it is enqueued.
     pub(crate) fn take(&self, bytes: usize) -> Result<Scratch> {
         let mut memory = ptr::null_mut();
-        call!(self.api, KernelContext_GetScratchBuffer(self.context, self.place, bytes.max(1), &mut memory))?;
+        call!(unsafe self.api, KernelContext_GetScratchBuffer(self.context, self.place, bytes.max(1), &mut memory))?;
         let memory =
             NonNull::new(memory).ok_or_else(|| Error::Runtime(format!("no {bytes} bytes of device memory")))?;
         Ok(Scratch(memory))
@@ -63,7 +63,7 @@ impl Memory<'_> {
 
     /// Gives it back; the host's scratch buffers are not freed by anybody else.
     pub(crate) fn give_back(&self, scratch: Scratch) -> Result<()> {
-        call!(self.api, AllocatorFree(self.allocator.as_ptr(), scratch.0.as_ptr()))
+        call!(unsafe self.api, AllocatorFree(self.allocator.as_ptr(), scratch.0.as_ptr()))
     }
 }
 

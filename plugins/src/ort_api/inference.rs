@@ -35,18 +35,18 @@ impl Inference {
     /// Type and lengths of an input; `None` where it was left out or nothing is known of it.
     pub(crate) fn input(&self, index: usize) -> Result<Option<(TypeCode, Vec<Length>)>> {
         let mut count = 0_usize;
-        call!(self.api, ShapeInferContext_GetInputCount(self.context, &mut count))?;
+        call!(unsafe self.api, ShapeInferContext_GetInputCount(self.context, &mut count))?;
         if index >= count {
             return Ok(None);
         }
         let mut info = ptr::null_mut(); // belongs to the context: not ours to release
-        call!(self.api, ShapeInferContext_GetInputTypeShape(self.context, index, &mut info))?;
+        call!(unsafe self.api, ShapeInferContext_GetInputTypeShape(self.context, index, &mut info))?;
         if info.is_null() {
             return Ok(None);
         }
         let (element, dimensions) = describe(self.api, info)?;
         let mut names = vec![ptr::null::<c_char>(); dimensions.len()];
-        call!(self.api, GetSymbolicDimensions(info, names.as_mut_ptr(), names.len()))?;
+        call!(unsafe self.api, GetSymbolicDimensions(info, names.as_mut_ptr(), names.len()))?;
         let lengths = dimensions.iter().zip(names).map(|(&length, name)| {
             if length >= 0 {
                 return Length::Known(length);
@@ -67,14 +67,14 @@ impl Inference {
             .map(|length| if let Length::Named(name) = length { name.as_ptr() } else { c"".as_ptr() })
             .collect();
         let mut info = ptr::null_mut();
-        call!(self.api, CreateTensorTypeAndShapeInfo(&mut info))?;
+        call!(unsafe self.api, CreateTensorTypeAndShapeInfo(&mut info))?;
         let declared = (|| {
-            call!(self.api, SetTensorElementType(info, element_type(element)?))?;
-            call!(self.api, SetDimensions(info, dimensions.as_ptr(), dimensions.len()))?;
-            call!(self.api, SetSymbolicDimensions(info, names.as_mut_ptr(), names.len()))?;
-            call!(self.api, ShapeInferContext_SetOutputTypeShape(self.context, index, info))
+            call!(unsafe self.api, SetTensorElementType(info, element_type(element)?))?;
+            call!(unsafe self.api, SetDimensions(info, dimensions.as_ptr(), dimensions.len()))?;
+            call!(unsafe self.api, SetSymbolicDimensions(info, names.as_mut_ptr(), names.len()))?;
+            call!(unsafe self.api, ShapeInferContext_SetOutputTypeShape(self.context, index, info))
         })();
-        call_void!(self.api, ReleaseTensorTypeAndShapeInfo(info));
+        call_void!(unsafe self.api, ReleaseTensorTypeAndShapeInfo(info));
         declared
     }
 }

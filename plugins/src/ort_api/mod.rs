@@ -27,9 +27,10 @@ unsafe impl Send for Api {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Api {}
 
-/// Calls one entry of the table; a status becomes an [`Error`].
+/// Calls one entry of the table; a status becomes an [`Error`]. Written `call!(unsafe api, Entry(arguments))`: nothing but the
+/// caller's care keeps the arguments within the entry's contract.
 macro_rules! call {
-    ($api:expr, $entry:ident($($argument:expr),* $(,)?)) => {{
+    (unsafe $api:expr, $entry:ident($($argument:expr),* $(,)?)) => {{
         let api: Api = $api;
         // SAFETY: `api` points at a table of level 17 or later (checked in `Api::from_base` or promised to
         // `Api::from_table`), which contains this entry; the arguments obey the entry's contract as stated where
@@ -41,7 +42,7 @@ macro_rules! call {
 
 /// Calls one entry of the table that returns nothing.
 macro_rules! call_void {
-    ($api:expr, $entry:ident($($argument:expr),* $(,)?)) => {{
+    (unsafe $api:expr, $entry:ident($($argument:expr),* $(,)?)) => {{
         let api: Api = $api;
         // SAFETY: as in `call!`.
         unsafe { ((*api.0.as_ptr()).$entry)($($argument),*) }
@@ -89,7 +90,7 @@ impl Api {
     /// Makes an empty operator domain. Nothing here frees it.
     pub(crate) fn new_domain(self, name: &CStr) -> Result<*mut OrtCustomOpDomain> {
         let mut domain = ptr::null_mut();
-        call!(self, CreateCustomOpDomain(name.as_ptr(), &mut domain))?;
+        call!(unsafe self, CreateCustomOpDomain(name.as_ptr(), &mut domain))?;
         Ok(domain)
     }
 
@@ -103,7 +104,7 @@ impl Api {
         domain: *mut OrtCustomOpDomain,
         operator: *const OrtCustomOp,
     ) -> Result<()> {
-        call!(self, CustomOpDomain_Add(domain, operator))
+        call!(unsafe self, CustomOpDomain_Add(domain, operator))
     }
 
     /// Puts a domain into session options.
@@ -115,7 +116,7 @@ impl Api {
         options: *mut OrtSessionOptions,
         domain: *mut OrtCustomOpDomain,
     ) -> Result<()> {
-        call!(self, AddCustomOpDomain(options, domain))
+        call!(unsafe self, AddCustomOpDomain(options, domain))
     }
 
     /// Opens and closes one session of an empty graph with this domain, where the host lets us.
@@ -134,17 +135,17 @@ impl Api {
         let (mut environment, mut options, mut session) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         // The process has one environment: where the host has made it already, this is another reference to it.
         let quiet = OrtLoggingLevel::ORT_LOGGING_LEVEL_FATAL;
-        let opened = call!(self, CreateEnv(quiet, c"pdloss".as_ptr(), &mut environment))
-            .and_then(|()| call!(self, CreateSessionOptions(&mut options)))
-            .and_then(|()| call!(self, SetIntraOpNumThreads(options, 1)))
-            .and_then(|()| call!(self, AddCustomOpDomain(options, domain)));
+        let opened = call!(unsafe self, CreateEnv(quiet, c"pdloss".as_ptr(), &mut environment))
+            .and_then(|()| call!(unsafe self, CreateSessionOptions(&mut options)))
+            .and_then(|()| call!(unsafe self, SetIntraOpNumThreads(options, 1)))
+            .and_then(|()| call!(unsafe self, AddCustomOpDomain(options, domain)));
         if opened.is_ok() {
             let model = EMPTY.as_ptr().cast::<c_void>();
-            let _ = call!(self, CreateSessionFromArray(environment, model, EMPTY.len(), options, &mut session));
+            let _ = call!(unsafe self, CreateSessionFromArray(environment, model, EMPTY.len(), options, &mut session));
         }
-        call_void!(self, ReleaseSession(session));
-        call_void!(self, ReleaseSessionOptions(options));
-        call_void!(self, ReleaseEnv(environment));
+        call_void!(unsafe self, ReleaseSession(session));
+        call_void!(unsafe self, ReleaseSessionOptions(options));
+        call_void!(unsafe self, ReleaseEnv(environment));
     }
 
     /// Turns a status into a result, and frees it.

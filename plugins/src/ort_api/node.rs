@@ -37,21 +37,21 @@ impl NodeInfo<'_> {
     /// is taken as a number, because `floor=1` is what people write.
     pub(crate) fn attribute(&self, name: &CStr) -> Result<Attribute> {
         let mut number = 0.0_f32;
-        if call!(self.api, KernelInfoGetAttribute_float(self.info, name.as_ptr(), &mut number)).is_ok() {
+        if call!(unsafe self.api, KernelInfoGetAttribute_float(self.info, name.as_ptr(), &mut number)).is_ok() {
             return Ok(Attribute::Number(number));
         }
         let mut integer = 0_i64;
-        if call!(self.api, KernelInfoGetAttribute_int64(self.info, name.as_ptr(), &mut integer)).is_ok() {
+        if call!(unsafe self.api, KernelInfoGetAttribute_int64(self.info, name.as_ptr(), &mut integer)).is_ok() {
             #[allow(clippy::cast_precision_loss)] // settings of this kind are small
             return Ok(Attribute::Number(integer as f32));
         }
         let mut size = 0_usize;
         let query =
-            call!(self.api, KernelInfoGetAttribute_string(self.info, name.as_ptr(), ptr::null_mut(), &mut size));
+            call!(unsafe self.api, KernelInfoGetAttribute_string(self.info, name.as_ptr(), ptr::null_mut(), &mut size));
         if query.is_ok() {
             let mut bytes = vec![0_u8; size.max(1)];
             let text = bytes.as_mut_ptr().cast::<c_char>();
-            call!(self.api, KernelInfoGetAttribute_string(self.info, name.as_ptr(), text, &mut size))?;
+            call!(unsafe self.api, KernelInfoGetAttribute_string(self.info, name.as_ptr(), text, &mut size))?;
             let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
             return Ok(Attribute::Text(String::from_utf8_lossy(text).into_owned()));
         }
@@ -62,8 +62,12 @@ impl NodeInfo<'_> {
             }),
             Err(_) => Ok(()),
         };
-        list(call!(self.api, KernelInfoGetAttributeArray_float(self.info, name.as_ptr(), ptr::null_mut(), &mut size)))?;
-        list(call!(self.api, KernelInfoGetAttributeArray_int64(self.info, name.as_ptr(), ptr::null_mut(), &mut size)))?;
+        list(
+            call!(unsafe self.api, KernelInfoGetAttributeArray_float(self.info, name.as_ptr(), ptr::null_mut(), &mut size)),
+        )?;
+        list(
+            call!(unsafe self.api, KernelInfoGetAttributeArray_int64(self.info, name.as_ptr(), ptr::null_mut(), &mut size)),
+        )?;
         Ok(Attribute::Missing)
     }
 }

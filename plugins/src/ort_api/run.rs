@@ -1,7 +1,7 @@
 //! A run of one node: its inputs and outputs as tensors.
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, ffi::c_void, marker::PhantomData, ptr, ptr::NonNull};
+use std::{cell::Cell, ffi::c_void, marker::PhantomData, mem::MaybeUninit, ptr, ptr::NonNull};
 
 use ort_sys::{OrtKernelContext, OrtTensorTypeAndShapeInfo, OrtValue};
 
@@ -27,12 +27,12 @@ impl<'a> Run<'a> {
     /// The input at `index`, or `None` where an optional input was left out.
     pub(crate) fn input(&self, index: usize, name: &'static str) -> Result<Option<Tensor<'a>>> {
         let mut count = 0_usize;
-        call!(self.api, KernelContext_GetInputCount(self.context, &mut count))?;
+        call!(unsafe self.api, KernelContext_GetInputCount(self.context, &mut count))?;
         if index >= count {
             return Ok(None);
         }
         let mut value = ptr::null();
-        call!(self.api, KernelContext_GetInput(self.context, index, &mut value))?;
+        call!(unsafe self.api, KernelContext_GetInput(self.context, index, &mut value))?;
         NonNull::new(value.cast_mut()).map(|value| Tensor::read(self.api, value, name)).transpose()
     }
 
@@ -44,7 +44,7 @@ impl<'a> Run<'a> {
     /// Whether the node has an output at `index`. (It may still be one that nobody named.)
     pub(crate) fn wants(&self, index: usize) -> Result<bool> {
         let mut count = 0_usize;
-        call!(self.api, KernelContext_GetOutputCount(self.context, &mut count))?;
+        call!(unsafe self.api, KernelContext_GetOutputCount(self.context, &mut count))?;
         Ok(index < count)
     }
 
@@ -58,28 +58,46 @@ impl<'a> Run<'a> {
         }
         assert!(index < 64 && self.taken.get() & (1 << index) == 0, "output {index} is taken twice");
         self.taken.set(self.taken.get() | 1 << index);
-        let dimensions: Vec<i64> = shape.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect();
+        let lengths = shape.iter().map(|&length| i64::try_from(length)).collect::<Result<Vec<i64>, _>>();
+        let dimensions = lengths.map_err(|_| Error::tensor("output", "lengths below 2^63", format!("{shape:?}")))?;
         let mut value = ptr::null_mut();
         let (first, rank) = (dimensions.as_ptr(), dimensions.len());
-        call!(self.api, KernelContext_GetOutput(self.context, index, first, rank, &mut value))?;
+        call!(unsafe self.api, KernelContext_GetOutput(self.context, index, first, rank, &mut value))?;
         NonNull::new(value).map(|value| Tensor::read(self.api, value, "output")).transpose()
     }
 
-    /// The memory of [`output_tensor`](Self::output_tensor) on the CPU. What it holds is unspecified: write every element.
+    /// The memory of [`output_tensor`](Self::output_tensor) on the CPU, to be written in full: the host has written nothing to it.
     ///
     /// # Panics
     /// As `output_tensor`.
-    pub(crate) fn output<T: Plain>(&self, index: usize, shape: &[usize]) -> Result<Option<&'a mut [T]>> {
+    pub(crate) fn output<T: Plain>(&self, index: usize, shape: &[usize]) -> Result<Option<&'a mut [MaybeUninit<T>]>> {
         let Some(tensor) = self.output_tensor(index, shape)? else { return Ok(None) };
         let length = shape.iter().product::<usize>();
-        let data = tensor.elements::<T>(length)?;
+        let data = tensor.elements::<T>(length)?.cast::<MaybeUninit<T>>();
         if length == 0 {
             return Ok(Some(&mut []));
         }
         // SAFETY: `elements` checked type, alignment and length of the host's buffer; the host has each output written by
         // its one node only, and `taken` lets this run hand it out once, so nobody else reads or writes it during `'a`.
-        // Plain numbers need no initialisation to be written, and reading an unwritten element yields some number.
+        // Memory that nobody wrote to is a valid `MaybeUninit`.
         Ok(Some(unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), length) }))
+    }
+
+    /// The same, full of zeros.
+    ///
+    /// # Panics
+    /// As `output_tensor`.
+    pub(crate) fn output_of_zeros<T: Plain + Default>(
+        &self,
+        index: usize,
+        shape: &[usize],
+    ) -> Result<Option<&'a mut [T]>> {
+        let Some(memory) = self.output::<T>(index, shape)? else { return Ok(None) };
+        for element in &mut *memory {
+            element.write(T::default());
+        }
+        // SAFETY: every element was written in the loop above.
+        Ok(Some(unsafe { memory.assume_init_mut() }))
     }
 
     /// The host's intra-op threads.
@@ -102,9 +120,9 @@ pub(crate) struct Tensor<'a> {
 impl<'a> Tensor<'a> {
     fn read(api: Api, value: NonNull<OrtValue>, name: &'static str) -> Result<Self> {
         let mut info = ptr::null_mut();
-        call!(api, GetTensorTypeAndShape(value.as_ptr(), &mut info))?;
+        call!(unsafe api, GetTensorTypeAndShape(value.as_ptr(), &mut info))?;
         let described = describe(api, info);
-        call_void!(api, ReleaseTensorTypeAndShapeInfo(info));
+        call_void!(unsafe api, ReleaseTensorTypeAndShapeInfo(info));
         let (element, dimensions) = described?;
         let shape = dimensions
             .iter()
@@ -112,7 +130,7 @@ impl<'a> Tensor<'a> {
             .collect::<Result<Vec<usize>, _>>()
             .map_err(|_| Error::tensor(name, "lengths of 0 and more", format!("{dimensions:?}")))?;
         let mut data = ptr::null_mut();
-        call!(api, GetTensorMutableData(value.as_ptr(), &mut data))?;
+        call!(unsafe api, GetTensorMutableData(value.as_ptr(), &mut data))?;
         Ok(Self { name, element, shape, data, value, run: PhantomData })
     }
 
@@ -167,10 +185,10 @@ impl<'a> Tensor<'a> {
 /// Type and lengths; a length that is not known while a graph is built is -1.
 pub(crate) fn describe(api: Api, info: *const OrtTensorTypeAndShapeInfo) -> Result<(TypeCode, Vec<i64>)> {
     let mut element: TypeCode = 0;
-    call!(api, GetTensorElementType(info, ptr::from_mut(&mut element).cast()))?;
+    call!(unsafe api, GetTensorElementType(info, ptr::from_mut(&mut element).cast()))?;
     let mut rank = 0_usize;
-    call!(api, GetDimensionsCount(info, &mut rank))?;
+    call!(unsafe api, GetDimensionsCount(info, &mut rank))?;
     let mut dimensions = vec![0_i64; rank];
-    call!(api, GetDimensions(info, dimensions.as_mut_ptr(), rank))?;
+    call!(unsafe api, GetDimensions(info, dimensions.as_mut_ptr(), rank))?;
     Ok((element, dimensions))
 }

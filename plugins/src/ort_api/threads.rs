@@ -57,7 +57,7 @@ impl Threads<'_> {
         }
         let state = Loop { body, panic: Mutex::new(None) };
         let pointer = ptr::from_ref(&state).cast_mut().cast::<c_void>();
-        call!(self.api, KernelContext_ParallelFor(self.context, step, total, 0, pointer))?;
+        call!(unsafe self.api, KernelContext_ParallelFor(self.context, step, total, 0, pointer))?;
         match state.panic.into_inner() {
             Ok(Some(panic)) => std::panic::resume_unwind(panic),
             _ => Ok(()),

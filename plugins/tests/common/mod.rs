@@ -22,10 +22,6 @@ use pdloss::{
 /// What comes from above into the gradient operators.
 pub(crate) const UPSTREAM: f64 = -2.5;
 
-/// f64 in and out: the operators reorder sums, so a few hundred roundings lie between them and the oracle, and where rows are
-/// nearly parallel the oracle itself loses four of its sixteen digits.
-const F64_SLACK: f64 = 1e-9;
-
 /// A case in one combination of types.
 pub(crate) struct Problem {
     /// Rows, labels and settings.
@@ -186,7 +182,7 @@ impl Problem {
         };
         // Nothing is forgiven float64 for what float32 cannot do.
         let exact = self.element == Element::F64;
-        let slack = if exact { F64_SLACK } else { F32_SLACK };
+        let slack = if exact { case.f64_slack() } else { F32_SLACK };
         let (loss, rows, columns) = if exact {
             (truth.loss, truth.embeddings.clone(), truth.proxies.clone())
         } else {

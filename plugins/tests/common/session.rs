@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use super::{Input, Numbers, Outputs};
 
-#[path = "../../../tests/common/environment.rs"]
+#[path = "../../../tests/it/environment.rs"]
 pub(crate) mod environment;
 
 pub(crate) use environment::environment;

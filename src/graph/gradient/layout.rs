@@ -3,7 +3,7 @@
 use super::{Call, LARGEST, Rule, tape::Tape};
 use crate::graph::{
     Result,
-    build::{Dim, Value, attribute},
+    build::{Dim, Value, attribute, int},
     shapes::{axis_of, layout},
 };
 
@@ -45,10 +45,6 @@ fn transpose(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 fn axis(tape: &Tape<'_>, call: &Call<'_>, default: i64) -> Result<usize> {
     let rank = tape.rank(call.input(0)?)?;
     axis_of(call.node.int("axis", default), rank).ok_or_else(|| call.error(format!("its axis is none of {rank} axes")))
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// The lengths of a value as a tensor, of one axis.

@@ -3,7 +3,7 @@
 use super::{Call, Rule, tape::Tape};
 use crate::graph::{
     Result,
-    build::{Value, attribute},
+    build::{Value, attribute, int},
 };
 
 type Grads = Result<Vec<Option<String>>>;
@@ -90,7 +90,7 @@ fn flat(tape: &mut Tape<'_>, value: &str) -> Result<String> {
     if rank == 2 {
         return Ok(value.to_owned());
     }
-    tape.with("Flatten", &[value], vec![attribute("axis", Value::Int(i64::try_from(rank).unwrap_or(i64::MAX) - 1))])
+    tape.with("Flatten", &[value], vec![attribute("axis", Value::Int(int(rank) - 1))])
 }
 
 /// `Y = alpha A B + beta C`, with `A` and `B` turned on demand: `dA = alpha G B', dB = alpha A' G, dC = beta G`

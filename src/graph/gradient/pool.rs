@@ -6,7 +6,7 @@ use super::{
 };
 use crate::graph::{
     Result,
-    build::{Dim, Value, attribute, floats},
+    build::{Dim, Value, attribute, floats, int},
     literal,
     shapes::window::Window,
 };
@@ -20,10 +20,6 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "GlobalAveragePool" => global_average_pool,
         _ => return None,
     })
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn ints(values: &[usize]) -> Value {

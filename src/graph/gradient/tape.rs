@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::graph::{
     Error, Result,
-    build::{Dim, Element, Value, attribute, floats, integers, node},
+    build::{Dim, Element, Value, attribute, floats, int, integers, node},
     literal,
     proto::{AttributeProto, GraphProto, NodeProto, TensorProto},
     shapes::{Shapes, dims},
@@ -271,7 +271,7 @@ impl<'a> Tape<'a> {
         if perm.iter().enumerate().all(|(index, &axis)| index == axis) {
             return Ok(value.to_owned());
         }
-        let perm = perm.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        let perm = perm.iter().map(|&axis| int(axis)).collect();
         self.with("Transpose", &[value], vec![attribute("perm", Value::Ints(perm))])
     }
 
@@ -280,14 +280,14 @@ impl<'a> Tape<'a> {
         if axes.is_empty() {
             return Ok(value.to_owned());
         }
-        let axes: Vec<i64> = axes.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        let axes: Vec<i64> = axes.iter().map(|&axis| int(axis)).collect();
         let axes = self.ints(&axes)?;
         self.with("ReduceSum", &[value, &axes], vec![attribute("keepdims", Value::Int(i64::from(keep)))])
     }
 
     /// Another reduction, whose axes became an input in opset 18.
     pub(super) fn reduce(&mut self, operator: &str, value: &str, axes: &[usize], keep: bool) -> Result<String> {
-        let axes: Vec<i64> = axes.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        let axes: Vec<i64> = axes.iter().map(|&axis| int(axis)).collect();
         let keep = attribute("keepdims", Value::Int(i64::from(keep)));
         if self.opset >= 18 {
             let axes = self.ints(&axes)?;
@@ -335,7 +335,7 @@ impl<'a> Tape<'a> {
         if axes.is_empty() {
             return Ok(value.to_owned());
         }
-        let axes: Vec<i64> = axes.iter().map(|&axis| i64::try_from(axis).unwrap_or(i64::MAX)).collect();
+        let axes: Vec<i64> = axes.iter().map(|&axis| int(axis)).collect();
         let axes = self.ints(&axes)?;
         self.op("Unsqueeze", &[value, &axes])
     }

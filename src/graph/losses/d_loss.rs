@@ -1,18 +1,18 @@
 //! D-Loss (Silva et al. 2022): the decidability index over all pairs of a batch, in the forms of [`Config`].
 
 use super::{
-    Nodes, Written, cosines,
+    Labels, Nodes, Written, cosines,
     pairs::Pairs,
     pd::{Set, finish},
 };
 use crate::loss::Config;
 
-pub(super) fn d_loss(nodes: &mut Nodes, config: &Config, embeddings: &str, labels: &str) -> Written {
+pub(super) fn d_loss(nodes: &mut Nodes, config: &Config, embeddings: &str, labels: &Labels) -> Written {
     let s = cosines(nodes, embeddings, embeddings);
-    let pairs = Pairs::write(nodes, labels);
+    let pairs = Pairs::write(nodes, &labels.values);
     let genuine = masked(nodes, &s, &pairs.genuine);
     let impostor = masked(nodes, &s, &pairs.impostor);
-    finish(nodes, config, &genuine, &impostor)
+    finish(nodes, config, &genuine, &impostor, labels)
 }
 
 /// Moments of the similarities that the mask lets through. It holds every pair twice, which only the count shows.

@@ -16,12 +16,15 @@ use super::{
 };
 
 mod d_loss;
+mod labels;
 mod multi_similarity;
 mod pairs;
 mod pd;
 mod proxy_anchor;
 mod proxy_nca;
 mod softmax;
+
+use labels::Labels;
 
 pub use multi_similarity::MultiSimilarity;
 pub use proxy_anchor::ProxyAnchor;
@@ -122,7 +125,9 @@ impl Loss {
         Ok(())
     }
 
-    /// Writes the loss in standard operators. `proxies` is the name of the proxies and their number.
+    /// Writes the loss in standard operators. `proxies` is the name of the proxies and their number. A run with another
+    /// number of labels than rows fails; with a label that is not below the number of proxies, the loss is NaN and its
+    /// gradients are zero.
     pub(crate) fn write(
         &self,
         nodes: &mut Nodes,
@@ -131,15 +136,30 @@ impl Loss {
         labels: &str,
     ) -> Written {
         let (rows, classes) = proxies.unwrap_or_default();
-        let plain = |loss| Written { loss, moments: None };
-        match self {
-            Self::Pd(config) => pd_loss(nodes, config, embeddings, rows, labels),
-            Self::DLoss(config) => d_loss::d_loss(nodes, config, embeddings, labels),
-            Self::Softmax(loss) => plain(loss.write(nodes, embeddings, rows, labels)),
-            Self::ProxyNca(loss) => plain(loss.write(nodes, embeddings, rows, labels)),
-            Self::ProxyAnchor(loss) => plain(loss.write(nodes, embeddings, rows, classes, labels)),
-            Self::MultiSimilarity(loss) => plain(loss.write(nodes, embeddings, labels)),
-        }
+        let (loss, labels) = match self {
+            Self::Pd(config) => return pd_loss(nodes, config, embeddings, rows, labels),
+            Self::DLoss(config) => {
+                let labels = Labels::compared(nodes, labels, embeddings);
+                return d_loss::d_loss(nodes, config, embeddings, &labels);
+            }
+            Self::MultiSimilarity(loss) => {
+                let labels = Labels::compared(nodes, labels, embeddings);
+                (loss.write(nodes, embeddings, &labels.values), labels)
+            }
+            Self::Softmax(loss) => {
+                let labels = Labels::of_classes(nodes, labels, embeddings, rows);
+                (loss.write(nodes, embeddings, rows, &labels.values), labels)
+            }
+            Self::ProxyNca(loss) => {
+                let labels = Labels::of_classes(nodes, labels, embeddings, rows);
+                (loss.write(nodes, embeddings, rows, &labels.values), labels)
+            }
+            Self::ProxyAnchor(loss) => {
+                let labels = Labels::of_classes(nodes, labels, embeddings, rows);
+                (loss.write(nodes, embeddings, rows, classes, &labels.values), labels)
+            }
+        };
+        Written { loss: labels.guard(nodes, &loss), moments: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! PD-Loss in standard operators, all `B x C` similarities formed: two passes over them, means first, then the squares of
 //! what is left. No branch: the floor is `Relu`.
 
-use super::{Nodes, Written, cosines};
+use super::{Labels, Nodes, Written, cosines};
 use crate::{
     graph::build::{Element, Value, attribute},
     loss::{Config, FloorMode, Form, VARIANCE_FLOOR},
@@ -17,7 +17,8 @@ pub(super) struct Set {
 /// Writes the loss and its moments.
 pub(crate) fn pd_loss(nodes: &mut Nodes, config: &Config, embeddings: &str, proxies: &str, labels: &str) -> Written {
     let s = cosines(nodes, embeddings, proxies);
-    let column = nodes.unsqueeze(labels, 1);
+    let labels = Labels::of_classes(nodes, labels, embeddings, proxies);
+    let column = nodes.unsqueeze(&labels.values, 1);
     let g = nodes.with("GatherElements", &[&s, &column], vec![attribute("axis", Value::Int(1))]); // [B, 1]
     let (n_g, n_all) = (count(nodes, &g), count(nodes, &s));
     let n_m = nodes.sub(&n_all, &n_g);
@@ -37,7 +38,7 @@ pub(crate) fn pd_loss(nodes: &mut Nodes, config: &Config, embeddings: &str, prox
 
     let genuine = Set { count: n_g, mean: mu_g, variance: var_g };
     let impostor = Set { count: n_m, mean: mu_m, variance: var_m };
-    finish(nodes, config, &genuine, &impostor)
+    finish(nodes, config, &genuine, &impostor, &labels)
 }
 
 /// The number of elements, in the expressions' type.
@@ -55,7 +56,7 @@ fn squares_from(nodes: &mut Nodes, values: &str, centre: &str) -> String {
 }
 
 /// From the moments of both sets: the loss, and what is reported beside it.
-pub(super) fn finish(nodes: &mut Nodes, config: &Config, genuine: &Set, impostor: &Set) -> Written {
+pub(super) fn finish(nodes: &mut Nodes, config: &Config, genuine: &Set, impostor: &Set, labels: &Labels) -> Written {
     let gap = nodes.sub(&genuine.mean, &impostor.mean);
     let variance = nodes.add(&genuine.variance, &impostor.variance);
     let widened = nodes.shift(&variance, VARIANCE_FLOOR);
@@ -67,8 +68,8 @@ pub(super) fn finish(nodes: &mut Nodes, config: &Config, genuine: &Set, impostor
         (form, FloorMode::Tangent) => tangent(nodes, form, config.floor(), &d_prime),
         (form, FloorMode::Clamp) => clamp(nodes, form, config, &gap, &variance),
     };
-    let moments = report(nodes, config, genuine, impostor, &d_prime);
-    Written { loss, moments: Some(moments) }
+    let moments = report(nodes, config, genuine, impostor, &d_prime, labels);
+    Written { loss: labels.guard(nodes, &loss), moments: Some(moments) }
 }
 
 /// `L(max(d', floor)) + slope * max(floor - d', 0)`: the curve above the floor, its tangent below.
@@ -114,7 +115,7 @@ fn held(nodes: &mut Nodes, value: &str, least: f64) -> (String, String) {
 }
 
 /// The eight moments as one float64 vector, means and variances with the temperature as in the paper.
-fn report(nodes: &mut Nodes, config: &Config, genuine: &Set, impostor: &Set, d_prime: &str) -> String {
+fn report(nodes: &mut Nodes, config: &Config, genuine: &Set, impostor: &Set, d_prime: &str, labels: &Labels) -> String {
     let scale = 1.0 / config.temperature();
     let parts = [
         nodes.scale(&genuine.mean, scale),
@@ -122,12 +123,13 @@ fn report(nodes: &mut Nodes, config: &Config, genuine: &Set, impostor: &Set, d_p
         nodes.scale(&genuine.variance, scale * scale),
         nodes.scale(&impostor.variance, scale * scale),
         d_prime.to_owned(),
-        genuine.count.clone(),
-        impostor.count.clone(),
-        nodes.number(0.0),
     ];
+    // With a bad label there is no genuine pair to speak of.
+    let parts = parts.map(|part| labels.guard(nodes, &part)).into_iter();
+    let bad = labels.bad.clone().unwrap_or_else(|| nodes.number(0.0));
+    let parts: Vec<String> = parts.chain([genuine.count.clone(), impostor.count.clone(), bad]).collect();
     let one = nodes.integers(&[1]);
-    let vectors = parts.map(|part| nodes.op("Reshape", &[&part, &one]));
+    let vectors: Vec<String> = parts.iter().map(|part| nodes.op("Reshape", &[part, &one])).collect();
     let vectors: Vec<&str> = vectors.iter().map(String::as_str).collect();
     let moments = nodes.with("Concat", &vectors, vec![attribute("axis", Value::Int(0))]);
     nodes.cast(&moments, Element::F64)

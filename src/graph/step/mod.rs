@@ -61,8 +61,7 @@ use optimizer::{Parameter, Scalars, state_name};
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
-    /// Input: class numbers.
-    pub const LABELS: &str = "pdloss.labels";
+    pub use super::head::names::LABELS;
     /// Input: the learning rate.
     pub const LEARNING_RATE: &str = "pdloss.learning_rate";
     /// State: the number of finished steps.

@@ -42,6 +42,7 @@ pub struct StepOptions {
 
 /// Which BatchNormalization nodes keep their running statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FreezeStatistics {
     /// None: all normalise by the batch.
     #[default]

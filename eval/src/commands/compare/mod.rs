@@ -12,7 +12,7 @@ use crate::metrics::significance::{Difference, Resampling, holm};
 use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
-use pdloss_embed::console::note;
+use pdloss_embed::files::distinct;
 use retrieval::retrieval;
 use verification::verification;
 
@@ -22,7 +22,8 @@ const EXAMPLES: &str = "Examples:
 
 Paired randomisation test (models exchanged query by query, class by class, or pair by pair) and percentile bootstrap. Of
 subjects, on whom pairs depend two at a time, the p is read off the bootstrap's draws. Where several figures are tested,
-p_holm is p after Holm's correction, and the verdict goes by it. d' is compared on scores brought to one scale.";
+p_holm is p after Holm's correction, and the verdict goes by it. d' is compared on scores brought to one scale,
+and is negative where genuine pairs score lower than impostor pairs.";
 
 /// What is drawn at random when two runs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -101,16 +102,21 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path, kind))).transpose()?;
     let how = Resampling { draws: args.draws, seed: args.seed, level: args.confidence };
+    if let Some(out) = &args.out {
+        distinct(&[("A", &args.a), ("--out", out)])?;
+        distinct(&[("B", &args.b), ("--out", out)])?;
+    }
     let (a, b) = (Run::read(&args.a)?, Run::read(&args.b)?);
+    let mut about = about(args, &a, &b);
     let differ = Apart { a: &args.a, b: &args.b };
     let compared = match (&a.details, &b.details) {
         (Details::Retrieval(of_a), Details::Retrieval(of_b)) => {
-            same_data(&a, &b, &differ)?;
+            same_data(&a, &b, &differ, &mut about)?;
             differ.queries(of_a, of_b)?;
-            retrieval(of_a, of_b, &recall_ks(&a, &b), args.by, &how)?
+            retrieval(of_a, of_b, &recall_ks(&a, &b, &mut about), args.by, &how)?
         }
         (Details::Verification(of_a), Details::Verification(of_b)) => {
-            same_data(&a, &b, &differ)?;
+            same_data(&a, &b, &differ, &mut about)?;
             let pairs = |pairs: &'_ Option<Pairs>, path: &Path| match pairs {
                 Some(pairs) => Ok(pairs.clone()),
                 None => Err(Error::Usage(format!(
@@ -129,22 +135,31 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
         }
         _ => {
             return Err(Error::Usage(format!(
-                "{} and {}: wanted two folders that `recall --save-run` wrote, or two of `verify --save-run`",
+                "{} is {} and {} is {}: wanted two folders that `recall --save-run` wrote, or two of `verify --save-run`",
                 args.a.display(),
-                args.b.display()
+                a.kind(),
+                args.b.display(),
+                b.kind()
             )));
         }
     };
     let rows = compared.rows();
-    let mut about = Record::new();
-    about.set("A", args.a.display().to_string()).set("B", args.b.display().to_string());
-    for (model, run) in [("model of A", &a), ("model of B", &b)] {
-        about.set(model, run.records[0].get("model").cloned().unwrap_or(Value::Missing));
-    }
-    about.set("data", a.records[0].get("data").cloned().unwrap_or(Value::Missing));
     about.set("drawn", format!("{} {}", compared.units, compared.of)).set("test", compared.test);
-    about.set("interval", format!("percentile bootstrap, {}", args.confidence));
-    about.set("draws", args.draws).set("seed", args.seed.to_string());
+    if compared.units < FEW {
+        about.note(&format!("only {} {}: the intervals are rough", compared.units, compared.of));
+    }
+    let swapped = |(run, value): (&str, f64)| {
+        format!("d' of {run} is negative ({value:.3}): its genuine pairs score lower than its impostor pairs")
+    };
+    let d_primes = compared.figures.iter().filter(|figure| figure.name == "d_prime");
+    let negative: Vec<String> = d_primes
+        .flat_map(|figure| [("A", figure.a), ("B", figure.b)])
+        .filter(|(_, value)| *value < 0.0)
+        .map(swapped)
+        .collect();
+    for sentence in negative {
+        about.note(&sentence);
+    }
     if let Some((path, kind)) = out {
         let with_about = |row: &Record| {
             let mut row = row.clone();
@@ -153,15 +168,24 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             });
             row
         };
-        kind.write(path, &Record::table(&rows.iter().map(with_about).collect::<Vec<_>>()))?;
-    }
-    if compared.units < FEW {
-        note(&format!("only {} {}: the intervals are rough", compared.units, compared.of));
+        kind.write_results(path, &rows.iter().map(with_about).collect::<Vec<_>>())?;
     }
     let verdict = compared.verdict(1.0 - args.confidence);
     writeln!(stdout, "{}\n\n{verdict}\n\n{}", Record::text(&rows), about.what_was_run())
         .map_err(|e| Error::write("standard output", e))?;
     Ok(rows)
+}
+
+/// What is compared, and how.
+fn about(args: &CompareArgs, a: &Run, b: &Run) -> Record {
+    let of = |run: &Run, name: &str| run.records[0].get(name).cloned().unwrap_or(Value::Missing);
+    let mut about = Record::new();
+    about.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "comparison");
+    about.set("run of A", args.a.display().to_string()).set("run of B", args.b.display().to_string());
+    about.set("model of A", of(a, "model")).set("model of B", of(b, "model")).set("data", of(a, "data"));
+    about.set("interval", format!("percentile bootstrap, {}", args.confidence));
+    about.set("draws", args.draws).set("seed", Value::Whole(args.seed));
+    about
 }
 
 impl Comparison {
@@ -215,18 +239,24 @@ fn in_short(p: f64) -> String {
     format!("{p:.digits$}").trim_end_matches('0').to_owned()
 }
 
-/// The K that both runs report.
-fn recall_ks(a: &Run, b: &Run) -> Vec<usize> {
+/// The K that both runs report; those of one alone are noted.
+fn recall_ks(a: &Run, b: &Run, about: &mut Record) -> Vec<usize> {
     let ks = |run: &Run| -> Vec<usize> {
         run.records[0].iter().filter_map(|(name, _)| name.strip_prefix("recall@")?.parse().ok()).collect()
     };
-    let of_b = ks(b);
-    ks(a).into_iter().filter(|k| of_b.contains(k)).collect()
+    let (of_a, of_b) = (ks(a), ks(b));
+    for (run, own, others) in [("A", &of_a, &of_b), ("B", &of_b, &of_a)] {
+        let alone: Vec<String> = own.iter().filter(|k| !others.contains(k)).map(usize::to_string).collect();
+        if !alone.is_empty() {
+            about.note(&format!("recall@K is not compared for the K that only {run} has: {}", alone.join(", ")));
+        }
+    }
+    of_a.into_iter().filter(|k| of_b.contains(k)).collect()
 }
 
 /// Refuses runs whose images, or whose lists of pairs, are not the same bytes. Kept embeddings do not know their images:
 /// there, names and classes alone must agree.
-fn same_data(a: &Run, b: &Run, differ: &Apart<'_>) -> Result<()> {
+fn same_data(a: &Run, b: &Run, differ: &Apart<'_>, about: &mut Record) -> Result<()> {
     let both = |name: &str| {
         let word = |run: &Run| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
         word(a).zip(word(b))
@@ -238,7 +268,7 @@ fn same_data(a: &Run, b: &Run, differ: &Apart<'_>) -> Result<()> {
         }
     }
     if both("model_sha256").is_none() {
-        note("kept embeddings do not say which images they are of: only names and classes are known to agree");
+        about.note("kept embeddings do not say which images they are of: only names and classes are known to agree");
     }
     Ok(())
 }

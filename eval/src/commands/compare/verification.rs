@@ -129,10 +129,13 @@ fn on_one_scale(of: &Pairs) -> Result<Vec<f64>> {
     };
     let ((genuine, var_genuine), (impostor, var_impostor)) = (moments(true), moments(false));
     let (middle, spread) = ((genuine + impostor) / 2.0, ((var_genuine + var_impostor) / 2.0).sqrt());
-    if spread > 0.0 {
+    if spread > 0.0 && spread.is_finite() && middle.is_finite() {
         return Ok(of.pairs.iter().map(|p| (p.score - middle) / spread).collect());
     }
-    Err(Error::Measure("d' has no value: neither genuine nor impostor scores have any spread".into()))
+    Err(Error::Measure(
+        "d' has no value: neither genuine nor impostor scores have any spread, or it is beyond what numbers hold"
+            .into(),
+    ))
 }
 
 /// What each pair counts in the accuracy, which is a mean over folds.
@@ -142,7 +145,7 @@ fn fold_weights(of: &Pairs) -> Vec<f64> {
     of.pairs.iter().map(|p| 1.0 / sizes[&p.fold]).collect()
 }
 
-/// d' of one model from sums of both kinds of pairs.
+/// d' of one model, signed, from sums of both kinds of pairs.
 fn decidability(sums: &[f64], model: usize) -> f64 {
     let moments = |kind: usize| {
         let (count, sum, squares) = (sums[kind + COUNT], sums[kind + model], sums[kind + model + 1]);
@@ -150,5 +153,5 @@ fn decidability(sums: &[f64], model: usize) -> f64 {
         (mean, squares / count - mean * mean)
     };
     let ((genuine, var_genuine), (impostor, var_impostor)) = (moments(GENUINE), moments(IMPOSTOR));
-    (genuine - impostor).abs() / ((var_genuine + var_impostor) / 2.0).sqrt()
+    (genuine - impostor) / ((var_genuine + var_impostor) / 2.0).sqrt()
 }

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::plot::scale::Scale;
+
 /// One axis, linear in the numbers given.
 pub(super) struct Axis {
     pub(super) label: String,
@@ -66,36 +68,14 @@ impl Axis {
     pub(super) fn over(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let finite = values.filter(|v| v.is_finite());
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-        let (low, high) = match (low.is_finite(), high > low) {
-            (true, true) => (low, high),
-            (true, false) => (low - 0.5, low + 0.5),
-            (false, _) => (0.0, 1.0),
-        };
-        let step = round_step((high - low) / 5.0);
-        let (first, last) = ((low / step).floor(), (high / step).ceil());
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a handful
-        let count = (last - first) as usize;
-        let digits = decimals(step);
-        let ticks = (0..=count).map(|n| (first + n as f64) * step).map(|at| (at, format!("{at:.digits$}")));
-        Self { label: label.into(), from: first * step, to: last * step, ticks: ticks.collect() }
+        let (low, high) = if low.is_finite() { (low, high) } else { (0.0, 1.0) };
+        let Scale { from, to, ticks } = Scale::over(low, high, 5);
+        Self { label: label.into(), from, to, ticks }
     }
 
     fn place(&self, value: f64, low: f64, high: f64) -> f64 {
-        low + (value - self.from) / (self.to - self.from) * (high - low)
+        low + Scale::share(self.from, self.to, value) * (high - low)
     }
-}
-
-/// The round number (1, 2 or 5 times a power of ten) nearest above.
-fn round_step(step: f64) -> f64 {
-    let power = 10_f64.powf(step.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| step <= factor * power * (1.0 + 1e-9));
-    factor.unwrap_or(10.0) * power
-}
-
-fn decimals(step: f64) -> usize {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a handful of digits
-    let digits = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-    digits
 }
 
 impl Chart {

@@ -18,7 +18,7 @@ use clap::Args;
 
 use crate::{Error, Result};
 use pdloss_embed::console::note;
-use pdloss_embed::files::{ending, folder_exists, write_atomically};
+use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
 
 use super::tabulate;
 use crate::runs::{Details, Run};
@@ -107,7 +107,10 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     if !["html", "htm"].contains(&ending(&args.out).as_str()) {
         return Err(Error::Usage(format!("--out {}: wanted a file that ends in .html", args.out.display())));
     }
-    folder_exists("--out", &args.out)?;
+    can_write("--out", &args.out)?;
+    for result in &args.results {
+        distinct(&[("RESULT", result), ("--out", &args.out)])?;
+    }
     let runs = args.results.iter().map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
     let named = named(&runs);
     let sections = named.iter().map(|run| section(run, args)).collect::<Result<Vec<_>>>()?;
@@ -141,7 +144,7 @@ fn summaries(runs: &[Named<'_>]) -> Vec<Table> {
         let Sheet { columns, rows } = tabulate::overview(&rows);
         let kind = if name.is_empty() { "results" } else { name };
         Table {
-            caption: format!("{kind}: the best of each column in bold"),
+            caption: format!("{kind}: the best of each column on the same data in bold"),
             columns: columns.into_iter().map(Into::into).collect(),
             rows,
         }

@@ -44,6 +44,24 @@ impl Rates {
         }
     }
 
+    /// What makes these figures doubtful, in sentences: scores that look swapped, and scores that are all equal.
+    pub fn doubts(&self) -> Vec<String> {
+        let d = &self.decidability;
+        if d.sd_genuine == 0.0 && d.sd_impostor == 0.0 && d.mu_genuine == d.mu_impostor {
+            let pairs = self.genuine + self.impostor;
+            return vec![format!("all {pairs} scores are equal: they tell nothing apart, and no figure says anything")];
+        }
+        if self.auc >= 0.5 {
+            return Vec::new();
+        }
+        let d_prime = d.d_prime.map_or(String::new(), |d_prime| format!(" and d' {d_prime:.3}"));
+        vec![format!(
+            "the scores look swapped: AUC is {:.3}{d_prime}, genuine pairs score lower than impostor pairs; are the two kinds \
+             exchanged, or are these distances where scores are wanted, or scores where distances are?",
+            self.auc
+        )]
+    }
+
     /// The figures by name; `None` where one has no value on these pairs.
     pub fn figures(&self) -> Vec<(String, Option<f64>)> {
         let d = &self.decidability;
@@ -63,5 +81,23 @@ impl Rates {
             ("sd_impostor".into(), Some(d.sd_impostor)),
         ]);
         figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubts(genuine: &[f64], impostor: &[f64]) -> Vec<String> {
+        Rates::of(&Tally::of_scores(genuine, impostor).unwrap()).doubts()
+    }
+
+    #[test]
+    fn swapped_and_equal_scores_are_doubtful() {
+        assert_eq!(doubts(&[0.5, 0.9], &[0.1, 0.6]), [""; 0]);
+        let swapped = doubts(&[0.1, 0.6], &[0.5, 0.9]);
+        assert!(swapped[0].contains("look swapped: AUC is 0.250 and d' -1."), "{swapped:?}");
+        let equal = doubts(&[0.5; 3], &[0.5; 4]);
+        assert!(equal.len() == 1 && equal[0].contains("all 7 scores are equal"), "{equal:?}");
     }
 }

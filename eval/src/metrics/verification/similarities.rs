@@ -173,7 +173,7 @@ mod tests {
         let matrix = Array2::from_shape_fn((count, dim), |(r, c)| {
             noise(class(r) * dim + c + 1) + 0.5 * noise(1_000_000 + r * dim + c)
         });
-        let rows = (0..count).map(|r| Row { name: format!("row {r}"), class: class(r), role: Role::Both }).collect();
+        let rows = (0..count).map(|r| Row::new(format!("row {r}"), class(r), Role::Both)).collect();
         Embeddings::new(matrix, rows, (0..classes).map(|c| c.to_string()).collect()).unwrap()
     }
 

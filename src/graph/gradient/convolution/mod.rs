@@ -14,7 +14,7 @@ use super::{
 };
 use crate::graph::{
     Result,
-    build::{Dim, Value, attribute},
+    build::{Dim, Value, attribute, int},
     proto::AttributeProto,
     shapes::window::Window,
 };
@@ -34,10 +34,6 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "ConvTranspose" => conv_transpose,
         _ => return None,
     })
-}
-
-fn int(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn ints(values: &[usize]) -> Vec<i64> {

@@ -1,0 +1,85 @@
+//! CelebA (Liu et al. 2015): `identity_CelebA.txt`, lines of `image person`, and `list_eval_partition.txt`, lines of
+//! `image part` with 0 for train, 1 for validation, 2 for test. The test part is measured.
+
+use std::collections::HashMap;
+
+use super::part::Part;
+use super::{Listed, Listing, Source, Split, number, numbers};
+use crate::delimited::lines;
+use crate::error::{Error, Result};
+
+const IDENTITIES: &str = "identity_CelebA.txt";
+const PARTS: &str = "list_eval_partition.txt";
+
+pub(super) fn list(source: &Source) -> Result<Listing> {
+    let root = source.folder_of(IDENTITIES).ok_or_else(|| {
+        Error::data(
+            source.path(),
+            format!(
+                "{PARTS} gives CelebA's parts (image, 0 to 2); wanted {IDENTITIES} too, which says who is on each image (or --format folder)"
+            ),
+        )
+    })?;
+    let file = format!("{root}{IDENTITIES}");
+    let persons = words(source, &file)?;
+    let parts = match source.folder_of(PARTS) {
+        Some(folder) => Some(parts(source, &format!("{folder}{PARTS}"))?),
+        None => None,
+    };
+    let names = numbers::of_names(persons.iter().map(|(_, _, person)| person.as_str()));
+    let mut prefix = None;
+    let mut images = Vec::with_capacity(persons.len());
+    for (line, name, person) in &persons {
+        let prefix = prefix.get_or_insert_with(|| image_folder(source, &root, name));
+        let part = match &parts {
+            None => None,
+            Some(parts) => Some(*parts.get(name).ok_or_else(|| {
+                Error::data(source.path().join(&file), format!("line {line}: {name} is in no part of {PARTS}"))
+            })?),
+        };
+        let image = Listed::new(format!("{prefix}{name}"), names[person.as_str()]);
+        images.push(Listed { part, line: Some(*line), ..image });
+    }
+    let protocol = if parts.is_some() { Split::Test } else { Split::All };
+    let names = names.into_iter().map(|(name, number)| (number, name.to_owned())).collect();
+    Ok(Listing::new(images, names, protocol))
+}
+
+fn parts(source: &Source, file: &str) -> Result<HashMap<String, Part>> {
+    let mut parts = HashMap::new();
+    for (line, name, word) in words(source, file)? {
+        let wrong = |problem: String| Error::data(source.path().join(file), format!("line {line}: {problem}"));
+        let part = match number(source, file, line, &word)? {
+            0 => Part::Train,
+            1 => Part::Validation,
+            2 => Part::Test,
+            other => return Err(wrong(format!("part {other} is none of 0 (train), 1 (validation), 2 (test)"))),
+        };
+        if parts.insert(name.clone(), part).is_some() {
+            return Err(wrong(format!("{name} is listed twice")));
+        }
+    }
+    Ok(parts)
+}
+
+/// Lines of two words: number, first, second.
+fn words(source: &Source, file: &str) -> Result<Vec<(usize, String, String)>> {
+    let text = source.read_text(file)?;
+    let pair = |(at, line): (usize, &str)| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        &[image, word] => Ok((at, image.to_owned(), word.to_owned())),
+        _ => Err(Error::data(
+            source.path().join(file),
+            format!("line {at}: wanted an image and a number, found '{line}'"),
+        )),
+    };
+    lines(&text).map(pair).collect()
+}
+
+/// Images lie beside the lists or one folder down, aligned or not.
+fn image_folder(source: &Source, root: &str, name: &str) -> String {
+    let up = root.trim_end_matches('/').rsplit_once('/').map_or(String::new(), |(up, _)| format!("{up}/"));
+    let folders =
+        ["", "img_align_celeba/", "Img/img_align_celeba/", "img_align_celeba/img_align_celeba/", "img_celeba/"];
+    let mut places = folders.iter().flat_map(|folder| [format!("{root}{folder}"), format!("{up}{folder}")]);
+    places.find(|place| source.contains(&format!("{place}{name}"))).unwrap_or_else(|| root.to_owned())
+}

@@ -1,0 +1,83 @@
+//! Market-1501 (Zheng et al. 2015) and sets named after it (DukeMTMC-reID): `query/` searches `bounding_box_test/` (or
+//! `gallery/`), and a file's name is `PERSON_cCAMERA...`: `0002_c1s1_000451_03.jpg` is person 2 seen by camera 1.
+//!
+//! Images of the query's person by the query's camera do not count; images of person -1 are junk, and left out.
+
+use super::layout::{self, Layout, Place};
+use super::source::names::{files, several};
+use super::{Listed, Listing, Source, Split, is_image, numbers};
+use crate::error::{Error, Result};
+
+/// Person and camera; the person -1 is `None`.
+fn parse(name: &str) -> Option<(Option<&str>, u32)> {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let (person, rest) = file.split_once("_c")?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let behind = rest[digits..].chars().next()?;
+    let camera = rest[..digits].parse().ok().filter(|_| behind == 's' || behind == '_')?;
+    match person {
+        "-1" => Some((None, camera)),
+        _ if !person.is_empty() && person.bytes().all(|b| b.is_ascii_digit()) => Some((Some(person), camera)),
+        _ => None,
+    }
+}
+
+fn layout(source: &Source) -> Option<Layout<'_>> {
+    let names: Vec<&str> = source.names().iter().map(String::as_str).filter(|n| is_image(n)).collect();
+    layout::find(&names, |rest| parse(rest).is_some())
+}
+
+/// Queries, a gallery, and all of their images called so.
+pub(super) fn recognises(source: &Source) -> bool {
+    layout(source).is_some_and(|found| {
+        let gallery = found.places.contains(&Place::Gallery) || found.places.contains(&Place::Test);
+        gallery && found.places.contains(&Place::Query)
+    })
+}
+
+pub(super) fn list(source: &Source) -> Result<Listing> {
+    let found = layout(source).ok_or_else(|| {
+        Error::data(
+            source.path(),
+            "format market wants query/ and bounding_box_test/ (or gallery/) with images called PERSON_cCAMERA..., such as 0002_c1s1_000451_03.jpg",
+        )
+    })?;
+    let mut notes = Vec::new();
+    if !found.others.is_empty() {
+        notes.push(format!(
+            "left out {} outside of query, gallery and train, or not called PERSON_cCAMERA...: {}",
+            files(found.others.len()),
+            several(found.others.iter().map(|&n| n.to_owned()))
+        ));
+    }
+    let parsed: Vec<_> =
+        found.images.iter().filter_map(|&(name, place, _)| Some((name, place, parse(name)?))).collect();
+    let junk = parsed.iter().filter(|(_, _, (person, _))| person.is_none()).count();
+    if junk > 0 {
+        notes.push(format!("left out {} of person -1, which the data set's authors call junk", files(junk)));
+    }
+    let numbers = numbers::of_names(parsed.iter().filter_map(|(_, _, (person, _))| *person));
+    let listed = parsed.iter().filter_map(|&(name, place, (person, camera))| {
+        let (part, role) = place.part_and_role(&found.places);
+        let class = numbers[person?];
+        Some(Listed { part: Some(part), role, camera: Some(camera), ..Listed::new(name.to_owned(), class) })
+    });
+    notes.push("images of the query's person by the query's camera do not count (Market-1501's rule)".into());
+    let names = numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
+    Ok(Listing { notes, ..Listing::new(listed.collect(), names, Split::Test) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn names_say_person_and_camera() {
+        assert_eq!(parse("query/0002_c1s1_000451_03.jpg"), Some((Some("0002"), 1)));
+        assert_eq!(parse("0005_c2_f0046985.jpg"), Some((Some("0005"), 2)));
+        assert_eq!(parse("-1_c3s2_064619_05.jpg"), Some((None, 3)));
+        for other in ["big_cat_1.jpg", "12_cx.jpg", "_c1s1.jpg", "0002_c1.jpg", "a_c1s1_0.jpg"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! From all images that a data set lists to the part that was asked for.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::numbers::ranges;
+use super::source::names::{files, several};
+use super::{Dataset, Format, Item, Listed, Listing, Request, Source, Split};
+use crate::error::{Error, Result};
+
+/// The part of a data set that an image belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Train,
+    Validation,
+    Test,
+}
+
+impl Part {
+    /// The word of `--split`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+pub(super) fn take(source: Source, format: Format, listing: Listing, request: &Request) -> Result<Dataset> {
+    let Listing { images, class_names, class_count, protocol, mut notes } = listing;
+    let path = &request.path;
+    notes.splice(0..0, source.notes().iter().cloned());
+    if images.is_empty() {
+        let passed = if notes.is_empty() { String::new() } else { format!("; {}", notes.join("; ")) };
+        return Err(Error::data(path, format!("no images found (read as format {}){passed}", format.as_str())));
+    }
+    let mut sizes: BTreeMap<Part, usize> = BTreeMap::new();
+    images.iter().filter_map(|i| i.part).for_each(|part| *sizes.entry(part).or_default() += 1);
+    let split = resolve(request, protocol, &sizes);
+    let wanted = match split {
+        Split::Train => Some(Part::Train),
+        Split::Val => Some(Part::Validation),
+        Split::Test => Some(Part::Test),
+        _ => None,
+    };
+    let sizes_in_words = || several(sizes.iter().map(|(part, n)| format!("{} ({n} images)", part.as_str())));
+    if let Some(part) = wanted.filter(|part| !sizes.contains_key(part)) {
+        let has = if sizes.is_empty() {
+            "has no train and test parts".to_owned()
+        } else {
+            format!("has no part '{}'; its parts are {}", part.as_str(), sizes_in_words())
+        };
+        return Err(Error::Usage(format!("--split: {} (format {}) {has}", path.display(), format.as_str())));
+    }
+    if split == Split::All && request.split == Split::Protocol && sizes.len() > 1 {
+        notes.push(format!(
+            "measured together: {}, classes joined by name; --split {} takes one",
+            sizes_in_words(),
+            sizes.keys().map(|part| part.as_str()).collect::<Vec<_>>().join(" or ")
+        ));
+    }
+    let half = class_count / 2;
+    let in_split = |image: &Listed| match split {
+        Split::All | Split::Protocol | Split::ProtocolTrain => true,
+        Split::Train | Split::Val | Split::Test => image.part == wanted,
+        Split::ZeroShot => image.class > half,
+        Split::ZeroShotTrain => image.class <= half,
+    };
+    let mut part = match split {
+        Split::All | Split::Protocol | Split::ProtocolTrain => "all".to_owned(),
+        Split::Train => "train".into(),
+        Split::Val => "val".into(),
+        Split::Test => "test".into(),
+        Split::ZeroShot => format!("zero-shot (classes {}-{class_count})", half + 1),
+        Split::ZeroShotTrain => format!("zero-shot train (classes 1-{half})"),
+    };
+    let total = images.len();
+    let (first, last) =
+        (images.iter().map(|i| i.class).min().unwrap_or(0), images.iter().map(|i| i.class).max().unwrap_or(0));
+    let mut kept: Vec<Listed> = images.into_iter().filter(in_split).collect();
+    if kept.is_empty() {
+        return Err(Error::data(
+            path,
+            format!(
+                "part '{part}' holds none of the {total} images, whose classes are {first} to {last}; --split all takes them"
+            ),
+        ));
+    }
+    if !request.classes.is_empty() {
+        choose(&mut kept, request, &part)?;
+        part = format!("{part}, {} classes by number: {}", request.classes.len(), ranges(&request.classes));
+    }
+    find_files(&source, &mut kept, request)?;
+    let kept = once_each(kept, request, &class_names, &mut notes)?;
+
+    let mut numbers: Vec<usize> = kept.iter().map(|i| i.class).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let index: HashMap<usize, usize> = numbers.iter().enumerate().map(|(at, &number)| (number, at)).collect();
+    let classes = numbers.iter().map(|n| class_names.get(n).cloned().unwrap_or_else(|| n.to_string())).collect();
+    let item = |i: Listed| Item { name: i.name, class: index[&i.class], role: i.role, camera: i.camera };
+    let items = kept.into_iter().map(item).collect();
+    Ok(Dataset { source, format, part, items, classes, notes })
+}
+
+/// The split that is meant, where the protocol is asked for.
+fn resolve(request: &Request, protocol: Split, sizes: &BTreeMap<Part, usize>) -> Split {
+    match (request.split, protocol) {
+        // Classes given by number are a part of their own; with no split named they are taken from the whole.
+        (Split::Protocol | Split::ProtocolTrain, Split::ZeroShot) if !request.classes.is_empty() => Split::All,
+        (Split::Protocol, protocol) => protocol,
+        (Split::ProtocolTrain, Split::ZeroShot) => Split::ZeroShotTrain,
+        (Split::ProtocolTrain, _) if sizes.contains_key(&Part::Train) => Split::Train,
+        (Split::ProtocolTrain, protocol) => protocol,
+        (given, _) => given,
+    }
+}
+
+/// Keeps the classes that were asked for by number.
+fn choose(kept: &mut Vec<Listed>, request: &Request, part: &str) -> Result<()> {
+    let mut there: Vec<usize> = kept.iter().map(|i| i.class).collect();
+    there.sort_unstable();
+    there.dedup();
+    let unknown: Vec<usize> =
+        request.classes.iter().copied().filter(|class| there.binary_search(class).is_err()).collect();
+    if !unknown.is_empty() {
+        return Err(Error::Usage(format!(
+            "--classes: part '{part}' of {} has no images of class {}; it has classes {}",
+            request.path.display(),
+            ranges(&unknown),
+            ranges(&there)
+        )));
+    }
+    let wanted: HashSet<usize> = request.classes.iter().copied().collect();
+    kept.retain(|image| wanted.contains(&image.class));
+    Ok(())
+}
+
+/// Gives each image the name that its file has.
+fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result<()> {
+    let total = kept.len();
+    let mut missing: Vec<&Listed> = Vec::new();
+    for image in kept.iter_mut() {
+        match source.find(&image.name) {
+            Some(name) => image.name = name,
+            None => missing.push(image),
+        }
+    }
+    let Some(first) = missing.first() else { return Ok(()) };
+    let (path, count) = (&request.path, missing.len());
+    let line = first.line.map_or(String::new(), |line| format!(" (line {line})"));
+    let here = std::path::Path::new(".");
+    let elsewhere = missing.iter().filter(|image| here.join(&image.name).is_file()).count();
+    let hint = if elsewhere > 0 && path.is_file() {
+        format!("; {elsewhere} are there relative to the current folder: --root .")
+    } else if path.is_file() && !Source::is_archive(path) {
+        "; --root DIR names the folder that they lie in".into()
+    } else {
+        String::new()
+    };
+    Err(Error::data(
+        path,
+        format!(
+            "lists {total} images, {count} of which are not there; the first is {}{line}, looked for in {}{hint}",
+            first.name,
+            source.path().display()
+        ),
+    ))
+}
+
+/// A file under one label counts once; under two it contradicts itself.
+fn once_each(
+    kept: Vec<Listed>,
+    request: &Request,
+    class_names: &BTreeMap<usize, String>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Listed>> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let (mut again, mut contrary) = (vec![false; kept.len()], HashSet::<&str>::new());
+    let mut example = None;
+    let name = |class: usize| class_names.get(&class).cloned().unwrap_or_else(|| class.to_string());
+    let at_line = |line: Option<usize>| line.map_or(String::new(), |line| format!(" (line {line})"));
+    let mut roles = HashSet::new();
+    for (at, image) in kept.iter().enumerate() {
+        let &mut before = first.entry(&image.name).or_insert(at);
+        let other = &kept[before];
+        if other.class != image.class {
+            if !request.skip_bad {
+                return Err(Error::data(
+                    &request.path,
+                    format!(
+                        "{} has two labels: '{}'{} and '{}'{}; wanted one. --skip-bad goes on without such images",
+                        image.name,
+                        name(other.class),
+                        at_line(other.line),
+                        name(image.class),
+                        at_line(image.line)
+                    ),
+                ));
+            }
+            contrary.insert(&image.name);
+        }
+        again[at] = !roles.insert((&image.name, image.role));
+        if again[at] {
+            example.get_or_insert_with(|| format!("{}{}", image.name, at_line(image.line)));
+        }
+    }
+    if !contrary.is_empty() {
+        notes.push(format!("left out {} listed under two labels: {}", files(contrary.len()), {
+            let mut names: Vec<String> = contrary.iter().map(|&name| name.to_owned()).collect();
+            names.sort();
+            several(names)
+        }));
+    }
+    let doubled = kept.iter().zip(&again).filter(|(i, again)| **again && !contrary.contains(i.name.as_str())).count();
+    if let (true, Some(example)) = (doubled > 0, example) {
+        notes.push(format!("{doubled} lines list an image again; each counts once: {example} ..."));
+    }
+    let contrary: HashSet<String> = contrary.into_iter().map(str::to_owned).collect();
+    Ok(kept
+        .into_iter()
+        .zip(again)
+        .filter(|(image, again)| !again && !contrary.contains(&image.name))
+        .map(|(image, _)| image)
+        .collect())
+}

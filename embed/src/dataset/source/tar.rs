@@ -1,0 +1,100 @@
+//! A tar: its members' places in the file, and gzip around it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use tar::EntryType;
+
+use super::links::{Link, follow};
+use super::{Limits, Store, names, read_all};
+use crate::error::{Error, Result};
+
+/// Where a member's bytes begin, and how many they are.
+pub(super) type Place = (u64, u64);
+
+/// The tar inside a gzip file of one member or several, in a temporary file.
+pub(super) fn unpack(path: &Path, file: File, limits: &Limits) -> Result<File> {
+    let packed = file.metadata().map_err(|e| Error::read(path, e))?.len();
+    let most = limits.unpacked(packed);
+    let mut plain = tempfile::tempfile().map_err(|e| Error::write(std::env::temp_dir(), e))?;
+    let mut unpacked = flate2::read::MultiGzDecoder::new(std::io::BufReader::new(file)).take(most.saturating_add(1));
+    let mut block = vec![0; 1 << 16];
+    let mut total = 0_u64;
+    loop {
+        let got = match unpacked.read(&mut block) {
+            Ok(0) => break,
+            Ok(got) => got,
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof && total > 0 => {
+                return Err(Error::data(path, format!("the gzip archive is cut off after {total} unpacked bytes")));
+            }
+            Err(e) => return Err(Error::data(path, format!("not a gzip archive: {e}"))),
+        };
+        total += got as u64;
+        if total > most {
+            return Err(Limits::too_large(path, packed, most));
+        }
+        plain.write_all(&block[..got]).map_err(|e| Error::write(std::env::temp_dir(), e))?;
+    }
+    plain.flush().map_err(|e| Error::write(std::env::temp_dir(), e))?;
+    Ok(plain)
+}
+
+pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Store, Vec<String>, Vec<String>)> {
+    let wrong = |problem: String| Error::data(path, problem);
+    let damaged = |e: std::io::Error| wrong(format!("not a tar archive: {e}"));
+    let end = file.seek(SeekFrom::End(0)).map_err(|e| Error::read(path, e))?;
+    file.seek(SeekFrom::Start(0)).map_err(|e| Error::read(path, e))?;
+    let mut members: HashMap<String, Place> = HashMap::new();
+    let mut links = Vec::new();
+    let mut others = Vec::new();
+    let mut archive = tar::Archive::new(&mut file);
+    for (count, entry) in archive.entries_with_seek().map_err(damaged)?.enumerate() {
+        limits.check_members(path, count + 1)?;
+        let entry = entry.map_err(damaged)?;
+        let written = entry.path().map_err(damaged)?.to_string_lossy().into_owned();
+        let name = names::member(&written)
+            .ok_or_else(|| wrong(format!("member {written} lies outside of the archive; wanted no '..'")))?;
+        match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous if !written.ends_with('/') => {
+                let (at, length) = (entry.raw_file_position(), entry.size());
+                if at.checked_add(length).is_none_or(|last| last > end) {
+                    return Err(wrong(format!(
+                        "the archive is cut off: {name} is said to have {length} bytes from byte {at} on, the archive has {end}"
+                    )));
+                }
+                if members.insert(name.clone(), (at, length)).is_some() {
+                    return Err(wrong(format!("holds {name} twice; wanted each member once")));
+                }
+            }
+            kind @ (EntryType::Link | EntryType::Symlink) => {
+                let to = entry.link_name().map_err(damaged)?;
+                let to = to.ok_or_else(|| wrong(format!("{name} is a link, but to what is not said")))?;
+                let to = to.to_string_lossy().into_owned();
+                // A hard link names its member from the root, a symbolic one from its own folder.
+                let target = if kind == EntryType::Link { names::member(&to) } else { names::target(&name, &to) };
+                links.push(Link { name, target, written: to });
+            }
+            EntryType::GNUSparse => {
+                return Err(wrong(format!("{name} is a sparse file; wanted plain ones: pack it without --sparse")));
+            }
+            kind @ (EntryType::Char | EntryType::Block | EntryType::Fifo) => others.push(format!("{name} ({kind:?})")),
+            _ => {}
+        }
+    }
+    let mut notes = Vec::new();
+    if !others.is_empty() {
+        notes.push(format!("passed over {} devices and pipes: {}", others.len(), names::several(others)));
+    }
+    notes.extend(follow(path, &mut members, links)?);
+    let names = members.keys().cloned().collect();
+    Ok((Store::Tar(Mutex::new(file), members), names, notes))
+}
+
+pub(super) fn read(here: &Path, file: &Mutex<File>, (offset, length): Place) -> Result<Vec<u8>> {
+    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+    file.seek(SeekFrom::Start(offset)).map_err(|e| Error::read(here, e))?;
+    read_all(here, (&mut *file).take(length), length)
+}

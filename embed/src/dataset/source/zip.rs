@@ -1,0 +1,61 @@
+//! A zip: its directory read once, its members taken out one at a time.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use zip::ZipArchive;
+
+use super::links::{Link, follow};
+use super::{Limits, Store, names, read_all};
+use crate::error::{Error, Result};
+
+/// The longest path that a symbolic link may lead to.
+const LONGEST_TARGET: u64 = 4096;
+
+pub(super) fn open(path: &Path, file: File, limits: &Limits) -> Result<(Store, Vec<String>, Vec<String>)> {
+    let wrong = |problem: String| Error::data(path, problem);
+    let damaged = |e: zip::result::ZipError| wrong(format!("not a zip archive: {e}"));
+    let packed = file.metadata().map_err(|e| Error::read(path, e))?.len();
+    let mut archive = ZipArchive::new(file).map_err(damaged)?;
+    limits.check_members(path, archive.len())?;
+    if archive.has_duplicate_names() {
+        return Err(wrong("holds two members of one name; wanted each once".into()));
+    }
+    let most = limits.unpacked(packed);
+    let (mut members, mut links, mut total) = (HashMap::new(), Vec::new(), 0_u64);
+    for at in 0..archive.len() {
+        let entry = archive.by_index_data(at).map_err(damaged)?;
+        let written = entry.name().map_err(damaged)?.into_owned();
+        if written.ends_with(['/', '\\']) {
+            continue;
+        }
+        total = total.saturating_add(entry.size());
+        if total > most {
+            return Err(Limits::too_large(path, packed, most));
+        }
+        let is_link = entry.is_symlink();
+        let name = names::member(&written)
+            .ok_or_else(|| wrong(format!("member {written} lies outside of the archive; wanted no '..'")))?;
+        if is_link {
+            let mut to = String::new();
+            let member = archive.by_index(at).map_err(damaged)?;
+            member.take(LONGEST_TARGET).read_to_string(&mut to).map_err(|e| Error::read(path.join(&name), e))?;
+            links.push(Link { target: names::target(&name, &to), name, written: to });
+        } else if members.insert(name.clone(), at).is_some() {
+            return Err(wrong(format!("holds {name} twice; wanted each member once")));
+        }
+    }
+    let notes = follow(path, &mut members, links)?.into_iter().collect();
+    let names = members.keys().cloned().collect();
+    Ok((Store::Zip(Mutex::new(archive), members), names, notes))
+}
+
+pub(super) fn read(here: &Path, archive: &Mutex<ZipArchive<File>>, at: usize) -> Result<Vec<u8>> {
+    let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
+    let member = archive.by_index(at).map_err(|e| Error::data(here, e.to_string()))?;
+    let length = member.size();
+    read_all(here, member, length)
+}

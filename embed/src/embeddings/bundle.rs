@@ -1,0 +1,131 @@
+//! All in one: `.safetensors` with the tensors `embeddings` (F32 `[rows, dim]`) and `labels` (I64 `[rows]`), and lists in
+//! JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras` where there are such.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use ndarray::Array2;
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use serde::de::DeserializeOwned;
+
+use super::matrix::floats;
+use super::{Embeddings, Row};
+use crate::dataset::Role;
+use crate::error::{Error, Result};
+
+const TENSOR: &str = "embeddings";
+const LABELS: &str = "labels";
+
+pub(super) fn bytes(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, SafeTensorError> {
+    let rows = &embeddings.rows;
+    let values: Vec<u8> = embeddings.matrix.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let labels: Vec<u8> = rows.iter().flat_map(|r| (r.class as i64).to_le_bytes()).collect();
+    let (count, dim) = embeddings.matrix.dim();
+    let tensors = [
+        (TENSOR, TensorView::new(Dtype::F32, vec![count, dim], &values)?),
+        (LABELS, TensorView::new(Dtype::I64, vec![count], &labels)?),
+    ];
+    let json = |value: serde_json::Value| value.to_string();
+    let names: Vec<_> = rows.iter().map(|r| r.name.as_str()).collect();
+    let roles: Vec<_> = rows.iter().map(|r| r.role.as_str()).collect();
+    let mut metadata = HashMap::from([
+        ("classes".to_owned(), json(embeddings.classes.clone().into())),
+        ("names".to_owned(), json(names.into())),
+        ("roles".to_owned(), json(roles.into())),
+    ]);
+    let numbers =
+        [("images", rows.iter().map(|r| r.image).collect()), ("cameras", rows.iter().map(|r| r.camera).collect())];
+    for (key, numbers) in numbers {
+        let numbers: Vec<Option<u32>> = numbers;
+        if numbers.iter().any(Option::is_some) {
+            metadata.insert(key.to_owned(), json(numbers.into()));
+        }
+    }
+    safetensors::serialize(tensors, Some(metadata))
+}
+
+pub(super) fn read(path: &Path) -> Result<Embeddings> {
+    let wrong = |problem: String| Error::data(path, problem);
+    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
+    let tensor = |name: &str, dtype: Dtype, rank: usize| {
+        let found = file
+            .tensor(name)
+            .map_err(|_| wrong(format!("has no tensor '{name}'; it has {}", file.names().join(", "))))?;
+        if found.dtype() != dtype || found.shape().len() != rank {
+            return Err(wrong(format!(
+                "tensor '{name}' is {:?} {:?}; wanted {dtype:?} of rank {rank}",
+                found.dtype(),
+                found.shape()
+            )));
+        }
+        Ok(found)
+    };
+    let values = tensor(TENSOR, Dtype::F32, 2)?;
+    let labels = tensor(LABELS, Dtype::I64, 1)?;
+    let matrix = Array2::from_shape_vec((values.shape()[0], values.shape()[1]), floats(values.data()))
+        .map_err(|e| wrong(e.to_string()))?;
+    let labels: Vec<i64> = labels.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+    if labels.len() != matrix.nrows() {
+        return Err(wrong(format!("tensor '{TENSOR}' has {} rows, '{LABELS}' {}", matrix.nrows(), labels.len())));
+    }
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let (labels, classes) = classes(path, &labels, list::<String>(path, &metadata, "classes", None)?)?;
+    let rows = Some(labels.len());
+    let names = list::<String>(path, &metadata, "names", rows)?;
+    let roles = list::<String>(path, &metadata, "roles", rows)?;
+    let images = list::<Option<u32>>(path, &metadata, "images", rows)?;
+    let cameras = list::<Option<u32>>(path, &metadata, "cameras", rows)?;
+    let row = |(at, &class): (usize, &usize)| {
+        let name = names.as_ref().map_or_else(|| format!("row {at}"), |names| names[at].clone());
+        let role = match roles.as_ref().map(|roles| &roles[at]) {
+            None => Role::Both,
+            Some(word) => Role::parse(word)
+                .ok_or_else(|| wrong(format!("role '{word}' of row {at} is none of query, gallery, both")))?,
+        };
+        let number = |numbers: &Option<Vec<Option<u32>>>| numbers.as_ref().and_then(|numbers| numbers[at]);
+        Ok(Row { image: number(&images), camera: number(&cameras), ..Row::new(name, class, role) })
+    };
+    let rows = labels.iter().enumerate().map(row).collect::<Result<_>>()?;
+    Embeddings::new(matrix, rows, classes)
+}
+
+/// A list of the metadata, of this length where one is wanted.
+fn list<T: DeserializeOwned>(
+    path: &Path,
+    metadata: &HashMap<String, String>,
+    key: &str,
+    length: Option<usize>,
+) -> Result<Option<Vec<T>>> {
+    let Some(json) = metadata.get(key) else { return Ok(None) };
+    let list: Vec<T> = serde_json::from_str(json)
+        .map_err(|e| Error::data(path, format!("metadata '{key}' is not the list that is wanted: {e}")))?;
+    match length {
+        Some(length) if length != list.len() => {
+            Err(Error::data(path, format!("metadata '{key}' has {} entries for {length} rows", list.len())))
+        }
+        _ => Ok(Some(list)),
+    }
+}
+
+/// Classes by position and their names: the labels that occur, named by their numbers, where the file has no names.
+fn classes(path: &Path, labels: &[i64], names: Option<Vec<String>>) -> Result<(Vec<usize>, Vec<String>)> {
+    let count = names.as_ref().map_or(usize::MAX, Vec::len);
+    let checked = |(at, &label): (usize, &i64)| {
+        usize::try_from(label).ok().filter(|&class| class < count).ok_or_else(|| {
+            let wanted = match count {
+                usize::MAX => "0 or more".to_owned(),
+                count => format!("one of the {count} classes of its metadata, counted from 0"),
+            };
+            Error::data(path, format!("label {label} of row {at}: wanted {wanted}"))
+        })
+    };
+    let labels = labels.iter().enumerate().map(checked).collect::<Result<Vec<usize>>>()?;
+    let Some(names) = names else {
+        let present: Vec<usize> = labels.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let place = |label: &usize| present.partition_point(|other| other < label);
+        return Ok((labels.iter().map(place).collect(), present.iter().map(usize::to_string).collect()));
+    };
+    Ok((labels, names))
+}

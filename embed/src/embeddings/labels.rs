@@ -1,0 +1,118 @@
+//! Labels of kept embeddings: one a line, or a CSV with a `label` column and perhaps `name`, `role`, `image`, `camera`.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use super::{Embeddings, Row};
+use crate::dataset::Role;
+use crate::delimited::{Blanks, Record, Table};
+use crate::error::{Error, Result};
+
+/// What headers call the label.
+const LABEL: [&str; 7] = ["label", "labels", "class", "class_id", "target", "identity", "y"];
+const NAME: [&str; 4] = ["name", "path", "image_path", "filename"];
+const ROLE: &str = "role";
+const IMAGE: &str = "image";
+const CAMERA: &str = "camera";
+/// Of the embeddings that the labels were written for, in the first row.
+const MATRIX: &str = "matrix_sha256";
+
+/// What a file of labels says.
+pub(super) struct Labels {
+    pub rows: Vec<Row>,
+    pub classes: Vec<String>,
+    pub matrix_sha256: Option<String>,
+    has_header: bool,
+}
+
+impl Labels {
+    /// Why there may be one label too many.
+    pub(super) fn hint(&self, wanted: usize) -> String {
+        match self.rows.first() {
+            Some(first) if !self.has_header && self.rows.len() == wanted + 1 => {
+                format!(" (is its first line, '{}', a header? It must be called 'label')", self.classes[first.class])
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// Writes the rows, and the digest of their matrix.
+pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut File) -> std::io::Result<()> {
+    let has_images = embeddings.rows.iter().any(|row| row.image.is_some());
+    let has_cameras = embeddings.rows.iter().any(|row| row.camera.is_some());
+    let optional = |has: bool, text: String| has.then_some(text);
+    let number = |n: Option<u32>| n.map_or(String::new(), |n| n.to_string());
+    let mut writer = csv::Writer::from_writer(file);
+    let head = [optional(has_images, IMAGE.into()), optional(has_cameras, CAMERA.into())];
+    let head = head.into_iter().flatten();
+    writer.write_record(["name", "label", ROLE].map(str::to_owned).into_iter().chain(head).chain([MATRIX.into()]))?;
+    for (at, row) in embeddings.rows.iter().enumerate() {
+        let fields = [row.name.clone(), embeddings.classes[row.class].clone(), row.role.as_str().into()];
+        let numbers = [optional(has_images, number(row.image)), optional(has_cameras, number(row.camera))];
+        let digest = if at == 0 { matrix_sha256.to_owned() } else { String::new() };
+        writer.write_record(fields.into_iter().chain(numbers.into_iter().flatten()).chain([digest]))?;
+    }
+    writer.flush()
+}
+
+/// Reads either form.
+pub(super) fn read(path: &Path) -> Result<Labels> {
+    let is_label = |field: &std::borrow::Cow<'_, str>| LABEL.contains(&field.to_lowercase().as_str());
+    let table = Table::read(path, Blanks::Belong, |records| records[0].fields.iter().any(is_label))?;
+    let has_header = !table.header().is_empty();
+    let label = table.column(&LABEL)?.unwrap_or(0);
+    let width = table.width()?;
+    if !has_header && width > 1 {
+        return Err(table.error(
+            1,
+            &format!("{width} columns and no header with a column 'label'; wanted that, or one label a line (in quotes, where it has a comma)"),
+        ));
+    }
+    let columns = [NAME.as_slice(), &[ROLE], &[IMAGE], &[CAMERA], &[MATRIX]].map(|names| table.column(names));
+    let [name, role, image, camera, matrix] = columns;
+    let (name, role, matrix) = (name?, role?, matrix?);
+    // A person's column of that name may hold anything; only our own files number images.
+    let image = if matrix.is_some() { image? } else { None };
+    let camera = camera?;
+    let mut read = Labels { rows: Vec::new(), classes: Vec::new(), matrix_sha256: None, has_header };
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    let mut last_line = None;
+    for (at, record) in table.records().enumerate() {
+        let record = record?;
+        let Record { line, fields } = &record;
+        // One label a line: a blank line would move all that follow.
+        if let Some(last) = last_line.replace(*line).filter(|last| width == 1 && last + 1 < *line) {
+            return Err(table.error(last + 1, "is blank; wanted a label a line"));
+        }
+        if fields[label].is_empty() {
+            return Err(table.error(*line, "the label is empty"));
+        }
+        let role = match role.map(|c| &fields[c]) {
+            None => Role::Both,
+            Some(word) => Role::parse(word)
+                .ok_or_else(|| table.error(*line, &format!("role '{word}' is none of query, gallery, both")))?,
+        };
+        let number = |column: Option<usize>| match column.map(|c| fields[c].as_ref()) {
+            None | Some("") => Ok(None),
+            Some(word) => word
+                .parse()
+                .map(Some)
+                .map_err(|_| table.error(*line, &format!("'{word}' is no number of an image or a camera"))),
+        };
+        let class = *numbers.entry(fields[label].to_string()).or_insert_with(|| {
+            read.classes.push(fields[label].to_string());
+            read.classes.len() - 1
+        });
+        let name = name.map_or_else(|| format!("row {at}"), |c| fields[c].to_string());
+        read.rows.push(Row { image: number(image)?, camera: number(camera)?, ..Row::new(name, class, role) });
+        if let Some(digest) = matrix.map(|c| &fields[c]).filter(|digest| !digest.is_empty()) {
+            read.matrix_sha256 = Some(digest.to_string());
+        }
+    }
+    if read.rows.is_empty() {
+        return Err(Error::data(path, "holds a header and no label"));
+    }
+    Ok(read)
+}

@@ -1,0 +1,230 @@
+//! Embeddings with the names, classes and roles of their rows; saved and read back, so that measuring again needs no
+//! model. Three forms: `.npy` with a CSV of rows beside it, `.safetensors` (all in one), and raw little-endian f32.
+
+mod bundle;
+mod labels;
+mod matrix;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use sha2::{Digest, Sha256};
+
+use crate::dataset::Role;
+use crate::digest::hex;
+use crate::error::{Error, Result};
+use crate::files::{ending, write_atomically};
+
+/// One row's name, class and role, and what it must not be compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The image's name.
+    pub name: String,
+    /// Index into [`Embeddings::classes`].
+    pub class: usize,
+    /// The part it plays.
+    pub role: Role,
+    /// A number that it shares with copies of the same image (files of equal bytes); `None` where there are none. Copies
+    /// are no neighbours of each other.
+    pub image: Option<u32>,
+    /// The camera that took it, where images of the same class and camera are no neighbours of each other.
+    pub camera: Option<u32>,
+}
+
+impl Row {
+    /// A row that may be compared with all others.
+    pub fn new(name: impl Into<String>, class: usize, role: Role) -> Self {
+        Self { name: name.into(), class, role, image: None, camera: None }
+    }
+}
+
+/// Copies of images among rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Rows that are copies of an earlier one.
+    pub rows: usize,
+    /// Those whose class is another than that one's.
+    pub other_class: usize,
+}
+
+/// A matrix `[rows, dim]` of finite numbers, and what each row is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// One row an image.
+    pub matrix: Array2<f32>,
+    /// As many as the matrix has rows.
+    pub rows: Vec<Row>,
+    /// Class names.
+    pub classes: Vec<String>,
+    /// What was assumed in reading them: a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Embeddings {
+    /// Puts rows and their descriptions together.
+    ///
+    /// # Errors
+    /// [`Error::Embeddings`] where the counts differ, the matrix is empty, or a value is NaN or infinite (named by row).
+    pub fn new(matrix: Array2<f32>, rows: Vec<Row>, classes: Vec<String>) -> Result<Self> {
+        if matrix.nrows() != rows.len() {
+            return Err(Error::Embeddings(format!("{} rows, but {} labels", matrix.nrows(), rows.len())));
+        }
+        if matrix.is_empty() {
+            return Err(Error::Embeddings(format!(
+                "nothing to measure: the matrix is {} x {}",
+                matrix.nrows(),
+                matrix.ncols()
+            )));
+        }
+        for (row, about) in matrix.rows().into_iter().zip(&rows) {
+            if let Some((at, value)) = row.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+                return Err(Error::Embeddings(format!("{} has {value} at position {at}", about.name)));
+            }
+        }
+        Ok(Self { matrix, rows, classes, notes: Vec::new() })
+    }
+
+    /// How many rows are copies of others, by [`Row::image`].
+    pub fn copies(&self) -> Copies {
+        let mut first: HashMap<u32, usize> = HashMap::new();
+        let mut copies = Copies::default();
+        for row in &self.rows {
+            let Some(image) = row.image else { continue };
+            match first.get(&image) {
+                None => drop(first.insert(image, row.class)),
+                Some(&class) => {
+                    copies.rows += 1;
+                    copies.other_class += usize::from(class != row.class);
+                }
+            }
+        }
+        copies
+    }
+
+    /// Dimension of an embedding.
+    pub fn dim(&self) -> usize {
+        self.matrix.ncols()
+    }
+
+    /// Whether [`Embeddings::save`] knows the path's ending.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming flag and path.
+    pub fn can_save(flag: &str, path: &Path) -> Result<()> {
+        if ["npy", "safetensors"].contains(&ending(path).as_str()) {
+            return Ok(());
+        }
+        Err(Error::Usage(format!("{flag} {}: wanted a file that ends in .npy or .safetensors", path.display())))
+    }
+
+    /// The files that [`Embeddings::save`] writes for this path.
+    pub fn files(path: &Path) -> Vec<PathBuf> {
+        if ending(path) == "npy" { vec![path.into(), labels_beside(path)] } else { vec![path.into()] }
+    }
+
+    /// Writes `.npy` (and `.csv` beside it) or `.safetensors`, each whole or not at all. The CSV is written first and holds a
+    /// digest of its matrix, so that labels beside another matrix are refused.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for another ending, [`Error::File`] where writing fails.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        match ending(path).as_str() {
+            "npy" => {
+                write_atomically(&labels_beside(path), |file| {
+                    labels::write(self, &matrix::sha256(&self.matrix), file)
+                })?;
+                write_atomically(path, |file| {
+                    ndarray_npy::WriteNpyExt::write_npy(&self.matrix, file).map_err(std::io::Error::other)
+                })
+            }
+            "safetensors" => {
+                let bytes = bundle::bytes(self).map_err(|e| Error::write(path, std::io::Error::other(e)))?;
+                write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+            }
+            _ => Self::can_save("embeddings", path),
+        }
+    }
+
+    /// Reads embeddings by the file's ending: `.npy`, `.safetensors`, else raw f32 of `dim` columns.
+    ///
+    /// `labels` names the file of labels of an `.npy` or raw file: a CSV with a `label` column (and `name`, `role`), or
+    /// one label a line. Beside an `.npy` it is found by itself.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where `dim` or `labels` are missing, [`Error::File`] and [`Error::Data`] where a file is not what
+    /// it should be, and those of [`Embeddings::new`].
+    pub fn read(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<Self> {
+        let kind = ending(path);
+        if kind == "safetensors" {
+            if labels.is_some() {
+                return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
+            }
+            return bundle::read(path);
+        }
+        let (matrix, mut notes) = match kind.as_str() {
+            "npy" => matrix::read_npy(path)?,
+            _ => (matrix::read_raw(path, dim)?, Vec::new()),
+        };
+        let beside = labels_beside(path);
+        let by_itself = labels.is_none();
+        let labels = match labels {
+            Some(given) => given.to_path_buf(),
+            None if kind == "npy" && beside.is_file() => beside,
+            None => {
+                return Err(Error::Usage(format!(
+                    "--embeddings {}: add --labels FILE (one label a line, or a CSV with a label column)",
+                    path.display()
+                )));
+            }
+        };
+        let read = labels::read(&labels)?;
+        if read.rows.len() != matrix.nrows() {
+            return Err(Error::Embeddings(format!(
+                "{} holds {} rows of {}, {} holds {} labels{}",
+                path.display(),
+                matrix.nrows(),
+                matrix.ncols(),
+                labels.display(),
+                read.rows.len(),
+                read.hint(matrix.nrows())
+            )));
+        }
+        match &read.matrix_sha256 {
+            Some(digest) if *digest != matrix::sha256(&matrix) => {
+                return Err(Error::Embeddings(format!(
+                    "{} was written for other embeddings than {} holds (their SHA-256 differs): save both again, or take the column matrix_sha256 out of the labels if they do belong together",
+                    labels.display(),
+                    path.display()
+                )));
+            }
+            None if by_itself => notes.push(format!(
+                "{} has no digest of its embeddings (version 0.1 wrote none): that it belongs to {} is assumed",
+                labels.display(),
+                path.display()
+            )),
+            _ => {}
+        }
+        Ok(Self { notes, ..Self::new(matrix, read.rows, read.classes)? })
+    }
+
+    /// SHA-256 over the values and the labels: the same numbers and classes give the same digest in every form.
+    pub fn sha256(&self) -> String {
+        let mut hasher = Sha256::new();
+        matrix::update(&mut hasher, &self.matrix);
+        for row in &self.rows {
+            hasher.update(self.classes[row.class].as_bytes());
+            hasher.update([0]);
+            hasher.update(row.role.as_str());
+            // Nothing where there are none, so that digests stay what they were in version 0.1.
+            for number in [row.image, row.camera].into_iter().flatten() {
+                hasher.update(number.to_le_bytes());
+            }
+        }
+        hex(&hasher.finalize())
+    }
+}
+
+fn labels_beside(path: &Path) -> PathBuf {
+    path.with_extension("csv")
+}

@@ -1,0 +1,204 @@
+//! Folders that are parts, numbers, hidden, or that hold what is not decoded; data sets that look like another.
+
+use std::path::Path;
+
+use pdloss_embed::dataset::{Dataset, Format, Request, Role, Split};
+
+use crate::tools::{png, put};
+
+fn pictures(root: &Path, names: &[&str]) {
+    // Each image has bytes of its own.
+    names.iter().enumerate().for_each(|(at, name)| put(root.join(name), png([at as u8, 2, 3])));
+}
+
+fn load(root: &Path, split: Split) -> Dataset {
+    Dataset::load(&Request { split, ..Request::of(root) }).unwrap()
+}
+
+fn refused(request: &Request) -> String {
+    Dataset::load(request).unwrap_err().to_string()
+}
+
+fn names(data: &Dataset) -> Vec<&str> {
+    data.items.iter().map(|item| item.name.as_str()).collect()
+}
+
+#[test]
+fn parts_are_no_classes_and_classes_are_joined_across_them() {
+    for (train, held) in [("train", "val"), ("Training", "valid"), ("images/train", "images/validation")] {
+        let root = tempfile::tempdir().unwrap();
+        let name = |part: &str, rest: &str| format!("{part}/{rest}");
+        let all = [name(train, "a/1.png"), name(train, "b/2.png"), name(held, "a/3.png"), name(held, "b/4.png")];
+        pictures(root.path(), &all.each_ref().map(String::as_str));
+        let data = load(root.path(), Split::Protocol);
+        assert_eq!((data.items.len(), data.classes.as_slice()), (4, ["a".to_owned(), "b".to_owned()].as_slice()));
+        assert!(data.notes[0].contains("measured together: train (2 images), val (2 images)"), "{:?}", data.notes);
+        assert_eq!(names(&load(root.path(), Split::Val)), [&all[2], &all[3]]);
+        assert_eq!(names(&load(root.path(), Split::ProtocolTrain)), [&all[0], &all[1]]);
+        let message = refused(&Request { split: Split::Test, ..Request::of(root.path()) });
+        assert!(message.contains("has no part 'test'; its parts are train (2 images), val (2 images)"), "{message}");
+    }
+}
+
+#[test]
+fn queries_search_the_gallery() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["query/a/1.png", "gallery/a/2.png", "gallery/b/3.png", "train/c/4.png", "loose/5.png"]);
+    let data = load(root.path(), Split::Protocol);
+    let roles: Vec<_> = data.items.iter().map(|item| (item.name.as_str(), item.role)).collect();
+    let wanted =
+        [("gallery/a/2.png", Role::Gallery), ("gallery/b/3.png", Role::Gallery), ("query/a/1.png", Role::Query)];
+    assert_eq!(roles, wanted);
+    assert!(data.notes.iter().any(|n| n.contains("left out 1 file in no class folder") && n.contains("loose/5.png")));
+
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["query/a/1.png", "test/a/2.png", "test/b/3.png"]);
+    assert_eq!(
+        load(root.path(), Split::Protocol).items[2].role,
+        Role::Gallery,
+        "where there is no gallery, test is it"
+    );
+}
+
+#[test]
+fn market_1501_has_persons_cameras_and_junk() {
+    let root = tempfile::tempdir().unwrap();
+    let files = [
+        "query/0002_c1s1_000451_03.jpg",
+        "bounding_box_test/0002_c1s1_000551_01.jpg",
+        "bounding_box_test/0002_c2s1_000301_01.jpg",
+        "bounding_box_test/-1_c3s2_064619_05.jpg",
+        "bounding_box_test/0000_c1s1_000151_01.jpg",
+        "bounding_box_train/0007_c3s3_077419_03.jpg",
+        "gt_bbox/0002_c1s1_000451_00.jpg",
+    ];
+    pictures(root.path(), &files);
+    put(root.path().join("readme.txt"), "Market-1501");
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!((data.format, data.part.as_str()), (Format::Market, "test"));
+    assert_eq!(data.classes, ["0000", "0002"]);
+    let cameras: Vec<_> = data.items.iter().map(|item| item.camera).collect();
+    assert_eq!(cameras, [Some(1), Some(1), Some(2), Some(1)]);
+    assert!(data.notes.iter().any(|n| n.contains("left out 1 file of person -1")), "{:?}", data.notes);
+    assert_eq!(names(&load(root.path(), Split::Train)), ["bounding_box_train/0007_c3s3_077419_03.jpg"]);
+}
+
+#[test]
+fn what_is_hidden_or_not_decoded_is_counted() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(
+        root.path(),
+        &["a/1.png", "b/2.png", "a/.ipynb_checkpoints/1.png", "@eaDir/b/2.png", "b/.cache/x.png", "__MACOSX/a/1.png"],
+    );
+    for name in ["a/x.heic", "a/y.HEIC", "b/z.avif", "b/i.svg", "notes.txt", "b/Thumbs.db", "LICENSE"] {
+        put(root.path().join(name), "no picture");
+    }
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(names(&data), ["a/1.png", "b/2.png"]);
+    let notes = data.notes.join("\n");
+    assert!(notes.contains("passed over 5 files hidden: "), "{notes}");
+    assert!(notes.contains("1 in .ipynb_checkpoints") && notes.contains("1 in Thumbs.db"), "{notes}");
+    let kinds = "passed over 6 files of kinds that are not decoded: 2 .heic, ";
+    assert!(notes.contains(kinds) && notes.contains("1 without ending"), "{notes}");
+
+    let only = tempfile::tempdir().unwrap();
+    put(only.path().join("a/x.heic"), "no picture");
+    assert!(
+        refused(&Request::of(only.path())).contains("no images found (read as format folder); passed over 1 file of")
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_nowhere_stop_nothing_unless_they_are_images() {
+    use std::os::unix::fs::symlink;
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["a/1.png", "b/2.png"]);
+    symlink("/nowhere/readme.txt", root.path().join("README.txt")).unwrap();
+    symlink(root.path(), root.path().join("a/loop")).unwrap();
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(names(&data), ["a/1.png", "b/2.png"]);
+    let notes = data.notes.join("\n");
+    assert!(notes.contains("passed over 2 entries that cannot be read: "), "{notes}");
+    assert!(notes.contains("README.txt (a link to /nowhere/readme.txt, which is not there)"), "{notes}");
+    assert!(notes.contains("a/loop (a link to "), "{notes}");
+    symlink("/nowhere/3.png", root.path().join("b/3.png")).unwrap();
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(names(&data)[2], "b/3.png");
+    assert!(data.source.read("b/3.png").unwrap_err().to_string().contains("b/3.png: cannot read"));
+}
+
+#[test]
+fn folders_called_by_numbers_are_chosen_by_them() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["1/a.png", "10/b.png", "100/c.png", "2/d.png", "0/e.png"]);
+    let chosen = |classes: &[usize]| Dataset::load(&Request { classes: classes.into(), ..Request::of(root.path()) });
+    let data = chosen(&[0, 2, 10]).unwrap();
+    assert_eq!(data.classes, ["0", "2", "10"]);
+    assert_eq!(data.part, "all, 3 classes by number: 0, 2, 10");
+    let error = chosen(&[3, 4, 5, 100]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("no images of class 3-5; it has classes 0-2, 10, 100"), "{error}");
+}
+
+#[test]
+fn cub_may_be_cut_and_nabirds_has_words_for_ids() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["images/a/x.png", "images/b/y.png"]);
+    let lists = |images: &str, labels: &str, classes: &str| {
+        put(root.path().join("images.txt"), images);
+        put(root.path().join("image_class_labels.txt"), labels);
+        put(root.path().join("classes.txt"), classes);
+        Dataset::load(&Request::of(root.path())).map_err(|e| e.to_string())
+    };
+    let cut = lists("1 a/x.png\n2 b/y.png\n", "1 1\n2 2\n", "1 001.Black_footed_Albatross\n2 002.Laysan_Albatross\n");
+    assert!(cut.unwrap_err().contains("zero-shot (classes 101-200)' holds none of the 2 images"));
+    let data = lists("1 a/x.png\n2 b/y.png\n", "1 3\n2 7\n", "3 c\n7 g\n").unwrap();
+    assert_eq!(data.classes, ["g"]);
+    assert!(data.notes[0].contains("numbered up to 7: taken for a part of 7 classes"), "{:?}", data.notes);
+    let wrong = |images: &str, labels: &str, classes: &str| lists(images, labels, classes).unwrap_err();
+    assert!(
+        wrong("1 a/x.png\n2 b/y.png\n", "1 1\n2 9\n", "1 a\n2 b\n").contains("line 2: class 9 is not in classes.txt")
+    );
+    assert!(
+        wrong("1 a/x.png\n1 b/y.png\n", "1 1\n2 2\n", "1 a\n2 b\n")
+            .contains("images.txt: line 2: id 1 is there already")
+    );
+    assert!(
+        wrong("1 a/x.png\n2 b/y.png\n", "2 1\n2 2\n", "1 a\n2 b\n")
+            .contains("line 2: id 2 is there already, in line 1")
+    );
+
+    put(root.path().join("train_test_split.txt"), "00-a7 1\n11-b9 0\n");
+    let birds =
+        lists("00-a7 a/x.png\n11-b9 b/y.png\n", "00-a7 817\n11-b9 860\n", "817 Oldsquaw\n860 Merlin\n").unwrap();
+    assert_eq!((birds.part.as_str(), birds.classes.as_slice()), ("test", ["Merlin".to_owned()].as_slice()));
+}
+
+#[test]
+fn celebas_partition_is_not_inshops() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(
+        root.path(),
+        &["img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg", "img_align_celeba/000003.jpg"],
+    );
+    put(root.path().join("list_eval_partition.txt"), "000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n");
+    let message = refused(&Request::of(root.path()));
+    assert!(message.contains("wanted identity_CelebA.txt too"), "{message}");
+    put(root.path().join("identity_CelebA.txt"), "000001.jpg 2880\n000002.jpg 2937\n000003.jpg 8692\n");
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!((data.format, names(&data)), (Format::Celeba, vec!["img_align_celeba/000003.jpg"]));
+    assert_eq!(load(root.path(), Split::All).classes, ["2880", "2937", "8692"]);
+    put(root.path().join("list_eval_partition.txt"), "000001.jpg 0\n000002.jpg 3\n000003.jpg 2\n");
+    let celeba = Request { format: Format::Celeba, ..Request::of(root.path()) };
+    assert!(refused(&celeba).contains("line 2: part 3 is none of 0 (train)"));
+}
+
+#[test]
+fn two_data_sets_in_one_folder_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    for copy in ["old", "new"] {
+        put(root.path().join(copy).join("image_class_labels.txt"), "1 1\n");
+    }
+    assert!(refused(&Request::of(root.path())).contains("image_class_labels.txt is there 2 times, in new/ and old/"));
+}

@@ -1,0 +1,124 @@
+//! Lists as programs write them: columns in any order, delimiters, roots, spellings, repetitions.
+
+use std::path::Path;
+
+use pdloss_embed::dataset::{Dataset, Request, Role, Split};
+
+use crate::tools::{png, put, text};
+
+/// Three images in two folders.
+fn place() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (at, name) in ["a/1.png", "a/2.png", "b/3 x.png"].iter().enumerate() {
+        put(root.path().join(name), png([at as u8, 0, 0]));
+    }
+    root
+}
+
+fn with(root: &Path, content: impl AsRef<[u8]>) -> Result<Dataset, String> {
+    put(root.join("list.csv"), content);
+    Dataset::load(&Request::of(root.join("list.csv"))).map_err(|e| e.to_string())
+}
+
+fn read(data: &Dataset) -> Vec<(&str, &str)> {
+    data.items.iter().map(|item| (item.name.as_str(), data.classes[item.class].as_str())).collect()
+}
+
+#[test]
+fn the_path_is_found_in_any_column() {
+    let root = place();
+    let wanted = [("a/1.png", "u"), ("a/2.png", "u"), ("b/3 x.png", "v")];
+    for list in [
+        ",path,label\n0,a/1.png,u\n1,a/2.png,u\n2,b/3 x.png,v\n",
+        "label,path,split,is_query,is_gallery\nu,a/1.png,validation,True,True\nu,a/2.png,validation,True,True\nv,b/3 x.png,validation,True,True\n",
+        "u;a/1.png\nu;a/2.png\nv;b/3 x.png\n",
+        "class\tfilename\nu\ta\\1.png\nu\t.\\a\\2.png\nv\tb/3 x.png\n",
+        "path,label\n./a/1.png,u\n./a//2.png,u\n\"b/3 x.png\",v\n",
+        "a/1.png u\na/2.png u\n\"b/3 x.png\" v\n",
+    ] {
+        assert_eq!(read(&with(root.path(), list).unwrap()), wanted, "{list}");
+    }
+    let note = with(root.path(), "label,path\nu,a/1.png\nv,a/2.png\n").unwrap().notes;
+    assert_eq!(note, ["paths are read from column 'path', labels from column 'label'"]);
+    let absolute = format!("path,label\n{0}/a/1.png,u\n{0}/a/2.png,v\n", text(root.path()));
+    assert_eq!(with(root.path(), absolute).unwrap().classes, ["u", "v"]);
+    let message = with(root.path(), "a/1.png u\nb/3 x.png v\n").unwrap_err();
+    assert!(message.contains("line 2: 3 fields, where line 1 has 2; blanks part the fields: put names"), "{message}");
+    assert!(with(root.path(), b"\xff\xfea\0".as_slice()).unwrap_err().contains("UTF-16"));
+}
+
+#[test]
+fn roots_are_said_and_unlisted_folders_not_walked() {
+    let root = place();
+    let lists = tempfile::tempdir().unwrap();
+    put(lists.path().join("list.csv"), "path,label\na/1.png,u\na/2.png,v\n");
+    let request = Request::of(lists.path().join("list.csv"));
+    let message = Dataset::load(&request).unwrap_err().to_string();
+    assert!(message.contains("2 of which are not there; the first is a/1.png (line 2)"), "{message}");
+    assert!(message.contains("--root DIR"), "{message}");
+    let rooted = Request { root: Some(root.path().into()), ..request.clone() };
+    let data = Dataset::load(&rooted).unwrap();
+    assert_eq!(read(&data), [("a/1.png", "u"), ("a/2.png", "v")]);
+    assert!(data.source.names().is_empty(), "the folder is not walked");
+    let wrong = Request { root: Some(lists.path().join("list.csv")), ..request };
+    assert!(Dataset::load(&wrong).unwrap_err().to_string().contains("neither a folder nor an archive"));
+    let folder = Request { root: Some(root.path().into()), ..Request::of(root.path()) };
+    assert_eq!(Dataset::load(&folder).unwrap_err().exit_code(), 2);
+    // The tests run in the crate's folder.
+    put(lists.path().join("list.csv"), "../fixtures/odd/rgb.png,u\n");
+    let data = Dataset::load(&Request::of(lists.path().join("list.csv"))).unwrap();
+    assert!(data.notes[0].contains("relative to the current folder"), "{:?}", data.notes);
+}
+
+#[test]
+fn accents_may_be_spelt_either_way() {
+    let root = tempfile::tempdir().unwrap();
+    put(root.path().join("Jose\u{301}.png"), png([1, 0, 0]));
+    put(root.path().join("Zo\u{eb}.png"), png([2, 0, 0]));
+    let data = with(root.path(), "Jos\u{e9}.png,a\nZoe\u{308}.png,b\n").unwrap();
+    assert_eq!(read(&data), [("Jose\u{301}.png", "a"), ("Zo\u{eb}.png", "b")]);
+}
+
+#[test]
+fn an_image_listed_again_counts_once_and_under_two_labels_not_at_all() {
+    let root = place();
+    let data = with(root.path(), "path,label\na/1.png,u\n./a/1.png,u\na/2.png,v\na/1.png,u\n").unwrap();
+    assert_eq!(read(&data), [("a/1.png", "u"), ("a/2.png", "v")]);
+    assert!(
+        data.notes[0].contains("2 lines list an image again; each counts once: a/1.png (line 3)"),
+        "{:?}",
+        data.notes
+    );
+    let contrary = "path,label\na/1.png,u\na/2.png,v\na/1.png,v\nb/3 x.png,u\n";
+    let message = with(root.path(), contrary).unwrap_err();
+    assert!(message.contains("a/1.png has two labels: 'u' (line 2) and 'v' (line 4)"), "{message}");
+    let request = Request { skip_bad: true, ..Request::of(root.path().join("list.csv")) };
+    let data = Dataset::load(&request).unwrap();
+    assert_eq!(read(&data), [("a/2.png", "v"), ("b/3 x.png", "u")]);
+    assert!(data.notes[0].contains("left out 1 file listed under two labels: a/1.png"), "{:?}", data.notes);
+    let both = with(root.path(), "path,label,role\na/1.png,u,query\na/1.png,u,gallery\na/2.png,v,gallery\n").unwrap();
+    assert_eq!(both.items.len(), 3, "an image may search and be searched");
+}
+
+#[test]
+fn splits_and_roles_of_lists_are_parts() {
+    let root = place();
+    let list = "label,path,split,is_query,is_gallery\nt,a/1.png,train,,\nu,a/2.png,validation,True,False\nu,b/3 x.png,validation,False,True\n";
+    let data = with(root.path(), list).unwrap();
+    assert_eq!(data.part, "val");
+    assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
+    let train = Request { split: Split::ProtocolTrain, ..Request::of(root.path().join("list.csv")) };
+    assert_eq!(read(&Dataset::load(&train).unwrap()), [("a/1.png", "t")]);
+    let message = with(root.path(), list.replace("False,True", "False,False")).unwrap_err();
+    assert!(message.contains("line 4: is neither query nor gallery"), "{message}");
+    let message = with(root.path(), list.replace("train,,", "practice,,")).unwrap_err();
+    assert!(message.contains("line 2: split 'practice' is none of train, val"), "{message}");
+}
+
+#[test]
+fn labels_that_are_numbers_are_chosen_by_them() {
+    let root = place();
+    put(root.path().join("list.csv"), "a/1.png,0\na/2.png,7\nb/3 x.png,40\n");
+    let request = Request { classes: vec![0, 40], ..Request::of(root.path().join("list.csv")) };
+    assert_eq!(Dataset::load(&request).unwrap().classes, ["0", "40"]);
+}

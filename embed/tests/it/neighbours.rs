@@ -1,0 +1,78 @@
+//! Copies of an image and images by one camera are no neighbours.
+
+use ndarray::Array2;
+use pdloss_embed::dataset::Role;
+use pdloss_embed::embeddings::{Copies, Embeddings, Row};
+use pdloss_embed::retrieval::{Retrieval, Search, check, exact, measure};
+
+/// Unit vectors at these angles in degrees.
+fn at(angles: &[f32], rows: Vec<Row>) -> Embeddings {
+    let matrix = Array2::from_shape_fn((angles.len(), 2), |(row, axis)| {
+        let angle = angles[row].to_radians();
+        if axis == 0 { angle.cos() } else { angle.sin() }
+    });
+    Embeddings::new(matrix, rows, vec!["a".into(), "b".into()]).unwrap()
+}
+
+fn found(embeddings: &Embeddings) -> Retrieval {
+    measure(embeddings, &Search::cosine(&[1]), &exact).unwrap()
+}
+
+#[test]
+fn an_image_does_not_find_its_own_copy() {
+    // a, its copy, another a far away; two b between.
+    let (angles, classes) = ([0.0, 0.0, 80.0, 10.0, 20.0], [0, 0, 0, 1, 1]);
+    let rows = |copies: bool| -> Vec<Row> {
+        let image = |n: usize| (copies && n < 2).then_some(0);
+        (0..5).map(|n| Row { image: image(n), ..Row::new(n.to_string(), classes[n], Role::Both) }).collect()
+    };
+    let (plain, copied) = (at(&angles, rows(false)), at(&angles, rows(true)));
+    assert_eq!((plain.copies().rows, copied.copies()), (0, Copies { rows: 1, other_class: 0 }));
+    let right = |r: &Retrieval| r.each.iter().map(|q| q.first_hit == Some(1)).collect::<Vec<_>>();
+    assert_eq!(right(&found(&plain)), [true, true, false, true, true]);
+    assert_eq!(right(&found(&copied)), [false, false, false, true, true]);
+    assert_eq!(found(&copied).each[0].relevant, 1);
+    // Nothing but a copy: nobody to find.
+    let lonely = at(
+        &[0.0, 0.0, 10.0, 20.0],
+        rows(true).into_iter().enumerate().filter(|(n, _)| *n != 2).map(|(_, r)| r).collect(),
+    );
+    let found = found(&lonely);
+    assert_eq!((found.queries, found.lone_queries), (2, 2));
+}
+
+#[test]
+fn a_copy_under_another_label_is_no_wrong_neighbour() {
+    let row = |class, image| Row { image, ..Row::new("", class, Role::Both) };
+    let rows = vec![row(0, Some(3)), row(1, Some(3)), row(0, None), row(1, None)];
+    let embeddings = at(&[0.0, 0.0, 10.0, 60.0], rows);
+    assert_eq!(embeddings.copies(), Copies { rows: 1, other_class: 1 });
+    assert_eq!(found(&embeddings).each[0].first_hit, Some(1));
+}
+
+#[test]
+fn the_querys_person_by_its_camera_does_not_count() {
+    let row = |class, camera, role| Row { camera: Some(camera), ..Row::new("", class, role) };
+    let rows = vec![
+        row(0, 1, Role::Query),
+        row(0, 1, Role::Gallery),
+        row(1, 1, Role::Gallery),
+        row(0, 2, Role::Gallery),
+        row(1, 1, Role::Query),
+    ];
+    let found = found(&at(&[0.0, 1.0, 5.0, 9.0, 5.0], rows));
+    assert_eq!((found.queries, found.lone_queries), (1, 1), "the second query's person was seen by its camera alone");
+    let query = &found.each[0];
+    assert_eq!((query.relevant, query.first_hit), (1, Some(2)), "the other person by the same camera counts");
+}
+
+#[test]
+fn what_rows_show_is_refused_before_anything_is_searched() {
+    let rows = |classes: &[usize]| classes.iter().map(|&c| Row::new("", c, Role::Both)).collect::<Vec<_>>();
+    let wrong = |classes: &[usize], k: usize| check(&rows(classes), &[k]).unwrap_err().to_string();
+    check(&rows(&[0, 0, 1]), &[2]).unwrap();
+    assert!(wrong(&[0, 0, 1], 3).contains("--k 3: each query has only 2 other images"));
+    assert!(wrong(&[0, 0], 1).contains("holds 1 class"));
+    assert!(wrong(&[0, 1], 1).contains("none of the 2 queries has another image"));
+    assert!(check(&[], &[1]).is_err());
+}

@@ -1,0 +1,122 @@
+//! The columns of results as data: name, type, unit, which way is better, what carries it, who writes it, what it means.
+//! Whatever writes, reads, typesets, ranks or documents a column asks here.
+//!
+//! `docs/columns.md` is made of these lists; see [`reference`](super::reference).
+
+pub use super::column::{Better, Column, Over, Type, Writer};
+pub use super::columns::{FILES, RESULTS};
+
+/// What stands in the place of a column's placeholder in this name; an empty word where it has none.
+fn part<'n>(column: &Column, name: &'n str) -> Option<&'n str> {
+    let Some((before, rest)) = column.name.split_once('{') else { return (column.name == name).then_some("") };
+    let (place, after) = rest.split_once('}')?;
+    let part = name.strip_prefix(before)?.strip_suffix(after)?;
+    let fits = match place {
+        "K" => !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit()),
+        "T" => part.parse::<f64>().is_ok(),
+        "FIGURE" => find(part).is_some_and(|figure| figure.column.interval),
+        _ => !part.is_empty(),
+    };
+    fits.then_some(part)
+}
+
+/// Every name that a column has in a parquet file of results.
+fn names(column: &Column) -> Vec<String> {
+    let parts = column.name.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+    let Some((before, (place, after))) = parts else { return vec![column.name.to_owned()] };
+    let figures = || RESULTS.iter().filter(|column| column.interval).flat_map(names);
+    let parts: Vec<String> =
+        if place == "FIGURE" { figures().collect() } else { column.usual.iter().map(|&part| part.into()).collect() };
+    parts.iter().map(|part| format!("{before}{part}{after}")).collect()
+}
+
+/// A column that a name was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its entry.
+    pub column: &'static Column,
+    /// Which way is better, of `last NAME` and `best NAME` that of `NAME`.
+    pub better: Option<Better>,
+    /// What carries its digits.
+    pub over: Over,
+}
+
+/// The entry of a column of results, also of those in the files beside it.
+pub fn find(name: &str) -> Option<Found> {
+    let files = FILES.iter().flat_map(|(_, columns)| columns.iter());
+    RESULTS.iter().chain(files).find_map(|column| {
+        let part = part(column, name)?;
+        let (better, over) = if column.name.contains("{METRIC}") {
+            find(part).map_or((None, Over::Nothing), |metric| (metric.better, metric.over))
+        } else {
+            (column.better, column.over)
+        };
+        Some(Found { column, better, over })
+    })
+}
+
+/// The type that a column must have; `None` where the schema does not say.
+pub(crate) fn type_of(name: &str) -> Option<Type> {
+    find(name).map(|found| found.column.kind).filter(|kind| *kind != Type::Setting)
+}
+
+/// Which way a column is better.
+pub(crate) fn better(name: &str) -> Option<Better> {
+    find(name).and_then(|found| found.better)
+}
+
+/// The names, in order, that every parquet file of this `measure` has.
+pub(super) fn usual_names(measure: &str) -> Vec<String> {
+    let writes = |column: &&Column| column.writers.iter().any(|writer| writer.measure() == Some(measure));
+    RESULTS.iter().filter(writes).flat_map(names).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn measures_know_their_direction() {
+        let better = |name: &str| find(name).and_then(|found| found.better);
+        assert_eq!(["recall@10", "best recall@1", "map@r", "tar@far=0.01"].map(better), [Some(Better::Higher); 4]);
+        assert_eq!(["eer", "fnmr@fmr=0.001", "last loss"].map(better), [Some(Better::Lower); 3]);
+        assert_eq!(["images", "eer_from", "eer_threshold", "index_recall", "colour"].map(better), [None; 5]);
+    }
+
+    #[test]
+    fn patterns_take_what_they_stand_for() {
+        let kind = |name: &str| find(name).map(|found| (found.column.name, found.column.kind));
+        assert_eq!(kind("recall@100"), Some(("recall@{K}", Type::Real)));
+        assert_eq!(kind("recall@x"), None);
+        assert_eq!(kind("fnmr@fmr=0.000001"), Some(("fnmr@fmr={T}", Type::Real)));
+        assert_eq!(kind("fnmr@fmr=0.1_from"), Some(("{FIGURE}_from", Type::Real)));
+        assert_eq!(kind("images_from"), None);
+        assert_eq!(kind("accuracy_fold_10"), Some(("accuracy_fold_{K}", Type::Real)));
+        assert_eq!(kind("loss.temperature"), Some(("loss.{SETTING}", Type::Setting)));
+    }
+
+    #[test]
+    fn no_name_has_two_entries() {
+        let mut seen = HashSet::new();
+        for column in RESULTS {
+            assert!(seen.insert(column.name), "{}", column.name);
+            assert!(!column.meaning.is_empty() && column.meaning.is_ascii() && !column.meaning.contains('|'));
+        }
+        // the files' columns have no other type than those of results that are called so
+        for column in FILES.iter().flat_map(|(_, columns)| columns.iter()).filter(|column| !column.name.contains('{')) {
+            assert_eq!(find(column.name).map(|found| found.column.kind), Some(column.kind), "{}", column.name);
+        }
+    }
+
+    #[test]
+    fn names_of_one_measure_are_distinct() {
+        for measure in ["recall", "verification", "comparison", "training"] {
+            let names = usual_names(measure);
+            assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{measure}");
+            assert!(names.len() > 5, "{measure}");
+        }
+        assert!(usual_names("recall").contains(&"recall@1".to_owned()));
+        assert!(usual_names("verification").contains(&"fnmr@fmr=0.001_to".to_owned()));
+    }
+}

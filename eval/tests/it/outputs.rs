@@ -1,0 +1,151 @@
+//! Where results go: closed pipes, full disks, places that cannot be written, names that would do harm.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use crate::tools::{fails, put, run, stderr, stdout, text};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_pdloss-eval");
+
+/// Files of scores and a result.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path().join("g.txt"), "0.9\n0.8\n0.7\n0.6\n");
+    put(folder.path().join("i.txt"), "0.1\n0.65\n0.3\n0.2\n");
+    put(folder.path().join("r.json"), "[{\"measure\":\"recall\",\"model\":\"m.onnx\",\"recall@1\":0.5}]");
+    folder
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let folder = folder();
+    let command = |arguments: &[&str], stdout: Stdio| {
+        let mut tool = Command::new(TOOL);
+        tool.args(arguments).current_dir(folder.path()).stdout(stdout).stderr(Stdio::piped());
+        tool
+    };
+    let scores = ["scores", "--genuine", "g.txt", "--impostor", "i.txt"];
+    for arguments in [&["--help"][..], &["tabulate", "--help"], &["--version"], &["tabulate", "r.json"], &scores] {
+        // a pipe whose reader is gone before anything is written
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(arguments, writer.into()).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{arguments:?}");
+        // the disk is full: nothing was said, and that is a failure
+        if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+            let output = command(arguments, full.into()).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+            assert!(stderr(&output).contains("error: standard output: cannot write"), "{}", stderr(&output));
+        }
+    }
+    // what is written to a file is written whole, whoever reads standard output
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut child = command(&[&scores[..], &["--out", "kept.json"]].concat(), writer.into()).spawn().unwrap();
+    reader.read_exact(&mut [0]).unwrap();
+    drop(reader);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(folder.path().join("kept.json").is_file());
+}
+
+#[test]
+fn places_are_tried_before_the_work_and_are_distinct() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (g, i) = (at("g.txt"), at("i.txt"));
+    let scores = |more: &[&str], says: &[&str]| {
+        fails(2, &[&["scores", "--genuine", &g, "--impostor", &i], more].concat(), says);
+    };
+    let (out, same, spelled) = (at("o.csv"), at("o.csv"), at("./x/../o.csv"));
+    std::fs::create_dir(at("x")).unwrap();
+    scores(&["--out", &out, "--points", &same], &["--out", "--points", "the same place"]);
+    scores(&["--out", &out, "--points", &spelled], &["--out", "--points", "the same place"]);
+    scores(&["--plot", &at("p"), "--save-run", &at("p")], &["--plot", "--save-run", "the same place"]);
+    scores(&["--plot", &at("p/q"), "--save-run", &at("p")], &["--plot", "--save-run", "within each other"]);
+    put(at("s.csv"), "0.5\n");
+    fails(2, &["scores", "--genuine", &at("s.csv"), "--impostor", &i, "--out", &at("s.csv")], &["--genuine", "--out"]);
+    scores(&["--out", &at("g.txt/o.csv")], &["--out", "is a file, not a folder"]);
+    scores(&["--plot", &at("g.txt")], &["--plot", "is a file, wanted a folder"]);
+    scores(&["--plot", &at("g.txt/deep")], &["--plot", "is a file, not a folder"]);
+    scores(&["--save-run", &at("none/run")], &["--save-run", "there is no folder"]);
+    std::fs::create_dir(at("folder.csv")).unwrap();
+    scores(&["--out", &at("folder.csv")], &["--out", "is a folder"]);
+    if cfg!(target_os = "linux") {
+        for flag in ["--out", "--points"] {
+            scores(&[flag, "/proc/self/o.csv"], &[flag, "cannot write into the folder /proc/self"]);
+        }
+        scores(&["--save-run", "/proc/self/run"], &["--save-run", "cannot write into"]);
+        scores(&["--plot", "/proc/self/plots"], &["--plot", "cannot write into"]);
+        fails(2, &["tabulate", &at("r.json"), "--out", "/proc/self/t.tex"], &["--out", "cannot write into"]);
+        fails(2, &["report", &at("r.json"), "--out", "/proc/self/t.html"], &["--out", "cannot write into"]);
+    }
+    assert_eq!(std::fs::read_to_string(at("g.txt")).unwrap(), "0.9\n0.8\n0.7\n0.6\n");
+}
+
+#[test]
+fn names_do_no_harm() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    put(
+        at("odd.json"),
+        "[{\"model\":\"=cmd|'/c calc'!A1\",\"data\":\"\\u001b[2J\\u001b]0;x\\u0007set\",\"recall@1\":0.5,\"result\":\"[1pt] a\"}]",
+    );
+    for out in ["t.csv", "t.tex", "t.md"] {
+        let output = run(&["tabulate", &at("odd.json"), "--out", &at(out)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!stdout(&output).contains('\u{1b}') && stdout(&output).contains("u{1b}"), "{}", stdout(&output));
+    }
+    let read = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+    assert!(read("t.csv").contains("'=cmd"), "{}", read("t.csv"));
+    assert!(read("t.tex").contains("\n{}[1pt] a &") && !read("t.tex").contains('\u{1b}'), "{}", read("t.tex"));
+    let output = run(&["tabulate", &at("t.csv"), "--out", &at("u.json")]);
+    assert!(output.status.success());
+    assert!(read("u.json").contains("\"model\":\"=cmd|'/c calc'!A1\""), "{}", read("u.json"));
+    // in messages, too
+    let output = run(&["tabulate", &at("\u{1b}[31mnone.json")]);
+    assert!(
+        !stderr(&output).contains('\u{1b}') && stderr(&output).contains("u{1b}[31mnone.json"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn swapped_and_equal_scores_are_said_and_recorded() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let output = run(&["scores", "--genuine", &at("i.txt"), "--impostor", &at("g.txt"), "--out", &at("o.json")]);
+    assert!(stderr(&output).contains("the scores look swapped: AUC is"), "{}", stderr(&output));
+    let result = std::fs::read_to_string(at("o.json")).unwrap();
+    assert!(result.contains("\"notes\":\"the scores look swapped") && result.contains("\"d_prime\":-"), "{result}");
+    put(at("same.txt"), "0.5\n0.5\n");
+    let output = run(&["scores", "--genuine", &at("same.txt"), "--impostor", &at("same.txt")]);
+    assert!(stderr(&output).contains("all 4 scores are equal"), "{}", stderr(&output));
+    let output = run(&["scores", "--genuine", &at("g.txt"), "--impostor", &at("i.txt")]);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn pictures_of_any_scores_end() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let cases = [
+        ("1e308\n1e308\n", "-1e308\n-1e308\n"),
+        ("5e-324\n0\n", "0\n0\n"),
+        ("1e16\n10000000000000002\n", "1e16\n"),
+        ("inf\n1\n", "0\n-inf\n"),
+        ("7\n", "7\n"),
+    ];
+    for (at_case, (genuine, impostor)) in cases.into_iter().enumerate() {
+        put(at("a.txt"), genuine);
+        put(at("b.txt"), impostor);
+        let (plots, kept) = (at(&format!("plots{at_case}")), at(&format!("run{at_case}")));
+        let (a, b) = (at("a.txt"), at("b.txt"));
+        let output = run(&["scores", "--genuine", &a, "--impostor", &b, "--plot", &plots, "--save-run", &kept]);
+        assert!(output.status.success(), "{genuine:?}: {}", stderr(&output));
+        let output = run(&["report", &kept, "--out", &at("page.html")]);
+        assert!(output.status.success(), "{genuine:?}: {}", stderr(&output));
+        assert!(!std::fs::read_to_string(at("page.html")).unwrap().contains("NaN,"), "{genuine:?}");
+    }
+    let _ = text(folder.path());
+}

@@ -1,0 +1,14 @@
+//! Gradients of graphs, on onnxruntime.
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "tests draw small numbers")]
+#![allow(
+    clippy::print_stdout,
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    reason = "tests report what they measured"
+)]
+
+mod fuzz;
+mod model;
+mod refusals;
+mod rules;
+mod training;

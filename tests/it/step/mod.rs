@@ -1,0 +1,13 @@
+//! Step graphs on onnxruntime: losses, optimisers and whole training runs against plain loops in `f64`.
+#![allow(clippy::cast_possible_truncation, reason = "rounding to float32 is meant, and lengths are small")]
+
+mod backbones;
+mod driver;
+mod embedder;
+mod labels;
+mod losses;
+mod optimizers;
+mod parameters;
+mod reference;
+mod refusals;
+mod training;
