@@ -5,14 +5,15 @@
 //! same nodes in the graph itself, for runtimes that know no functions; these form all `B x C` similarities. All give the
 //! same loss and moments from the same inputs.
 
-use crate::loss::{Config, random_proxies};
+use crate::loss::Config;
 
 use super::{
     Error, Result,
-    build::{Dim, Element, Value, attribute, declare, declared, floats, node},
+    build::{Dim, Element, Value, attribute, declare, declared, node},
     losses,
     nodes::Nodes,
     proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto},
+    proxies,
 };
 
 /// The domain of the operators.
@@ -92,10 +93,7 @@ pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
     let place = find_embeddings(graph, head.embeddings.as_deref(), head.dim)?;
     refuse_taken_names(graph)?;
 
-    let proxies = random_proxies::<f64>(head.classes, place.dim, seed)
-        .map_err(|error| Error::model("proxies", error.to_string()))?;
-    let values = proxies.into_raw_vec_and_offset().0;
-    graph.initializer.push(floats(names::PROXIES, place.element, &[head.classes, place.dim], &values));
+    graph.initializer.push(proxies::random(names::PROXIES, place.element, [head.classes, place.dim], seed)?);
     graph.input.push(declare(names::LABELS, head.labels, std::slice::from_ref(&place.batch)));
     graph.output.push(declare(names::LOSS, place.element, &[]));
     graph.output.push(declare(names::MOMENTS, Element::F64, &[Dim::Known(8)]));

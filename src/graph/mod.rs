@@ -16,6 +16,7 @@ pub mod losses;
 mod nodes;
 /// The message types of ONNX files, as `prost` writes them: the models that everything here reads, extends and writes.
 pub mod proto;
+mod proxies;
 pub mod shapes;
 pub mod step;
 pub mod training_mode;

@@ -24,12 +24,12 @@ pub(super) fn broadcast(left: &[Dim], right: &[Dim]) -> Result<Vec<Dim>, String>
 
 /// The product of two lengths.
 pub(super) fn times(left: usize, right: usize) -> Result<usize, String> {
-    left.checked_mul(right).ok_or_else(|| format!("a length of {left} times {right} is above 2^64"))
+    left.checked_mul(right).ok_or_else(|| format!("a length of {left} times {right} does not fit into 64 bits"))
 }
 
 /// The sum of two lengths.
 pub(super) fn plus(left: usize, right: usize) -> Result<usize, String> {
-    left.checked_add(right).ok_or_else(|| format!("a length of {left} and {right} more is above 2^64"))
+    left.checked_add(right).ok_or_else(|| format!("a length of {left} and {right} more does not fit into 64 bits"))
 }
 
 /// The product of lengths: a number, and the names it is multiplied by.

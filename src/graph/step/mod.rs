@@ -56,7 +56,6 @@ use super::{
     shapes::Shapes,
     training_mode::{self, Running},
 };
-use crate::loss::random_proxies;
 use description::element_name;
 use optimizer::{Parameter, Scalars, state_name};
 
@@ -168,7 +167,11 @@ fn only_reached(
     graph_of(model)?.input.retain(|input| !left.contains(input.name()));
     parameters.unreached(&|name| left.contains(name));
     let kept: Vec<Trained> = kept.into_iter().map(|(tensor, _)| tensor).collect();
-    parameters.refuse_nothing(kept.iter().any(|tensor| tensor.kind == Kind::Proxies))?;
+    let is_opaque = |node: &&NodeProto| {
+        node.op_type() != "Constant" && !gradient::has_rule(node) && !gradient::is_constant_step(node)
+    };
+    let opaque: Vec<String> = graph_of(model)?.node.iter().filter(is_opaque).take(3).map(NodeProto::label).collect();
+    parameters.refuse_nothing(kept.iter().any(|tensor| tensor.kind == Kind::Proxies), &opaque)?;
     Ok(kept)
 }
 
@@ -235,10 +238,8 @@ fn promote(graph: &mut GraphProto, name: &str, kind: Kind) -> Result<Trained> {
 }
 
 fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<()> {
-    let proxies = random_proxies::<f64>(options.classes, place.dim, options.seed)
-        .map_err(|error| Error::model("proxies", error.to_string()))?;
-    let values = proxies.into_raw_vec_and_offset().0;
-    graph.initializer.push(floats(head::names::PROXIES, place.element, &[options.classes, place.dim], &values));
+    let shape = [options.classes, place.dim];
+    graph.initializer.push(super::proxies::random(head::names::PROXIES, place.element, shape, options.seed)?);
     Ok(())
 }
 

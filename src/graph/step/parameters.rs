@@ -117,14 +117,19 @@ impl Found {
     }
 
     /// Refuses a step that would change nothing of the backbone, but for proxies alone where patterns froze the rest.
-    pub(super) fn refuse_nothing(&self, trains_proxies: bool) -> Result<()> {
+    /// `opaque` are nodes that no gradient comes through.
+    pub(super) fn refuse_nothing(&self, trains_proxies: bool, opaque: &[String]) -> Result<()> {
         let stays = || self.parameters.iter().filter_map(|parameter| parameter.stays.as_deref());
         let is_meant = trains_proxies && stays().count() > 0 && stays().all(|reason| reason.starts_with(FROZEN));
         if is_meant || stays().count() < self.parameters.len() {
             return Ok(());
         }
         let told = Self { parameters: self.parameters.clone(), widened: Vec::new() }.told();
-        Err(Error::model("backbone", told.nothing()))
+        let behind = match opaque {
+            [] => String::new(),
+            nodes => format!("; no gradient comes through {}", nodes.join(", ")),
+        };
+        Err(Error::model("backbone", told.nothing() + &behind))
     }
 }
 
@@ -139,6 +144,8 @@ impl Parameters {
             "freeze less of it"
         } else if has("float16") {
             "export it in float32"
+        } else if has("does not depend on it") {
+            "name the tensor that is the embedding, if it is another"
         } else if self.left.is_empty() {
             "it has no tensors that layers compute with"
         } else {

@@ -2,10 +2,13 @@
 
 use pdloss::graph::{
     build::{Dim, Element, Value, attribute, declare, floats, integers, node},
+    head::{Head, Spelling, attach},
     losses::{Loss, MultiSimilarity, NormalizedSoftmax},
     proto::{ModelProto, NodeProto, TensorProto},
     step::{Description, Parameters, StepOptions, build, export_embedder},
 };
+
+use pdloss::loss::Config;
 
 use crate::{
     step::backbones::{linear, model, normal},
@@ -266,4 +269,29 @@ fn what_stays_is_named_with_the_reason() {
     assert!(error.contains("training pattern 'nothing.*'"), "{error}");
     let error = refused(model, &StepOptions { freeze: vec!["layer1.*".to_owned()], ..options });
     assert!(error.contains("such as 'weight'") && !error.contains("Some("), "{error}");
+}
+
+/// Proxies that no file holds are refused before anything is allocated for them, however many the classes or long the rows.
+#[test]
+fn proxies_beyond_a_file_are_refused() {
+    let long = |dim: usize| {
+        let mut model = linear(4, 3);
+        let batch = Dim::Named("batch".to_owned());
+        model.graph.as_mut().unwrap().output = vec![declare("features", Element::F64, &[batch, Dim::Known(dim)])];
+        model
+    };
+    for (classes, dim) in [(1 << 32, 3), (usize::MAX, 3), (3, 1 << 40), (3, 1 << 62), (100_000_000, 3)] {
+        let error = refused(long(dim), &StepOptions { classes, ..options() });
+        assert!(error.contains("proxies") && error.contains("2 GiB"), "{error}");
+        let head = Head {
+            config: Config::default(),
+            spelling: Spelling::Inline,
+            embeddings: None,
+            labels: Element::I64,
+            classes,
+            dim: None,
+        };
+        let error = attach(&mut long(dim), &head, 0).unwrap_err().to_string();
+        assert!(error.contains("proxies") && error.contains("2 GiB"), "{error}");
+    }
 }

@@ -36,7 +36,9 @@ fn a_net_that_gives_only_zeros_is_said_and_no_embedder() {
     let mut model = file::read(&place.model).unwrap();
     let graph = model.graph.as_mut().unwrap();
     graph.node.iter_mut().filter(|node| node.op_type() == "Gemm").for_each(|node| node.output[0] = "before".to_owned());
-    graph.node.push(node("Relu", &["before"], &["embedding"], Vec::new()));
+    let mut last = node("Relu", &["before"], &["embedding"], Vec::new());
+    last.name = Some("last".to_owned());
+    graph.node.push(last);
     let bias = graph.initializer.iter_mut().find(|tensor| tensor.name() == "linear.bias").unwrap();
     *bias = floats("linear.bias", Element::F32, &[8], &[-100.0; 8]);
     file::write(&model, &place.model).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pdloss::graph::build::{Dim, Element, declare};
 use pdloss::graph::file;
 use pdloss_embed::embedder::Model;
 use pdloss_embed::preprocess::Patch;
@@ -131,9 +132,12 @@ fn an_inner_tensor_can_be_the_embedding_and_frozen_weights_stay() {
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn a_backbone_exported_for_single_images_trains_on_batches() {
     let place = Place::new();
-    let (shapes, fixed) = (fixtures().join("shapes"), fixtures().join("models/fixed_batch_1.onnx"));
-    std::fs::copy(fixed, &place.model).unwrap();
-    let more = ["--batch", "20", "--steps", "3", "--resize", "exact:8x8", "--validation-split", "protocol"];
-    succeeds(&place.arguments(text(&shapes), &more));
+    let shapes = fixtures().join("shapes");
+    let mut model = file::read(&place.model).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.input = vec![declare("image", Element::F32, &[1, 3, 16, 16].map(Dim::Known))];
+    graph.output = vec![declare("embedding", Element::F32, &[1, 8].map(Dim::Known))];
+    file::write(&model, &place.model).unwrap();
+    succeeds(&place.arguments(text(&shapes), &["--batch", "20", "--steps", "3", "--validation-split", "protocol"]));
     assert_eq!(Model::read(&place.file("embedder.onnx"), None).unwrap().fixed_batch(), Some(1));
 }
