@@ -83,10 +83,10 @@ impl Table {
             && self.columns.first().is_some_and(|(_, align)| *align == Align::Left)
             && least[0] + AROUND < limit / 2;
         let mut parts: Vec<Vec<usize>> = Vec::new();
-        let mut used = usize::MAX;
+        let mut used = 0;
         for (at, &wide) in least.iter().enumerate() {
             // One more bar ends the row.
-            if used.saturating_add(wide + AROUND) + 1 > limit {
+            if parts.is_empty() || used + wide + AROUND + 1 > limit {
                 let again = names_rows && at > 0;
                 parts.push(if again { vec![0] } else { Vec::new() });
                 used = if again { least[0] + AROUND } else { 0 };
