@@ -156,7 +156,7 @@ pub(crate) struct TrainArgs {
     /// Measure Recall@1 on this data set while training [default: --data, where one of the next two is given]
     #[arg(long, value_name = "PATH", help_heading = "Validation")]
     pub(crate) validation: Option<PathBuf>,
-    /// Its part [default: protocol, what papers measure]
+    /// Split of the validation set [default: protocol, what papers measure]
     #[arg(long, value_enum, value_name = "SPLIT", help_heading = "Validation")]
     pub(crate) validation_split: Option<Split>,
     /// Only these classes of it
