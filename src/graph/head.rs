@@ -114,8 +114,8 @@ pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
         Spelling::Inline => {
             let mut nodes = Nodes::new(PREFIX, place.element, opset);
             let written = losses::pd_loss(&mut nodes, &head.config, &place.name, names::PROXIES, names::LABELS);
-            nodes.call(written.loss, names::LOSS);
-            nodes.call(written.moments.unwrap_or_default(), names::MOMENTS);
+            nodes.rename(written.loss, names::LOSS);
+            nodes.rename(written.moments.unwrap_or_default(), names::MOMENTS);
             graph.node.extend(nodes.list);
             return Ok(());
         }
@@ -210,8 +210,8 @@ pub(super) fn attributes(config: &Config) -> Vec<AttributeProto> {
 pub fn function(config: &Config, element: Element, opset: i64) -> FunctionProto {
     let mut nodes = Nodes::new("", element, opset);
     let written = losses::pd_loss(&mut nodes, config, "embeddings", "proxies", "labels");
-    nodes.call(written.loss, "loss");
-    nodes.call(written.moments.unwrap_or_default(), "moments");
+    nodes.rename(written.loss, "loss");
+    nodes.rename(written.moments.unwrap_or_default(), "moments");
     let strings = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     FunctionProto {
         name: Some(NAME.to_owned()),

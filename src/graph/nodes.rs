@@ -46,7 +46,7 @@ impl Nodes {
     ///
     /// onnxruntime copies a value into an output behind `Identity` where anything else reads it, too: once more through every
     /// weight's memory.
-    pub(crate) fn call(&mut self, value: String, name: &str) -> String {
+    pub(crate) fn rename(&mut self, value: String, name: &str) -> String {
         if !self.list.iter().any(|node| node.output.contains(&value)) {
             self.list.push(node("Identity", &[&value], &[name], Vec::new()));
             return name.to_owned();

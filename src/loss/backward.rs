@@ -181,7 +181,7 @@ impl<T: Real> Job<'_, T> {
         let centre = Centre::at(&q.mean);
         let side = Side { rows: self.rows.proxies, reciprocals: &q.reciprocals, mean: &q.mean, centre: &centre };
         let samples = (z.reciprocals.len() as f64, &z.mean[..]);
-        let toward = if let Some(Streamed { along_shift, products }) = streamed {
+        let (toward, along) = if let Some(Streamed { along_shift, products, along_mean }) = streamed {
             // The rows of the output hold `K_z b_c` for `b_c = q_c - qs`: the constant is `K_z qs`.
             let samples = Opposite::new(weights, samples, &q.mean, &along_shift);
             write_blocks(
@@ -196,16 +196,17 @@ impl<T: Real> Job<'_, T> {
                     }
                 },
             );
-            products
+            (products, along_mean)
         } else {
             let units = Units::of(&self.rows.embeddings);
             let samples = Opposite::new(weights, samples, &q.mean, &self.along(&self.rows.embeddings, z, &q.mean));
-            tiles::backward(&units, &side, weights.slope, &samples, &of_classes, out.proxies, self.executor)
+            let slope = weights.slope;
+            let toward = tiles::backward(&units, &side, slope, &samples, &of_classes, out.proxies, self.executor);
+            (toward, self.along(&self.rows.proxies, q, &z.mean))
         };
 
         let centre = Centre::at(&z.mean);
         let side = Side { rows: self.rows.embeddings, reciprocals: &z.reciprocals, mean: &z.mean, centre: &centre };
-        let along = self.along(&self.rows.proxies, q, &z.mean);
         let classes = Opposite::new(weights, (q.reciprocals.len() as f64, &q.mean), &z.mean, &along);
         write_blocks(
             &side,

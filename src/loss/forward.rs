@@ -46,6 +46,8 @@ pub(crate) struct Streamed<T> {
     pub(crate) along_shift: Vec<f64>,
     /// [`Sums::products`].
     pub(crate) products: Vec<T>,
+    /// [`Sums::along_mean`].
+    pub(crate) along_mean: Vec<f64>,
 }
 
 /// Forward on a chosen path. With `products` on the tiles path, those are filled as [`tiles::sums`] does.
@@ -99,13 +101,13 @@ fn run_tiles<T: Real>(
     let fused = products.is_some();
     let mut pairs: Vec<_> = classes.iter().enumerate().map(|(sample, &class)| (class, sample)).collect();
     pairs.sort_unstable();
-    let Sums { reciprocals, mean, along_shift, impostor, products } =
+    let Sums { reciprocals, mean, along_shift, impostor, products, along_mean } =
         tiles::sums((&units, embeddings), proxies, &pairs, products, executor);
     let z = SavedSide { reciprocals: units.reciprocals, mean: units.mean, scatter: Vec::new() };
     let q = SavedSide { reciprocals, mean, scatter: Vec::new() };
     let cosines = genuine_cosines(embeddings, &z.reciprocals, proxies, &q.reciprocals, classes);
     let forward = conclude(config, Algorithm::Tiles, z, q, cosines, impostor);
-    (forward, fused.then_some(Streamed { along_shift, products }))
+    (forward, fused.then_some(Streamed { along_shift, products, along_mean }))
 }
 
 fn conclude<T: Real>(

@@ -28,6 +28,11 @@ impl<'a, T> Operand<'a, T> {
         Self { transposed: !self.transposed, ..self }
     }
 
+    /// The elements as they lie.
+    pub(crate) fn values(self) -> &'a [T] {
+        self.values
+    }
+
     fn matrix(self) -> MatRef<'a, T> {
         let matrix = MatRef::from_row_major_slice(self.values, self.rows, self.columns);
         if self.transposed { matrix.transpose() } else { matrix }

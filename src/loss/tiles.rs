@@ -68,6 +68,8 @@ pub(crate) struct Sums<T> {
     pub(crate) impostor: Summary,
     /// `K_q a_i`, `[B, D]`; empty unless asked for.
     pub(crate) products: Vec<T>,
+    /// `K_q zbar`, `[D]`; zero unless `products` are asked for.
+    pub(crate) along_mean: Vec<f64>,
 }
 
 fn cut<T: Real>(classes: usize, width: usize) -> Cut {
@@ -113,7 +115,8 @@ fn pass<T: Real>(
     // qs . a_i
     let mut offsets = unit_dots(embeddings, &units.reciprocals, shift);
     offsets.iter_mut().for_each(|offset| *offset -= centre);
-    let along_shift = weighted_sum(&units.centred, &offsets, width);
+    let mut along_shift = vec![0.0; width];
+    add_weighted(&units.centred, &offsets, &mut along_shift);
     let offsets: Vec<T> = narrowed(&offsets);
     let fused = products.is_some();
     let mut outs: Vec<Option<ArrayViewMut2<'_, T>>> = match products {
@@ -129,6 +132,8 @@ fn pass<T: Real>(
         let mut sums = vec![0.0; width];
         let mut toward = vec![T::default(); if fused { batch * width } else { 0 }];
         let mut powers = (0.0, 0.0);
+        // sum_c (zbar . b_c) b_c, and the sum of its weights
+        let mut along = (vec![0.0; if fused { width } else { 0 }], 0.0);
         for (index, (range, reciprocals)) in
             cut.blocks(group).into_iter().zip(reciprocals.chunks_mut(cut.block)).enumerate()
         {
@@ -160,6 +165,8 @@ fn pass<T: Real>(
                 powers = (powers.0 - value, powers.1 - value * value);
             }
             if let Some(out) = &mut out {
+                add_weighted(centred.values(), &levels, &mut along.0);
+                along.1 += levels.iter().sum::<f64>();
                 let tile = Operand::new(tile, rows, batch);
                 T::multiply(&mut toward, Update::Add, T::from_f64(1.0), tile.t(), centred);
                 let mut out = band_mut(out, index * cut.block..index * cut.block + rows);
@@ -173,11 +180,14 @@ fn pass<T: Real>(
                 }
             }
         }
-        (powers, sums, toward)
+        (powers, sums, toward, along)
     });
     let mut off = vec![0.0; width];
     let (mut sum, mut square) = (0.0, 0.0);
-    for (powers, sums, _) in &partials {
+    let mut along_mean = (vec![0.0; width], 0.0);
+    for (powers, sums, _, along) in &partials {
+        along_mean.0.iter_mut().zip(&along.0).for_each(|(total, value)| *total += value);
+        along_mean.1 += along.1;
         (sum, square) = (sum + powers.0, square + powers.1);
         off.iter_mut().zip(sums).for_each(|(off, sum)| *off += sum / classes as f64);
     }
@@ -185,24 +195,24 @@ fn pass<T: Real>(
     let count = (batch * classes - pairs.len()) as f64;
     let impostor = Summary::about(centre, count, sum, square);
     let along = dots(&units.centred, &off);
-    let products = toward(partials.into_iter().map(|(_, _, toward)| toward), &along, &off, classes, fused);
-    Sums { reciprocals, mean, along_shift, impostor, products }
+    let products = toward(partials.into_iter().map(|(_, _, toward, _)| toward), &along, &off, classes, fused);
+    let (mut along_mean, weight) = along_mean;
+    along_mean.iter_mut().zip(&off).for_each(|(value, off)| *value -= weight * off);
+    Sums { reciprocals, mean, along_shift, impostor, products, along_mean }
 }
 
-/// `sum_i weights_i rows_i` of a row-major matrix, in `f64`.
-fn weighted_sum<T: Real>(rows: &[T], weights: &[f64], width: usize) -> Vec<f64> {
-    let mut total = vec![0.0; width];
+/// `out += sum_i weights_i rows_i` of a row-major matrix, in `f64`.
+fn add_weighted<T: Real>(rows: &[T], weights: &[f64], out: &mut [f64]) {
     vectorised(
         #[inline(always)]
         || {
-            for (row, weight) in rows.chunks_exact(width).zip(weights) {
-                for (total, value) in total.iter_mut().zip(row) {
-                    *total = weight.mul_add(value.to_f64(), *total);
+            for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
+                for (out, value) in out.iter_mut().zip(row) {
+                    *out = weight.mul_add(value.to_f64(), *out);
                 }
             }
         },
     );
-    total
 }
 
 /// Adds up the groups' shares of `K_q a_i` in order and takes out what the estimate of the mean put in.

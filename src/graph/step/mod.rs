@@ -261,14 +261,14 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
     } else {
         let proxies = options.loss.has_proxies().then_some((head::names::PROXIES, options.classes));
         let Written { loss, moments } = options.loss.write(&mut nodes, &place.name, proxies, names::LABELS);
-        nodes.call(loss, head::names::LOSS);
+        nodes.rename(loss, head::names::LOSS);
         if let Some(moments) = moments {
-            nodes.call(moments, head::names::MOMENTS);
+            nodes.rename(moments, head::names::MOMENTS);
         }
     }
-    nodes.call(place.name.clone(), names::EMBEDDINGS);
+    nodes.rename(place.name.clone(), names::EMBEDDINGS);
     let mean_cosine = mean_cosine(&mut nodes, &place.name);
-    nodes.call(mean_cosine, names::MEAN_COSINE);
+    nodes.rename(mean_cosine, names::MEAN_COSINE);
     let Some(graph) = model.graph.as_mut() else { return };
     graph.node.extend(nodes.list);
     graph.output.push(declare(head::names::LOSS, place.element, &[]));
@@ -318,7 +318,7 @@ fn update(
     let squares: Vec<&str> = squares.iter().map(String::as_str).collect();
     let total = nodes.op("Sum", &squares);
     let norm = nodes.op("Sqrt", &[&total]);
-    let norm = nodes.call(norm, names::GRADIENT_NORM);
+    let norm = nodes.rename(norm, names::GRADIENT_NORM);
     if let Some(limit) = options.clip {
         // min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_.
         let safe = nodes.shift(&norm, 1e-6);
@@ -379,7 +379,7 @@ fn tell(
     value: String,
 ) -> State {
     let next = format!("{}.next", tensor.name);
-    nodes.call(value, &next);
+    nodes.rename(value, &next);
     graph.output.push(declare(&next, tensor.element, &tensors::dims(&tensor.shape)));
     let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
     State { name, next, kind, of, decay, shape, element: element_name(tensor.element).to_owned() }
