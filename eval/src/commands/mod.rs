@@ -65,10 +65,9 @@ fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record)
     let (runtime, version) = embedder.runtime();
     record.set("runtime", runtime).set("runtime_version", version);
     record.set("device", prepared.options.device.to_string()).set("batch", embedder.batch());
-    if !embedder.notes().is_empty() {
-        let before = record.get("notes").map(Value::word).filter(|word| !word.is_empty());
-        let notes: Vec<String> = before.into_iter().chain(embedder.notes().iter().cloned()).collect();
-        record.set("notes", notes.join("; "));
+    // They were printed when the model was opened.
+    for sentence in embedder.notes() {
+        record.keep_note(sentence);
     }
 }
 
