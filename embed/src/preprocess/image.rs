@@ -7,7 +7,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::align::Landmarks;
 use super::jpeg;
-use super::recipe::{Color, Layout, MAX_PIXELS, Orientation, Pad, Recipe, Size};
+use super::recipe::{Color, Layout, MAX_PIXELS, check_pixels, Orientation, Pad, Recipe, Size};
 use super::resample::resample;
 use crate::error::{Error, Result};
 
@@ -205,18 +205,6 @@ fn decode_within(name: &str, bytes: &[u8], orientation: Orientation, max_pixels:
         image.apply_orientation(turn);
     }
     Ok(image.into_rgb8())
-}
-
-/// Whether an image of this size may be decoded.
-pub(super) fn check_pixels(width: u64, height: u64, max_pixels: u64) -> std::result::Result<(), String> {
-    let pixels = width.saturating_mul(height);
-    if pixels == 0 {
-        return Err("has no pixels".into());
-    }
-    if pixels > max_pixels {
-        return Err(format!("its header says {width}x{height}, {pixels} pixels, more than --max-pixels {max_pixels}"));
-    }
-    Ok(())
 }
 
 /// Bytes of a pixel in the widest format that is decoded: four channels of 32 bits.

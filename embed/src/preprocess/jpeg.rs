@@ -4,6 +4,8 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat};
 
+use super::recipe::check_pixels;
+
 /// Progressive scans that an image may have: encoders write about ten, and each costs a pass over all pixels.
 const MOST_SCANS: u32 = 500;
 
@@ -21,7 +23,7 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orienta
     decoder.set_scan_limit(MOST_SCANS).map_err(wrong)?;
     let header = decoder.read_header(bytes).map_err(wrong)?;
     let (width, height) = (header.width, header.height);
-    super::image::check_pixels(width as u64, height as u64, max_pixels)?;
+    check_pixels(width as u64, height as u64, max_pixels)?;
     let is_cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
     let format = if is_cmyk { PixelFormat::CMYK } else { PixelFormat::RGB };
     let pitch = width * format.size();

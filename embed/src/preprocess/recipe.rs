@@ -701,3 +701,16 @@ impl Recipe {
         fields.map(|(key, value)| format!("{key}={}", value.to_string().replace('"', ""))).collect::<Vec<_>>().join(" ")
     }
 }
+
+/// Whether an image of this size may be decoded.
+pub(super) fn check_pixels(width: u64, height: u64, max_pixels: u64) -> std::result::Result<(), String> {
+    let pixels = width.saturating_mul(height);
+    if pixels == 0 {
+        return Err("has no pixels".into());
+    }
+    if pixels > max_pixels {
+        return Err(format!("its header says {width}x{height}, {pixels} pixels, more than --max-pixels {max_pixels}"));
+    }
+    Ok(())
+}
+

@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use pdloss_embed::embedder::{Embedder, Prepared};
 
 use crate::Result;
-use crate::table::{Record, Value};
+use crate::table::Record;
 pub use arguments::InputArgs;
 pub use compare::{By, CompareArgs};
 pub use inspect::InspectArgs;

@@ -283,14 +283,7 @@ fn proxies_beyond_a_file_are_refused() {
     for (classes, dim) in [(1 << 32, 3), (usize::MAX, 3), (3, 1 << 40), (3, 1 << 62), (100_000_000, 3)] {
         let error = refused(long(dim), &StepOptions { classes, ..options() });
         assert!(error.contains("proxies") && error.contains("2 GiB"), "{error}");
-        let head = Head {
-            config: Config::default(),
-            spelling: Spelling::Inline,
-            embeddings: None,
-            labels: Element::I64,
-            classes,
-            dim: None,
-        };
+        let head = Head::new(Config::default(), Spelling::Inline, classes);
         let error = attach(&mut long(dim), &head, 0).unwrap_err().to_string();
         assert!(error.contains("proxies") && error.contains("2 GiB"), "{error}");
     }
