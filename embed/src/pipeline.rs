@@ -263,7 +263,7 @@ fn finish(
 fn copies(kept: &[usize], digests: &[[u8; 32]]) -> Vec<Option<u32>> {
     let mut counts: HashMap<&[u8; 32], (u32, u32)> = HashMap::new();
     for &at in kept {
-        let next = u32::try_from(counts.len()).unwrap_or(u32::MAX);
+        let next = u32::try_from(counts.len()).expect("fewer than 2^32 of them fit in memory");
         counts.entry(&digests[at]).or_insert((next, 0)).1 += 1;
     }
     kept.iter().map(|&at| counts.get(&digests[at]).filter(|(_, count)| *count > 1).map(|(number, _)| *number)).collect()

@@ -66,7 +66,7 @@ fn make(images: &Images, sampler: &Sampler, steps: impl Iterator<Item = u64>, gi
         }
         let Some((_, draws)) = &epoch else { return };
         let size = sampler.batch();
-        let first = usize::try_from(at).unwrap_or(usize::MAX) * size;
+        let first = usize::try_from(at).expect("a batch that is in memory") * size;
         let mut batch =
             Batch { values: Vec::with_capacity(size * images.preparation().len()), labels: Vec::with_capacity(size) };
         let mut outcome = Ok(());

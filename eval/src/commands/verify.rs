@@ -410,7 +410,7 @@ impl Plan {
             let images = scored.names.into_iter().zip(&subjects.of).map(person).collect();
             let several = accuracy.as_ref().is_some_and(|(accuracy, _)| accuracy.folds.len() > 1);
             let pair = |(at, (&listed, &score)): (usize, (&usize, &f64))| {
-                let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let number = |n: usize| u32::try_from(n).expect("fewer than 2^32 of them fit in memory");
                 let listed = &list.pairs[listed];
                 let fold = folds.as_ref().filter(|_| several).map(|folds| number(folds.of[at]));
                 let right = right.as_ref().map(|right| right[at]);

@@ -33,7 +33,7 @@ impl Subjects {
             for image in images {
                 let number = *numbers.entry(name(image)?).or_insert_with_key(|name| {
                     names.push(name.clone());
-                    u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
+                    u32::try_from(names.len() - 1).expect("fewer than 2^32 of them fit in memory")
                 });
                 of.push(number);
             }
@@ -62,7 +62,7 @@ impl Subjects {
         let number = |at: usize| {
             *numbers.entry(root(&mut parent, at)).or_insert_with(|| {
                 names.push(format!("subject of {}", images[at]));
-                u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
+                u32::try_from(names.len() - 1).expect("fewer than 2^32 of them fit in memory")
             })
         };
         let of = (0..images.len()).map(number).collect();

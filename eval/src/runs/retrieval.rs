@@ -62,7 +62,7 @@ impl Retrieved {
             let row = &embeddings.rows[row];
             (row.name.clone(), embeddings.classes[row.class].clone())
         };
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let count = |n: usize| u32::try_from(n).expect("fewer than 2^32 of them fit in memory");
         let query = |q: &pdloss_embed::retrieval::Query| {
             let (name, class) = about(q.row);
             let neighbour = |&(row, score): &(usize, f64)| {

@@ -121,7 +121,7 @@ impl Pairs {
     /// All unordered pairs of a labelled set, in the order of [`keep_all`](crate::metrics::verification::keep_all).
     pub(crate) fn of_all(embeddings: &Embeddings, scored: &[SubjectPair]) -> Self {
         let person = |row: &Row| Person { name: row.name.clone(), subject: embeddings.classes[row.class].clone() };
-        let count = u32::try_from(embeddings.rows.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(embeddings.rows.len()).expect("fewer than 2^32 of them fit in memory");
         let rows = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
         let pair = |((a, b), scored): ((u32, u32), &SubjectPair)| Pair {
             a,

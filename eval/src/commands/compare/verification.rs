@@ -67,7 +67,7 @@ pub(super) fn verification(a: &Pairs, b: &Pairs, by: Option<By>, how: &Resamplin
     } else {
         let mut numbers: HashMap<&str, u32> = HashMap::new();
         let mut number = |image: u32| {
-            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            let next = u32::try_from(numbers.len()).expect("fewer than 2^32 of them fit in memory");
             *numbers.entry(a.images[image as usize].subject.as_str()).or_insert(next)
         };
         let mut cells: HashMap<(u32, u32), usize> = HashMap::new();
