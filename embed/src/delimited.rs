@@ -167,10 +167,26 @@ impl Table {
             return Err(Error::data(path, "is empty"));
         }
         let delimiter = Delimiter::recognise(&sample.iter().map(|(_, line)| *line).collect::<Vec<_>>(), blanks);
-        let mut records = sample
-            .into_iter()
+        Self::parted(path, text, delimiter, is_header)
+    }
+
+    /// Text whose delimiter is known, such as a table that this project wrote; as [`Table::parse`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Table::parse`].
+    pub fn parted(
+        path: &Path,
+        text: String,
+        delimiter: Delimiter,
+        is_header: impl FnOnce(&[Record<'_>]) -> bool,
+    ) -> Result<Self> {
+        let mut records = untrimmed(&text)
+            .take(SAMPLE)
             .map(|(number, line)| record(path, number, line, delimiter))
             .collect::<Result<Vec<Record<'_>>>>()?;
+        if records.is_empty() {
+            return Err(Error::data(path, "is empty"));
+        }
         let closed = records.iter().all(|r| r.fields.len() > 1 && r.fields.last().is_some_and(|last| last.is_empty()));
         if closed {
             records.iter_mut().for_each(|r| drop(r.fields.pop()));

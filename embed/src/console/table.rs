@@ -150,7 +150,7 @@ mod tests {
         let wanted = "| recall@1 | recall@10 |    map@r |\n|----------|-----------|----------|\n\
                       | 0.331250 |  0.756250 | 0.098078 |";
         assert_eq!(table().text(None), wanted);
-        assert_eq!(table().text(Some(34)), wanted);
+        assert_eq!(table().text(Some(35)), wanted);
     }
 
     #[test]

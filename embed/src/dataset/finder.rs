@@ -28,7 +28,8 @@ impl<'a> Finder<'a> {
     }
 
     /// The position of the image that a list calls `wanted`: the same path, else the one path that ends with it (another
-    /// ending of the file will do), else the one file of that name in any folder. `Ok(None)` where there is none.
+    /// ending of the file will do), else the one file of that name in any folder. `Ok(None)` where there is none, or where
+    /// several files have that name and the folder that the list names fits none of them.
     ///
     /// # Errors
     /// A sentence naming two images that fit equally well.
@@ -45,11 +46,12 @@ impl<'a> Finder<'a> {
             &|name| within(stem(name)),
             &|_| true,
         ];
-        for fits in tiers {
+        for (tier, fits) in tiers.into_iter().enumerate() {
             let mut fitting = found.iter().copied().filter(|&at| fits(&self.composed[at]));
             if let Some(first) = fitting.next() {
                 return match fitting.next() {
                     None => Ok(Some(first)),
+                    Some(_) if tier == 4 && wanted.contains('/') => Ok(None),
                     Some(second) => Err(format!("{wanted} may be {} or {}", self.names[first], self.names[second])),
                 };
             }

@@ -24,6 +24,13 @@ pub(super) fn open(
     image: Option<[usize; 3]>,
     count: usize,
 ) -> Result<Vec<Box<dyn Session>>> {
+    let nodes = model.proto()?.graph.as_ref().map_or(0, |graph| graph.node.len());
+    if nodes > MOST_NODES {
+        let problem = format!(
+            "has {nodes} nodes, and tract is given at most {MOST_NODES}: its analysis takes time by the square of them; use --runtime onnxruntime"
+        );
+        return Err(Error::model(&model.path, problem));
+    }
     let image = image.ok_or_else(|| {
         Error::Recipe("tract wants images of one known size: add --crop, --pad or --resize exact:WxH".into())
     })?;
@@ -41,6 +48,9 @@ pub(super) fn open(
     };
     Ok((0..count).map(|_| session()).collect())
 }
+
+/// Nodes of a graph for tract: this many in a chain take it about a minute, and large transformers have fewer.
+const MOST_NODES: usize = 3000;
 
 /// Bytes of stack for tract's analysis, which calls itself along chains of nodes.
 const STACK: usize = 256 << 20;

@@ -7,7 +7,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::align::Landmarks;
 use super::jpeg;
-use super::recipe::{Color, Layout, MAX_PIXELS, check_pixels, Orientation, Pad, Recipe, Size};
+use super::recipe::{Color, Layout, MAX_PIXELS, Orientation, Pad, Recipe, Size, check_pixels};
 use super::resample::resample;
 use crate::error::{Error, Result};
 

@@ -713,4 +713,3 @@ pub(super) fn check_pixels(width: u64, height: u64, max_pixels: u64) -> std::res
     }
     Ok(())
 }
-

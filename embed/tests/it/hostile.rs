@@ -287,13 +287,21 @@ fn tensors_that_claim_more_than_they_hold_and_circles_are_refused() {
 fn nodes_in_any_order_run_on_tract_and_long_chains_do_not_overflow() {
     let folder = tempfile::tempdir().unwrap();
     let (mut nodes, initializers) = projection("r0");
-    nodes.extend((0..5000).map(|at| node("Relu", &[&format!("r{at}")], &[&format!("r{}", at + 1)], vec![])));
-    nodes.push(node("Identity", &["r5000"], &["y"], vec![]));
+    nodes.extend((0..400).map(|at| node("Relu", &[&format!("r{at}")], &[&format!("r{}", at + 1)], vec![])));
+    nodes.push(node("Identity", &["r400"], &["y"], vec![]));
     nodes.reverse();
     let proto = model(&[N, 3, 8, 8], 17, nodes, initializers);
     let mut embedder = open(folder.path(), &proto, Choice::Tract, Some(2)).unwrap();
     let rows = embedder.workers()[0].embed(vec![1.0; 192], 1, [3, 8, 8]).unwrap();
     assert_eq!(rows.dim(), (1, 4));
+    let (mut nodes, initializers) = projection("r0");
+    nodes.extend((0..5000).map(|at| node("Relu", &[&format!("r{at}")], &[&format!("r{}", at + 1)], vec![])));
+    nodes.push(node("Identity", &["r5000"], &["y"], vec![]));
+    nodes.reverse();
+    let proto = model(&[N, 3, 8, 8], 17, nodes, initializers);
+    let message =
+        at_once("long chain", || open(folder.path(), &proto, Choice::Tract, Some(2))).unwrap_err().to_string();
+    assert!(message.contains("nodes, and tract") && message.contains("--runtime onnxruntime"), "{message}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn one_flag_leaves_the_rest_of_the_assumed_preset_as_it_is() {
             vec!["color", "scale", "mean", "std", "interpolation"],
         ),
         (
-            "pad = 224",
+            "pad = '224'",
             Recipe { resize: Resize::None, crop: None, pad: Some("224".parse().unwrap()), ..whole.clone() },
             vec!["color", "scale", "mean", "std"],
         ),

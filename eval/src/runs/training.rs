@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::table::{Record, Value, read_text};
 use crate::{Error, Result};
-use pdloss_embed::delimited::{Blanks, Table};
+use pdloss_embed::delimited::{Delimiter, Table};
 
 const METRICS: &str = "metrics.csv";
 const VALIDATION: &str = "validation.csv";
@@ -71,7 +71,7 @@ fn read_series(path: &Path) -> Result<Vec<Series>> {
     let text = read_text(path)?;
     // A run under way may be writing its last line.
     let torn = !text.ends_with('\n');
-    let table = Table::parse(path, text, Blanks::Belong, |_| true)?;
+    let table = Table::parted(path, text, Delimiter::Comma, |_| true)?;
     let header = table.header();
     let step = header.iter().position(|name| name == "step");
     let no_step = || Error::data(path, format!("has no column 'step'; it has {}", header.join(", ")));

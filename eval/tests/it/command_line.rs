@@ -46,7 +46,7 @@ fn standard_error_says_which_runtime_and_standard_output_is_tables_only() {
 
 #[test]
 fn the_version_of_tract_is_the_one_in_the_manifest() {
-    assert!(include_str!("../../Cargo.toml").contains(r#"tract-onnx = "=0.23.9""#));
+    assert!(include_str!("../../../embed/Cargo.toml").contains(r#"tract-onnx = "=0.23.9""#));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn assumed_preprocessing_is_loud_and_recorded() {
     let output = run(&["recall", "--model", text(&bare), "--data", text(&data), "--out", text(&out)]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("PREPROCESSING IS ASSUMED"));
-    assert!(std::fs::read_to_string(out).unwrap().contains("ASSUMED (imagenet preset"));
+    assert!(std::fs::read_to_string(out).unwrap().contains(" of the imagenet preset"));
 }
 
 #[test]
@@ -101,8 +101,11 @@ fn result_files_hold_the_row_in_every_form() {
     let markdown = std::fs::read_to_string(path("r.md")).unwrap();
 
     for (name, value) in table {
+        // Figures for people are rounded; files hold every digit.
+        let digits = i32::try_from(value.split_once('.').map_or(0, |(_, digits)| digits.len())).unwrap();
         let value: f64 = value.parse().unwrap();
-        let near = |got: f64| assert!((got - value).abs() < 1e-6, "{name}: {got} for {value}");
+        let near =
+            |got: f64| assert!((got - value).abs() <= 0.500_001 * 10_f64.powi(-digits), "{name}: {got} for {value}");
         for frame in [&csv, &parquet] {
             near(frame.column(&name).unwrap().get(0).unwrap().try_extract::<f64>().unwrap());
         }
@@ -164,7 +167,7 @@ fn help_has_examples() {
 
 /// A reader that leaves early is no disaster, and no panic.
 #[test]
-fn a_closed_pipe_is_an_error_not_a_panic() {
+fn a_closed_pipe_is_no_failure() {
     let (model, data) = (fixtures().join("embedder.onnx"), fixtures().join("shapes"));
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_pdloss-eval"))
         .args(["recall", "--model", text(&model), "--data", text(&data)])
@@ -174,6 +177,6 @@ fn a_closed_pipe_is_an_error_not_a_panic() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("standard output: cannot write"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!stderr(&output).contains("error"), "{}", stderr(&output));
 }

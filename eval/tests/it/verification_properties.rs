@@ -70,7 +70,7 @@ proptest! {
         let mirrored = rates(&impostor, &genuine, |s| -f64::from(s));
         prop_assert!((plain.auc - mirrored.auc).abs() < 1e-12);
         match (plain.decidability.d_prime, mirrored.decidability.d_prime) {
-            (Some(a), Some(b)) => prop_assert!((a - b).abs() < 1e-12 * (1.0 + a)),
+            (Some(a), Some(b)) => prop_assert!((a - b).abs() < 1e-12 * (1.0 + a.abs())),
             (a, b) => prop_assert_eq!(a.is_some(), b.is_some()),
         }
     }

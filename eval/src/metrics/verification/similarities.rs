@@ -67,7 +67,11 @@ pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
         )));
     }
     let unit = unit_rows(embeddings)?;
-    let classes: Vec<u32> = embeddings.rows.iter().map(|r| u32::try_from(r.class).expect("fewer than 2^32 of them fit in memory")).collect();
+    let classes: Vec<u32> = embeddings
+        .rows
+        .iter()
+        .map(|r| u32::try_from(r.class).expect("fewer than 2^32 of them fit in memory"))
+        .collect();
     let of_row = |a: usize| {
         let row = unit.row(a);
         let (unit, classes) = (&unit, &classes);
