@@ -330,7 +330,7 @@ fn split(line: &str, delimiter: Delimiter) -> std::result::Result<Vec<Cow<'_, st
                 let next = behind.trim_start_matches(blank);
                 // Blanks that part fields were just passed over.
                 let parted = next.is_empty() || next.starts_with(|c| delimiter.is(c));
-                if !parted && !(delimiter == Delimiter::Blanks && next.len() < behind.len()) {
+                if !(parted || delimiter == Delimiter::Blanks && next.len() < behind.len()) {
                     return Err(format!("field {}: goes on behind its closing quote", fields.len()));
                 }
                 next

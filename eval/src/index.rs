@@ -100,10 +100,11 @@ impl FaissIndex {
     }
 }
 
+/// Names a row of a gallery.
+type Name<'a> = &'a dyn Fn(usize) -> String;
+
 /// Makes an index of this factory string, for [`measure`](pdloss_embed::retrieval::measure()).
-pub fn by(
-    factory: &str,
-) -> impl Fn(Metric, ArrayView2<'_, f32>, &dyn Fn(usize) -> String) -> Result<Box<dyn Index>> + '_ {
+pub fn by(factory: &str) -> impl for<'a, 'b> Fn(Metric, ArrayView2<'a, f32>, Name<'b>) -> Result<Box<dyn Index>> + '_ {
     move |metric, rows, name| Ok(Box::new(FaissIndex::build(factory, metric, rows, name)?))
 }
 

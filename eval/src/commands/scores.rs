@@ -42,7 +42,7 @@ pub struct ScoresArgs {
 /// Reads both files, takes all measures, and writes the tables to `stdout`.
 ///
 /// # Errors
-/// Those of reading and writing files; [`Error::Measure`] for NaN, or where a kind of score is missing.
+/// Those of reading and writing files; [`Error::Measure`](crate::Error::Measure) for NaN, or where a kind of score is missing.
 pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
     let sinks = Sinks::plan(&args.results)?;
     for (flag, out) in args.results.outputs() {

@@ -19,7 +19,8 @@ impl Scale {
         let (least_value, greatest_value) = (low.max(f64::MIN), high.min(f64::MAX));
         let (mut low, mut high) = (least_value / 4.0, greatest_value / 4.0);
         let least = low.abs().max(high.abs()) * f64::EPSILON * 64.0;
-        if !(high - low > least.max(f64::MIN_POSITIVE * 64.0)) {
+        let room = high - low;
+        if room.is_nan() || room <= least.max(f64::MIN_POSITIVE * 64.0) {
             let room = 0.125_f64.max(low.abs() / 2.0);
             (low, high) = (low - room, high + room);
         }

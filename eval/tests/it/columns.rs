@@ -87,8 +87,8 @@ fn pair(n: usize, kept: &str) -> String {
     let headers = reader.headers().unwrap().clone();
     let name = headers.iter().position(|h| h == "name" || h == "path").unwrap_or(0);
     let names: Vec<String> = reader.records().map(|r| r.unwrap()[name].to_owned()).collect();
-    let other = if n % 2 == 0 { n + 1 } else { n + 20 };
-    format!("{},{},{},{}\n", names[n], names[other], u8::from(n % 2 == 0), n / 4)
+    let other = if n.is_multiple_of(2) { n + 1 } else { n + 20 };
+    format!("{},{},{},{}\n", names[n], names[other], u8::from(n.is_multiple_of(2)), n / 4)
 }
 
 #[test]
