@@ -105,7 +105,11 @@ class Gradient(unittest.TestCase):
         for form, mode, near in itertools.product(forms, modes, nearness):
             if mode == "clamp" and near == 0.0:
                 continue  # the gap is about zero, and the clamped loss has a corner there
-            settings = ["--form", form, "--floor-mode", mode, "--temperature", "0.5"]
+            settings = ["--form", form, "--temperature", "0.5"]
+            if form != "negative":
+                settings += ["--floor-mode", mode]
+            elif mode == "clamp":
+                continue  # the form negative has no floor
             with self.subTest(form=form, mode=mode, near=near):
                 self.compare((24, 31, 20), settings, near)
         for shape in ((1, 9, 8), (40, 5, 16), (6, 300, 33)):

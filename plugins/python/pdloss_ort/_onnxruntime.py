@@ -35,8 +35,8 @@ def check_onnx(onnx):
         )
 
 
-def import_training():
-    """``onnxruntime.training``, or an ImportError that says what to install."""
+def import_training(onnx):
+    """``onnxruntime.training``, or an ImportError that says what to install, also where ``onnx`` is too new for it."""
     try:
         importlib.import_module("onnxruntime")
     except ImportError as error:
@@ -48,6 +48,7 @@ def import_training():
             f"onnxruntime {sys.modules['onnxruntime'].__version__} is an inference build; training needs another "
             "package in its place: pip uninstall onnxruntime, pip install onnxruntime-training-cpu==1.19.2"
         )
+    check_onnx(onnx)
     if importlib.util.find_spec("torch") is None:
         for name in _NEEDS_TORCH:
             if name not in sys.modules:

@@ -20,10 +20,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from . import get_library_path
-from ._onnxruntime import check_onnx, import_training
+from ._onnxruntime import import_training
 
-check_onnx(onnx)
-import_training()
+import_training(onnx)
 
 import onnxruntime  # noqa: E402
 from onnxruntime.capi import _pybind_state  # noqa: E402
