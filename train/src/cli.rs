@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 use pdloss_embed::arguments::{Ranges, parse_ranges};
 use pdloss_embed::dataset::{Format, Split};
 use pdloss_embed::embedder::Device;
+use pdloss_embed::manual::{CompletionsArgs, ManArgs};
 use pdloss_embed::preprocess::Patch;
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ impl Cli {
     }
 
     /// The command, in which `--resume` goes with no other flag but `--onnxruntime`.
-    fn with_resume_alone() -> clap::Command {
+    pub(crate) fn with_resume_alone() -> clap::Command {
         Self::command().mut_subcommand("train", |train| {
             let others = train.get_arguments().map(|argument| argument.get_id().clone());
             let others: Vec<_> = others.filter(|id| !["resume", "onnxruntime"].contains(&id.as_str())).collect();
@@ -48,6 +49,10 @@ pub(crate) enum Command {
     Train(Box<TrainArgs>),
     /// Put a loss behind an embedder, or with --train a whole training step, as one ONNX model
     Export(Box<ExportArgs>),
+    /// Completions for a shell, to standard output
+    Completions(CompletionsArgs),
+    /// Manual pages, into a folder
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -217,7 +222,7 @@ pub(crate) struct TrainArgs {
     /// The tensor that is the embedding: an output, or any inner tensor
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) output: Option<String>,
-    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, then beside the executable, then .runtime/ above it]
+    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, the program's Python environment, beside the program, the active environment]
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) onnxruntime: Option<PathBuf>,
     /// cpu, cuda or cuda:N; what cannot be had is an error

@@ -49,6 +49,8 @@ impl Cli {
         match &self.command {
             Command::Train(args) => train::run(plan::Plan::new(args)?, stdout),
             Command::Export(args) => export::run(args),
+            Command::Completions(args) => args.write(Self::with_resume_alone(), stdout),
+            Command::Man(args) => args.write(Self::with_resume_alone(), stdout),
         }
     }
 }

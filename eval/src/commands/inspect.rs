@@ -51,6 +51,9 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
 
     let mut record = Record::new();
     describe_model(&prepared, &embedder, &mut record);
+    if let Some(library) = embedder.library() {
+        record.set("library", format!("{} ({})", library.path.display(), library.by));
+    }
     record.set("opset", model.opset.to_string()).set("bytes", model.bytes.to_string());
     record.set("input", model.input.describe());
     for output in &model.outputs {

@@ -13,8 +13,9 @@ pub mod verify;
 
 use std::io::Write;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pdloss_embed::embedder::{Embedder, Prepared};
+use pdloss_embed::manual::{CompletionsArgs, ManArgs};
 
 use crate::Result;
 use crate::table::Record;
@@ -54,6 +55,10 @@ pub enum Command {
     Tabulate(TabulateArgs),
     /// Inputs, outputs and preprocessing of a model, and one image through it
     Inspect(Box<InspectArgs>),
+    /// Completions for a shell, to standard output
+    Completions(CompletionsArgs),
+    /// Manual pages, into a folder
+    Man(ManArgs),
 }
 
 /// Adds model, preprocessing and runtime to a record.
@@ -85,6 +90,8 @@ impl Cli {
             Command::Compare(args) => compare::run(args, stdout).map(drop),
             Command::Tabulate(args) => tabulate::run(args, stdout).map(drop),
             Command::Inspect(args) => inspect::run(args, stdout).map(drop),
+            Command::Completions(args) => args.write(Self::command(), stdout),
+            Command::Man(args) => args.write(Self::command(), stdout),
         }
     }
 }
@@ -92,7 +99,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
