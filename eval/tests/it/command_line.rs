@@ -94,16 +94,16 @@ fn the_library_of_the_python_environment_is_taken() {
         std::fs::write(folder.join("libonnxruntime.so.1.32.0"), "no library").unwrap();
     }
     let environment = format!("VIRTUAL_ENV={}", text(&prefix.path().join("active")));
-    let error = stderr(&inspect(&[&environment])).clone();
+    let error = stderr(&inspect(&[&environment]));
     assert!(error.contains(text(&own)), "{error}");
     std::fs::remove_dir_all(own).unwrap();
-    let error = stderr(&inspect(&[&environment])).clone();
+    let error = stderr(&inspect(&[&environment]));
     assert!(error.contains(text(&active)), "{error}");
 }
 
 #[test]
 fn completions_and_manual_pages_are_those_of_the_command_line() {
-    let script = stdout(&run(&["completions", "bash"])).clone();
+    let script = stdout(&run(&["completions", "bash"]));
     assert!(script.contains("--onnxruntime"), "{script}");
     let folder = tempfile::tempdir().unwrap();
     let man = folder.path().join("man1");
