@@ -27,10 +27,10 @@ pub struct ModelArgs {
     #[arg(long, default_value = "cpu")]
     pub device: Device,
     /// Threads of everything together: decoding, the runtime, FAISS [default: all processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", alias = "workers")]
     pub threads: Option<usize>,
     /// Images a batch, where the model does not fix it [default: 8 on cpu, 32 on cuda]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", alias = "batch-size")]
     pub batch: Option<usize>,
     /// Run BatchNormalization and Dropout that were exported in training mode in inference mode
     #[arg(long)]

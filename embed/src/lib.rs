@@ -21,8 +21,6 @@ pub mod embeddings;
 mod error;
 pub mod files;
 pub mod guard;
-#[cfg(feature = "cli")]
-pub mod manual;
 pub mod pipeline;
 pub mod preprocess;
 pub mod process;

@@ -43,6 +43,9 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     /// Steps between checkpoints.
     pub(crate) checkpoint_every: u64,
+    /// Where TensorBoard's event files go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log_dir: Option<PathBuf>,
     /// MiB of pixels to keep in memory.
     pub(crate) cache: usize,
     /// Whether the loss is spelt in standard operators.
@@ -180,6 +183,7 @@ impl Settings {
             length,
             seed: args.seed,
             checkpoint_every: args.checkpoint_every,
+            log_dir: args.log_dir.as_deref().map(absolute).transpose()?,
             cache: args.cache,
             inline: args.inline,
             first_proxies: args.first_proxies,
@@ -250,7 +254,7 @@ impl Settings {
         let text = serde_json::to_string(self).map_err(failed)?;
         // Through text, so that numbers compare as they do when they are read.
         let mut value: Value = serde_json::from_str(&text).map_err(failed)?;
-        for name in ["model", "onnxruntime", "cache", "checkpoint_every"] {
+        for name in ["model", "onnxruntime", "cache", "checkpoint_every", "log_dir"] {
             value.as_object_mut().and_then(|settings| settings.remove(name));
         }
         for place in ["/data", "/validation/data"] {

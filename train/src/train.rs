@@ -7,7 +7,7 @@ use std::time::Instant;
 use pdloss::graph::file;
 use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
-use pdloss_embed::console::note;
+use pdloss_embed::console::{inform, note};
 use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::{Error, Result, process};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{FirstProxies, Keep};
+use crate::events::Events;
 use crate::folder::{Begun, Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
 use crate::loader::Loader;
@@ -104,7 +105,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         steps,
         &parameters,
     ) {
-        note(&line);
+        inform(&line);
     }
 
     let mut state = first_state(&step, &settings.model)?;
@@ -169,14 +170,16 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         threads: 1,
         batch: None,
     };
+    let log_dir = settings.log_dir.clone();
+    let events = |kind| log_dir.as_deref().map(|folder| Events::create(folder, kind)).transpose();
     let mut run = Run {
         probe: Probe::new(&images, &settings.output, probe_options)?,
         behind_state,
         guard,
         saved: last,
         image: layout.axes(settings.preprocessing.color.channels(), size),
-        metrics: Table::open(&folder.metrics(), &METRICS, last)?,
-        validations: Table::open(&folder.validation(), &VALIDATION, last)?,
+        metrics: Table::open(&folder.metrics(), &METRICS, last)?.with(events("train")?),
+        validations: Table::open(&folder.validation(), &VALIDATION, last)?.with(events("validation")?),
         monitor: Monitor::new(counters.step, steps, settings.batch),
         settings,
         folder,

@@ -412,7 +412,7 @@ pub struct Patch {
     #[cfg_attr(feature = "cli", arg(long, value_enum))]
     pub preset: Option<Preset>,
     /// Channel order
-    #[cfg_attr(feature = "cli", arg(long, value_enum))]
+    #[cfg_attr(feature = "cli", arg(long = "channels", value_enum))]
     pub color: Option<Color>,
     /// EXIF orientation
     #[cfg_attr(feature = "cli", arg(long, value_enum))]
@@ -605,7 +605,8 @@ impl Origin {
     /// What a person must know about the recipe of this model.
     pub fn note(&self, model: &Path) -> Option<String> {
         let Self::Assumed(steps) = self else { return None };
-        let flags: Vec<_> = steps.iter().map(|step| format!("--{step}")).collect();
+        let flag = |step: &&str| if *step == "color" { "--channels".to_owned() } else { format!("--{step}") };
+        let flags: Vec<_> = steps.iter().map(flag).collect();
         Some(format!(
             "PREPROCESSING IS ASSUMED: nothing says how {} wants its images, so {} of the imagenet preset are used; write \
              {}, or give --preset or {} to be sure",

@@ -1,5 +1,6 @@
 //! What `recall` and `verify` take alike: images and a model that embeds them, or the embeddings that were kept.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -84,6 +85,14 @@ impl Notes {
 
     pub(super) fn extend(&mut self, texts: &[String]) {
         texts.iter().for_each(|text| self.add(text.as_str()));
+    }
+
+    /// Prints them now where standard output is a screen, so that the figures are the last thing on it. Elsewhere they come
+    /// behind, so that the figures are the first lines.
+    pub(super) fn before_figures(&mut self) {
+        if std::io::stdout().is_terminal() {
+            self.0.drain(..).for_each(|text| note(&text));
+        }
     }
 
     /// Adds the column `notes`, behind what is there already.

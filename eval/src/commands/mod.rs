@@ -8,14 +8,15 @@ pub mod recall;
 pub mod report;
 mod score_files;
 pub mod scores;
+mod suggest;
 pub mod tabulate;
 pub mod verify;
 
 use std::io::Write;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use pdloss_embed::embedder::{Embedder, Prepared};
-use pdloss_embed::manual::{CompletionsArgs, ManArgs};
+use pdloss_embed::program::Usual;
 
 use crate::Result;
 use crate::table::Record;
@@ -31,7 +32,7 @@ pub use verify::{Flip, VerifyArgs};
 
 /// Measures exported ONNX embedders, exactly and without Python.
 #[derive(Debug, Parser)]
-#[command(name = "pdloss-eval", version, max_term_width = 110, propagate_version = true)]
+#[command(name = "pdloss-eval", version, max_term_width = 110)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -55,10 +56,6 @@ pub enum Command {
     Tabulate(TabulateArgs),
     /// Inputs, outputs and preprocessing of a model, and one image through it
     Inspect(Box<InspectArgs>),
-    /// Completions for a shell, to standard output
-    Completions(CompletionsArgs),
-    /// Manual pages, into a folder
-    Man(ManArgs),
 }
 
 /// Adds model, preprocessing and runtime to a record.
@@ -76,29 +73,32 @@ fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record)
     }
 }
 
-impl Cli {
+impl Command {
     /// Runs the command; results go to `stdout`.
     ///
     /// # Errors
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
-        match &self.command {
-            Command::Recall(args) => recall::Plan::new(args)?.run(stdout).map(drop),
-            Command::Verify(args) => verify::Plan::new(args)?.run(stdout).map(drop),
-            Command::Scores(args) => scores::run(args, stdout).map(drop),
-            Command::Report(args) => report::run(args),
-            Command::Compare(args) => compare::run(args, stdout).map(drop),
-            Command::Tabulate(args) => tabulate::run(args, stdout).map(drop),
-            Command::Inspect(args) => inspect::run(args, stdout).map(drop),
-            Command::Completions(args) => args.write(Self::command(), stdout),
-            Command::Man(args) => args.write(Self::command(), stdout),
+        match self {
+            Self::Recall(args) => recall::Plan::new(args)?.run(stdout).map(drop),
+            Self::Verify(args) => verify::Plan::new(args)?.run(stdout).map(drop),
+            Self::Scores(args) => scores::run(args, stdout).map(drop),
+            Self::Report(args) => report::run(args),
+            Self::Compare(args) => compare::run(args, stdout).map(drop),
+            Self::Tabulate(args) => tabulate::run(args, stdout).map(drop),
+            Self::Inspect(args) => inspect::run(args, stdout).map(drop),
         }
     }
 }
 
+/// The flags in the short help of each command.
+pub const USUAL: &[Usual] =
+    &[recall::USUAL, verify::USUAL, scores::USUAL, report::USUAL, compare::USUAL, tabulate::USUAL, inspect::USUAL];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

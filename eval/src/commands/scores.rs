@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use pdloss_embed::files::distinct;
+use pdloss_embed::program::Usual;
 
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::score_files;
@@ -16,7 +17,15 @@ use crate::table::Record;
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval scores --genuine genuine.txt --impostor impostor.txt --plot pictures/
-  pdloss-eval scores --genuine same.csv --impostor different.csv --column distance --distance";
+  pdloss-eval scores --genuine same.csv --impostor different.csv --column distance --distance
+
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+pub(super) const USUAL: Usual = Usual {
+    command: "scores",
+    calls: &["scores --genuine FILE --impostor FILE"],
+    flags: &["genuine", "impostor", "column", "distance", "out", "plot", "save-run", "json"],
+};
 
 /// Arguments of `scores`.
 #[derive(Clone, Debug, Args)]

@@ -10,6 +10,7 @@ use ndarray::{Axis, concatenate};
 
 use super::arguments::{Notes, class_names, describe_copies};
 use super::outcome::{Outcome, Sinks, VerificationOut};
+use super::suggest::doubt_of;
 use super::{InputArgs, describe_model};
 use crate::metrics::verification::{
     self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap,
@@ -21,13 +22,14 @@ use crate::runs::{Pair, Pairs, Person};
 use crate::table::Record;
 use crate::{Error, Result};
 use clap::Args;
-use pdloss_embed::console::note;
+use pdloss_embed::console::{note, wrote};
 use pdloss_embed::dataset::Finder;
 use pdloss_embed::dataset::{Dataset, Format, Item, Limits, Request, Role, Source as Files, Split};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::Embeddings;
 use pdloss_embed::pipeline::embed_with;
 use pdloss_embed::preprocess::{Landmarks, Steps};
+use pdloss_embed::program::Usual;
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --preset face-112
@@ -37,9 +39,12 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval verify --model model.onnx --data photos/ --all-pairs --out result.json
   pdloss-eval verify --embeddings faces.npy --all-pairs
 
-Scores are cosines. A pair is accepted at score >= threshold; error rates are taken at observed scores. EER is the mean
-of FMR and FNMR where they are closest. FNMR@FMR takes the smallest threshold whose FMR does not exceed the target, and
-has no value below 3 / impostor pairs. Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// One line a paragraph: help is wrapped where it is read.
+const DETAILS: &str = "Scores are cosines. A pair is accepted at score >= threshold; error rates are taken at observed scores. EER is the mean \
+    of FMR and FNMR where they are closest. FNMR@FMR takes the smallest threshold whose FMR does not exceed the target, and \
+    has no value below 3 / impostor pairs.";
 
 /// How the embeddings of an image and of its mirror image become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,9 +55,28 @@ pub enum Flip {
     Concat,
 }
 
+pub(super) const USUAL: Usual = Usual {
+    command: "verify",
+    calls: &["verify --model FILE.onnx --data PATH --pairs FILE", "verify --model FILE.onnx --data PATH --all-pairs"],
+    flags: &[
+        "model",
+        "data",
+        "pairs",
+        "all-pairs",
+        "preset",
+        "flip",
+        "align",
+        "bootstrap",
+        "out",
+        "plot",
+        "save-run",
+        "json",
+    ],
+};
+
 /// Arguments of `verify`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
 pub struct VerifyArgs {
     /// What is embedded, or was
     #[command(flatten)]
@@ -262,6 +286,7 @@ impl Plan {
         record
             .set("seconds_compare", comparing.elapsed().as_secs_f64())
             .set("seconds_total", started.elapsed().as_secs_f64());
+        notes.before_figures();
         outcome.report(record, &self.sinks, stdout)
     }
 
@@ -289,8 +314,15 @@ impl Plan {
                 let embeddings = embed(&dataset, model, how, self.threads, record)?;
                 if let Some(path) = save {
                     embeddings.save(path)?;
+                    wrote(path);
                 }
-                Ok((embeddings, dataset.items.into_iter().map(|item| item.name).collect()))
+                let there = dataset.items.iter().map(|item| item.name.clone()).collect();
+                if how.align.is_none()
+                    && let Some(sentence) = doubt_of(model, dataset, self.threads)?
+                {
+                    notes.add(sentence);
+                }
+                Ok((embeddings, there))
             }
         }
     }

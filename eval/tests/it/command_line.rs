@@ -1,6 +1,6 @@
 //! The tool from outside: what it prints and writes.
 
-use crate::tools::{fixtures, run, stderr, stdout, text};
+use crate::tools::{fails, fixtures, run, stderr, stdout, text};
 
 /// Recall on the fixtures, with more arguments; must succeed.
 fn recall(more: &[&str]) -> std::process::Output {
@@ -99,23 +99,6 @@ fn the_library_of_the_python_environment_is_taken() {
     std::fs::remove_dir_all(own).unwrap();
     let error = stderr(&inspect(&[&environment]));
     assert!(error.contains(text(&active)), "{error}");
-}
-
-#[test]
-fn completions_and_manual_pages_are_those_of_the_command_line() {
-    let script = stdout(&run(&["completions", "bash"]));
-    assert!(script.contains("--onnxruntime"), "{script}");
-    let folder = tempfile::tempdir().unwrap();
-    let man = folder.path().join("man1");
-    let output = run(&["man", text(&man)]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    for name in ["pdloss-eval", "pdloss-eval-recall", "pdloss-eval-inspect"] {
-        let page = man.join(format!("{name}.1"));
-        assert!(stdout(&output).contains(text(&page)));
-        assert!(std::fs::read_to_string(&page).unwrap().starts_with(".ie"), "{}", page.display());
-    }
-    let page = std::fs::read_to_string(man.join("pdloss-eval-recall.1")).unwrap();
-    assert!(page.contains("pdloss\\-eval recall") && page.contains("onnxruntime"), "{page}");
 }
 
 #[test]
@@ -224,4 +207,117 @@ fn a_closed_pipe_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(!stderr(&output).contains("error"), "{}", stderr(&output));
+}
+
+#[test]
+fn help_is_short_and_there_is_more() {
+    let (short, long) = (run(&["recall", "--help"]), run(&["recall", "--help-all"]));
+    let (short, long) = (stdout(&short), stdout(&long));
+    assert!(
+        short.lines().count() < 70 && long.lines().count() > 120,
+        "{} {}",
+        short.lines().count(),
+        long.lines().count()
+    );
+    assert!(short.contains("recall --model FILE.onnx --data PATH"), "{short}");
+    assert!(short.contains("--save-run") && !short.contains("--antialias"), "{short}");
+    assert!(long.contains("--antialias") && long.contains("Ties are broken"), "{long}");
+    for (command, other) in [("train", "pdloss train"), ("export", "pdloss export")] {
+        fails(2, &[command], &[other]);
+    }
+}
+
+#[test]
+fn quiet_says_only_results_and_verbose_says_what_was_run() {
+    let quiet = recall(&["--quiet"]);
+    assert_eq!(stderr(&quiet), "");
+    let verbose = stdout(&recall(&["-v"]));
+    assert!(verbose.contains("model_sha256") && verbose.trim_end().ends_with('|'), "{verbose}");
+    let figures = verbose.lines().rev().nth(2).unwrap();
+    assert!(figures.contains("recall@1"), "the figures come last: {figures}");
+    assert!(!stdout(&quiet).contains("model_sha256"));
+}
+
+#[test]
+fn what_is_written_is_named_with_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, kept) = (folder.path().join("r.json"), folder.path().join("run"));
+    let said = stderr(&recall(&["--out", text(&out), "--save-run", text(&kept)]));
+    for path in [&out, &kept] {
+        let line = said
+            .lines()
+            .find(|line| line.starts_with(&format!("wrote {}", text(path))))
+            .unwrap_or_else(|| panic!("{said}"));
+        assert!(line.ends_with("KiB)"), "{line}");
+    }
+}
+
+#[test]
+fn json_on_standard_output_is_the_file_of_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("r.json");
+    let printed: serde_json::Value = serde_json::from_str(&stdout(&recall(&["--json", "--out", text(&out)]))).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(printed, written);
+    let tabulated = stdout(&run(&["tabulate", text(&out), "--json"]));
+    let rows: serde_json::Value = serde_json::from_str(&tabulated).unwrap();
+    assert_eq!(rows[0]["recall@1"], written[0]["recall@1"]);
+}
+
+#[test]
+fn flags_come_from_a_file_and_go_into_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (fixtures().join("embedder.onnx"), fixtures().join("shapes"));
+    let file = folder.path().join("flags.toml");
+    std::fs::write(&file, format!("model = {:?}\ndata = {:?}\nk = [1, 3]\n", text(&model), text(&data))).unwrap();
+    let table = first_table(&run(&["recall", "--config", text(&file)]));
+    assert!(table.iter().any(|(name, _)| name == "recall@3"), "{table:?}");
+    let over = first_table(&run(&["recall", "--config", text(&file), "--k", "5"]));
+    assert!(over.iter().any(|(name, _)| name == "recall@5") && !over.iter().any(|(name, _)| name == "recall@3"));
+    let printed = run(&["recall", "--config", text(&file), "--print-config"]);
+    std::fs::write(&file, stdout(&printed)).unwrap();
+    assert_eq!(first_table(&run(&["recall", "--config", text(&file)])), table);
+    std::fs::write(&file, "kk = 3").unwrap();
+    fails(2, &["recall", "--config", text(&file)], &["flags.toml", "kk", "no flag --kk"]);
+    fails(1, &["recall", "--config", text(&folder.path().join("none.toml"))], &["none.toml"]);
+}
+
+#[test]
+fn the_image_flag_has_another_name_and_its_old_one_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("r.json");
+    for flag in ["--color", "--channels"] {
+        let output = recall(&[flag, "gray", "--out", text(&out)]);
+        assert_eq!(stderr(&output).contains("--channels gray now"), flag == "--color");
+    }
+    assert!(!stdout(&recall(&["--color", "always"])).is_empty(), "colours of output are another flag");
+}
+
+#[test]
+fn the_best_of_several_ways_to_prepare_images_is_found_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    // Trained on values of -2 to 2; nothing beside it says so.
+    let model = folder.path().join("embedder.onnx");
+    std::fs::copy(fixtures().join("embedder.onnx"), &model).unwrap();
+    let (data, manifest) = (fixtures().join("shapes"), folder.path().join("found.toml"));
+    let wrong = ["--preset", "none", "--channels", "gray", "--resize", "exact:48x48", "--scale", "1"];
+    let mut arguments = vec!["inspect", "--model", text(&model), "--suggest", "--data", text(&data)];
+    arguments.extend(wrong);
+    arguments.extend(["--save-manifest", text(&manifest), "--json"]);
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(found[0]["preprocessing_from"].as_str().unwrap().starts_with("by labels: d' "), "{found}");
+    let written = std::fs::read_to_string(&manifest).unwrap();
+    assert!(written.contains("Chosen by labels") && written.contains("mean = [0.5]"), "{written}");
+
+    // Measuring with the wrong one says that there is a better.
+    let mut arguments = vec!["recall", "--model", text(&model), "--data", text(&data), "--json"];
+    arguments.extend(wrong);
+    let output = run(&arguments);
+    assert!(stderr(&output).contains("PREPROCESSING MAY BE WRONG"), "{}", stderr(&output));
+    let result: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(result[0]["notes"].as_str().unwrap().contains("inspect --suggest"), "{result}");
+    let manifest = ["recall", "--model", text(&model), "--data", text(&data), "--preprocess", text(&manifest)];
+    assert!(!stderr(&run(&manifest)).contains("MAY BE WRONG"));
 }

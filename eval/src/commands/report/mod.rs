@@ -17,8 +17,9 @@ use serde::Serialize;
 use clap::Args;
 
 use crate::{Error, Result};
-use pdloss_embed::console::note;
+use pdloss_embed::console::{note, wrote};
 use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
+use pdloss_embed::program::Usual;
 
 use super::tabulate;
 use crate::runs::{Details, Run};
@@ -30,12 +31,18 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --save-run runs/lfw
   pdloss-eval report runs/cub runs/lfw --out report.html
 
-The page is one file that needs no network. Results that are files show in the table alone; folders bring their curves,
-galleries and mistakes.";
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// One line a paragraph: help is wrapped where it is read.
+const DETAILS: &str = "The page is one file that needs no network. Results that are files show in the table alone; folders bring their curves, \
+    galleries and mistakes.";
+
+pub(super) const USUAL: Usual =
+    Usual { command: "report", calls: &["report RESULT... --out PAGE.html"], flags: &["results", "out", "images"] };
 
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
 pub struct ReportArgs {
     /// Folders that --save-run or `pdloss train` wrote, or result files (.json, .csv, .parquet)
     #[arg(value_name = "RESULT", required = true)]
@@ -116,7 +123,9 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let sections = named.iter().map(|run| section(run, args)).collect::<Result<Vec<_>>>()?;
     let html = render(&args.title, summaries(&named), &curves::all(&named), &sections)
         .map_err(|e| Error::write(&args.out, std::io::Error::other(format!("{e:#}"))))?;
-    write_atomically(&args.out, |file| file.write_all(html.as_bytes()))
+    write_atomically(&args.out, |file| file.write_all(html.as_bytes()))?;
+    wrote(&args.out);
+    Ok(())
 }
 
 /// Runs by their folders' or files' names; by their paths, where these are not distinct.
