@@ -3,13 +3,15 @@
 # or libgomp. In each: install, inspect, recall, verify, train, measure again, the operator in a session, the functions of the package; then
 # all but training without onnxruntime. Root is needed (chroot), and debootstrap.
 #
-#     packaging/tests/install.sh [SUITE...]      bullseye bookworm trixie; the wheels are those of packaging/wheels
+#     packaging/tests/install.sh [SUITE...]      bullseye bookworm trixie; the wheels are those of `make dist`, else of `make wheels`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- bullseye bookworm trixie
 [ "$(id -u)" = 0 ] || { echo "install.sh: wants root, for chroot" >&2; exit 1; }
 command -v debootstrap >/dev/null || apt-get install -y --no-install-recommends debootstrap >/dev/null
-[ -n "$(ls out/wheels/pdloss-*.whl 2>/dev/null)" ] || packaging/wheels
+wheels=out/dist
+[ -n "$(ls $wheels/pdloss-*.whl 2>/dev/null)" ] || wheels=out/wheels
+[ -n "$(ls $wheels/pdloss-*.whl 2>/dev/null)" ] || packaging/wheels
 for suite in "$@"; do
     root=.runtime/roots/$suite
     if [ ! -e "$root/complete" ]; then
@@ -24,10 +26,10 @@ for suite in "$@"; do
     # What the registry gives this system's Python; the installation itself then needs no network.
     version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     python3 -m pip download --quiet --disable-pip-version-check --only-binary=:all: --implementation cp --python-version "$version" \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 --find-links out/wheels \
+        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 --find-links $wheels \
         --dest "$root/work/wheels" 'pdloss[onnxruntime]'
-    cp -r fixtures plugins/examples/loss.onnx packaging/tests/steps.sh packaging/tests/run_operator.py packaging/tests/test_measure.py "$root/work"
+    cp -r fixtures docs/install.md .ci/readme.py plugins/examples/loss.onnx packaging/tests/steps.sh packaging/tests/run_operator.py packaging/tests/test_measure.py "$root/work"
     # The mount ends with the process that made it.
     unshare --mount sh -c 'mount -t proc proc "$1/proc" && exec chroot "$1" sh -eu /work/steps.sh' sh "$root"
-    rm -rf "$root/work" "$root/env" "$root/bare"
+    rm -rf "$root/work" "$root/root/pdloss" "$root/bare"
 done
