@@ -12,8 +12,10 @@ command -v debootstrap >/dev/null || apt-get install -y --no-install-recommends 
 wheels=out/dist
 [ -n "$(ls $wheels/pdloss-*.whl 2>/dev/null)" ] || wheels=out/wheels
 [ -n "$(ls $wheels/pdloss-*.whl 2>/dev/null)" ] || packaging/wheels
+# Outside of the checkout, whose folders cargo walks.
+roots=${PDLOSS_ROOTS:-/var/tmp/pdloss-roots}
 for suite in "$@"; do
-    root=.runtime/roots/$suite
+    root=$roots/$suite
     if [ ! -e "$root/complete" ]; then
         rm -rf "$root"
         mkdir -p "$root"
