@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use pdloss_embed::Result;
+use pdloss::graph::file;
+use pdloss::graph::proto::ModelProto;
 use pdloss_embed::dataset::{Dataset, Request};
 use pdloss_embed::embedder::{Choice, Embedder, Model, Options};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::preprocess::{Layout, Recipe};
 use pdloss_embed::retrieval::{Search, exact, measure};
+use pdloss_embed::{Error, Result};
 
 /// Images to validate on, and how.
 #[derive(Debug)]
@@ -51,14 +53,33 @@ impl Validation {
         &self.data
     }
 
+    /// What is to be said where what this embedder gives depends on the batch or on chance.
+    ///
+    /// # Errors
+    /// Those of writing it into a temporary file, and of running it.
+    pub(crate) fn unsteadiness(&self, embedder: &ModelProto) -> Result<Option<String>> {
+        let Some(image) = self.image() else { return Ok(None) };
+        let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
+        let path = folder.path().join("embedder.onnx");
+        file::write(embedder, &path).map_err(|e| Error::model(&path, e.to_string()))?;
+        let cure =
+            "Recall@1 is that of the batches in which the images come; export the model so that images do not meet";
+        let mut embedder = Embedder::open(Model::read(&path, Some(&self.output))?, Some(image), &self.options)?;
+        Ok(embedder.unsteadiness(image, cure)?.map(|said| format!("validation: {said}")))
+    }
+
+    /// The axes of an image, where the recipe fixes them.
+    fn image(&self) -> Option<[usize; 3]> {
+        self.recipe.output_size().map(|size| self.layout.axes(self.recipe.color.channels(), size))
+    }
+
     /// Embeds all images by the model in this file, and measures.
     ///
     /// # Errors
     /// Those of the tool's `recall`.
     pub(crate) fn measure(&self, model: &Path) -> Result<Recall> {
         let model = Model::read(model, Some(&self.output))?;
-        let image = self.recipe.output_size().map(|size| self.layout.axes(self.recipe.color.channels(), size));
-        let mut embedder = Embedder::open(model, image, &self.options)?;
+        let mut embedder = Embedder::open(model, self.image(), &self.options)?;
         let embedded = embed(&self.data, &self.recipe, &mut embedder, self.options.threads, self.skip_bad)?;
         let found = measure(&embedded.embeddings, &Search::cosine(&[1]), &exact)?;
         Ok(Recall { recall_at_1: found.recall[0].1, map_at_r: found.map_at_r, queries: found.queries })
