@@ -210,7 +210,10 @@ impl Columns {
         if width < 2 {
             let first = table.ragged().next().transpose()?.map_or(String::new(), |r| r.fields.join(" "));
             let first = table.header().first().cloned().unwrap_or(first);
-            return Err(table.error(1, &format!("wanted a path and at least one label, found '{first}'")));
+            return Err(table.error(
+                1,
+                &format!("wanted a path and a label, parted by comma, tab, semicolon or blanks; found '{first}'"),
+            ));
         }
         let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);
         let role = table.column(&ROLE)?.filter(|&c| c != path);
@@ -237,7 +240,10 @@ impl Columns {
                 let named = table.column(&LABEL)?.filter(|c| labels.contains(c));
                 let likely = || labels.iter().copied().find(|&c| may_be_label(table, c));
                 let taken = named.or_else(likely).or(labels.first().copied());
-                let taken = taken.ok_or_else(|| Error::data(file, "has no label column"))?;
+                let taken = taken.ok_or_else(|| {
+                    let header = table.header().join(", ");
+                    Error::data(file, format!("has no column left for the label; its columns are {header}"))
+                })?;
                 let also = |&c: &usize| named.is_none() || LABEL.contains(&plain(&table.header()[c]).as_str());
                 passed_by = labels.iter().copied().filter(|&c| c != taken).filter(also).collect();
                 taken
