@@ -104,7 +104,9 @@ impl Plan {
             )
         });
         let validation = validation.transpose()?;
+        notes.extend(data.notes.iter().cloned());
         if let Some(validation) = &validation {
+            notes.extend(validation.data().notes.iter().map(|said| format!("validation: {said}")));
             notes.extend(keep_apart(&mut data, validation.data(), &settings)?);
         }
         if data.classes.len() < 2 {

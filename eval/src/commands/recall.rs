@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::arguments::{Notes, class_names, describe_copies, rows_of};
+use super::arguments::{Notes, class_names, describe_copies, describe_sameness, rows_of};
 use super::suggest::doubt_of;
 use super::{InputArgs, describe_model};
 use crate::index::{self, FLAT};
@@ -139,7 +139,7 @@ impl Plan {
         }
         let outputs = [("--out", &args.out), ("--save-run", &args.save_run)];
         let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
-        args.input.check_places(&outputs.collect::<Vec<_>>())?;
+        args.input.check_places(&[], &outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
         let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
             (Some(path), _, _) => {
@@ -198,6 +198,7 @@ impl Plan {
             "they are not among each other's neighbours; --keep-copies counts them"
         };
         describe_copies(&embeddings, consequence, &mut notes, &mut record);
+        describe_sameness(&embeddings, &mut notes);
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);
         }
