@@ -20,7 +20,7 @@ pub struct ModelArgs {
     /// What runs the model
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     pub runtime: Choice,
-    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, then beside the executable, then .runtime/ above it]
+    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, the program's Python environment, beside the program, the active environment]
     #[arg(long, value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
     /// cpu, cuda or cuda:N; what cannot be had is an error

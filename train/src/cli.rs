@@ -241,7 +241,7 @@ pub struct TrainArgs {
     /// The tensor that is the embedding: an output, or any inner tensor
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) output: Option<String>,
-    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, then beside the executable, then .runtime/ above it]
+    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, the program's Python environment, beside the program, the active environment]
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) onnxruntime: Option<PathBuf>,
     /// cpu, cuda or cuda:N; what cannot be had is an error

@@ -85,7 +85,7 @@ impl Plan {
         }
         model.accepts(&settings.preprocessing)?;
         let mut data = Dataset::load(&settings.data.request())?;
-        let library = embedder::library(settings.onnxruntime.as_deref())?;
+        let library = embedder::library(settings.onnxruntime.as_deref())?.path;
         let layout = settings.preprocessing.layout.unwrap_or(model.layout());
         let options = Options {
             runtime: Choice::Onnxruntime,

@@ -100,6 +100,9 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
 
     let mut record = Record::new();
     describe_model(prepared, &embedder, &mut record);
+    if let Some(library) = embedder.library() {
+        record.set("library", format!("{} ({})", library.path.display(), library.by));
+    }
     record.set("opset", model.opset.to_string()).set("bytes", model.bytes.to_string());
     record.set("input", model.input.describe());
     for output in &model.outputs {

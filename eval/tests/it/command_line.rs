@@ -49,28 +49,56 @@ fn the_version_of_tract_is_the_one_in_the_manifest() {
     assert!(include_str!("../../../embed/Cargo.toml").contains(r#"tract-onnx = "=0.23.9""#));
 }
 
-#[test]
-fn without_a_library_auto_takes_tract() {
-    // A copy of the tool elsewhere finds no library beside or above itself.
-    let elsewhere = tempfile::tempdir().unwrap();
-    let tool = elsewhere.path().join("pdloss-eval");
+/// A copy of the tool in the `bin` of a folder of its own, which has no library beside or above itself.
+fn tool_elsewhere() -> (tempfile::TempDir, impl Fn(&[&str]) -> std::process::Output) {
+    let prefix = tempfile::tempdir().unwrap();
+    let tool = prefix.path().join("bin/pdloss-eval");
+    std::fs::create_dir(prefix.path().join("bin")).unwrap();
     std::fs::copy(env!("CARGO_BIN_EXE_pdloss-eval"), &tool).unwrap();
-    let inspect = |runtime: &str| {
+    let inspect = move |more: &[&str]| {
         let mut command = std::process::Command::new(&tool);
-        command.env_remove("ORT_DYLIB_PATH").args(["inspect", "--runtime", runtime, "--model"]);
-        command.arg(fixtures().join("embedder.onnx")).output().unwrap()
+        for variable in ["ORT_DYLIB_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"] {
+            command.env_remove(variable);
+        }
+        for variable in more.iter().filter_map(|word| word.split_once('=')) {
+            command.env(variable.0, variable.1);
+        }
+        command.args(["inspect", "--model"]).arg(fixtures().join("embedder.onnx"));
+        command.args(more.iter().filter(|word| !word.contains('='))).output().unwrap()
     };
-    assert!(stderr(&inspect("auto")).contains("runs on tract"));
-    let missing = inspect("onnxruntime");
+    (prefix, inspect)
+}
+
+#[test]
+fn without_a_library_auto_takes_tract_and_says_so() {
+    let (_prefix, inspect) = tool_elsewhere();
+    let auto = inspect(&[]);
+    assert!(stderr(&auto).contains("runs on tract") && stderr(&auto).contains("was not found"), "{}", stderr(&auto));
+    let missing = inspect(&["--runtime", "onnxruntime"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(stderr(&missing).contains("was not found") && stderr(&missing).contains("ORT_DYLIB_PATH"));
-    let output = std::process::Command::new(&tool)
-        .env("ORT_DYLIB_PATH", "/no/such/library.so")
-        .args(["inspect", "--model"])
-        .arg(fixtures().join("embedder.onnx"))
-        .output()
-        .unwrap();
+    for place in ["ORT_DYLIB_PATH", "beside the program", "Python environment", "pip install onnxruntime"] {
+        assert!(stderr(&missing).contains(place), "{}", stderr(&missing));
+    }
+    let output = inspect(&["ORT_DYLIB_PATH=/no/such/library.so"]);
     assert!(stderr(&output).contains("ORT_DYLIB_PATH names /no/such/library.so"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_library_of_the_python_environment_is_taken() {
+    let (prefix, inspect) = tool_elsewhere();
+    let place = "lib/python3.12/site-packages/onnxruntime/capi";
+    let (own, active) = (prefix.path().join(place), prefix.path().join("active").join(place));
+    // Files that are no libraries: the error names the one that was opened.
+    for folder in [&own, &active] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("libonnxruntime.so.1.32.0"), "no library").unwrap();
+    }
+    let environment = format!("VIRTUAL_ENV={}", text(&prefix.path().join("active")));
+    let error = stderr(&inspect(&[&environment]));
+    assert!(error.contains(text(&own)), "{error}");
+    std::fs::remove_dir_all(own).unwrap();
+    let error = stderr(&inspect(&[&environment]));
+    assert!(error.contains(text(&active)), "{error}");
 }
 
 #[test]
