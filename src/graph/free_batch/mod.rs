@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     Error, Result,
     build::{Dim, Value, attribute, declared, int, integers, node},
+    literal,
     proto::{GraphProto, ModelProto, NodeProto, TensorShapeProtoDimensionValue as Length, TypeProtoValue, ValueInfoProto},
     shapes::{Fact, Shapes, axis_of, dims},
 };
@@ -40,7 +41,7 @@ pub fn free_batch(model: &mut ModelProto) -> Result<Option<usize>> {
     let mut freed = model.clone();
     Walk::over(&mut freed, &fixed, batch).map_err(|error| match error {
         Error::Model { subject, reason } => {
-            Error::Model { subject, reason: format!("{reason}. The batch of the model is fixed at {batch}; {}", cure(model, first)) }
+            Error::Model { subject, reason: format!("{reason}. The batch of the model is fixed at {batch}; {}", cure(model)) }
         }
         other => other,
     })?;
@@ -56,10 +57,12 @@ fn lengths(value: &ValueInfoProto) -> Option<Vec<usize>> {
     Some(shape.iter().map(known).collect()).filter(|lengths: &Vec<usize>| lengths[0] > 0)
 }
 
-/// How to export the model with a free batch.
-fn cure(model: &ModelProto, image: &[usize]) -> String {
-    let lengths: Vec<String> =
-        image[1..].iter().map(|&length| if length == 0 { "...".to_owned() } else { length.to_string() }).collect();
+/// How to export the model with a free batch, in a sentence: the call of `torch.onnx.export` for the exporter that wrote it.
+#[must_use]
+pub fn cure(model: &ModelProto) -> String {
+    let first = model.graph.iter().flat_map(|graph| &graph.input).find_map(lengths).unwrap_or_default();
+    let shown = |length: &usize| if *length == 0 { "...".to_owned() } else { length.to_string() };
+    let lengths: Vec<String> = first.iter().skip(1).map(shown).collect();
     let example = format!("torch.randn(2, {})", lengths.join(", "));
     let graph = model.graph.as_ref();
     let input = graph.and_then(|graph| graph.input.first()).map_or("input", |input| input.name());
@@ -99,6 +102,8 @@ struct Walk {
     wide: Shapes,
     /// Places of the batch that do not follow from the shapes.
     places: HashMap<String, Place>,
+    /// Constants that count: 0, 1, 2, ... in this shape.
+    counting: HashMap<String, Vec<i64>>,
     /// The data, whose first length is the batch's.
     data: String,
     /// Nodes that were added or written anew.
@@ -115,6 +120,13 @@ impl Walk {
     fn over(model: &mut ModelProto, fixed: &[(String, Vec<usize>)], batch: usize) -> Result<()> {
         let narrow = Shapes::of(model)?;
         let Some(graph) = model.graph.as_mut() else { return Ok(()) };
+        let made = graph.node.iter().filter_map(literal::of_node);
+        let counting = graph.initializer.iter().cloned().chain(made).filter_map(|tensor| {
+            let values = literal::integers(&tensor)?;
+            let counts = values.len() > 1 && values.iter().zip(0..).all(|(value, number)| *value == number);
+            counts.then(|| (tensor.name().to_owned(), tensor.dims.clone()))
+        });
+        let counting = counting.collect();
         let outputs: Vec<ValueInfoProto> = std::mem::take(&mut graph.output);
         let nodes = std::mem::take(&mut graph.node);
         graph.value_info.clear();
@@ -132,6 +144,7 @@ impl Walk {
             narrow,
             wide,
             places: HashMap::new(),
+            counting,
             data,
             nodes: Vec::new(),
             constants: Vec::new(),
@@ -186,6 +199,7 @@ impl Walk {
         if node.is_standard() && takes_batch {
             match node.op_type() {
                 "Reshape" => self.reshape(&mut node),
+                "Gather" => self.gather(&mut node),
                 "Expand" => self.expand(&mut node),
                 "Squeeze" => self.squeeze(&mut node),
                 "Slice" => self.slice(&mut node),
@@ -278,6 +292,7 @@ impl Walk {
             let tensor = integers(&name, &[values.len()], values);
             // A list of numbers has no shape that could be wrong.
             let _ = self.wide.constant(&tensor);
+            let _ = self.narrow.constant(&tensor);
             self.constants.push(tensor);
         }
         name
@@ -334,6 +349,19 @@ impl Walk {
         shape[after.axis] = if keeps_axis { 0 } else { -1 };
         node.input[1] = self.constant(&shape);
         node.attribute.retain(|attribute| attribute.name() != "allowzero");
+    }
+
+    /// All elements of a flat tensor, one after the other, are those of a `Reshape`, as which they come for any batch.
+    fn gather(&mut self, node: &mut NodeProto) {
+        let (Some(x), Some(indices)) = (node.given(0), node.given(1)) else { return };
+        let Some(shape) = self.counting.get(indices).cloned() else { return };
+        let count: i64 = shape.iter().product();
+        if self.narrow.shape(x) == usize::try_from(count).ok().map(|count| vec![Dim::Known(count)]).as_deref() {
+            node.op_type = Some("Reshape".to_owned());
+            node.attribute.clear();
+            node.input[1] = self.constant(&shape);
+            self.reshape(node);
+        }
     }
 
     /// A length of one in the shape keeps what is there.

@@ -99,11 +99,12 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     // Before anything follows from its shapes.
     Shapes::of(&model)?;
     let export = Export::of(&model);
-    sharing::own_statistics(&mut model, &|_| true)?;
+    let own = sharing::own_statistics(&mut model, &|_| true)?;
     let graph = graph_of(&mut model)?;
     head::refuse_taken_names(graph)?;
     let data = only_data(graph)?;
     let mut parameters = parameters::find(graph, &data, options, &export)?;
+    parameters.note(sharing::said(&own));
     refuse_next_names(graph)?;
     free_single(&mut model)?;
     let graph = graph_of(&mut model)?;

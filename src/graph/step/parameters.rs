@@ -74,6 +74,11 @@ fn widen(graph: &mut GraphProto, names: &HashSet<String>) -> Vec<String> {
 }
 
 impl Found {
+    /// Adds what is to be said, where that is something.
+    pub(super) fn note(&mut self, sentence: Option<String>) {
+        self.notes.extend(sentence);
+    }
+
     /// Freezes what the options' patterns name, proxies among it.
     pub(super) fn freeze(&mut self, options: &StepOptions) -> Result<Frozen> {
         let mut names: Vec<&str> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();

@@ -7,7 +7,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::weights::{holds_weight, is_setting};
+use super::{
+    description::listed,
+    weights::{holds_weight, is_setting},
+};
 use crate::graph::{
     Error, Result,
     literal,
@@ -107,6 +110,19 @@ pub(super) fn own_statistics(model: &mut ModelProto, is_wanted: &dyn Fn(&str) ->
     apply(graph, &copies)?;
     keep(model, &copies)?;
     Ok(copies)
+}
+
+/// What [`own_statistics`] came to, in a sentence.
+pub(super) fn said(copies: &[Copied]) -> Option<String> {
+    let names: Vec<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
+    (!copies.is_empty()).then(|| {
+        format!(
+            "{} running means and variances are read by other nodes too, as exporters merge equal tensors: each BatchNormalization \
+             gets its own, {}",
+            names.len(),
+            listed(&names)
+        )
+    })
 }
 
 /// The weights among the tensors `names` that several layers read.

@@ -16,7 +16,7 @@ use super::{
     upgrade::upgrade,
 };
 
-pub use super::free_batch::free_batch;
+pub use super::free_batch::{cure, free_batch};
 pub use fold::fold;
 
 /// What training changes.
