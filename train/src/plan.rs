@@ -34,7 +34,7 @@ pub(crate) struct Plan {
     pub(crate) layout: Layout,
     pub(crate) data: Dataset,
     pub(crate) validation: Option<Validation>,
-    /// The backbone as read.
+    /// The backbone that the embedder is made of.
     pub(crate) backbone: ModelProto,
     /// The training step.
     pub(crate) step: ModelProto,
@@ -132,13 +132,13 @@ impl Plan {
             batch: Some(settings.batch),
             untie: settings.optimizer.untie,
         };
-        let (backbone, said) = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
-        notes.extend(said);
+        let ready = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
+        notes.extend(ready.notes);
         let axes = settings.preprocessing.output_size().map(|size| {
             let channels = settings.preprocessing.color.channels();
             layout.axes(channels, size)
         });
-        let step = with_embedding(&backbone, &settings.output, axes)
+        let step = with_embedding(&ready.of_step, &settings.output, axes)
             .and_then(|model| graph::step::build(model, &step_options))
             .map_err(wrong)?;
         let parameters = trained(&settings.model, &step)?;
@@ -151,7 +151,7 @@ impl Plan {
             layout,
             data,
             validation,
-            backbone,
+            backbone: ready.of_embedder,
             step,
             parameters,
             library,

@@ -13,7 +13,9 @@ use super::{
     Error, Result,
     build::{Dim, Value, attribute, declared, int, integers, node},
     literal,
-    proto::{GraphProto, ModelProto, NodeProto, TensorShapeProtoDimensionValue as Length, TypeProtoValue, ValueInfoProto},
+    proto::{
+        GraphProto, ModelProto, NodeProto, TensorShapeProtoDimensionValue as Length, TypeProtoValue, ValueInfoProto,
+    },
     shapes::{Fact, Shapes, axis_of, dims},
 };
 use place::Place;
@@ -25,6 +27,15 @@ const FACTOR: usize = 10_007;
 /// What the names of added values start with.
 const PREFIX: &str = "free_batch.";
 
+/// What stands in the name of the part of a value that belongs to the first image.
+const FIRST: &str = ".first_along_";
+
+/// Whether a value of a freed model is the part of `whole` that belongs to its first image.
+#[must_use]
+pub fn is_first_of(value: &str, whole: &str) -> bool {
+    value.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(whole)).is_some_and(|rest| rest.starts_with(FIRST))
+}
+
 /// Lets the model take batches of any size, where its data input is declared for a fixed number of images; that number, or
 /// `None` for models whose batch is free already, which stay as they are.
 ///
@@ -35,14 +46,16 @@ pub fn free_batch(model: &mut ModelProto) -> Result<Option<usize>> {
     let Some(graph) = model.graph.as_ref() else { return Err(Error::model("model", "it has no graph")) };
     let filled: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name()).collect();
     let data = graph.input.iter().filter(|input| !filled.contains(input.name()));
-    let fixed: Vec<(String, Vec<usize>)> = data.filter_map(|input| Some((input.name().to_owned(), lengths(input)?))).collect();
+    let fixed: Vec<(String, Vec<usize>)> =
+        data.filter_map(|input| Some((input.name().to_owned(), lengths(input)?))).collect();
     let Some((_, first)) = fixed.first() else { return Ok(None) };
     let batch = first[0];
     let mut freed = model.clone();
     Walk::over(&mut freed, &fixed, batch).map_err(|error| match error {
-        Error::Model { subject, reason } => {
-            Error::Model { subject, reason: format!("{reason}. The batch of the model is fixed at {batch}; {}", cure(model)) }
-        }
+        Error::Model { subject, reason } => Error::Model {
+            subject,
+            reason: format!("{reason}. The batch of the model is fixed at {batch}; {}", cure(model)),
+        },
         other => other,
     })?;
     *model = freed;
@@ -205,8 +218,9 @@ impl Walk {
                 "Slice" => self.slice(&mut node),
                 "Resize" => self.resize(&mut node)?,
                 "Concat" => self.concat(&mut node)?,
-                "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Where" | "Max" | "Min" | "Sum" | "Mean" | "And" | "Or" | "Xor"
-                | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Mod" | "PRelu" | "MatMul" => {
+                "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Where" | "Max" | "Min" | "Sum" | "Mean" | "And" | "Or"
+                | "Xor" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Mod" | "PRelu"
+                | "MatMul" => {
                     self.meet(&mut node)?;
                 }
                 _ => {}
@@ -232,7 +246,8 @@ impl Walk {
             }
             let grows = self.grows(name);
             passes |= grows || !self.wide.element(name).is_none_or(|element| element.is_float());
-            let own = || Place::of(&known(self.narrow.shape(name)?)?, &known(self.wide.shape(name)?)?, self.batch, FACTOR);
+            let own =
+                || Place::of(&known(self.narrow.shape(name)?)?, &known(self.wide.shape(name)?)?, self.batch, FACTOR);
             if let (Some((place, length)), Some(own), false) = (carried, own(), self.places.contains_key(name)) {
                 let same = self.narrow.shape(name).and_then(known).is_some_and(|shape| shape[own.axis] == length);
                 if same && place.inner != own.inner {
@@ -322,10 +337,12 @@ impl Walk {
     /// A shape with the batch in it holds it where the elements of the batch come to lie.
     fn reshape(&mut self, node: &mut NodeProto) {
         let (Some(x), Some(target), Some(y)) = (node.given(0), node.given(1), node.made(0)) else { return };
-        let (Some(from), Some(to)) = (self.narrow.shape(x).and_then(known), self.narrow.shape(y).and_then(known)) else {
+        let (Some(from), Some(to)) = (self.narrow.shape(x).and_then(known), self.narrow.shape(y).and_then(known))
+        else {
             return;
         };
-        let (Some(lengths), Some(before), Some(place)) = (self.wide.integers(target), self.narrow.integers(target), self.place(x))
+        let (Some(lengths), Some(before), Some(place)) =
+            (self.wide.integers(target), self.narrow.integers(target), self.place(x))
         else {
             return;
         };
@@ -477,7 +494,7 @@ impl Walk {
         if self.batch == 1 {
             return Ok(name.to_owned());
         }
-        let one = format!("{PREFIX}{name}.first_along_{axis}");
+        let one = format!("{PREFIX}{name}{FIRST}{axis}");
         if self.wide.get(&one).is_none() {
             let [start, end, axes] = [0, 1, int(axis)].map(|value| self.constant(&[value]));
             let element = self.narrow.element(name);

@@ -120,7 +120,8 @@ impl<'a> Tensor<'a> {
 
     /// Whether a person may have given the name.
     fn has_own_name(&self) -> bool {
-        let made_up = ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const", "lifted_tensor", "_tensor_constant"];
+        let made_up =
+            ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const", "lifted_tensor", "_tensor_constant"];
         !self.is_constant
             && !self.name.contains(['/', ':'])
             && !self.name.chars().all(|c| c.is_ascii_digit())
@@ -312,8 +313,8 @@ impl<'a> Walk<'a, '_> {
             return;
         }
         // An exporter that names its parameters names those of a single number, too.
-        let has_name = !self.export.tells()
-            && (tensor.has_module_name() || self.export.is_pytorch && tensor.has_own_name());
+        let has_name =
+            !self.export.tells() && (tensor.has_module_name() || self.export.is_pytorch && tensor.has_own_name());
         if tensor.count == 1 && !named && !holds_weight(node, index) && !has_name {
             if tensor.has_own_name() && !self.export.tells() {
                 self.stays(source, "a single number of arithmetic whose name is not a module's: taken for a constant");
