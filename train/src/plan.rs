@@ -120,6 +120,7 @@ impl Plan {
         }
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
         Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
+        notes.extend(parts::repeats(&labels, settings.per_class));
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let step_options =
