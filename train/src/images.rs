@@ -108,7 +108,7 @@ impl Images {
                     digests.push([0; 32]);
                     skipped.push(error);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.or_skip_bad()),
             }
         }
         let sha256 = data.sha256(&digests);

@@ -23,7 +23,7 @@ fn a_bad_image_stops_the_run_and_is_named() {
         let (folder, arguments) = images();
         std::fs::copy(fixtures().join("odd").join(odd), folder.path().join("data/1/bad.jpg")).unwrap();
         let out = folder.path().join("result.json");
-        fails(1, &with(&arguments, &["--out", text(&out)]), &["1/bad.jpg", says]);
+        fails(1, &with(&arguments, &["--out", text(&out)]), &["1/bad.jpg", says, "--skip-bad goes on"]);
         assert!(!out.exists());
     }
 }
