@@ -123,7 +123,10 @@ fn a_batch_that_cannot_be_freed_is_refused_before_anything_is_written() {
     let axes = |value: i64| integers("front", &[1], &[value]);
     // The first image alone; and the mean over the batch, whose shapes fit any batch and whose rows do not.
     let first = single(
-        vec![node("Gather", &["flat", "zero"], &["one"], Vec::new()), node("Unsqueeze", &["one", "front"], &["last"], Vec::new())],
+        vec![
+            node("Gather", &["flat", "zero"], &["one"], Vec::new()),
+            node("Unsqueeze", &["one", "front"], &["last"], Vec::new()),
+        ],
         vec![integers("zero", &[], &[0]), axes(0)],
     );
     let mean = single(
@@ -137,7 +140,11 @@ fn a_batch_that_cannot_be_freed_is_refused_before_anything_is_written() {
     for (place, says) in [(first, "from Gather 'one' on"), (mean, "with its batch free it gives")] {
         fails(1, &place.arguments(text(&shapes), &["--batch", "16", "--steps", "2"]), &[says, "fixed at 1", cure]);
         let step = place.folder.path().join("step.onnx");
-        fails(1, &["export", text(&place.model), text(&step), "--train", "--classes", "3"], &[says, "fixed at 1", cure]);
+        fails(
+            1,
+            &["export", text(&place.model), text(&step), "--train", "--classes", "3"],
+            &[says, "fixed at 1", cure],
+        );
         assert!(!place.out.exists() && !step.exists());
     }
 }
