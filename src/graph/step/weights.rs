@@ -302,7 +302,7 @@ impl<'a> Walk<'a, '_> {
 }
 
 fn no_rule(node: &NodeProto) -> String {
-    format!("there is no rule to differentiate {}", node.label())
+    gradient::no_rule(node)
 }
 
 fn half_arithmetic(node: &NodeProto) -> String {
