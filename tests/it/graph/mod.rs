@@ -9,6 +9,8 @@
 
 mod fuzz;
 mod model;
+mod moves;
 mod refusals;
 mod rules;
 mod training;
+mod written_out;
