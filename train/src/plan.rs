@@ -13,10 +13,11 @@ use pdloss_embed::embedder::{self, Choice, Model, Options};
 use pdloss_embed::preprocess::Layout;
 use pdloss_embed::{Error, Result};
 
-use crate::backbone::{of_graph, trained};
+use crate::backbone::{Wish, of_graph, prepare, trained};
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::objective;
+use crate::optimizer::Variance;
 use crate::parts;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
@@ -67,6 +68,7 @@ impl Plan {
             other => other,
         };
         settings.check().map_err(of_file)?;
+        settings.optimizer.running_variance.get_or_insert(Variance::Population);
         settings.onnxruntime = named_again(run, args.onnxruntime.as_deref(), settings.onnxruntime.as_deref())?;
         let model = Model::read(&settings.model, Some(&settings.output))?;
         same("model", &settings.model, &made_with.model_sha256, &model.sha256)?;
@@ -125,6 +127,13 @@ impl Plan {
         }
         let wrong = |e| of_graph(&settings.model, e);
         let backbone = file::read(&settings.model).map_err(wrong)?;
+        let wish = Wish {
+            output: Some(settings.output.as_str()),
+            batch: Some(settings.batch),
+            untie: settings.optimizer.untie,
+        };
+        let (backbone, said) = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
+        notes.extend(said);
         let axes = settings.preprocessing.output_size().map(|size| {
             let channels = settings.preprocessing.color.channels();
             layout.axes(channels, size)
@@ -133,6 +142,7 @@ impl Plan {
             .and_then(|model| graph::step::build(model, &step_options))
             .map_err(wrong)?;
         let parameters = trained(&settings.model, &step)?;
+        notes.extend(parameters.notes.iter().cloned());
         Ok(Self {
             settings,
             folder,
