@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Puts the nodes of the branch that is taken in the place of every `If` whose condition is a constant, or follows from shapes.
-/// Names that the graph around it has already get a number behind them.
+/// Names that the graph around it has already get a number behind them, and nodes are called as what they make.
 ///
 /// # Errors
 /// When a node's inputs contradict each other.
@@ -103,6 +103,8 @@ fn rename(graph: &mut GraphProto, names: &HashMap<String, String>) {
     }
     for node in &mut graph.node {
         node.input.iter_mut().chain(&mut node.output).for_each(change);
+        // Two nodes of one name are no model.
+        node.name = node.output.first().cloned();
         for attribute in &mut node.attribute {
             attribute.g.iter_mut().for_each(|graph| rename(graph, names));
             attribute.graphs.iter_mut().for_each(|graph| rename(graph, names));

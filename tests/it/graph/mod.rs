@@ -7,6 +7,7 @@
     reason = "tests report what they measured"
 )]
 
+mod exported;
 mod fuzz;
 mod model;
 mod moves;
