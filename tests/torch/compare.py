@@ -167,7 +167,7 @@ def match(net, model, trained, by_batch):
         value = tensors[name].astype(np.float64)
         scale = np.abs(value).max() + 1e-30
         for other, parameter, change in by_shape.get(value.size, []):
-            if np.abs(other.reshape(value.shape) - value).max() <= 2e-6 * scale if other.squeeze().shape == value.squeeze().shape or other.ndim == 1 or value.ndim == 1 else False:
+            if np.abs(other.reshape(value.shape) - value).max() <= 2e-6 * scale:
                 found[name] = (parameter, lambda grad, change=change, shape=value.shape: change(grad).reshape(shape))
                 break
     return found

@@ -105,7 +105,11 @@ fn slice(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (x, grad) = (call.input(0)?, call.grad()?);
     let shape = tape.shape(x)?;
     let Some(ranges) = layout::slice_ranges(&tape.shapes, call.node, shape.len()) else {
-        return Err(call.error("its starts, ends, axes and steps must be constants for its gradient"));
+        // Where it ends need not be known: the gradient is as long as what was taken.
+        let Some(begin) = plain_starts(tape, call, shape.len()) else {
+            return Err(call.error("its starts, axes and steps must be constants for its gradient"));
+        };
+        return Ok(vec![Some(pad_to(tape, grad, &begin, x)?)]);
     };
     let simple =
         ranges.iter().all(|range| range.step == 1 && (range.start >= 0 || matches!(shape[range.axis], Dim::Known(_))));
@@ -141,6 +145,24 @@ fn slice(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         part = spread(tape, &part, axis, &positions(whole, start, range.step, count))?;
     }
     Ok(vec![Some(pad_to(tape, &part, &begin, x)?)])
+}
+
+/// Where a `Slice` without steps starts along each axis.
+fn plain_starts(tape: &Tape<'_>, call: &Call<'_>, rank: usize) -> Option<Vec<i64>> {
+    let starts = tape.shapes.setting(call.node, 1, "starts")?;
+    let axes = match call.node.given(3) {
+        Some(axes) => tape.shapes.integers(axes)?,
+        None => (0..int(starts.len())).collect(),
+    };
+    let steps = call.node.given(4).map_or(Some(vec![1; starts.len()]), |steps| tape.shapes.integers(steps))?;
+    let mut begin = vec![0; rank];
+    for ((start, axis), step) in starts.into_iter().zip(axes).zip(steps) {
+        if step != 1 || start < 0 {
+            return None;
+        }
+        begin[axis_of(axis, rank)?] = start;
+    }
+    Some(begin)
 }
 
 /// For each of `whole` places which of `count` elements stands there; `count` where none does.

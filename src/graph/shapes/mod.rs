@@ -12,6 +12,7 @@ pub(crate) mod layout;
 mod linear;
 pub(crate) mod reduction;
 pub(crate) mod resample;
+mod table;
 mod value;
 pub(crate) mod window;
 
@@ -70,6 +71,8 @@ pub struct Shapes {
     facts: HashMap<String, Fact>,
     /// The values of short constants of floating-point numbers.
     numbers: HashMap<String, Vec<f64>>,
+    /// The elements of small matrices of integers.
+    tables: HashMap<String, Vec<Scalar>>,
     declared: HashMap<String, Fact>,
     unknowns: usize,
 }
@@ -184,6 +187,12 @@ impl Shapes {
             fact.shape = fact.shape.map(|shape| self.name_unknowns(shape));
             if !name.is_empty() {
                 self.facts.insert(name.clone(), fact);
+            }
+        }
+        if let (Some(elements), Some(name)) = (table::follow(self, node), node.made(0)) {
+            match self.facts.get_mut(name).map(|fact| (fact.shape.as_ref().map(Vec::len), fact)) {
+                Some((Some(0 | 1), fact)) => fact.value = Some(elements),
+                _ => drop(self.tables.insert(name.to_owned(), elements)),
             }
         }
         Ok(())

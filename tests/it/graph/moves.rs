@@ -104,7 +104,25 @@ fn slices_in_steps_of_a_free_batch() {
     let half = half.op("Shape", &["x"], "shape", &[]).ints("at", &[2]).ints("two", &[2]).ints("zero", &[0]);
     let half = half.op("Gather", &["shape", "at"], "length", &[]).op("Div", &["length", "two"], "end", &[]);
     cases.push(half.op("Slice", &["x", "zero", "end", "at", "two"], "y", &[]));
+    // As long as the batch, whose length is known only when it runs.
+    let rows = Case::new("Slice as long as the batch", F64).symbolic().input("x", &[2, 4, 6], -1.0, 1.0);
+    let rows = rows.input("w", &[5, 3], -1.0, 1.0).op("Shape", &["x"], "end", &[("start", Int(0)), ("end", Int(1))]);
+    let rows = rows.ints("start", &[1]).ints("axis", &[0]);
+    cases.push(rows.op("Slice", &["w", "start", "end", "axis"], "a", &[]).op("Exp", &["a"], "y", &[]));
     check(cases);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn pads_whose_amounts_an_exporter_turned_around() {
+    // [left, right, top, bottom] as PyTorch has them, from the last axis; turned around and split as it writes that out.
+    let case = Case::new("Pad", F64).symbolic().input("x", &[2, 3, 4], -1.0, 1.0).ints("amounts", &[1, 2, 0, 1, 0, 0]);
+    let case = case.ints("pairs", &[-1, 2]).ints("flat", &[-1]).ints("last", &[-1]).ints("first", &[i64::MIN + 1]);
+    let case = case.ints("rows", &[0]).op("Reshape", &["amounts", "pairs"], "table", &[]);
+    let case = case.op("Slice", &["table", "last", "first", "rows", "last"], "turned", &[]);
+    let case = case.op("Transpose", &["turned"], "columns", &[("perm", Ints(vec![1, 0]))]);
+    let case = case.op("Reshape", &["columns", "flat"], "pads", &[]);
+    check(vec![case.op("Pad", &["x", "pads"], "y", &[("mode", text("edge"))])]);
 }
 
 #[test]
