@@ -64,7 +64,7 @@ def build(zoo, name):
     return net
 
 
-def export(net, size, case, path):
+def export(net, size, case, path, opset=None):
     exporter, mode, batch = case.split(".")
     net.train(mode == "train")
     images = torch.randn(2 if batch == "free" or mode == "train" else 1, 3, size, size)
@@ -77,7 +77,8 @@ def export(net, size, case, path):
                               do_constant_folding=mode != "train", dynamic_axes=axes, **names)
         else:
             shapes = ({0: torch.export.Dim("batch")},) if batch == "free" else None
-            torch.onnx.export(net, (images,), path, dynamo=True, external_data=False, verbose=False, dynamic_shapes=shapes, **names)
+            torch.onnx.export(net, (images,), path, dynamo=True, external_data=False, verbose=False, dynamic_shapes=shapes,
+                              opset_version=opset, **names)
 
 
 def step(path, out, dim):
@@ -176,7 +177,7 @@ def match(net, model, trained, by_batch):
 def compare(zoo, name, case, folder):
     net, size = build(zoo, name), zoo.size(name)
     path, out = folder / "net.onnx", folder / "step.onnx"
-    export(net, size, case, str(path))
+    export(net, size, case, str(path), getattr(zoo, "OPSETS", {}).get(name))
     model = onnx.load(path)
     with torch.no_grad():
         dim = net.eval()(torch.zeros(2, 3, size, size)).shape[1]

@@ -106,9 +106,11 @@ fn slices_in_steps_of_a_free_batch() {
     cases.push(half.op("Slice", &["x", "zero", "end", "at", "two"], "y", &[]));
     // As long as the batch, whose length is known only when it runs.
     let rows = Case::new("Slice as long as the batch", F64).symbolic().input("x", &[2, 4, 6], -1.0, 1.0);
-    let rows = rows.input("w", &[5, 3], -1.0, 1.0).op("Shape", &["x"], "end", &[("start", Int(0)), ("end", Int(1))]);
+    let rows = rows.input("w", &[5, 1], -1.0, 1.0).op("Shape", &["x"], "end", &[("start", Int(0)), ("end", Int(1))]);
     let rows = rows.ints("start", &[1]).ints("axis", &[0]);
-    cases.push(rows.op("Slice", &["w", "start", "end", "axis"], "a", &[]).op("Exp", &["a"], "y", &[]));
+    let rows = rows.op("Slice", &["w", "start", "end", "axis"], "a", &[]).ints("others", &[1, 2]);
+    let rows = rows.op("ReduceSum", &["x", "others"], "sums", &[]).op("Mul", &["a", "sums"], "y", &[]);
+    cases.push(rows);
     check(cases);
 }
 
