@@ -8,6 +8,7 @@ mod export;
 mod killed;
 mod losses;
 mod pairs;
+mod reference;
 mod tools;
 mod training;
 mod validation;
