@@ -2,7 +2,7 @@
 
 `[tool.hatch.build.hooks.custom]` of a package says what: `crates` to build, `programs` (from the target folder to the environment's
 `bin`), `library` and the `folder` of the package that it goes into. `PDLOSS_BUILT` names a folder in which all that is built already
-(packaging/wheels: for an old glibc); otherwise cargo builds it here, in the release profile, for this machine.
+(packaging/wheels: for an old glibc, and with `PDLOSS_STATIC`, because their libraries are inside); otherwise cargo builds it here, in the release profile, for this machine.
 """
 
 import os
@@ -36,7 +36,7 @@ class CustomBuildHook(BuildHookInterface):
                 build_data["force_include"][str(path)] = place
         licences = Path(self.directory) / f"THIRD-PARTY-{self.metadata.core.name}.txt"
         licences.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(ROOT / "packaging/licences.py"), str(licences), *crates]
+        command = [sys.executable, str(ROOT / "packaging/licences.py"), str(licences), *crates, *(["--static"] if "PDLOSS_STATIC" in os.environ else [])]
         subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
         info = f"{self.metadata.core.name.replace('-', '_')}-{self.metadata.version}.dist-info/licenses"
         for path, name in [(licences, "THIRD-PARTY.txt"), *((ROOT / name, name) for name in ("LICENSE-MIT", "LICENSE-APACHE"))]:

@@ -1,7 +1,8 @@
 """Writes the licences of everything that is linked into what is released: one text for each folder that is shipped.
 
-    packaging/licences.py OUT PACKAGE...      PACKAGE: pdloss-train, pdloss-eval, pdloss-ort
+    packaging/licences.py OUT [--static] PACKAGE...
 
+PACKAGE is one of pdloss-train, pdloss-eval and pdloss-ort; --static: as packaging/build links them, with the compilers' runtimes and OpenBLAS inside.
 Crates bring their own texts in their source; native libraries and the compilers' runtimes have theirs from where they were linked.
 A crate that is under a licence of which no text is found ends with an error.
 """
@@ -57,7 +58,7 @@ def texts(folder):
 
 
 def main():
-    out, packages = Path(sys.argv[1]), sys.argv[2:]
+    out, packages = Path(sys.argv[1]), [word for word in sys.argv[2:] if word != "--static"]
     sections, bodies, bare = [], {}, []
 
     def add(title, files):
@@ -81,11 +82,12 @@ def main():
         add(f"{package['name']} {package['version']}, {expression}", files)
         for name, below, wanted in NATIVE.get(package["name"], []):
             add(f"{name}, in {package['name']} {package['version']}", [(file, (folder / below / file).read_text()) for file in wanted])
-    if any(section.startswith("FAISS") for section in sections):
-        for name, debian in DEBIAN:
-            add(name, [("copyright", Path(f"/usr/share/doc/{debian}/copyright").read_text())])
-    (zig,) = ROOT.glob(ZIG)
-    add("libunwind and compiler-rt of LLVM, Apache-2.0 WITH LLVM-exception", [(zig.name, zig.read_text())])
+    if "--static" in sys.argv:
+        if "faiss-sys" in folders:
+            for name, debian in DEBIAN:
+                add(name, [("copyright", Path(f"/usr/share/doc/{debian}/copyright").read_text())])
+        (zig,) = ROOT.glob(ZIG)
+        add("libunwind and compiler-rt of LLVM, Apache-2.0 WITH LLVM-exception", [(zig.name, zig.read_text())])
     sysroot = Path(subprocess.run(["rustc", "--print", "sysroot"], check=True, capture_output=True, text=True).stdout.strip())
     std = sysroot / "share/doc/rust/COPYRIGHT-library.html"
     if std.is_file():

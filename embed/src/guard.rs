@@ -28,13 +28,17 @@ const ROOM: u64 = 1 << 30;
 /// ... and this many times the file's size: what is packed takes more room unpacked.
 const UNPACKED: u64 = 32;
 
-/// Names of the threads that a reader works on beside the one that called it: polars' pool.
-const READERS: &str = "polars-";
+/// How the threads are called that a reader works on beside the one that called it: polars' pools, and a thread that is made
+/// for a reader, which calls itself [`READER`].
+const POOLS: [&str; 3] = ["polars-", "async-executor-", READER];
+
+/// The name of a thread that a guarded call makes for itself.
+pub const READER: &str = "reader";
 
 /// Whether this thread works for a reader, so that a panic of it becomes an error. Panics of other threads are our own
 /// mistakes, and are printed.
 fn is_of_a_reader() -> bool {
-    let is_pool = || std::thread::current().name().is_some_and(|name| name.starts_with(READERS));
+    let is_pool = || std::thread::current().name().is_some_and(|name| POOLS.iter().any(|pool| name.starts_with(pool)));
     INSIDE.get() || (UNDER_WAY.load(Ordering::SeqCst) > 0 && is_pool())
 }
 
@@ -142,9 +146,9 @@ mod tests {
         let path = Path::new("some.file");
         let seen = guarded(path, || {
             guarded(path, || Ok(()))?;
-            Ok((is_of_a_reader(), on("polars-1"), on("decoder")))
+            Ok((is_of_a_reader(), on("polars-1"), on(READER), on("decoder")))
         });
-        assert_eq!(seen.unwrap(), (true, true, false));
+        assert_eq!(seen.unwrap(), (true, true, true, false));
         assert!(!is_of_a_reader());
     }
 

@@ -8,7 +8,9 @@
 
 mod attributes;
 pub mod build;
+mod external;
 pub mod file;
+mod free_batch;
 pub mod gradient;
 pub mod head;
 mod literal;

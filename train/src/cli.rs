@@ -97,6 +97,9 @@ pub struct ExportArgs {
     /// Type of the labels; --train takes int64
     #[arg(long, value_enum, default_value_t = Labels::Int64)]
     pub(crate) labels: Labels,
+    /// libonnxruntime.so to see by that a batch which --train frees gives the same rows [default: as train has it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) onnxruntime: Option<PathBuf>,
     /// Loss; without --train pd
     #[command(flatten)]
     pub(crate) loss: LossArgs,

@@ -30,6 +30,7 @@ mod optimizer;
 mod parts;
 mod plan;
 mod probe;
+mod proof;
 mod random;
 mod sampler;
 mod schedule;

@@ -171,11 +171,6 @@ impl Settings {
                 "leaves images of different sizes, which make no batch; give --resize exact:WxH, --crop or --pad";
             return Err(Error::Recipe(problem.into()));
         }
-        // A batch of one is only how the model was exported.
-        if let Some(fixed) = model.fixed_batch().filter(|fixed| ![1, args.batch].contains(fixed)) {
-            let (batch, path) = (args.batch, path.display());
-            return Err(Error::Usage(format!("--batch {batch}: the batch of model {path} is fixed at {fixed}")));
-        }
         let settings = Self {
             output: model.output.clone(),
             model: path,

@@ -46,7 +46,13 @@ impl Validation {
         options: Options,
         skip_bad: bool,
     ) -> Result<Self> {
-        let data = Dataset::load(request)?;
+        let data = Dataset::load(request).map_err(|error| match error {
+            Error::Usage(text) => Error::Usage(["--split:", "--classes:"].iter().fold(text, |text, flag| {
+                let own = format!("--validation-{}", &flag[2..]);
+                if text.starts_with(flag) { text.replacen(flag, &own, 1) } else { text }
+            })),
+            other => other,
+        })?;
         let options = Options { runtime: Choice::Onnxruntime, ..options };
         Ok(Self {
             data,

@@ -46,7 +46,10 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     let sizes_in_words = || several(sizes.iter().map(|(part, n)| format!("{} ({n} images)", part.as_str())));
     if let Some(part) = wanted.filter(|part| !sizes.contains_key(part)) {
         let has = if sizes.is_empty() {
-            "has no train and test parts".to_owned()
+            format!(
+                "has no train and test parts, and so no '{}': folders train/, val/, test/, or the column split of a list, make them",
+                part.as_str()
+            )
         } else {
             format!("has no part '{}'; its parts are {}", part.as_str(), sizes_in_words())
         };

@@ -162,7 +162,8 @@ fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dy
         .iter()
         .map(|tried| {
             let mut row = Record::new();
-            row.set("preprocessing", tried.candidate.change.as_str()).set("d_prime", tried.d_prime);
+            row.set("preprocessing", tried.candidate.change.as_str())
+                .set("d_prime", tried.d_prime.map(|d_prime| (d_prime * 1e3).round() / 1e3));
             row
         })
         .collect();

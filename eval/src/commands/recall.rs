@@ -41,6 +41,9 @@ pub(super) const USUAL: Usual = Usual {
     flags: &["model", "data", "split", "label", "preset", "embeddings", "labels", "k", "out", "save-run", "json"],
 };
 
+/// What a search is that finds the true neighbours.
+const EXACT: &str = "exact";
+
 /// Arguments of `recall`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
@@ -284,7 +287,7 @@ fn describe(
         (Some(recall), Some((k, queries))) => {
             format!("APPROXIMATE: finds {recall:.4} of the true {k} nearest ({queries} queries)")
         }
-        _ => "exact".to_owned(),
+        _ => EXACT.to_owned(),
     };
     let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
     present.sort_unstable();
@@ -307,5 +310,10 @@ fn print(record: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
     let measures = record.pick(|name| (is_measure(name) || counts.contains(&name)).then(|| name.to_owned()));
     let about = record.pick(|name| (!is_measure(name) && !counts.contains(&name)).then(|| name.to_owned()));
     about.print_what_was_run(stdout)?;
-    writeln!(stdout, "{}", Record::text(&[measures]))
+    writeln!(stdout, "{}", Record::text(&[measures]))?;
+    // A figure that is not what it seems says so beside it.
+    match record.get("search").map(Value::word).filter(|search| search != EXACT) {
+        Some(search) => writeln!(stdout, "\n{search}"),
+        None => Ok(()),
+    }
 }

@@ -429,7 +429,10 @@ fn flags_that_contradict_each_other_are_refused() {
     let message = |more: &[&str]| faces.verify(more).unwrap_err();
     assert!(message(&[]).to_string().contains("--all-pairs"));
     assert_eq!(message(&[]).exit_code(), 2);
-    assert!(message(&["--all-pairs", "--bootstrap", "1"]).to_string().contains("--bootstrap"));
+    for draws in ["0", "1", "1000001", "18446744073709551615"] {
+        let said = message(&["--all-pairs", "--bootstrap", draws]).to_string();
+        assert!(said.contains(&format!("--bootstrap {draws}: wanted 2 to 1000000 draws")), "{said}");
+    }
     assert!(message(&["--all-pairs", "--bootstrap", "10", "--confidence", "95"]).to_string().contains("--confidence"));
     assert!(message(&["--all-pairs", "--out", "result.xyz"]).to_string().contains(".parquet"));
     let list = faces.write("one.csv", "A/A_0001.jpg,A/A_0002.jpg,1\n");

@@ -96,6 +96,8 @@ fn rule(node: &NodeProto) -> Option<Rule> {
     families.into_iter().find_map(|family| family(name))
 }
 
+pub(crate) use normalization::follow_sample_variance;
+
 /// Whether a node's operator can be differentiated.
 pub(crate) fn has_rule(node: &NodeProto) -> bool {
     rule(node).is_some()

@@ -25,7 +25,8 @@
 //! and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
 //! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
 //!
-//! Pieces: [`StepOptions`] (what is asked for), `weights` (what is trained), [`Optimizer`] (how), [`Description`] (what the
+//! Pieces: [`StepOptions`] (what is asked for), `weights` (what is trained), `pytorch` (what the exporter says
+//! of that), [`untie`] (weights that layers share), [`Optimizer`] (how), [`Description`] (what the
 //! model says of itself), [`export_embedder`] (back to an embedder), [`set_class_mean_proxies`] (other first proxies).
 
 mod description;
@@ -34,14 +35,17 @@ mod optimizer;
 mod options;
 mod parameters;
 mod proxies;
+mod pytorch;
+mod sharing;
 mod tensors;
 mod weights;
 
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::export_embedder;
 pub use optimizer::Optimizer;
-pub use options::{FreezeStatistics, StepOptions};
+pub use options::{FreezeStatistics, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
+pub use sharing::{COPIES, Copied, Shared, untie};
 
 use std::collections::HashSet;
 
@@ -58,6 +62,7 @@ use super::{
 };
 use description::element_name;
 use optimizer::{Parameter, Scalars, state_name};
+use pytorch::Export;
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
@@ -93,12 +98,15 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     options.check()?;
     // Before anything follows from its shapes.
     Shapes::of(&model)?;
+    let export = Export::of(&model);
+    let own = sharing::own_statistics(&mut model, &|_| true)?;
     let graph = graph_of(&mut model)?;
     head::refuse_taken_names(graph)?;
     let data = only_data(graph)?;
-    let mut parameters = parameters::find(graph, &data, options)?;
+    let mut parameters = parameters::find(graph, &data, options, &export)?;
+    parameters.note(sharing::said(&own));
     refuse_next_names(graph)?;
-    training_mode::free_batch(&mut model)?;
+    free_single(&mut model)?;
     let graph = graph_of(&mut model)?;
     let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
@@ -130,6 +138,25 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     Ok(model)
 }
 
+/// Frees a batch that is fixed. Where it cannot be freed, a batch of one is an error: no loss compares an image with none.
+fn free_single(model: &mut ModelProto) -> Result<()> {
+    match training_mode::free_batch(model) {
+        Err(error) if !is_single(model) => {
+            // Then every batch has that many images.
+            drop(error);
+            Ok(())
+        }
+        answer => answer.map(drop),
+    }
+}
+
+/// Whether an input is declared for one image.
+fn is_single(model: &ModelProto) -> bool {
+    let inputs = model.graph.iter().flat_map(|graph| &graph.input);
+    let shapes = inputs.filter_map(|input| super::build::declared(input)?.1);
+    shapes.into_iter().any(|shape| shape.first() == Some(&super::build::Dim::Known(1)) && shape.len() > 1)
+}
+
 /// Rewrites the backbone for training; its running statistics.
 fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Frozen) -> Result<Vec<Running>> {
     let keeps_statistics = |node: &NodeProto| match options.freeze_statistics {
@@ -145,6 +172,9 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Froz
     let moment = nodes.add(names::STEP, &first);
     let dropout = options.dropout.then_some(moment.as_str());
     let running = training_mode::prepare(model, &training_mode::Options { dropout, frozen: &keeps_statistics })?;
+    if options.running_variance == RunningVariance::Sample {
+        gradient::follow_sample_variance(model);
+    }
     let graph = graph_of(model)?;
     graph.input.push(declare(names::STEP, Element::I64, &[]));
     graph.initializer.push(integers(names::STEP, &[], &[0]));

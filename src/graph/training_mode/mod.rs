@@ -1,9 +1,8 @@
 //! An inference graph rewritten for training, before the loss is attached.
 //!
 //! [`prepare`] brings the model to opset 17, folds what is constant, puts `BatchNormalization` into training mode and
-//! `Dropout` back to work. [`free_batch`] lets a model that was exported for single images take batches.
+//! `Dropout` back to work. [`free_batch`] lets a model that was exported for a fixed number of images take batches.
 
-mod batch;
 mod dropout;
 mod fold;
 
@@ -17,7 +16,7 @@ use super::{
     upgrade::upgrade,
 };
 
-pub use batch::free_batch;
+pub use super::free_batch::{cure, free_batch, is_first_of};
 pub use fold::fold;
 
 /// What training changes.
@@ -70,7 +69,13 @@ fn train_statistics(graph: &mut GraphProto, frozen: &dyn Fn(&NodeProto) -> bool)
     let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
     let mut running: Vec<Running> = Vec::new();
     for node in &mut graph.node {
-        if !node.is_standard() || node.op_type() != "BatchNormalization" || frozen(node) {
+        if !node.is_standard() || node.op_type() != "BatchNormalization" {
+            continue;
+        }
+        if frozen(node) {
+            // The export may have been one in training mode.
+            node.output.truncate(1);
+            node.attribute.retain(|attribute| attribute.name() != "training_mode");
             continue;
         }
         let label = node.label();

@@ -7,6 +7,7 @@
     reason = "tests report what they measured"
 )]
 
+mod external;
 mod fuzz;
 mod model;
 mod refusals;

@@ -4,6 +4,7 @@
 mod backbones;
 mod driver;
 mod embedder;
+mod exports;
 mod labels;
 mod losses;
 mod optimizers;

@@ -21,6 +21,10 @@ fn classes_validated_on_are_left_out_of_training() {
         assert!(run(&["train", "--resume", text(&place.out)]).status.success());
         assert_eq!(std::fs::read(place.file("checkpoint.safetensors")).unwrap(), before);
     }
+    for (flag, value) in [("--validation-classes", "21"), ("--validation-split", "val")] {
+        let place = Place::new();
+        fails(2, &place.arguments(text(&shapes), &[&SHORT[..], &[flag, value]].concat()), &[&format!("{flag}: ")]);
+    }
     let place = Place::new();
     let more = [&SHORT[..], &["--split", "all", "--validation-classes", "1-20"]].concat();
     fails(2, &place.arguments(text(&shapes), &more), &["--validation-classes", "0 are left"]);

@@ -48,6 +48,9 @@ const DETAILS: &str = "Scores are cosines. A pair is accepted at score >= thresh
     of FMR and FNMR where they are closest. FNMR@FMR takes the smallest threshold whose FMR does not exceed the target, and \
     has no value below 3 / impostor pairs.";
 
+/// More draws move no digit that anybody reads, and take days.
+const MOST_DRAWS: usize = 1_000_000;
+
 /// How the embeddings of an image and of its mirror image become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Flip {
@@ -160,8 +163,8 @@ impl Plan {
         if !(level > 0.0 && level < 1.0) {
             return usage("--confidence: wanted a number between 0 and 1, such as 0.95");
         }
-        if args.bootstrap.is_some_and(|n| n < 2) {
-            return usage("--bootstrap: wanted at least 2 draws; 1000 is usual");
+        if let Some(draws) = args.bootstrap.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
+            return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
         }
         let lists = [("--pairs", &args.pairs), ("--threshold-pairs", &args.threshold_pairs), ("--align", &args.align)];
         let lists: Vec<_> = lists.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?))).collect();
