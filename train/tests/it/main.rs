@@ -9,6 +9,7 @@ mod exports;
 mod killed;
 mod losses;
 mod pairs;
+mod reference;
 mod tools;
 mod training;
 mod validation;
