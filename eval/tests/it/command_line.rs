@@ -318,6 +318,10 @@ fn the_best_of_several_ways_to_prepare_images_is_found_and_written() {
     assert!(stderr(&output).contains("PREPROCESSING MAY BE WRONG"), "{}", stderr(&output));
     let result: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert!(result[0]["notes"].as_str().unwrap().contains("inspect --suggest"), "{result}");
+    // Without a word on it, a search begins, also where images are grey.
+    let bare = ["inspect", "--model", text(&model), "--suggest", "--data", text(&data), "--sample", "50"];
+    let output = run(&bare);
+    assert!(output.status.success() && stdout(&output).contains("Best: "), "{}", stderr(&output));
     let manifest = ["recall", "--model", text(&model), "--data", text(&data), "--preprocess", text(&manifest)];
     assert!(!stderr(&run(&manifest)).contains("MAY BE WRONG"));
 }
