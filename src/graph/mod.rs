@@ -7,6 +7,7 @@
 //! standard operators, [`step`] puts it all into one graph that trains.
 
 mod attributes;
+pub mod branches;
 pub mod build;
 mod external;
 pub mod file;

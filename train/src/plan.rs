@@ -87,7 +87,7 @@ impl Plan {
         }
         model.accepts(&settings.preprocessing)?;
         let mut data = Dataset::load(&settings.data.request())?;
-        let library = embedder::library(settings.onnxruntime.as_deref())?;
+        let library = embedder::library(settings.onnxruntime.as_deref())?.path;
         let layout = settings.preprocessing.layout.unwrap_or(model.layout());
         let options = Options {
             runtime: Choice::Onnxruntime,
@@ -106,7 +106,9 @@ impl Plan {
             )
         });
         let validation = validation.transpose()?;
+        notes.extend(data.notes.iter().cloned());
         if let Some(validation) = &validation {
+            notes.extend(validation.data().notes.iter().map(|said| format!("validation: {said}")));
             notes.extend(keep_apart(&mut data, validation.data(), &settings)?);
         }
         if data.classes.len() < 2 {
@@ -118,6 +120,7 @@ impl Plan {
         }
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
         Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
+        notes.extend(parts::repeats(&labels, settings.per_class));
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let step_options =

@@ -2,10 +2,11 @@
 
 use super::{sharing, tensors::describe};
 use crate::graph::{
-    Error, Result,
+    Error, Result, branches,
     build::{Element, Value, attribute},
     literal,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    training_mode,
 };
 
 /// The backbone with the weights and running statistics of a state: the same graph and names, ready for inference.
@@ -19,6 +20,7 @@ use crate::graph::{
 /// When a tensor of the state has another type or shape than the backbone's, or a number too large for its float16.
 pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<TensorProto>) -> Result<ModelProto> {
     let mut model = backbone.clone();
+    branches::inline(&mut model)?;
     sharing::own_statistics(&mut model, &|name| state(name).is_some())?;
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     for old in &mut graph.initializer {
@@ -35,6 +37,7 @@ pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<Ten
         node.attribute = vec![attribute("value", Value::Tensor(Box::new(tensor)))];
     }
     infer_only(graph);
+    training_mode::into_inference(graph);
     Ok(model)
 }
 
@@ -68,8 +71,10 @@ fn replacement(old: &TensorProto, new: TensorProto) -> Result<TensorProto> {
 
 fn infer_only(graph: &mut GraphProto) {
     let is_constant = |name: &str, graph: &GraphProto| graph.initializer.iter().any(|tensor| tensor.name() == name);
+    let computed = training_mode::with_computed_statistics(graph);
     for index in 0..graph.node.len() {
         match graph.node[index].op_type() {
+            "BatchNormalization" if graph.node[index].made(0).is_some_and(|output| computed.contains(output)) => {}
             "BatchNormalization" => {
                 graph.node[index].attribute.retain(|attribute| attribute.name() != "training_mode");
                 graph.node[index].output.truncate(1);

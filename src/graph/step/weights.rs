@@ -129,6 +129,12 @@ impl<'a> Tensor<'a> {
             && !made_up.iter().any(|start| self.name.starts_with(start))
     }
 
+    /// Whether an exporter wrote it for a scale or bias that a module has not: nothing but ones or zeros, under no own name.
+    fn fills_in(&self) -> bool {
+        let numbers = self.proto.filter(|_| !self.has_own_name()).and_then(literal::any_floats);
+        numbers.is_some_and(|numbers| [0.0, 1.0].iter().any(|fill| numbers.iter().all(|number| number == fill)))
+    }
+
     /// Why its numbers cannot be trained, whatever is done with them.
     fn unfit(&self) -> Option<String> {
         let numbers = self.proto.and_then(literal::any_floats);
@@ -271,6 +277,11 @@ impl<'a> Walk<'a, '_> {
         for (index, value) in inputs.iter().enumerate() {
             let (Some(Value::Fixed(of_input)), false) = (value, is_setting(node, index)) else { continue };
             for &(source, was_half) in of_input {
+                if node.op_type() == "BatchNormalization"
+                    && self.known.get(source).is_some_and(|tensor| tensor.fills_in())
+                {
+                    continue;
+                }
                 let is_half = to.map_or(was_half, |to| matches!(to, FLOAT16 | BFLOAT16));
                 let needs = was_half && to.is_none() && !(moves_elements(node) && index == 0);
                 if needs {
@@ -338,7 +349,7 @@ impl<'a> Walk<'a, '_> {
 }
 
 fn no_rule(node: &NodeProto) -> String {
-    format!("there is no rule to differentiate {}", node.label())
+    gradient::no_rule(node)
 }
 
 fn half_arithmetic(node: &NodeProto) -> String {

@@ -5,11 +5,13 @@
 
 mod dropout;
 mod fold;
+mod noise;
+mod random;
 
 use std::collections::HashSet;
 
 use super::{
-    Error, Result,
+    Error, Result, branches,
     build::{Value, attribute},
     head::PREFIX,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
@@ -18,6 +20,7 @@ use super::{
 
 pub use super::free_batch::{cure, free_batch, is_first_of};
 pub use fold::fold;
+pub(crate) use random::into_inference;
 
 /// What training changes.
 pub struct Options<'a> {
@@ -53,23 +56,43 @@ pub struct Running {
 /// When the model cannot be brought to opset 17, a running statistic is not an initializer or belongs to two nodes, or the
 /// ratio of a `Dropout` is not a constant.
 pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Running>> {
+    branches::inline(model)?;
     upgrade(model)?;
     fold(model)?;
     if let Some(seed) = options.dropout {
         dropout::write_out(model, seed)?;
+        random::write_out(model, seed)?;
     } else {
         dropout::turn_off(model);
+        random::turn_off(model)?;
     }
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     train_statistics(graph, options.frozen)
 }
 
+/// The first outputs of those `BatchNormalization` nodes whose mean and variance the graph computes, as it does where weights
+/// are standardised: they have no running statistics, and are the same in training and inference.
+pub(crate) fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
+    let is_computed = |node: &&NodeProto| !(node.is_standard() && matches!(node.op_type(), "Constant" | "Identity"));
+    let computed: HashSet<&String> = graph.node.iter().filter(is_computed).flat_map(|node| &node.output).collect();
+    let has = |node: &&NodeProto| {
+        node.op_type() == "BatchNormalization"
+            && node.input.get(3..5).is_some_and(|of| of.iter().all(|name| computed.contains(name)))
+    };
+    graph.node.iter().filter(has).filter_map(|node| node.made(0)).map(str::to_owned).collect()
+}
+
 /// Puts `BatchNormalization` into training mode.
 fn train_statistics(graph: &mut GraphProto, frozen: &dyn Fn(&NodeProto) -> bool) -> Result<Vec<Running>> {
     let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let computed = with_computed_statistics(graph);
     let mut running: Vec<Running> = Vec::new();
     for node in &mut graph.node {
         if !node.is_standard() || node.op_type() != "BatchNormalization" {
+            continue;
+        }
+        if node.made(0).is_some_and(|output| computed.contains(output)) {
+            node.output.truncate(1);
             continue;
         }
         if frozen(node) {
