@@ -87,7 +87,7 @@ impl Files<'_> {
                 self.bytes
             )));
         }
-        let content = self.content(&location).map_err(|reason| wrong(reason))?;
+        let content = self.content(&location).map_err(wrong)?;
         let end = offset.checked_add(wanted);
         let range = usize::try_from(offset).ok().zip(end.and_then(|end| usize::try_from(end).ok()));
         let Some(values) = range.and_then(|(start, end)| content.get(start..end)) else {

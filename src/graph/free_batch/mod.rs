@@ -99,6 +99,7 @@ fn free(value: &mut ValueInfoProto) {
 
 /// The shapes of the model and of the same with a larger batch, node by node.
 struct Walk {
+    opset: i64,
     batch: usize,
     narrow: Shapes,
     wide: Shapes,
@@ -121,6 +122,7 @@ struct Walk {
 impl Walk {
     fn over(model: &mut ModelProto, fixed: &[(String, Vec<usize>)], batch: usize) -> Result<()> {
         let narrow = Shapes::of(model)?;
+        let opset = model.opset();
         let Some(graph) = model.graph.as_mut() else { return Ok(()) };
         let made = graph.node.iter().filter_map(literal::of_node);
         let counting = graph.initializer.iter().cloned().chain(made).filter_map(|tensor| {
@@ -142,6 +144,7 @@ impl Walk {
         }
         let data = fixed.first().map(|(name, _)| name.clone()).unwrap_or_default();
         let mut walk = Self {
+            opset,
             batch,
             narrow,
             wide,

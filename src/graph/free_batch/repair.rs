@@ -8,6 +8,9 @@ use crate::graph::{
     shapes::{Fact, axis_of},
 };
 
+/// The version of the standard operators from which on `Squeeze` takes its axes as an input.
+const AXES_ARE_AN_INPUT: i64 = 13;
+
 impl Walk {
     /// Writes a node that a batch comes to so that it takes any.
     pub(super) fn repair(&mut self, node: &mut NodeProto) -> Result<()> {
@@ -152,8 +155,9 @@ impl Walk {
             node.op_type = Some("Identity".to_owned());
             node.input.truncate(1);
             node.attribute.clear();
-        } else if node.given(1).is_some() {
-            node.input[1] = self.constant(&kept);
+        } else if self.opset >= AXES_ARE_AN_INPUT {
+            node.input.truncate(1);
+            node.input.push(self.constant(&kept));
         } else {
             node.attribute.retain(|attribute| attribute.name() != "axes");
             node.attribute.push(attribute("axes", Value::Ints(kept)));

@@ -103,7 +103,7 @@ impl Export {
         let numbers: Vec<(String, f64)> = all.filter_map(single).collect();
         let (named, made): (Vec<_>, Vec<_>) =
             numbers.iter().partition(|(name, _)| self.tensors.get(name) == Some(&Origin::Parameter));
-        let functions: [(&str, fn(f64) -> f64); 5] =
+        let functions: [Named; 5] =
             [("1 / x", |x| 1.0 / x), ("-x", |x| -x), ("exp x", f64::exp), ("sqrt x", f64::sqrt), ("x^2", |x| x * x)];
         let is_arithmetic = |node: &&NodeProto| matches!(node.op_type(), "Mul" | "Div" | "Pow" | "Add" | "Sub");
         let mut notes = Vec::new();
@@ -123,6 +123,9 @@ impl Export {
         notes
     }
 }
+
+/// A function by its formula.
+type Named = (&'static str, fn(f64) -> f64);
 
 /// `p_head_scale: PARAMETER target='head.scale'`
 fn line(line: &str) -> Option<(String, Origin)> {

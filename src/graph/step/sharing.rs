@@ -49,13 +49,16 @@ pub fn untie(model: &mut ModelProto) -> Result<Vec<Copied>> {
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     let mut more: Vec<Copied> = Vec::new();
     let mut names = Names::of(graph);
+    let layers = Layers::of(graph);
     for (root, readers) in readers(graph) {
-        // Readers by the name that they read; of one name, layers part and arithmetic stays with the first.
+        let is_layer =
+            |&(node, input): &(usize, usize)| layers.has(graph, node, input, layers.counts.get(&root).copied());
+        // Readers by the name that they read; of one name, layers part and other readers stay with the first.
         let mut groups: Vec<(String, Vec<(usize, usize)>)> = Vec::new();
         for reader in readers {
             let name = graph.node[reader.0].input[reader.1].clone();
-            let is_weight = holds_weight(&graph.node[reader.0], reader.1);
-            match groups.iter_mut().find(|(known, group)| *known == name && (!is_weight || !has_weight(graph, group))) {
+            let parts = |group: &Vec<(usize, usize)>| is_layer(&reader) && group.iter().any(is_layer);
+            match groups.iter_mut().find(|(known, group)| *known == name && !parts(group)) {
                 Some((_, group)) => group.push(reader),
                 None => groups.push((name, vec![reader])),
             }
@@ -126,14 +129,15 @@ pub(super) fn said(copies: &[Copied]) -> Option<String> {
 
 /// The weights among the tensors `names` that several layers read.
 pub(super) fn shared(graph: &GraphProto, names: &[&str]) -> Vec<Shared> {
+    let known = Layers::of(graph);
     let mut made: HashMap<&str, &str> = names.iter().map(|&name| (name, name)).collect();
     let mut layers: HashMap<&str, Vec<String>> = HashMap::new();
-    for node in graph.node.iter().filter(|node| node.is_standard()) {
+    for (at, node) in graph.node.iter().enumerate().filter(|(_, node)| node.is_standard()) {
         for (index, name) in node.input.iter().enumerate() {
             let Some(&root) = made.get(name.as_str()) else { continue };
             if passes_on(node) && index == 0 {
                 made.extend(node.output.iter().map(|output| (output.as_str(), root)));
-            } else if holds_weight(node, index) {
+            } else if known.has(graph, at, index, known.counts.get(root).copied()) {
                 let list = layers.entry(root).or_default();
                 let label = node.label();
                 if !list.contains(&label) {
@@ -143,12 +147,55 @@ pub(super) fn shared(graph: &GraphProto, names: &[&str]) -> Vec<Shared> {
         }
     }
     let several = |name: &&str| {
-        layers
-            .get(name)
-            .filter(|list| list.len() > 1)
-            .map(|list| Shared { name: (*name).to_owned(), layers: list.clone() })
+        let list = layers.get(name).filter(|list| list.len() > 1)?;
+        Some(Shared { name: (*name).to_owned(), layers: list.clone() })
     };
     names.iter().filter_map(several).collect()
+}
+
+/// What tells a layer that reads a tensor from a computation on the tensor itself, as the standardisation of a weight is.
+struct Layers {
+    /// Values that depend on the data.
+    moved: HashSet<String>,
+    /// How many numbers the tensors have.
+    counts: HashMap<String, usize>,
+}
+
+impl Layers {
+    fn of(graph: &GraphProto) -> Self {
+        let count = |tensor: &TensorProto| {
+            let count = literal::lengths(tensor).and_then(|lengths| literal::count(&lengths));
+            (tensor.name().to_owned(), count.unwrap_or(0))
+        };
+        let constants = graph.node.iter().filter_map(literal::of_node);
+        let counts: HashMap<String, usize> =
+            graph.initializer.iter().map(count).chain(constants.map(|tensor| count(&tensor))).collect();
+        let inputs = graph.input.iter().map(|input| input.name().to_owned());
+        let mut moved: HashSet<String> = inputs.filter(|name| !counts.contains_key(name)).collect();
+        for node in &graph.node {
+            if node.input.iter().any(|name| moved.contains(name)) {
+                moved.extend(node.output.iter().cloned());
+            }
+        }
+        Self { moved, counts }
+    }
+
+    /// Whether a node is a layer with a tensor of `count` numbers in this place. A single number of arithmetic, as the power of a
+    /// pooling, may well be read by several nodes of one layer.
+    fn has(&self, graph: &GraphProto, at: usize, input: usize, count: Option<usize>) -> bool {
+        let node = &graph.node[at];
+        if passes_on(node) {
+            // Up to the layers that read what it passes on; nodes stand in the order of evaluation.
+            let readers = graph.node.iter().enumerate().skip(at + 1);
+            let mut places = readers.flat_map(|(at, reader)| {
+                let inputs = reader.input.iter().enumerate().filter(|(_, name)| node.output.contains(name));
+                inputs.map(move |(index, _)| (at, index)).collect::<Vec<_>>()
+            });
+            return places.any(|(at, index)| self.has(graph, at, index, count));
+        }
+        let meets_data = node.input.iter().any(|name| self.moved.contains(name));
+        meets_data && !is_setting(node, input) && (holds_weight(node, input) || count.is_some_and(|count| count > 1))
+    }
 }
 
 fn passes_on(node: &NodeProto) -> bool {
@@ -205,10 +252,6 @@ fn readers(graph: &GraphProto) -> Vec<(String, Vec<(usize, usize)>)> {
         (readers.len() > 1).then(|| (tensor.name().to_owned(), readers.clone()))
     };
     graph.initializer.iter().filter(is_float).filter_map(several).collect()
-}
-
-fn has_weight(graph: &GraphProto, group: &[(usize, usize)]) -> bool {
-    group.iter().any(|&(node, input)| holds_weight(&graph.node[node], input))
 }
 
 /// Makes the copies, and leaves out `Identity` nodes that made values of their names.

@@ -229,18 +229,31 @@ fn merged_tensors_are_told_statistics_become_their_own_and_untie_tells_all_apart
 #[test]
 fn a_tensor_that_layers_read_directly_is_told_apart_under_new_names() {
     let nodes = vec![
+        node("Transpose", &["w"], &["w.turned"], vec![]),
+        node("Transpose", &["w"], &["w.turned.2"], vec![]),
         node("MatMul", &["images", "w"], &["a"], vec![]),
-        node("MatMul", &["a", "w"], &["b"], vec![]),
-        node("MatMul", &["b", "w"], &["c"], vec![]),
-        node("Mul", &["c", "p"], &["d"], vec![]),
-        node("Mul", &["d", "p"], &["last"], vec![]),
+        node("Add", &["a", "b"], &["a.biased"], vec![]),
+        node("MatMul", &["a.biased", "w.turned"], &["c"], vec![]),
+        node("Add", &["c", "b"], &["c.biased"], vec![]),
+        // A weight that is standardised is one, however many nodes read it.
+        node("ReduceMean", &["v"], &["v.mean"], vec![]),
+        node("Sub", &["v", "v.mean"], &["v.centred"], vec![]),
+        node("MatMul", &["c.biased", "v.centred"], &["d"], vec![]),
+        node("MatMul", &["d", "w.turned.2"], &["e"], vec![]),
+        node("Mul", &["e", "scale.p"], &["f"], vec![]),
+        node("Mul", &["f", "scale.p"], &["last"], vec![]),
     ];
-    let mut backbone = flat(nodes, vec![tensor("w", &[4, 4]), tensor("p", &[4])]);
-    assert_eq!(described(backbone.clone()).parameters.shared[0].layers.len(), 3);
+    let single = floats("scale.p", Element::F32, &[1], &[1.5]);
+    let mut backbone = flat(nodes, vec![tensor("w", &[4, 4]), tensor("b", &[4]), tensor("v", &[4, 4]), single]);
+    let shared = described(backbone.clone()).parameters.shared;
+    let shared: Vec<(&str, usize)> = shared.iter().map(|shared| (shared.name.as_str(), shared.layers.len())).collect();
+    assert_eq!(shared, [("w", 3), ("b", 2)]);
     let copies = untie(&mut backbone).unwrap();
     let copies: Vec<(&str, &str)> = copies.iter().map(|copy| (copy.name.as_str(), copy.of.as_str())).collect();
-    assert_eq!(copies, [("w.2", "w"), ("w.3", "w")], "arithmetic with one parameter stays one");
-    assert_eq!(trained(&described(backbone)), ["w", "p", "head.weight", "w.2", "w.3"]);
+    assert_eq!(copies, [("w.2", "w"), ("w.3", "w"), ("b.2", "b")], "one number of arithmetic stays one");
+    let description = described(backbone);
+    assert_eq!(trained(&description), ["w", "b", "v", "scale.p", "head.weight", "w.2", "w.3", "b.2"]);
+    assert!(description.parameters.shared.is_empty(), "{:?}", description.parameters.shared);
 }
 
 /// `running_var' = 0.9 running_var + 0.1 v`, where `v` is the sum of squares about the mean, by `n - 1` or by `n`.
