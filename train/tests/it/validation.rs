@@ -112,7 +112,7 @@ fn an_embedder_that_depends_on_the_batch_is_said_before_it_is_validated() {
     let graph = model.graph.as_mut().unwrap();
     // The mean over the batch is taken off the embeddings.
     let last = graph.node.last_mut().unwrap();
-    last.output = vec!["row".into()];
+    (last.name, last.output) = (Some("row".into()), vec!["row".into()]);
     let axes = pdloss::graph::build::attribute("axes", pdloss::graph::build::Value::Ints(vec![0]));
     graph.node.push(pdloss::graph::build::node("ReduceMean", &["row"], &["mean"], vec![axes]));
     graph.node.push(pdloss::graph::build::node("Sub", &["row", "mean"], &["embedding"], Vec::new()));
