@@ -1,5 +1,5 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
-.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind wheel test-wheel lint \
+.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind wheels dist test-wheel test-install lint \
 	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
@@ -17,8 +17,10 @@ help:
 	@echo "make test-torch    exports of small nets, step by step against PyTorch's autograd (NETS=..., ZOO=file.py for others)"
 	@echo "make test-omniglot three nets from scratch on Omniglot (OMNIGLOT=images_background_small1.zip)"
 	@echo "make test-valgrind the operators' cases under valgrind"
-	@echo "make wheel         the Python package with the library inside, in out/wheels"
-	@echo "make test-wheel    that wheel in an empty environment"
+	@echo "make wheels        the Python packages pdloss and pdloss-ort, for glibc 2.28, in out/wheels"
+	@echo "make dist          all that is released: wheels, an archive of programs, pages and completions, checksums; in out/dist"
+	@echo "make test-wheel    the Python packages from what is built already, quickly"
+	@echo "make test-install  the wheels in empty Debian systems (SUITES=bookworm for one of three)"
 	@echo "make bench-loss    the loss against the plain version in Rust and numpy"
 	@echo "make bench-operators  the operators against the loss in standard operators"
 	@echo "make bench-training a training step against onnxruntime-training 1.19.2 (MODEL=model.onnx adds one)"
@@ -69,11 +71,17 @@ test-omniglot: $(BENCH_PYTHON)
 test-valgrind: setup
 	plugins/tests/valgrind.sh
 
-wheel:
-	python3 plugins/python/build_wheel.py out/wheels
+wheels:
+	packaging/wheels out/wheels
 
-test-wheel:
+dist:
+	packaging/dist
+
+test-wheel: setup
 	plugins/tests/wheel.sh
+
+test-install:
+	packaging/tests/install.sh $(SUITES)
 
 lint: setup
 	cargo fmt --all --check

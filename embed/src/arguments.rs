@@ -20,17 +20,17 @@ pub struct ModelArgs {
     /// What runs the model
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     pub runtime: Choice,
-    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, then beside the executable, then .runtime/ above it]
+    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, the program's Python environment, beside the program, the active environment]
     #[arg(long, value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
     /// cpu, cuda or cuda:N; what cannot be had is an error
     #[arg(long, default_value = "cpu")]
     pub device: Device,
     /// Threads of everything together: decoding, the runtime, FAISS [default: all processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", alias = "workers")]
     pub threads: Option<usize>,
     /// Images a batch, where the model does not fix it [default: 8 on cpu, 32 on cuda]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", alias = "batch-size")]
     pub batch: Option<usize>,
     /// Run BatchNormalization and Dropout that were exported in training mode in inference mode
     #[arg(long)]
@@ -89,8 +89,8 @@ pub struct DataArgs {
     /// The part to measure
     #[arg(long, value_enum, default_value_t = Split::Protocol)]
     pub split: Split,
-    /// Only these classes, by the data set's own numbers (folders called 1, 2, 10; labels 0, 1, ...), else from 1 in order of
-    /// names: 1-10,15
+    /// Only these classes, by the data set's own numbers (folders called 1, 2, 10; labels 0, 1, ...), else from 1 in natural
+    /// order of names: 1-10,15
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges)]
     pub classes: Option<Ranges>,
     /// Label column of a list: a header's name or a number from 1 [default: the first]

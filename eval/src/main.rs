@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use pdloss_embed::program;
-use pdloss_eval::commands::Cli;
+use clap::CommandFactory;
+use pdloss_embed::program::Program;
+use pdloss_eval::commands::{Cli, USUAL};
 use pdloss_eval::process::Allocator;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
-    program::run(Cli::try_parse(), |cli, stdout| cli.run(stdout))
+    let elsewhere = &[("train", "pdloss"), ("export", "pdloss")];
+    let program = Program { command: Cli::command(), usual: &[USUAL], flags_of: |table| table, elsewhere };
+    program.run(|cli: Cli, stdout| cli.command.run(stdout))
 }

@@ -158,7 +158,7 @@ fn scores(name: &str, bytes: &[u8]) {
         let arguments = ["pdloss-eval".as_ref(), "scores".as_ref(), "--genuine".as_ref(), genuine.as_os_str()];
         let arguments = arguments.into_iter().chain(["--impostor".as_ref(), impostor.as_os_str()]);
         if let Ok(cli) = Cli::try_parse_from(arguments) {
-            drop(cli.run(&mut std::io::sink()));
+            drop(cli.command.run(&mut std::io::sink()));
         }
     });
 }

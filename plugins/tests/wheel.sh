@@ -1,42 +1,27 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it into an empty environment, and runs the loss from it: alone, then beside onnxruntime, then
-# the Python example in ONNX Runtime training. The data set of the example is the argument, or none.
-#
-#     plugins/tests/wheel.sh [DATA]
+# The Python packages, quickly: the wheel of the operators from the library that is built already (cargo's dev profile), installed into an
+# empty environment, its loss beside two onnxruntimes; then the functions of the package `pdloss` over the programs that are built.
+# The wheels that people get, in empty systems: packaging/tests/install.sh.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
-data=${1:-}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 plugins/tests/venvs.sh 1.19.2-training 1.32.0
+cargo build --locked --workspace
 python=.runtime/python/1.32.0/bin/python
-wheel=$("$python" plugins/python/build_wheel.py "$work" | tail -1)
+PDLOSS_BUILT=$target/debug "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work" plugins/python
+wheel=$(echo "$work"/pdloss_ort-*.whl)
 echo "wheel.sh: $(basename "$wheel"), $(stat -c %s "$wheel") bytes"
 
 "$python" -m venv "$work/empty"
 "$work/empty/bin/pip" install --quiet --disable-pip-version-check --no-index "$wheel"
-(cd "$work" && empty/bin/python -c "import pdloss_ort, sys; print('alone:', pdloss_ort.get_library_path())")
+(cd "$work" && empty/bin/python -c "import pdloss_ort; print('alone:', pdloss_ort.get_library_path())")
 "$work/empty/bin/pip" list --disable-pip-version-check --format=freeze | grep -q '^onnxruntime' && exit 1
 
-cp plugins/examples/loss.onnx "$work"
 for name in 1.32.0 1.19.2-training; do
     .runtime/python/$name/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps --target "$work/$name" "$wheel"
-    PYTHONPATH=$work/$name .runtime/python/$name/bin/python - "$work/loss.onnx" <<'PY'
-import sys
-import numpy as np, onnxruntime, pdloss_ort
-
-options = onnxruntime.SessionOptions()
-options.register_custom_ops_library(pdloss_ort.get_library_path())
-session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-embeddings = np.array([[1, 0.1], [0.2, 1], [0.7, 0.6]], np.float32)
-feeds = {"embeddings": embeddings, "proxies": np.eye(2, dtype=np.float32), "labels": np.array([0, 1, 0])}
-loss = float(session.run(["loss"], feeds)[0])
-assert abs(loss - -0.816545) < 1e-5, loss
-print(f"beside onnxruntime {onnxruntime.__version__}: loss {loss:.6f}")
-PY
+    PYTHONPATH=$work/$name .runtime/python/$name/bin/python packaging/tests/run_operator.py plugins/examples/loss.onnx
 done
-if [ -n "$data" ]; then
-    PYTHONPATH=$work/1.19.2-training .runtime/python/1.19.2-training/bin/python \
-        plugins/examples/python/train.py "$data" --out "$work/run"
-fi
+PATH=$target/debug:$PATH PYTHONPATH=packaging/pdloss "$python" packaging/tests/test_measure.py

@@ -9,10 +9,7 @@ use std::{
 
 use prost::Message;
 
-use super::{
-    Error, Result, external,
-    proto::ModelProto,
-};
+use super::{Error, Result, external, proto::ModelProto};
 
 /// What the names of files begin with that are not whole yet.
 const UNFINISHED: &str = ".pdloss-";
@@ -41,7 +38,8 @@ pub fn read(path: &Path) -> Result<ModelProto> {
 pub fn write(model: &ModelProto, path: &Path) -> Result<()> {
     let length = model.encoded_len();
     if i32::try_from(length).is_err() {
-        let reason = format!("{length} bytes, but one ONNX file holds at most 2 GiB: use fewer classes, or a smaller net");
+        let reason =
+            format!("{length} bytes, but one ONNX file holds at most 2 GiB: use fewer classes, or a smaller net");
         return Err(Error::model(path.display().to_string(), reason));
     }
     let failed = |source| Error::Io { path: path.to_owned(), source };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use pdloss::graph;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::{Copied, Description, Parameters, untie};
-use pdloss::graph::training_mode::{cure, free_batch};
+use pdloss::graph::training_mode::{cure, free_batch, is_first_of};
 use pdloss_embed::{Error, Result};
 
 use crate::proof::{rows_agree, with_output};
@@ -41,7 +41,17 @@ pub(crate) struct Wish<'a> {
     pub(crate) untie: bool,
 }
 
-/// The backbone with its batch free and with its weights told apart, where that is wanted; what is to be said of it.
+/// A backbone made ready.
+pub(crate) struct Ready {
+    /// What a step is made of: its batch is free.
+    pub(crate) of_step: ModelProto,
+    /// What the embedder is made of, with the same tensors.
+    pub(crate) of_embedder: ModelProto,
+    /// What is to be said of it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The backbone with its weights told apart, where that is wanted, and with its batch free.
 ///
 /// A batch that was fixed is freed only where the model then gives the same rows, which is seen by running it: `library` finds
 /// onnxruntime.
@@ -53,42 +63,52 @@ pub(crate) fn prepare(
     mut model: ModelProto,
     wish: &Wish<'_>,
     library: impl FnOnce() -> Result<PathBuf>,
-) -> Result<(ModelProto, Vec<String>)> {
+) -> Result<Ready> {
     let mut notes = Vec::new();
+    if wish.untie {
+        let copies = untie(&mut model).map_err(|e| of_graph(path, e))?;
+        notes.push(told_apart(&copies));
+    }
     let mut before = model.clone();
     if let Some(output) = wish.output {
         with_output(&mut before, output);
     }
     let mut freed = before.clone();
-    match free_batch(&mut freed) {
-        Ok(None) => {}
-        Ok(Some(fixed)) => {
-            let library = library()?;
-            match rows_agree(&before, &freed, fixed, &library) {
-                Ok(()) => {
-                    notes.push(format!(
-                        "the batch of the model is fixed at {fixed}: it is freed, in the embedder too; the rows of {} images at once are those of the model as it is",
-                        fixed + 2
-                    ));
-                    model = freed;
+    let fixed = match free_batch(&mut freed) {
+        Ok(None) => return Ok(Ready { of_step: model.clone(), of_embedder: model, notes }),
+        Ok(Some(fixed)) => fixed,
+        Err(error) => {
+            return match wish.batch.filter(|&batch| batch > 1 && is_fixed_at(&before, batch)) {
+                Some(batch) => {
+                    notes.push(stays(batch, &error.to_string()));
+                    Ok(Ready { of_step: model.clone(), of_embedder: model, notes })
                 }
-                Err(reason) if wish.batch == Some(fixed) && fixed > 1 => notes.push(stays(fixed, &reason)),
-                Err(reason) => {
-                    let problem = format!("{reason}. The batch of the model is fixed at {fixed}; {}", cure(&before));
-                    return Err(Error::model(path, problem));
-                }
-            }
+                None => Err(of_graph(path, error)),
+            };
         }
-        Err(error) => match wish.batch.filter(|&batch| batch > 1 && is_fixed_at(&before, batch)) {
-            Some(batch) => notes.push(stays(batch, &error.to_string())),
-            None => return Err(of_graph(path, error)),
-        },
+    };
+    if let Err(reason) = rows_agree(&before, &freed, fixed, &library()?) {
+        let problem = format!("{reason}. The batch of the model is fixed at {fixed}; {}", cure(&before));
+        return Err(Error::model(path, problem));
     }
-    if wish.untie {
-        let copies = untie(&mut model).map_err(|e| of_graph(path, e))?;
-        notes.push(told_apart(&copies));
+    // What a model of several images holds for each of them is trained for the first alone.
+    let of_embedder = if fixed == 1 { model } else { freed.clone() };
+    let of_first = freed.graph.iter().flat_map(|graph| &graph.node).find(|node| {
+        node.input.first().is_some_and(|input| node.output.iter().any(|output| is_first_of(output, input)))
+    });
+    if let Some(node) = of_first {
+        notes.push(format!(
+            "'{}' holds something for each of {fixed} images, of which the first is trained: write a trained state back into a model \
+             with a free batch, not into this one",
+            node.input[0]
+        ));
     }
-    Ok((model, notes))
+    let kept = if fixed == 1 { "in training; the embedder keeps it" } else { "in training and in the embedder" };
+    notes.push(format!(
+        "the batch of the model is fixed at {fixed}: it is freed {kept}; the rows of {} images at once are those of the model as it is",
+        fixed + 2
+    ));
+    Ok(Ready { of_step: freed, of_embedder, notes })
 }
 
 fn stays(batch: usize, reason: &str) -> String {

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
+use clap::{Args, Subcommand, ValueEnum, value_parser};
 use pdloss_embed::arguments::{Ranges, parse_ranges};
 use pdloss_embed::dataset::{Format, Split};
 use pdloss_embed::embedder::Device;
 use pdloss_embed::preprocess::Patch;
+use pdloss_embed::program::Usual;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::Augment;
@@ -14,45 +15,63 @@ use crate::loss::LossArgs;
 use crate::optimizer::OptimizerArgs;
 use crate::schedule::Schedule;
 
-/// ONNX graphs with PD-Loss in them, and training on them.
-#[derive(Debug, Parser)]
-#[command(name = "pdloss", version, max_term_width = 110, propagate_version = true)]
-pub struct Cli {
-    /// What to do
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-impl Cli {
-    /// The program's own command line.
-    ///
-    /// # Errors
-    /// Where it is wrong, and where it asks for help or the version.
-    pub fn of_command_line() -> Result<Self, clap::Error> {
-        Self::from_arg_matches(&Self::with_resume_alone().try_get_matches()?)
-    }
-
-    /// The command, in which `--resume` goes with no other flag but `--onnxruntime`.
-    fn with_resume_alone() -> clap::Command {
-        Self::command().mut_subcommand("train", |train| {
-            let others = train.get_arguments().map(|argument| argument.get_id().clone());
-            let others: Vec<_> = others.filter(|id| !["resume", "onnxruntime"].contains(&id.as_str())).collect();
-            train.mut_arg("resume", |resume| resume.conflicts_with_all(others))
-        })
-    }
-}
-
+/// The commands.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Train an embedder on labelled images
     Train(Box<TrainArgs>),
     /// Put a loss behind an embedder, or with --train a whole training step, as one ONNX model
     Export(Box<ExportArgs>),
 }
 
+/// What the short help of each command shows.
+pub const USUAL: &[Usual] = &[
+    Usual {
+        command: "train",
+        calls: &["train --model FILE.onnx --data PATH --out RUN", "train --resume RUN"],
+        flags: &[
+            "model",
+            "out",
+            "resume",
+            "data",
+            "split",
+            "batch",
+            "per-class",
+            "steps",
+            "epochs",
+            "validation-split",
+            "validation-classes",
+            "loss",
+            "learning-rate",
+            "random-crop",
+            "flip",
+            "freeze",
+            "preset",
+        ],
+    },
+    Usual {
+        command: "export",
+        calls: &[
+            "export EMBEDDER.onnx OUT.onnx --as op|function|inline --classes N",
+            "export BACKBONE.onnx OUT.onnx --train --classes N",
+        ],
+        flags: &["embedder", "out", "train", "as", "classes", "embeddings", "loss", "optimizer", "freeze"],
+    },
+];
+
+/// A program with these commands, in which `train --resume` goes with no other flag but `--onnxruntime`.
+pub fn with_resume_alone(program: clap::Command) -> clap::Command {
+    program.mut_subcommand("train", |train| {
+        let others = train.get_arguments().map(|argument| argument.get_id().clone());
+        let others: Vec<_> = others.filter(|id| !["resume", "onnxruntime"].contains(&id.as_str())).collect();
+        train.mut_arg("resume", |resume| resume.conflicts_with_all(others))
+    })
+}
+
+/// Arguments of `export`.
 #[derive(Debug, Args)]
 #[command(after_help = EXPORT_EXAMPLES)]
-pub(crate) struct ExportArgs {
+pub struct ExportArgs {
     /// The embedder: an ONNX model with an output [batch, dim]
     pub(crate) embedder: PathBuf,
     /// Where to write the model with the loss
@@ -125,9 +144,10 @@ pub(crate) enum Keep {
     Best,
 }
 
+/// Arguments of `train`.
 #[derive(Debug, Args)]
-#[command(after_help = TRAIN_EXAMPLES)]
-pub(crate) struct TrainArgs {
+#[command(after_help = TRAIN_EXAMPLES, after_long_help = format!("{TRAIN_EXAMPLES}\n\n{TRAIN_DETAILS}"))]
+pub struct TrainArgs {
     /// The backbone: an ONNX model with one image input and an embedding
     #[arg(long, value_name = "FILE.onnx", required_unless_present = "resume")]
     pub(crate) model: Option<PathBuf>,
@@ -147,12 +167,16 @@ pub(crate) struct TrainArgs {
     /// The part to train on
     #[arg(long, value_enum, default_value_t = Split::ProtocolTrain, help_heading = "Data")]
     pub(crate) split: Split,
-    /// Only these classes, by the data set's numbers from 1: 1-10,15
+    /// Only these classes, by the data set's own numbers (folders called 1, 2, 10; labels 0, 1, ...), else from 1 in natural
+    /// order of names: 1-10,15
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges, help_heading = "Data")]
     pub(crate) classes: Option<Ranges>,
     /// Label column of a list: a header's name or a number from 1 [default: the first]
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub(crate) label: Option<String>,
+    /// Folder or archive that the paths of a list start from, also of a list to validate on [default: the list's folder]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub(crate) root: Option<PathBuf>,
     /// Go on without images that cannot be used, and report them
     #[arg(long, help_heading = "Data")]
     pub(crate) skip_bad: bool,
@@ -161,7 +185,7 @@ pub(crate) struct TrainArgs {
     pub(crate) cache: usize,
 
     /// Images a step
-    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Batches")]
+    #[arg(long, value_name = "N", default_value_t = 64, alias = "batch-size", help_heading = "Batches")]
     pub(crate) batch: usize,
     /// Balanced batches: this many images of each of batch / N classes [default: images at random; 4 for losses of pairs]
     #[arg(long, value_name = "N", help_heading = "Batches")]
@@ -179,7 +203,7 @@ pub(crate) struct TrainArgs {
     /// Measure Recall@1 on this data set while training [default: --data, where one of the next two is given]
     #[arg(long, value_name = "PATH", help_heading = "Validation")]
     pub(crate) validation: Option<PathBuf>,
-    /// Split of the validation set [default: protocol, what papers measure]
+    /// Split of the validation set [default: protocol-val: its part val, else test, else what papers measure]
     #[arg(long, value_enum, value_name = "SPLIT", help_heading = "Validation")]
     pub(crate) validation_split: Option<Split>,
     /// Only these classes of it; where they are of --data and no --classes are given, training takes the others
@@ -220,15 +244,18 @@ pub(crate) struct TrainArgs {
     /// The tensor that is the embedding: an output, or any inner tensor
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub(crate) output: Option<String>,
-    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, then beside the executable, then .runtime/ above it]
+    /// libonnxruntime.so to use [default: ORT_DYLIB_PATH, the program's Python environment, beside the program, the active environment]
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) onnxruntime: Option<PathBuf>,
     /// cpu, cuda or cuda:N; what cannot be had is an error
     #[arg(long, default_value = "cpu", help_heading = "Model")]
     pub(crate) device: Device,
     /// Threads of the runtime, and as many that make batches [default: all processors]
-    #[arg(long, value_name = "N", help_heading = "Model")]
+    #[arg(long, value_name = "N", alias = "workers", help_heading = "Model")]
     pub(crate) threads: Option<usize>,
+    /// Write the run's numbers for TensorBoard into this folder, too
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    pub(crate) log_dir: Option<PathBuf>,
     /// Steps between checkpoints
     #[arg(long, value_name = "STEPS", default_value_t = 200, help_heading = "Model")]
     pub(crate) checkpoint_every: u64,
@@ -255,25 +282,31 @@ const TRAIN_EXAMPLES: &str = "Examples:
   pdloss train --resume run
   pdloss-eval recall --model run/embedder.onnx --data CUB_200_2011
 
-The run's folder holds embedder.onnx and embedder.toml (its preprocessing), checkpoint.safetensors, metrics.csv (a row a
-step), validation.csv and run.toml (settings, digests, versions). On the processor, with the same settings, a run gives the
-same bits each time, also where it was killed and resumed.
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// One line a paragraph: help is wrapped where it is read.
+const TRAIN_DETAILS: &str = "The run's folder holds embedder.onnx and embedder.toml (its preprocessing), checkpoint.safetensors, \
+    metrics.csv (a row a step), validation.csv and run.toml (settings, digests, versions; also a file for --config). On the \
+    processor, with the same settings, a run gives the same bits each time, also where it was killed and resumed.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn program() -> clap::Command {
+        with_resume_alone(Command::augment_subcommands(clap::Command::new("pdloss")))
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::with_resume_alone().debug_assert();
+        program().debug_assert();
     }
 
     #[test]
     fn a_run_goes_on_with_its_own_settings() {
         let take = |more: &[&str]| {
             let words = ["pdloss", "train", "--resume", "run"].iter().chain(more);
-            Cli::with_resume_alone().try_get_matches_from(words).map(|_| ()).map_err(|e| e.to_string())
+            program().try_get_matches_from(words).map(|_| ()).map_err(|e| e.to_string())
         };
         take(&[]).unwrap();
         take(&["--onnxruntime", "library.so"]).unwrap();

@@ -30,11 +30,10 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
     let source = &arguments.embedder;
     let mut model = file::read(source).map_err(|e| of_graph(source, e))?;
     if arguments.train {
-        let wish =
-            Wish { output: arguments.embeddings.as_deref(), batch: None, untie: arguments.optimizer.untie };
-        let (ready, said) = prepare(source, model, &wish, || embedder::library(arguments.onnxruntime.as_deref()))?;
-        said.iter().for_each(|line| note(line));
-        model = ready;
+        let wish = Wish { output: arguments.embeddings.as_deref(), batch: None, untie: arguments.optimizer.untie };
+        let ready = prepare(source, model, &wish, || Ok(embedder::library(arguments.onnxruntime.as_deref())?.path))?;
+        ready.notes.iter().for_each(|line| note(line));
+        model = ready.of_step;
     }
     let model = make(model).map_err(|e| of_graph(source, e))?;
     if arguments.train {

@@ -1,4 +1,5 @@
-//! Training as a library, and ONNX graphs with PD-Loss in them. The binary `pdloss` is a thin shell over [`Cli`].
+//! Training as a library, and ONNX graphs with PD-Loss in them. The program `pdloss` is a thin shell over [`Command`]
+//! and, where the feature `program` is on, over the commands that measure.
 //!
 //! `train` flows one way:
 //!
@@ -12,6 +13,8 @@ mod augment;
 mod backbone;
 mod checkpoint;
 mod cli;
+mod config;
+mod events;
 mod export;
 mod folder;
 mod images;
@@ -37,19 +40,19 @@ mod validation;
 
 use std::io::Write;
 
-pub use cli::Cli;
-use cli::Command;
+pub use cli::{Command, ExportArgs, TrainArgs, USUAL, with_resume_alone};
+pub use config::flags_of;
 use pdloss_embed::Result;
 
-impl Cli {
+impl Command {
     /// Runs the command; results go to `stdout`.
     ///
     /// # Errors
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
-        match &self.command {
-            Command::Train(args) => train::run(plan::Plan::new(args)?, stdout),
-            Command::Export(args) => export::run(args),
+        match self {
+            Self::Train(args) => train::run(plan::Plan::new(args)?, stdout),
+            Self::Export(args) => export::run(args),
         }
     }
 }

@@ -1,10 +1,50 @@
-//! `pdloss`: parse, run, exit code.
+//! `pdloss`: the front door. Training, and all that `pdloss-eval` measures.
 
 use std::process::ExitCode;
 
-use pdloss_embed::program;
-use pdloss_train::Cli;
+use clap::builder::StyledStr;
+use clap::{CommandFactory, Parser, Subcommand};
+use pdloss_embed::program::Program;
+use pdloss_eval::commands;
+use pdloss_eval::process::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+/// Trains embedders with PD-Loss and other losses, and measures any exported embedder.
+#[derive(Debug, Parser)]
+#[command(name = "pdloss", version, max_term_width = 110)]
+struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Train(pdloss_train::Command),
+    #[command(flatten)]
+    Measure(commands::Command),
+}
+
+/// The same help, but that the program is this one.
+fn under_this_name(command: clap::Command) -> clap::Command {
+    let renamed = |text: Option<&StyledStr>| text.map(|text| text.to_string().replace("pdloss-eval ", "pdloss "));
+    let (short, long) = (renamed(command.get_after_help()), renamed(command.get_after_long_help()));
+    let command = short.map_or(command.clone(), |text| command.after_help(text));
+    long.map_or(command.clone(), |text| command.after_long_help(text))
+}
 
 fn main() -> ExitCode {
-    program::run(Cli::of_command_line(), |cli, stdout| cli.run(stdout))
+    let program = Program {
+        command: pdloss_train::with_resume_alone(Cli::command().mut_subcommands(under_this_name)),
+        usual: &[pdloss_train::USUAL, commands::USUAL],
+        flags_of: pdloss_train::flags_of,
+        elsewhere: &[],
+    };
+    program.run(|cli: Cli, stdout| match cli.command {
+        Command::Train(command) => command.run(stdout),
+        Command::Measure(command) => command.run(stdout),
+    })
 }

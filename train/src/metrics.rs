@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use pdloss_embed::files::write_atomically;
 use pdloss_embed::{Error, Result};
 
+use crate::events::Events;
+
 /// A row a step. A step that was passed over has nothing but its number, epoch and learning rate.
 pub(crate) const METRICS: [&str; 12] = [
     "step",
@@ -36,6 +38,8 @@ pub(crate) struct Table {
     columns: Vec<String>,
     writer: csv::Writer<File>,
     flushed: Instant,
+    /// The same for TensorBoard, where it is wanted.
+    events: Option<Events>,
 }
 
 impl Table {
@@ -58,7 +62,15 @@ impl Table {
         })?;
         let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::write(path, e))?;
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
-        Ok(Self { path: path.into(), columns, writer: csv::Writer::from_writer(file), flushed: Instant::now() })
+        let writer = csv::Writer::from_writer(file);
+        Ok(Self { path: path.into(), columns, writer, flushed: Instant::now(), events: None })
+    }
+
+    /// Writes each row as events, too.
+    #[must_use]
+    pub(crate) fn with(mut self, events: Option<Events>) -> Self {
+        self.events = events;
+        self
     }
 
     /// Adds a row by the names of its columns; those that are not given are empty. What a second has gathered is written, so
@@ -71,6 +83,9 @@ impl Table {
             |column: &String| row.iter().find(|(name, _)| name == column).map_or("", |(_, value)| value.as_str());
         let cells: Vec<&str> = self.columns.iter().map(cell).collect();
         self.writer.write_record(cells).map_err(|e| Error::write(&self.path, std::io::Error::other(e)))?;
+        if let Some(events) = &mut self.events {
+            events.add(row)?;
+        }
         if self.flushed.elapsed() >= FLUSH {
             self.flush()?;
         }
@@ -83,6 +98,7 @@ impl Table {
     /// [`Error::File`].
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.flushed = Instant::now();
+        self.events.as_mut().map_or(Ok(()), Events::flush)?;
         self.writer.flush().map_err(|e| Error::write(&self.path, e))
     }
 }

@@ -4,7 +4,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pdloss_embed::console::{Pace, note};
+use pdloss_embed::console::{Pace, Speech, inform, note};
 
 use crate::session::Outcome;
 use crate::validation::Recall;
@@ -32,9 +32,13 @@ impl Monitor {
     pub(crate) fn new(first: u64, steps: u64, batch: usize) -> Self {
         let style = ProgressStyle::with_template("training [{bar:20}] {human_pos}/{human_len}, {eta} left  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(steps).with_style(style.progress_chars("=> ")).with_position(first);
+        let is_wanted = Speech::now().progress;
+        let bar = if is_wanted { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        // A hidden bar has no length of its own.
+        bar.set_length(steps);
+        let bar = bar.with_style(style.progress_chars("=> ")).with_position(first);
         bar.reset_eta();
-        let pace = (!std::io::stderr().is_terminal()).then(Pace::default);
+        let pace = (is_wanted && !std::io::stderr().is_terminal()).then(Pace::default);
         Self { bar, first, pace, recall: None, collapse: (batch > 1).then(Collapse::default) }
     }
 
@@ -71,7 +75,8 @@ impl Monitor {
     pub(crate) fn recall(&mut self, step: u64, found: &Recall) {
         let Recall { recall_at_1, map_at_r, queries } = found;
         self.recall = Some(*recall_at_1);
-        self.say(&format!("step {step}: recall@1 {recall_at_1:.4}, map@r {map_at_r:.4} on {queries} queries"));
+        let line = format!("step {step}: recall@1 {recall_at_1:.4}, map@r {map_at_r:.4} on {queries} queries");
+        self.bar.suspend(|| inform(&line));
     }
 
     /// Does something that writes to the terminal itself.

@@ -180,6 +180,7 @@ impl OptimizerArgs {
                 weight_decay: Some(weight_decay),
                 ..self.clone()
             },
+            other => return Err(Error::Usage(format!("--optimizer: there are no flags for {other:?}"))),
         };
         let proxies_rate = Some(self.proxies_rate.unwrap_or(1.0));
         Ok(Self {

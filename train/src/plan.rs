@@ -34,7 +34,7 @@ pub(crate) struct Plan {
     pub(crate) layout: Layout,
     pub(crate) data: Dataset,
     pub(crate) validation: Option<Validation>,
-    /// The backbone as read.
+    /// The backbone that the embedder is made of.
     pub(crate) backbone: ModelProto,
     /// The training step.
     pub(crate) step: ModelProto,
@@ -87,7 +87,7 @@ impl Plan {
         }
         model.accepts(&settings.preprocessing)?;
         let mut data = Dataset::load(&settings.data.request())?;
-        let library = embedder::library(settings.onnxruntime.as_deref())?;
+        let library = embedder::library(settings.onnxruntime.as_deref())?.path;
         let layout = settings.preprocessing.layout.unwrap_or(model.layout());
         let options = Options {
             runtime: Choice::Onnxruntime,
@@ -106,7 +106,9 @@ impl Plan {
             )
         });
         let validation = validation.transpose()?;
+        notes.extend(data.notes.iter().cloned());
         if let Some(validation) = &validation {
+            notes.extend(validation.data().notes.iter().map(|said| format!("validation: {said}")));
             notes.extend(keep_apart(&mut data, validation.data(), &settings)?);
         }
         if data.classes.len() < 2 {
@@ -118,6 +120,7 @@ impl Plan {
         }
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
         Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
+        notes.extend(parts::repeats(&labels, settings.per_class));
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let step_options =
@@ -132,13 +135,13 @@ impl Plan {
             batch: Some(settings.batch),
             untie: settings.optimizer.untie,
         };
-        let (backbone, said) = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
-        notes.extend(said);
+        let ready = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
+        notes.extend(ready.notes);
         let axes = settings.preprocessing.output_size().map(|size| {
             let channels = settings.preprocessing.color.channels();
             layout.axes(channels, size)
         });
-        let step = with_embedding(&backbone, &settings.output, axes)
+        let step = with_embedding(&ready.of_step, &settings.output, axes)
             .and_then(|model| graph::step::build(model, &step_options))
             .map_err(wrong)?;
         let parameters = trained(&settings.model, &step)?;
@@ -151,7 +154,7 @@ impl Plan {
             layout,
             data,
             validation,
-            backbone,
+            backbone: ready.of_embedder,
             step,
             parameters,
             library,

@@ -38,7 +38,8 @@ pub(crate) fn rows_agree(before: &ModelProto, freed: &ModelProto, batch: usize, 
         .map_err(|e| format!("with its batch free it does not run on {count} images: {e}"))?;
     let mut session = open(before, library)?;
     for first in 0..=2 {
-        let some = run(&mut session, part(first, batch)).map_err(|e| format!("it does not run on {batch} images: {e}"))?;
+        let some =
+            run(&mut session, part(first, batch)).map_err(|e| format!("it does not run on {batch} images: {e}"))?;
         let dim = some.len() / batch;
         if dim == 0 || all.len() != dim * count {
             return Err(format!(
@@ -112,7 +113,9 @@ fn without_chance(drawn: NodeProto) -> Vec<NodeProto> {
         let values = vec![0.5; shape.iter().product()];
         attribute("value", Value::Tensor(Box::new(floats("", Element::F32, shape, &values))))
     };
-    let (Some(output), operator) = (drawn.output.first().cloned(), drawn.op_type().to_owned()) else { return vec![drawn] };
+    let (Some(output), operator) = (drawn.output.first().cloned(), drawn.op_type().to_owned()) else {
+        return vec![drawn];
+    };
     match (operator.as_str(), drawn.input.first()) {
         ("RandomUniformLike" | "RandomNormalLike" | "Bernoulli", Some(x)) => {
             let shape = format!("{output}.shape");

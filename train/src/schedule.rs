@@ -24,7 +24,7 @@ pub(crate) enum Shape {
 #[command(next_help_heading = "Learning rate")]
 pub(crate) struct Schedule {
     /// Learning rate after the warm-up
-    #[arg(long, default_value_t = 1e-3, value_name = "RATE")]
+    #[arg(long, default_value_t = 1e-3, value_name = "RATE", visible_alias = "lr")]
     pub(crate) learning_rate: f64,
     /// What it does afterwards
     #[arg(long, value_enum, default_value_t = Shape::Cosine)]

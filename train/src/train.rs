@@ -7,7 +7,7 @@ use std::time::Instant;
 use pdloss::graph::file;
 use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
-use pdloss_embed::console::note;
+use pdloss_embed::console::{inform, note};
 use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::{Error, Result, process};
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{FirstProxies, Keep};
+use crate::events::Events;
 use crate::folder::{Begun, Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
 use crate::loader::Loader;
@@ -104,7 +105,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         steps,
         &parameters,
     ) {
-        note(&line);
+        inform(&line);
     }
 
     let mut state = first_state(&step, &settings.model)?;
@@ -132,6 +133,13 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
             Counters::default()
         }
     };
+    if let (None, Some(validation)) = (last, &validation) {
+        let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
+        let embedder = export_embedder(&backbone, find).map_err(|e| of_graph(&settings.model, e))?;
+        let unsteady = validation.unsteadiness(&embedder)?;
+        unsteady.iter().for_each(|said| note(said));
+        notes.extend(unsteady);
+    }
     let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads))?;
     drop(state);
     let made_with = MadeWith {
@@ -169,14 +177,16 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         threads: 1,
         batch: None,
     };
+    let log_dir = settings.log_dir.clone();
+    let events = |kind| log_dir.as_deref().map(|folder| Events::create(folder, kind)).transpose();
     let mut run = Run {
         probe: Probe::new(&images, &settings.output, probe_options)?,
         behind_state,
         guard,
         saved: last,
         image: layout.axes(settings.preprocessing.color.channels(), size),
-        metrics: Table::open(&folder.metrics(), &METRICS, last)?,
-        validations: Table::open(&folder.validation(), &VALIDATION, last)?,
+        metrics: Table::open(&folder.metrics(), &METRICS, last)?.with(events("train")?),
+        validations: Table::open(&folder.validation(), &VALIDATION, last)?.with(events("validation")?),
         monitor: Monitor::new(counters.step, steps, settings.batch),
         settings,
         folder,
@@ -197,13 +207,10 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     summary::write(&folder, &counters, &settings, stdout)
 }
 
-/// Refuses images that are both trained and validated on, where the two come from different places; what is to be said of
-/// those that are allowed. Within one data set the classes tell.
+/// Refuses images that are both trained and validated on, under whatever name or label; what is to be said of those that are
+/// allowed.
 fn images_apart(images: &Images, validation: Option<&Validation>, settings: &Settings) -> Result<Option<String>> {
     let (Some(validation), Some(chosen)) = (validation, &settings.validation) else { return Ok(None) };
-    if chosen.data.path == settings.data.path {
-        return Ok(None);
-    }
     let other = validation.data();
     let shared = parts::shared_images(images.data(), images.digests(), other, chosen.data.skip_bad)?;
     let Some(shared) = shared else { return Ok(None) };

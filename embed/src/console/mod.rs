@@ -2,12 +2,14 @@
 
 mod printable;
 mod progress;
+mod speech;
 mod table;
 
 use std::io::Write;
 
 pub use printable::{printable, printable_line};
 pub use progress::{Pace, Progress};
+pub use speech::{Speech, inform, wrote};
 pub use table::{Align, Table, width};
 
 /// A line on standard error; control characters of names in it are escaped.

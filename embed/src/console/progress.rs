@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::note;
+use super::{Speech, note};
 
 /// Time between two plain lines.
 const EVERY: Duration = Duration::from_secs(5);
@@ -15,9 +15,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// One stage of work of known length.
 #[derive(Debug)]
 pub struct Progress {
-    /// Draws nothing where standard error is no terminal.
+    /// Draws nothing where standard error is no terminal, and where no progress is wanted.
     bar: ProgressBar,
-    /// `None` on a terminal.
+    /// `None` on a terminal, and where no progress is wanted.
     plain: Option<Plain>,
 }
 
@@ -40,8 +40,10 @@ impl Progress {
             // A bar that cannot be drawn is no reason to stop.
             let _ = write!(out, "{:.0}", state.per_sec());
         });
-        let bar = ProgressBar::new(length as u64).with_style(style.progress_chars("=> "));
-        let plain = (!std::io::stderr().is_terminal()).then(|| Plain {
+        let is_wanted = Speech::now().progress;
+        let bar = if is_wanted { ProgressBar::new(length as u64) } else { ProgressBar::hidden() };
+        let bar = bar.with_style(style.progress_chars("=> "));
+        let plain = (is_wanted && !std::io::stderr().is_terminal()).then(|| Plain {
             stage: stage.to_owned(),
             unit: unit.to_owned(),
             length,

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod external;
+mod library;
 mod model;
 mod onnxruntime;
 mod prepared;
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 pub use external::{open_regular, read_regular};
+pub use library::{Library, library};
 pub use model::{Model, Tensor};
-pub use onnxruntime::{library, session_builder, version};
+pub use onnxruntime::{session_builder, version};
 pub use prepared::Prepared;
 pub use training_mode::Unsteady;
 
@@ -107,6 +109,8 @@ pub struct Embedder {
     model: Model,
     /// `onnxruntime` or `tract`, and its version.
     runtime: (&'static str, String),
+    /// The library that runs it, where one does.
+    library: Option<Library>,
     sessions: Vec<Box<dyn Session>>,
     batch: usize,
     /// Whether every batch must be full (the last one is padded, and the padding's rows dropped).
@@ -143,14 +147,14 @@ impl Embedder {
             && fixed != asked
         {
             return Err(Error::Usage(format!(
-                "--batch {asked}: the batch of model {} is fixed at {fixed}",
+                "--batch {asked}: the batch of model {} is fixed at {fixed}; leave --batch out",
                 model.path.display()
             )));
         }
         let library = match options.runtime {
             Choice::Tract => None,
-            Choice::Auto => onnxruntime::find(options.library.as_deref())?,
-            Choice::Onnxruntime => Some(onnxruntime::library(options.library.as_deref())?),
+            Choice::Auto => library::find(options.library.as_deref())?,
+            Choice::Onnxruntime => Some(library::library(options.library.as_deref())?),
         };
         let usual = if options.device == Device::Cpu { 8 } else { 32 };
         let batch = fixed.or(options.batch).unwrap_or(usual);
@@ -168,17 +172,23 @@ impl Embedder {
         drop(proto);
         let many = options.device == Device::Cpu && (library.is_none() || model.bytes <= MANY_SESSIONS_UP_TO);
         let (count, threads_each) = if many { (options.threads, 1) } else { (1, options.threads) };
-        let (runtime, sessions) = match library {
+        let (runtime, sessions) = match &library {
             Some(library) => {
-                let (version, sessions) = onnxruntime::open(&model, &library, options.device, count, threads_each)?;
+                let (version, sessions) =
+                    onnxruntime::open(&model, &library.path, options.device, count, threads_each)?;
                 (("onnxruntime", version), sessions)
             }
             None if options.device != Device::Cpu => {
                 return Err(Error::Runtime {
                     runtime: "tract",
                     problem: format!(
-                        "--device {}: tract runs on the processor only; use --runtime onnxruntime",
-                        options.device
+                        "--device {}: tract runs on the processor only{}",
+                        options.device,
+                        if options.runtime == Choice::Tract {
+                            "; use --runtime onnxruntime".to_owned()
+                        } else {
+                            format!(", and {}", library::not_found())
+                        }
                     ),
                 });
             }
@@ -186,6 +196,9 @@ impl Embedder {
         };
         let full_batches = fixed.is_some() || runtime.0 == "tract";
         let mut notes = Vec::new();
+        if options.runtime == Choice::Auto && library.is_none() {
+            notes.push(format!("TRACT: {}", library::not_found()));
+        }
         if runtime.0 == "tract" && (model.has_halves || model.is_quantized) {
             let what = if model.is_quantized { "int8" } else { "float16" };
             notes.push(format!(
@@ -193,7 +206,7 @@ impl Embedder {
                  --runtime onnxruntime"
             ));
         }
-        Ok(Self { model, runtime, sessions, batch, full_batches, notes })
+        Ok(Self { model, runtime, library, sessions, batch, full_batches, notes })
     }
 
     /// What a person must know about the results: sentences, for standard error and for records.
@@ -209,6 +222,11 @@ impl Embedder {
     /// Name and version of the runtime.
     pub fn runtime(&self) -> (&'static str, &str) {
         (self.runtime.0, &self.runtime.1)
+    }
+
+    /// The library that runs it; none where tract does.
+    pub fn library(&self) -> Option<&Library> {
+        self.library.as_ref()
     }
 
     /// Images in a batch.

@@ -11,48 +11,9 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
 use prost::Message;
 
+use super::library::NAME;
 use super::{Device, Model, Session};
 use crate::error::{Error, Result};
-
-const NAME: &str = "onnxruntime";
-const VARIABLE: &str = "ORT_DYLIB_PATH";
-/// The folder, beside the checkout, that set-up fills.
-const SET_UP: &str = ".runtime/onnxruntime";
-const LIBRARY: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
-
-/// The library: by flag, by `ORT_DYLIB_PATH`, beside the executable, or in the folder that set-up fills above it.
-///
-/// # Errors
-/// [`Error::Runtime`] where the flag or the variable names a file that is not there.
-pub(super) fn find(flag: Option<&Path>) -> Result<Option<PathBuf>> {
-    let variable = std::env::var_os(VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let named = flag.map(|p| ("--onnxruntime", p.to_path_buf())).or(variable.map(|p| (VARIABLE, p)));
-    if let Some((by, path)) = named {
-        if !path.is_file() {
-            return Err(Error::Runtime {
-                runtime: NAME,
-                problem: format!("{by} names {}, which is no file", path.display()),
-            });
-        }
-        return Ok(Some(path));
-    }
-    let executable = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok());
-    let beside = executable.as_deref().and_then(Path::parent).map(|folder| folder.join(LIBRARY));
-    let above = executable.iter().flat_map(|p| p.ancestors().skip(1)).map(|folder| folder.join(SET_UP).join(LIBRARY));
-    Ok(beside.into_iter().chain(above).find(|path| path.is_file()))
-}
-
-/// The library that [`Embedder::open`](super::Embedder::open) would open, with `--onnxruntime` as given.
-///
-/// # Errors
-/// [`Error::Runtime`] where there is none.
-pub fn library(flag: Option<&Path>) -> Result<PathBuf> {
-    let problem = format!(
-        "{LIBRARY} was not found (looked at --onnxruntime, {VARIABLE}, beside the executable and in {SET_UP} above it); \
-         it comes in the PyPI wheel 'onnxruntime'"
-    );
-    find(flag)?.ok_or(Error::Runtime { runtime: NAME, problem })
-}
 
 /// Opens `count` sessions of `threads` threads each; returns the library's version and the sessions.
 pub(super) fn open(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Embedder, Model, Options, Unsteady};
-use crate::console::note;
+use crate::console::{inform, note};
 use crate::error::{Error, Result};
 use crate::preprocess::{Layout, Origin, Patch, Recipe};
 
@@ -78,11 +78,12 @@ impl Prepared {
         let image = self.recipe.output_size().map(|size| self.layout().axes(channels, size));
         let mut embedder = Embedder::open(self.model.clone(), image, &self.options)?;
         let (runtime, version) = embedder.runtime();
-        note(&format!("{} runs on {runtime} {version}, {}", self.model.path.display(), self.options.device));
+        inform(&format!("{} runs on {runtime} {version}, {}", self.model.path.display(), self.options.device));
         embedder.notes.splice(..0, self.notes.iter().cloned());
         // Images of their own sizes go one by one.
         if let Some(shape) = image {
-            let unsteady = embedder.unsteadiness(shape)?;
+            let cure = "give --batch 1, or export the model so that images do not meet";
+            let unsteady = embedder.unsteadiness(shape, cure)?;
             embedder.notes.extend(unsteady);
         }
         for said in &embedder.notes {

@@ -1,20 +1,37 @@
 //! The command `inspect`: what a model takes and gives, how its images would be prepared, and one image through it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::describe_model;
+use super::suggest::{Trial, Tried, best};
+use crate::process;
 use crate::table::Record;
 use crate::{Error, Result};
 use clap::Args;
 use pdloss_embed::arguments::ModelArgs;
-use pdloss_embed::embedder::read_regular;
-use pdloss_embed::preprocess::{Preprocessor, Preset};
+use pdloss_embed::console::{note, printable_line, wrote};
+use pdloss_embed::dataset::{Dataset, Request, Split};
+use pdloss_embed::embedder::{Model, Prepared, read_regular};
+use pdloss_embed::files::{can_write, write_atomically};
+use pdloss_embed::preprocess::{Preprocessor, Preset, Recipe};
+use pdloss_embed::program::Usual;
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx
-  pdloss-eval inspect --model model.onnx --image photo.jpg --output /pool/out --preset imagenet";
+  pdloss-eval inspect --model model.onnx --image photo.jpg --output /pool/out --preset imagenet
+  pdloss-eval inspect --model model.onnx --suggest
+  pdloss-eval inspect --model model.onnx --suggest --data photos/ --save-manifest model.toml
+  pdloss-eval inspect --model model.onnx --preset imagenet --crop 200x200 --save-manifest model.toml
+
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+pub(super) const USUAL: Usual = Usual {
+    command: "inspect",
+    calls: &["inspect --model FILE.onnx"],
+    flags: &["model", "image", "output", "preset", "suggest", "data", "save-manifest", "json"],
+};
 
 /// Arguments of `inspect`.
 #[derive(Clone, Debug, Args)]
@@ -26,6 +43,27 @@ pub struct InspectArgs {
     /// Image to put through it [default: a plain grey one]
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
+    /// Say how the model may want its images; with --data, try these ways on labelled images by d'
+    #[arg(long)]
+    pub suggest: bool,
+    /// Labelled images for --suggest, as `recall` takes them
+    #[arg(long, value_name = "PATH", requires = "suggest")]
+    pub data: Option<PathBuf>,
+    /// Which column of a list holds the labels
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub label: Option<String>,
+    /// Which part of the data
+    #[arg(long, value_enum, requires = "data", default_value_t = Split::All)]
+    pub split: Split,
+    /// Images to try on
+    #[arg(long, value_name = "N", requires = "data", default_value_t = 200)]
+    pub sample: usize,
+    /// Write the preprocessing, the best with --suggest, as a manifest; beside the model as .toml it is found
+    #[arg(long, value_name = "FILE.toml")]
+    pub save_manifest: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
     /// Model
     #[command(flatten)]
     pub run: ModelArgs,
@@ -37,6 +75,17 @@ pub struct InspectArgs {
 /// Those of reading and running the model, and of the image.
 pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     let prepared = args.run.prepare(&args.model)?;
+    if let Some(path) = &args.save_manifest {
+        can_write("--save-manifest", path)?;
+    }
+    match &args.data {
+        Some(data) => try_out(args, &prepared, data, stdout),
+        None => look(args, &prepared, stdout),
+    }
+}
+
+/// The model as it is: one image through it.
+fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Result<Record> {
     let model = prepared.model();
     let layout = prepared.layout();
     let (name, bytes) = match &args.image {
@@ -50,7 +99,10 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     let mut embedder = prepared.open()?;
 
     let mut record = Record::new();
-    describe_model(&prepared, &embedder, &mut record);
+    describe_model(prepared, &embedder, &mut record);
+    if let Some(library) = embedder.library() {
+        record.set("library", format!("{} ({})", library.path.display(), library.by));
+    }
     record.set("opset", model.opset.to_string()).set("bytes", model.bytes.to_string());
     record.set("input", model.input.describe());
     for output in &model.outputs {
@@ -73,8 +125,125 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let first: Vec<_> = row.iter().take(4).map(|v| format!("{v:.4}")).collect();
     record.set("embedding", format!("{} values, length {norm:.4}: {}, ...", row.ncols(), first.join(", ")));
-    writeln!(stdout, "{}", record.what_was_run()).map_err(|e| Error::write("standard output", e))?;
+    if args.suggest {
+        for (hint, reason) in hints(model) {
+            record.set(hint, reason);
+        }
+    }
+    if let Some(path) = &args.save_manifest {
+        save(path, &prepared.recipe, "Preprocessing as the flags gave it.")?;
+    }
+    let printed = if args.json {
+        Record::write_json(std::slice::from_ref(&record), stdout)
+    } else {
+        writeln!(stdout, "{}", record.what_was_run())
+    };
+    printed.map_err(|e| Error::write("standard output", e))?;
     Ok(record)
+}
+
+/// Tries ways of preprocessing on labelled images, and says which is best.
+fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dyn Write) -> Result<Record> {
+    let request = Request { split: args.split, label: args.label.clone(), ..Request::of(data) };
+    let dataset = Dataset::load(&request)?;
+    dataset.notes.iter().for_each(|sentence| note(sentence));
+    let part = dataset.part.clone();
+    let threads = args.run.threads()?;
+    process::set_threads(threads);
+    let Some(trial) = Trial::new(prepared, dataset, args.sample, threads) else {
+        let problem = "has no two classes of two images each, so nothing can be tried on it".to_owned();
+        return Err(Error::Data { path: data.to_path_buf(), problem });
+    };
+    let images = trial.images();
+    let tried = trial.run()?;
+    let best = best(&tried);
+    let figure = |tried: &Tried| tried.d_prime.map_or("none".to_owned(), |d_prime| format!("{d_prime:.3}"));
+    let rows: Vec<Record> = tried
+        .iter()
+        .map(|tried| {
+            let mut row = Record::new();
+            row.set("preprocessing", tried.candidate.change.as_str())
+                .set("d_prime", tried.d_prime.map(|d_prime| (d_prime * 1e3).round() / 1e3));
+            row
+        })
+        .collect();
+    let chosen = format!(
+        "by labels: d' {} with this, {} before, on a sample of {images} images of {} ({part})",
+        figure(best),
+        figure(&tried[0]),
+        data.display()
+    );
+    let mut record = Record::new();
+    record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "preprocessing");
+    record.set("model", args.model.display().to_string()).set("data", data.display().to_string());
+    record.set("images", images).set("preprocessing", best.candidate.recipe.to_line());
+    record.set("preprocessing_from", chosen.as_str()).set("d_prime", best.d_prime);
+    if let Some(path) = &args.save_manifest {
+        save(path, &best.candidate.recipe, &format!("Chosen {chosen}."))?;
+    }
+    if args.json {
+        Record::write_json(std::slice::from_ref(&record), stdout)
+    } else {
+        writeln!(
+            stdout,
+            "{}\n\nBest: {}\nChosen {chosen}. What is measured on these images afterwards looks a little better than it is.",
+            Record::text(&rows),
+            best.candidate.recipe.to_line()
+        )
+    }
+    .map_err(|e| Error::write("standard output", e))?;
+    Ok(record)
+}
+
+/// Writes a recipe as a manifest.
+fn save(path: &Path, recipe: &Recipe, origin: &str) -> Result<()> {
+    let text = toml::to_string(recipe).map_err(|e| Error::write(path, std::io::Error::other(e)))?;
+    let origin = printable_line(origin);
+    write_atomically(path, |file| write!(file, "# {origin}\n{text}"))?;
+    wrote(path);
+    Ok(())
+}
+
+/// What name, size and values of the input say of the preprocessing: a flag, and why.
+fn hints(model: &Model) -> Vec<(String, String)> {
+    let name = model.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_called =
+        |words: &[&str]| words.iter().find(|word| name.contains(**word)).map(|word| format!("its name has '{word}'"));
+    let side = model.image_size().filter(|size| size.width == size.height).map(|size| size.width);
+    let is_sized =
+        |sides: &[u32]| side.filter(|side| sides.contains(side)).map(|side| format!("its input is {side}x{side}"));
+    let faces = is_called(&["face", "arc", "glint", "buffalo", "w600k", "webface", "ms1m"]).or(is_sized(&[112]));
+    let photographs =
+        is_called(&["mobilenet", "resnet", "efficientnet", "convnext", "vit", "dino", "swin", "regnet", "imagenet"])
+            .filter(|_| faces.is_none() || side.is_some_and(|side| side > 112))
+            .or(is_sized(&[224, 256, 288, 384]));
+    let clip = is_called(&["clip", "siglip"]);
+    let mut hints = Vec::new();
+    hints.extend(clip.map(|why| {
+        (
+            "--preset imagenet --mean 0.48145466,0.4578275,0.40821073 --std 0.26862954,0.26130258,0.27577711"
+                .to_owned(),
+            format!("{why}: CLIP's values"),
+        )
+    }));
+    hints.extend(faces.map(|why| {
+        (
+            "--preset face-112".to_owned(),
+            format!("{why}: aligned faces; crops with more around the face want --pad, or --resize and --crop"),
+        )
+    }));
+    hints.extend(
+        photographs.map(|why| {
+            ("--preset imagenet".to_owned(), format!("{why}: photographs, as torchvision and timm train on"))
+        }),
+    );
+    if hints.is_empty() {
+        hints.push((
+            "no hint".to_owned(),
+            "neither name nor input size is of a known family; try it out with --suggest --data".to_owned(),
+        ));
+    }
+    hints
 }
 
 /// A grey image as a PNG file, for want of a photograph.

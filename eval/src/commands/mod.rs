@@ -8,6 +8,7 @@ pub mod recall;
 pub mod report;
 mod score_files;
 pub mod scores;
+mod suggest;
 pub mod tabulate;
 pub mod verify;
 
@@ -15,6 +16,7 @@ use std::io::Write;
 
 use clap::{Parser, Subcommand};
 use pdloss_embed::embedder::{Embedder, Prepared};
+use pdloss_embed::program::Usual;
 
 use crate::Result;
 use crate::table::Record;
@@ -30,7 +32,7 @@ pub use verify::{Flip, VerifyArgs};
 
 /// Measures exported ONNX embedders, exactly and without Python.
 #[derive(Debug, Parser)]
-#[command(name = "pdloss-eval", version, max_term_width = 110, propagate_version = true)]
+#[command(name = "pdloss-eval", version, max_term_width = 110)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -71,23 +73,27 @@ fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record)
     }
 }
 
-impl Cli {
+impl Command {
     /// Runs the command; results go to `stdout`.
     ///
     /// # Errors
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
-        match &self.command {
-            Command::Recall(args) => recall::Plan::new(args)?.run(stdout).map(drop),
-            Command::Verify(args) => verify::Plan::new(args)?.run(stdout).map(drop),
-            Command::Scores(args) => scores::run(args, stdout).map(drop),
-            Command::Report(args) => report::run(args),
-            Command::Compare(args) => compare::run(args, stdout).map(drop),
-            Command::Tabulate(args) => tabulate::run(args, stdout).map(drop),
-            Command::Inspect(args) => inspect::run(args, stdout).map(drop),
+        match self {
+            Self::Recall(args) => recall::Plan::new(args)?.run(stdout).map(drop),
+            Self::Verify(args) => verify::Plan::new(args)?.run(stdout).map(drop),
+            Self::Scores(args) => scores::run(args, stdout).map(drop),
+            Self::Report(args) => report::run(args),
+            Self::Compare(args) => compare::run(args, stdout).map(drop),
+            Self::Tabulate(args) => tabulate::run(args, stdout).map(drop),
+            Self::Inspect(args) => inspect::run(args, stdout).map(drop),
         }
     }
 }
+
+/// The flags in the short help of each command.
+pub const USUAL: &[Usual] =
+    &[recall::USUAL, verify::USUAL, scores::USUAL, report::USUAL, compare::USUAL, tabulate::USUAL, inspect::USUAL];
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use pdloss_embed::console::wrote;
 use pdloss_embed::files::{can_fill, distinct};
 
 use crate::metrics::verification::{Accuracy, Interval, Point, Rates, Tally, curve};
@@ -26,6 +27,9 @@ pub struct VerificationOut {
     /// Draw ROC, DET and score distributions into this folder, as PNG and SVG
     #[arg(long, value_name = "DIR")]
     pub plot: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
     /// Keep the run, with its curves and pairs, in a new folder: for report, compare and tabulate
     #[arg(long, value_name = "DIR")]
     pub save_run: Option<PathBuf>,
@@ -47,6 +51,7 @@ pub(super) struct Sinks {
     points: Option<(PathBuf, Kind)>,
     plot: Option<PathBuf>,
     save_run: Option<SaveRun>,
+    json: bool,
 }
 
 impl Sinks {
@@ -68,6 +73,7 @@ impl Sinks {
             points: file("--points", &args.points)?,
             plot: args.plot.clone(),
             save_run,
+            json: args.json,
         })
     }
 
@@ -144,6 +150,7 @@ impl Outcome {
         let record = self.record(&about);
         if let Some((path, kind)) = &sinks.out {
             kind.write_result(path, &record)?;
+            wrote(path);
         }
         if sinks.points.is_some() || sinks.plot.is_some() || sinks.save_run.is_some() {
             let curve = curve(&self.tally);
@@ -158,9 +165,11 @@ impl Outcome {
                     row
                 };
                 kind.write(path, &curve.iter().map(row).collect::<Vec<_>>())?;
+                wrote(path);
             }
             if let Some(folder) = &sinks.plot {
                 self.draw(&curve, folder)?;
+                wrote(folder);
             }
             if let Some(folder) = &sinks.save_run {
                 let pairs = self.pairs.take();
@@ -168,7 +177,9 @@ impl Outcome {
                 folder.write(&record, &Details::Verification(verified))?;
             }
         }
-        self.print(&about, stdout).map_err(|e| Error::write("standard output", e))?;
+        let rows = std::slice::from_ref(&record);
+        let printed = if sinks.json { Record::write_json(rows, stdout) } else { self.print(&about, stdout) };
+        printed.map_err(|e| Error::write("standard output", e))?;
         Ok(record)
     }
 
@@ -220,6 +231,11 @@ impl Outcome {
     }
 
     fn print(&self, about: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
+        let mut about = about.clone();
+        if let Some((_, folds)) = &self.accuracy {
+            about.set("folds", folds.as_str());
+        }
+        about.print_what_was_run(stdout)?;
         let rates = &self.rates;
         let mut first = Record::new();
         first.set("genuine_pairs", Value::Whole(rates.genuine)).set("impostor_pairs", Value::Whole(rates.impostor));
@@ -254,12 +270,7 @@ impl Outcome {
             .set("zero_fmr", rates.zero_fmr)
             .set("zero_fnmr", rates.zero_fnmr)
             .set("eer_threshold", self.sign() * rates.eer.threshold);
-        writeln!(stdout, "\n{}", Record::text_over(&[spread], &self.counts()))?;
-        let mut about = about.clone();
-        if let Some((_, folds)) = &self.accuracy {
-            about.set("folds", folds.as_str());
-        }
-        writeln!(stdout, "\n{}", about.what_was_run())
+        writeln!(stdout, "\n{}", Record::text_over(&[spread], &self.counts()))
     }
 
     /// How many pairs carry the figures.

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::arguments::{Notes, class_names, describe_copies, rows_of};
+use super::arguments::{Notes, class_names, describe_copies, describe_sameness, rows_of};
+use super::suggest::doubt_of;
 use super::{InputArgs, describe_model};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
@@ -13,11 +14,12 @@ use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun, Verified};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
 use clap::Args;
-use pdloss_embed::console::note;
+use pdloss_embed::console::{note, wrote};
 use pdloss_embed::dataset::{Dataset, Format, Request, Role};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::{Embeddings, Row};
 use pdloss_embed::pipeline::embed;
+use pdloss_embed::program::Usual;
 use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure};
 
 const EXAMPLES: &str = "Examples:
@@ -27,13 +29,24 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data sop.zip --format sop --save-embeddings sop.npy
   pdloss-eval recall --embeddings sop.npy --index IVF256,Flat
 
-Ties are broken by the lower row. A query is left out of its own neighbours by its row, and copies of its image (files of
-equal bytes) are left out too. Queries without another image of their class are left out and counted. Exit codes: 0 done,
-1 the run failed, 2 the command line was wrong.";
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// One line a paragraph: help is wrapped where it is read.
+const DETAILS: &str = "Ties are broken by the lower row. A query is left out of its own neighbours by its row, and copies of its image (files of \
+    equal bytes) are left out too. Queries without another image of their class are left out and counted.";
+
+pub(super) const USUAL: Usual = Usual {
+    command: "recall",
+    calls: &["recall --model FILE.onnx --data PATH", "recall --embeddings FILE.npy"],
+    flags: &["model", "data", "split", "label", "preset", "embeddings", "labels", "k", "out", "save-run", "json"],
+};
+
+/// What a search is that finds the true neighbours.
+const EXACT: &str = "exact";
 
 /// Arguments of `recall`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
 pub struct RecallArgs {
     /// What is embedded, or was
     #[command(flatten)]
@@ -53,6 +66,9 @@ pub struct RecallArgs {
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
     /// Keep the run, query by query and with d' of all pairs, in a new folder: for report, compare and tabulate
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     pub save_run: Option<PathBuf>,
@@ -65,6 +81,7 @@ pub struct Plan {
     search: SearchPlan,
     out: Option<(PathBuf, Kind)>,
     save_run: Option<SaveRun>,
+    json: bool,
     threads: usize,
 }
 
@@ -125,7 +142,7 @@ impl Plan {
         }
         let outputs = [("--out", &args.out), ("--save-run", &args.save_run)];
         let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
-        args.input.check_places(&outputs.collect::<Vec<_>>())?;
+        args.input.check_places(&[], &outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
         let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
             (Some(path), _, _) => {
@@ -142,7 +159,7 @@ impl Plan {
         index::check(&args.index)?;
         let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks, keep_copies: args.keep_copies };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
-        Ok(Self { source, search, out, save_run, threads: args.input.run.threads()? })
+        Ok(Self { source, search, out, save_run, json: args.json, threads: args.input.run.threads()? })
     }
 
     /// Embeds (or reads embeddings), searches, and writes the table to `stdout`.
@@ -163,6 +180,10 @@ impl Plan {
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
                 if let Some(path) = save {
                     embeddings.save(path)?;
+                    wrote(path);
+                }
+                if let Some(sentence) = doubt_of(model, dataset, self.threads)? {
+                    notes.add(sentence);
                 }
                 (embeddings, ks)
             }
@@ -180,6 +201,7 @@ impl Plan {
             "they are not among each other's neighbours; --keep-copies counts them"
         };
         describe_copies(&embeddings, consequence, &mut notes, &mut record);
+        describe_sameness(&embeddings, &mut notes);
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);
         }
@@ -197,11 +219,15 @@ impl Plan {
         notes.record(&mut record);
         if let Some((path, kind)) = &self.out {
             kind.write_result(path, &record)?;
+            wrote(path);
         }
         if let Some(folder) = &self.save_run {
             folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;
         }
-        print(&record, stdout).map_err(|e| Error::write("standard output", e))?;
+        notes.before_figures();
+        let rows = std::slice::from_ref(&record);
+        if self.json { Record::write_json(rows, stdout) } else { print(&record, stdout) }
+            .map_err(|e| Error::write("standard output", e))?;
         Ok(record)
     }
 
@@ -261,7 +287,7 @@ fn describe(
         (Some(recall), Some((k, queries))) => {
             format!("APPROXIMATE: finds {recall:.4} of the true {k} nearest ({queries} queries)")
         }
-        _ => "exact".to_owned(),
+        _ => EXACT.to_owned(),
     };
     let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
     present.sort_unstable();
@@ -277,11 +303,17 @@ fn describe(
     record.set("r_precision", measured.r_precision).set("map@r", measured.map_at_r);
 }
 
-/// The measures as one row, then what they were taken on.
+/// The measures as one row; before it, where it is wanted, what they were taken on.
 fn print(record: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
     let is_measure = |name: &str| name.starts_with("recall@") || ["r_precision", "map@r"].contains(&name);
     let counts = ["images", "classes", "queries"];
     let measures = record.pick(|name| (is_measure(name) || counts.contains(&name)).then(|| name.to_owned()));
     let about = record.pick(|name| (!is_measure(name) && !counts.contains(&name)).then(|| name.to_owned()));
-    writeln!(stdout, "{}\n\n{}", Record::text(&[measures]), about.what_was_run())
+    about.print_what_was_run(stdout)?;
+    writeln!(stdout, "{}", Record::text(&[measures]))?;
+    // A figure that is not what it seems says so beside it.
+    match record.get("search").map(Value::word).filter(|search| search != EXACT) {
+        Some(search) => writeln!(stdout, "\n{search}"),
+        None => Ok(()),
+    }
 }

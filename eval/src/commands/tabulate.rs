@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use pdloss_embed::console::{note, width};
+use pdloss_embed::console::{note, width, wrote};
 use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
+use pdloss_embed::program::Usual;
 
 use crate::runs::Run;
 use crate::table::schema::{Better, better};
@@ -21,12 +22,21 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate runs/* --where dataset=cub* --where 'recall@1>0.5' --out table.md
   pdloss-eval tabulate runs/* --pivot dataset --measure recall@1,map@r --out table.tex
 
-The columns 'result' (which file), 'model' and 'dataset' (last part of the data's path) are made where they lack.
-LaTeX wants \\usepackage{booktabs}.";
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// One line a paragraph: help is wrapped where it is read.
+const DETAILS: &str = "The columns 'result' (which file), 'model' and 'dataset' (last part of the data's path) are made where they lack. \
+    LaTeX wants \\usepackage{booktabs}.";
+
+pub(super) const USUAL: Usual = Usual {
+    command: "tabulate",
+    calls: &["tabulate RESULT..."],
+    flags: &["results", "where", "columns", "sort", "pivot", "out", "json"],
+};
 
 /// Arguments of `tabulate`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
 pub struct TabulateArgs {
     /// Result files (.json, .csv, .parquet), or folders that --save-run or `pdloss train` wrote
     #[arg(value_name = "RESULT", required = true)]
@@ -56,6 +66,9 @@ pub struct TabulateArgs {
     /// Write the table: .csv, .json, .parquet, or with the best in bold .md or .tex
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Print the table as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A column of the table that is made.
@@ -167,7 +180,12 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
         Some((path, Sink::Markdown)) => write_atomically(path, |file| file.write_all(sheet.markdown().as_bytes()))?,
         None => {}
     }
-    write!(stdout, "{}", sheet.text(width())).map_err(|e| Error::write("standard output", e))?;
+    if let Some((path, _)) = &sink {
+        wrote(path);
+    }
+    let printed =
+        if args.json { Record::write_json(&picked, stdout) } else { write!(stdout, "{}", sheet.text(width())) };
+    printed.map_err(|e| Error::write("standard output", e))?;
     Ok(picked)
 }
 

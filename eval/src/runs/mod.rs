@@ -20,6 +20,7 @@ mod verification;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
+use pdloss_embed::console::wrote;
 use pdloss_embed::files::{can_fill, folder_exists, folder_of};
 
 use crate::table::{Kind, Record, Value, read_records};
@@ -137,6 +138,7 @@ impl SaveRun {
         std::fs::rename(beside.path(), &self.0).map_err(|e| Error::write(&self.0, e))?;
         // It has moved: nothing is left to be removed.
         let _ = beside.keep();
+        wrote(&self.0);
         Ok(())
     }
 }

@@ -155,6 +155,14 @@ impl Record {
         rows.iter().map(row).collect()
     }
 
+    /// Prints this row as a table of two columns and a blank line, where it is wanted.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(crate) fn print_what_was_run(&self, stdout: &mut dyn std::io::Write) -> std::io::Result<()> {
+        if console::Speech::now().settings { writeln!(stdout, "{}\n", self.what_was_run()) } else { Ok(()) }
+    }
+
     /// This row as a table of two columns, for people.
     pub fn what_was_run(&self) -> String {
         let words = |value: &Value| match value {
@@ -165,6 +173,15 @@ impl Record {
         let rows = rows.map(|(name, value)| vec![name.clone(), words(value)]).collect();
         let columns = vec![("what was run".to_owned(), Align::Right), ("value".to_owned(), Align::Left)];
         Table { columns, rows }.text(width())
+    }
+
+    /// Rows as a JSON array of objects, for programs, with a line break at its end.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(crate) fn write_json(rows: &[Self], to: &mut dyn std::io::Write) -> std::io::Result<()> {
+        serde_json::to_writer_pretty(&mut *to, rows)?;
+        writeln!(to)
     }
 
     /// Rows as a table of all their columns, for people at a terminal. Figures have the digits that the counts of their row

@@ -1,6 +1,6 @@
 //! The tool from outside: what it prints and writes.
 
-use crate::tools::{fixtures, run, stderr, stdout, text};
+use crate::tools::{fails, fixtures, run, stderr, stdout, text};
 
 /// Recall on the fixtures, with more arguments; must succeed.
 fn recall(more: &[&str]) -> std::process::Output {
@@ -49,28 +49,56 @@ fn the_version_of_tract_is_the_one_in_the_manifest() {
     assert!(include_str!("../../../embed/Cargo.toml").contains(r#"tract-onnx = "=0.23.9""#));
 }
 
-#[test]
-fn without_a_library_auto_takes_tract() {
-    // A copy of the tool elsewhere finds no library beside or above itself.
-    let elsewhere = tempfile::tempdir().unwrap();
-    let tool = elsewhere.path().join("pdloss-eval");
+/// A copy of the tool in the `bin` of a folder of its own, which has no library beside or above itself.
+fn tool_elsewhere() -> (tempfile::TempDir, impl Fn(&[&str]) -> std::process::Output) {
+    let prefix = tempfile::tempdir().unwrap();
+    let tool = prefix.path().join("bin/pdloss-eval");
+    std::fs::create_dir(prefix.path().join("bin")).unwrap();
     std::fs::copy(env!("CARGO_BIN_EXE_pdloss-eval"), &tool).unwrap();
-    let inspect = |runtime: &str| {
+    let inspect = move |more: &[&str]| {
         let mut command = std::process::Command::new(&tool);
-        command.env_remove("ORT_DYLIB_PATH").args(["inspect", "--runtime", runtime, "--model"]);
-        command.arg(fixtures().join("embedder.onnx")).output().unwrap()
+        for variable in ["ORT_DYLIB_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"] {
+            command.env_remove(variable);
+        }
+        for variable in more.iter().filter_map(|word| word.split_once('=')) {
+            command.env(variable.0, variable.1);
+        }
+        command.args(["inspect", "--model"]).arg(fixtures().join("embedder.onnx"));
+        command.args(more.iter().filter(|word| !word.contains('='))).output().unwrap()
     };
-    assert!(stderr(&inspect("auto")).contains("runs on tract"));
-    let missing = inspect("onnxruntime");
+    (prefix, inspect)
+}
+
+#[test]
+fn without_a_library_auto_takes_tract_and_says_so() {
+    let (_prefix, inspect) = tool_elsewhere();
+    let auto = inspect(&[]);
+    assert!(stderr(&auto).contains("runs on tract") && stderr(&auto).contains("was not found"), "{}", stderr(&auto));
+    let missing = inspect(&["--runtime", "onnxruntime"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(stderr(&missing).contains("was not found") && stderr(&missing).contains("ORT_DYLIB_PATH"));
-    let output = std::process::Command::new(&tool)
-        .env("ORT_DYLIB_PATH", "/no/such/library.so")
-        .args(["inspect", "--model"])
-        .arg(fixtures().join("embedder.onnx"))
-        .output()
-        .unwrap();
+    for place in ["ORT_DYLIB_PATH", "beside the program", "Python environment", "pip install onnxruntime"] {
+        assert!(stderr(&missing).contains(place), "{}", stderr(&missing));
+    }
+    let output = inspect(&["ORT_DYLIB_PATH=/no/such/library.so"]);
     assert!(stderr(&output).contains("ORT_DYLIB_PATH names /no/such/library.so"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_library_of_the_python_environment_is_taken() {
+    let (prefix, inspect) = tool_elsewhere();
+    let place = "lib/python3.12/site-packages/onnxruntime/capi";
+    let (own, active) = (prefix.path().join(place), prefix.path().join("active").join(place));
+    // Files that are no libraries: the error names the one that was opened.
+    for folder in [&own, &active] {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("libonnxruntime.so.1.32.0"), "no library").unwrap();
+    }
+    let environment = format!("VIRTUAL_ENV={}", text(&prefix.path().join("active")));
+    let error = stderr(&inspect(&[&environment]));
+    assert!(error.contains(text(&own)), "{error}");
+    std::fs::remove_dir_all(own).unwrap();
+    let error = stderr(&inspect(&[&environment]));
+    assert!(error.contains(text(&active)), "{error}");
 }
 
 #[test]
@@ -179,4 +207,117 @@ fn a_closed_pipe_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(!stderr(&output).contains("error"), "{}", stderr(&output));
+}
+
+#[test]
+fn help_is_short_and_there_is_more() {
+    let (short, long) = (run(&["recall", "--help"]), run(&["recall", "--help-all"]));
+    let (short, long) = (stdout(&short), stdout(&long));
+    assert!(
+        short.lines().count() < 70 && long.lines().count() > 120,
+        "{} {}",
+        short.lines().count(),
+        long.lines().count()
+    );
+    assert!(short.contains("recall --model FILE.onnx --data PATH"), "{short}");
+    assert!(short.contains("--save-run") && !short.contains("--antialias"), "{short}");
+    assert!(long.contains("--antialias") && long.contains("Ties are broken"), "{long}");
+    for (command, other) in [("train", "pdloss train"), ("export", "pdloss export")] {
+        fails(2, &[command], &[other]);
+    }
+}
+
+#[test]
+fn quiet_says_only_results_and_verbose_says_what_was_run() {
+    let quiet = recall(&["--quiet"]);
+    assert_eq!(stderr(&quiet), "");
+    let verbose = stdout(&recall(&["-v"]));
+    assert!(verbose.contains("model_sha256") && verbose.trim_end().ends_with('|'), "{verbose}");
+    let figures = verbose.lines().rev().nth(2).unwrap();
+    assert!(figures.contains("recall@1"), "the figures come last: {figures}");
+    assert!(!stdout(&quiet).contains("model_sha256"));
+}
+
+#[test]
+fn what_is_written_is_named_with_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, kept) = (folder.path().join("r.json"), folder.path().join("run"));
+    let said = stderr(&recall(&["--out", text(&out), "--save-run", text(&kept)]));
+    for path in [&out, &kept] {
+        let line = said
+            .lines()
+            .find(|line| line.starts_with(&format!("wrote {}", text(path))))
+            .unwrap_or_else(|| panic!("{said}"));
+        assert!(line.ends_with("KiB)"), "{line}");
+    }
+}
+
+#[test]
+fn json_on_standard_output_is_the_file_of_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("r.json");
+    let printed: serde_json::Value = serde_json::from_str(&stdout(&recall(&["--json", "--out", text(&out)]))).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(printed, written);
+    let tabulated = stdout(&run(&["tabulate", text(&out), "--json"]));
+    let rows: serde_json::Value = serde_json::from_str(&tabulated).unwrap();
+    assert_eq!(rows[0]["recall@1"], written[0]["recall@1"]);
+}
+
+#[test]
+fn flags_come_from_a_file_and_go_into_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (fixtures().join("embedder.onnx"), fixtures().join("shapes"));
+    let file = folder.path().join("flags.toml");
+    std::fs::write(&file, format!("model = {:?}\ndata = {:?}\nk = [1, 3]\n", text(&model), text(&data))).unwrap();
+    let table = first_table(&run(&["recall", "--config", text(&file)]));
+    assert!(table.iter().any(|(name, _)| name == "recall@3"), "{table:?}");
+    let over = first_table(&run(&["recall", "--config", text(&file), "--k", "5"]));
+    assert!(over.iter().any(|(name, _)| name == "recall@5") && !over.iter().any(|(name, _)| name == "recall@3"));
+    let printed = run(&["recall", "--config", text(&file), "--print-config"]);
+    std::fs::write(&file, stdout(&printed)).unwrap();
+    assert_eq!(first_table(&run(&["recall", "--config", text(&file)])), table);
+    std::fs::write(&file, "kk = 3").unwrap();
+    fails(2, &["recall", "--config", text(&file)], &["flags.toml", "kk", "no flag --kk"]);
+    fails(1, &["recall", "--config", text(&folder.path().join("none.toml"))], &["none.toml"]);
+}
+
+#[test]
+fn the_image_flag_has_another_name_and_its_old_one_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("r.json");
+    for flag in ["--color", "--channels"] {
+        let output = recall(&[flag, "gray", "--out", text(&out)]);
+        assert_eq!(stderr(&output).contains("--channels gray now"), flag == "--color");
+    }
+    assert!(!stdout(&recall(&["--color", "always"])).is_empty(), "colours of output are another flag");
+}
+
+#[test]
+fn the_best_of_several_ways_to_prepare_images_is_found_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    // Trained on whole images of 48x48; nothing beside it says so.
+    let model = folder.path().join("embedder.onnx");
+    std::fs::copy(fixtures().join("embedder.onnx"), &model).unwrap();
+    let (data, manifest) = (fixtures().join("shapes"), folder.path().join("found.toml"));
+    let wrong = ["--preset", "none", "--channels", "gray", "--resize", "exact:144x144", "--crop", "48x48"];
+    let mut arguments = vec!["inspect", "--model", text(&model), "--suggest", "--data", text(&data)];
+    arguments.extend(wrong);
+    arguments.extend(["--save-manifest", text(&manifest), "--json"]);
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(found[0]["preprocessing_from"].as_str().unwrap().starts_with("by labels: d' "), "{found}");
+    let written = std::fs::read_to_string(&manifest).unwrap();
+    assert!(written.contains("Chosen by labels") && !written.contains("144x144"), "{written}");
+
+    // Measuring with the wrong one says that there is a better.
+    let mut arguments = vec!["recall", "--model", text(&model), "--data", text(&data), "--json"];
+    arguments.extend(wrong);
+    let output = run(&arguments);
+    assert!(stderr(&output).contains("PREPROCESSING MAY BE WRONG"), "{}", stderr(&output));
+    let result: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(result[0]["notes"].as_str().unwrap().contains("inspect --suggest"), "{result}");
+    let manifest = ["recall", "--model", text(&model), "--data", text(&data), "--preprocess", text(&manifest)];
+    assert!(!stderr(&run(&manifest)).contains("MAY BE WRONG"));
 }

@@ -7,13 +7,12 @@
 
 use std::{
     ffi::{CStr, c_int, c_longlong, c_void},
-    fs,
     sync::OnceLock,
 };
 
-use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
+use libloading::Library;
 
-use super::params::Address;
+use super::{loaded, params::Address};
 use crate::error::{Error, Result};
 
 type Handle = *mut c_void;
@@ -55,20 +54,14 @@ struct Functions {
     multiply: Multiply,
 }
 
-/// The provider's library as this process has loaded it.
-fn provider() -> Option<String> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let path = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
-    path.into_iter().find(|path| path.ends_with("/libonnxruntime_providers_cuda.so")).map(str::to_owned)
-}
-
 fn functions() -> Result<&'static Functions> {
     static FOUND: OnceLock<std::result::Result<Functions, String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let mut tried = Vec::new();
-        for name in provider().into_iter().chain(["libcublas.so.13", "libcublas.so.12"].map(str::to_owned)) {
+        let provider = loaded::path_of("libonnxruntime_providers_cuda.so");
+        for name in provider.into_iter().chain(["libcublas.so.13", "libcublas.so.12"].map(str::to_owned)) {
             // SAFETY: the provider is loaded already; cuBLAS's initialisers run wherever the provider does.
-            match unsafe { Library::open(Some(&name), RTLD_LAZY | RTLD_LOCAL) } {
+            match unsafe { Library::new(&name) } {
                 Ok(library) => match Functions::of(&library) {
                     Ok(functions) => {
                         std::mem::forget(library); // its functions are used until the process ends

@@ -16,6 +16,7 @@ mod driver;
 mod forward;
 mod images;
 mod layout;
+mod loaded;
 mod params;
 mod provider;
 mod queue;

@@ -116,7 +116,11 @@ impl std::fmt::Display for Parameters {
         for Shared { name, layers } in self.shared.iter().take(SHOWN) {
             let shown = layers.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
             let more = if layers.len() > SHOWN { format!(" and {} more", layers.len() - SHOWN) } else { String::new() };
-            write!(f, "; one tensor feeds {} layers and is trained as one (--untie): '{name}' in {shown}{more}", layers.len())?;
+            write!(
+                f,
+                "; one tensor feeds {} layers and is trained as one (--untie): '{name}' in {shown}{more}",
+                layers.len()
+            )?;
         }
         if self.shared.len() > SHOWN {
             write!(f, "; {} more tensors feed several layers", self.shared.len() - SHOWN)?;

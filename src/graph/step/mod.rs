@@ -34,6 +34,7 @@ mod embedder;
 mod optimizer;
 mod options;
 mod parameters;
+mod patterns;
 mod proxies;
 mod pytorch;
 mod sharing;
@@ -52,7 +53,7 @@ use std::collections::HashSet;
 use super::{
     Error, Result, branches,
     build::{Element, declare, floats, integers, node},
-    gradient,
+    free_batch, gradient,
     head::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
@@ -107,7 +108,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     let mut parameters = parameters::find(graph, &data, options, &export)?;
     parameters.note(sharing::said(&own));
     refuse_next_names(graph)?;
-    free_single(&mut model)?;
+    free_batch::free_or_keep(&mut model)?;
     let graph = graph_of(&mut model)?;
     let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
@@ -139,27 +140,8 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     Ok(model)
 }
 
-/// Frees a batch that is fixed. Where it cannot be freed, a batch of one is an error: no loss compares an image with none.
-fn free_single(model: &mut ModelProto) -> Result<()> {
-    match training_mode::free_batch(model) {
-        Err(error) if !is_single(model) => {
-            // Then every batch has that many images.
-            drop(error);
-            Ok(())
-        }
-        answer => answer.map(drop),
-    }
-}
-
-/// Whether an input is declared for one image.
-fn is_single(model: &ModelProto) -> bool {
-    let inputs = model.graph.iter().flat_map(|graph| &graph.input);
-    let shapes = inputs.filter_map(|input| super::build::declared(input)?.1);
-    shapes.into_iter().any(|shape| shape.first() == Some(&super::build::Dim::Known(1)) && shape.len() > 1)
-}
-
 /// Rewrites the backbone for training; its running statistics.
-fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Frozen) -> Result<Vec<Running>> {
+fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &patterns::Frozen) -> Result<Vec<Running>> {
     let keeps_statistics = |node: &NodeProto| match options.freeze_statistics {
         FreezeStatistics::None => false,
         FreezeStatistics::WithWeights => node.input.get(1).is_some_and(|scale| frozen.holds(scale)),

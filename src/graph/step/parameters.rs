@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use super::{
     Parameters, StepOptions,
     description::Left,
+    patterns::Frozen,
     pytorch::Export,
     sharing::{Shared, shared},
-    weights::{self, Frozen, Parameter},
+    weights::{self, Parameter},
 };
 use crate::graph::{
     Error, Result,

@@ -40,7 +40,8 @@ impl Export {
         let text = graph.metadata_props.iter().find(|entry| entry.key() == SIGNATURE).map_or("", |entry| entry.value());
         let lines: Vec<(String, Origin)> = text.lines().filter_map(line).collect();
         let present: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
-        let is_missing = |(name, origin): &&(String, Origin)| *origin == Origin::Parameter && !present.contains(name.as_str());
+        let is_missing =
+            |(name, origin): &&(String, Origin)| *origin == Origin::Parameter && !present.contains(name.as_str());
         let missing = lines.iter().filter(is_missing).map(|(name, _)| name.clone()).collect();
         Self { is_pytorch, tensors: lines.into_iter().collect(), missing }
     }
@@ -95,7 +96,10 @@ impl Export {
             Some([value]) => Some((tensor.name().to_owned(), *value)),
             _ => None,
         };
-        let all = graph.initializer.iter().filter(|tensor| literal::lengths(tensor).and_then(|l| literal::count(&l)) == Some(1));
+        let all = graph
+            .initializer
+            .iter()
+            .filter(|tensor| literal::lengths(tensor).and_then(|l| literal::count(&l)) == Some(1));
         let numbers: Vec<(String, f64)> = all.filter_map(single).collect();
         let (named, made): (Vec<_>, Vec<_>) =
             numbers.iter().partition(|(name, _)| self.tensors.get(name) == Some(&Origin::Parameter));

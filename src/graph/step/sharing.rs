@@ -12,8 +12,7 @@ use super::{
     weights::{holds_weight, is_setting},
 };
 use crate::graph::{
-    Error, Result,
-    literal,
+    Error, Result, literal,
     proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto},
 };
 
@@ -143,7 +142,12 @@ pub(super) fn shared(graph: &GraphProto, names: &[&str]) -> Vec<Shared> {
             }
         }
     }
-    let several = |name: &&str| layers.get(name).filter(|list| list.len() > 1).map(|list| Shared { name: (*name).to_owned(), layers: list.clone() });
+    let several = |name: &&str| {
+        layers
+            .get(name)
+            .filter(|list| list.len() > 1)
+            .map(|list| Shared { name: (*name).to_owned(), layers: list.clone() })
+    };
     names.iter().filter_map(several).collect()
 }
 
@@ -178,7 +182,12 @@ fn resolve<'a>(aliases: &'a HashMap<String, String>, name: &'a str) -> &'a str {
 
 /// The names of what `Constant` nodes make.
 fn constants(graph: &GraphProto) -> HashSet<&str> {
-    graph.node.iter().filter(|node| node.is_standard() && node.op_type() == "Constant").filter_map(|node| node.made(0)).collect()
+    graph
+        .node
+        .iter()
+        .filter(|node| node.is_standard() && node.op_type() == "Constant")
+        .filter_map(|node| node.made(0))
+        .collect()
 }
 
 /// The nodes and inputs that read each initializer of floats, directly or through `Identity`, where several do.
@@ -208,7 +217,10 @@ fn apply(graph: &mut GraphProto, copies: &[Copied]) -> Result<()> {
         let given = graph.initializer.iter().find(|tensor| tensor.name() == of).cloned();
         let made = || graph.node.iter().filter_map(literal::of_node).find(|tensor| tensor.name() == of);
         let Some(mut tensor) = given.or_else(made) else {
-            return Err(Error::model(of.as_str(), format!("the backbone has no tensor of this name to copy to '{name}'")));
+            return Err(Error::model(
+                of.as_str(),
+                format!("the backbone has no tensor of this name to copy to '{name}'"),
+            ));
         };
         tensor.name = Some(name.clone());
         let others: Vec<usize> = (0..graph.node.len()).filter(|&at| is_identity(&graph.node[at])).collect();
@@ -247,7 +259,8 @@ fn keep(model: &mut ModelProto, copies: &[Copied]) -> Result<()> {
     }
     let wrong = |error: serde_json::Error| Error::model(COPIES, error.to_string());
     let entry = model.metadata_props.iter().find(|entry| entry.key() == COPIES);
-    let mut all: Vec<Copied> = entry.map_or(Ok(Vec::new()), |entry| serde_json::from_str(entry.value())).map_err(wrong)?;
+    let mut all: Vec<Copied> =
+        entry.map_or(Ok(Vec::new()), |entry| serde_json::from_str(entry.value())).map_err(wrong)?;
     all.extend_from_slice(copies);
     let text = serde_json::to_string(&all).map_err(wrong)?;
     model.metadata_props.retain(|entry| entry.key() != COPIES);

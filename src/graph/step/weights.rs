@@ -10,11 +10,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use glob::Pattern;
-
-use super::pytorch::{Export, Origin};
+use super::{
+    patterns::Frozen,
+    pytorch::{Export, Origin},
+};
 use crate::graph::{
-    Error, Result, gradient, literal,
+    gradient, literal,
     proto::{GraphProto, NodeProto, TensorProto},
 };
 
@@ -120,7 +121,8 @@ impl<'a> Tensor<'a> {
 
     /// Whether a person may have given the name.
     fn has_own_name(&self) -> bool {
-        let made_up = ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const", "lifted_tensor", "_tensor_constant"];
+        let made_up =
+            ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const", "lifted_tensor", "_tensor_constant"];
         !self.is_constant
             && !self.name.contains(['/', ':'])
             && !self.name.chars().all(|c| c.is_ascii_digit())
@@ -324,8 +326,8 @@ impl<'a> Walk<'a, '_> {
             return;
         }
         // An exporter that names its parameters names those of a single number, too.
-        let has_name = !self.export.tells()
-            && (tensor.has_module_name() || self.export.is_pytorch && tensor.has_own_name());
+        let has_name =
+            !self.export.tells() && (tensor.has_module_name() || self.export.is_pytorch && tensor.has_own_name());
         if tensor.count == 1 && !named && !holds_weight(node, index) && !has_name {
             if tensor.has_own_name() && !self.export.tells() {
                 self.stays(source, "a single number of arithmetic whose name is not a module's: taken for a constant");
@@ -424,33 +426,4 @@ fn names_in(node: &NodeProto) -> Vec<&str> {
         graph.node.iter().flat_map(names_in).chain(outputs)
     });
     node.input.iter().map(String::as_str).chain(inside).collect()
-}
-
-/// Patterns of names.
-pub(super) struct Frozen(Vec<Pattern>);
-
-impl Frozen {
-    /// # Errors
-    /// When a pattern is none, or matches none of the names. `what` names the setting.
-    pub(super) fn new(what: &str, patterns: &[String], names: &[&str]) -> Result<Self> {
-        let parse = |text: &String| {
-            let subject = format!("{what} pattern '{text}'");
-            let pattern = Pattern::new(text).map_err(|error| Error::model(subject.as_str(), error.to_string()))?;
-            if names.iter().any(|name| pattern.matches(name)) {
-                return Ok(pattern);
-            }
-            let such = names.first().map_or_else(String::new, |name| format!(", such as '{name}'"));
-            Err(Error::model(subject, format!("it matches none of the {} weights{such}", names.len())))
-        };
-        patterns.iter().map(parse).collect::<Result<_>>().map(Self)
-    }
-
-    pub(super) fn holds(&self, name: &str) -> bool {
-        self.which(name).is_some()
-    }
-
-    /// The first pattern that matches.
-    pub(super) fn which(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|pattern| pattern.matches(name)).map(Pattern::as_str)
-    }
 }

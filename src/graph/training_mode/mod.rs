@@ -18,7 +18,7 @@ use super::{
     upgrade::upgrade,
 };
 
-pub use super::free_batch::{cure, free_batch};
+pub use super::free_batch::{cure, free_batch, is_first_of};
 pub use fold::fold;
 pub(crate) use random::into_inference;
 

@@ -8,6 +8,7 @@
 )]
 
 mod exported;
+mod external;
 mod fuzz;
 mod model;
 mod moves;

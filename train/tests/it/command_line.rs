@@ -76,7 +76,7 @@ fn models_and_data_that_cannot_be_trained_on_are_named() {
     let model = |name: &str| models.join(name);
     let preset = ["--resize", "exact:8x8"];
     let cases = [
-        (model("fixed_batch_4.onnx"), &shapes, 2, "--batch 64: the batch"),
+        (model("fixed_batch_4.onnx"), &shapes, 1, "nothing to train"),
         (model("float16.onnx"), &shapes, 1, "training wants FLOAT"),
         (model("unknown_operator.onnx"), &shapes, 1, "Frobnicate"),
         (model("two_inputs.onnx"), &shapes, 1, "2 inputs"),
@@ -96,4 +96,71 @@ fn models_and_data_that_cannot_be_trained_on_are_named() {
     let more = ["--device", "cuda", "--batch", "16", "--steps", "1"];
     fails(1, &place.arguments(text(&shapes), &more), &["--device cuda:0 cannot be had"]);
     assert!(!place.out.exists());
+}
+
+#[test]
+fn one_program_has_every_command() {
+    let help = succeeds(&["--help"]);
+    for command in ["train", "export", "recall", "verify", "scores", "report", "compare", "tabulate", "inspect"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    let help = succeeds(&["recall", "--help"]);
+    assert!(help.contains("pdloss recall --model") && !help.contains("pdloss-eval"), "{help}");
+    let (model, data) = (fixtures().join("embedder.onnx"), fixtures().join("shapes"));
+    let printed = succeeds(&["recall", "--model", text(&model), "--data", text(&data), "--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert!(rows[0]["recall@1"].as_f64().unwrap() > 0.3, "{printed}");
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn the_settings_of_a_run_make_it_again() {
+    let place = Place::new();
+    let shapes = fixtures().join("shapes");
+    let more = [
+        "--steps",
+        "3",
+        "--batch-size",
+        "20",
+        "--per-class",
+        "4",
+        "--lr",
+        "4e-3",
+        "--flip",
+        "--rotate",
+        "9.5",
+        "--seed",
+        "7",
+        "--classes",
+        "1-6",
+        "--validation-classes",
+        "7-9",
+        "--validate-every",
+        "2",
+        "--loss",
+        "softmax",
+        "--freeze",
+        "norm.*",
+        "--optimizer",
+        "sgd",
+        "--decay-at",
+        "0.25,0.5",
+        "--schedule",
+        "step",
+        "--keep",
+        "best",
+    ];
+    succeeds(&place.arguments(text(&shapes), &more));
+    let again = place.folder.path().join("again");
+    succeeds(&["train", "--config", text(&place.file("run.toml")), "--out", text(&again)]);
+    let settings = |folder: &std::path::Path| -> toml::Table {
+        let text = std::fs::read_to_string(folder.join("run.toml")).unwrap();
+        toml::from_str::<toml::Table>(&text).unwrap()["settings"].as_table().unwrap().clone()
+    };
+    assert_eq!(settings(&place.out), settings(&again));
+    let bytes = |folder: &std::path::Path| std::fs::read(folder.join("embedder.onnx")).unwrap();
+    assert_eq!(bytes(&place.out), bytes(&again));
+    let other = place.folder.path().join("other");
+    succeeds(&["train", "--config", text(&place.file("run.toml")), "--out", text(&other), "--seed", "8"]);
+    assert_ne!(bytes(&place.out), bytes(&other), "what is typed goes before the file");
 }

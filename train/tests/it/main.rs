@@ -5,6 +5,7 @@ mod apart;
 mod command_line;
 mod ends;
 mod export;
+mod exports;
 mod killed;
 mod losses;
 mod pairs;

@@ -12,7 +12,9 @@ use crate::metrics::significance::{Difference, Resampling, holm};
 use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
+use pdloss_embed::console::wrote;
 use pdloss_embed::files::distinct;
+use pdloss_embed::program::Usual;
 use retrieval::retrieval;
 use verification::verification;
 
@@ -20,10 +22,13 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval compare runs/a runs/b
   pdloss-eval compare runs/a runs/b --by class --out difference.md
 
-Paired randomisation test (models exchanged query by query, class by class, or pair by pair) and percentile bootstrap. Of
-subjects, on whom pairs depend two at a time, the p is read off the bootstrap's draws. Where several figures are tested,
-p_holm is p after Holm's correction, and the verdict goes by it. d' is compared on scores brought to one scale,
-and is negative where genuine pairs score lower than impostor pairs.";
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// One line a paragraph: help is wrapped where it is read.
+const DETAILS: &str = "Paired randomisation test (models exchanged query by query, class by class, or pair by pair) and percentile bootstrap. Of \
+    subjects, on whom pairs depend two at a time, the p is read off the bootstrap's draws. Where several figures are tested, \
+    p_holm is p after Holm's correction, and the verdict goes by it. d' is compared on scores brought to one scale, \
+    and is negative where genuine pairs score lower than impostor pairs.";
 
 /// What is drawn at random when two runs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -38,9 +43,12 @@ pub enum By {
     Subject,
 }
 
+pub(super) const USUAL: Usual =
+    Usual { command: "compare", calls: &["compare RUN_A RUN_B"], flags: &["a", "b", "by", "out", "json"] };
+
 /// Arguments of `compare`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
 pub struct CompareArgs {
     /// A run's folder, written by --save-run
     #[arg(value_name = "A")]
@@ -63,6 +71,9 @@ pub struct CompareArgs {
     /// Write the table: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Figures compared, and over what.
@@ -160,19 +171,25 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     for sentence in negative {
         about.note(&sentence);
     }
+    let with_about = |row: &Record| {
+        let mut row = row.clone();
+        about.iter().for_each(|(name, value)| {
+            row.set(name.as_str(), value.clone());
+        });
+        row
+    };
+    let whole: Vec<Record> = rows.iter().map(with_about).collect();
     if let Some((path, kind)) = out {
-        let with_about = |row: &Record| {
-            let mut row = row.clone();
-            about.iter().for_each(|(name, value)| {
-                row.set(name.as_str(), value.clone());
-            });
-            row
-        };
-        kind.write_results(path, &rows.iter().map(with_about).collect::<Vec<_>>())?;
+        kind.write_results(path, &whole)?;
+        wrote(path);
     }
     let verdict = compared.verdict(1.0 - args.confidence);
-    writeln!(stdout, "{}\n\n{verdict}\n\n{}", Record::text(&rows), about.what_was_run())
-        .map_err(|e| Error::write("standard output", e))?;
+    let printed = if args.json {
+        Record::write_json(&whole, stdout)
+    } else {
+        about.print_what_was_run(stdout).and_then(|()| writeln!(stdout, "{}\n\n{verdict}", Record::text(&rows)))
+    };
+    printed.map_err(|e| Error::write("standard output", e))?;
     Ok(rows)
 }
 

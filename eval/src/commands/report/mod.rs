@@ -17,8 +17,9 @@ use serde::Serialize;
 use clap::Args;
 
 use crate::{Error, Result};
-use pdloss_embed::console::note;
+use pdloss_embed::console::{note, wrote};
 use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
+use pdloss_embed::program::Usual;
 
 use super::tabulate;
 use crate::runs::{Details, Run};
@@ -30,12 +31,18 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --save-run runs/lfw
   pdloss-eval report runs/cub runs/lfw --out report.html
 
-The page is one file that needs no network. Results that are files show in the table alone; folders bring their curves,
-galleries and mistakes.";
+Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
+
+/// One line a paragraph: help is wrapped where it is read.
+const DETAILS: &str = "The page is one file that needs no network. Results that are files show in the table alone; folders bring their curves, \
+    galleries and mistakes.";
+
+pub(super) const USUAL: Usual =
+    Usual { command: "report", calls: &["report RESULT... --out PAGE.html"], flags: &["results", "out", "images"] };
 
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
 pub struct ReportArgs {
     /// Folders that --save-run or `pdloss train` wrote, or result files (.json, .csv, .parquet)
     #[arg(value_name = "RESULT", required = true)]
@@ -93,6 +100,8 @@ fn figure(text: String) -> Cell {
 #[derive(Debug, Serialize)]
 struct Section {
     name: String,
+    /// What of its images could not be had.
+    notes: Vec<String>,
     galleries: Vec<mistakes::Gallery>,
     worst: Option<Table>,
     about: Table,
@@ -102,7 +111,7 @@ struct Section {
 ///
 /// # Errors
 /// [`Error::Usage`] for a page that is no .html file; those of reading results and of writing. Images that cannot be had
-/// are left out, and said.
+/// are left out, counted and said, on the page too.
 pub fn run(args: &ReportArgs) -> Result<()> {
     if !["html", "htm"].contains(&ending(&args.out).as_str()) {
         return Err(Error::Usage(format!("--out {}: wanted a file that ends in .html", args.out.display())));
@@ -116,7 +125,9 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let sections = named.iter().map(|run| section(run, args)).collect::<Result<Vec<_>>>()?;
     let html = render(&args.title, summaries(&named), &curves::all(&named), &sections)
         .map_err(|e| Error::write(&args.out, std::io::Error::other(format!("{e:#}"))))?;
-    write_atomically(&args.out, |file| file.write_all(html.as_bytes()))
+    write_atomically(&args.out, |file| file.write_all(html.as_bytes()))?;
+    wrote(&args.out);
+    Ok(())
 }
 
 /// Runs by their folders' or files' names; by their paths, where these are not distinct.
@@ -155,8 +166,9 @@ fn summaries(runs: &[Named<'_>]) -> Vec<Table> {
 fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
     let record = &run.run.records[0];
     let with_images = matches!(&run.run.details, Details::Retrieval(_) | Details::Verification(_));
-    let mut pictures =
-        if args.no_images || !with_images { None } else { pictures(run, record, args.images.as_deref())? };
+    let mut notes = Vec::new();
+    let wanted = with_images && !args.no_images;
+    let mut pictures = if wanted { pictures(record, args.images.as_deref(), &mut notes)? } else { None };
     let (galleries, worst) = match &run.run.details {
         Details::Retrieval(details) => {
             (mistakes::retrieval(details, &mut pictures), Some(mistakes::worst_classes(details)))
@@ -167,17 +179,19 @@ fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
         }
         Details::Training(_) | Details::None => (Vec::new(), None),
     };
+    notes.extend(pictures.as_ref().and_then(Pictures::missing));
+    notes.iter().for_each(|text| note(&format!("{}: {text}", run.name)));
     let known = record.iter().filter(|(_, value)| *value != Value::Missing);
     let about = Table {
         caption: "What was run, and every figure".into(),
         columns: ["what", "value"].map(Into::into).to_vec(),
         rows: known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
     };
-    Ok(Section { name: run.name.clone(), galleries, worst, about })
+    Ok(Section { name: run.name.clone(), notes, galleries, worst, about })
 }
 
 /// The images of a run: where `--images` says, else in the data that the run names.
-fn pictures(run: &Named<'_>, record: &Record, images: Option<&Path>) -> Result<Option<Pictures>> {
+fn pictures(record: &Record, images: Option<&Path>, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
     if let Some(path) = images {
         return Pictures::open(path).map(Some);
     }
@@ -186,13 +200,13 @@ fn pictures(run: &Named<'_>, record: &Record, images: Option<&Path>) -> Result<O
     match opened {
         Some(Ok(pictures)) => Ok(Some(pictures)),
         Some(Err(error)) => {
-            note(&format!(
-                "{}: no pictures, for its data cannot be opened ({error}); --images says where they are",
-                run.name
-            ));
+            notes.push(format!("no pictures, for its data cannot be opened ({error}); --images says where they are"));
             Ok(None)
         }
-        None => Ok(None),
+        None => {
+            notes.push("no pictures, for the run names no data; --images says where they are".into());
+            Ok(None)
+        }
     }
 }
 

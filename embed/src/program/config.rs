@@ -1,0 +1,220 @@
+//! Flags from a file: `--config FILE.toml` gives any flag of a command by its name, `--print-config` writes all of them.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+
+/// Flags that belong to a call and to no file.
+const OF_THE_CALL: [&str; 5] = ["config", "print-config", "help", "help-all", "version"];
+
+/// Adds the two flags to a command.
+pub(super) fn add(command: Command) -> Command {
+    let heading = "Program";
+    command.args([
+        Arg::new("config")
+            .long("config")
+            .value_name("FILE.toml")
+            .help_heading(heading)
+            .hide_short_help(true)
+            .help("Take flags from this file, `batch = 64`; those on the command line go before them"),
+        Arg::new("print-config")
+            .long("print-config")
+            .action(ArgAction::SetTrue)
+            .help_heading(heading)
+            .hide_short_help(true)
+            .help("Print all flags with their values, as a file for --config, and do nothing else"),
+    ])
+}
+
+/// The words of a command line with those of its `--config` file between them, behind the command's name.
+///
+/// # Errors
+/// [`Error::File`] for a file that cannot be read; [`Error::Usage`] naming the file and the key.
+pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table) -> Table) -> Result<Vec<OsString>> {
+    let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let end = texts.iter().position(|word| word == "--").unwrap_or(texts.len());
+    let Some((at, command)) = texts[..end].iter().enumerate().find_map(|(at, word)| {
+        Some((at, program.get_subcommands().find(|command| at > 0 && command.get_name() == word)?))
+    }) else {
+        return Ok(words);
+    };
+    let given = |name: &str| {
+        let (flag, with_value) = (format!("--{name}"), format!("--{name}="));
+        texts[..end].iter().position(|word| *word == flag || word.starts_with(&with_value))
+    };
+    let Some(place) = given("config") else { return Ok(words) };
+    let Some(file) = texts[place].strip_prefix("--config=").or(texts.get(place + 1).map(String::as_str)) else {
+        return Ok(words); // clap says that the value is missing
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| Error::read(Path::new(file), e))?;
+    let wrong = |reason: String| Error::Usage(format!("--config {file}: {reason}"));
+    let table: Table = toml::from_str(&text).map_err(|e| wrong(e.to_string().trim().to_owned()))?;
+    let is_given = |arg: &Arg| {
+        let names = arg.get_long_and_visible_aliases().unwrap_or_default();
+        let all = arg.get_all_aliases().unwrap_or_default();
+        names.into_iter().chain(all).any(|name| given(name).is_some())
+    };
+    let mut from_file = Vec::new();
+    for (key, value) in flags_of(table) {
+        let name = key.replace('_', "-");
+        let called = |arg: &&Arg| {
+            arg.get_long() == Some(&name) || arg.get_all_aliases().is_some_and(|names| names.contains(&name.as_str()))
+        };
+        let Some(arg) = command.get_arguments().chain(program.get_arguments()).find(called) else {
+            return Err(wrong(format!("{key}: {} {} has no flag --{name}", program.get_name(), command.get_name())));
+        };
+        if OF_THE_CALL.contains(&name.as_str()) {
+            return Err(wrong(format!("{key}: --{name} belongs on the command line")));
+        }
+        // What was typed goes before the file, also where both cannot be.
+        if is_given(arg) || command.get_arg_conflicts_with(arg).into_iter().any(is_given) {
+            continue;
+        }
+        from_file.extend(words_of(arg, &name, &value).map_err(|wanted| wrong(format!("{key} = {value}: {wanted}")))?);
+    }
+    let mut expanded = words;
+    expanded.splice(at + 1..=at, from_file.into_iter().map(OsString::from));
+    Ok(expanded)
+}
+
+/// A key of the file as words of a command line, or what was wanted.
+fn words_of(arg: &Arg, name: &str, value: &Value) -> std::result::Result<Vec<String>, String> {
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        return match value {
+            Value::Boolean(true) => Ok(vec![format!("--{name}")]),
+            Value::Boolean(false) => Ok(Vec::new()),
+            _ => Err("wanted true or false".to_owned()),
+        };
+    }
+    let word = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Ok(value.to_string()),
+        _ => Err("wanted a string, a number, true or false, or a list of such".to_owned()),
+    };
+    let Value::Array(values) = value else { return Ok(vec![format!("--{name}={}", word(value)?)]) };
+    let values: Vec<String> = values.iter().map(word).collect::<std::result::Result<_, _>>()?;
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_repeated = matches!(arg.get_action(), ArgAction::Append) && arg.get_value_delimiter().is_none();
+    Ok(if is_repeated {
+        values.into_iter().map(|value| format!("--{name}={value}")).collect()
+    } else {
+        vec![format!("--{name}={}", values.join(","))]
+    })
+}
+
+/// All flags of a command with the values that they have, as a file for `--config`.
+pub(super) fn text(command: &Command, matches: &ArgMatches) -> String {
+    let mut text = String::new();
+    let mut heading = None;
+    for arg in command.get_arguments() {
+        let Some(name) = arg.get_long().filter(|name| !OF_THE_CALL.contains(name) && !arg.is_global_set()) else {
+            continue;
+        };
+        let id = arg.get_id().as_str();
+        let value = if matches!(arg.get_action(), ArgAction::SetTrue) {
+            Some(Value::Boolean(matches.get_flag(id)))
+        } else {
+            let values = matches.get_raw(id).into_iter().flatten();
+            let values: Vec<Value> = values.map(|value| typed(&value.to_string_lossy())).collect();
+            match (values.len(), arg.get_value_delimiter(), arg.get_action()) {
+                (0, ..) => None,
+                (1, None, ArgAction::Set) => values.into_iter().next(),
+                _ => Some(Value::Array(values)),
+            }
+        };
+        if arg.get_help_heading() != heading {
+            heading = arg.get_help_heading();
+            let _ = write!(text, "\n# {}\n", heading.unwrap_or("Options"));
+        }
+        let _ = match value {
+            Some(value) => writeln!(text, "{name} = {value}"),
+            // Has no value unless one is given.
+            None => writeln!(text, "# {name} ="),
+        };
+    }
+    text.trim_start().to_owned()
+}
+
+/// A word as TOML would have it.
+fn typed(word: &str) -> Value {
+    let number = word.parse().map(Value::Integer).or_else(|_| word.parse().map(Value::Float));
+    match number {
+        Ok(Value::Float(float)) if !float.is_finite() => Value::String(word.to_owned()),
+        Ok(number) => number,
+        Err(_) => word.parse().map_or_else(|_| Value::String(word.to_owned()), Value::Boolean),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program() -> Command {
+        let run = Command::new("run").args([
+            Arg::new("batch").long("batch").alias("batch-size").default_value("8"),
+            Arg::new("flip").long("flip").action(ArgAction::SetTrue),
+            Arg::new("k").long("k").value_delimiter(','),
+            Arg::new("freeze").long("freeze").action(ArgAction::Append),
+            Arg::new("steps").long("steps").conflicts_with("epochs"),
+            Arg::new("epochs").long("epochs"),
+        ]);
+        Command::new("p")
+            .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue))
+            .subcommand(add(run))
+    }
+
+    fn expanded(file: &str, words: &[&str]) -> std::result::Result<Vec<String>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flags.toml");
+        std::fs::write(&path, file).unwrap();
+        let words = ["p", "run"].iter().chain(words).map(OsString::from);
+        let words = words.chain(["--config".into(), path.as_os_str().to_owned()]).collect();
+        let words = expand(&program(), words, |table| table).map_err(|e| e.to_string())?;
+        let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        program().try_get_matches_from(&words).map_err(|e| e.to_string())?;
+        Ok(texts[2..texts.len() - 2].to_vec())
+    }
+
+    #[test]
+    fn keys_become_flags_behind_which_those_typed_stand() {
+        let file = "batch = 64\nflip = true\nk = [1, 2]\nfreeze = ['a.*', 'b']\nquiet = false";
+        let words = expanded(file, &[]).unwrap();
+        assert_eq!(words, ["--batch=64", "--flip", "--k=1,2", "--freeze=a.*", "--freeze=b"]);
+        assert_eq!(
+            expanded(file, &["--batch-size", "3", "--k=7"]).unwrap()[..3],
+            ["--flip", "--freeze=a.*", "--freeze=b"]
+        );
+        assert_eq!(expanded("epochs = 3", &["--steps", "9"]).unwrap(), ["--steps", "9"]);
+    }
+
+    #[test]
+    fn what_is_no_flag_is_named() {
+        for (file, wanted) in [
+            ("colour = 1", "has no flag --colour"),
+            ("flip = 3", "wanted true or false"),
+            ("batch = {a = 1}", "wanted a string"),
+            ("config = 'x'", "belongs on the command line"),
+            ("batch = ", "flags.toml"),
+        ] {
+            let said = expanded(file, &[]).unwrap_err();
+            assert!(said.contains(wanted) && said.contains("flags.toml"), "{file}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let words = ["p", "run", "--k=1,2", "--freeze", "a", "--flip", "--epochs", "0.5"];
+        let matches = program().try_get_matches_from(words).unwrap();
+        let (name, of_run) = matches.subcommand().unwrap();
+        let text = text(program().find_subcommand(name).unwrap(), of_run);
+        assert_eq!(expanded(&text, &[]).unwrap(), ["--batch=8", "--epochs=0.5", "--flip", "--freeze=a", "--k=1,2"]);
+        assert!(text.contains("# steps ="), "{text}");
+    }
+}

@@ -1,0 +1,220 @@
+//! What the programs' `main`s share: parse, run, exit code; help, configuration files, completions and manual pages.
+
+mod config;
+mod help;
+mod pages;
+mod speech;
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{ArgMatches, Command, FromArgMatches};
+
+use crate::console::{note, printable};
+use crate::error::{Error, Result};
+
+pub use help::Usual;
+
+/// A program as its command line has it.
+#[derive(Debug)]
+pub struct Program {
+    /// Commands and their flags.
+    pub command: Command,
+    /// The flags in the short help of each command.
+    pub usual: &'static [&'static [Usual]],
+    /// What a file of `--config` says, by the names of flags: for files that are no list of flags, such as a run's own.
+    pub flags_of: fn(toml::Table) -> toml::Table,
+    /// Commands that are looked for here, and the program that has them.
+    pub elsewhere: &'static [(&'static str, &'static str)],
+}
+
+/// Values of the image flag that was called `--color` once; it is `--channels` now.
+const CHANNELS: [&str; 3] = ["rgb", "bgr", "gray"];
+
+impl Program {
+    /// Runs the program on its command line: 0 done, 1 the run failed, 2 the command line was wrong. A reader of standard output
+    /// that goes away before the end is no failure; output that cannot be written for another reason is.
+    pub fn run<C: FromArgMatches>(self, command: impl FnOnce(C, &mut dyn Write) -> Result<()>) -> ExitCode {
+        let mut stdout = UntilClosed { inner: std::io::stdout().lock(), closed: false };
+        let done = match self.matches(std::env::args_os().collect()) {
+            Ok(Asked::Run(matches)) => match C::from_arg_matches(&matches) {
+                Ok(cli) => command(cli, &mut stdout),
+                Err(wrong) => return printed(&wrong),
+            },
+            Ok(Asked::Completions(shell)) => pages::completions(shell, self.whole(), &mut stdout),
+            Ok(Asked::Manual(folder)) => pages::manual(self.whole(), &folder),
+            Ok(Asked::Config(text)) => {
+                stdout.write_all(text.as_bytes()).map_err(|e| Error::write("standard output", e))
+            }
+            Err(Refused::Parsing(asked)) => return printed(&asked),
+            Err(Refused::Config(error)) => Err(error),
+        };
+        match done.and_then(|()| stdout.flush().map_err(|e| Error::write("standard output", e))) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// The whole command line, with what every program has.
+    fn whole(&self) -> Command {
+        let usual: Vec<Usual> = self.usual.concat();
+        let program = help::in_two_lengths(speech::add(self.command.clone()), &usual);
+        pages::add(program.mut_subcommands(config::add))
+    }
+
+    fn matches(&self, words: Vec<OsString>) -> std::result::Result<Asked, Refused> {
+        let mut program = self.whole();
+        let words = config::expand(&program, words, self.flags_of).map_err(Refused::Config)?;
+        let words = with_channels(words);
+        let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        program = program.color(speech::colors(&texts));
+        let matches = program.try_get_matches_from_mut(words).map_err(|error| self.with_hint(error))?;
+        speech::of(&matches).set();
+        Ok(match matches.subcommand() {
+            Some(("completions", of)) => match of.get_one("shell") {
+                Some(shell) => Asked::Completions(*shell),
+                None => Asked::Run(matches),
+            },
+            Some(("man", of)) => match of.get_one::<PathBuf>("folder") {
+                Some(folder) => Asked::Manual(folder.clone()),
+                None => Asked::Run(matches),
+            },
+            Some((name, of)) if of.get_flag("print-config") => {
+                let command = program.find_subcommand(name);
+                Asked::Config(command.map(|command| config::text(command, of)).unwrap_or_default())
+            }
+            _ => Asked::Run(matches),
+        })
+    }
+
+    /// Where a command is another program's, says so.
+    fn with_hint(&self, mut error: clap::Error) -> Refused {
+        let name = match error.get(ContextKind::InvalidSubcommand) {
+            Some(ContextValue::String(name)) => name.clone(),
+            _ => return Refused::Parsing(error),
+        };
+        if let Some((name, other)) = self.elsewhere.iter().find(|(command, _)| *command == name) {
+            let hint = format!("`{other} {name}` has it: {name} is a command of {other}");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+            error.remove(ContextKind::SuggestedSubcommand);
+        }
+        Refused::Parsing(error)
+    }
+}
+
+/// What a command line asks for.
+enum Asked {
+    Run(ArgMatches),
+    Completions(clap_complete::Shell),
+    Manual(PathBuf),
+    Config(String),
+}
+
+/// Why a command line asks for nothing.
+enum Refused {
+    Parsing(clap::Error),
+    Config(Error),
+}
+
+/// `--color bgr` as it is spelt now, for those who know it as it was.
+fn with_channels(words: Vec<OsString>) -> Vec<OsString> {
+    let mut words = words;
+    for at in 0..words.len() {
+        let (word, next) = (words[at].to_string_lossy(), words.get(at + 1).map(|next| next.to_string_lossy()));
+        let (value, is_one_word) = match word.strip_prefix("--color") {
+            Some("") => (next.unwrap_or_default().into_owned(), false),
+            Some(rest) => (rest.trim_start_matches('=').to_owned(), true),
+            None if word == "--" => break,
+            None => continue,
+        };
+        if CHANNELS.contains(&value.as_str()) {
+            note(&format!("--color {value} is --channels {value} now; the next release does not know it any more"));
+            words[at] = if is_one_word { format!("--channels={value}").into() } else { "--channels".into() };
+        }
+    }
+    words
+}
+
+/// Prints what clap has to say; help and version go to standard output.
+fn printed(asked: &clap::Error) -> ExitCode {
+    match asked.print() {
+        Err(e) if !asked.use_stderr() && e.kind() != ErrorKind::BrokenPipe => {
+            failed(&Error::write("standard output", e))
+        }
+        _ => ExitCode::from(u8::try_from(asked.exit_code()).unwrap_or(2)),
+    }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    // Nobody reading standard error changes nothing.
+    let _ = writeln!(std::io::stderr(), "error: {}", printable(&error.to_string()));
+    ExitCode::from(error.exit_code())
+}
+
+/// Writes until its reader goes away, and takes everything after that without a word: `| head` ends no run.
+struct UntilClosed<W> {
+    inner: W,
+    closed: bool,
+}
+
+impl<W: Write> UntilClosed<W> {
+    fn unless_closed<T>(&mut self, instead: T, write: impl FnOnce(&mut W) -> std::io::Result<T>) -> std::io::Result<T> {
+        if self.closed {
+            return Ok(instead);
+        }
+        match write(&mut self.inner) {
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(instead)
+            }
+            result => result,
+        }
+    }
+}
+
+impl<W: Write> Write for UntilClosed<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.unless_closed(bytes.len(), |inner| inner.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.unless_closed((), Write::flush)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_name_of_the_image_flag_is_understood() {
+        let of = |words: &[&str]| with_channels(words.iter().map(OsString::from).collect());
+        assert_eq!(of(&["p", "run", "--color", "bgr"]), ["p", "run", "--channels", "bgr"]);
+        assert_eq!(of(&["p", "run", "--color=gray"]), ["p", "run", "--channels=gray"]);
+        assert_eq!(of(&["p", "run", "--color", "never"]), ["p", "run", "--color", "never"]);
+        assert_eq!(of(&["p", "--", "--color=gray"]), ["p", "--", "--color=gray"]);
+    }
+
+    struct Fails(ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn only_a_reader_that_went_away_is_no_failure() {
+        let mut closed = UntilClosed { inner: Fails(ErrorKind::BrokenPipe), closed: false };
+        assert!(writeln!(closed, "words").is_ok() && closed.flush().is_ok() && closed.closed);
+        let mut full = UntilClosed { inner: Fails(ErrorKind::StorageFull), closed: false };
+        assert_eq!(writeln!(full, "words").unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+}

@@ -1,0 +1,95 @@
+"""`pdloss.recall` and `pdloss.verify` over the programs on the path, against plain loops."""
+import unittest
+import warnings
+
+import numpy as np
+
+import pdloss
+
+
+def plain_recall(embeddings, labels, k, queries=None, gallery=None):
+    """Recall@K by cosine similarity, one query after the other."""
+    rows = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    everything = range(len(rows))
+    found = []
+    for query in everything if queries is None else queries:
+        others = [row for row in (everything if gallery is None else gallery) if row != query]
+        if not any(labels[row] == labels[query] for row in others):
+            continue
+        nearest = sorted(others, key=lambda row: -float(rows[row] @ rows[query]))[:k]
+        found.append(any(labels[row] == labels[query] for row in nearest))
+    return sum(found) / len(found)
+
+
+class Recall(unittest.TestCase):
+    def setUp(self):
+        random = np.random.default_rng(3)
+        self.labels = np.repeat(np.arange(6), 5)
+        self.embeddings = random.normal(size=(30, 8)) + 2 * random.normal(size=(6, 8))[self.labels]
+
+    def test_is_that_of_plain_loops(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # float64 is rounded, and that is said
+            result = pdloss.recall(self.embeddings, self.labels, k=(1, 3))
+        for k in (1, 3):
+            self.assertAlmostEqual(result[f"recall@{k}"], plain_recall(self.embeddings, self.labels, k))
+        self.assertEqual((result["queries"], result["classes"]), (30, 6))
+        self.assertNotIn("recall@8", result)
+
+    def test_labels_are_numbers_or_text_and_roles_part_the_rows(self):
+        named = [f"class {label}, of six" for label in self.labels]
+        roles = ["query" if row % 5 == 0 else "gallery" for row in range(30)]
+        embeddings = self.embeddings.astype(np.float32)
+        result = pdloss.recall(embeddings, named, k=[1], roles=roles, metric="cosine", threads=1)
+        queries = [row for row in range(30) if row % 5 == 0]
+        gallery = [row for row in range(30) if row % 5]
+        self.assertEqual(result["queries"], 6)
+        self.assertAlmostEqual(result["recall@1"], plain_recall(embeddings, named, 1, queries, gallery))
+
+    def test_what_is_assumed_is_a_warning(self):
+        with self.assertWarnsRegex(UserWarning, "rounded to float32"):
+            pdloss.recall(self.embeddings, self.labels)
+
+    def test_what_does_not_fit_is_an_error_that_says_so(self):
+        matrix = self.embeddings.astype(np.float32)
+        for wrong, message in [
+            (lambda: pdloss.recall(matrix, self.labels[:-1]), "29 labels for 30 rows"),
+            (lambda: pdloss.recall(matrix[0], self.labels), "wanted 2 axes"),
+            (lambda: pdloss.recall(matrix, self.labels, k=[0]), "--k 0"),
+            (lambda: pdloss.recall(matrix * np.nan, self.labels), "(?i)nan"),
+            (lambda: pdloss.recall(matrix, self.labels, index="IVF"), "IVF"),
+        ]:
+            with self.assertRaisesRegex(pdloss.Error, message):
+                wrong()
+
+
+class Verify(unittest.TestCase):
+    def test_separated_and_mixed_scores(self):
+        genuine = np.array([True, True, False, False])
+        result = pdloss.verify([0.9, 0.8, 0.1, 0.2], genuine)
+        self.assertEqual((result["eer"], result["genuine_pairs"], result["impostor_pairs"]), (0.0, 2, 2))
+        # as distances they are the wrong way round: that is said
+        with self.assertWarns(UserWarning):
+            self.assertEqual(pdloss.verify([0.9, 0.8, 0.1, 0.2], genuine, distance=True)["eer"], 1.0)
+
+    def test_d_prime_is_its_formula(self):
+        random = np.random.default_rng(5)
+        scores, genuine = random.normal(size=200), random.integers(0, 2, 200)
+        scores = scores + genuine
+        a, b = scores[genuine == 1], scores[genuine == 0]
+        wanted = (a.mean() - b.mean()) / np.sqrt((a.var() + b.var()) / 2)
+        self.assertAlmostEqual(pdloss.verify(scores, genuine)["d_prime"], wanted, places=9)
+
+    def test_what_does_not_fit_is_an_error_that_says_so(self):
+        for wrong, message in [
+            (lambda: pdloss.verify([0.1, 0.2], [1, 1]), "(?i)impostor"),
+            (lambda: pdloss.verify([0.1, 0.2], [1, 2]), "other values than true"),
+            (lambda: pdloss.verify([0.1], [1, 0]), "2 values of genuine for 1 scores"),
+            (lambda: pdloss.verify([float("nan"), 0.2], [1, 0]), "NaN"),
+        ]:
+            with self.assertRaisesRegex(pdloss.Error, message):
+                wrong()
+
+
+if __name__ == "__main__":
+    unittest.main()
