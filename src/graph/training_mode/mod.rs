@@ -72,7 +72,7 @@ pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Runn
 
 /// The first outputs of those `BatchNormalization` nodes whose mean and variance the graph computes, as it does where weights
 /// are standardised: they have no running statistics, and are the same in training and inference.
-pub(crate) fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
+fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
     let is_computed = |node: &&NodeProto| !(node.is_standard() && matches!(node.op_type(), "Constant" | "Identity"));
     let computed: HashSet<&String> = graph.node.iter().filter(is_computed).flat_map(|node| &node.output).collect();
     let has = |node: &&NodeProto| {
