@@ -277,7 +277,9 @@ impl<'a> Walk<'a, '_> {
         for (index, value) in inputs.iter().enumerate() {
             let (Some(Value::Fixed(of_input)), false) = (value, is_setting(node, index)) else { continue };
             for &(source, was_half) in of_input {
-                if node.op_type().ends_with("Normalization") && self.known.get(source).is_some_and(|tensor| tensor.fills_in()) {
+                if node.op_type().ends_with("Normalization")
+                    && self.known.get(source).is_some_and(|tensor| tensor.fills_in())
+                {
                     continue;
                 }
                 let is_half = to.map_or(was_half, |to| matches!(to, FLOAT16 | BFLOAT16));

@@ -32,7 +32,12 @@ fn branch(name: &str, nodes: Vec<NodeProto>, constant: f64, output: &str) -> Att
     let initializer = vec![floats("inner", F32, &[], &[constant])];
     let output = vec![declare(output, F32, &[])];
     let graph = GraphProto { name: Some(name.to_owned()), node: nodes, initializer, output, ..GraphProto::default() };
-    AttributeProto { name: Some(name.to_owned()), g: Some(Box::new(graph)), r#type: Some(5), ..AttributeProto::default() }
+    AttributeProto {
+        name: Some(name.to_owned()),
+        g: Some(Box::new(graph)),
+        r#type: Some(5),
+        ..AttributeProto::default()
+    }
 }
 
 #[test]
@@ -80,14 +85,18 @@ fn stochastic_depth(spelling: &str) -> Case {
             .op("RandomUniformLike", &["column"], "u", &[("dtype", Int(1))])
             .op("Add", &["u", "p"], "raised", &[])
             .op("Floor", &["raised"], "mask", &[]),
-        "less" => case
-            .op("RandomUniformLike", &["column"], "u", &[])
-            .op("Less", &["u", "p"], "hit", &[])
-            .op("Cast", &["hit"], "mask", &[("to", Int(1))]),
-        _ => case
-            .op("Shape", &["column"], "shape", &[])
-            .op("Expand", &["p", "shape"], "chance", &[])
-            .op("Bernoulli", &["chance"], "mask", &[]),
+        "less" => case.op("RandomUniformLike", &["column"], "u", &[]).op("Less", &["u", "p"], "hit", &[]).op(
+            "Cast",
+            &["hit"],
+            "mask",
+            &[("to", Int(1))],
+        ),
+        _ => case.op("Shape", &["column"], "shape", &[]).op("Expand", &["p", "shape"], "chance", &[]).op(
+            "Bernoulli",
+            &["chance"],
+            "mask",
+            &[],
+        ),
     };
     case.op("Div", &["mask", "p"], "scaled", &[]).op("Mul", &["x", "scaled"], "y", &[])
 }
@@ -105,7 +114,8 @@ fn stochastic_depth_is_drawn_by_the_step_and_left_out_in_inference() {
         let mut session = open(&model).unwrap();
         let mut at = |step: i64| {
             let step = Array { shape: vec![], numbers: Numbers::I64(vec![step]) };
-            run(&mut session, &Arrays::from([("x".to_owned(), x.clone()), ("step".to_owned(), step)])).unwrap()["y"].values()
+            run(&mut session, &Arrays::from([("x".to_owned(), x.clone()), ("step".to_owned(), step)])).unwrap()["y"]
+                .values()
         };
         let first = at(7);
         assert_eq!(first, at(7), "{spelling}: the same step draws the same");
@@ -117,7 +127,10 @@ fn stochastic_depth_is_drawn_by_the_step_and_left_out_in_inference() {
             .map(|(row, x)| {
                 let kept = row[0] != 0.0;
                 let wanted = |x: f64| if kept { x / 0.8 } else { 0.0 };
-                assert!(row.iter().zip(x).all(|(got, x)| (got - wanted(*x)).abs() < 1e-5), "{spelling}: {row:?} of {x:?}");
+                assert!(
+                    row.iter().zip(x).all(|(got, x)| (got - wanted(*x)).abs() < 1e-5),
+                    "{spelling}: {row:?} of {x:?}"
+                );
                 kept
             })
             .collect();
@@ -165,7 +178,8 @@ fn weights_are_standardised_in_training_and_inference_alike() {
         let case = case.opset(18).op("Reshape", &["w", "flat"], "rows", &[]);
         let keep = [("keepdims", Int(0))];
         let case = case.op("ReduceMean", &["rows", "axes"], "mean", &keep).op("Mul", &["rows", "rows"], "square", &[]);
-        let case = case.op("ReduceMean", &["square", "axes"], "of_square", &keep).op("Mul", &["mean", "mean"], "of_mean", &[]);
+        let case =
+            case.op("ReduceMean", &["square", "axes"], "of_square", &keep).op("Mul", &["mean", "mean"], "of_mean", &[]);
         let case = case.op("Sub", &["of_square", "of_mean"], "variance", &[]);
         let settings = [("training_mode", Int(1)), ("epsilon", Float(1e-3))];
         let inputs = ["rows", "scale", "bias", "mean", "variance"];
@@ -178,10 +192,16 @@ fn weights_are_standardised_in_training_and_inference_alike() {
         let mut model = exported.clone();
         assert_eq!(prepare(&mut model, &Options::default()).unwrap(), [], "it has no running statistics");
         let graph = model.graph.as_mut().unwrap();
-        graph.node.push(node("ReduceSum", &["y"], &["loss"], vec![pdloss::graph::build::attribute("keepdims", Int(0))]));
+        graph.node.push(node(
+            "ReduceSum",
+            &["y"],
+            &["loss"],
+            vec![pdloss::graph::build::attribute("keepdims", Int(0))],
+        ));
         let names = differentiate(&mut model, "loss", &["w", "scale"]).unwrap();
         let graph = model.graph.as_mut().unwrap();
-        graph.output = vec![declare(&names[0], F32, &[3, 2, 3, 3].map(Dim::Known)), declare("y", F32, &vec![Dim::Unknown; 4])];
+        graph.output =
+            vec![declare(&names[0], F32, &[3, 2, 3, 3].map(Dim::Known)), declare("y", F32, &vec![Dim::Unknown; 4])];
         let out = run(&mut open(&model).unwrap(), &case.feeds()).unwrap();
         assert!(out[&names[0]].values().iter().any(|value| value.abs() > 1e-3));
         // The embedder that is written does it by the statistics that the graph computes: the same, and any runtime has it.
