@@ -166,6 +166,9 @@ def match(net, model, trained, by_batch):
         if name == "pdloss.proxies":
             found[name] = (name, lambda grad: grad)
             continue
+        # The step may have made a tensor of its own.
+        if name not in tensors:
+            continue
         value = tensors[name].astype(np.float64)
         scale = np.abs(value).max() + 1e-30
         for other, parameter, change in by_shape.get(value.size, []):

@@ -11,7 +11,7 @@ mod random;
 use std::collections::HashSet;
 
 use super::{
-    Error, Result, branches,
+    Error, Result, branches, sequences,
     build::{Value, attribute},
     head::PREFIX,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
@@ -57,6 +57,7 @@ pub struct Running {
 /// ratio of a `Dropout` is not a constant.
 pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Running>> {
     branches::inline(model)?;
+    sequences::split(model)?;
     upgrade(model)?;
     fold(model)?;
     if let Some(seed) = options.dropout {

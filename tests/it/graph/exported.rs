@@ -214,6 +214,34 @@ fn weights_are_standardised_in_training_and_inference_alike() {
 
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn sequences_that_are_taken_apart_at_once_are_splits() {
+    let case = |sizes: Case| {
+        let case =
+            sizes.int("first", 0).int("last", -1).op("SplitToSequence", &["x", "sizes"], "parts", &[("axis", Int(1))]);
+        let case = case.op("SequenceAt", &["parts", "first"], "a", &[]).op("SequenceAt", &["parts", "last"], "b", &[]);
+        case.op("Neg", &["b"], "y", &[])
+    };
+    let x = || Case::new("chunks", F32).symbolic().input("x", &[2, 5, 3], -1.0, 1.0);
+    for (case, lengths) in [(case(x().int("sizes", 3)), [3, 2]), (case(x().ints("sizes", &[1, 3, 1])), [1, 1])] {
+        let exported = case.model(&[("a", F32), ("b", F32)]);
+        let mut model = exported.clone();
+        prepare(&mut model, &Options::default()).unwrap();
+        let out = run(&mut open(&model).unwrap(), &case.feeds()).unwrap();
+        assert_eq!(["a", "b"].map(|name| out[name].shape[1]), lengths);
+        assert_eq!(out, run(&mut open(&exported).unwrap(), &case.feeds()).unwrap());
+        assert!(kinds(&model).contains(&"Split") && !kinds(&model).iter().any(|kind| kind.contains("Sequence")));
+    }
+    // At a place that only the data knows it stays.
+    let open_end = x().int("sizes", 3).index("place", &[], &[1]);
+    let open_end = open_end.op("SplitToSequence", &["x", "sizes"], "parts", &[("axis", Int(1))]);
+    let open_end = open_end.op("SequenceAt", &["parts", "place"], "y", &[]);
+    let mut model = open_end.model(&[("y", F32)]);
+    prepare(&mut model, &Options::default()).unwrap();
+    assert!(kinds(&model).contains(&"SplitToSequence"));
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn older_images_are_resized_and_older_softmaxes_taken_over_several_axes() {
     let x = |opset| Case::new("old", F32).input("x", &[1, 2, 4, 6], -1.0, 1.0).opset(opset);
     let scales = |case: Case, scales: [f64; 4]| case.numbers("scales", &scales);
