@@ -20,6 +20,7 @@ mod nodes;
 /// The message types of ONNX files, as `prost` writes them: the models that everything here reads, extends and writes.
 pub mod proto;
 mod proxies;
+mod sequences;
 pub mod shapes;
 pub mod step;
 pub mod training_mode;

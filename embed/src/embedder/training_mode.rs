@@ -29,7 +29,7 @@ const RANDOM: [&str; 6] =
 /// The unsteady nodes on which the tensor `output` depends, also in subgraphs and in functions that are called.
 pub(super) fn find(proto: &ModelProto, output: &str) -> Vec<Unsteady> {
     let Some(graph) = &proto.graph else { return Vec::new() };
-    let scope = Scope { constants: HashMap::new(), fixed: HashSet::new(), opset: opset(proto, None), proto };
+    let scope = Scope { constants: HashMap::new(), opset: opset(proto, None), proto };
     let mut found = Vec::new();
     scope.in_graph(graph).each(needed(graph, output), &mut HashSet::new(), &mut |node, scope| {
         if let Some(has_inference_mode) = scope.unsteady(node) {
@@ -42,7 +42,7 @@ pub(super) fn find(proto: &ModelProto, output: &str) -> Vec<Unsteady> {
 /// Puts every node that has one into its inference mode, in all graphs and functions.
 pub(super) fn into_inference(proto: &mut ModelProto) {
     let whole = proto.clone();
-    let main = Scope { constants: HashMap::new(), fixed: HashSet::new(), opset: opset(&whole, None), proto: &whole };
+    let main = Scope { constants: HashMap::new(), opset: opset(&whole, None), proto: &whole };
     if let (Some(graph), Some(read)) = (&mut proto.graph, &whole.graph) {
         main.in_graph(read).convert(&mut graph.node, &read.node);
     }
@@ -83,8 +83,6 @@ fn needed<'a>(graph: &'a GraphProto, output: &str) -> Vec<&'a NodeProto> {
 #[derive(Clone)]
 struct Scope<'a> {
     constants: HashMap<&'a str, &'a TensorProto>,
-    /// What follows from the model's own tensors alone.
-    fixed: HashSet<&'a str>,
     opset: i64,
     proto: &'a ModelProto,
 }
@@ -94,22 +92,12 @@ impl<'a> Scope<'a> {
         let mut inner = self.clone();
         inner.constants.extend(graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)));
         inner.constants.extend(graph.node.iter().filter_map(constant));
-        let inputs: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
-        let initializers = graph.initializer.iter().map(|tensor| tensor.name.as_str());
-        inner.fixed.extend(initializers.filter(|name| !inputs.contains(name)));
-        for node in &graph.node {
-            let is_fixed = |name: &String| name.is_empty() || inner.fixed.contains(name.as_str());
-            let has_graph = node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
-            if !has_graph && !RANDOM.contains(&node.op_type.as_str()) && node.input.iter().all(is_fixed) {
-                inner.fixed.extend(node.output.iter().map(String::as_str));
-            }
-        }
         inner
     }
 
     fn in_function(&self, function: &'a FunctionProto) -> Self {
         let constants = function.node.iter().filter_map(constant).collect();
-        Self { constants, fixed: HashSet::new(), opset: opset(self.proto, Some(function)), proto: self.proto }
+        Self { constants, opset: opset(self.proto, Some(function)), proto: self.proto }
     }
 
     /// Calls `visit` with these nodes, those in their subgraphs, and those of the functions that they call.
@@ -145,8 +133,6 @@ impl<'a> Scope<'a> {
         let by_caller = |name: &str| node.attribute.iter().any(|a| a.name == name && !a.ref_attr_name.is_empty());
         let more_outputs = node.output.iter().skip(1).any(|output| !output.is_empty());
         match node.op_type.as_str() {
-            // Weights that are standardised by it: every image sees the same.
-            "BatchNormalization" if node.input.first().is_some_and(|x| self.fixed.contains(x.as_str())) => None,
             // Before 7 an attribute said so, then the number of outputs, since 14 an attribute again.
             "BatchNormalization" if self.opset < 7 => (number("is_test") == 0).then_some(true),
             "BatchNormalization" if self.opset < 14 => more_outputs.then_some(true),

@@ -238,8 +238,8 @@ fn pad(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         return Ok(vec![Some(call.grad()?.to_owned())]);
     }
     if takes_away {
-        let front = amounts.iter().map(|(begin, _)| -begin);
-        let back: Vec<i64> = front.chain(amounts.iter().map(|(_, end)| -end)).collect();
+        let front = amounts.iter().map(|(begin, _)| begin.saturating_neg());
+        let back: Vec<i64> = front.chain(amounts.iter().map(|(_, end)| end.saturating_neg())).collect();
         let (back, zero) = (tape.ints(&back)?, tape.scalar(0.0, x)?);
         return Ok(vec![Some(tape.op("Pad", &[call.grad()?, &back, &zero])?)]);
     }
@@ -266,7 +266,7 @@ struct Copies {
 
 /// The copies in front of and behind a line of `length` elements.
 fn copies(mode: &str, (begin, end): (i64, i64), length: i64) -> std::result::Result<Vec<Copies>, String> {
-    let behind = begin + length;
+    let behind = begin.saturating_add(length);
     let one = |from, count, onto| Copies { from, count, reversed: mode == "reflect", same: mode == "edge", onto };
     let (front, back, most) = match mode {
         "reflect" => (one(0, begin, 1), one(behind, end, length - 1 - end), length - 1),
@@ -295,9 +295,9 @@ fn fold_back(
         let axis = tape.ints(&[int(axis)])?;
         tape.op("Slice", &[grad, &start, &end, &axis, &step])
     };
-    let mut parts = vec![cut(tape, begin, begin + length, 1)?];
+    let mut parts = vec![cut(tape, begin, begin.saturating_add(length), 1)?];
     for copy in copies {
-        let last = copy.from + copy.count;
+        let last = copy.from.saturating_add(copy.count);
         let mut part = if copy.reversed {
             // An end of -1 would be the last element.
             let end = if copy.from == 0 { i64::MIN + 1 } else { copy.from - 1 };

@@ -71,10 +71,8 @@ fn replacement(old: &TensorProto, new: TensorProto) -> Result<TensorProto> {
 
 fn infer_only(graph: &mut GraphProto) {
     let is_constant = |name: &str, graph: &GraphProto| graph.initializer.iter().any(|tensor| tensor.name() == name);
-    let computed = training_mode::with_computed_statistics(graph);
     for index in 0..graph.node.len() {
         match graph.node[index].op_type() {
-            "BatchNormalization" if graph.node[index].made(0).is_some_and(|output| computed.contains(output)) => {}
             "BatchNormalization" => {
                 graph.node[index].attribute.retain(|attribute| attribute.name() != "training_mode");
                 graph.node[index].output.truncate(1);

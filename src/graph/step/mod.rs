@@ -51,7 +51,7 @@ pub use sharing::{COPIES, Copied, Shared, untie};
 use std::collections::HashSet;
 
 use super::{
-    Error, Result, branches,
+    Error, Result, branches, sequences,
     build::{Element, declare, floats, integers, node},
     free_batch, gradient,
     head::{self, Place},
@@ -100,6 +100,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     // Before anything follows from its shapes.
     Shapes::of(&model)?;
     branches::inline(&mut model)?;
+    sequences::split(&mut model)?;
     let export = Export::of(&model);
     let own = sharing::own_statistics(&mut model, &|_| true)?;
     let graph = graph_of(&mut model)?;

@@ -277,7 +277,7 @@ impl<'a> Walk<'a, '_> {
         for (index, value) in inputs.iter().enumerate() {
             let (Some(Value::Fixed(of_input)), false) = (value, is_setting(node, index)) else { continue };
             for &(source, was_half) in of_input {
-                if node.op_type() == "BatchNormalization"
+                if node.op_type().ends_with("Normalization")
                     && self.known.get(source).is_some_and(|tensor| tensor.fills_in())
                 {
                     continue;
@@ -303,6 +303,9 @@ impl<'a> Walk<'a, '_> {
     /// A node takes a tensor together with data.
     fn taken(&mut self, node: &NodeProto, index: usize, (source, is_half): (&'a str, bool), before_layers: bool) {
         let Some(tensor) = self.known.get(source) else { return };
+        if node.op_type().ends_with("Normalization") && tensor.fills_in() {
+            return;
+        }
         if let Some(kind) = quantised(tensor.code) {
             // Integers that are no part of a quantised layer are indices and lengths.
             if tensor.count > 1 && (is_quantised(node) || self.dequantised.contains(source)) {

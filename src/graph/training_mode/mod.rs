@@ -11,7 +11,7 @@ mod random;
 use std::collections::HashSet;
 
 use super::{
-    Error, Result, branches,
+    Error, Result, branches, sequences,
     build::{Value, attribute},
     head::PREFIX,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
@@ -57,6 +57,7 @@ pub struct Running {
 /// ratio of a `Dropout` is not a constant.
 pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Running>> {
     branches::inline(model)?;
+    sequences::split(model)?;
     upgrade(model)?;
     fold(model)?;
     if let Some(seed) = options.dropout {
@@ -72,7 +73,7 @@ pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Runn
 
 /// The first outputs of those `BatchNormalization` nodes whose mean and variance the graph computes, as it does where weights
 /// are standardised: they have no running statistics, and are the same in training and inference.
-pub(crate) fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
+fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
     let is_computed = |node: &&NodeProto| !(node.is_standard() && matches!(node.op_type(), "Constant" | "Identity"));
     let computed: HashSet<&String> = graph.node.iter().filter(is_computed).flat_map(|node| &node.output).collect();
     let has = |node: &&NodeProto| {

@@ -54,7 +54,12 @@ fn drawn(random: &NodeProto, seed: &str, number: i64, shapes: &Shapes) -> Result
         Some(like) => (body.op("Shape", &[like], "shape"), body.op("Size", &[like], "size")),
         None => {
             let lengths = random.ints("shape").unwrap_or_default();
-            let size = body.constant("size", integers("", &[], &[lengths.iter().product()]));
+            let count =
+                lengths.iter().try_fold(1_i64, |count, &length| count.checked_mul(length)).filter(|&count| count >= 0);
+            let Some(count) = count else {
+                return Err(Error::model(random.label(), format!("its shape {lengths:?} is none that memory holds")));
+            };
+            let size = body.constant("size", integers("", &[], &[count]));
             (body.constant("shape", integers("", &[lengths.len()], lengths)), size)
         }
     };

@@ -204,13 +204,40 @@ fn weights_are_standardised_in_training_and_inference_alike() {
             vec![declare(&names[0], F32, &[3, 2, 3, 3].map(Dim::Known)), declare("y", F32, &vec![Dim::Unknown; 4])];
         let out = run(&mut open(&model).unwrap(), &case.feeds()).unwrap();
         assert!(out[&names[0]].values().iter().any(|value| value.abs() > 1e-3));
-        // The embedder that is written keeps them standardised.
+        // The embedder that is written does it by the statistics that the graph computes: the same, and any runtime has it.
         let embedder = export_embedder(&exported, |_| None).unwrap();
-        let normal =
-            embedder.graph.as_ref().unwrap().node.iter().find(|node| node.op_type() == "BatchNormalization").unwrap();
-        let mode = normal.attribute.iter().find(|attribute| attribute.name() == "training_mode").map_or(0, |a| a.i());
-        assert_eq!(mode, training);
+        let written = run(&mut open(&embedder).unwrap(), &case.feeds()).unwrap()["y"].values();
+        let far = written.iter().zip(out["y"].values()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(far < 1e-5, "{far}");
     }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn sequences_that_are_taken_apart_at_once_are_splits() {
+    let case = |sizes: Case| {
+        let case =
+            sizes.int("first", 0).int("last", -1).op("SplitToSequence", &["x", "sizes"], "parts", &[("axis", Int(1))]);
+        let case = case.op("SequenceAt", &["parts", "first"], "a", &[]).op("SequenceAt", &["parts", "last"], "b", &[]);
+        case.op("Neg", &["b"], "y", &[])
+    };
+    let x = || Case::new("chunks", F32).symbolic().input("x", &[2, 5, 3], -1.0, 1.0);
+    for (case, lengths) in [(case(x().int("sizes", 3)), [3, 2]), (case(x().ints("sizes", &[1, 3, 1])), [1, 1])] {
+        let exported = case.model(&[("a", F32), ("b", F32)]);
+        let mut model = exported.clone();
+        prepare(&mut model, &Options::default()).unwrap();
+        let out = run(&mut open(&model).unwrap(), &case.feeds()).unwrap();
+        assert_eq!(["a", "b"].map(|name| out[name].shape[1]), lengths);
+        assert_eq!(out, run(&mut open(&exported).unwrap(), &case.feeds()).unwrap());
+        assert!(kinds(&model).contains(&"Split") && !kinds(&model).iter().any(|kind| kind.contains("Sequence")));
+    }
+    // At a place that only the data knows it stays.
+    let open_end = x().int("sizes", 3).index("place", &[], &[1]);
+    let open_end = open_end.op("SplitToSequence", &["x", "sizes"], "parts", &[("axis", Int(1))]);
+    let open_end = open_end.op("SequenceAt", &["parts", "place"], "y", &[]);
+    let mut model = open_end.model(&[("y", F32)]);
+    prepare(&mut model, &Options::default()).unwrap();
+    assert!(kinds(&model).contains(&"SplitToSequence"));
 }
 
 #[test]

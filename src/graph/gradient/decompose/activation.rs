@@ -112,8 +112,8 @@ fn tile(writer: &mut Writer, node: &NodeProto) -> Result<String> {
 
 /// The block of a `DepthToSpace` or `SpaceToDepth`.
 fn block(writer: &Writer, node: &NodeProto) -> Result<usize> {
-    let block = usize::try_from(node.int("blocksize", 0)).ok().filter(|&block| block > 0);
-    block.ok_or_else(|| writer.error("its blocksize must be above 0"))
+    let block = usize::try_from(node.int("blocksize", 0)).ok().filter(|block| (1..=1024).contains(block));
+    block.ok_or_else(|| writer.error("its blocksize must lie between 1 and 1024"))
 }
 
 /// Channels become blocks of places

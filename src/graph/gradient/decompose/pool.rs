@@ -42,13 +42,13 @@ fn root(writer: &mut Writer, sum: &str, p: f64) -> Result<String> {
 #[expect(clippy::cast_precision_loss, reason = "windows are small")]
 fn lp(writer: &mut Writer, node: &NodeProto) -> Result<String> {
     let (powers, p) = powers(writer, node)?;
-    let size: i64 = node.ints("kernel_shape").unwrap_or_default().iter().product();
+    let size: f64 = node.ints("kernel_shape").unwrap_or_default().iter().map(|&length| length as f64).product();
     let kept = ["kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode"];
     let kept = node.attribute.iter().filter(|attribute| kept.contains(&attribute.name()));
     let mut attributes: Vec<_> = kept.cloned().collect();
     attributes.push(attribute("count_include_pad", Value::Int(1)));
     let mean = writer.with("AveragePool", &[&powers], attributes)?;
-    let sum = writer.scaled(&mean, size as f64)?;
+    let sum = writer.scaled(&mean, size)?;
     root(writer, &sum, p)
 }
 

@@ -185,7 +185,7 @@ impl Axis {
             let away = writer.shifted(&share, -step)?;
             let away = writer.op("Abs", &[&away])?;
             // By Horner: a t^3 - 5a t^2 + 8a t - 4a for the outer two, (a + 2) t^3 - (a + 3) t^2 + 1 for the inner.
-            let outer = step < 0.0 || step > 1.0;
+            let outer = !(0.0..=1.0).contains(&step);
             let factors = if outer { [A, -5.0 * A, 8.0 * A, -4.0 * A] } else { [A + 2.0, -(A + 3.0), 0.0, 1.0] };
             let mut weight = writer.scaled(&away, factors[0])?;
             for (index, factor) in factors[1..].iter().enumerate() {
