@@ -212,7 +212,9 @@ impl Columns {
             let first = table.header().first().cloned().unwrap_or(first);
             return Err(table.error(
                 1,
-                &format!("wanted a path and a label, parted by comma, tab, semicolon or blanks; found '{first}'"),
+                &format!(
+                    "wanted a path and at least one label, parted by comma, tab, semicolon or blanks; found '{first}'"
+                ),
             ));
         }
         let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);

@@ -187,7 +187,7 @@ mod tests {
             "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nA/1.jpg,1,2,3,4,5,6,7,8,9,10\n",
             "\u{feff}A\\1.jpg\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10\r\n",
             "A/1.jpg   1 2 3 4 5 6 7.0 8e0 9 10",
-            "name;a;b;c;d;e;f;g;h;i;j\n\"./A/1.jpg\";1;2;3;4;5;6;7;8;9;10;\n",
+            "name;a;b;c;d;e;f;g;h;i;j\n\"./A/1.jpg\";1;2;3;4;5;6;7;8;9;10\n",
             "A/1,1,2,3,4,5,6,7,8,9,10\nB/7.jpg,1,2,3,4,5,6,7,8,9,11\n",
         ] {
             let found = read(text).unwrap().under(&["data/A/1.jpg"]).unwrap();
