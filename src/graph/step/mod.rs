@@ -51,13 +51,14 @@ pub use sharing::{COPIES, Copied, Shared, untie};
 use std::collections::HashSet;
 
 use super::{
-    Error, Result, branches, sequences,
+    Error, Result, branches,
     build::{Element, declare, floats, integers, node},
     free_batch, gradient,
     head::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    sequences,
     shapes::Shapes,
     training_mode::{self, Running},
 };

@@ -11,10 +11,11 @@ mod random;
 use std::collections::HashSet;
 
 use super::{
-    Error, Result, branches, sequences,
+    Error, Result, branches,
     build::{Value, attribute},
     head::PREFIX,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    sequences,
     upgrade::upgrade,
 };
 
