@@ -52,14 +52,14 @@ class Windows(nn.Module):
         self.table, self.last = nn.Parameter(torch.randn(9, 1)), nn.Linear(6, DIM)
         places = torch.stack(torch.meshgrid(torch.arange(2), torch.arange(2), indexing="ij")).flatten(1)
         relative = (places[:, :, None] - places[:, None, :] + 1).permute(1, 2, 0)
-        self.register_buffer("index", (relative[..., 0] * 3 + relative[..., 1]).flatten())
+        self.register_buffer("relative", (relative[..., 0] * 3 + relative[..., 1]).flatten())
 
     def forward(self, x):
         x = torch.roll(self.patch(x).permute(0, 2, 3, 1), (-1, -1), (1, 2))
         batch = x.shape[0]
         x = x.reshape(batch, 2, 2, 2, 2, 6).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4, 6)
         q, k = self.qk(x).chunk(2, -1)
-        scores = q @ k.transpose(1, 2) + self.table[self.index].reshape(1, 4, 4)
+        scores = q @ k.transpose(1, 2) + self.table[self.relative].reshape(1, 4, 4)
         x = (scores.softmax(-1) @ self.v(x)).reshape(batch, 16, 6)
         return self.last(x.mean(1))
 
