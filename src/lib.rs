@@ -66,6 +66,11 @@
 //! | `graph` (feature `onnx`) | ONNX models: read, put the loss behind an embedder, write |
 //! | [`mod@reference`] | the oracle: plain loops in `f64` |
 //! | `testing` (feature) | the cases and the error budget that every implementation is held to |
+//!
+//! # Pages
+//!
+//! The repository's folder `docs/` is a book (`make book`): `docs/loss.md` on the loss, `docs/training.md` on training with it,
+//! `docs/step-graph.md` on graphs that train, `docs/extending.md` on adding a loss or a gradient rule.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "onnx")]
@@ -75,7 +80,7 @@ pub mod reference;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-/// The README's Rust code, compiled and run with the documentation's.
+/// The page's Rust code, compiled and run with the documentation's.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/loss.md")]
+struct Page;

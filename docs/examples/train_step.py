@@ -58,9 +58,20 @@ class Step:
             self.state = {name: onnxruntime.OrtValue.ortvalue_from_numpy(arrays[name]) for name in arrays.files}
 
 
-def embedder(backbone, state):
-    """The backbone with the trained weights and running statistics, which have the same names in both."""
+def embedder(backbone, state, copies=()):
+    """The backbone with the trained weights and running statistics, which have the same names in both. `copies` are tensors that
+    layers of the backbone share and that were trained by themselves; "pdloss.copies" in the step graph's metadata lists them."""
     model = onnx.load(backbone)
+    for copy in copies:
+        for node in model.graph.node:
+            for output, index in copy["reads"]:
+                if output in node.output:
+                    node.input[index] = copy["name"]
+        for node in [node for node in model.graph.node if copy["name"] in node.output]:
+            model.graph.node.remove(node)
+        shared = next(tensor for tensor in model.graph.initializer if tensor.name == copy["of"])
+        model.graph.initializer.add().CopyFrom(shared)
+        model.graph.initializer[-1].name = copy["name"]
     for initializer in model.graph.initializer:
         if initializer.name in state:
             initializer.CopyFrom(onnx.numpy_helper.from_array(state[initializer.name].numpy(), initializer.name))
@@ -109,7 +120,8 @@ def main():
         assert np.array_equal(value.numpy(), again.state[name].numpy()), name
     print(f"resumed from step {half}: the same losses and weights, to the bit")
 
-    onnx.save(embedder(arguments.backbone, step.state), arguments.out)
+    copies = json.loads(step.session.get_modelmeta().custom_metadata_map.get("pdloss.copies", "[]"))
+    onnx.save(embedder(arguments.backbone, step.state, copies), arguments.out)
     print(f"{arguments.out}: the trained embedder")
 
 

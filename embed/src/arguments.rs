@@ -89,8 +89,8 @@ pub struct DataArgs {
     /// The part to measure
     #[arg(long, value_enum, default_value_t = Split::Protocol)]
     pub split: Split,
-    /// Only these classes, by the data set's own numbers (folders called 1, 2, 10; labels 0, 1, ...), else from 1 in order of
-    /// names: 1-10,15
+    /// Only these classes, by the data set's own numbers (folders called 1, 2, 10; labels 0, 1, ...), else from 1 in natural
+    /// order of names: 1-10,15
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges)]
     pub classes: Option<Ranges>,
     /// Label column of a list: a header's name or a number from 1 [default: the first]

@@ -215,7 +215,7 @@ impl Table {
     /// [`Error::Data`] where the header has that name twice.
     pub fn column(&self, names: &[&str]) -> Result<Option<usize>> {
         for name in names {
-            let mut found = self.header().iter().enumerate().filter(|(_, h)| h.to_lowercase() == name.to_lowercase());
+            let mut found = self.header().iter().enumerate().filter(|(_, h)| plain(h) == plain(name));
             if let Some((first, _)) = found.next() {
                 return match found.next() {
                     None => Ok(Some(first)),
@@ -364,6 +364,11 @@ fn closing(quoted: &str) -> Option<(Cow<'_, str>, &str)> {
         let field = if inside.contains('"') { Cow::Owned(inside.replace("\"\"", "\"")) } else { Cow::Borrowed(inside) };
         return Some((field, &quoted[at + 1..]));
     }
+}
+
+/// A header as it is compared with others: `Image Path` is `image_path`.
+pub fn plain(header: &str) -> String {
+    header.trim().to_lowercase().replace([' ', '-'], "_")
 }
 
 #[cfg(test)]

@@ -99,6 +99,15 @@ impl Error {
         Self::Model { path: path.as_ref().into(), problem: problem.into() }
     }
 
+    /// Of an image that cannot be used, says what goes on without it.
+    #[must_use]
+    pub fn or_skip_bad(mut self) -> Self {
+        if let Self::Image { problem, .. } = &mut self {
+            problem.push_str("; --skip-bad goes on without such images");
+        }
+        self
+    }
+
     /// An image that cannot be used.
     pub fn image(name: &str, problem: impl Into<String>) -> Self {
         Self::Image { name: name.into(), problem: problem.into() }

@@ -108,6 +108,26 @@ pub fn distinct(outputs: &[(&str, &Path)]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses an output that would be written over a file that the command reads, however their paths are spelled. Flag and path
+/// of each.
+///
+/// # Errors
+/// [`Error::Usage`] naming both flags.
+pub fn spares(inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Result<()> {
+    let inputs: Vec<_> = inputs.iter().map(|&(flag, path)| (flag, path, resolve(path))).collect();
+    for (flag, path) in outputs {
+        let place = resolve(path);
+        if let Some((other_flag, other, _)) = inputs.iter().find(|(.., input)| *input == place) {
+            return Err(Error::Usage(format!(
+                "{flag} {} would be written over {other_flag} {}; give it a place of its own",
+                path.display(),
+                other.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The path itself, or the nearest folder (or file) above it that is there.
 fn existing(path: &Path) -> Option<&Path> {
     path.ancestors().filter(|above| !above.as_os_str().is_empty()).find(|above| above.symlink_metadata().is_ok())

@@ -2,6 +2,7 @@
 //! for memory beyond all measure, which ends a process, a program whose allocator asks [`allows`] ends with that error, too.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,11 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// Calls under way. While there are any, panics print nothing: a reader may use threads of its own, so that the thread of a
-/// panic does not tell whose it is.
+thread_local! {
+    /// Whether this thread is inside a call, so that its panics are errors and print nothing.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+/// Calls under way on all threads.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 static HOOK: Once = Once::new();
 /// The most bytes that one allocation may have while calls are under way.
@@ -24,7 +28,24 @@ const ROOM: u64 = 1 << 30;
 /// ... and this many times the file's size: what is packed takes more room unpacked.
 const UNPACKED: u64 = 32;
 
-struct Call;
+/// How the threads are called that a reader works on beside the one that called it: polars' pools, and a thread that is made
+/// for a reader, which calls itself [`READER`].
+const POOLS: [&str; 3] = ["polars-", "async-executor-", READER];
+
+/// The name of a thread that a guarded call makes for itself.
+pub const READER: &str = "reader";
+
+/// Whether this thread works for a reader, so that a panic of it becomes an error. Panics of other threads are our own
+/// mistakes, and are printed.
+fn is_of_a_reader() -> bool {
+    let is_pool = || std::thread::current().name().is_some_and(|name| POOLS.iter().any(|pool| name.starts_with(pool)));
+    INSIDE.get() || (UNDER_WAY.load(Ordering::SeqCst) > 0 && is_pool())
+}
+
+struct Call {
+    /// Whether the thread was inside a call before.
+    before: bool,
+}
 
 impl Call {
     fn begin(path: &Path) -> Self {
@@ -35,18 +56,19 @@ impl Call {
         HOOK.call_once(|| {
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
-                if UNDER_WAY.load(Ordering::SeqCst) == 0 {
+                if !is_of_a_reader() {
                     usual(panic);
                 }
             }));
         });
         UNDER_WAY.fetch_add(1, Ordering::SeqCst);
-        Self
+        Self { before: INSIDE.replace(true) }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
+        INSIDE.set(self.before);
         if UNDER_WAY.fetch_sub(1, Ordering::SeqCst) == 1 {
             MOST_BYTES.store(usize::MAX, Ordering::SeqCst);
         }
@@ -112,6 +134,22 @@ mod tests {
         })
         .unwrap();
         end_for_want_of(7);
+    }
+
+    #[test]
+    fn only_threads_of_the_reader_are_silent() {
+        let on = |name: &str| {
+            let thread = std::thread::Builder::new().name(name.into());
+            thread.spawn(is_of_a_reader).unwrap().join().unwrap()
+        };
+        assert!(!is_of_a_reader());
+        let path = Path::new("some.file");
+        let seen = guarded(path, || {
+            guarded(path, || Ok(()))?;
+            Ok((is_of_a_reader(), on("polars-1"), on(READER), on("decoder")))
+        });
+        assert_eq!(seen.unwrap(), (true, true, true, false));
+        assert!(!is_of_a_reader());
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!
 //! `pdloss-eval` measures with it, `pdloss train` validates with it. Neither FAISS nor tables are needed here: the search of
 //! [`retrieval`] is an exact product of matrices, and other indexes come in through [`retrieval::Index`].
+//!
+//! The repository's pages: `docs/data.md` has the layouts that [`dataset`] reads, `docs/preprocessing.md` the recipes of
+//! [`preprocess`], `docs/extending.md` how a data set is added.
 #![deny(unsafe_code)]
 
 #[cfg(feature = "cli")]

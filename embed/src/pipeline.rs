@@ -230,7 +230,8 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
     progress.finish();
     bad.sort_by_key(|(at, _)| *at);
     if !bad.is_empty() && (!skip_bad || matrix.is_none()) {
-        return Err(bad.swap_remove(0).1);
+        let first = bad.swap_remove(0).1;
+        return Err(if skip_bad { first } else { first.or_skip_bad() });
     }
     finish(data, matrix, &good, bad, &digests)
 }

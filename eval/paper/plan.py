@@ -62,9 +62,9 @@ class Data:
 
 
 TURNED = ("--translate", "0.1", "--rotate")
-OMNIGLOT = ("--color", "gray", "--mean", "0.9", "--std", "0.25", *TURNED, "10", "--zoom", "0.1", "--shear", "5")
-GROCERY = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", *TURNED, "10", "--zoom", "0.1", "--flip")
-SHAPES = ("--color", "rgb", "--mean", "0.5", "--std", "0.5", *TURNED, "180", "--zoom", "0.2", "--flip")
+OMNIGLOT = ("--channels", "gray", "--mean", "0.9", "--std", "0.25", *TURNED, "10", "--zoom", "0.1", "--shear", "5")
+GROCERY = ("--channels", "rgb", "--mean", "0.5", "--std", "0.5", *TURNED, "10", "--zoom", "0.1", "--flip")
+SHAPES = ("--channels", "rgb", "--mean", "0.5", "--std", "0.5", *TURNED, "180", "--zoom", "0.2", "--flip")
 
 
 def data_sets(quick):

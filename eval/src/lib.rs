@@ -8,6 +8,10 @@
 //! ```
 //!
 //! The binary `pdloss-eval` is a thin shell over [`commands`]; see its `--help`.
+//!
+//! The repository's pages: `docs/measures.md` has each measure with its formula, an example by hand and its source,
+//! `docs/verification.md` the protocols of pairs, `docs/runs.md` what is done with kept runs, `docs/columns.md` every column,
+//! `docs/extending.md` how a measure is added.
 #![deny(unsafe_code)]
 
 pub mod commands;

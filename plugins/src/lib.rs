@@ -24,6 +24,9 @@
 //! ort-sys (declarations) -> ort_api (calls, as Result) -> register (callbacks) -> kernel -> forward / backward -> cpu -> pdloss
 //!                                                         schema, settings, state: data -> cuda -> kernels/*.cu
 //! ```
+//!
+//! The repository's pages: `docs/operators.md` has the operators in sessions, in ORT training and on stock ONNX Runtime,
+//! `docs/gpu.md` what was tried on CUDA and what was not, `docs/extending.md` how an operator and a kernel are added.
 #![deny(unsafe_code)]
 
 mod backward;

@@ -9,33 +9,25 @@ use std::{
 
 use prost::Message;
 
-use super::{
-    Error, Result,
-    proto::{GraphProto, ModelProto, TensorProto},
-};
-
-/// `TensorProto.DataLocation.EXTERNAL`
-const EXTERNAL: i32 = 1;
+use super::{Error, Result, external, proto::ModelProto};
 
 /// What the names of files begin with that are not whole yet.
 const UNFINISHED: &str = ".pdloss-";
 
-/// Reads a model. Tensors that lie in files of their own stay there; see [`write()`].
+/// Reads a model. Values that lie in files beside it, as PyTorch's exporter leaves them, are brought into it.
 ///
 /// # Errors
-/// When the file cannot be read, or holds no model with a graph.
+/// When the file cannot be read, or holds no model with a graph; when a file beside it is missing, cut or no regular file, or is
+/// named by anything but a relative path without `..`, naming the tensor.
 pub fn read(path: &Path) -> Result<ModelProto> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    let model =
+    let mut model =
         ModelProto::decode(bytes.as_slice()).map_err(|source| Error::Format { path: path.to_owned(), source })?;
     // Protocol buffers take almost any short file for a message without fields.
-    let Some(graph) = &model.graph else {
+    if model.graph.is_none() {
         return Err(Error::model(path.display().to_string(), "not an ONNX model: it has no graph"));
-    };
-    if let Some(name) = external(graph) {
-        let reason = format!("tensor '{name}' lies in a file of its own; save the model as one file first");
-        return Err(Error::model(path.display().to_string(), reason));
     }
+    external::bring_in(path, &mut model)?;
     Ok(model)
 }
 
@@ -46,7 +38,8 @@ pub fn read(path: &Path) -> Result<ModelProto> {
 pub fn write(model: &ModelProto, path: &Path) -> Result<()> {
     let length = model.encoded_len();
     if i32::try_from(length).is_err() {
-        let reason = format!("{length} bytes, but one ONNX file holds at most 2 GiB: use fewer classes");
+        let reason =
+            format!("{length} bytes, but one ONNX file holds at most 2 GiB: use fewer classes, or a smaller net");
         return Err(Error::model(path.display().to_string(), reason));
     }
     let failed = |source| Error::Io { path: path.to_owned(), source };
@@ -72,17 +65,4 @@ fn beside(path: &Path) -> io::Result<(PathBuf, fs::File)> {
         }
     }
     Err(io::Error::from(io::ErrorKind::AlreadyExists))
-}
-
-/// The first tensor, in subgraphs too, that is stored outside the model's file.
-fn external(graph: &GraphProto) -> Option<&str> {
-    let of = |tensor: &TensorProto| tensor.data_location == Some(EXTERNAL);
-    let initializers = graph.initializer.iter().find(|tensor| of(tensor));
-    if let Some(tensor) = initializers {
-        return Some(tensor.name());
-    }
-    graph.node.iter().flat_map(|node| &node.attribute).find_map(|attribute| {
-        let inside = attribute.t.iter().chain(&attribute.tensors).find(|tensor| of(tensor)).map(TensorProto::name);
-        inside.or_else(|| attribute.g.as_deref().into_iter().chain(&attribute.graphs).find_map(external))
-    })
 }

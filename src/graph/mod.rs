@@ -7,8 +7,11 @@
 //! standard operators, [`step`] puts it all into one graph that trains.
 
 mod attributes;
+pub mod branches;
 pub mod build;
+mod external;
 pub mod file;
+mod free_batch;
 pub mod gradient;
 pub mod head;
 mod literal;
@@ -17,6 +20,7 @@ mod nodes;
 /// The message types of ONNX files, as `prost` writes them: the models that everything here reads, extends and writes.
 pub mod proto;
 mod proxies;
+mod sequences;
 pub mod shapes;
 pub mod step;
 pub mod training_mode;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Error, Result,
-    build::{Value, attribute, floats, integers},
+    build::{Element, Value, attribute, floats, integers, node},
     gradient::OPSET,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
     shapes::{Shapes, axis_of},
@@ -37,10 +37,13 @@ pub fn upgrade(model: &mut ModelProto) -> Result<()> {
     let mut settings = Settings { constants: BTreeMap::new() };
     for node in graph.node.iter_mut().filter(|node| node.is_standard()) {
         refuse_changed(node, opset)?;
-        settings.move_to_inputs(node, &shapes, opset)?;
-        if opset < 13 && matches!(node.op_type(), "Softmax" | "LogSoftmax" | "Hardmax") {
-            last_axis(node, &shapes)?;
+        if node.op_type() == "Scatter" {
+            node.op_type = Some("ScatterElements".to_owned());
         }
+        if matches!(node.op_type(), "Upsample" | "Resize") && opset < 11 {
+            settings.resize(node, &shapes)?;
+        }
+        settings.move_to_inputs(node, &shapes, opset)?;
         if node.op_type() == "BatchNormalization" {
             node.attribute.retain(|attribute| attribute.name() != "spatial");
             // Older nodes may name statistics as outputs, which inference leaves empty.
@@ -50,6 +53,11 @@ pub fn upgrade(model: &mut ModelProto) -> Result<()> {
         }
     }
     settings.store(graph);
+    if opset < 13 {
+        let nodes = std::mem::take(&mut graph.node).into_iter();
+        let nodes: Result<Vec<Vec<NodeProto>>> = nodes.map(|node| by_axis(node, &shapes)).collect();
+        graph.node = nodes?.concat();
+    }
     if let Some(set) = model.opset_import.iter_mut().find(|set| matches!(set.domain(), "" | "ai.onnx")) {
         set.version = Some(OPSET);
     }
@@ -60,8 +68,7 @@ pub fn upgrade(model: &mut ModelProto) -> Result<()> {
 /// Operators that mean something else since.
 fn refuse_changed(node: &NodeProto, opset: i64) -> Result<()> {
     let since = match node.op_type() {
-        "Upsample" => 10,
-        "Resize" | "TopK" if opset < 11 => 11,
+        "TopK" => 10,
         "Scan" if opset < 9 => 9,
         "RoiAlign" => 16,
         "BatchNormalization" if node.int("spatial", 1) == 0 => 9,
@@ -75,17 +82,28 @@ fn refuse_changed(node: &NodeProto, opset: i64) -> Result<()> {
     Err(Error::model(node.label(), reason))
 }
 
-/// Up to opset 12 the axes from the given one on were taken together; the same where it is the last.
-fn last_axis(node: &mut NodeProto, shapes: &Shapes) -> Result<()> {
-    let axis = node.int("axis", 1);
-    let rank = node.given(0).and_then(|name| shapes.shape(name)).map(<[_]>::len);
-    if rank.is_none_or(|rank| axis_of(axis, rank) != rank.checked_sub(1)) {
-        let reason = format!("with axis {axis} it changed its meaning in opset 13; only the last axis can be kept");
-        return Err(Error::model(node.label(), reason));
+/// Up to opset 12 a softmax took the axes from the given one on together. Where that is more than one it is written so.
+fn by_axis(mut softmax: NodeProto, shapes: &Shapes) -> Result<Vec<NodeProto>> {
+    if !softmax.is_standard() || !matches!(softmax.op_type(), "Softmax" | "LogSoftmax" | "Hardmax") {
+        return Ok(vec![softmax]);
     }
-    node.attribute.retain(|attribute| attribute.name() != "axis");
-    node.attribute.push(attribute("axis", Value::Int(-1)));
-    Ok(())
+    let axis = softmax.int("axis", 1);
+    let (Some(x), Some(y)) = (softmax.given(0).map(str::to_owned), softmax.made(0).map(str::to_owned)) else {
+        return Err(Error::model(softmax.label(), "wanted an input and an output"));
+    };
+    softmax.attribute.retain(|attribute| attribute.name() != "axis");
+    softmax.attribute.push(attribute("axis", Value::Int(-1)));
+    let rank = shapes.shape(&x).map(<[_]>::len);
+    if axis == -1 || rank.is_some_and(|rank| axis_of(axis, rank) == rank.checked_sub(1)) {
+        return Ok(vec![softmax]);
+    }
+    let [flat, soft, shape] = ["flat", "soft", "shape"].map(|part| format!("{y}.{part}"));
+    let flatten = node("Flatten", &[&x], &[&flat], vec![attribute("axis", Value::Int(axis))]);
+    softmax.input = vec![flat];
+    softmax.output = vec![soft.clone()];
+    softmax.name = Some(soft.clone());
+    let shaped = node("Shape", &[&x], &[&shape], Vec::new());
+    Ok(vec![flatten, softmax, shaped, node("Reshape", &[&soft, &shape], &[&y], Vec::new())])
 }
 
 /// Attributes on their way to constants.
@@ -126,6 +144,40 @@ impl Settings {
             self.constants.insert(constant_name, constant);
         }
         node.attribute.retain(|attribute| !names.contains(&attribute.name()));
+        Ok(())
+    }
+
+    /// Up to opset 10 elements stood at multiples of the scale, and `Upsample` was the operator of that name.
+    fn resize(&mut self, node: &mut NodeProto, shapes: &Shapes) -> Result<()> {
+        let scales = match node.attr("scales") {
+            Some(setting) => {
+                let scales: Vec<f64> = setting.floats.iter().copied().map(f64::from).collect();
+                let name = format!("{}.scales", node.output.first().map_or("node", String::as_str));
+                self.constants.insert(name.clone(), floats("", Element::F32, &[scales.len()], &scales));
+                node.input.truncate(1);
+                node.input.push(name);
+                Some(scales)
+            }
+            None => node.given(1).and_then(|name| shapes.numbers(name)).map(<[f64]>::to_vec),
+        };
+        let is_nearest = node.text("mode", "nearest") == "nearest";
+        // Fewer elements came of rounding up, more of rounding down.
+        let fewer = scales.as_ref().map(|scales| scales.iter().any(|&scale| scale < 1.0));
+        let more = scales.as_ref().map(|scales| scales.iter().any(|&scale| scale > 1.0));
+        let rounding = match (fewer, more) {
+            _ if !is_nearest => "floor",
+            (Some(false), _) => "floor",
+            (_, Some(false)) => "ceil",
+            _ => {
+                let reason = "its scales must be constants, none or all of them below 1, to bring it to opset 17";
+                return Err(Error::model(node.label(), reason));
+            }
+        };
+        node.op_type = Some("Resize".to_owned());
+        node.input.insert(1, String::new());
+        node.attribute.retain(|attribute| attribute.name() != "scales");
+        node.attribute.push(attribute("coordinate_transformation_mode", Value::Text("asymmetric".to_owned())));
+        node.attribute.push(attribute("nearest_mode", Value::Text(rounding.to_owned())));
         Ok(())
     }
 

@@ -97,6 +97,9 @@ pub struct ExportArgs {
     /// Type of the labels; --train takes int64
     #[arg(long, value_enum, default_value_t = Labels::Int64)]
     pub(crate) labels: Labels,
+    /// libonnxruntime.so to see by that a batch which --train frees gives the same rows [default: as train has it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) onnxruntime: Option<PathBuf>,
     /// Loss; without --train pd
     #[command(flatten)]
     pub(crate) loss: LossArgs,
@@ -164,12 +167,16 @@ pub struct TrainArgs {
     /// The part to train on
     #[arg(long, value_enum, default_value_t = Split::ProtocolTrain, help_heading = "Data")]
     pub(crate) split: Split,
-    /// Only these classes, by the data set's numbers from 1: 1-10,15
+    /// Only these classes, by the data set's own numbers (folders called 1, 2, 10; labels 0, 1, ...), else from 1 in natural
+    /// order of names: 1-10,15
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges, help_heading = "Data")]
     pub(crate) classes: Option<Ranges>,
     /// Label column of a list: a header's name or a number from 1 [default: the first]
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub(crate) label: Option<String>,
+    /// Folder or archive that the paths of a list start from, also of a list to validate on [default: the list's folder]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub(crate) root: Option<PathBuf>,
     /// Go on without images that cannot be used, and report them
     #[arg(long, help_heading = "Data")]
     pub(crate) skip_bad: bool,
@@ -196,7 +203,7 @@ pub struct TrainArgs {
     /// Measure Recall@1 on this data set while training [default: --data, where one of the next two is given]
     #[arg(long, value_name = "PATH", help_heading = "Validation")]
     pub(crate) validation: Option<PathBuf>,
-    /// Split of the validation set [default: protocol, what papers measure]
+    /// Split of the validation set [default: protocol-val: its part val, else test, else what papers measure]
     #[arg(long, value_enum, value_name = "SPLIT", help_heading = "Validation")]
     pub(crate) validation_split: Option<Split>,
     /// Only these classes of it; where they are of --data and no --classes are given, training takes the others

@@ -30,6 +30,14 @@ pub fn flags_of(mut file: Table) -> Table {
             (_, value) => drop(flags.insert(key, value)),
         }
     }
+    // A run writes down every setting of the loss, also those that change nothing, which no flag may be.
+    let is = |key: &str, value: &str| flags.get(key).and_then(Value::as_str) == Some(value);
+    let idle: &[&str] = match (is("form", "negative"), is("floor_mode", "clamp")) {
+        (true, _) => &["floor", "floor_mode", "eps"],
+        (false, true) => &["floor"],
+        (false, false) => &["eps"],
+    };
+    idle.iter().for_each(|key| drop(flags.remove(*key)));
     // Validation on a part of the data itself.
     if flags.get("validation") == flags.get("data") {
         flags.remove("validation");

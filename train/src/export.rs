@@ -6,9 +6,10 @@ use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::{self, file};
 use pdloss_embed::console::note;
+use pdloss_embed::embedder;
 use pdloss_embed::{Error, Result};
 
-use crate::backbone::{of_graph, trained};
+use crate::backbone::{Wish, of_graph, prepare, trained};
 use crate::cli::{As, ExportArgs, Labels};
 use crate::objective;
 use crate::optimizer::OptimizerArgs;
@@ -27,9 +28,18 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
     };
     let make = if arguments.train { training_step(arguments, spelling)? } else { with_loss(arguments, spelling)? };
     let source = &arguments.embedder;
-    let model = file::read(source).and_then(make).map_err(|e| of_graph(source, e))?;
+    let mut model = file::read(source).map_err(|e| of_graph(source, e))?;
     if arguments.train {
-        note(&format!("{}: {}", source.display(), trained(source, &model)?));
+        let wish = Wish { output: arguments.embeddings.as_deref(), batch: None, untie: arguments.optimizer.untie };
+        let ready = prepare(source, model, &wish, || Ok(embedder::library(arguments.onnxruntime.as_deref())?.path))?;
+        ready.notes.iter().for_each(|line| note(line));
+        model = ready.of_step;
+    }
+    let model = make(model).map_err(|e| of_graph(source, e))?;
+    if arguments.train {
+        let parameters = trained(source, &model)?;
+        parameters.notes.iter().for_each(|line| note(line));
+        note(&format!("{}: {parameters}", source.display()));
     }
     file::write(&model, &arguments.out).map_err(|e| of_graph(&arguments.out, e))
 }

@@ -108,7 +108,7 @@ impl Images {
                     digests.push([0; 32]);
                     skipped.push(error);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.or_skip_bad()),
             }
         }
         let sha256 = data.sha256(&digests);
@@ -163,7 +163,8 @@ impl Images {
                 if now.as_slice() != first {
                     let (now, first) = (hex(&now), hex(first));
                     let problem = format!(
-                        "changed while the run goes on: SHA-256 {now}, first read {first}; put it back and --resume, or                          begin a new run"
+                        "changed while the run goes on: SHA-256 {now}, first read {first}; put it back and --resume, or \
+                         begin a new run"
                     );
                     return Err(Error::image(&item.name, problem));
                 }

@@ -7,6 +7,9 @@
 //! cli -> settings -> plan ─┬▶ images (augment) + sampler ─▶ loader ─▶ session ─▶ metrics, monitor
 //!                          └▶ objective (loss, optimizer) ────────────────▶ session ─▶ checkpoint, probe, embedder, validation
 //! ```
+//!
+//! The repository's pages: `docs/tutorial.md` is the whole way from a PyTorch model to a page of results, `docs/training.md` the
+//! choice of loss, batch and learning rate, `docs/step-graph.md` the graph that trains, `docs/cli.md` every flag.
 #![deny(unsafe_code)]
 
 mod augment;
@@ -27,6 +30,7 @@ mod optimizer;
 mod parts;
 mod plan;
 mod probe;
+mod proof;
 mod random;
 mod sampler;
 mod schedule;

@@ -196,6 +196,7 @@ impl LossArgs {
                 mining: Some(epsilon),
                 ..nothing
             },
+            other => return Err(Error::Usage(format!("--loss {}: there are no flags for it", other.name()))),
         })
     }
 }

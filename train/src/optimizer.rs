@@ -1,7 +1,7 @@
 //! The optimiser as asked for on the command line, and what is frozen.
 
 use clap::{Args, ValueEnum};
-use pdloss::graph::step::{FreezeStatistics, Optimizer, StepOptions};
+use pdloss::graph::step::{FreezeStatistics, Optimizer, RunningVariance, StepOptions};
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -64,9 +64,33 @@ pub(crate) struct OptimizerArgs {
     /// Which BatchNormalization keeps its running statistics, and normalises by them [default: none]
     #[arg(long, value_enum)]
     pub(crate) freeze_statistics: Option<Statistics>,
+    /// Which variance of a batch the running variance of BatchNormalization follows [default: sample]
+    #[arg(long, value_enum)]
+    #[serde(default, skip_serializing_if = "is_of_population")]
+    pub(crate) running_variance: Option<Variance>,
+    /// Give every layer its own copy of weights that the exporter left to several, as it does with equal ones
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) untie: bool,
     /// Leave Dropout out
     #[arg(long)]
     pub(crate) no_dropout: bool,
+}
+
+/// A variance of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Variance {
+    /// That of the sample, divided by n - 1, as PyTorch has it
+    Sample,
+    /// That of the population, divided by n, as ONNX has it
+    Population,
+}
+
+/// What runs that say nothing of it were begun with.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so
+fn is_of_population(variance: &Option<Variance>) -> bool {
+    *variance != Some(Variance::Sample)
 }
 
 /// Which BatchNormalization nodes are frozen.
@@ -98,6 +122,10 @@ impl OptimizerArgs {
             Statistics::None => FreezeStatistics::None,
             Statistics::Frozen => FreezeStatistics::WithWeights,
             Statistics::All => FreezeStatistics::All,
+        };
+        options.running_variance = match self.running_variance.unwrap_or(Variance::Sample) {
+            Variance::Sample => RunningVariance::Sample,
+            Variance::Population => RunningVariance::Population,
         };
         options.dropout = !self.no_dropout;
         Ok(())
@@ -152,11 +180,13 @@ impl OptimizerArgs {
                 weight_decay: Some(weight_decay),
                 ..self.clone()
             },
+            other => return Err(Error::Usage(format!("--optimizer: there are no flags for {other:?}"))),
         };
         let proxies_rate = Some(self.proxies_rate.unwrap_or(1.0));
         Ok(Self {
             proxies_rate,
             freeze_statistics: Some(self.freeze_statistics.unwrap_or(Statistics::None)),
+            running_variance: Some(self.running_variance.unwrap_or(Variance::Sample)),
             ..written
         })
     }

@@ -101,6 +101,21 @@ pub(crate) fn per_class(loss: &str, batch: usize, classes: usize) -> Result<usiz
     })
 }
 
+/// Classes of which a batch wants more images than they have, so that an image comes more than once, in words.
+pub(crate) fn repeats(labels: &[usize], per_class: Option<usize>) -> Option<String> {
+    let wanted = per_class?;
+    let mut counts: HashMap<usize, usize> = HashMap::new();
+    labels.iter().for_each(|&label| *counts.entry(label).or_default() += 1);
+    let few = counts.values().filter(|&&count| count < wanted).count();
+    (few > 0).then(|| {
+        let of = counts.len();
+        format!(
+            "{few} of the {of} classes have fewer than the {wanted} images that --per-class wants: a batch holds some of theirs more \
+             than once, which makes genuine pairs of an image with itself"
+        )
+    })
+}
+
 /// Refuses batches that a loss of pairs has nothing to compare in.
 ///
 /// # Errors
@@ -171,6 +186,14 @@ mod tests {
         let again = data(&[("x", 1), ("y", 4)], 0);
         let words = shared_images(&one, &digests, &again, false).unwrap().unwrap();
         assert!(words.contains("3 of the 5") && words.contains("x/0") && words.contains("a/0"), "{words}");
+    }
+
+    #[test]
+    fn images_that_come_more_than_once_are_said() {
+        assert_eq!(repeats(&[0, 0, 1, 1], Some(2)), None);
+        assert_eq!(repeats(&[0, 1], None), None);
+        assert!(repeats(&[0, 0, 1], Some(2)).unwrap().contains("1 of the 2 classes"));
+        assert!(repeats(&[0, 0, 1, 2], Some(3)).unwrap().contains("3 of the 3 classes have fewer than the 3 images"));
     }
 
     #[test]

@@ -13,10 +13,11 @@ use pdloss_embed::embedder::{self, Choice, Model, Options};
 use pdloss_embed::preprocess::Layout;
 use pdloss_embed::{Error, Result};
 
-use crate::backbone::{of_graph, trained};
+use crate::backbone::{Wish, of_graph, prepare, trained};
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::objective;
+use crate::optimizer::Variance;
 use crate::parts;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
@@ -33,7 +34,7 @@ pub(crate) struct Plan {
     pub(crate) layout: Layout,
     pub(crate) data: Dataset,
     pub(crate) validation: Option<Validation>,
-    /// The backbone as read.
+    /// The backbone that the embedder is made of.
     pub(crate) backbone: ModelProto,
     /// The training step.
     pub(crate) step: ModelProto,
@@ -67,6 +68,7 @@ impl Plan {
             other => other,
         };
         settings.check().map_err(of_file)?;
+        settings.optimizer.running_variance.get_or_insert(Variance::Population);
         settings.onnxruntime = named_again(run, args.onnxruntime.as_deref(), settings.onnxruntime.as_deref())?;
         let model = Model::read(&settings.model, Some(&settings.output))?;
         same("model", &settings.model, &made_with.model_sha256, &model.sha256)?;
@@ -104,7 +106,9 @@ impl Plan {
             )
         });
         let validation = validation.transpose()?;
+        notes.extend(data.notes.iter().cloned());
         if let Some(validation) = &validation {
+            notes.extend(validation.data().notes.iter().map(|said| format!("validation: {said}")));
             notes.extend(keep_apart(&mut data, validation.data(), &settings)?);
         }
         if data.classes.len() < 2 {
@@ -116,6 +120,7 @@ impl Plan {
         }
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
         Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
+        notes.extend(parts::repeats(&labels, settings.per_class));
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let step_options =
@@ -125,14 +130,22 @@ impl Plan {
         }
         let wrong = |e| of_graph(&settings.model, e);
         let backbone = file::read(&settings.model).map_err(wrong)?;
+        let wish = Wish {
+            output: Some(settings.output.as_str()),
+            batch: Some(settings.batch),
+            untie: settings.optimizer.untie,
+        };
+        let ready = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
+        notes.extend(ready.notes);
         let axes = settings.preprocessing.output_size().map(|size| {
             let channels = settings.preprocessing.color.channels();
             layout.axes(channels, size)
         });
-        let step = with_embedding(&backbone, &settings.output, axes)
+        let step = with_embedding(&ready.of_step, &settings.output, axes)
             .and_then(|model| graph::step::build(model, &step_options))
             .map_err(wrong)?;
         let parameters = trained(&settings.model, &step)?;
+        notes.extend(parameters.notes.iter().cloned());
         Ok(Self {
             settings,
             folder,
@@ -141,7 +154,7 @@ impl Plan {
             layout,
             data,
             validation,
-            backbone,
+            backbone: ready.of_embedder,
             step,
             parameters,
             library,

@@ -11,6 +11,8 @@ pub(crate) enum Purpose {
     Order,
     /// The changes of one image.
     Augment,
+    /// Images to compare two models by.
+    Proof,
 }
 
 /// The stream of this seed, purpose and place.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::head::Spelling;
-use pdloss_embed::dataset::{Format, Request, Split};
+use pdloss_embed::dataset::{Format, Request, Source, Split};
 use pdloss_embed::embedder::{Device, Model};
 use pdloss_embed::preprocess::{Origin, Recipe};
 use pdloss_embed::{Error, Result, process};
@@ -105,6 +105,8 @@ pub(crate) struct Data {
     pub(crate) classes: Vec<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) root: Option<PathBuf>,
     pub(crate) skip_bad: bool,
 }
 
@@ -115,6 +117,7 @@ impl Data {
             split: self.split,
             classes: self.classes.clone(),
             label: self.label.clone(),
+            root: self.root.clone(),
             skip_bad: self.skip_bad,
             ..Request::of(&self.path)
         }
@@ -150,6 +153,7 @@ impl Settings {
             split: args.split,
             classes: args.classes.clone().map(|r| r.0).unwrap_or_default(),
             label: args.label.clone(),
+            root: args.root.as_deref().map(absolute).transpose()?,
             skip_bad: args.skip_bad,
         };
         let length = args.steps.map_or(Length::Epochs(args.epochs), Length::Steps);
@@ -166,11 +170,6 @@ impl Settings {
             let problem =
                 "leaves images of different sizes, which make no batch; give --resize exact:WxH, --crop or --pad";
             return Err(Error::Recipe(problem.into()));
-        }
-        // A batch of one is only how the model was exported.
-        if let Some(fixed) = model.fixed_batch().filter(|fixed| ![1, args.batch].contains(fixed)) {
-            let (batch, path) = (args.batch, path.display());
-            return Err(Error::Usage(format!("--batch {batch}: the batch of model {path} is fixed at {fixed}")));
         }
         let settings = Self {
             output: model.output.clone(),
@@ -258,7 +257,9 @@ impl Settings {
             value.as_object_mut().and_then(|settings| settings.remove(name));
         }
         for place in ["/data", "/validation/data"] {
-            value.pointer_mut(place).and_then(Value::as_object_mut).and_then(|data| data.remove("path"));
+            if let Some(data) = value.pointer_mut(place).and_then(Value::as_object_mut) {
+                data.retain(|name, _| !["path", "root"].contains(&name.as_str()));
+            }
         }
         Ok(value)
     }
@@ -300,10 +301,12 @@ fn validation(args: &TrainArgs, data: &Data) -> Result<Option<Validation>> {
         };
     }
     let own = args.validation.as_deref().map(absolute).transpose()?;
+    let is_list = |path: &Path| path.is_file() && !Source::is_archive(path);
     let data = Data {
         format: if own.is_some() { Format::Auto } else { data.format },
+        root: data.root.clone().filter(|_| own.as_deref().is_none_or(is_list)),
         path: own.unwrap_or_else(|| data.path.clone()),
-        split: args.validation_split.unwrap_or(Split::Protocol),
+        split: args.validation_split.unwrap_or(Split::ProtocolVal),
         classes: args.validation_classes.clone().map(|r| r.0).unwrap_or_default(),
         ..data.clone()
     };

@@ -133,6 +133,13 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
             Counters::default()
         }
     };
+    if let (None, Some(validation)) = (last, &validation) {
+        let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
+        let embedder = export_embedder(&backbone, find).map_err(|e| of_graph(&settings.model, e))?;
+        let unsteady = validation.unsteadiness(&embedder)?;
+        unsteady.iter().for_each(|said| note(said));
+        notes.extend(unsteady);
+    }
     let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads))?;
     drop(state);
     let made_with = MadeWith {
@@ -200,13 +207,10 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     summary::write(&folder, &counters, &settings, stdout)
 }
 
-/// Refuses images that are both trained and validated on, where the two come from different places; what is to be said of
-/// those that are allowed. Within one data set the classes tell.
+/// Refuses images that are both trained and validated on, under whatever name or label; what is to be said of those that are
+/// allowed.
 fn images_apart(images: &Images, validation: Option<&Validation>, settings: &Settings) -> Result<Option<String>> {
     let (Some(validation), Some(chosen)) = (validation, &settings.validation) else { return Ok(None) };
-    if chosen.data.path == settings.data.path {
-        return Ok(None);
-    }
     let other = validation.data();
     let shared = parts::shared_images(images.data(), images.digests(), other, chosen.data.skip_bad)?;
     let Some(shared) = shared else { return Ok(None) };

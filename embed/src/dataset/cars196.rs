@@ -64,8 +64,10 @@ fn annotations(source: &Source, file: &str, name_field: &str, prefix: &str, part
     (0..count)
         .map(|at| {
             let one = &annos[at];
-            let wrong =
-                |field: &str| Error::data(here(), format!("annotation {}: field '{field}' is not readable", at + 1));
+            let wrong = |field: &str| {
+                let wanted = if field == name_field { "a name" } else { "a whole number" };
+                Error::data(here(), format!("annotation {}: field '{field}' is not {wanted}", at + 1))
+            };
             let name = text(&one[name_field]).ok_or_else(|| wrong(name_field))?;
             let class = whole(&one["class"]).ok_or_else(|| wrong("class"))?;
             let part = match part {

@@ -1,7 +1,7 @@
 //! Class = the folder that an image lies in, named by its whole relative path (so `alphabet/character` is one class); below
 //! the folder of a part (see [`layout`]), by its path there, so that classes are joined across parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::layout::{self, Place};
 use super::source::names::{files, several};
@@ -23,11 +23,31 @@ pub(super) fn undecoded(source: &Source) -> Option<String> {
     (total > 0).then(|| format!("passed over {} of kinds that are not decoded: {kinds}", files(total)))
 }
 
+/// Class folders that are called alike and lie in different folders: what they lie in may be parts with other names.
+fn namesakes(classes: &[String]) -> Option<String> {
+    let mut holders: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for class in classes {
+        let (holder, name) = class.rsplit_once('/').unwrap_or(("", class));
+        holders.entry(name).or_default().insert(holder);
+    }
+    let several_holders: Vec<_> = holders.iter().filter(|(_, holders)| holders.len() > 1).collect();
+    let (name, first) = several_holders.first()?;
+    let places = first.iter().map(|holder| if holder.is_empty() { "the top".to_owned() } else { format!("{holder}/") });
+    Some(format!(
+        "{} of {} names of class folders are there in several places and count as different classes, as '{name}' in {}; \
+         parts of one data set are called train, val, test, query, gallery",
+        several_holders.len(),
+        holders.len(),
+        several(places)
+    ))
+}
+
 pub(super) fn list(source: &Source) -> Result<Listing> {
     let names: Vec<&str> = source.names().iter().map(String::as_str).filter(|n| is_image(n)).collect();
     let mut notes: Vec<String> = undecoded(source).into_iter().collect();
     let (mut protocol, mut places) = (Split::All, Vec::new());
-    let placed: Vec<(&str, Option<Place>, &str)> = match layout::find(&names, |rest| rest.contains('/')) {
+    let found = layout::find(&names, |rest| rest.contains('/')).or_else(|| layout::inner(&names));
+    let placed: Vec<(&str, Option<Place>, &str)> = match found {
         Some(found) => {
             if !found.others.is_empty() {
                 notes.push(format!(
@@ -37,11 +57,14 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
                     several(found.others.iter().map(|&n| n.to_owned()))
                 ));
             }
-            if found.places.contains(&Place::Query) {
+            places = found.places;
+            notes.extend(Place::note(&places));
+            if places.contains(&Place::Query) || places.contains(&Place::Gallery) {
                 protocol = Split::Test;
             }
-            places = found.places;
-            found.images.into_iter().map(|(name, place, rest)| (name, Some(place), rest)).collect()
+            let has_place = |place: &Place| place.part_and_role(&places).is_some();
+            let placed = found.images.into_iter().filter(|(_, place, _)| has_place(place));
+            placed.map(|(name, place, rest)| (name, Some(place), rest)).collect()
         }
         None => names.iter().map(|&name| (name, None, name)).collect(),
     };
@@ -55,11 +78,12 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         ));
     }
     let classes: Vec<String> = placed.iter().filter_map(|(_, _, below)| class(below)).collect();
+    notes.extend(namesakes(&classes));
     // Numbers follow the sorted names, so that `--classes 1-10` means the same on every machine.
     let numbers = numbers::of_names(classes.iter().map(String::as_str));
     let listed = placed.iter().zip(&classes).map(|(&(name, place, _), class)| {
         let mut image = Listed::new(name.to_owned(), numbers[class.as_str()]);
-        if let Some((part, role)) = place.map(|place| place.part_and_role(&places)) {
+        if let Some((part, role)) = place.and_then(|place| place.part_and_role(&places)) {
             (image.part, image.role) = (Some(part), role);
         }
         image

@@ -1,5 +1,5 @@
-//! Folders that are parts of a data set, not classes: `train/CLASS` and `val/CLASS`, `query/` and `gallery/`, Market-1501's
-//! `bounding_box_test/`.
+//! Folders that are parts of a data set, not classes: `train/CLASS` and `val/CLASS`, `CLASS/train` and `CLASS/val`, `query/`
+//! and `gallery/`, Market-1501's `bounding_box_test/`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::Role;
 use super::part::Part;
 
 /// What a folder of a part holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Train,
     Validation,
@@ -17,35 +17,65 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// The part and the role of its images. Where there are queries and no gallery, the test part is the gallery.
-    pub(super) fn part_and_role(self, places: &[Self]) -> (Part, Role) {
-        let searched = places.contains(&Self::Query) && !places.contains(&Self::Gallery);
+    /// The part and the role of its images, among these places. Queries need something to search, which is the gallery, or
+    /// where there is none the test part; without the one the other has no role. Where both are there, `test` is neither,
+    /// and there is no place for it.
+    pub(super) fn part_and_role(self, places: &[Self]) -> Option<(Part, Role)> {
+        let has = |place| places.contains(&place);
+        let searches = has(Self::Query) && (has(Self::Gallery) || has(Self::Test));
         match self {
-            Self::Train => (Part::Train, Role::Both),
-            Self::Validation => (Part::Validation, Role::Both),
-            Self::Test if searched => (Part::Test, Role::Gallery),
-            Self::Test => (Part::Test, Role::Both),
-            Self::Query => (Part::Test, Role::Query),
-            Self::Gallery => (Part::Test, Role::Gallery),
+            Self::Train => Some((Part::Train, Role::Both)),
+            Self::Validation => Some((Part::Validation, Role::Both)),
+            Self::Query if searches => Some((Part::Test, Role::Query)),
+            Self::Gallery if searches => Some((Part::Test, Role::Gallery)),
+            Self::Test if searches && has(Self::Gallery) => None,
+            Self::Test if searches => Some((Part::Test, Role::Gallery)),
+            Self::Test | Self::Query | Self::Gallery => Some((Part::Test, Role::Both)),
         }
     }
 
+    /// What must be said of queries without a gallery, a gallery without queries, and a test part beside both.
+    pub(super) fn note(places: &[Self]) -> Option<String> {
+        let [query, gallery, test] = [Self::Query, Self::Gallery, Self::Test].map(|place| places.contains(&place));
+        match (query, gallery, test) {
+            (true, true, true) => Some("left out the folder test: query and gallery are there beside it".into()),
+            (true, false, false) => {
+                Some("there are queries and neither gallery nor test: they search each other".into())
+            }
+            (false, true, _) => Some("there is a gallery and no query: its images search each other".into()),
+            _ => None,
+        }
+    }
+
+    /// The place that a folder's name says: `train`, `Train_images`, `train2017`, `val-set` ...
     fn of(folder: &str) -> Option<Self> {
-        match folder.to_lowercase().as_str() {
-            "train" | "training" | "bounding_box_train" => Some(Self::Train),
-            "val" | "valid" | "validation" => Some(Self::Validation),
-            "test" | "testing" => Some(Self::Test),
-            "query" => Some(Self::Query),
-            "gallery" | "bounding_box_test" => Some(Self::Gallery),
+        let lower = folder.to_lowercase();
+        match lower.as_str() {
+            "bounding_box_train" => return Some(Self::Train),
+            "bounding_box_test" => return Some(Self::Gallery),
+            _ => {}
+        }
+        let words = lower.split(['_', '-', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+        let mut words = words.filter(|word| !word.is_empty() && !FILLING.contains(word));
+        let word = words.next().filter(|_| words.next().is_none())?;
+        match word.strip_suffix("set").unwrap_or(word) {
+            "train" | "training" | "trainval" => Some(Self::Train),
+            "val" | "valid" | "validation" | "dev" => Some(Self::Validation),
+            "test" | "testing" | "eval" | "evaluation" | "holdout" => Some(Self::Test),
+            "query" | "queries" | "probe" | "probes" => Some(Self::Query),
+            "gallery" | "database" => Some(Self::Gallery),
             _ => None,
         }
     }
 }
 
+/// Words beside the one that names a part.
+const FILLING: [&str; 9] = ["set", "split", "data", "images", "image", "imgs", "img", "part", "folder"];
+
 /// Images by the part that their folder is.
 #[derive(Debug, Default)]
 pub(super) struct Layout<'n> {
-    /// Name, place, and the path below the part's folder.
+    /// Name, place, and the path without the part's folder, which names the class.
     pub images: Vec<(&'n str, Place, &'n str)>,
     /// Images in other folders beside the parts.
     pub others: Vec<&'n str>,
@@ -55,7 +85,7 @@ pub(super) struct Layout<'n> {
 
 /// Parts at the top, or in the one folder that holds everything. `labelled` says of the path below the part's folder whether
 /// it names a class. Folders are parts where two of them are called like parts, or one that stands alone, and one of them
-/// has images with a class; `None` where they are not.
+/// has images with a class; `None` where they are not. [`inner`] is tried where no part is at the top.
 pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Option<Layout<'n>> {
     let mut skip = 0;
     loop {
@@ -90,6 +120,21 @@ pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Op
     }
 }
 
+/// Parts below the classes: every image lies in `CLASS/PART`, and there are two parts or more.
+pub(super) fn inner<'n>(names: &[&'n str]) -> Option<Layout<'n>> {
+    let mut layout = Layout::default();
+    for name in names {
+        let (folder, _) = name.rsplit_once('/')?;
+        let (class, part) = folder.rsplit_once('/')?;
+        let place = Place::of(part)?;
+        layout.images.push((name, place, &name[..=class.len()]));
+        if !layout.places.contains(&place) {
+            layout.places.push(place);
+        }
+    }
+    (layout.places.len() > 1).then_some(layout)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +156,26 @@ mod tests {
         assert_eq!(places(&["a/1.png", "b/1.png"]), None);
         assert_eq!(places(&["1.png"]), None);
         assert_eq!(places(&[]), None);
+        assert_eq!(places(&["train_images/a/1.png", "test-set/a/2.png"]), Some((2, 0)));
+        assert_eq!(places(&["Train2017/a/1.png", "val2017/a/2.png", "devset/a/3.png"]), Some((3, 0)));
+        assert_eq!(places(&["train_car/a/1.png", "test tube/a/2.png"]), None);
+        let inner = |names: &[&'static str]| inner(names).map(|l| l.images.iter().map(|i| i.2).collect::<Vec<_>>());
+        assert_eq!(inner(&["a/train/1.png", "x/b/val/2.png"]), Some(vec!["a/", "x/b/"]));
+        assert_eq!(inner(&["a/train/1.png", "a/good/2.png"]), None);
+        assert_eq!(inner(&["a/train/1.png", "b/train/2.png"]), None, "one part parts nothing");
+    }
+
+    #[test]
+    fn queries_and_gallery_have_roles_only_beside_each_other() {
+        let role = |place: Place, places: &[Place]| place.part_and_role(places).map(|(_, role)| role);
+        use Place::{Gallery, Query, Test, Train};
+        assert_eq!(role(Query, &[Query, Gallery]), Some(Role::Query));
+        assert_eq!(role(Test, &[Query, Test]), Some(Role::Gallery));
+        assert_eq!(role(Test, &[Query, Gallery, Test]), None);
+        for alone in [&[Query][..], &[Gallery], &[Query, Train], &[Gallery, Test]] {
+            assert_eq!(role(alone[0], alone), Some(Role::Both), "{alone:?}");
+            assert!(Place::note(alone).unwrap().contains("search each other"));
+        }
+        assert_eq!(Place::note(&[Query, Test]), None);
     }
 }

@@ -3,14 +3,16 @@
 //! With a header, the path is in the column called `path`, `image`, `file`, ... and the label in the one called `label`,
 //! `class`, ...; else the path is in the first column whose values look like images, and the label in the first other one.
 //! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` the image's part.
-//! An index without a name, as pandas writes it, is no label.
+//! An index without a name, as pandas writes it, is no label, nor is a column called `id`, `width`, ..., nor one whose values
+//! are all different where there is another.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::part::Part;
 use super::source::names::several;
 use super::{Listed, Listing, Request, Role, Source, Split, is_image, numbers};
-use crate::delimited::{Blanks, Delimiter, Record, Table};
+use crate::delimited::{Blanks, Delimiter, Record, Table, plain};
 use crate::error::{Error, Result};
 use crate::files::folder_of;
 
@@ -34,8 +36,47 @@ const PATH: [&str; 16] = [
     "fname",
 ];
 /// What they call its label.
-const LABEL: [&str; 9] =
-    ["label", "class", "class_id", "label_id", "identity", "person", "person_id", "item_id", "target"];
+const LABEL: [&str; 19] = [
+    "label",
+    "labels",
+    "class",
+    "class_id",
+    "class_name",
+    "label_id",
+    "label_name",
+    "identity",
+    "person",
+    "person_id",
+    "item_id",
+    "target",
+    "category",
+    "category_id",
+    "species",
+    "breed",
+    "subject",
+    "subject_id",
+    "y",
+];
+/// What they call columns that are no labels.
+const NO_LABEL: [&str; 17] = [
+    "id",
+    "idx",
+    "index",
+    "width",
+    "height",
+    "w",
+    "h",
+    "size",
+    "bytes",
+    "format",
+    "url",
+    "md5",
+    "sha1",
+    "sha256",
+    "date",
+    "timestamp",
+    "source",
+];
 const ROLE: [&str; 2] = ["role", "part"];
 const SPLIT: [&str; 3] = ["split", "subset", "set"];
 const IS_QUERY: &str = "is_query";
@@ -159,6 +200,8 @@ struct Columns {
     split: Option<usize>,
     query: Option<usize>,
     gallery: Option<usize>,
+    /// Columns that may be the label, too, where nobody said which is.
+    passed_by: Vec<usize>,
 }
 
 impl Columns {
@@ -167,7 +210,12 @@ impl Columns {
         if width < 2 {
             let first = table.ragged().next().transpose()?.map_or(String::new(), |r| r.fields.join(" "));
             let first = table.header().first().cloned().unwrap_or(first);
-            return Err(table.error(1, &format!("wanted a path and at least one label, found '{first}'")));
+            return Err(table.error(
+                1,
+                &format!(
+                    "wanted a path and at least one label, parted by comma, tab, semicolon or blanks; found '{first}'"
+                ),
+            ));
         }
         let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);
         let role = table.column(&ROLE)?.filter(|&c| c != path);
@@ -177,6 +225,7 @@ impl Columns {
         let is_index =
             |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
         let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index(c)).collect();
+        let mut passed_by = Vec::new();
         let label = match label {
             Some(wanted) => chosen(table, &labels, wanted).ok_or_else(|| {
                 let names = match table.header() {
@@ -191,10 +240,18 @@ impl Columns {
             })?,
             None => {
                 let named = table.column(&LABEL)?.filter(|c| labels.contains(c));
-                named.or(labels.first().copied()).ok_or_else(|| Error::data(file, "has no label column"))?
+                let likely = || labels.iter().copied().find(|&c| may_be_label(table, c));
+                let taken = named.or_else(likely).or(labels.first().copied());
+                let taken = taken.ok_or_else(|| {
+                    let header = table.header().join(", ");
+                    Error::data(file, format!("has no column left for the label; its columns are {header}"))
+                })?;
+                let also = |&c: &usize| named.is_none() || LABEL.contains(&plain(&table.header()[c]).as_str());
+                passed_by = labels.iter().copied().filter(|&c| c != taken).filter(also).collect();
+                taken
             }
         };
-        Ok(Self { path, label, role, split, query, gallery })
+        Ok(Self { path, label, role, split, query, gallery, passed_by })
     }
 
     fn part(&self, table: &Table, record: &Record<'_>) -> Result<Option<Part>> {
@@ -241,6 +298,13 @@ impl Columns {
                 name(self.label)
             ));
         }
+        if !self.passed_by.is_empty() {
+            let others = several(self.passed_by.iter().map(|&c| name(c)));
+            notes.push(format!(
+                "column {} is taken for the label, not {others}; --label COLUMN says which",
+                name(self.label)
+            ));
+        }
         let boxed = table.header().iter().any(|h| BOX.contains(&h.as_str()));
         if boxed {
             notes.push(format!("columns {} are not applied: whole images are taken", BOX.join(", ")));
@@ -254,6 +318,16 @@ fn chosen(table: &Table, labels: &[usize], wanted: &str) -> Option<usize> {
     let by_name = table.header().iter().position(|h| h == wanted);
     let by_name = by_name.or_else(|| table.header().iter().position(|h| h.to_lowercase() == wanted.to_lowercase()));
     by_name.or_else(|| wanted.parse::<usize>().ok()?.checked_sub(1).and_then(|at| labels.get(at).copied()))
+}
+
+/// Whether a column may be a label by its name and by its values, which repeat.
+fn may_be_label(table: &Table, column: usize) -> bool {
+    let name = table.header().get(column).map(|name| plain(name));
+    if name.is_some_and(|name| NO_LABEL.contains(&name.as_str())) {
+        return false;
+    }
+    let mut seen = HashSet::new();
+    table.ragged().filter_map(Result::ok).any(|r| r.fields.get(column).is_some_and(|f| !seen.insert(f.to_string())))
 }
 
 /// Whether a column that is called like a path holds names of files: some end in a point and an ending, or have a folder.

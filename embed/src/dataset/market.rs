@@ -57,8 +57,9 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         notes.push(format!("left out {} of person -1, which the data set's authors call junk", files(junk)));
     }
     let numbers = numbers::of_names(parsed.iter().filter_map(|(_, _, (person, _))| *person));
+    notes.extend(Place::note(&found.places));
     let listed = parsed.iter().filter_map(|&(name, place, (person, camera))| {
-        let (part, role) = place.part_and_role(&found.places);
+        let (part, role) = place.part_and_role(&found.places)?;
         let class = numbers[person?];
         Some(Listed { part: Some(part), role, camera: Some(camera), ..Listed::new(name.to_owned(), class) })
     });

@@ -147,6 +147,9 @@ pub enum Split {
     ZeroShot,
     /// What papers train on: the first half of the classes of CUB and Cars196, the training part where there is one, else all
     ProtocolTrain,
+    /// What is validated on: the validation part where there is one, the test part where there is a training part, else what
+    /// papers measure
+    ProtocolVal,
     /// The first half of the classes, which zero-shot training sees
     ZeroShotTrain,
 }

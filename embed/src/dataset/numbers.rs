@@ -2,17 +2,46 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::names::several;
+use super::source::names::{composed, several};
 
-/// Numbers of classes by name: the names themselves where all are different whole numbers, else their places from 1 in order
-/// of names.
+/// Numbers of classes by name: the names themselves where all are different whole numbers, else their places from 1 in
+/// natural order of names (`class_2` before `class_10`). Names that differ by the form of their accents alone (Unicode NFC,
+/// NFD) are one class.
 pub(super) fn of_names<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeMap<&'n str, usize> {
     let names: BTreeSet<&str> = names.into_iter().collect();
     let own: Option<BTreeMap<&str, usize>> = names.iter().map(|&name| Some((name, whole(name)?))).collect();
     match own {
         Some(own) if own.values().collect::<BTreeSet<_>>().len() == own.len() => own,
-        _ => names.into_iter().zip(1..).collect(),
+        _ => {
+            let mut order: Vec<(Vec<Chunk>, String)> = names.iter().map(|name| composed(name)).map(key).collect();
+            order.sort();
+            order.dedup();
+            let places: BTreeMap<&str, usize> = order.iter().map(|(_, name)| name.as_str()).zip(1..).collect();
+            names.into_iter().map(|name| (name, places[composed(name).as_str()])).collect()
+        }
     }
+}
+
+/// A piece of a name: digits by their number, or text; digits come first, as they do in ASCII.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Chunk {
+    /// Length without leading zeros, digits.
+    Digits(usize, String),
+    Text(String),
+}
+
+/// What a name is ordered by, and the name for those that this cannot tell apart.
+fn key(name: String) -> (Vec<Chunk>, String) {
+    let chunks = name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let chunk = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if !bytes[0].is_ascii_digit() {
+            return Chunk::Text(text);
+        }
+        let digits = text.trim_start_matches('0').to_owned();
+        Chunk::Digits(digits.len(), digits)
+    };
+    (chunks.map(chunk).collect(), name)
 }
 
 /// A whole number in plain digits.
@@ -43,6 +72,11 @@ mod tests {
         assert_eq!(of(&["0", "007"]), [0, 7]);
         assert_eq!(of(&["1", "01"]), [1, 2], "two names of one number");
         assert_eq!(of(&["b", "1", "10"]), [1, 2, 3]);
+        let numbered = |names: &[&'static str]| of_names(names.iter().copied());
+        let classes = numbered(&["class_10", "class_2", "class_1", "class_02"]);
+        assert_eq!(["class_1", "class_02", "class_2", "class_10"].map(|name| classes[name]), [1, 2, 3, 4]);
+        let accents = numbered(&["caf\u{e9}", "cafe\u{301}", "cat"]);
+        assert_eq!(["caf\u{e9}", "cafe\u{301}", "cat"].map(|name| accents[name]), [1, 1, 2]);
         assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), "1-3, 7, 9-10");
     }
 }

@@ -1,6 +1,6 @@
 //! From all images that a data set lists to the part that was asked for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::numbers::ranges;
 use super::source::names::{files, several};
@@ -46,7 +46,10 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     let sizes_in_words = || several(sizes.iter().map(|(part, n)| format!("{} ({n} images)", part.as_str())));
     if let Some(part) = wanted.filter(|part| !sizes.contains_key(part)) {
         let has = if sizes.is_empty() {
-            "has no train and test parts".to_owned()
+            format!(
+                "has no train and test parts, and so no '{}': folders train/, val/, test/, or the column split of a list, make them",
+                part.as_str()
+            )
         } else {
             format!("has no part '{}'; its parts are {}", part.as_str(), sizes_in_words())
         };
@@ -61,13 +64,13 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     }
     let half = class_count / 2;
     let in_split = |image: &Listed| match split {
-        Split::All | Split::Protocol | Split::ProtocolTrain => true,
+        Split::All | Split::Protocol | Split::ProtocolTrain | Split::ProtocolVal => true,
         Split::Train | Split::Val | Split::Test => image.part == wanted,
         Split::ZeroShot => image.class > half,
         Split::ZeroShotTrain => image.class <= half,
     };
     let mut part = match split {
-        Split::All | Split::Protocol | Split::ProtocolTrain => "all".to_owned(),
+        Split::All | Split::Protocol | Split::ProtocolTrain | Split::ProtocolVal => "all".to_owned(),
         Split::Train => "train".into(),
         Split::Val => "val".into(),
         Split::Test => "test".into(),
@@ -88,8 +91,11 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     }
     if !request.classes.is_empty() {
         choose(&mut kept, request, &part)?;
+        let name = |class: &usize| class_names.get(class).cloned().unwrap_or_else(|| class.to_string());
+        notes.push(format!("--classes takes {}", several(request.classes.iter().map(name))));
         part = format!("{part}, {} classes by number: {}", request.classes.len(), ranges(&request.classes));
     }
+    notes.extend(look_alikes(kept.iter().filter_map(|image| class_names.get(&image.class)).map(String::as_str)));
     find_files(&source, &mut kept, request)?;
     let kept = once_each(kept, request, &class_names, &mut notes)?;
 
@@ -107,11 +113,19 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
 fn resolve(request: &Request, protocol: Split, sizes: &BTreeMap<Part, usize>) -> Split {
     match (request.split, protocol) {
         // Classes given by number are a part of their own; with no split named they are taken from the whole.
-        (Split::Protocol | Split::ProtocolTrain, Split::ZeroShot) if !request.classes.is_empty() => Split::All,
+        (Split::Protocol | Split::ProtocolTrain | Split::ProtocolVal, Split::ZeroShot)
+            if !request.classes.is_empty() =>
+        {
+            Split::All
+        }
         (Split::Protocol, protocol) => protocol,
         (Split::ProtocolTrain, Split::ZeroShot) => Split::ZeroShotTrain,
         (Split::ProtocolTrain, _) if sizes.contains_key(&Part::Train) => Split::Train,
-        (Split::ProtocolTrain, protocol) => protocol,
+        (Split::ProtocolVal, Split::All) if sizes.contains_key(&Part::Validation) => Split::Val,
+        (Split::ProtocolVal, Split::All) if sizes.contains_key(&Part::Train) && sizes.contains_key(&Part::Test) => {
+            Split::Test
+        }
+        (Split::ProtocolTrain | Split::ProtocolVal, protocol) => protocol,
         (given, _) => given,
     }
 }
@@ -135,6 +149,33 @@ fn choose(kept: &mut Vec<Listed>, request: &Request, part: &str) -> Result<()> {
     kept.retain(|image| wanted.contains(&image.class));
     Ok(())
 }
+
+/// Names of classes that a slip may have made of one: they differ by case, blanks or the way a number is written; or they
+/// are what programs write where there is no label.
+fn look_alikes<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let names: BTreeSet<&str> = names.collect();
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for &name in &names {
+        let folded = name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        let number =
+            folded.parse::<f64>().ok().filter(|_| folded.starts_with(|c: char| c.is_ascii_digit() || c == '-'));
+        alike.entry(number.map_or(folded, |number| number.to_string())).or_default().push(name);
+    }
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(" and ");
+    let alike: Vec<String> = alike.values().filter(|names| names.len() > 1).map(|names| quoted(names)).collect();
+    let mut notes = Vec::new();
+    if !alike.is_empty() {
+        notes.push(format!("classes whose names are nearly the same count as different ones: {}", several(alike)));
+    }
+    let none: Vec<&str> = names.into_iter().filter(|name| NO_LABEL.contains(&name.to_lowercase().as_str())).collect();
+    if !none.is_empty() {
+        notes.push(format!("{} counts as a class like any other; is it a label that is missing?", quoted(&none)));
+    }
+    notes
+}
+
+/// What programs write for no label.
+const NO_LABEL: [&str; 6] = ["nan", "null", "none", "n/a", "na", "-1"];
 
 /// Gives each image the name that its file has.
 fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result<()> {
@@ -223,4 +264,26 @@ fn once_each(
         .filter(|(image, again)| !again && !contrary.contains(&image.name))
         .map(|(image, _)| image)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_slip_may_have_made_of_one_are_said() {
+        let said = |names: &[&'static str]| look_alikes(names.iter().copied()).join("; ");
+        for (names, wanted) in [
+            (["Dog", "cat", "dog"], "'Dog' and 'dog'"),
+            (["dog", "dog ", "cat"], "'dog' and 'dog '"),
+            (["0", "0.0", "1"], "'0' and '0.0'"),
+            (["01", "1", "2"], "'01' and '1'"),
+            (["a  b", "a b", "c"], "'a  b' and 'a b'"),
+            (["nan", "a", "b"], "'nan' counts as a class"),
+            (["-1", "0", "1"], "'-1' counts as a class"),
+        ] {
+            assert!(said(&names).contains(wanted), "{names:?}: {}", said(&names));
+        }
+        assert_eq!(said(&["dog", "dogs", "1", "2", "infinity", "inf"]), "");
+    }
 }

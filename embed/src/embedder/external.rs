@@ -56,7 +56,8 @@ fn check(model: &Path, tensor: &TensorProto, found: &mut BTreeMap<String, PathBu
     let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     let location =
         entry("location").ok_or_else(|| wrong("is kept outside of the model, which does not say where".into()))?;
-    if location.is_empty() || Path::new(location).components().any(|part| part == Component::ParentDir) {
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if location.is_empty() || !Path::new(location).components().all(is_plain) {
         return Err(wrong(format!("is kept in '{location}'; wanted a file beside the model, named without '..'")));
     }
     let number = |key: &str| match entry(key) {

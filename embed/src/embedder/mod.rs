@@ -147,7 +147,7 @@ impl Embedder {
             && fixed != asked
         {
             return Err(Error::Usage(format!(
-                "--batch {asked}: the batch of model {} is fixed at {fixed}",
+                "--batch {asked}: the batch of model {} is fixed at {fixed}; leave --batch out",
                 model.path.display()
             )));
         }

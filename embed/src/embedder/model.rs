@@ -235,6 +235,11 @@ impl Model {
         Some(Size { width: u32::try_from(width).ok()?, height: u32::try_from(height).ok()? })
     }
 
+    /// Channels of an image, where the input fixes them.
+    pub fn channels(&self) -> Option<usize> {
+        self.input_dim(if self.layout() == Layout::Nchw { 1 } else { 3 })
+    }
+
     /// Whether a recipe's images fit the input.
     ///
     /// # Errors

@@ -82,7 +82,8 @@ impl Prepared {
         embedder.notes.splice(..0, self.notes.iter().cloned());
         // Images of their own sizes go one by one.
         if let Some(shape) = image {
-            let unsteady = embedder.unsteadiness(shape)?;
+            let cure = "give --batch 1, or export the model so that images do not meet";
+            let unsteady = embedder.unsteadiness(shape, cure)?;
             embedder.notes.extend(unsteady);
         }
         for said in &embedder.notes {

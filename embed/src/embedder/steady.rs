@@ -15,11 +15,11 @@ const ROUNDING_OF_HALVES: f64 = 5e-2;
 
 impl Embedder {
     /// What is to be said where embeddings depend on the batch or on chance. Images have this shape, in the layout of the
-    /// model's input.
+    /// model's input; `cure` says what can be done about a batch.
     ///
     /// # Errors
     /// [`Error::Model`] where the model does not run; with `--batch 1` as the cure where it runs on one image.
-    pub fn unsteadiness(&mut self, shape: [usize; 3]) -> Result<Option<String>> {
+    pub fn unsteadiness(&mut self, shape: [usize; 3], cure: &str) -> Result<Option<String>> {
         let count = self.batch();
         let bound = if self.model.has_halves { ROUNDING_OF_HALVES } else { ROUNDING };
         let length: usize = shape.iter().product();
@@ -53,7 +53,7 @@ impl Embedder {
         Ok((by_batch > bound).then(|| {
             format!(
                 "EMBEDDINGS DEPEND ON THE BATCH: an image alone and among {count} gives embeddings apart by {by_batch:.2e} of \
-                 their length (rounding: {bound:.0e}); give --batch 1, or export the model so that images do not meet"
+                 their length (rounding: {bound:.0e}); {cure}"
             )
         }))
     }

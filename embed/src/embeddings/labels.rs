@@ -1,4 +1,4 @@
-//! Labels of kept embeddings: one a line, or a CSV with a `label` column and perhaps `name`, `role`, `image`, `camera`.
+//! Labels of kept embeddings: one a line, or a CSV with a `label` column and perhaps `name`, `role`, `image`, `camera`, `row`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,6 +15,8 @@ const NAME: [&str; 4] = ["name", "path", "image_path", "filename"];
 const ROLE: &str = "role";
 const IMAGE: &str = "image";
 const CAMERA: &str = "camera";
+/// The row of the matrix, from 0: lines that were sorted anew are noticed by it.
+const PLACE: &str = "row";
 /// Of the embeddings that the labels were written for, in the first row.
 const MATRIX: &str = "matrix_sha256";
 
@@ -47,12 +49,13 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
     let mut writer = csv::Writer::from_writer(file);
     let head = [optional(has_images, IMAGE.into()), optional(has_cameras, CAMERA.into())];
     let head = head.into_iter().flatten();
-    writer.write_record(["name", "label", ROLE].map(str::to_owned).into_iter().chain(head).chain([MATRIX.into()]))?;
+    let tail = [PLACE, MATRIX].map(str::to_owned);
+    writer.write_record(["name", "label", ROLE].map(str::to_owned).into_iter().chain(head).chain(tail))?;
     for (at, row) in embeddings.rows.iter().enumerate() {
         let fields = [row.name.clone(), embeddings.classes[row.class].clone(), row.role.as_str().into()];
         let numbers = [optional(has_images, number(row.image)), optional(has_cameras, number(row.camera))];
         let digest = if at == 0 { matrix_sha256.to_owned() } else { String::new() };
-        writer.write_record(fields.into_iter().chain(numbers.into_iter().flatten()).chain([digest]))?;
+        writer.write_record(fields.into_iter().chain(numbers.into_iter().flatten()).chain([at.to_string(), digest]))?;
     }
     writer.flush()
 }
@@ -75,6 +78,7 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     let (name, role, matrix) = (name?, role?, matrix?);
     // A person's column of that name may hold anything; only our own files number images.
     let image = if matrix.is_some() { image? } else { None };
+    let place = if matrix.is_some() { table.column(&[PLACE])? } else { None };
     let camera = camera?;
     let mut read = Labels { rows: Vec::new(), classes: Vec::new(), matrix_sha256: None, has_header };
     let mut numbers: HashMap<String, usize> = HashMap::new();
@@ -88,6 +92,12 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
         }
         if fields[label].is_empty() {
             return Err(table.error(*line, "the label is empty"));
+        }
+        if let Some(place) = place.map(|c| &fields[c]).filter(|place| place.parse() != Ok(at)) {
+            let problem = format!(
+                "is of row {place} of the matrix, wanted {at}: put the lines in order of their column '{PLACE}'"
+            );
+            return Err(table.error(*line, &problem));
         }
         let role = match role.map(|c| &fields[c]) {
             None => Role::Both,

@@ -8,7 +8,7 @@ mod matrix;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::Role;
@@ -100,6 +100,27 @@ impl Embeddings {
             }
         }
         copies
+    }
+
+    /// How far apart rows are at most, as a share of the first one's length, where that is no more than what float32 rounds:
+    /// they are then all the same. `None` where they differ, and for fewer than two.
+    pub fn sameness(&self) -> Option<f64> {
+        const ROUNDING: f64 = 1e-6;
+        let length = |row: ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        let first = self.matrix.row(0);
+        let most = ROUNDING * length(first);
+        let apart = |row: ArrayView1<'_, f32>| {
+            let squares = row.iter().zip(&first).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+            squares.sum::<f64>().sqrt()
+        };
+        let mut widest = 0.0_f64;
+        for row in self.matrix.rows().into_iter().skip(1) {
+            widest = widest.max(apart(row));
+            if widest > most {
+                return None;
+            }
+        }
+        (self.rows.len() > 1).then(|| if widest > 0.0 { widest / length(first) } else { 0.0 })
     }
 
     /// Dimension of an embedding.

@@ -62,7 +62,11 @@ impl Landmarks {
             let at = finder
                 .find(listed)
                 .map_err(|problem| Error::image(listed, format!("in the --align file: {problem}")))?;
-            found.extend(at.map(|at| (names[at].clone(), *points)));
+            let Some(at) = at else { continue };
+            if found.insert(names[at].clone(), *points).is_some_and(|before| before != *points) {
+                let problem = format!("has two sets of landmarks in the --align file, one called {listed}; wanted one");
+                return Err(Error::image(&names[at], problem));
+            }
         }
         match names.iter().find(|name| !found.contains_key(*name)) {
             Some(name) => Err(Error::image(name, "has no landmarks in the --align file")),
@@ -172,14 +176,38 @@ mod tests {
     }
 
     #[test]
-    fn files_have_a_path_and_ten_numbers() {
+    fn files_have_a_path_and_ten_numbers_however_they_are_parted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("five.csv");
-        std::fs::write(&path, "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nA/1.jpg,1,2,3,4,5,6,7,8,9,10\n").unwrap();
-        let read = Landmarks::read(&path).unwrap();
-        assert_eq!(read.under(&["data/A/1.jpg", "data/A/1.txt"][..1]).unwrap().0["data/A/1.jpg"][4], [9.0, 10.0]);
-        assert!(read.under(&["A/1.jpg", "A/2.jpg"]).unwrap_err().to_string().contains("A/2.jpg"));
-        std::fs::write(&path, "A/1.jpg,1,2,3\n").unwrap();
-        assert!(Landmarks::read(&path).unwrap_err().to_string().contains("line 1"));
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Landmarks::read(&path).map_err(|e| e.to_string())
+        };
+        for text in [
+            "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5\nA/1.jpg,1,2,3,4,5,6,7,8,9,10\n",
+            "\u{feff}A\\1.jpg\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10\r\n",
+            "A/1.jpg   1 2 3 4 5 6 7.0 8e0 9 10",
+            "name;a;b;c;d;e;f;g;h;i;j\n\"./A/1.jpg\";1;2;3;4;5;6;7;8;9;10\n",
+            "A/1,1,2,3,4,5,6,7,8,9,10\nB/7.jpg,1,2,3,4,5,6,7,8,9,11\n",
+        ] {
+            let found = read(text).unwrap().under(&["data/A/1.jpg"]).unwrap();
+            assert_eq!(found.0["data/A/1.jpg"][4], [9.0, 10.0], "{text:?}");
+        }
+        let points = "1,2,3,4,5,6,7,8,9,10";
+        let other = "1,2,3,4,5,6,7,8,9,11";
+        let missing = read(&format!("A/1.jpg,{points}\n")).unwrap().under(&["A/1.jpg", "A/2.jpg"]).unwrap_err();
+        assert!(missing.to_string().contains("A/2.jpg"));
+        let two = read(&format!("A/1.jpg,{points}\n1,{other}\n")).unwrap().under(&["data/A/1.jpg"]).unwrap_err();
+        assert!(two.to_string().contains("two sets of landmarks"), "{two}");
+        for (text, wanted) in [
+            ("A/1.jpg,1,2,3\n".to_owned(), "line 1: wanted a path and ten numbers"),
+            (format!("A/1.jpg,{points},11\n"), "line 1: wanted a path and ten numbers"),
+            (format!("A/1.jpg,{}\n", points.replace('7', "nan")), "line 1: wanted a path and ten numbers"),
+            (format!("A/1.jpg,{points}\nA/1.jpg,{other}\n"), "line 2: A/1.jpg has other landmarks"),
+            ("path,x1,y1\n".to_owned(), "holds no landmarks"),
+        ] {
+            let error = read(&text).unwrap_err();
+            assert!(error.contains(wanted), "{text:?}: {error}");
+        }
     }
 }

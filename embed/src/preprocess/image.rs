@@ -7,8 +7,9 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::align::Landmarks;
 use super::jpeg;
-use super::recipe::{Color, Layout, MAX_PIXELS, Orientation, Pad, Recipe, Size, check_pixels};
+use super::recipe::{MAX_PIXELS, Recipe, check_pixels};
 use super::resample::resample;
+use super::values::{Color, Layout, Orientation, Pad, Size};
 use crate::error::{Error, Result};
 
 /// Applies one recipe to many images.

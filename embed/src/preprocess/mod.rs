@@ -3,11 +3,17 @@
 mod align;
 mod image;
 mod jpeg;
+mod origin;
+mod patch;
+mod preset;
 mod recipe;
 mod resample;
+mod values;
 
 pub use align::{Landmarks, TEMPLATE};
 pub use image::{Preprocessor, Steps, decode};
-pub use recipe::{
-    Color, Interpolation, Layout, MAX_PIXELS, Number, Orientation, Origin, Pad, Patch, Preset, Recipe, Resize, Size,
-};
+pub use origin::Origin;
+pub use patch::Patch;
+pub use preset::Preset;
+pub use recipe::{MAX_PIXELS, Recipe};
+pub use values::{Color, Interpolation, Layout, Number, Orientation, Pad, Resize, Size};

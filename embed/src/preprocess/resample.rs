@@ -4,7 +4,7 @@
 use image::RgbImage;
 use pulp::Arch;
 
-use super::recipe::{Interpolation, Size};
+use super::values::{Interpolation, Size};
 
 /// Bits of a weight after the point: a sum of 8-bit levels times weights keeps one bit for the sign and one for filters
 /// whose negative lobes let the rest exceed one.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
@@ -118,7 +119,12 @@ pub(super) fn text(command: &Command, matches: &ArgMatches) -> String {
             continue;
         };
         let id = arg.get_id().as_str();
-        let value = if matches!(arg.get_action(), ArgAction::SetTrue) {
+        let is_given = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+        // Of two flags that cannot be together, the default is not in force where the other is given.
+        let is_idle = !is_given(arg) && command.get_arg_conflicts_with(arg).into_iter().any(is_given);
+        let value = if is_idle {
+            None
+        } else if matches!(arg.get_action(), ArgAction::SetTrue) {
             Some(Value::Boolean(matches.get_flag(id)))
         } else {
             let values = matches.get_raw(id).into_iter().flatten();
@@ -163,7 +169,7 @@ mod tests {
             Arg::new("k").long("k").value_delimiter(','),
             Arg::new("freeze").long("freeze").action(ArgAction::Append),
             Arg::new("steps").long("steps").conflicts_with("epochs"),
-            Arg::new("epochs").long("epochs"),
+            Arg::new("epochs").long("epochs").default_value("20"),
         ]);
         Command::new("p")
             .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue))
@@ -216,5 +222,9 @@ mod tests {
         let text = text(program().find_subcommand(name).unwrap(), of_run);
         assert_eq!(expanded(&text, &[]).unwrap(), ["--batch=8", "--epochs=0.5", "--flip", "--freeze=a", "--k=1,2"]);
         assert!(text.contains("# steps ="), "{text}");
+        let matches = program().try_get_matches_from(["p", "run", "--steps", "9"]).unwrap();
+        let (name, of_run) = matches.subcommand().unwrap();
+        let text = super::text(program().find_subcommand(name).unwrap(), of_run);
+        assert!(text.contains("steps = 9") && text.contains("# epochs ="), "{text}");
     }
 }

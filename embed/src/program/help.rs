@@ -30,12 +30,16 @@ pub(super) fn in_two_lengths(mut program: Command, usual: &[Usual]) -> Command {
     flags(program, true).mut_subcommands(|command| flags(command, false))
 }
 
+/// Behind all other flags.
+const HELP: usize = 10_000;
+
 fn flags(command: Command, is_program: bool) -> Command {
     let has_more = command.get_arguments().any(Arg::is_hide_short_help_set);
     let help = Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print help");
     let all = Arg::new("help_all").long("help-all").action(ArgAction::HelpLong).help("Print help on every flag");
     let heading = if is_program { None } else { Some("Program") };
-    command.disable_help_flag(true).args([help.help_heading(heading), all.help_heading(heading).hide(!has_more)])
+    let (help, all) = (help.help_heading(heading), all.help_heading(heading).hide(!has_more));
+    command.disable_help_flag(true).args([help.display_order(HELP), all.display_order(HELP + 1)])
 }
 
 #[cfg(test)]

@@ -61,8 +61,8 @@ impl Program {
     /// The whole command line, with what every program has.
     fn whole(&self) -> Command {
         let usual: Vec<Usual> = self.usual.concat();
-        let program = help::in_two_lengths(speech::add(self.command.clone()), &usual);
-        pages::add(program.mut_subcommands(config::add))
+        let program = speech::add(self.command.clone().mut_subcommands(config::add));
+        help::in_two_lengths(pages::add(program), &usual)
     }
 
     fn matches(&self, words: Vec<OsString>) -> std::result::Result<Asked, Refused> {
@@ -82,7 +82,7 @@ impl Program {
                 Some(folder) => Asked::Manual(folder.clone()),
                 None => Asked::Run(matches),
             },
-            Some((name, of)) if of.get_flag("print-config") => {
+            Some((name, of)) if of.try_get_one("print-config").is_ok_and(|given| given == Some(&true)) => {
                 let command = program.find_subcommand(name);
                 Asked::Config(command.map(|command| config::text(command, of)).unwrap_or_default())
             }

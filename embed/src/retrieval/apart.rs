@@ -93,13 +93,16 @@ impl Sides {
         let (queries, gallery) = (pick(Role::Gallery), pick(Role::Query));
         let together = queries == gallery;
         if !together && rows.iter().any(|row| row.role == Role::Both) {
-            return Err(Error::Measure(
-                "some images are marked query or gallery, others neither; mark all or none".into(),
-            ));
+            let marked = rows.iter().filter(|row| row.role != Role::Both).count();
+            let first = rows.iter().find(|row| row.role == Role::Both).map_or("", |row| &row.name);
+            return Err(Error::Measure(format!(
+                "{marked} images are marked query or gallery, {} are not, the first {first}; wanted all or none",
+                rows.len() - marked
+            )));
         }
         if queries.is_empty() || gallery.is_empty() {
             return Err(Error::Measure(format!(
-                "{} query and {} gallery images: both are needed",
+                "{} query and {} gallery images; wanted some of both: see --split, or the roles in the list",
                 queries.len(),
                 gallery.len()
             )));
@@ -108,13 +111,14 @@ impl Sides {
         let present = counts.class.len();
         if present < 2 {
             return Err(Error::Measure(format!(
-                "the gallery holds {present} class: whatever is found is right; at least 2 are needed"
+                "the gallery holds {present} class, so that whatever is found is right; wanted at least 2: see --classes, \
+                 --split and --label"
             )));
         }
         let others = deepest(rows);
         if let Some(k) = ks.iter().find(|&&k| k > others) {
             return Err(Error::Measure(format!(
-                "--k {k}: each query has only {others} other images to be found among"
+                "--k {k}: each query has only {others} other images to be found among; wanted at most that"
             )));
         }
         let (mut relevant, mut passed_over) = (Vec::with_capacity(queries.len()), 0);
@@ -126,7 +130,8 @@ impl Sides {
         }
         if relevant.iter().all(|&r| r == 0) {
             return Err(Error::Measure(format!(
-                "none of the {} queries has another image of its class",
+                "none of the {} queries has another image of its class that counts (copies do not); wanted one that has: is it \
+                 the right column of labels (--label), or a part without the others (--split, --classes)?",
                 queries.len()
             )));
         }

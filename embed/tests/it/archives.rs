@@ -111,6 +111,63 @@ fn gzip_of_several_members_is_read_and_a_cut_one_refused() {
 }
 
 #[test]
+fn archives_put_behind_one_another_are_read_or_refused() {
+    let place = Place::new();
+    let one = tar_of(|tar| file(tar, "a/1.png", 1));
+    let two = tar_of(|tar| file(tar, "b/2.png", 2));
+    let packed = |bytes: &[u8]| {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(bytes).unwrap();
+        gz.finish().unwrap()
+    };
+    let both = ["a/1.png", "b/2.png"];
+    assert_eq!(names(&place.put("both.tar", [&one[..], &two].concat())), both);
+    assert_eq!(names(&place.put("both.tar.gz", [packed(&one), packed(&two)].concat())), both);
+    assert_eq!(names(&place.put("padded.tar", [&one[..], &[0; 5120], &two].concat())), both);
+    assert!(refused(&place.put("twice.tar", [&one[..], &one].concat())).contains("holds a/1.png twice"));
+    assert!(refused(&place.put("more.tar", [&one[..], &[b'x'; 512]].concat())).contains("not a tar archive"));
+    assert!(
+        refused(&place.put("more.tgz", [&packed(&one)[..], b"more"].concat())).contains("followed by something else")
+    );
+    let zip_of = |name: &str| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&png([1, 1, 1])).unwrap();
+        zip.finish().unwrap().into_inner()
+    };
+    let zips = [zip_of("a/1.png"), zip_of("b/2.png")].concat();
+    let message = refused(&place.put("both.zip", zips));
+    assert!(
+        message.contains("bytes are another zip archive, which would be left out; wanted one archive"),
+        "{message}"
+    );
+    let unpacks_itself = [b"#!/bin/sh\n".to_vec(), zip_of("a/1.png")].concat();
+    assert_eq!(names(&place.put("program.zip", unpacks_itself)), ["a/1.png"]);
+    let linked = tar_of(|tar| {
+        file(tar, "a/1.png", 1);
+        file(tar, "a/2.png", 2);
+        link(tar, EntryType::Symlink, "a/2.png", "1.png");
+    });
+    assert!(refused(&place.put("linked.tar", linked)).contains("holds a/2.png twice"));
+}
+
+#[test]
+fn archives_called_by_another_kind_are_named() {
+    let place = Place::new();
+    let tar = tar_of(|tar| file(tar, "a/1.png", 1));
+    for (name, bytes, wanted) in [
+        ("a.zip", &tar[..], "is called .zip and begins like a tar archive; call it .tar"),
+        ("a.tar", b"PK\x03\x04and so on", "is called .tar and begins like a zip archive; call it .zip"),
+        ("b.tar", b"\x1f\x8band so on", "begins like a gzip file; call it .tar.gz or .tgz"),
+        ("a.tgz", &tar[..], "is called .tar.gz or .tgz and begins like a tar archive"),
+        ("b.zip", b"7z\xbc\xaf\x27\x1c", "begins like a 7z archive; wanted a zip or tar archive"),
+    ] {
+        let message = refused(&place.put(name, bytes));
+        assert!(message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
 fn names_in_archives_are_tidied_or_refused() {
     let place = Place::new();
     let zip_of = |members: &[(&str, Vec<u8>)]| {

@@ -103,6 +103,45 @@ fn labels_beside_another_matrix_are_refused() {
 }
 
 #[test]
+fn labels_in_another_order_than_their_rows_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, labels) = (folder.path().join("kept.npy"), folder.path().join("kept.csv"));
+    sample().save(&path).unwrap();
+    let written = std::fs::read_to_string(&labels).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    let order = |order: &[usize]| order.iter().map(|&at| lines[at]).collect::<Vec<_>>().join("\n");
+    for (order, wanted) in [
+        (order(&[0, 5, 4, 3, 2, 1]), "line 2: is of row 4 of the matrix, wanted 0"),
+        (order(&[0, 1, 2, 4, 3, 5]), "line 4: is of row 3 of the matrix, wanted 2"),
+        (order(&[0, 1, 2, 2, 4, 5]), "line 4: is of row 1 of the matrix, wanted 2"),
+    ] {
+        put(&labels, order);
+        let message = Embeddings::read(&path, None, None).unwrap_err().to_string();
+        assert!(message.contains(wanted), "{message}");
+    }
+    put(&labels, written.replace("zweite Klasse ü", "renamed"));
+    assert_eq!(Embeddings::read(&path, None, None).unwrap().classes[1], "renamed", "labels may be edited");
+}
+
+#[test]
+fn embeddings_that_are_all_the_same_are_known() {
+    let of = |matrix: Array2<f32>| {
+        let rows = (0..matrix.nrows()).map(|at| Row::new(at.to_string(), at % 2, Role::Both)).collect();
+        Embeddings::new(matrix, rows, vec!["a".into(), "b".into()]).unwrap().sameness()
+    };
+    let same = Array2::from_shape_fn((4, 3), |(_, column)| column as f32 + 0.1);
+    assert_eq!(of(same.clone()), Some(0.0));
+    assert_eq!(of(Array2::zeros((4, 3))), Some(0.0));
+    let mut rounded = same.clone();
+    rounded[[2, 1]] += 1e-6;
+    assert!(of(rounded).is_some_and(|apart| (1e-7..1e-6).contains(&apart)));
+    let mut apart = same.clone();
+    apart[[3, 1]] += 1e-4;
+    assert_eq!(of(apart), None);
+    assert_eq!(of(same.slice(ndarray::s![..1, ..]).to_owned()), None, "one alone is like no other");
+}
+
+#[test]
 fn labels_are_read_as_programs_write_them() {
     let folder = tempfile::tempdir().unwrap();
     let (path, labels) = (folder.path().join("kept.npy"), folder.path().join("labels"));

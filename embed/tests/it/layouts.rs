@@ -41,6 +41,84 @@ fn parts_are_no_classes_and_classes_are_joined_across_them() {
 }
 
 #[test]
+fn parts_in_other_words_and_below_the_classes_are_parts() {
+    let all = ["a/1.png", "b/2.png", "a/3.png", "b/4.png"];
+    for (train, held) in
+        [("train_images", "test_images"), ("Train2017", "Val2017"), ("trainset", "holdout"), ("train", "dev")]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let named: Vec<_> = (0..4).map(|at| format!("{}/{}", if at < 2 { train } else { held }, all[at])).collect();
+        pictures(root.path(), &named.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(load(root.path(), Split::Protocol).classes, ["a", "b"], "{train} {held}");
+        // What is validated on is not what is trained on.
+        assert_eq!(names(&load(root.path(), Split::ProtocolTrain)), [&named[0], &named[1]]);
+        assert_eq!(names(&load(root.path(), Split::ProtocolVal)), [&named[2], &named[3]]);
+    }
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["a/train/1.png", "a/test/2.png", "x/b/train/3.png", "x/b/test/4.png"]);
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(data.classes, ["a", "x/b"]);
+    assert_eq!(names(&load(root.path(), Split::Test)), ["a/test/2.png", "x/b/test/4.png"]);
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["a/query/1.png", "a/gallery/2.png", "b/gallery/3.png"]);
+    assert_eq!(load(root.path(), Split::Protocol).items.iter().filter(|item| item.role == Role::Query).count(), 1);
+}
+
+#[test]
+fn class_folders_called_alike_in_several_places_are_said() {
+    for (one, other) in [("seen", "unseen"), ("images", "masks"), ("greek", "latin/old")] {
+        let root = tempfile::tempdir().unwrap();
+        let all = [
+            format!("{one}/a/1.png"),
+            format!("{one}/b/2.png"),
+            format!("{other}/a/3.png"),
+            format!("{other}/c/4.png"),
+        ];
+        pictures(root.path(), &all.each_ref().map(String::as_str));
+        let data = load(root.path(), Split::Protocol);
+        assert_eq!(data.classes.len(), 4);
+        let wanted = format!(
+            "1 of 3 names of class folders are there in several places and count as different classes, as 'a' in {one}/, {other}/"
+        );
+        assert!(data.notes.iter().any(|note| note.contains(&wanted)), "{:?}", data.notes);
+    }
+}
+
+#[test]
+fn queries_and_gallery_alone_have_no_roles() {
+    for (part, says) in
+        [("query", "neither gallery nor test"), ("gallery", "a gallery and no query"), ("probe", "search each other")]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let all = ["a/1.png", "a/2.png", "b/3.png"].map(|name| format!("{part}/{name}"));
+        pictures(root.path(), &all.each_ref().map(String::as_str));
+        let data = load(root.path(), Split::Protocol);
+        assert!(data.items.iter().all(|item| item.role == Role::Both), "{part}");
+        assert!(data.notes.iter().any(|note| note.contains(says)), "{part}: {:?}", data.notes);
+    }
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["query/a/1.png", "gallery/a/2.png", "gallery/b/3.png", "test/a/4.png"]);
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(data.items.len(), 3);
+    assert!(data.notes.iter().any(|note| note.contains("left out the folder test")), "{:?}", data.notes);
+}
+
+#[test]
+fn classes_are_one_in_either_form_of_their_accents_and_two_in_other_spellings() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["caf\u{e9}/1.png", "cafe\u{301}/2.png", "Tea/3.png", "tea/4.png"]);
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(data.classes.len(), 3, "{:?}", data.classes);
+    assert!(data.notes.iter().any(|note| note.contains("nearly the same") && note.contains("'Tea' and 'tea'")));
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["class_1/a.png", "class_2/b.png", "class_10/c.png", "class_11/d.png"]);
+    let request = Request { classes: vec![1, 2], ..Request::of(root.path()) };
+    let data = Dataset::load(&request).unwrap();
+    assert_eq!(data.classes, ["class_1", "class_2"]);
+    assert!(data.notes.contains(&"--classes takes class_1, class_2".to_owned()), "{:?}", data.notes);
+}
+
+#[test]
 fn queries_search_the_gallery() {
     let root = tempfile::tempdir().unwrap();
     pictures(root.path(), &["query/a/1.png", "gallery/a/2.png", "gallery/b/3.png", "train/c/4.png", "loose/5.png"]);
@@ -90,14 +168,18 @@ fn what_is_hidden_or_not_decoded_is_counted() {
         root.path(),
         &["a/1.png", "b/2.png", "a/.ipynb_checkpoints/1.png", "@eaDir/b/2.png", "b/.cache/x.png", "__MACOSX/a/1.png"],
     );
+    pictures(
+        root.path(),
+        &["#snapshot/a/1.png", "@Recycle/1.png", "a/@__thumb/1.png", "b/__pycache__/1.png", ".Trash-0/1.png"],
+    );
     for name in ["a/x.heic", "a/y.HEIC", "b/z.avif", "b/i.svg", "notes.txt", "b/Thumbs.db", "LICENSE"] {
         put(root.path().join(name), "no picture");
     }
     let data = load(root.path(), Split::Protocol);
     assert_eq!(names(&data), ["a/1.png", "b/2.png"]);
     let notes = data.notes.join("\n");
-    assert!(notes.contains("passed over 5 files hidden: "), "{notes}");
-    assert!(notes.contains("1 in .ipynb_checkpoints") && notes.contains("1 in Thumbs.db"), "{notes}");
+    assert!(notes.contains("passed over 10 files hidden: "), "{notes}");
+    assert!(notes.contains("1 in .ipynb_checkpoints") && notes.contains("1 in #snapshot"), "{notes}");
     let kinds = "passed over 6 files of kinds that are not decoded: 2 .heic, ";
     assert!(notes.contains(kinds) && notes.contains("1 without ending"), "{notes}");
 

@@ -48,6 +48,29 @@ fn the_path_is_found_in_any_column() {
 }
 
 #[test]
+fn the_label_is_no_index_and_no_size_and_what_else_it_may_be_is_said() {
+    let root = place();
+    for (list, said) in [
+        ("path,width,height,species\na/1.png,48,48,u\na/2.png,48,48,u\nb/3 x.png,48,48,v\n", false),
+        ("id,path,kind\n1,a/1.png,u\n2,a/2.png,u\n3,b/3 x.png,v\n", true),
+        ("path,photographer id,kind\na/1.png,7,u\na/2.png,8,u\nb/3 x.png,9,v\n", true),
+        ("n;Image Path;Class Name\n1;a/1.png;u\n2;a/2.png;u\n3;b/3 x.png;v\n", false),
+        ("1\ta/1.png\tu\n2\ta/2.png\tu\n3\tb/3 x.png\tv\n", true),
+    ] {
+        let data = with(root.path(), list).unwrap();
+        assert_eq!(read(&data), [("a/1.png", "u"), ("a/2.png", "u"), ("b/3 x.png", "v")], "{list}");
+        let others = data.notes.iter().filter(|note| note.contains("is taken for the label, not")).count();
+        assert_eq!(others, usize::from(said), "{list}: {:?}", data.notes);
+    }
+    let two = with(root.path(), "path,colour,kind\na/1.png,u,x\na/2.png,u,y\nb/3 x.png,v,y\n").unwrap();
+    assert!(
+        two.notes.contains(&"column 'colour' is taken for the label, not 'kind'; --label COLUMN says which".to_owned()),
+        "{:?}",
+        two.notes
+    );
+}
+
+#[test]
 fn roots_are_said_and_unlisted_folders_not_walked() {
     let root = place();
     let lists = tempfile::tempdir().unwrap();

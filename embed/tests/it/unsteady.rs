@@ -163,7 +163,10 @@ fn an_embedding_that_depends_on_its_batch_is_said_with_the_size() {
             let model = Model::read(&save(folder.path(), "m.onnx", &proto), None).unwrap();
             let embedder = Embedder::open(model, Some([3, 8, 8]), &options(runtime, 5));
             let mut embedder = embedder.unwrap_or_else(|e| panic!("case {at} on {runtime:?}: {e}"));
-            let said = embedder.unsteadiness([3, 8, 8]).unwrap().unwrap_or_else(|| panic!("case {at} on {runtime:?}"));
+            let said = embedder
+                .unsteadiness([3, 8, 8], "give --batch 1")
+                .unwrap()
+                .unwrap_or_else(|| panic!("case {at} on {runtime:?}"));
             let size = said.split("apart by ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
             assert!(said.contains("DEPEND ON THE BATCH") && size.is_some_and(|s| s > 0.01 && s <= 2.0), "{said}");
         }
@@ -173,7 +176,7 @@ fn an_embedding_that_depends_on_its_batch_is_said_with_the_size() {
     let folder = tempfile::tempdir().unwrap();
     let model = Model::read(&save(folder.path(), "m.onnx", &proto), None).unwrap();
     let mut embedder = Embedder::open(model, Some([3, 8, 8]), &options(Choice::Onnxruntime, 1)).unwrap();
-    assert_eq!(embedder.unsteadiness([3, 8, 8]).unwrap(), None);
+    assert_eq!(embedder.unsteadiness([3, 8, 8], "give --batch 1").unwrap(), None);
 }
 
 fn axes(values: &[i64]) -> tract_onnx::pb::AttributeProto {
@@ -191,7 +194,7 @@ fn a_batch_that_is_baked_into_the_graph_says_batch_1() {
         let path = save(folder.path(), "m.onnx", &proto);
         let open = |batch| {
             let mut embedder = Embedder::open(Model::read(&path, None)?, Some([3, 8, 8]), &options(runtime, batch))?;
-            embedder.unsteadiness([3, 8, 8])
+            embedder.unsteadiness([3, 8, 8], "give --batch 1")
         };
         let message = open(8).unwrap_err().to_string();
         assert!(message.contains("give --batch 1"), "{runtime:?}: {message}");

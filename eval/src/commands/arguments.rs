@@ -9,7 +9,7 @@ use pdloss_embed::console::note;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embeddings::{Embeddings, Row};
 
-use pdloss_embed::files::{can_write, distinct, ending};
+use pdloss_embed::files::{can_write, distinct, ending, spares};
 
 use crate::Result;
 use crate::table::Record;
@@ -41,11 +41,12 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    /// Tries the places that embeddings are kept in, and whether these and the other `outputs` are distinct.
+    /// Tries the places that embeddings are kept in, and whether these and the other `outputs` are distinct and none of the
+    /// files that are read, of which `inputs` are those that only the command knows.
     ///
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) naming the flags.
-    pub(super) fn check_places(&self, outputs: &[(&str, &Path)]) -> Result<()> {
+    pub(super) fn check_places(&self, inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Result<()> {
         const FLAG: &str = "--save-embeddings";
         let mut kept: Vec<PathBuf> = self.save_embeddings.iter().cloned().collect();
         if let Some(path) = &self.save_embeddings {
@@ -55,7 +56,19 @@ impl InputArgs {
         }
         kept.iter().try_for_each(|path| can_write(FLAG, path))?;
         let kept = kept.iter().map(|path| (FLAG, path.as_path()));
-        distinct(&kept.chain(outputs.iter().copied()).collect::<Vec<_>>())
+        let outputs: Vec<_> = kept.chain(outputs.iter().copied()).collect();
+        distinct(&outputs)?;
+        // Where no labels are named, they lie beside the embeddings.
+        let beside = self.embeddings.as_ref().filter(|_| self.labels.is_none()).map(|path| path.with_extension("csv"));
+        let read = [
+            ("--data", &self.data.data),
+            ("--embeddings", &self.embeddings),
+            ("the labels of --embeddings,", &beside),
+            ("--labels", &self.labels),
+            ("--preprocess", &self.run.preprocess),
+        ];
+        let read = read.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
+        spares(&read.chain(inputs.iter().copied()).collect::<Vec<_>>(), &outputs)
     }
 }
 
@@ -115,6 +128,17 @@ pub(super) fn describe_copies(embeddings: &Embeddings, consequence: &str, notes:
         other => format!(", {other} of them under another label"),
     };
     notes.add(format!("{} images are copies of others (files of equal bytes){labels}: {consequence}", copies.rows));
+}
+
+/// Says where all embeddings are the same: nothing can then be told apart by them.
+pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) {
+    if let Some(apart) = embeddings.sameness() {
+        let count = embeddings.rows.len();
+        let how = if apart == 0.0 { String::new() } else { format!(" but for {apart:.1e} of their length") };
+        notes.add(format!(
+            "all {count} embeddings are equal{how}: what is found is by the order of rows, and no figure says anything"
+        ));
+    }
 }
 
 /// Class names as a result carries them: the first few, how many there are, and a digest where not all are named.

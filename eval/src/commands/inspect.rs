@@ -15,7 +15,7 @@ use pdloss_embed::console::{note, printable_line, wrote};
 use pdloss_embed::dataset::{Dataset, Request, Split};
 use pdloss_embed::embedder::{Model, Prepared, read_regular};
 use pdloss_embed::files::{can_write, write_atomically};
-use pdloss_embed::preprocess::{Preprocessor, Preset, Recipe};
+use pdloss_embed::preprocess::{Color, Patch, Preprocessor, Preset, Recipe, Resize};
 use pdloss_embed::program::Usual;
 
 const EXAMPLES: &str = "Examples:
@@ -74,7 +74,7 @@ pub struct InspectArgs {
 /// # Errors
 /// Those of reading and running the model, and of the image.
 pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
-    let prepared = args.run.prepare(&args.model)?;
+    let prepared = start(args)?.prepare(&args.model)?;
     if let Some(path) = &args.save_manifest {
         can_write("--save-manifest", path)?;
     }
@@ -82,6 +82,20 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
         Some(data) => try_out(args, &prepared, data, stdout),
         None => look(args, &prepared, stdout),
     }
+}
+
+/// The model's arguments. A way for grey images is not assumed anywhere; the search for one begins at the plainest.
+fn start(args: &InspectArgs) -> Result<ModelArgs> {
+    let mut run = args.run.clone();
+    let is_open = run.preprocess.is_none() && run.patch == Patch::default() && !Patch::beside(&args.model).is_file();
+    if args.suggest && is_open {
+        let model = Model::read(&args.model, run.output.as_deref())?;
+        if let (Some(1), Some(size)) = (model.channels(), model.image_size()) {
+            let resize = Some(Resize::Exact(size));
+            run.patch = Patch { preset: Some(Preset::None), color: Some(Color::Gray), resize, ..Patch::default() };
+        }
+    }
+    Ok(run)
 }
 
 /// The model as it is: one image through it.
@@ -162,7 +176,8 @@ fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dy
         .iter()
         .map(|tried| {
             let mut row = Record::new();
-            row.set("preprocessing", tried.candidate.change.as_str()).set("d_prime", tried.d_prime);
+            row.set("preprocessing", tried.candidate.change.as_str())
+                .set("d_prime", tried.d_prime.map(|d_prime| (d_prime * 1e3).round() / 1e3));
             row
         })
         .collect();

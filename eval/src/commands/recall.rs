@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::arguments::{Notes, class_names, describe_copies, rows_of};
+use super::arguments::{Notes, class_names, describe_copies, describe_sameness, rows_of};
 use super::suggest::doubt_of;
 use super::{InputArgs, describe_model};
 use crate::index::{self, FLAT};
@@ -40,6 +40,9 @@ pub(super) const USUAL: Usual = Usual {
     calls: &["recall --model FILE.onnx --data PATH", "recall --embeddings FILE.npy"],
     flags: &["model", "data", "split", "label", "preset", "embeddings", "labels", "k", "out", "save-run", "json"],
 };
+
+/// What a search is that finds the true neighbours.
+const EXACT: &str = "exact";
 
 /// Arguments of `recall`.
 #[derive(Clone, Debug, Args)]
@@ -139,7 +142,7 @@ impl Plan {
         }
         let outputs = [("--out", &args.out), ("--save-run", &args.save_run)];
         let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
-        args.input.check_places(&outputs.collect::<Vec<_>>())?;
+        args.input.check_places(&[], &outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
         let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
             (Some(path), _, _) => {
@@ -198,6 +201,7 @@ impl Plan {
             "they are not among each other's neighbours; --keep-copies counts them"
         };
         describe_copies(&embeddings, consequence, &mut notes, &mut record);
+        describe_sameness(&embeddings, &mut notes);
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);
         }
@@ -283,7 +287,7 @@ fn describe(
         (Some(recall), Some((k, queries))) => {
             format!("APPROXIMATE: finds {recall:.4} of the true {k} nearest ({queries} queries)")
         }
-        _ => "exact".to_owned(),
+        _ => EXACT.to_owned(),
     };
     let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
     present.sort_unstable();
@@ -306,5 +310,10 @@ fn print(record: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
     let measures = record.pick(|name| (is_measure(name) || counts.contains(&name)).then(|| name.to_owned()));
     let about = record.pick(|name| (!is_measure(name) && !counts.contains(&name)).then(|| name.to_owned()));
     about.print_what_was_run(stdout)?;
-    writeln!(stdout, "{}", Record::text(&[measures]))
+    writeln!(stdout, "{}", Record::text(&[measures]))?;
+    // A figure that is not what it seems says so beside it.
+    match record.get("search").map(Value::word).filter(|search| search != EXACT) {
+        Some(search) => writeln!(stdout, "\n{search}"),
+        None => Ok(()),
+    }
 }

@@ -7,7 +7,6 @@ use ndarray::ArrayViewD;
 use ndarray_npy::ViewNpyExt;
 use polars::prelude::DataType;
 
-use pdloss_embed::console::note;
 use pdloss_embed::delimited::{Blanks, Record, Table};
 use pdloss_embed::files::{ending, open_file};
 use pdloss_embed::guard::guarded;
@@ -30,15 +29,15 @@ struct Scores {
     numbers: Option<Vec<usize>>,
 }
 
-/// Reads scores of this `kind` by the file's ending: `.npy`, `.parquet`, else delimited text.
+/// Reads scores of this `kind` by the file's ending: `.npy`, `.parquet`, else delimited text; adds what is assumed to `notes`.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Data`] naming file and line (also of NaN), [`Error::Usage`] where a column has to be chosen.
-pub(super) fn read(path: &Path, column: Option<&str>, kind: &str) -> Result<Vec<f64>> {
+pub(super) fn read(path: &Path, column: Option<&str>, kind: &str, notes: &mut Vec<String>) -> Result<Vec<f64>> {
     let scores = match ending(path).as_str() {
         "npy" => read_npy(path)?,
         "parquet" => read_columns(path, column)?,
-        _ => read_delimited(path, column)?,
+        _ => read_delimited(path, column, notes)?,
     };
     if let Some(at) = scores.values.iter().position(|score| score.is_nan()) {
         let number = scores.numbers.as_ref().map_or(at + 1, |numbers| numbers[at]);
@@ -58,7 +57,7 @@ fn is_number(field: &str) -> bool {
     field.parse::<f64>().is_ok()
 }
 
-fn read_delimited(path: &Path, column: Option<&str>) -> Result<Scores> {
+fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) -> Result<Scores> {
     // A comment leaves an empty line, so that lines keep their numbers.
     let text: String = read_text(path)?
         .split_inclusive(['\n', '\r'])
@@ -77,7 +76,7 @@ fn read_delimited(path: &Path, column: Option<&str>) -> Result<Scores> {
             Some(at) => at,
             None if width == 1 => {
                 if let [name] = table.header() {
-                    note(&format!("{}: '{name}' is taken for the name of the column", path.display()));
+                    notes.push(format!("{}: '{name}' is taken for the name of the column", path.display()));
                 }
                 0
             }
@@ -121,13 +120,18 @@ fn read_npy(path: &Path) -> Result<Scores> {
     let bytes = if first == 0 { bytes } else { [vec![0; align_of::<f64>()], bytes].concat() };
     let start = if first == 0 { 0 } else { align_of::<f64>() };
     let bytes = &bytes[start..];
-    let values = guarded(path, || match ArrayViewD::<f64>::view_npy(bytes) {
-        Ok(values) => Ok(values.iter().copied().collect()),
+    let (shape, values): (Vec<usize>, Vec<f64>) = guarded(path, || match ArrayViewD::<f64>::view_npy(bytes) {
+        Ok(values) => Ok((values.shape().into(), values.iter().copied().collect())),
         Err(double) => match ArrayViewD::<f32>::view_npy(bytes) {
-            Ok(values) => Ok(values.iter().map(|&value| f64::from(value)).collect()),
+            Ok(values) => Ok((values.shape().into(), values.iter().map(|&value| f64::from(value)).collect())),
             Err(_) => Err(wrong(&double)),
         },
     })?;
+    if shape.iter().filter(|&&length| length != 1).count() > 1 {
+        let problem =
+            format!("holds an array {shape:?}; wanted one score a pair, in one row: take a column, or numpy.ravel");
+        return Err(Error::data(path, problem));
+    }
     Ok(Scores { values, unit: "value", numbers: None })
 }
 
@@ -172,7 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), bytes).unwrap();
         let at = folder.path().display().to_string() + "/";
-        read(&folder.path().join(name), column, "genuine").map_err(|e| e.to_string().replace(&at, ""))
+        read(&folder.path().join(name), column, "genuine", &mut Vec::new()).map_err(|e| e.to_string().replace(&at, ""))
     }
 
     #[test]

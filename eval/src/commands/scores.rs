@@ -9,6 +9,7 @@ use clap::Args;
 use pdloss_embed::files::distinct;
 use pdloss_embed::program::Usual;
 
+use super::arguments::Notes;
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::score_files;
 use crate::Result;
@@ -60,8 +61,11 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
     }
     let started = Instant::now();
     let sign = if args.distance { -1.0 } else { 1.0 };
-    let read = |path: &Path, kind: &str| -> Result<Vec<f64>> {
-        let scores = score_files::read(path, args.column.as_deref(), kind)?;
+    let mut notes = Notes::default();
+    let mut read = |path: &Path, kind: &str| -> Result<Vec<f64>> {
+        let mut said = Vec::new();
+        let scores = score_files::read(path, args.column.as_deref(), kind, &mut said)?;
+        notes.extend(&said);
         Ok(scores.into_iter().map(|score| sign * score).collect())
     };
     let tally = Tally::of_scores(&read(&args.genuine, "genuine")?, &read(&args.impostor, "impostor")?)?;
@@ -72,6 +76,7 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
         .set("impostor_file", args.impostor.display().to_string());
     record.set("metric", if args.distance { "distance" } else { "score" });
     record.set("seconds_total", started.elapsed().as_secs_f64());
+    notes.record(&mut record);
     let title = format!("{} against {}", file_name(&args.genuine), file_name(&args.impostor));
     let outcome = Outcome::new(tally, title, if args.distance { "distance" } else { "score" }, args.distance);
     outcome.report(record, &sinks, stdout)

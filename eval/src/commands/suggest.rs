@@ -14,7 +14,7 @@ use crate::metrics::verification::{Rates, tally_all};
 /// Images of each class in a sample, where there are as many.
 const OF_A_CLASS: usize = 5;
 /// Ways that are tried at most, the first included.
-const MOST_CANDIDATES: usize = 11;
+const MOST_CANDIDATES: usize = 15;
 
 /// A recipe, and what it changes.
 #[derive(Clone, Debug)]
@@ -35,8 +35,11 @@ pub(super) struct Tried {
 }
 
 impl Tried {
+    /// By more than what a sample leaves open.
     fn is_better_than(&self, other: &Self) -> bool {
-        self.d_prime.unwrap_or(f64::NEG_INFINITY) > other.d_prime.unwrap_or(f64::NEG_INFINITY)
+        const MARGIN: f64 = 0.02;
+        self.d_prime.unwrap_or(f64::NEG_INFINITY)
+            > other.d_prime.map_or(f64::NEG_INFINITY, |other| other + MARGIN * other.abs())
     }
 }
 
@@ -112,15 +115,16 @@ impl<'a> Trial<'a> {
         self.sample.items.len()
     }
 
-    /// The model's recipe as it is, then one step after another: ranges of values, sizes, orders of channels, each on top of
-    /// the best before it. In the order in which they were tried.
+    /// The model's recipe as it is, then one step after another: ranges of values, sizes, ranges again, orders of channels,
+    /// each on top of the best before it. In the order in which they were tried.
     pub(super) fn run(&self) -> Result<Vec<Tried>> {
         let recipe = &self.model.recipe;
         let size = self.model.model().image_size().or(recipe.output_size());
         let now = Candidate { change: "as it is".to_owned(), recipe: recipe.clone() };
         let mut tried = vec![Tried { d_prime: self.d_prime(recipe)?, candidate: now }];
-        let steps: [&dyn Fn(&Recipe) -> Vec<Candidate>; 3] =
-            [&ranges, &|from| size.map(|size| sizes(from, size)).unwrap_or_default(), &orders];
+        let sizes = |from: &Recipe| size.map(|size| sizes(from, size)).unwrap_or_default();
+        // What range is best may be seen only at the right size.
+        let steps: [&dyn Fn(&Recipe) -> Vec<Candidate>; 4] = [&ranges, &sizes, &ranges, &orders];
         let progress = Progress::new("trying preprocessing", "candidates", MOST_CANDIDATES - 1);
         for candidates in steps {
             let best = best(&tried).candidate.recipe.clone();
@@ -152,7 +156,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// The best of what was tried, the earliest of equals.
+/// The best of what was tried, the earlier where two are about equal.
 pub(super) fn best(tried: &[Tried]) -> &Tried {
     tried.iter().skip(1).fold(&tried[0], |best, next| if next.is_better_than(best) { next } else { best })
 }
@@ -191,7 +195,7 @@ pub(super) fn doubt_of(model: &Prepared, data: Dataset, threads: usize) -> Resul
         return Ok(None);
     }
     // At most as many images are embedded as the run itself has.
-    let Some(trial) = Trial::new(model, data, (count / MOST_CANDIDATES).clamp(20, 60), threads) else {
+    let Some(trial) = Trial::new(model, data, (count / MOST_CANDIDATES).clamp(30, 60), threads) else {
         return Ok(None);
     };
     Ok(doubt(&trial.run()?, trial.images()))

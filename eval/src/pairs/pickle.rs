@@ -1,6 +1,7 @@
 //! Looks through a pickle's opcodes before anything is built of them: what nests deeply, claims more bytes than there are,
 //! or calls Python functions, is refused. Opcodes: Python's `pickletools`.
 
+use pdloss_embed::guard::READER;
 use serde_pickle::{DeOptions, Value};
 
 /// More containers than two lists in a tuple need.
@@ -13,8 +14,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
     check(bytes)?;
     let read = || serde_pickle::value_from_slice(bytes, DeOptions::new()).map_err(|e| e.to_string());
     std::thread::scope(|scope| {
-        let thread =
-            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read).map_err(|e| e.to_string())?;
+        let thread = std::thread::Builder::new().name(READER.into()).stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, read).map_err(|e| e.to_string())?;
         thread.join().unwrap_or_else(|_| Err("its reader does not know such pickles".into()))
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use polars::prelude::Column;
 
 use crate::Result;
-use crate::metrics::verification::{Bin, Point, SubjectPair, Tally, histogram};
+use crate::metrics::verification::{Bin, Point, SubjectPair, Tally, are_copies, histogram};
 use crate::table::parquet::{self as table, Table};
 use pdloss_embed::embeddings::{Embeddings, Row};
 
@@ -118,11 +118,13 @@ impl Verified {
 }
 
 impl Pairs {
-    /// All unordered pairs of a labelled set, in the order of [`keep_all`](crate::metrics::verification::keep_all).
+    /// All unordered pairs of a labelled set but those of copies, in the order of [`keep_all`](crate::metrics::verification::keep_all).
     pub(crate) fn of_all(embeddings: &Embeddings, scored: &[SubjectPair]) -> Self {
         let person = |row: &Row| Person { name: row.name.clone(), subject: embeddings.classes[row.class].clone() };
         let count = u32::try_from(embeddings.rows.len()).expect("fewer than 2^32 of them fit in memory");
-        let rows = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
+        let all = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
+        let row = |at: u32| &embeddings.rows[at as usize];
+        let rows = all.filter(|&(a, b)| !are_copies(row(a), row(b)));
         let pair = |((a, b), scored): ((u32, u32), &SubjectPair)| Pair {
             a,
             b,

@@ -23,7 +23,7 @@ fn a_bad_image_stops_the_run_and_is_named() {
         let (folder, arguments) = images();
         std::fs::copy(fixtures().join("odd").join(odd), folder.path().join("data/1/bad.jpg")).unwrap();
         let out = folder.path().join("result.json");
-        fails(1, &with(&arguments, &["--out", text(&out)]), &["1/bad.jpg", says]);
+        fails(1, &with(&arguments, &["--out", text(&out)]), &["1/bad.jpg", says, "--skip-bad goes on"]);
         assert!(!out.exists());
     }
 }
@@ -172,6 +172,11 @@ fn what_lists_and_flags_show_is_said_before_anything_is_embedded() {
         &listed(&format!("{good}0/0.png,./0/0.png,1\n")),
         &["1 of its 3 pairs are an image with itself", "--skip-bad"],
     );
+    fails(
+        1,
+        &listed(&format!("{good}0/1.png,./0/0.png,0\n")),
+        &["2 of its 3 pairs are called both genuine and impostor", "0/0.png and 0/1.png", "--skip-bad"],
+    );
     fails(1, &listed("0/0.png,0/1.png,1\n8/0.png,1/0.png,0\n"), &["8/0.png", "is not there"]);
     fails(1, &verify(&["--all-pairs", "--classes", "1"]), &["make no impostor pairs"]);
     let mut nan = arguments.clone();
@@ -207,6 +212,41 @@ fn copies_and_what_was_passed_over_are_printed_and_recorded() {
     assert_eq!(table(&again), table(&output), "kept embeddings know their copies");
     let counted = run(&with(&arguments, &["--k", "1", "--keep-copies"]));
     assert!(stderr(&counted).contains("they count as neighbours"));
+
+    // Neither do they make pairs, of which d' is: 14 images make 91, of which three copies make 3.
+    let pairs = |start: &[&str], more: &[&str]| {
+        let output = run(&[start, &["--embeddings", text(&kept)], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let rows: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("p.json")).unwrap()).unwrap();
+        rows[0]["genuine_pairs"].as_u64().unwrap() + rows[0]["impostor_pairs"].as_u64().unwrap()
+    };
+    let result = folder.path().join("p.json");
+    let verify = ["verify", "--all-pairs", "--out", text(&result)];
+    assert_eq!(pairs(&verify, &[]), 88);
+    assert_eq!(pairs(&verify, &["--keep-copies"]), 91);
+    for (name, more, count) in [("without", &[][..], 88), ("with", &["--keep-copies"], 91)] {
+        let run = folder.path().join(name);
+        let recall = ["recall", "--k", "1", "--out", text(&result), "--save-run", text(&run)];
+        assert_eq!(pairs(&recall, more), count);
+    }
+}
+
+#[test]
+fn embeddings_that_are_all_the_same_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (kept, labels) = (folder.path().join("same.f32"), folder.path().join("labels.txt"));
+    put(&kept, [0.1_f32, 0.7, -0.3].repeat(9).iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+    put(&labels, "a\na\na\nb\nb\nb\nc\nc\nc\n");
+    let out = folder.path().join("o.json");
+    for start in [&["recall", "--k", "1"][..], &["recall", "--k", "1", "--metric", "l2"], &["verify", "--all-pairs"]] {
+        let files = ["--embeddings", text(&kept), "--dim", "3", "--labels", text(&labels), "--out", text(&out)];
+        let output = run(&[start, &files].concat());
+        let written = std::fs::read_to_string(&out).unwrap();
+        let said = "all 9 embeddings are equal";
+        assert!(stderr(&output).contains(said) && written.contains(said), "{start:?}: {}", stderr(&output));
+        assert!(!written.contains("\"d_prime\":") || written.contains("\"d_prime\":null"), "{written}");
+    }
 }
 
 #[test]

@@ -83,6 +83,32 @@ fn places_are_tried_before_the_work_and_are_distinct() {
 }
 
 #[test]
+fn what_is_read_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    put(at("e.f32"), [0_u8; 48]);
+    put(at("e.npy"), "");
+    for name in ["e.csv", "l.csv", "p.csv", "d.csv"] {
+        put(at(name), "label\n");
+    }
+    let (raw, npy, data) = (at("e.f32"), at("e.npy"), at("d.csv"));
+    let recall = |read: &[&str], out: &str, says: &str| {
+        let out = at(out);
+        fails(2, &[&["recall"], read, &["--out", &out]].concat(), &["--out", "would be written over", says]);
+    };
+    recall(&["--embeddings", &raw, "--dim", "4", "--labels", &at("l.csv")], "./x/../l.csv", "--labels");
+    recall(&["--embeddings", &npy], "e.csv", "the labels of --embeddings");
+    recall(&["--model", "m.onnx", "--data", &data], "d.csv", "--data");
+    let save = ["recall", "--model", "m.onnx", "--data", &data, "--save-embeddings", &at("d.npy")];
+    fails(2, &save, &["--save-embeddings", "d.csv would be written over --data"]);
+    let pairs = ["verify", "--embeddings", &npy, "--pairs", &at("p.csv"), "--points", &at("p.csv")];
+    fails(2, &pairs, &["--points", "would be written over --pairs"]);
+    for name in ["e.csv", "l.csv", "p.csv", "d.csv"] {
+        assert_eq!(std::fs::read_to_string(at(name)).unwrap(), "label\n");
+    }
+}
+
+#[test]
 fn names_do_no_harm() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name).display().to_string();
@@ -123,6 +149,30 @@ fn swapped_and_equal_scores_are_said_and_recorded() {
     assert!(stderr(&output).contains("all 4 scores are equal"), "{}", stderr(&output));
     let output = run(&["scores", "--genuine", &at("g.txt"), "--impostor", &at("i.txt")]);
     assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn what_is_assumed_of_files_of_scores_is_recorded_and_tables_are_no_scores() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    put(at("named.txt"), "similarity\n0.9\n0.8\n");
+    let output = run(&["scores", "--genuine", &at("named.txt"), "--impostor", &at("i.txt"), "--out", &at("o.json")]);
+    let written = std::fs::read_to_string(at("o.json")).unwrap();
+    let said = "'similarity' is taken for the name of the column";
+    assert!(stderr(&output).contains(said) && written.contains(said), "{} {written}", stderr(&output));
+    for (shape, is_list) in [(&[4][..], true), (&[4, 1], true), (&[1, 4], true), (&[2, 2], false), (&[4, 1, 2], false)]
+    {
+        let count = shape.iter().product();
+        let scores =
+            ndarray::ArrayD::from_shape_vec(shape, (0..count).map(|n| 0.5 + n as f64 / 9.0).collect()).unwrap();
+        ndarray_npy::write_npy(at("s.npy"), &scores).unwrap();
+        let arguments = ["scores", "--genuine", &at("s.npy"), "--impostor", &at("i.txt")];
+        if is_list {
+            assert!(run(&arguments).status.success(), "{shape:?}");
+        } else {
+            fails(1, &arguments, &["s.npy", &format!("holds an array {shape:?}; wanted one score a pair")]);
+        }
+    }
 }
 
 #[test]

@@ -36,11 +36,15 @@ fn pictures_are_inside_or_their_absence_is_said() {
     std::fs::rename(folder.path().join("data"), &moved).unwrap();
     let (page, said) = report(&[&kept], &out, &[]);
     assert!(pictures(&page) == 0 && page.contains("no picture") && said.contains("--images says where"), "{said}");
+    assert!(page.contains("no pictures, for its data cannot be opened"));
     assert!(pictures(&report(&[&kept], &out, &["--images", text(&moved)]).0) >= 12 * 7);
-    // one image that is no image leaves its place empty
+    // images that are no images, or not there any more, leave their places empty and are counted
     put(moved.join("0/0.png"), "no picture");
-    let (page, _) = report(&[&kept], &out, &["--images", text(&moved)]);
+    std::fs::remove_file(moved.join("1/2.png")).unwrap();
+    let (page, said) = report(&[&kept], &out, &["--images", text(&moved)]);
     assert!(page.contains("no picture") && pictures(&page) > 0);
+    let counted = "2 of 12 images cannot be had, and their places are empty; the first: ";
+    assert!(page.contains(counted) && said.contains(&format!("kept: {counted}")), "{said}");
     // the same page again, to the byte
     assert_eq!(report(&[&kept], &out, &["--images", text(&moved)]).0, page);
 }

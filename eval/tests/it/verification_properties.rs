@@ -59,7 +59,7 @@ proptest! {
         let affine = rates(&genuine, &impostor, |s| 3.0 * f64::from(s) + 7.0);
         prop_assert_eq!(by_rank(&plain), by_rank(&affine));
         match (plain.decidability.d_prime, affine.decidability.d_prime) {
-            (Some(a), Some(b)) => prop_assert!((a - b).abs() < 1e-9 * (1.0 + a)),
+            (Some(a), Some(b)) => prop_assert!((a - b).abs() < 1e-9 * (1.0 + a.abs())),
             (a, b) => prop_assert_eq!(a.is_some(), b.is_some()),
         }
     }

@@ -252,6 +252,31 @@ fn a_missing_image_is_named_and_moves_no_fold() {
 }
 
 #[test]
+fn pairs_listed_again_contrary_or_on_both_lists_are_said() {
+    let faces = Faces::new();
+    let list = "A/A_0001.jpg,A/A_0002.jpg,1\nA/A_0001.jpg,B/B_0001.jpg,0\nC/C_0001.jpg,C/C_0002.jpg,1\nC/C_0001.jpg,D/D_0001.jpg,0\n";
+    let notes = |record: &Record| record.get("notes").map(Value::word).unwrap_or_default();
+    let plain = faces.write("plain.csv", list);
+    let said = notes(&faces.verify(&["--pairs", &plain]).unwrap().0);
+    assert!(!said.contains("pairs"), "{said}");
+    let again = faces.write("again.csv", &format!("{list}A/A_0002.jpg,A/A_0001.jpg,1\nB/B_0001.jpg,A/A_0001.jpg,0\n"));
+    let (record, _) = faces.verify(&["--pairs", &again]).unwrap();
+    assert!(notes(&record).contains("2 pairs of") && notes(&record).contains("are listed again"), "{}", notes(&record));
+    assert_eq!(whole(&record, "genuine_pairs"), 3);
+    let contrary =
+        faces.write("contrary.csv", &format!("{list}E/E_0001.jpg,E/E_0002.jpg,1\nE/E_0002.jpg,E/E_0001.jpg,0\n"));
+    let message = faces.verify(&["--pairs", &contrary]).unwrap_err().to_string();
+    assert!(message.contains("2 of its 6 pairs are called both genuine and impostor"), "{message}");
+    let (record, _) = faces.verify(&["--pairs", &contrary, "--skip-bad"]).unwrap();
+    assert!(notes(&record).contains("left out 2 pairs that are called both"), "{}", notes(&record));
+    assert_eq!((whole(&record, "genuine_pairs"), whole(&record, "impostor_pairs")), (2, 2));
+    let (record, _) = faces.verify(&["--pairs", &plain, "--threshold-pairs", &again]).unwrap();
+    assert!(notes(&record).contains("4 pairs are in both"), "{}", notes(&record));
+    let few = faces.write("few.csv", "A/A_0001.jpg,A/A_0002.jpg,1\nA/A_0001.jpg,B/B_0001.jpg,0\n");
+    assert!(notes(&faces.verify(&["--pairs", &few]).unwrap().0).contains("no accuracy: folds need"));
+}
+
+#[test]
 fn all_pairs_agree_with_the_list_of_all_pairs() {
     let faces = Faces::new();
     let mut list = String::new();
@@ -405,7 +430,10 @@ fn flags_that_contradict_each_other_are_refused() {
     let message = |more: &[&str]| faces.verify(more).unwrap_err();
     assert!(message(&[]).to_string().contains("--all-pairs"));
     assert_eq!(message(&[]).exit_code(), 2);
-    assert!(message(&["--all-pairs", "--bootstrap", "1"]).to_string().contains("--bootstrap"));
+    for draws in ["0", "1", "1000001", "18446744073709551615"] {
+        let said = message(&["--all-pairs", "--bootstrap", draws]).to_string();
+        assert!(said.contains(&format!("--bootstrap {draws}: wanted 2 to 1000000 draws")), "{said}");
+    }
     assert!(message(&["--all-pairs", "--bootstrap", "10", "--confidence", "95"]).to_string().contains("--confidence"));
     assert!(message(&["--all-pairs", "--out", "result.xyz"]).to_string().contains(".parquet"));
     let list = faces.write("one.csv", "A/A_0001.jpg,A/A_0002.jpg,1\n");

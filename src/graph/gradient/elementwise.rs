@@ -1,7 +1,10 @@
 //! Arithmetic with broadcasting, and functions of one number.
 
 use super::{Call, Rule, tape::Tape};
-use crate::graph::Result;
+use crate::graph::{
+    Result,
+    build::{Value, attribute},
+};
 
 type Grads = Result<Vec<Option<String>>>;
 
@@ -12,6 +15,7 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "Mul" => multiply,
         "Div" => divide,
         "Pow" => power,
+        "Mod" => remainder,
         "Max" | "Min" => extreme,
         "Mean" => mean,
         "Where" => choose,
@@ -23,6 +27,7 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "Exp" => |tape, call| Ok(vec![Some(tape.op("Mul", &[call.grad()?, call.output(0)?])?)]),
         "Log" => |tape, call| Ok(vec![Some(tape.op("Div", &[call.grad()?, call.input(0)?])?)]),
         "Reciprocal" => reciprocal,
+        "CumSum" => cumulated,
         "Sin" => sine,
         "Cos" => cosine,
         _ => return None,
@@ -123,6 +128,21 @@ fn power(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
             }
         }
     })
+}
+
+/// `y = a - b n` with a whole number `n`: `da = g`
+fn remainder(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
+    if call.wants(1) {
+        return Err(call.error("what it divides by cannot be trained"));
+    }
+    each(tape, call, |_, _| Ok(call.grad()?.to_owned()))
+}
+
+/// `y_i = x_1 + ... + x_i`: `dx_i = g_i + g_(i+1) + ...`
+fn cumulated(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
+    let back = attribute("reverse", Value::Int(i64::from(call.node.int("reverse", 0) == 0)));
+    let exclusive = attribute("exclusive", Value::Int(call.node.int("exclusive", 0)));
+    Ok(vec![Some(tape.with("CumSum", &[call.grad()?, call.input(1)?], vec![back, exclusive])?)])
 }
 
 /// `y = max(a, b, ...)`: the first of the largest gets `g`

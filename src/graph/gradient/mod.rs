@@ -10,13 +10,17 @@
 
 mod activation;
 mod convolution;
+mod decompose;
 mod elementwise;
+mod indexing;
 mod layout;
 mod linear;
 mod loss;
+mod missing;
 mod normalization;
 mod pool;
 mod reduction;
+mod resize;
 mod softmax;
 mod tape;
 
@@ -92,13 +96,22 @@ fn rule(node: &NodeProto) -> Option<Rule> {
         softmax::rule,
         reduction::rule,
         layout::rule,
+        indexing::rule,
+        resize::rule,
     ];
     families.into_iter().find_map(|family| family(name))
 }
 
+pub(crate) use normalization::follow_sample_variance;
+
 /// Whether a node's operator can be differentiated.
 pub(crate) fn has_rule(node: &NodeProto) -> bool {
-    rule(node).is_some()
+    rule(node).is_some() || decompose::handles(node)
+}
+
+/// That a node has no rule: its operator, name and layer, and what to write instead.
+pub(crate) fn no_rule(node: &NodeProto) -> String {
+    format!("there is no rule to differentiate {}; {}", missing::describe(node), missing::rewrite(node))
 }
 
 /// Operators whose outputs do not change with small changes of their inputs: the walk ends there.
@@ -164,7 +177,8 @@ fn sources(node: &NodeProto) -> Vec<&str> {
 /// Whether an input can have a gradient: bounds, amounts and statistics that are only kept cannot.
 fn carries(node: &NodeProto, index: usize) -> bool {
     match node.op_type() {
-        "Clip" | "Dropout" | "Pad" if node.is_standard() => index == 0,
+        "Clip" | "Dropout" | "Pad" | "Resize" if node.is_standard() => index == 0,
+        "GridSample" if node.text("mode", "linear") == "nearest" => index == 0,
         "BatchNormalization" if normalization::is_training(node) => index < 3,
         _ => true,
     }
@@ -188,6 +202,22 @@ pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result
         let reason = format!("wanted opset {OPSET} or newer to write gradients in, got {opset}; upgrade it first");
         return Err(Error::model("model", reason));
     }
+    let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
+    let path = Path::between(graph, &Shapes::of(model)?, loss, wrt)?;
+    if path.written_out.is_empty() {
+        return append(model, loss, wrt);
+    }
+    let (written_out, before) = (path.written_out, graph.node.clone());
+    let answer = decompose::write_out(model, &written_out).and_then(|()| append(model, loss, wrt));
+    if let (Err(_), Some(graph)) = (&answer, model.graph.as_mut()) {
+        graph.node = before;
+    }
+    answer
+}
+
+/// [`differentiate`] where every operator on the way has a rule of its own.
+fn append(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result<Vec<String>> {
+    let opset = model.opset();
     let shapes = Shapes::of(model)?;
     let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
     let path = Path::between(graph, &shapes, loss, wrt)?;
@@ -244,6 +274,8 @@ pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result
 struct Path<'a> {
     /// Nodes with their rules, in the graph's order.
     nodes: Vec<(&'a NodeProto, Rule)>,
+    /// Places in the graph of those that are written out in others first.
+    written_out: Vec<usize>,
     /// Values that need a gradient.
     values: HashSet<&'a str>,
 }
@@ -264,9 +296,9 @@ impl<'a> Path<'a> {
         }
         let back = behind(graph, loss);
         let mut values: HashSet<&str> = wrt.iter().copied().collect();
-        let mut nodes = Vec::new();
-        let mut missing = Vec::new();
-        for node in &graph.node {
+        let (mut nodes, mut written_out) = (Vec::new(), Vec::new());
+        let mut unknown = Vec::new();
+        for (place, node) in graph.node.iter().enumerate() {
             let leads = node.output.iter().any(|name| back.contains(name.as_str()));
             let moved = sources(node).iter().any(|name| values.contains(name));
             if !leads || !moved || is_constant_step(node) {
@@ -280,17 +312,15 @@ impl<'a> Path<'a> {
             }
             match rule(node) {
                 Some(rule) => nodes.push((node, rule)),
-                None => missing.push(node.label()),
+                None if decompose::handles(node) => written_out.push(place),
+                None => unknown.push(node),
             }
             values.extend(outputs);
         }
         values.retain(|name| back.contains(name));
-        if missing.is_empty() {
-            return Ok(Self { nodes, values });
+        if unknown.is_empty() {
+            return Ok(Self { nodes, written_out, values });
         }
-        let more = missing.len().saturating_sub(5);
-        missing.truncate(5);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Err(Error::model(missing.join(", ") + &more, "there is no rule to differentiate this operator"))
+        Err(missing::error(&unknown))
     }
 }

@@ -7,7 +7,7 @@ use super::{Call, Rule, tape::Tape};
 use crate::graph::{
     Result,
     build::{Element, Value, attribute},
-    proto::{AttributeProto, NodeProto},
+    proto::{AttributeProto, ModelProto, NodeProto},
     shapes::axis_of,
 };
 
@@ -203,7 +203,9 @@ fn spell(tape: &mut Tape<'_>, node: &NodeProto) -> Result<Batch> {
         let [scale, bias, zeros, statistic] = inputs.each_ref().map(String::as_str);
         tape.make(y, "BatchNormalization", &[&centred, scale, bias, zeros, statistic], attributes)?;
         let momentum = node.float("momentum", 0.9);
-        for (index, old, new) in [(1, running_mean, &mean), (2, running_variance, &variance)] {
+        let followed =
+            if node.int(SAMPLE_VARIANCE, 0) == 0 { variance.clone() } else { of_sample(tape, x, &variance)? };
+        for (index, old, new) in [(1, running_mean, &mean), (2, running_variance, &followed)] {
             if let Some(output) = node.made(index) {
                 let (keep, take) = (tape.scalar(momentum, x)?, tape.scalar(1.0 - momentum, x)?);
                 let kept = tape.op("Mul", &[old, &keep])?;
@@ -213,6 +215,31 @@ fn spell(tape: &mut Tape<'_>, node: &NodeProto) -> Result<Batch> {
         }
         Ok(Batch { centred, variance })
     })
+}
+
+/// An attribute of this program's own, on nodes that [`write_out`] spells in others: the running variance follows that of the
+/// sample.
+const SAMPLE_VARIANCE: &str = "pdloss_sample_variance";
+
+/// Lets the running variances of a graph in training mode follow the variance of the sample, as PyTorch's do, instead of that of
+/// the population, as ONNX has it.
+pub(crate) fn follow_sample_variance(model: &mut ModelProto) {
+    for node in model.graph.iter_mut().flat_map(|graph| &mut graph.node).filter(|node| is_training(node)) {
+        node.attribute.push(attribute(SAMPLE_VARIANCE, Value::Int(1)));
+    }
+}
+
+/// `variance n / max(n - 1, 1)` for `n` values a channel.
+fn of_sample(tape: &mut Tape<'_>, x: &str, variance: &str) -> Result<String> {
+    let elements = tape.op("Size", &[x])?;
+    let channels = tape.op("Size", &[variance])?;
+    let count = tape.op("Div", &[&elements, &channels])?;
+    let count = tape.cast_like(&count, x)?;
+    let one = tape.scalar(1.0, x)?;
+    let others = tape.op("Sub", &[&count, &one])?;
+    let others = tape.op("Max", &[&others, &one])?;
+    let ratio = tape.op("Div", &[&count, &others])?;
+    tape.op("Mul", &[variance, &ratio])
 }
 
 /// `dx = scale r (g - mean g - c r^2 mean(g c))`, as two affine maps of each channel

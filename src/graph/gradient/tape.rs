@@ -229,6 +229,11 @@ impl<'a> Tape<'a> {
         self.once(format!("{CONSTANT}{values:?}"), |tape| tape.constant(integers("", &[values.len()], values)))
     }
 
+    /// An integer.
+    pub(super) fn int(&mut self, value: i64) -> Result<String> {
+        self.once(format!("{CONSTANT}int {value}"), |tape| tape.constant(integers("", &[], &[value])))
+    }
+
     /// A single number of the type of `like`.
     pub(super) fn scalar(&mut self, value: f64, like: &str) -> Result<String> {
         let element = self.element(like)?;

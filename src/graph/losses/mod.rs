@@ -35,6 +35,7 @@ pub(super) use pd::pd_loss;
 
 /// A loss for embeddings `[batch, dim]` and labels `[batch]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Loss {
     /// PD-Loss, against proxies `[classes, dim]`.
     Pd(Config),

@@ -42,8 +42,10 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
         | "Neg"
         | "Not"
         | "PRelu"
+        | "RMSNormalization"
         | "Reciprocal"
         | "Relu"
+        | "RotaryEmbedding"
         | "Round"
         | "ScatterElements"
         | "ScatterND"
@@ -56,6 +58,7 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
         | "Softplus"
         | "Softsign"
         | "Sqrt"
+        | "Swish"
         | "Tan"
         | "Tanh"
         | "ThresholdedRelu"
@@ -66,6 +69,15 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
             let element = i32::try_from(node.int("to", 0)).ok().and_then(Element::from_code);
             let value = first.value.filter(|_| matches!(element, Some(Element::I32 | Element::I64)));
             Ok(Some(vec![super::Fact { element, shape: first.shape, value }]))
+        }
+        "Bernoulli" | "EyeLike" | "RandomNormalLike" | "RandomUniformLike" => {
+            let dtype = i32::try_from(node.int("dtype", 0)).ok().filter(|&code| code != 0);
+            one(dtype.map_or(first.element, Element::from_code), first.shape)
+        }
+        "RandomNormal" | "RandomUniform" => {
+            let lengths = node.ints("shape").unwrap_or_default().iter();
+            let shape = lengths.map(|&length| usize::try_from(length).map_or(Dim::Unknown, Dim::Known)).collect();
+            one(i32::try_from(node.int("dtype", 1)).ok().and_then(Element::from_code), Some(shape))
         }
         "CastLike" => one(shapes.of_input(node, 1).element, first.shape),
         "Dropout" => {

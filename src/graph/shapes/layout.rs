@@ -267,8 +267,15 @@ fn slice(shapes: &Shapes, node: &NodeProto, first: &Fact) -> Option<Fact> {
     let shape = first.shape.as_ref()?;
     let mut out = shape.clone();
     let Some(ranges) = slice_ranges(shapes, node, shape.len()) else {
-        let shape = Some(vec![Dim::Unknown; shape.len()]);
-        return Some(Fact { element: first.element, shape, value: None });
+        let named = node.given(3).is_some() || node.ints("axes").is_some();
+        let axes = if named { shapes.setting(node, 3, "axes") } else { None };
+        let axes: Option<Vec<usize>> =
+            axes.and_then(|axes| axes.iter().map(|&axis| axis_of(axis, shape.len())).collect());
+        match axes {
+            Some(axes) => axes.iter().for_each(|&axis| out[axis] = Dim::Unknown),
+            None => out.fill(Dim::Unknown),
+        }
+        return Some(Fact { element: first.element, shape: Some(out), value: None });
     };
     let mut value = first.value.clone();
     for range in ranges {

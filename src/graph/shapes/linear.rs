@@ -1,6 +1,6 @@
 //! Matrix products, and this project's own operators.
 
-use super::{Fact, Inferred, Shapes, dims, one, window};
+use super::{Fact, Inferred, Shapes, dims, einsum::Equation, one, window};
 use crate::graph::{
     build::{Dim, Element},
     proto::NodeProto,
@@ -23,9 +23,17 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
             agree(inner, other, &left, &right)?;
             one(element, Some(vec![rows.clone(), columns.clone()]))
         }
-        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool" | "GlobalAveragePool" | "GlobalMaxPool" => {
-            window::infer(shapes, node)
+        "Conv" | "ConvTranspose" | "MaxPool" | "AveragePool" | "LpPool" | "GlobalAveragePool" | "GlobalLpPool"
+        | "GlobalMaxPool" => window::infer(shapes, node),
+        "Einsum" => {
+            let operands: Option<Vec<Vec<Dim>>> =
+                (0..node.input.len()).map(|index| shapes.of_input(node, index).shape).collect();
+            let Some(operands) = operands else { return one(element, None) };
+            let ranks: Vec<usize> = operands.iter().map(Vec::len).collect();
+            let equation = Equation::read(node.text("equation", ""), &ranks)?;
+            one(element, Some(equation.shape(&operands)))
         }
+        "Attention" => attention(shapes, node),
         _ => Ok(None),
     }
 }
@@ -69,6 +77,25 @@ fn product(shapes: &Shapes, node: &NodeProto, turn_left: bool, turn_right: bool)
         shape.push(right_matrix[1].clone());
     }
     one(first.element, Some(shape))
+}
+
+/// `[batch, heads, queries, length]`, or with the heads side by side `[batch, queries, heads * length]`; only the first of its
+/// outputs.
+fn attention(shapes: &Shapes, node: &NodeProto) -> Inferred {
+    let (query, value) = (shapes.of_input(node, 0), shapes.of_input(node, 2).shape);
+    let shape = query.shape.zip(value).and_then(|(query, value)| match (query.as_slice(), value.as_slice()) {
+        ([batch, heads, queries, _], [.., length]) => {
+            Some(vec![batch.clone(), heads.clone(), queries.clone(), length.clone()])
+        }
+        ([batch, queries, _], [.., Dim::Known(width)]) => {
+            let heads = |name| usize::try_from(node.int(name, 1)).ok().filter(|&heads| heads > 0);
+            let (queries_heads, heads) = (heads("q_num_heads")?, heads("kv_num_heads")?);
+            let width = (width / heads).checked_mul(queries_heads)?;
+            Some(vec![batch.clone(), queries.clone(), Dim::Known(width)])
+        }
+        _ => None,
+    });
+    one(query.element, shape)
 }
 
 fn agree(inner: &Dim, other: &Dim, left: &[Dim], right: &[Dim]) -> Result<(), String> {

@@ -6,10 +6,13 @@
 //! is known, unless the model declares them.
 
 pub(crate) mod dims;
+pub(crate) mod einsum;
 mod elementwise;
 pub(crate) mod layout;
 mod linear;
 pub(crate) mod reduction;
+pub(crate) mod resample;
+mod table;
 mod value;
 pub(crate) mod window;
 
@@ -66,6 +69,10 @@ pub struct Fact {
 #[derive(Clone, Debug, Default)]
 pub struct Shapes {
     facts: HashMap<String, Fact>,
+    /// The values of short constants of floating-point numbers.
+    numbers: HashMap<String, Vec<f64>>,
+    /// The elements of small matrices of integers.
+    tables: HashMap<String, Vec<Scalar>>,
     declared: HashMap<String, Fact>,
     unknowns: usize,
 }
@@ -90,6 +97,7 @@ impl Shapes {
                 continue;
             }
             let shape = shape.map(|shape| shapes.name_unknowns(shape));
+            shapes.numbers.remove(input.name());
             shapes.facts.insert(input.name().to_owned(), Fact { element: Some(element), shape, value: None });
         }
         for value in graph.value_info.iter().chain(&graph.output) {
@@ -130,6 +138,11 @@ impl Shapes {
         self.get(name)?.value.as_ref()?.iter().map(known).collect()
     }
 
+    /// The values of a short constant of floating-point numbers.
+    pub(crate) fn numbers(&self, name: &str) -> Option<&[f64]> {
+        self.numbers.get(name).map(Vec::as_slice)
+    }
+
     /// Notes a constant.
     ///
     /// # Errors
@@ -150,6 +163,9 @@ impl Shapes {
             shape: Some(lengths.into_iter().map(Dim::Known).collect()),
             value: integers.map(|values| values.into_iter().map(Scalar::Int).collect()),
         };
+        if let Some(numbers) = literal::numbers(tensor).filter(|_| count <= FOLLOWED) {
+            self.numbers.insert(tensor.name().to_owned(), numbers);
+        }
         self.facts.insert(tensor.name().to_owned(), fact);
         Ok(())
     }
@@ -171,6 +187,12 @@ impl Shapes {
             fact.shape = fact.shape.map(|shape| self.name_unknowns(shape));
             if !name.is_empty() {
                 self.facts.insert(name.clone(), fact);
+            }
+        }
+        if let (Some(elements), Some(name)) = (table::follow(self, node), node.made(0)) {
+            match self.facts.get_mut(name).map(|fact| (fact.shape.as_ref().map(Vec::len), fact)) {
+                Some((Some(0 | 1), fact)) => fact.value = Some(elements),
+                _ => drop(self.tables.insert(name.to_owned(), elements)),
             }
         }
         Ok(())
@@ -226,7 +248,7 @@ fn infer(shapes: &Shapes, node: &NodeProto) -> Result<Vec<Fact>, String> {
     if !node.is_standard() {
         return Ok(Vec::new());
     }
-    for family in [elementwise::infer, linear::infer, reduction::infer, layout::infer] {
+    for family in [elementwise::infer, linear::infer, reduction::infer, layout::infer, resample::infer] {
         if let Some(facts) = family(shapes, node)? {
             return Ok(facts);
         }

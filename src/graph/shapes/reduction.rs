@@ -32,6 +32,17 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
             });
             one(Some(Element::I64), shape)
         }
+        "TopK" => {
+            let shape = first.shape.as_ref().and_then(|shape| {
+                let axis = axis_of(node.int("axis", -1), shape.len())?;
+                let count = shapes.setting(node, 1, "k").filter(|count| count.len() == 1);
+                let mut shape = shape.clone();
+                shape[axis] = count.and_then(|count| usize::try_from(count[0]).ok()).map_or(Dim::Unknown, Dim::Known);
+                Some(shape)
+            });
+            let fact = |element| super::Fact { element, shape: shape.clone(), value: None };
+            Ok(Some(vec![fact(first.element), fact(Some(Element::I64))]))
+        }
         _ => Ok(None),
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
     let (batch, lengths) = (shape[0].clone(), &shape[2..]);
     let mut out = vec![batch];
     match node.op_type() {
-        "GlobalAveragePool" | "GlobalMaxPool" => {
+        "GlobalAveragePool" | "GlobalLpPool" | "GlobalMaxPool" => {
             out.push(shape[1].clone());
             out.extend(lengths.iter().map(|_| Dim::Known(1)));
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Setting;
 
-use super::Optimizer;
+use super::{Optimizer, Shared};
 use crate::graph::{
     Error, Result,
     build::Element,
@@ -70,6 +70,15 @@ pub struct Parameters {
     /// Those that stay.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub left: Vec<Left>,
+    /// Tensors that layers compute with and that are no parameters, as PyTorch's exporter says: buffers, and what it computed.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub buffers: Vec<String>,
+    /// Weights that several layers have together.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub shared: Vec<Shared>,
+    /// What of the PyTorch module is not in the model as it was, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notes: Vec<String>,
 }
 
 /// A parameter that stays as it is.
@@ -101,13 +110,30 @@ impl std::fmt::Display for Parameters {
         for (reason, names) in reasons {
             write!(f, "; {} {}: {reason}", listed(&names), if names.len() == 1 { "stays" } else { "stay" })?;
         }
+        if !self.buffers.is_empty() {
+            write!(f, "; no parameters of PyTorch, so they stay: {}", listed(&self.buffers))?;
+        }
+        for Shared { name, layers } in self.shared.iter().take(SHOWN) {
+            let shown = layers.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if layers.len() > SHOWN { format!(" and {} more", layers.len() - SHOWN) } else { String::new() };
+            write!(
+                f,
+                "; one tensor feeds {} layers and is trained as one (--untie): '{name}' in {shown}{more}",
+                layers.len()
+            )?;
+        }
+        if self.shared.len() > SHOWN {
+            write!(f, "; {} more tensors feed several layers", self.shared.len() - SHOWN)?;
+        }
         Ok(())
     }
 }
 
+/// How many of a list are shown.
+const SHOWN: usize = 6;
+
 /// The first names of many, in quotes.
-fn listed(names: &[impl AsRef<str>]) -> String {
-    const SHOWN: usize = 6;
+pub(super) fn listed(names: &[impl AsRef<str>]) -> String {
     let mut words: Vec<String> = names.iter().take(SHOWN).map(|name| format!("'{}'", name.as_ref())).collect();
     if names.len() > SHOWN {
         words.push(format!("{} more", names.len() - SHOWN));

@@ -1,23 +1,27 @@
 //! The trained embedder.
 
-use super::tensors::describe;
+use super::{sharing, tensors::describe};
 use crate::graph::{
-    Error, Result,
+    Error, Result, branches,
     build::{Element, Value, attribute},
     literal,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    training_mode,
 };
 
 /// The backbone with the weights and running statistics of a state: the same graph and names, ready for inference.
 ///
 /// `state` answers with the tensor of that name, or `None` for initializers and `Constant` nodes that stay as they are
-/// (constants, frozen weights). Tensors that are float16 or bfloat16 in the backbone are rounded to that from the state's
+/// (constants, frozen weights). Running statistics that several nodes of the backbone share become one each, where the state has
+/// them. Tensors that are float16 or bfloat16 in the backbone are rounded to that from the state's
 /// float32. BatchNormalization and Dropout nodes in training mode are put into inference mode.
 ///
 /// # Errors
 /// When a tensor of the state has another type or shape than the backbone's, or a number too large for its float16.
 pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<TensorProto>) -> Result<ModelProto> {
     let mut model = backbone.clone();
+    branches::inline(&mut model)?;
+    sharing::own_statistics(&mut model, &|name| state(name).is_some())?;
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     for old in &mut graph.initializer {
         let Some(new) = state(old.name()) else { continue };
@@ -33,6 +37,7 @@ pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<Ten
         node.attribute = vec![attribute("value", Value::Tensor(Box::new(tensor)))];
     }
     infer_only(graph);
+    training_mode::into_inference(graph);
     Ok(model)
 }
 

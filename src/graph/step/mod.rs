@@ -25,7 +25,8 @@
 //! and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
 //! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
 //!
-//! Pieces: [`StepOptions`] (what is asked for), `weights` (what is trained), [`Optimizer`] (how), [`Description`] (what the
+//! Pieces: [`StepOptions`] (what is asked for), `weights` (what is trained), `pytorch` (what the exporter says
+//! of that), [`untie`] (weights that layers share), [`Optimizer`] (how), [`Description`] (what the
 //! model says of itself), [`export_embedder`] (back to an embedder), [`set_class_mean_proxies`] (other first proxies).
 
 mod description;
@@ -33,31 +34,37 @@ mod embedder;
 mod optimizer;
 mod options;
 mod parameters;
+mod patterns;
 mod proxies;
+mod pytorch;
+mod sharing;
 mod tensors;
 mod weights;
 
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::export_embedder;
 pub use optimizer::Optimizer;
-pub use options::{FreezeStatistics, StepOptions};
+pub use options::{FreezeStatistics, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
+pub use sharing::{COPIES, Copied, Shared, untie};
 
 use std::collections::HashSet;
 
 use super::{
-    Error, Result,
+    Error, Result, branches,
     build::{Element, declare, floats, integers, node},
-    gradient,
+    free_batch, gradient,
     head::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    sequences,
     shapes::Shapes,
     training_mode::{self, Running},
 };
 use description::element_name;
 use optimizer::{Parameter, Scalars, state_name};
+use pytorch::Export;
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
@@ -93,12 +100,17 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     options.check()?;
     // Before anything follows from its shapes.
     Shapes::of(&model)?;
+    branches::inline(&mut model)?;
+    sequences::split(&mut model)?;
+    let export = Export::of(&model);
+    let own = sharing::own_statistics(&mut model, &|_| true)?;
     let graph = graph_of(&mut model)?;
     head::refuse_taken_names(graph)?;
     let data = only_data(graph)?;
-    let mut parameters = parameters::find(graph, &data, options)?;
+    let mut parameters = parameters::find(graph, &data, options, &export)?;
+    parameters.note(sharing::said(&own));
     refuse_next_names(graph)?;
-    training_mode::free_batch(&mut model)?;
+    free_batch::free_or_keep(&mut model)?;
     let graph = graph_of(&mut model)?;
     let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
@@ -131,7 +143,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
 }
 
 /// Rewrites the backbone for training; its running statistics.
-fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Frozen) -> Result<Vec<Running>> {
+fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &patterns::Frozen) -> Result<Vec<Running>> {
     let keeps_statistics = |node: &NodeProto| match options.freeze_statistics {
         FreezeStatistics::None => false,
         FreezeStatistics::WithWeights => node.input.get(1).is_some_and(|scale| frozen.holds(scale)),
@@ -145,6 +157,9 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &weights::Froz
     let moment = nodes.add(names::STEP, &first);
     let dropout = options.dropout.then_some(moment.as_str());
     let running = training_mode::prepare(model, &training_mode::Options { dropout, frozen: &keeps_statistics })?;
+    if options.running_variance == RunningVariance::Sample {
+        gradient::follow_sample_variance(model);
+    }
     let graph = graph_of(model)?;
     graph.input.push(declare(names::STEP, Element::I64, &[]));
     graph.initializer.push(integers(names::STEP, &[], &[0]));

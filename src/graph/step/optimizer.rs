@@ -10,6 +10,7 @@ use crate::graph::{Error, Result, build::Element, nodes::Nodes};
 /// of the step, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name")]
+#[non_exhaustive]
 pub enum Optimizer {
     /// Gradient descent with momentum, dampening 0:
     ///

@@ -30,6 +30,8 @@ pub struct StepOptions {
     pub also: Vec<String>,
     /// Which BatchNormalization nodes keep their running statistics, and normalise by them.
     pub freeze_statistics: FreezeStatistics,
+    /// Which variance of a batch the running variance follows.
+    pub running_variance: RunningVariance,
     /// Whether Dropout nodes drop anything.
     pub dropout: bool,
     /// Which of the backbone's outputs holds the embeddings; the only one where `None`.
@@ -53,6 +55,18 @@ pub enum FreezeStatistics {
     All,
 }
 
+/// Which variance of a batch of `n` values a channel the running variance of BatchNormalization follows. The batch itself is
+/// normalised by the variance of the population in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunningVariance {
+    /// Of the sample, divided by `n - 1`, as PyTorch has it.
+    #[default]
+    Sample,
+    /// Of the population, divided by `n`, as ONNX has it.
+    Population,
+}
+
 impl StepOptions {
     /// The settings that this crate suggests: AdamW, nothing frozen, no clipping, the library's operators.
     #[must_use]
@@ -69,6 +83,7 @@ impl StepOptions {
             freeze: Vec::new(),
             also: Vec::new(),
             freeze_statistics: FreezeStatistics::None,
+            running_variance: RunningVariance::Sample,
             dropout: true,
             embeddings: None,
             dim: None,

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use super::{
     Parameters, StepOptions,
     description::Left,
-    weights::{self, Frozen, Parameter},
+    patterns::Frozen,
+    pytorch::Export,
+    sharing::{Shared, shared},
+    weights::{self, Parameter},
 };
 use crate::graph::{
     Error, Result,
@@ -18,23 +21,29 @@ use crate::graph::{
 const FROZEN: &str = "frozen by";
 
 /// What is trained, and why the rest stays.
+#[derive(Clone)]
 pub(super) struct Found {
     parameters: Vec<Parameter>,
     widened: Vec<String>,
+    buffers: Vec<String>,
+    shared: Vec<Shared>,
+    notes: Vec<String>,
 }
 
 /// Finds the parameters. Those that can be trained become initializers of float32 or float64: values of `Constant` nodes are
 /// moved, float16 and bfloat16 before a `Cast` are widened.
-pub(super) fn find(graph: &mut GraphProto, data: &str, options: &StepOptions) -> Result<Found> {
+pub(super) fn find(graph: &mut GraphProto, data: &str, options: &StepOptions, export: &Export) -> Result<Found> {
     let constants = graph.node.iter().filter_map(|node| node.made(0).filter(|_| node.op_type() == "Constant"));
     let names: Vec<&str> = graph.initializer.iter().map(TensorProto::name).chain(constants).collect();
     let also = Frozen::new("training", &options.also, &names)?;
-    let parameters = weights::find(graph, data, &also);
+    let (parameters, buffers) = weights::find(graph, data, &also, export);
     let trainable = parameters.iter().filter(|parameter| parameter.stays.is_none());
     let trainable: HashSet<String> = trainable.map(|parameter| parameter.name.clone()).collect();
     move_out_of_constants(graph, &trainable);
     let widened = widen(graph, &trainable);
-    Ok(Found { parameters, widened })
+    let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let shared = shared(graph, &names);
+    Ok(Found { widened, buffers, shared, notes: export.notes(graph), parameters })
 }
 
 /// Makes initializers of the values of `Constant` nodes with these names.
@@ -66,6 +75,11 @@ fn widen(graph: &mut GraphProto, names: &HashSet<String>) -> Vec<String> {
 }
 
 impl Found {
+    /// Adds what is to be said, where that is something.
+    pub(super) fn note(&mut self, sentence: Option<String>) {
+        self.notes.extend(sentence);
+    }
+
     /// Freezes what the options' patterns name, proxies among it.
     pub(super) fn freeze(&mut self, options: &StepOptions) -> Result<Frozen> {
         let mut names: Vec<&str> = self.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
@@ -98,7 +112,8 @@ impl Found {
 
     /// What the description says of it.
     pub(super) fn told(self) -> Parameters {
-        let mut told = Parameters::default();
+        let mut told =
+            Parameters { buffers: self.buffers, shared: self.shared, notes: self.notes, ..Parameters::default() };
         for Parameter { name, values, stays } in self.parameters {
             told.tensors += 1;
             told.values = told.values.saturating_add(values);
@@ -124,7 +139,7 @@ impl Found {
         if is_meant || stays().count() < self.parameters.len() {
             return Ok(());
         }
-        let told = Self { parameters: self.parameters.clone(), widened: Vec::new() }.told();
+        let told = self.clone().told();
         let behind = match opaque {
             [] => String::new(),
             nodes => format!("; no gradient comes through {}", nodes.join(", ")),

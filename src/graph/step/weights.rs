@@ -3,16 +3,19 @@
 //! A parameter is a tensor of numbers, an initializer or the value of a `Constant` node, that a layer computes with, directly
 //! or through operators that take nothing else (`Identity`, `Cast`, `Transpose`, `Slice`, `DequantizeLinear`, ...). No
 //! parameters are: shapes and indices; bounds, amounts and scales (of `Clip`, `Pad`, `Dropout`, `Resize`, quantisation);
-//! running statistics; and single numbers of arithmetic, which may be an epsilon as well as a learnt scale. Of the latter
-//! those count that are initializers with a module's name, such as `head.scale`, as PyTorch's exporters name parameters and
-//! nothing else; `also` names more.
+//! running statistics; and single numbers of arithmetic, which may be an epsilon as well as a learnt scale. Where PyTorch's
+//! exporter wrote down which tensors are parameters, that decides. Else of single numbers those count that are initializers
+//! with a module's name, such as `head.scale`, and in PyTorch's exports every other name that the exporter did not make up;
+//! `also` names more.
 
 use std::collections::{HashMap, HashSet};
 
-use glob::Pattern;
-
+use super::{
+    patterns::Frozen,
+    pytorch::{Export, Origin},
+};
 use crate::graph::{
-    Error, Result, gradient, literal,
+    gradient, literal,
     proto::{GraphProto, NodeProto, TensorProto},
 };
 
@@ -28,13 +31,16 @@ pub(super) struct Parameter {
 
 /// The parameters of a graph: its initializers in their order, then the values of its `Constant` nodes.
 ///
-/// `also` names tensors that are parameters although they look like constants.
-pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen) -> Vec<Parameter> {
+/// `also` names tensors that are parameters although they look like constants; `export` is what the exporter says. With them
+/// come the names of tensors that layers compute with and that are none, as the exporter says.
+pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen, export: &Export) -> (Vec<Parameter>, Vec<String>) {
     let tensors: Vec<Tensor<'_>> = Tensor::all(graph);
     let known: HashMap<&str, &Tensor<'_>> = tensors.iter().map(|tensor| (tensor.name, tensor)).collect();
     let mut walk = Walk {
         known: &known,
         also,
+        export,
+        buffers: HashSet::new(),
         values: HashMap::new(),
         found: HashMap::new(),
         blocked: HashMap::new(),
@@ -47,20 +53,25 @@ pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen) -> Vec<Paramet
     for node in &graph.node {
         walk.node(node);
     }
-    let Walk { found, blocked, .. } = walk;
+    let Walk { found, blocked, buffers, .. } = walk;
     let used: HashSet<&str> = graph.node.iter().flat_map(names_in).collect();
     let parameter = |tensor: &Tensor<'_>| {
         let stays = match found.get(tensor.name) {
             Some(Role::Layer) => blocked.get(tensor.name).cloned().or_else(|| tensor.unfit()),
             Some(Role::Stays(reason)) => Some(reason.clone()),
-            None if tensor.is_float() && tensor.count > 1 && !used.contains(tensor.name) => {
+            None if tensor.is_float()
+                && tensor.count > 1
+                && !used.contains(tensor.name)
+                && !buffers.contains(tensor.name) =>
+            {
                 Some("no node uses it".to_owned())
             }
             None => return None,
         };
         Some(Parameter { name: tensor.name.to_owned(), values: tensor.count as u64, stays })
     };
-    tensors.iter().filter_map(parameter).collect()
+    let buffers = tensors.iter().filter(|tensor| buffers.contains(tensor.name)).map(|tensor| tensor.name.to_owned());
+    (tensors.iter().filter_map(parameter).collect(), buffers.collect())
 }
 
 /// An initializer or the value of a `Constant` node.
@@ -110,11 +121,18 @@ impl<'a> Tensor<'a> {
 
     /// Whether a person may have given the name.
     fn has_own_name(&self) -> bool {
-        let made_up = ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const"];
+        let made_up =
+            ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const", "lifted_tensor", "_tensor_constant"];
         !self.is_constant
             && !self.name.contains(['/', ':'])
             && !self.name.chars().all(|c| c.is_ascii_digit())
             && !made_up.iter().any(|start| self.name.starts_with(start))
+    }
+
+    /// Whether an exporter wrote it for a scale or bias that a module has not: nothing but ones or zeros, under no own name.
+    fn fills_in(&self) -> bool {
+        let numbers = self.proto.filter(|_| !self.has_own_name()).and_then(literal::any_floats);
+        numbers.is_some_and(|numbers| [0.0, 1.0].iter().any(|fill| numbers.iter().all(|number| number == fill)))
     }
 
     /// Why its numbers cannot be trained, whatever is done with them.
@@ -124,10 +142,21 @@ impl<'a> Tensor<'a> {
             Some(numbers) if numbers.iter().any(|number| !number.is_finite()) => {
                 Some("not all of its numbers are finite, as in a mask".to_owned())
             }
+            Some(numbers) if is_mask(&numbers) => {
+                Some("it holds zeros and one number far below, as a mask does".to_owned())
+            }
             None if self.proto.is_some() => Some("its data does not fill its shape".to_owned()),
             _ => None,
         }
     }
+}
+
+/// Whether the numbers are those of a mask that is added before a softmax: zeros, and one number that leaves nothing.
+fn is_mask(numbers: &[f64]) -> bool {
+    const LEAVES_NOTHING: f64 = -50.0;
+    let mut others = numbers.iter().filter(|number| **number != 0.0);
+    let Some(first) = others.next().filter(|first| **first <= LEAVES_NOTHING) else { return false };
+    others.all(|other| other == first) && numbers.contains(&0.0)
 }
 
 /// `TensorProto.DataType`
@@ -181,6 +210,9 @@ enum Role {
 struct Walk<'a, 'b> {
     known: &'b HashMap<&'a str, &'b Tensor<'a>>,
     also: &'b Frozen,
+    export: &'b Export,
+    /// Tensors that meet the data and are no parameters, as the exporter says.
+    buffers: HashSet<&'a str>,
     values: HashMap<&'a str, Value<'a>>,
     found: HashMap<&'a str, Role>,
     /// Why no gradient comes back to a tensor from where it meets the data.
@@ -245,6 +277,11 @@ impl<'a> Walk<'a, '_> {
         for (index, value) in inputs.iter().enumerate() {
             let (Some(Value::Fixed(of_input)), false) = (value, is_setting(node, index)) else { continue };
             for &(source, was_half) in of_input {
+                if node.op_type().ends_with("Normalization")
+                    && self.known.get(source).is_some_and(|tensor| tensor.fills_in())
+                {
+                    continue;
+                }
                 let is_half = to.map_or(was_half, |to| matches!(to, FLOAT16 | BFLOAT16));
                 let needs = was_half && to.is_none() && !(moves_elements(node) && index == 0);
                 if needs {
@@ -266,6 +303,9 @@ impl<'a> Walk<'a, '_> {
     /// A node takes a tensor together with data.
     fn taken(&mut self, node: &NodeProto, index: usize, (source, is_half): (&'a str, bool), before_layers: bool) {
         let Some(tensor) = self.known.get(source) else { return };
+        if node.op_type().ends_with("Normalization") && tensor.fills_in() {
+            return;
+        }
         if let Some(kind) = quantised(tensor.code) {
             // Integers that are no part of a quantised layer are indices and lengths.
             if tensor.count > 1 && (is_quantised(node) || self.dequantised.contains(source)) {
@@ -273,15 +313,25 @@ impl<'a> Walk<'a, '_> {
             }
             return;
         }
-        let named = self.also.holds(source);
+        let origin = self.export.origin(source);
+        if matches!(origin, Some(Origin::Buffer | Origin::Computed)) && !self.also.holds(source) {
+            if tensor.count > 1 {
+                self.buffers.insert(source);
+            }
+            return;
+        }
+        let named = self.also.holds(source) || origin == Some(Origin::Parameter);
         if before_layers && !named {
             if tensor.count > 1 {
                 self.stays(source, "it meets the data before any layer, as preprocessing does");
             }
             return;
         }
-        if tensor.count == 1 && !named && !holds_weight(node, index) && !tensor.has_module_name() {
-            if tensor.has_own_name() {
+        // An exporter that names its parameters names those of a single number, too.
+        let has_name =
+            !self.export.tells() && (tensor.has_module_name() || self.export.is_pytorch && tensor.has_own_name());
+        if tensor.count == 1 && !named && !holds_weight(node, index) && !has_name {
+            if tensor.has_own_name() && !self.export.tells() {
                 self.stays(source, "a single number of arithmetic whose name is not a module's: taken for a constant");
             }
             return;
@@ -302,7 +352,7 @@ impl<'a> Walk<'a, '_> {
 }
 
 fn no_rule(node: &NodeProto) -> String {
-    format!("there is no rule to differentiate {}", node.label())
+    gradient::no_rule(node)
 }
 
 fn half_arithmetic(node: &NodeProto) -> String {
@@ -340,7 +390,7 @@ fn is_quantised(node: &NodeProto) -> bool {
 }
 
 /// Inputs that say how a node works, and are no part of what it computes with.
-fn is_setting(node: &NodeProto, input: usize) -> bool {
+pub(super) fn is_setting(node: &NodeProto, input: usize) -> bool {
     match node.op_type() {
         "BatchNormalization" => input > 2,
         "Clip" | "Dropout" | "Expand" | "OneHot" | "Pad" | "QuantizeLinear" | "Reshape" | "Resize" | "Slice"
@@ -354,7 +404,7 @@ fn is_setting(node: &NodeProto, input: usize) -> bool {
 }
 
 /// Places where layers have their weights, also such of a single number.
-fn holds_weight(node: &NodeProto, input: usize) -> bool {
+pub(super) fn holds_weight(node: &NodeProto, input: usize) -> bool {
     match node.op_type() {
         "Conv"
         | "ConvTranspose"
@@ -364,7 +414,7 @@ fn holds_weight(node: &NodeProto, input: usize) -> bool {
         | "LayerNormalization" => matches!(input, 1 | 2),
         "Gemm" | "MatMul" | "Concat" => true,
         "PRelu" => input == 1,
-        "Gather" => input == 0,
+        "Gather" | "GatherND" | "GatherElements" => input == 0,
         _ => false,
     }
 }
@@ -378,33 +428,4 @@ fn names_in(node: &NodeProto) -> Vec<&str> {
         graph.node.iter().flat_map(names_in).chain(outputs)
     });
     node.input.iter().map(String::as_str).chain(inside).collect()
-}
-
-/// Patterns of names.
-pub(super) struct Frozen(Vec<Pattern>);
-
-impl Frozen {
-    /// # Errors
-    /// When a pattern is none, or matches none of the names. `what` names the setting.
-    pub(super) fn new(what: &str, patterns: &[String], names: &[&str]) -> Result<Self> {
-        let parse = |text: &String| {
-            let subject = format!("{what} pattern '{text}'");
-            let pattern = Pattern::new(text).map_err(|error| Error::model(subject.as_str(), error.to_string()))?;
-            if names.iter().any(|name| pattern.matches(name)) {
-                return Ok(pattern);
-            }
-            let such = names.first().map_or_else(String::new, |name| format!(", such as '{name}'"));
-            Err(Error::model(subject, format!("it matches none of the {} weights{such}", names.len())))
-        };
-        patterns.iter().map(parse).collect::<Result<_>>().map(Self)
-    }
-
-    pub(super) fn holds(&self, name: &str) -> bool {
-        self.which(name).is_some()
-    }
-
-    /// The first pattern that matches.
-    pub(super) fn which(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|pattern| pattern.matches(name)).map(Pattern::as_str)
-    }
 }

@@ -1,24 +1,27 @@
 //! An inference graph rewritten for training, before the loss is attached.
 //!
 //! [`prepare`] brings the model to opset 17, folds what is constant, puts `BatchNormalization` into training mode and
-//! `Dropout` back to work. [`free_batch`] lets a model that was exported for single images take batches.
+//! `Dropout` back to work. [`free_batch`] lets a model that was exported for a fixed number of images take batches.
 
-mod batch;
 mod dropout;
 mod fold;
+mod noise;
+mod random;
 
 use std::collections::HashSet;
 
 use super::{
-    Error, Result,
+    Error, Result, branches,
     build::{Value, attribute},
     head::PREFIX,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    sequences,
     upgrade::upgrade,
 };
 
-pub use batch::free_batch;
+pub use super::free_batch::{cure, free_batch, is_first_of};
 pub use fold::fold;
+pub(crate) use random::into_inference;
 
 /// What training changes.
 pub struct Options<'a> {
@@ -54,23 +57,50 @@ pub struct Running {
 /// When the model cannot be brought to opset 17, a running statistic is not an initializer or belongs to two nodes, or the
 /// ratio of a `Dropout` is not a constant.
 pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Running>> {
+    branches::inline(model)?;
+    sequences::split(model)?;
     upgrade(model)?;
     fold(model)?;
     if let Some(seed) = options.dropout {
         dropout::write_out(model, seed)?;
+        random::write_out(model, seed)?;
     } else {
         dropout::turn_off(model);
+        random::turn_off(model)?;
     }
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     train_statistics(graph, options.frozen)
 }
 
+/// The first outputs of those `BatchNormalization` nodes whose mean and variance the graph computes, as it does where weights
+/// are standardised: they have no running statistics, and are the same in training and inference.
+fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
+    let is_computed = |node: &&NodeProto| !(node.is_standard() && matches!(node.op_type(), "Constant" | "Identity"));
+    let computed: HashSet<&String> = graph.node.iter().filter(is_computed).flat_map(|node| &node.output).collect();
+    let has = |node: &&NodeProto| {
+        node.op_type() == "BatchNormalization"
+            && node.input.get(3..5).is_some_and(|of| of.iter().all(|name| computed.contains(name)))
+    };
+    graph.node.iter().filter(has).filter_map(|node| node.made(0)).map(str::to_owned).collect()
+}
+
 /// Puts `BatchNormalization` into training mode.
 fn train_statistics(graph: &mut GraphProto, frozen: &dyn Fn(&NodeProto) -> bool) -> Result<Vec<Running>> {
     let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
+    let computed = with_computed_statistics(graph);
     let mut running: Vec<Running> = Vec::new();
     for node in &mut graph.node {
-        if !node.is_standard() || node.op_type() != "BatchNormalization" || frozen(node) {
+        if !node.is_standard() || node.op_type() != "BatchNormalization" {
+            continue;
+        }
+        if node.made(0).is_some_and(|output| computed.contains(output)) {
+            node.output.truncate(1);
+            continue;
+        }
+        if frozen(node) {
+            // The export may have been one in training mode.
+            node.output.truncate(1);
+            node.attribute.retain(|attribute| attribute.name() != "training_mode");
             continue;
         }
         let label = node.label();

@@ -7,8 +7,12 @@
     reason = "tests report what they measured"
 )]
 
+mod exported;
+mod external;
 mod fuzz;
 mod model;
+mod moves;
 mod refusals;
 mod rules;
 mod training;
+mod written_out;

@@ -98,6 +98,17 @@ impl Case {
         self
     }
 
+    /// Constants that are float32 whatever the inputs are, as scales and regions.
+    pub(crate) fn numbers(mut self, name: &str, values: &[f64]) -> Self {
+        self.constants.push(floats(name, Element::F32, &[values.len()], values));
+        self
+    }
+
+    pub(crate) fn constant(mut self, name: &str, shape: &[usize], values: &[f64]) -> Self {
+        self.constants.push(floats(name, self.element, shape, values));
+        self
+    }
+
     pub(crate) fn op(self, operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, Value)]) -> Self {
         self.ops(operator, inputs, &[output], attributes)
     }

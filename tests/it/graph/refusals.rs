@@ -25,14 +25,18 @@ fn error(model: &ModelProto, loss: &str, wrt: &[&str]) -> String {
 #[test]
 fn operators_without_a_rule_are_named_all_at_once() {
     let case = Case::new("unknown", F32).input("x", &[2, 3], -1.0, 1.0).input("w", &[3], -1.0, 1.0);
-    let case = case.op("Mish", &["w"], "mish", &[]).op("Trilu", &["x"], "aside", &[]);
-    let case = case.op("Mul", &["x", "mish"], "a", &[]).op("Fancy", &["a"], "fancy", &[]).domain("some.where");
+    let case = case.op("LRN", &["w"], "lrn", &[("size", Int(1))]).op("Trilu", &["x"], "aside", &[]);
+    let case = case.op("Mul", &["x", "lrn"], "a", &[]).op("Fancy", &["a"], "fancy", &[]).domain("some.where");
     let case = case.op("ReduceSum", &["fancy"], "loss", &[("keepdims", Int(0))]);
     let model = case.model(&[("loss", F32)]);
     let reason = "there is no rule to differentiate this operator";
-    assert_eq!(error(&model, "loss", &["w"]), format!("Mish 'mish', some.where.Fancy 'fancy': {reason}"));
+    let (norm, any) = ("use BatchNormalization or GroupNormalization", "write it in MatMul, Conv and arithmetic");
+    assert_eq!(error(&model, "loss", &["w"]), format!("LRN 'lrn', some.where.Fancy 'fancy': {reason}; {norm}"));
     // What does not lie between the loss and the values asked for need not be known.
-    assert_eq!(error(&model, "loss", &["x"]), format!("some.where.Fancy 'fancy': {reason}"));
+    assert_eq!(
+        error(&model, "loss", &["x"]),
+        format!("some.where.Fancy 'fancy': {reason}; {any}, or freeze the weights before it")
+    );
     assert_eq!(influences(&model, "loss", &["x", "w", "aside"]).unwrap(), [true, true, false]);
 }
 
@@ -52,9 +56,12 @@ fn what_has_no_gradient_is_said() {
     let reason = "model: wanted opset 17 or newer to write gradients in, got 13; upgrade it first";
     assert_eq!(error(&old, "loss", &["x"]), reason);
     let free = Case::new("free", F32).input("x", &[2, 3], -1.0, 1.0).ints("pads", &[1, 0, 0, 0]);
-    let free = free.op("Pad", &["x", "pads"], "a", &[("mode", pdloss::graph::build::Value::Text("edge".to_owned()))]);
+    let free = free.op("Pad", &["x", "pads"], "a", &[("mode", pdloss::graph::build::Value::Text("mirror".to_owned()))]);
     let free = free.op("ReduceSum", &["a"], "loss", &[("keepdims", Int(0))]).model(&[("loss", F32)]);
-    assert_eq!(error(&free, "loss", &["x"]), "Pad 'a': its mode is 'edge'; only 'constant' can be differentiated");
+    assert_eq!(
+        error(&free, "loss", &["x"]),
+        "Pad 'a': its mode is 'mirror'; wanted constant, reflect, edge or wrap for its gradient"
+    );
 }
 
 #[test]
@@ -85,7 +92,10 @@ fn what_a_subgraph_takes_from_outside_is_not_lost() {
     case.nodes.push(node("If", &["condition"], &["chosen"], vec![branch("then", "Add"), branch("else", "Sub")]));
     let case = case.op("Add", &["direct", "chosen"], "a", &[]).op("ReduceSum", &["a"], "loss", &[("keepdims", Int(0))]);
     let model = case.model(&[("loss", F32)]);
-    assert_eq!(error(&model, "loss", &["w"]), "If 'chosen': there is no rule to differentiate this operator");
+    assert_eq!(
+        error(&model, "loss", &["w"]),
+        "If 'chosen': there is no rule to differentiate this operator; export it with the branch that is taken, so that its condition is a constant"
+    );
 }
 
 #[test]

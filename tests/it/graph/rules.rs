@@ -13,7 +13,7 @@ fn text(value: &str) -> pdloss::graph::build::Value {
 }
 
 /// Checks all cases and reports all that fail.
-fn check(cases: Vec<Case>) {
+pub(super) fn check(cases: Vec<Case>) {
     let mut failures = Vec::new();
     for case in &cases {
         match case.check() {

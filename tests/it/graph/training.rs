@@ -4,7 +4,7 @@ use pdloss::graph::{
     build::{
         Dim, Element,
         Element::{F32, F64},
-        Value::{Float, Int, Ints},
+        Value::{Float, Int, Ints, Text},
         declare, floats, integers, node,
     },
     gradient::differentiate,
@@ -297,11 +297,6 @@ fn older_opsets_are_brought_up() {
         let out = |model: &ModelProto| run(&mut open(model).unwrap(), &case.feeds()).unwrap();
         assert_eq!(out(&before), out(&after), "{:?}", case.nodes[0].op_type);
     }
-    let mut flat = x(12).op("Softmax", &["x"], "y", &[("axis", Int(1))]).model(&[("y", F32)]);
-    assert_eq!(
-        upgrade(&mut flat).unwrap_err().to_string(),
-        "Softmax 'y': with axis 1 it changed its meaning in opset 13; only the last axis can be kept"
-    );
     let mut ancient = x(6).op("Relu", &["x"], "y", &[]).model(&[("y", F32)]);
     assert_eq!(upgrade(&mut ancient).unwrap_err().to_string(), "model: wanted opset 7 or newer, got 6");
 }
@@ -319,14 +314,115 @@ fn single_image_models_take_batches() {
     let out = run(&mut open(&model).unwrap(), &Arrays::from([("x".to_owned(), x.clone())])).unwrap();
     assert_eq!(out["y"], Array { shape: vec![3, 4], ..x });
 
-    let mut held = Case::new("held", F32).input("x", &[1, 4], -1.0, 1.0);
-    held.constants.push(integers("to", &[2], &[1, 2]));
-    held.constants.push(floats("w", F32, &[1, 4], &[0.0; 4]));
-    let held = held.op("Concat", &["x", "w"], "y", &[("axis", Int(1))]);
-    let mut model = held.model(&[("y", F32)]);
+    // A constant that stands beside one image stands beside each.
+    let mut beside = Case::new("beside", F32).input("x", &[1, 4], -1.0, 1.0);
+    beside.constants.push(floats("w", F32, &[1, 4], &[9.0; 4]));
+    let beside = beside.op("Concat", &["x", "w"], "y", &[("axis", Int(1))]);
+    let mut model = beside.model(&[("y", F32)]);
     model.graph.as_mut().unwrap().output = vec![declare("y", F32, &[Dim::Known(1), Dim::Known(8)])];
+    assert_eq!(free_batch(&mut model).unwrap(), Some(1));
+    let x = Array { shape: vec![2, 4], numbers: Numbers::F32((0..8).map(|value| value as f32).collect()) };
+    let out = run(&mut open(&model).unwrap(), &Arrays::from([("x".to_owned(), x)])).unwrap();
+    let wanted = [0.0, 1.0, 2.0, 3.0, 9.0, 9.0, 9.0, 9.0, 4.0, 5.0, 6.0, 7.0, 9.0, 9.0, 9.0, 9.0];
+    assert_eq!(out["y"], Array { shape: vec![2, 8], numbers: Numbers::F32(wanted.to_vec()) });
+
+    // The first image alone is that of no batch.
+    let mut held = Case::new("held", F32).input("x", &[1, 4], -1.0, 1.0);
+    held.constants.push(integers("first", &[], &[0]));
+    held.constants.push(integers("front", &[1], &[0]));
+    let held = held.op("Gather", &["x", "first"], "a", &[("axis", Int(0))]).op("Unsqueeze", &["a", "front"], "y", &[]);
+    let mut model = held.model(&[("y", F32)]);
+    model.graph.as_mut().unwrap().output = vec![declare("y", F32, &[Dim::Known(1), Dim::Known(4)])];
+    let before = model.clone();
     let error = free_batch(&mut model).unwrap_err().to_string();
-    assert_eq!(error, "y: wanted [batch, ...] once the batch is free, got [1, 8]: the model holds it at 1");
+    assert_eq!(
+        error,
+        "y: wanted [batch, ...] once the batch is free, got [1, 4]: the model holds it at 1, from Gather 'a' on. The batch of the \
+         model is fixed at 1; export it with a free one, in PyTorch by torch.onnx.export(model, (torch.randn(2, 4),), \
+         \"model.onnx\", dynamic_shapes=({0: torch.export.Dim(\"batch\")},))"
+    );
+    assert_eq!(model, before);
+    model.producer_name = Some("pytorch".to_owned());
+    let error = free_batch(&mut model).unwrap_err().to_string();
+    let line = "dynamo=False, input_names=[\"x\"], dynamic_axes={\"x\": {0: \"batch\"}})";
+    assert!(error.ends_with(line), "{error}");
+}
+
+/// What a model of a fixed batch gives for a larger one, row by row as before.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn constants_that_hold_the_batch_are_freed() {
+    let ints =
+        |case: &mut Case, name: &str, values: &[i64]| case.constants.push(integers(name, &[values.len()], values));
+    let images = |batch: usize| Case::new("fixed", F32).input("x", &[batch, 6, 2, 2], -1.0, 1.0);
+    // Squeeze drops no batch, whether its axes are given or not.
+    let squeezed = images(1).op("GlobalAveragePool", &["x"], "a", &[]).op("Squeeze", &["a"], "y", &[]);
+    let mut named = images(1).op("GlobalAveragePool", &["x"], "a", &[]);
+    ints(&mut named, "axes", &[0, 2, 3]);
+    let named = named.op("Squeeze", &["a", "axes"], "y", &[]);
+    // A slice of all images, and lengths to resize to.
+    let mut sliced = images(3);
+    for (name, values) in [("from", [0, 1]), ("to", [3, 5]), ("over", [0, 1])] {
+        ints(&mut sliced, name, &values);
+    }
+    let sliced = sliced.op("Slice", &["x", "from", "to", "over"], "a", &[]).op("GlobalAveragePool", &["a"], "b", &[]);
+    let sliced = sliced.op("Flatten", &["b"], "y", &[]);
+    let mut resized = images(2);
+    ints(&mut resized, "sizes", &[2, 6, 4, 4]);
+    let resized = resized.op("Resize", &["x", "", "", "sizes"], "a", &[("mode", Text("nearest".to_owned()))]).op(
+        "Flatten",
+        &["a"],
+        "y",
+        &[],
+    );
+    // Heads beside the batch on one axis, tokens first, and back.
+    let mut tokens = images(2);
+    for (name, values) in [("cut", &[2, 6, 4][..]), ("heads", &[4, 4, 3]), ("whole", &[4, 2, 6]), ("flat", &[2, 24])] {
+        ints(&mut tokens, name, values);
+    }
+    let perm = |order: &[i64]| [("perm", Ints(order.to_vec()))];
+    let tokens = tokens
+        .op("Reshape", &["x", "cut"], "a", &[])
+        .op("Transpose", &["a"], "b", &perm(&[2, 0, 1]))
+        .op("Reshape", &["b", "heads"], "c", &[])
+        .op("Neg", &["c"], "d", &[])
+        .op("Reshape", &["d", "whole"], "e", &[])
+        .op("Transpose", &["e"], "f", &perm(&[1, 0, 2]))
+        .op("Reshape", &["f", "flat"], "y", &[]);
+    // What is the same for each image, as often as there are images.
+    let mut added = images(2);
+    let row: Vec<f64> = (0..24).map(f64::from).collect();
+    added.constants.push(floats("rows", F32, &[2, 6, 2, 2], &[row.clone(), row].concat()));
+    let added = added.op("Add", &["x", "rows"], "a", &[]).op("Flatten", &["a"], "y", &[]);
+    for (what, case, batch, dim) in [
+        ("squeezed", squeezed, 1, 6),
+        ("named", named, 1, 6),
+        ("sliced", sliced, 3, 4),
+        ("resized", resized, 2, 96),
+        ("tokens", tokens, 2, 24),
+        ("added", added, 2, 24),
+    ] {
+        let mut before = case.model(&[("y", F32)]);
+        let lengths: &[Dim] = if what == "squeezed" || what == "named" {
+            &[Dim::Known(6)]
+        } else {
+            &[Dim::Known(batch), Dim::Known(dim)]
+        };
+        before.graph.as_mut().unwrap().output = vec![declare("y", F32, lengths)];
+        let mut freed = before.clone();
+        assert_eq!(free_batch(&mut freed).unwrap(), Some(batch), "{what}");
+        let values: Vec<f32> = (0..(batch + 2) * 24).map(|value| (value * 37 % 101) as f32).collect();
+        let embed = |model: &ModelProto, from: usize, count: usize| {
+            let part = values[from * 24..(from + count) * 24].to_vec();
+            let x = Array { shape: vec![count, 6, 2, 2], numbers: Numbers::F32(part) };
+            run(&mut open(model).unwrap(), &Arrays::from([("x".to_owned(), x)])).unwrap()["y"].values()
+        };
+        let all = embed(&freed, 0, batch + 2);
+        assert_eq!(all.len(), (batch + 2) * dim, "{what}");
+        for first in 0..=2 {
+            assert_eq!(all[first * dim..(first + batch) * dim], embed(&before, first, batch), "{what}");
+        }
+    }
 }
 
 #[test]

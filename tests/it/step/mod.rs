@@ -1,9 +1,11 @@
 //! Step graphs on onnxruntime: losses, optimisers and whole training runs against plain loops in `f64`.
 #![allow(clippy::cast_possible_truncation, reason = "rounding to float32 is meant, and lengths are small")]
 
+mod autograd;
 mod backbones;
 mod driver;
 mod embedder;
+mod exports;
 mod labels;
 mod losses;
 mod optimizers;

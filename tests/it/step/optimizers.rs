@@ -127,6 +127,7 @@ impl Reference {
                 self.memory.entry("m").or_default().insert(name.to_owned(), m);
                 self.memory.entry("v").or_default().insert(name.to_owned(), v);
             }
+            other => panic!("{other:?} has no plain loops here"),
         }
     }
 }

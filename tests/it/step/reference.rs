@@ -14,6 +14,7 @@ pub(crate) fn value(loss: &Loss, dim: usize, embeddings: &[f64], proxies: &[f64]
         Loss::ProxyNca(loss) => proxy_nca(loss, dim, embeddings, proxies, labels),
         Loss::ProxyAnchor(loss) => proxy_anchor(loss, &cosines(dim, embeddings, proxies), labels),
         Loss::MultiSimilarity(loss) => multi_similarity(loss, &cosines(dim, embeddings, embeddings), labels),
+        other => panic!("{} has no plain loops here", other.name()),
     }
 }
 

@@ -21,6 +21,10 @@ fn classes_validated_on_are_left_out_of_training() {
         assert!(run(&["train", "--resume", text(&place.out)]).status.success());
         assert_eq!(std::fs::read(place.file("checkpoint.safetensors")).unwrap(), before);
     }
+    for (flag, value) in [("--validation-classes", "21"), ("--validation-split", "val")] {
+        let place = Place::new();
+        fails(2, &place.arguments(text(&shapes), &[&SHORT[..], &[flag, value]].concat()), &[&format!("{flag}: ")]);
+    }
     let place = Place::new();
     let more = [&SHORT[..], &["--split", "all", "--validation-classes", "1-20"]].concat();
     fails(2, &place.arguments(text(&shapes), &more), &["--validation-classes", "0 are left"]);
@@ -70,4 +74,19 @@ fn an_overlap_by_image_is_refused_between_two_data_sets() {
     );
     assert!(!place.out.exists());
     assert!(run(&place.arguments(text(&one), &[&more[..], &["--allow-overlap"]].concat())).status.success());
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn an_image_under_another_label_of_the_same_data_is_an_overlap() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    // One of the classes validated on holds the bytes of one trained on.
+    std::fs::copy(data.join("class00/0.png"), data.join("class05/copy.png")).unwrap();
+    let more = ["--batch", "8", "--steps", "2", "--classes", "1-4", "--validation-classes", "5-6"];
+    let says = ["1 of the 17 images", "class05/copy.png", "class00/0.png", "--allow-overlap"];
+    fails(1, &place.arguments(text(&data), &more), &says);
+    assert!(run(&place.arguments(text(&data), &[&more[..], &["--allow-overlap"]].concat())).status.success());
+    assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains("1 of the 17 images"));
 }

@@ -76,7 +76,7 @@ fn models_and_data_that_cannot_be_trained_on_are_named() {
     let model = |name: &str| models.join(name);
     let preset = ["--resize", "exact:8x8"];
     let cases = [
-        (model("fixed_batch_4.onnx"), &shapes, 2, "--batch 64: the batch"),
+        (model("fixed_batch_4.onnx"), &shapes, 1, "nothing to train"),
         (model("float16.onnx"), &shapes, 1, "training wants FLOAT"),
         (model("unknown_operator.onnx"), &shapes, 1, "Frobnicate"),
         (model("two_inputs.onnx"), &shapes, 1, "2 inputs"),
@@ -160,6 +160,17 @@ fn the_settings_of_a_run_make_it_again() {
     assert_eq!(settings(&place.out), settings(&again));
     let bytes = |folder: &std::path::Path| std::fs::read(folder.join("embedder.onnx")).unwrap();
     assert_eq!(bytes(&place.out), bytes(&again));
+    // Settings of the loss that change nothing are in a run's record, too.
+    for (at, form) in [&["--form", "log"][..], &["--form", "negative"], &["--floor-mode", "clamp"]].iter().enumerate() {
+        let (first, second) = (place.folder.path().join(format!("a{at}")), place.folder.path().join(format!("b{at}")));
+        let mut arguments = place.arguments(text(&shapes), &["--steps", "1", "--batch", "20"]);
+        arguments.extend(*form);
+        let out = arguments.iter().position(|argument| *argument == text(&place.out)).unwrap();
+        arguments[out] = text(&first);
+        succeeds(&arguments);
+        succeeds(&["train", "--config", text(&first.join("run.toml")), "--out", text(&second)]);
+        assert_eq!(settings(&first), settings(&second));
+    }
     let other = place.folder.path().join("other");
     succeeds(&["train", "--config", text(&place.file("run.toml")), "--out", text(&other), "--seed", "8"]);
     assert_ne!(bytes(&place.out), bytes(&other), "what is typed goes before the file");

@@ -1,6 +1,6 @@
 //! Measuring while training: early stop, and which embedder is kept.
 
-use crate::tools::{Place, fixtures, hues, measure, succeeds, text};
+use crate::tools::{Place, fixtures, hues, measure, run, succeeds, text};
 
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
@@ -39,4 +39,89 @@ fn another_data_set_can_be_validated_on() {
     let more = ["--batch", "8", "--steps", "2", "--validation", text(&shapes), "--validation-split", "test"];
     succeeds(&place.arguments(text(&data), &more));
     assert_eq!(place.column("validation.csv", "queries"), [160.0, 160.0, 160.0]);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_data_set_with_parts_is_trained_on_one_and_validated_on_another() {
+    for held in ["val", "valid", "test"] {
+        let place = Place::new();
+        let data = place.folder.path().join("data");
+        hues(&data.join("train"), 6);
+        hues(&place.folder.path().join("more"), 9);
+        for class in 6..9 {
+            let (from, to) = (place.folder.path().join(format!("more/class{class:02}")), data.join(held));
+            std::fs::create_dir_all(&to).unwrap();
+            std::fs::rename(from, to.join(format!("class{class:02}"))).unwrap();
+        }
+        std::fs::create_dir_all(data.join("train/.cache")).unwrap();
+        std::fs::write(data.join("train/.cache/x.png"), "").unwrap();
+        let more = ["--batch", "8", "--steps", "2", "--validation", text(&data)];
+        let output = run(&place.arguments(text(&data), &more));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        let part = if held == "test" { "test" } else { "val" };
+        assert!(error.contains("trains on 48 images of 6 classes, part 'train'"), "{error}");
+        assert!(error.contains(&format!("validates on 24 images of 3 classes, part '{part}'")), "{error}");
+        // What the data set passed over is said and recorded.
+        let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+        let passed = "passed over 1 file hidden: 1 in .cache";
+        assert!(error.contains(passed) && manifest.contains(passed), "{error} {manifest}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn lists_start_from_a_root() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 5);
+    let list = |name: &str, classes: std::ops::Range<u32>| {
+        let row = |(class, number): (u32, u32)| format!("class{class:02}/{number}.png,{class}\n");
+        let rows: String = classes.flat_map(|class| (0..8).map(move |number| (class, number))).map(row).collect();
+        let path = place.folder.path().join("lists").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, rows).unwrap();
+        path
+    };
+    let (train, held) = (list("train.csv", 0..3), list("held.csv", 3..5));
+    let more = ["--batch", "8", "--steps", "2", "--validation", text(&held), "--root", text(&data)];
+    succeeds(&place.arguments(text(&train), &more));
+    assert_eq!(place.column("validation.csv", "queries"), [16.0, 16.0, 16.0]);
+    succeeds(&["train", "--resume", text(&place.out)]);
+    // A folder to validate on has no root.
+    let other = Place::new();
+    let held = other.folder.path().join("held");
+    hues(&other.folder.path().join("all"), 7);
+    for class in 5..7 {
+        std::fs::create_dir_all(&held).unwrap();
+        let name = format!("class{class:02}");
+        std::fs::rename(other.folder.path().join("all").join(&name), held.join(&name)).unwrap();
+    }
+    let more = ["--batch", "8", "--steps", "2", "--validation", text(&held), "--root", text(&data)];
+    succeeds(&other.arguments(text(&train), &more));
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn an_embedder_that_depends_on_the_batch_is_said_before_it_is_validated() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    let mut model = pdloss::graph::file::read(&place.model).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    // The mean over the batch is taken off the embeddings.
+    let last = graph.node.last_mut().unwrap();
+    (last.name, last.output) = (Some("row".into()), vec!["row".into()]);
+    let axes = pdloss::graph::build::attribute("axes", pdloss::graph::build::Value::Ints(vec![0]));
+    graph.node.push(pdloss::graph::build::node("ReduceMean", &["row"], &["mean"], vec![axes]));
+    graph.node.push(pdloss::graph::build::node("Sub", &["row", "mean"], &["embedding"], Vec::new()));
+    pdloss::graph::file::write(&model, &place.model).unwrap();
+    let more = ["--batch", "8", "--steps", "1", "--classes", "1-4", "--validation-classes", "5-6"];
+    let output = run(&place.arguments(text(&data), &more));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let said = "validation: EMBEDDINGS DEPEND ON THE BATCH: an image alone and among 8";
+    let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+    assert!(error.contains(said) && manifest.contains(said), "{error} {manifest}");
 }

@@ -1,6 +1,6 @@
 //! Links inside archives: hard ones and symbolic ones, to files and to folders, followed or refused by name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::names::is_hidden;
@@ -28,6 +28,10 @@ pub(super) fn follow<T: Copy>(
     members: &mut HashMap<String, T>,
     links: Vec<Link>,
 ) -> Result<Option<String>> {
+    let mut seen: HashSet<&str> = HashSet::new();
+    if let Some(link) = links.iter().find(|link| members.contains_key(&link.name) || !seen.insert(&link.name)) {
+        return Err(Error::data(path, format!("holds {} twice; wanted each member once", link.name)));
+    }
     let mut open = links;
     for _ in 0..LONGEST_CHAIN {
         let before = open.len();
@@ -55,7 +59,10 @@ pub(super) fn follow<T: Copy>(
     let named = |link: &Link| format!("{} is a link to {}, which is not in the archive", link.name, link.written);
     let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
     if let Some(link) = open.iter().find(|link| is_image(&link.name) || !last(&link.name).contains('.')) {
-        return Err(Error::data(path, format!("{}; {} such links", named(link), open.len())));
+        return Err(Error::data(
+            path,
+            format!("{} ({} such links); wanted links to members of the archive", named(link), open.len()),
+        ));
     }
     Ok(open.first().map(|link| format!("passed over {} links that lead nowhere: {}", open.len(), named(link))))
 }

@@ -4,6 +4,7 @@
 //! are there where a list names them.
 
 mod folder;
+mod kind;
 mod links;
 pub(super) mod names;
 mod tar;
@@ -17,6 +18,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::delimited;
 use crate::error::{Error, Result};
+use kind::Kind;
 use names::{composed, is_hidden, tidy};
 
 /// The most bytes that one file may have: no image is larger.
@@ -113,7 +115,9 @@ impl Source {
             return Ok(Self::new(path, Store::Folder, names, notes));
         }
         let file = File::open(path).map_err(|e| Error::read(path, e))?;
-        let (store, names, notes) = match archive_kind(path) {
+        let kind = Kind::of(path);
+        kind.map_or(Ok(()), |kind| kind.check(path, &file))?;
+        let (store, names, notes) = match kind {
             Some(Kind::Zip) => zip::open(path, file, limits)?,
             Some(Kind::Tar) => tar::open(path, file, limits)?,
             Some(Kind::TarGz) => tar::open(path, tar::unpack(path, file, limits)?, limits)?,
@@ -132,7 +136,7 @@ impl Source {
 
     /// Whether the name looks like an archive that [`Source::open`] reads.
     pub fn is_archive(path: &Path) -> bool {
-        archive_kind(path).is_some()
+        Kind::of(path).is_some()
     }
 
     /// The folder or archive.
@@ -214,24 +218,6 @@ impl Source {
         let ending = format!("/{marker}");
         let holders = self.names.iter().filter(|n| n.ends_with(&ending));
         holders.map(|n| n[..n.len() - marker.len()].to_owned()).collect()
-    }
-}
-
-enum Kind {
-    Zip,
-    Tar,
-    TarGz,
-}
-
-fn archive_kind(path: &Path) -> Option<Kind> {
-    let name = path.to_string_lossy().to_lowercase();
-    let ends = |ending: &str| name.ends_with(ending);
-    if ends(".zip") {
-        Some(Kind::Zip)
-    } else if ends(".tar") {
-        Some(Kind::Tar)
-    } else {
-        (ends(".tar.gz") || ends(".tgz")).then_some(Kind::TarGz)
     }
 }
 

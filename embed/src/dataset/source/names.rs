@@ -5,15 +5,26 @@ use std::collections::BTreeMap;
 use unicode_normalization::UnicodeNormalization;
 
 /// Folders and files that systems and programs leave beside a person's own, beside those whose names begin with a point.
-const LEFT_BEHIND: [&str; 8] = [
+const LEFT_BEHIND: [&str; 19] = [
     "@eadir",
-    "__macosx",
+    "@tmp",
+    "@recycle",
+    "@__thumb",
+    "@recently-snapshot",
     "#recycle",
+    "#snapshot",
+    "__macosx",
+    "__pycache__",
     "$recycle.bin",
+    "recycler",
+    "recycled",
     "system volume information",
     "lost+found",
+    "_gsdata_",
+    "cvs",
     "thumbs.db",
     "desktop.ini",
+    "icon\r",
 ];
 
 /// Whether a part of the path begins with a point, or is something that a system leaves behind: `.ipynb_checkpoints`,
@@ -116,9 +127,17 @@ mod tests {
 
     #[test]
     fn what_systems_leave_behind_is_hidden() {
-        for name in
-            ["a/.ipynb_checkpoints/1.jpg", "@eaDir/1.jpg", "a/__MACOSX/x", ".cache/1", "a/Thumbs.db", "a/.x.png"]
-        {
+        for name in [
+            "a/.ipynb_checkpoints/1.jpg",
+            "@eaDir/1.jpg",
+            "#snapshot/1.jpg",
+            "a/@Recycle/1.jpg",
+            "__pycache__/1.jpg",
+            "a/__MACOSX/x",
+            ".cache/1",
+            "a/Thumbs.db",
+            "a/.x.png",
+        ] {
             assert!(is_hidden(name), "{name}");
         }
         for name in ["a/1.jpg", "./a/1.jpg", "../a/1.jpg", "a.b/c.d"] {

@@ -27,8 +27,13 @@ pub(super) fn unpack(path: &Path, file: File, limits: &Limits) -> Result<File> {
         let got = match unpacked.read(&mut block) {
             Ok(0) => break,
             Ok(got) => got,
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof && total > 0 => {
-                return Err(Error::data(path, format!("the gzip archive is cut off after {total} unpacked bytes")));
+            Err(e) if total > 0 => {
+                return Err(Error::data(
+                    path,
+                    format!(
+                        "the gzip archive is cut off, or followed by something else, after {total} unpacked bytes: {e}"
+                    ),
+                ));
             }
             Err(e) => return Err(Error::data(path, format!("not a gzip archive: {e}"))),
         };
@@ -51,6 +56,8 @@ pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Stor
     let mut links = Vec::new();
     let mut others = Vec::new();
     let mut archive = tar::Archive::new(&mut file);
+    // Archives put one behind the other are read to the last; other readers end with the first and say nothing.
+    archive.set_ignore_zeros(true);
     for (count, entry) in archive.entries_with_seek().map_err(damaged)?.enumerate() {
         limits.check_members(path, count + 1)?;
         let entry = entry.map_err(damaged)?;

@@ -21,6 +21,12 @@ pub(super) fn open(path: &Path, file: File, limits: &Limits) -> Result<(Store, V
     let packed = file.metadata().map_err(|e| Error::read(path, e))?.len();
     let mut archive = ZipArchive::new(file).map_err(damaged)?;
     limits.check_members(path, archive.len())?;
+    if archive.offset() > 0 && starts_like_zip(path)? {
+        return Err(wrong(format!(
+            "its first {} bytes are another zip archive, which would be left out; wanted one archive",
+            archive.offset()
+        )));
+    }
     if archive.has_duplicate_names() {
         return Err(wrong("holds two members of one name; wanted each once".into()));
     }
@@ -51,6 +57,14 @@ pub(super) fn open(path: &Path, file: File, limits: &Limits) -> Result<(Store, V
     let notes = follow(path, &mut members, links)?.into_iter().collect();
     let names = members.keys().cloned().collect();
     Ok((Store::Zip(Mutex::new(archive), members), names, notes))
+}
+
+/// Whether a member's header is what the file begins with; a program that unpacks itself begins otherwise.
+fn starts_like_zip(path: &Path) -> Result<bool> {
+    let mut first = [0; 4];
+    let mut file = File::open(path).map_err(|e| Error::read(path, e))?;
+    file.read_exact(&mut first).map_err(|e| Error::read(path, e))?;
+    Ok(first == *b"PK\x03\x04")
 }
 
 pub(super) fn read(here: &Path, archive: &Mutex<ZipArchive<File>>, at: usize) -> Result<Vec<u8>> {

@@ -100,6 +100,8 @@ fn figure(text: String) -> Cell {
 #[derive(Debug, Serialize)]
 struct Section {
     name: String,
+    /// What of its images could not be had.
+    notes: Vec<String>,
     galleries: Vec<mistakes::Gallery>,
     worst: Option<Table>,
     about: Table,
@@ -109,7 +111,7 @@ struct Section {
 ///
 /// # Errors
 /// [`Error::Usage`] for a page that is no .html file; those of reading results and of writing. Images that cannot be had
-/// are left out, and said.
+/// are left out, counted and said, on the page too.
 pub fn run(args: &ReportArgs) -> Result<()> {
     if !["html", "htm"].contains(&ending(&args.out).as_str()) {
         return Err(Error::Usage(format!("--out {}: wanted a file that ends in .html", args.out.display())));
@@ -164,8 +166,9 @@ fn summaries(runs: &[Named<'_>]) -> Vec<Table> {
 fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
     let record = &run.run.records[0];
     let with_images = matches!(&run.run.details, Details::Retrieval(_) | Details::Verification(_));
-    let mut pictures =
-        if args.no_images || !with_images { None } else { pictures(run, record, args.images.as_deref())? };
+    let mut notes = Vec::new();
+    let wanted = with_images && !args.no_images;
+    let mut pictures = if wanted { pictures(record, args.images.as_deref(), &mut notes)? } else { None };
     let (galleries, worst) = match &run.run.details {
         Details::Retrieval(details) => {
             (mistakes::retrieval(details, &mut pictures), Some(mistakes::worst_classes(details)))
@@ -176,17 +179,19 @@ fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
         }
         Details::Training(_) | Details::None => (Vec::new(), None),
     };
+    notes.extend(pictures.as_ref().and_then(Pictures::missing));
+    notes.iter().for_each(|text| note(&format!("{}: {text}", run.name)));
     let known = record.iter().filter(|(_, value)| *value != Value::Missing);
     let about = Table {
         caption: "What was run, and every figure".into(),
         columns: ["what", "value"].map(Into::into).to_vec(),
         rows: known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
     };
-    Ok(Section { name: run.name.clone(), galleries, worst, about })
+    Ok(Section { name: run.name.clone(), notes, galleries, worst, about })
 }
 
 /// The images of a run: where `--images` says, else in the data that the run names.
-fn pictures(run: &Named<'_>, record: &Record, images: Option<&Path>) -> Result<Option<Pictures>> {
+fn pictures(record: &Record, images: Option<&Path>, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
     if let Some(path) = images {
         return Pictures::open(path).map(Some);
     }
@@ -195,13 +200,13 @@ fn pictures(run: &Named<'_>, record: &Record, images: Option<&Path>) -> Result<O
     match opened {
         Some(Ok(pictures)) => Ok(Some(pictures)),
         Some(Err(error)) => {
-            note(&format!(
-                "{}: no pictures, for its data cannot be opened ({error}); --images says where they are",
-                run.name
-            ));
+            notes.push(format!("no pictures, for its data cannot be opened ({error}); --images says where they are"));
             Ok(None)
         }
-        None => Ok(None),
+        None => {
+            notes.push("no pictures, for the run names no data; --images says where they are".into());
+            Ok(None)
+        }
     }
 }
 

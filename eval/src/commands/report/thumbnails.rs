@@ -20,6 +20,8 @@ const QUALITY: u8 = 74;
 pub(super) struct Pictures {
     source: Source,
     made: HashMap<String, Option<String>>,
+    /// Why the first of those that cannot be had cannot.
+    first_missing: Option<String>,
 }
 
 impl Pictures {
@@ -31,7 +33,7 @@ impl Pictures {
         } else {
             Source::open(path)?
         };
-        Ok(Self { source, made: HashMap::new() })
+        Ok(Self { source, made: HashMap::new(), first_missing: None })
     }
 
     /// An image as a data URI; `None` where it cannot be had.
@@ -39,9 +41,25 @@ impl Pictures {
         if let Some(made) = self.made.get(name) {
             return made.clone();
         }
-        let made = self.make(name).ok();
+        let made = match self.make(name) {
+            Ok(made) => Some(made),
+            Err(error) => {
+                self.first_missing.get_or_insert_with(|| error.to_string());
+                None
+            }
+        };
         self.made.insert(name.to_owned(), made.clone());
         made
+    }
+
+    /// How many of the images that were asked for cannot be had, and why the first cannot; `None` where all are there.
+    pub(super) fn missing(&self) -> Option<String> {
+        let missing = self.made.values().filter(|made| made.is_none()).count();
+        let first = self.first_missing.as_ref()?;
+        Some(format!(
+            "{missing} of {} images cannot be had, and their places are empty; the first: {first}",
+            self.made.len()
+        ))
     }
 
     fn make(&self, name: &str) -> Result<String> {

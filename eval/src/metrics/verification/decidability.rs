@@ -33,36 +33,45 @@ fn unit(tally: &Tally) -> f64 {
     if most == 0.0 || ORDINARY.contains(&most) { 1.0 } else { 2_f64.powi(if most > 1.0 { -960 } else { 960 }) }
 }
 
-/// Means and deviations of a tally, in two sweeps: the second about the means of the first.
+/// Means and deviations of a tally, in two sweeps: the second about the means of the first. Sums are taken of what scores
+/// lie away from one of them, so that equal scores have no spread, however many they are.
 pub fn decidability(tally: &Tally) -> Decidability {
     let (genuine, impostor) = (tally.genuine() as f64, tally.impostor() as f64);
     let unit = unit(tally);
+    let mut first = None;
+    tally.sweep(|step| {
+        if step.score.is_finite() {
+            first.get_or_insert(step.score * unit);
+        }
+    });
+    let first = first.unwrap_or(0.0);
     let mut sums = [0.0_f64; 2];
     tally.sweep(|step| {
         // a count of zero must not meet an infinite score
         if step.genuine > 0 {
-            sums[0] += step.genuine as f64 * (step.score * unit);
+            sums[0] += step.genuine as f64 * (step.score * unit - first);
         }
         if step.impostor > 0 {
-            sums[1] += step.impostor as f64 * (step.score * unit);
+            sums[1] += step.impostor as f64 * (step.score * unit - first);
         }
     });
+    // Means, seen from the first score.
     let (mu_genuine, mu_impostor) = (sums[0] / genuine, sums[1] / impostor);
     let mut squares = [0.0_f64; 2];
     tally.sweep(|step| {
         if step.genuine > 0 {
-            squares[0] += step.genuine as f64 * (step.score * unit - mu_genuine).powi(2);
+            squares[0] += step.genuine as f64 * (step.score * unit - first - mu_genuine).powi(2);
         }
         if step.impostor > 0 {
-            squares[1] += step.impostor as f64 * (step.score * unit - mu_impostor).powi(2);
+            squares[1] += step.impostor as f64 * (step.score * unit - first - mu_impostor).powi(2);
         }
     });
     let (var_genuine, var_impostor) = (squares[0] / genuine, squares[1] / impostor);
     let spread = ((var_genuine + var_impostor) / 2.0).sqrt();
     Decidability {
         d_prime: (spread > 0.0).then(|| (mu_genuine - mu_impostor) / spread),
-        mu_genuine: mu_genuine / unit,
-        mu_impostor: mu_impostor / unit,
+        mu_genuine: (first + mu_genuine) / unit,
+        mu_impostor: (first + mu_impostor) / unit,
         sd_genuine: var_genuine.sqrt() / unit,
         sd_impostor: var_impostor.sqrt() / unit,
     }
@@ -98,6 +107,20 @@ mod tests {
             assert!((found.d_prime.unwrap() / plain.d_prime.unwrap() - 1.0).abs() < 1e-12, "{found:?}");
             assert!((found.mu_genuine / unit / plain.mu_genuine - 1.0).abs() < 1e-12, "{found:?}");
             assert!((found.sd_impostor / unit / plain.sd_impostor - 1.0).abs() < 1e-12, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn equal_scores_have_no_spread_however_many_they_are() {
+        for score in [0.1, 0.7, 1.0 - f64::EPSILON / 2.0, 1e300] {
+            for count in [3, 45, 108, 1001] {
+                let found = decidability(&Tally::of_scores(&vec![score; count], &[score; 77]).unwrap());
+                assert_eq!(
+                    (found.d_prime, found.mu_genuine, found.sd_genuine),
+                    (None, score, 0.0),
+                    "{score} x {count}"
+                );
+            }
         }
     }
 

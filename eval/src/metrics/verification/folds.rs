@@ -176,7 +176,10 @@ fn between(low: f64, high: f64) -> f64 {
 /// [`Error::Measure`] for fewer than two folds, an empty one, or folds whose others hold one class only.
 pub fn cross_validate(on: &Decisions<'_>, folds: &Folds) -> Result<Accuracy> {
     if folds.count < 2 {
-        return Err(Error::Measure("one fold has no others to choose its threshold on".into()));
+        return Err(Error::Measure(
+            "one fold has no others to choose its threshold on; give --threshold-pairs, or a list of two folds or more"
+                .into(),
+        ));
     }
     let order = on.order();
     let mut done = Vec::with_capacity(folds.count);

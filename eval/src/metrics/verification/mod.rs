@@ -27,5 +27,7 @@ pub use folds::{Accuracy, Decisions, Division, Fold, Folds, best_threshold, cros
 pub use histogram::Bin;
 pub(crate) use histogram::histogram;
 pub use rates::Rates;
-pub use similarities::{KEPT_PAIRS, count_all, keep_all, of_pairs, pair_count, tally, tally_all, unit_rows};
+pub use similarities::{
+    KEPT_PAIRS, are_copies, count_all, keep_all, of_pairs, pair_count, tally, tally_all, unit_rows,
+};
 pub use tally::{GRID, GridCounter, Point, Step, Tally};

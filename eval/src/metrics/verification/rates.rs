@@ -2,6 +2,9 @@
 
 use super::{AtFmr, Decidability, Eer, TARGETS, Tally, at_fmr, auc, carries, decidability, eer, zero_fmr, zero_fnmr};
 
+/// Scores that differ by less than this share of themselves differ by what float32 rounds.
+const ROUNDING: f64 = 1e-6;
+
 /// Error rates and separation of genuine and impostor scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
@@ -47,9 +50,15 @@ impl Rates {
     /// What makes these figures doubtful, in sentences: scores that look swapped, and scores that are all equal.
     pub fn doubts(&self) -> Vec<String> {
         let d = &self.decidability;
-        if d.sd_genuine == 0.0 && d.sd_impostor == 0.0 && d.mu_genuine == d.mu_impostor {
-            let pairs = self.genuine + self.impostor;
+        let widest = d.sd_genuine.max(d.sd_impostor).max((d.mu_genuine - d.mu_impostor).abs());
+        let pairs = self.genuine + self.impostor;
+        if widest == 0.0 {
             return vec![format!("all {pairs} scores are equal: they tell nothing apart, and no figure says anything")];
+        }
+        if widest < ROUNDING * d.mu_genuine.abs().max(d.mu_impostor.abs()) {
+            return vec![format!(
+                "all {pairs} scores are equal but for {widest:.1e}, which is rounding: no figure says anything"
+            )];
         }
         if self.auc >= 0.5 {
             return Vec::new();
@@ -98,6 +107,9 @@ mod tests {
         let swapped = doubts(&[0.1, 0.6], &[0.5, 0.9]);
         assert!(swapped[0].contains("look swapped: AUC is 0.250 and d' -1."), "{swapped:?}");
         let equal = doubts(&[0.5; 3], &[0.5; 4]);
-        assert!(equal.len() == 1 && equal[0].contains("all 7 scores are equal"), "{equal:?}");
+        assert!(equal.len() == 1 && equal[0].contains("all 7 scores are equal:"), "{equal:?}");
+        let rounded = doubts(&[0.5, 0.5 + 1e-9, 0.5], &[0.5 - 1e-9; 4]);
+        assert!(rounded.len() == 1 && rounded[0].contains("all 7 scores are equal but for"), "{rounded:?}");
+        assert_eq!(doubts(&[0.5, 0.5 + 1e-5, 0.5], &[0.5 - 1e-5; 4]), [""; 0]);
     }
 }

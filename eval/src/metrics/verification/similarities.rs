@@ -5,6 +5,7 @@
 //! ([`GRID`](super::GRID)). The counts, and every rate made of them, are then exact; the scores carry f32's
 //! rounding, which is of the order of 1e-7. Memory holds the rows and the grid, however many the pairs.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faer::linalg::matmul::matmul;
@@ -15,7 +16,7 @@ use rayon::prelude::*;
 use super::{GridCounter, SubjectPair, Tally};
 use crate::{Error, Result};
 use pdloss_embed::console::Progress;
-use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::embeddings::{Embeddings, Row};
 
 /// Up to this many pairs of a set are kept: 4,096 images, about 200 MB.
 pub const KEPT_PAIRS: u64 = 4096 * 4095 / 2;
@@ -48,13 +49,18 @@ pub fn of_pairs(embeddings: &Embeddings, pairs: &[(usize, usize)]) -> Result<Vec
     Ok(pairs.par_iter().map(|&(a, b)| unit.row(a).dot(&unit.row(b))).collect())
 }
 
-/// How many unordered pairs a set of rows has.
+/// Whether two rows are copies of one image, which make no pair.
+pub fn are_copies(a: &Row, b: &Row) -> bool {
+    a.image.is_some() && a.image == b.image
+}
+
+/// How many unordered pairs a set of rows has, copies among them.
 pub fn pair_count(rows: usize) -> u64 {
     let rows = rows as u64;
     rows * rows.saturating_sub(1) / 2
 }
 
-/// Cosines of all unordered pairs, in f64, each with the classes of its rows.
+/// Cosines of all unordered pairs but those of copies, in f64, each with the classes of its rows.
 ///
 /// # Errors
 /// Those of [`unit_rows`]; [`Error::Measure`] beyond [`KEPT_PAIRS`].
@@ -74,8 +80,8 @@ pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
         .collect();
     let of_row = |a: usize| {
         let row = unit.row(a);
-        let (unit, classes) = (&unit, &classes);
-        (a + 1..count).map(move |b| SubjectPair {
+        let (unit, classes, rows) = (&unit, &classes, &embeddings.rows);
+        (a + 1..count).filter(move |&b| !are_copies(&rows[a], &rows[b])).map(move |b| SubjectPair {
             score: row.dot(&unit.row(b)),
             a: classes[a],
             b: classes[b],
@@ -102,7 +108,7 @@ pub fn tally(pairs: &[SubjectPair]) -> Result<Tally> {
     Tally::of_scores(&scores(true), &scores(false))
 }
 
-/// All unordered pairs, streamed.
+/// All unordered pairs but those of copies, streamed.
 ///
 /// # Errors
 /// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair.
@@ -118,6 +124,14 @@ pub fn count_all(embeddings: &Embeddings) -> Result<Tally> {
     let mut ends = vec![count; count];
     for at in (0..count.saturating_sub(1)).rev() {
         ends[at] = if classes[at] == classes[at + 1] { ends[at + 1] } else { at + 1 };
+    }
+    // Where the copies of each image are.
+    let mut copies: HashMap<u32, Vec<usize>> = HashMap::new();
+    let image = |row: usize| embeddings.rows[order[row]].image;
+    for row in 0..count {
+        if let Some(image) = image(row) {
+            copies.entry(image).or_default().push(row);
+        }
     }
     let tiles = count.div_ceil(TILE);
     let block = |tile: usize| {
@@ -146,8 +160,16 @@ pub fn count_all(embeddings: &Embeddings) -> Result<Tally> {
                     // Only pairs with a later row; of those, first the same class, then others.
                     let from = (row + 1).saturating_sub(start).min(width);
                     let to = ends[row].saturating_sub(start).clamp(from, width);
-                    genuine.extend(&scores[from..to]);
-                    impostor.extend(&scores[to..]);
+                    let mut at = from;
+                    let of_row = image(row).and_then(|image| copies.get(&image)).map_or(&[][..], Vec::as_slice);
+                    let here =
+                        of_row.iter().filter_map(|copy| copy.checked_sub(start).filter(|c| (from..width).contains(c)));
+                    for stop in here.chain([width]) {
+                        let middle = to.clamp(at, stop);
+                        genuine.extend(&scores[at..middle]);
+                        impostor.extend(&scores[middle..stop]);
+                        at = stop + 1;
+                    }
                 }
             }
             progress.advance(left.nrows());
@@ -168,7 +190,6 @@ mod tests {
     use super::*;
     use crate::metrics::verification::{GRID, Rates, Step};
     use pdloss_embed::dataset::Role;
-    use pdloss_embed::embeddings::Row;
 
     /// `count` rows about `classes` centres, in no order.
     fn set(count: usize, dim: usize, classes: usize) -> Embeddings {
@@ -201,6 +222,25 @@ mod tests {
                 assert!(a.is_some() == b.is_some() && distance < 2e-4, "{count} rows: {name} {a:?} {b:?}");
             }
         }
+    }
+
+    #[test]
+    fn pairs_of_copies_are_none_kept_or_streamed() {
+        let mut set = set(2 * TILE + 77, 19, 5);
+        // Copies beside each other, tiles apart, of one class and of several.
+        let images = [(0, 1), (5, 1), (400, 1), (10, 2), (TILE, 2), (TILE + 1, 3), (TILE + 6, 3), (500, 3)];
+        images.iter().for_each(|&(row, image)| set.rows[row].image = Some(image));
+        let (kept, streamed) = (keep_all(&set).unwrap(), count_all(&set).unwrap());
+        assert_eq!(kept.len() as u64, pair_count(set.rows.len()) - 3 - 1 - 3);
+        let kept = tally(&kept).unwrap();
+        assert_eq!((kept.genuine(), kept.impostor()), (streamed.genuine(), streamed.impostor()));
+        let all: usize = set
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(a, row)| set.rows[..a].iter().filter(|b| are_copies(row, b)).count())
+            .sum();
+        assert_eq!(all, 7);
     }
 
     #[test]

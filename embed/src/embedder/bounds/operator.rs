@@ -1,187 +1,10 @@
-//! What a model would make of its input, before a runtime tries: a file of a few bytes can ask for tensors that fill any
-//! memory, and runtimes abort on these. Shapes follow in 128 bits, operator by operator; what an unknown operator gives is
-//! unknown, and so is what follows from it.
+//! The shape that a node's first output has, operator by operator.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, NodeProto};
 
-use crate::error::{Error, Result};
-
-/// Values that a tensor may hold: 8 GiB of float32.
-const MOST: u128 = 1 << 31;
-/// The same where it follows from constants alone, which runtimes compute at once and keep.
-const MOST_OF_CONSTANTS: u128 = 1 << 28;
-/// Constants of up to this many values are followed by value: shapes, sizes, pads.
-const FOLLOWED: usize = 64;
-
-/// What is known of a tensor.
-#[derive(Clone, Debug)]
-struct Known {
-    shape: Vec<u128>,
-    values: Option<Vec<f64>>,
-    is_constant: bool,
-}
-
-impl Known {
-    fn of(shape: Vec<u128>) -> Self {
-        Self { shape, values: None, is_constant: false }
-    }
-
-    fn vector(values: Vec<f64>) -> Self {
-        Self { shape: vec![values.len() as u128], values: Some(values), is_constant: false }
-    }
-
-    fn count(&self) -> u128 {
-        self.shape.iter().fold(1, |product: u128, &dim| product.saturating_mul(dim))
-    }
-}
-
-/// Checks the tensors of the main graph where its input has this shape, in the order of `nodes`.
-///
-/// # Errors
-/// [`Error::Model`] naming an initializer that claims more than it holds, or the node that makes too much.
-pub(super) fn check(path: &Path, proto: &ModelProto, input: Option<(&str, &[usize])>) -> Result<()> {
-    let Some(graph) = &proto.graph else { return Ok(()) };
-    let mut known: HashMap<&str, Known> = HashMap::new();
-    for tensor in &graph.initializer {
-        claims(path, tensor)?;
-        known.insert(&tensor.name, of_tensor(tensor));
-    }
-    if let Some((name, shape)) = input {
-        known.insert(name, Known::of(shape.iter().map(|&dim| dim as u128).collect()));
-    }
-    for at in order(path, graph)? {
-        let node = &graph.node[at];
-        for tensor in node.attribute.iter().flat_map(|a| a.t.iter().chain(&a.tensors)) {
-            claims(path, tensor)?;
-        }
-        let Some(mut made) = Operator { node, known: &known }.result() else { continue };
-        made.is_constant =
-            node.input.iter().filter(|i| !i.is_empty()).all(|i| known.get(i.as_str()).is_some_and(|k| k.is_constant));
-        let (count, most) = (made.count(), if made.is_constant { MOST_OF_CONSTANTS } else { MOST });
-        if count > most {
-            return Err(Error::model(
-                path,
-                format!(
-                    "node '{}' ({}) makes a tensor of {count} values, {:?}; at most {most} are computed",
-                    name(node),
-                    node.op_type,
-                    made.shape
-                ),
-            ));
-        }
-        let outputs = if node.op_type == "Split" { node.output.len() } else { 1 };
-        for output in node.output.iter().take(outputs) {
-            known.insert(output, made.clone());
-        }
-    }
-    Ok(())
-}
-
-/// A node for people: its name, else its first output's.
-pub(super) fn name(node: &NodeProto) -> &str {
-    if node.name.is_empty() { node.output.first().map_or("", String::as_str) } else { &node.name }
-}
-
-/// Positions of the nodes, each after those that it takes from.
-///
-/// # Errors
-/// [`Error::Model`] where nodes take from each other in a circle.
-pub(super) fn order(path: &Path, graph: &GraphProto) -> Result<Vec<usize>> {
-    let makers: HashMap<&str, usize> = graph
-        .node
-        .iter()
-        .enumerate()
-        .flat_map(|(at, node)| node.output.iter().filter(|o| !o.is_empty()).map(move |o| (o.as_str(), at)))
-        .collect();
-    let mut takers = vec![Vec::new(); graph.node.len()];
-    let mut open = vec![0_usize; graph.node.len()];
-    for (at, node) in graph.node.iter().enumerate() {
-        let mut sources: Vec<usize> = needs(node).iter().filter_map(|name| makers.get(name).copied()).collect();
-        sources.sort_unstable();
-        sources.dedup();
-        open[at] = sources.len();
-        sources.into_iter().for_each(|source| takers[source].push(at));
-    }
-    let mut ready: std::collections::BTreeSet<usize> = (0..open.len()).filter(|&at| open[at] == 0).collect();
-    let mut order = Vec::with_capacity(open.len());
-    while let Some(at) = ready.pop_first() {
-        order.push(at);
-        for &taker in &takers[at] {
-            open[taker] -= 1;
-            if open[taker] == 0 {
-                ready.insert(taker);
-            }
-        }
-    }
-    match open.iter().position(|&count| count > 0) {
-        Some(at) if order.len() < open.len() => {
-            Err(Error::model(path, format!("node '{}' takes what follows from itself", name(&graph.node[at]))))
-        }
-        _ => Ok(order),
-    }
-}
-
-/// The tensors that a node takes, also inside its subgraphs.
-pub(super) fn needs(node: &NodeProto) -> Vec<&str> {
-    let inner = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)).flat_map(|graph| {
-        graph.node.iter().flat_map(needs).chain(graph.output.iter().map(|output| output.name.as_str()))
-    });
-    node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).chain(inner).collect()
-}
-
-/// Bytes of an element, where they are whole.
-fn element(tensor: &TensorProto) -> Option<u128> {
-    Some(match DataType::try_from(tensor.data_type).ok()? {
-        DataType::Bool | DataType::Int8 | DataType::Uint8 => 1,
-        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 2,
-        DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
-        DataType::Double | DataType::Int64 | DataType::Uint64 => 8,
-        _ => return None,
-    })
-}
-
-/// Whether a tensor holds the values that its shape claims; those in other files are checked with their files.
-fn claims(path: &Path, tensor: &TensorProto) -> Result<()> {
-    let wrong = |problem: String| Err(Error::model(path, format!("tensor '{}' {problem}", tensor.name)));
-    if let Some(dim) = tensor.dims.iter().find(|dim| **dim < 0) {
-        return wrong(format!("has a dimension of {dim}"));
-    }
-    let (Some(size), true) = (element(tensor), tensor.external_data.is_empty()) else { return Ok(()) };
-    let count = of_tensor(tensor).count();
-    let listed = [tensor.float_data.len(), tensor.int32_data.len(), tensor.int64_data.len(), tensor.double_data.len()];
-    let listed = listed.into_iter().max().unwrap_or(0).max(tensor.string_data.len()) as u128;
-    let held = if tensor.raw_data.is_empty() { listed } else { tensor.raw_data.len() as u128 / size };
-    if count > held {
-        return wrong(format!("claims {count} values, {:?}, and holds {held}", tensor.dims));
-    }
-    Ok(())
-}
-
-#[allow(clippy::cast_precision_loss)] // sizes beyond 2^53 are too large all the same
-fn of_tensor(tensor: &TensorProto) -> Known {
-    let shape: Vec<u128> = tensor.dims.iter().map(|&dim| u128::try_from(dim).unwrap_or(0)).collect();
-    let known = Known { shape, values: None, is_constant: true };
-    if known.count() > FOLLOWED as u128 {
-        return known;
-    }
-    let raw = &tensor.raw_data;
-    let values = match DataType::try_from(tensor.data_type) {
-        Ok(DataType::Int64) if raw.is_empty() => tensor.int64_data.iter().map(|&v| v as f64).collect(),
-        Ok(DataType::Int32) if raw.is_empty() => tensor.int32_data.iter().map(|&v| f64::from(v)).collect(),
-        Ok(DataType::Float) if raw.is_empty() => tensor.float_data.iter().map(|&v| f64::from(v)).collect(),
-        Ok(DataType::Double) if raw.is_empty() => tensor.double_data.clone(),
-        Ok(DataType::Int64) => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
-        Ok(DataType::Int32) => raw.as_chunks().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
-        Ok(DataType::Float) => raw.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
-        Ok(DataType::Double) => raw.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-        _ => return known,
-    };
-    Known { values: Some(values), ..known }
-}
+use super::known::{FOLLOWED, Known, of_tensor};
 
 /// A size out of a constant: what is negative or none is nothing.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, which is what is meant
@@ -197,9 +20,9 @@ fn broadcast(a: &[u128], b: &[u128]) -> Vec<u128> {
 }
 
 /// One node among what is known.
-struct Operator<'a> {
-    node: &'a NodeProto,
-    known: &'a HashMap<&'a str, Known>,
+pub(super) struct Operator<'a> {
+    pub(super) node: &'a NodeProto,
+    pub(super) known: &'a HashMap<&'a str, Known>,
 }
 
 impl Operator<'_> {
@@ -237,7 +60,7 @@ impl Operator<'_> {
 
     /// The first output, where the operator is known and enough of its inputs is.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // as above
-    fn result(&self) -> Option<Known> {
+    pub(super) fn result(&self) -> Option<Known> {
         let op = self.node.op_type.as_str();
         if !["", "ai.onnx"].contains(&self.node.domain.as_str()) {
             return None;

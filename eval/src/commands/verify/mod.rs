@@ -1,6 +1,7 @@
 //! The command `verify`: pairs of images (a list's, or all of a labelled set) to accuracy, error rates and d'.
 
-use std::collections::HashMap;
+mod listed;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use ndarray::{Axis, concatenate};
 
-use super::arguments::{Notes, class_names, describe_copies};
+use super::arguments::{Notes, class_names, describe_copies, describe_sameness};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::suggest::doubt_of;
 use super::{InputArgs, describe_model};
@@ -16,20 +17,21 @@ use crate::metrics::verification::{
     self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap,
     cross_validate, test_at,
 };
-use crate::pairs::{self, PairList, Subjects};
+use crate::pairs::{PairList, Subjects};
 use crate::process;
 use crate::runs::{Pair, Pairs, Person};
 use crate::table::Record;
 use crate::{Error, Result};
 use clap::Args;
 use pdloss_embed::console::{note, wrote};
-use pdloss_embed::dataset::Finder;
-use pdloss_embed::dataset::{Dataset, Format, Item, Limits, Request, Role, Source as Files, Split};
+use pdloss_embed::dataset::{Dataset, Format, Request, Split};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::Embeddings;
 use pdloss_embed::pipeline::embed_with;
 use pdloss_embed::preprocess::{Landmarks, Steps};
 use pdloss_embed::program::Usual;
+
+use listed::{Gaps, Listed, folds_of, images_of, score};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --preset face-112
@@ -45,6 +47,9 @@ Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 const DETAILS: &str = "Scores are cosines. A pair is accepted at score >= threshold; error rates are taken at observed scores. EER is the mean \
     of FMR and FNMR where they are closest. FNMR@FMR takes the smallest threshold whose FMR does not exceed the target, and \
     has no value below 3 / impostor pairs.";
+
+/// More draws move no digit that anybody reads, and take days.
+const MOST_DRAWS: usize = 1_000_000;
 
 /// How the embeddings of an image and of its mirror image become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +92,9 @@ pub struct VerifyArgs {
     /// Every image against every other of a labelled set
     #[arg(long, help_heading = "Pairs", conflicts_with_all = ["pairs", "threshold_pairs", "skip_missing"])]
     pub all_pairs: bool,
+    /// Let copies of an image (files of equal bytes) make pairs with each other
+    #[arg(long, help_heading = "Pairs", requires = "all_pairs")]
+    pub keep_copies: bool,
     /// Choose the threshold on this list (LFW View 1: pairsDevTrain.txt) instead of on the other folds
     #[arg(long, value_name = "FILE", help_heading = "Pairs", requires = "pairs")]
     pub threshold_pairs: Option<PathBuf>,
@@ -118,6 +126,7 @@ pub struct VerifyArgs {
 pub struct Plan {
     source: Source,
     which: Which,
+    keep_copies: bool,
     bootstrap: Option<Bootstrap>,
     sinks: Sinks,
     threads: usize,
@@ -143,38 +152,6 @@ enum Which {
     Listed(Box<Listed>),
 }
 
-#[derive(Debug)]
-struct Listed {
-    path: PathBuf,
-    list: PairList,
-    training: Option<(PathBuf, PairList)>,
-    gaps: Gaps,
-}
-
-/// Which pairs a run goes on without.
-#[derive(Clone, Copy, Debug)]
-struct Gaps {
-    /// Those whose images are not there.
-    missing: bool,
-    /// Those of an image with itself.
-    itself: bool,
-}
-
-/// Scored pairs of a list.
-#[derive(Debug)]
-struct Scored {
-    scores: Vec<f64>,
-    same: Vec<bool>,
-    /// Positions in the list.
-    kept: Vec<usize>,
-    /// The name in the data of each image of the list; as the list has it where it is missing.
-    names: Vec<String>,
-    missing: usize,
-    bad: usize,
-    itself: usize,
-    copies: usize,
-}
-
 impl Plan {
     /// Checks everything that can be checked before embedding starts.
     ///
@@ -186,10 +163,12 @@ impl Plan {
         if !(level > 0.0 && level < 1.0) {
             return usage("--confidence: wanted a number between 0 and 1, such as 0.95");
         }
-        if args.bootstrap.is_some_and(|n| n < 2) {
-            return usage("--bootstrap: wanted at least 2 draws; 1000 is usual");
+        if let Some(draws) = args.bootstrap.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
+            return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
         }
-        args.input.check_places(&args.results.outputs())?;
+        let lists = [("--pairs", &args.pairs), ("--threshold-pairs", &args.threshold_pairs), ("--align", &args.align)];
+        let lists: Vec<_> = lists.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?))).collect();
+        args.input.check_places(&lists, &args.results.outputs())?;
         let data = args.input.data.data.as_deref();
         let brought = data.filter(|d| PairList::brings_images(d));
         let list = match (&args.pairs, brought) {
@@ -212,7 +191,8 @@ impl Plan {
                     .map(|p| PairList::read(p).map(|list| (p.clone(), list)))
                     .transpose()?;
                 let list = PairList::read(path)?;
-                let gaps = Gaps { missing: args.skip_missing, itself: args.input.data.skip_bad };
+                let skip_bad = args.input.data.skip_bad;
+                let gaps = Gaps { missing: args.skip_missing, itself: skip_bad, contrary: skip_bad };
                 Which::Listed(Box::new(Listed { path: path.into(), list, training, gaps }))
             }
         };
@@ -247,7 +227,8 @@ impl Plan {
             _ => return usage("give --model and --data, or --embeddings"),
         };
         let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, seed: args.seed, level });
-        Ok(Self { source, which, bootstrap, sinks: Sinks::plan(&args.results)?, threads: args.input.run.threads()? })
+        let (sinks, threads) = (Sinks::plan(&args.results)?, args.input.run.threads()?);
+        Ok(Self { source, which, keep_copies: args.keep_copies, bootstrap, sinks, threads })
     }
 
     /// Embeds (or reads embeddings), compares, and writes the tables to `stdout`.
@@ -260,7 +241,8 @@ impl Plan {
         let mut record = Record::new();
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
         let mut notes = Notes::default();
-        let (embeddings, there) = self.embeddings(&mut record, &mut notes)?;
+        let (mut embeddings, there) = self.embeddings(&mut record, &mut notes)?;
+        describe_sameness(&embeddings, &mut notes);
         record
             .set("metric", "cosine")
             .set("threads", self.threads)
@@ -269,7 +251,12 @@ impl Plan {
         let comparing = Instant::now();
         let outcome = match &self.which {
             Which::All => {
-                describe_copies(&embeddings, "their pairs count as genuine ones do", &mut notes, &mut record);
+                let consequence =
+                    if self.keep_copies { "they make pairs" } else { "they make no pairs; --keep-copies lets them" };
+                describe_copies(&embeddings, consequence, &mut notes, &mut record);
+                if self.keep_copies {
+                    embeddings.rows.iter_mut().for_each(|row| row.image = None);
+                }
                 record.set("class_names", class_names(&embeddings));
                 self.all_pairs(&embeddings, &mut record)?
             }
@@ -395,6 +382,15 @@ impl Plan {
         if scored.itself > 0 {
             notes.add(format!("left out {} pairs of an image with itself", scored.itself));
         }
+        if scored.contrary > 0 {
+            notes.add(format!("left out {} pairs that are called both genuine and impostor", scored.contrary));
+        }
+        if scored.again > 0 {
+            let (again, path) = (scored.again, listed.path.display());
+            notes.add(format!(
+                "{again} pairs of {path} are listed again, in either order; each counts as often as it is listed"
+            ));
+        }
         let subjects = Subjects::find(&list.images, &list.pairs);
         record.set("pairs", listed.path.display().to_string()).set("pairs_sha256", list.sha256.as_str());
         record.set("pairs_format", list.format).set("pairs_listed", list.pairs.len());
@@ -406,6 +402,14 @@ impl Plan {
         let accuracy = match (&listed.training, &folds) {
             (Some((path, training)), _) => {
                 let trained = score(path, training, embeddings, there, listed.gaps)?;
+                let shared = scored.shared(&trained);
+                if shared > 0 {
+                    notes.add(format!(
+                        "{shared} pairs are in both {} and {}: the threshold was chosen on pairs that it is tested on",
+                        listed.path.display(),
+                        path.display()
+                    ));
+                }
                 let threshold = best_threshold(&Decisions { scores: &trained.scores, same: &trained.same });
                 record
                     .set("threshold_pairs", path.display().to_string())
@@ -423,7 +427,7 @@ impl Plan {
             }
             (None, Some(folds)) => Some((cross_validate(&on, folds)?, folds.describe())),
             (None, None) => {
-                note("no accuracy: folds need at least two genuine and two impostor pairs");
+                notes.add("no accuracy: folds need at least two genuine and two impostor pairs");
                 None
             }
         };
@@ -466,107 +470,6 @@ fn right(accuracy: &Accuracy, folds: Option<&Folds>, on: &Decisions<'_>) -> Vec<
     on.scores.iter().zip(on.same).enumerate().map(|(at, (&score, &same))| (score >= threshold(at)) == same).collect()
 }
 
-/// The folds of the whole list, of which those pairs are then taken that were kept: what is missing moves no other pair.
-fn folds_of(list: &PairList, kept: &[usize]) -> Option<Folds> {
-    let listed: Option<Vec<usize>> = list.pairs.iter().map(|p| p.fold).collect();
-    let folds = match listed {
-        Some(of) => Folds::listed(of),
-        None => Folds::make(&list.pairs.iter().map(|p| p.same).collect::<Vec<_>>())?,
-    };
-    Some(Folds { of: kept.iter().map(|&at| folds.of[at]).collect(), ..folds })
-}
-
-/// Where each image of a list is among these names.
-fn find(path: &Path, list: &PairList, names: &[String]) -> Result<Vec<Option<usize>>> {
-    let finder = Finder::new(names);
-    let find = |image: &String| finder.find(image).map_err(|problem| Error::data(path, problem));
-    list.images.iter().map(find).collect()
-}
-
-/// The distinct images of the lists, as a data set whose classes are the subjects of the first.
-fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result<Dataset> {
-    let files = match &listed.list.contents {
-        Some(contents) => Files::of_memory(data, listed.list.images.iter().cloned().zip(contents.iter().cloned())),
-        None => Files::open_within(data, limits)?,
-    };
-    let subjects = Subjects::find(&listed.list.images, &listed.list.pairs);
-    let mut classes = subjects.names;
-    let mut items = Vec::new();
-    let mut taken: HashMap<usize, ()> = HashMap::new();
-    let mut take = |found: Option<usize>, class: usize, items: &mut Vec<Item>| {
-        if let Some(at) = found.filter(|&at| taken.insert(at, ()).is_none()) {
-            items.push(Item { name: files.names()[at].clone(), class, role: Role::Both, camera: None });
-        }
-    };
-    let found = find(&listed.path, &listed.list, files.names())?;
-    if found.iter().all(Option::is_none) {
-        let wanted = &listed.list.images[0];
-        return Err(Error::data(
-            data,
-            format!("holds none of the images that {} names; the first is {wanted}", listed.path.display()),
-        ));
-    }
-    check_pairs(&listed.path, &listed.list, &found, listed.gaps)?;
-    for (found, &subject) in found.into_iter().zip(&subjects.of) {
-        take(found, subject as usize, &mut items);
-    }
-    if let Some((path, training)) = &listed.training {
-        let subjects = Subjects::find(&training.images, &training.pairs);
-        let before = classes.len();
-        classes.extend(subjects.names);
-        let found = find(path, training, files.names())?;
-        check_pairs(path, training, &found, listed.gaps)?;
-        for (found, &subject) in found.into_iter().zip(&subjects.of) {
-            take(found, before + subject as usize, &mut items);
-        }
-    }
-    let part = format!("images of {}", listed.path.display());
-    let notes = files.notes().to_vec();
-    Ok(Dataset { source: files, format: Format::List, part, items, classes, notes })
-}
-
-/// Refuses what the list and the names of the images show: pairs whose images are not there, pairs of an image with itself,
-/// and a rest without genuine or impostor pairs.
-fn check_pairs(path: &Path, list: &PairList, found: &[Option<usize>], gaps: Gaps) -> Result<()> {
-    let absent: Vec<usize> =
-        list.pairs.iter().filter_map(|p| [p.a, p.b].into_iter().find(|&i| found[i].is_none())).collect();
-    if let Some(&first) = absent.first().filter(|_| !gaps.missing) {
-        let (wanted, count) = (&list.images[first], absent.len());
-        let problem = format!(
-            "is named by {} and is not there ({count} of its {} pairs lack an image); --skip-missing goes on without them",
-            path.display(),
-            list.pairs.len()
-        );
-        return Err(Error::image(wanted, problem));
-    }
-    let itself = |pair: &&pairs::Pair| found[pair.a].is_some() && found[pair.a] == found[pair.b];
-    if let Some(first) = list.pairs.iter().find(itself).filter(|_| !gaps.itself) {
-        return Err(Error::data(
-            path,
-            format!(
-                "{} of its {} pairs are an image with itself, the first {}; wanted two images a pair. --skip-bad goes on without them",
-                list.pairs.iter().filter(itself).count(),
-                list.pairs.len(),
-                list.images[first.a]
-            ),
-        ));
-    }
-    let left = list.pairs.iter().filter(|pair| found[pair.a].is_some() && found[pair.b].is_some() && !itself(pair));
-    let (genuine, impostor): (Vec<&pairs::Pair>, Vec<&pairs::Pair>) = left.partition(|pair| pair.same);
-    if genuine.is_empty() || impostor.is_empty() {
-        return Err(Error::data(
-            path,
-            format!(
-                "{} genuine and {} impostor pairs of two images are there of its {}; verification needs both",
-                genuine.len(),
-                impostor.len(),
-                list.pairs.len()
-            ),
-        ));
-    }
-    Ok(())
-}
-
 /// All pairs of a labelled set are genuine and impostor ones.
 fn both_kinds(dataset: &Dataset) -> Result<()> {
     let mut counts = vec![0_u64; dataset.classes.len()];
@@ -583,43 +486,6 @@ fn both_kinds(dataset: &Dataset) -> Result<()> {
             if present > 1 { "genuine" } else { "impostor" }
         ),
     ))
-}
-
-/// The cosines of a list's pairs; `there` names all images that were there to be embedded.
-fn score(path: &Path, list: &PairList, embeddings: &Embeddings, there: &[String], gaps: Gaps) -> Result<Scored> {
-    let found = find(path, list, there)?;
-    let rows: HashMap<&str, usize> =
-        embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
-    check_pairs(path, list, &found, gaps)?;
-    let absent = list.pairs.iter().filter(|p| found[p.a].is_none() || found[p.b].is_none()).count();
-    let row = |image: usize| found[image].and_then(|at| rows.get(there[at].as_str()).copied());
-    let (mut kept, mut pairs, mut itself) = (Vec::new(), Vec::new(), 0);
-    for (at, pair) in list.pairs.iter().enumerate() {
-        match (row(pair.a), row(pair.b)) {
-            (Some(a), Some(b)) if a == b => itself += 1,
-            (Some(a), Some(b)) => {
-                kept.push(at);
-                pairs.push((a, b));
-            }
-            _ => {}
-        }
-    }
-    let image = |row: usize| embeddings.rows[row].image;
-    let copies = pairs.iter().filter(|&&(a, b)| image(a).is_some() && image(a) == image(b)).count();
-    let same = kept.iter().map(|&at| list.pairs[at].same).collect();
-    let bad = list.pairs.len() - kept.len() - absent - itself;
-    let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
-    let names = list.images.iter().zip(&found).map(name).collect();
-    Ok(Scored {
-        scores: similarities::of_pairs(embeddings, &pairs)?,
-        same,
-        kept,
-        names,
-        missing: absent,
-        bad,
-        itself,
-        copies,
-    })
 }
 
 /// Embeds every image, and its mirror image where that is wanted.

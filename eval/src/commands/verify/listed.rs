@@ -1,0 +1,251 @@
+//! A list of pairs and the images that it is of: which are there, which pairs contradict themselves, and their scores.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::metrics::verification::{self as similarities, Folds};
+use crate::pairs::{self, PairList, Subjects};
+use crate::{Error, Result};
+use pdloss_embed::dataset::{Dataset, Finder, Format, Item, Limits, Role, Source as Files};
+use pdloss_embed::embeddings::Embeddings;
+
+/// A list of pairs, and the list that the threshold is chosen on.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) path: PathBuf,
+    pub(super) list: PairList,
+    pub(super) training: Option<(PathBuf, PairList)>,
+    pub(super) gaps: Gaps,
+}
+
+/// Which pairs a run goes on without.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gaps {
+    /// Those whose images are not there.
+    pub(super) missing: bool,
+    /// Those of an image with itself.
+    pub(super) itself: bool,
+    /// Those that are called both genuine and impostor.
+    pub(super) contrary: bool,
+}
+
+/// Pairs of a list that are there more than once, by the images that they are of.
+#[derive(Debug, Default)]
+struct Doubles {
+    /// How many say again what one before them says.
+    again: usize,
+    /// Positions of those of which others say the contrary.
+    contrary: HashSet<usize>,
+}
+
+impl Doubles {
+    fn of(list: &PairList, found: &[Option<usize>]) -> Self {
+        let mut places: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
+        for (at, pair) in list.pairs.iter().enumerate() {
+            if let (Some(a), Some(b)) = (found[pair.a], found[pair.b])
+                && a != b
+            {
+                places.entry((a.min(b), a.max(b))).or_default().push(at);
+            }
+        }
+        let mut doubles = Self::default();
+        for places in places.into_values() {
+            if places.iter().all(|&at| list.pairs[at].same == list.pairs[places[0]].same) {
+                doubles.again += places.len() - 1;
+            } else {
+                doubles.contrary.extend(places);
+            }
+        }
+        doubles
+    }
+}
+
+/// Scored pairs of a list.
+#[derive(Debug)]
+pub(super) struct Scored {
+    pub(super) scores: Vec<f64>,
+    /// Their rows, the lower first.
+    rows: HashSet<(usize, usize)>,
+    pub(super) same: Vec<bool>,
+    /// Positions in the list.
+    pub(super) kept: Vec<usize>,
+    /// The name in the data of each image of the list; as the list has it where it is missing.
+    pub(super) names: Vec<String>,
+    pub(super) missing: usize,
+    pub(super) bad: usize,
+    pub(super) itself: usize,
+    pub(super) copies: usize,
+    pub(super) again: usize,
+    pub(super) contrary: usize,
+}
+
+impl Scored {
+    /// How many pairs are in both lists.
+    pub(super) fn shared(&self, other: &Self) -> usize {
+        self.rows.intersection(&other.rows).count()
+    }
+}
+
+/// The folds of the whole list, of which those pairs are then taken that were kept: what is missing moves no other pair.
+pub(super) fn folds_of(list: &PairList, kept: &[usize]) -> Option<Folds> {
+    let listed: Option<Vec<usize>> = list.pairs.iter().map(|p| p.fold).collect();
+    let folds = match listed {
+        Some(of) => Folds::listed(of),
+        None => Folds::make(&list.pairs.iter().map(|p| p.same).collect::<Vec<_>>())?,
+    };
+    Some(Folds { of: kept.iter().map(|&at| folds.of[at]).collect(), ..folds })
+}
+
+/// Where each image of a list is among these names.
+fn find(path: &Path, list: &PairList, names: &[String]) -> Result<Vec<Option<usize>>> {
+    let finder = Finder::new(names);
+    let find = |image: &String| finder.find(image).map_err(|problem| Error::data(path, problem));
+    list.images.iter().map(find).collect()
+}
+
+/// The distinct images of the lists, as a data set whose classes are the subjects of the first.
+pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result<Dataset> {
+    let files = match &listed.list.contents {
+        Some(contents) => Files::of_memory(data, listed.list.images.iter().cloned().zip(contents.iter().cloned())),
+        None => Files::open_within(data, limits)?,
+    };
+    let subjects = Subjects::find(&listed.list.images, &listed.list.pairs);
+    let mut classes = subjects.names;
+    let mut items = Vec::new();
+    let mut taken: HashMap<usize, ()> = HashMap::new();
+    let mut take = |found: Option<usize>, class: usize, items: &mut Vec<Item>| {
+        if let Some(at) = found.filter(|&at| taken.insert(at, ()).is_none()) {
+            items.push(Item { name: files.names()[at].clone(), class, role: Role::Both, camera: None });
+        }
+    };
+    let found = find(&listed.path, &listed.list, files.names())?;
+    if found.iter().all(Option::is_none) {
+        let wanted = &listed.list.images[0];
+        return Err(Error::data(
+            data,
+            format!("holds none of the images that {} names; the first is {wanted}", listed.path.display()),
+        ));
+    }
+    check_pairs(&listed.path, &listed.list, &found, listed.gaps)?;
+    for (found, &subject) in found.into_iter().zip(&subjects.of) {
+        take(found, subject as usize, &mut items);
+    }
+    if let Some((path, training)) = &listed.training {
+        let subjects = Subjects::find(&training.images, &training.pairs);
+        let before = classes.len();
+        classes.extend(subjects.names);
+        let found = find(path, training, files.names())?;
+        check_pairs(path, training, &found, listed.gaps)?;
+        for (found, &subject) in found.into_iter().zip(&subjects.of) {
+            take(found, before + subject as usize, &mut items);
+        }
+    }
+    let part = format!("images of {}", listed.path.display());
+    let notes = files.notes().to_vec();
+    Ok(Dataset { source: files, format: Format::List, part, items, classes, notes })
+}
+
+/// Refuses what the list and the names of the images show: pairs whose images are not there, pairs of an image with itself,
+/// and a rest without genuine or impostor pairs.
+fn check_pairs(path: &Path, list: &PairList, found: &[Option<usize>], gaps: Gaps) -> Result<()> {
+    let absent: Vec<usize> =
+        list.pairs.iter().filter_map(|p| [p.a, p.b].into_iter().find(|&i| found[i].is_none())).collect();
+    if let Some(&first) = absent.first().filter(|_| !gaps.missing) {
+        let (wanted, count) = (&list.images[first], absent.len());
+        let problem = format!(
+            "is named by {} and is not there ({count} of its {} pairs lack an image); --skip-missing goes on without them",
+            path.display(),
+            list.pairs.len()
+        );
+        return Err(Error::image(wanted, problem));
+    }
+    let itself = |pair: &&pairs::Pair| found[pair.a].is_some() && found[pair.a] == found[pair.b];
+    if let Some(first) = list.pairs.iter().find(itself).filter(|_| !gaps.itself) {
+        return Err(Error::data(
+            path,
+            format!(
+                "{} of its {} pairs are an image with itself, the first {}; wanted two images a pair. --skip-bad goes on without them",
+                list.pairs.iter().filter(itself).count(),
+                list.pairs.len(),
+                list.images[first.a]
+            ),
+        ));
+    }
+    let contrary = Doubles::of(list, found).contrary;
+    if let Some(&first) = contrary.iter().min().filter(|_| !gaps.contrary) {
+        let (a, b) = (&list.images[list.pairs[first].a], &list.images[list.pairs[first].b]);
+        return Err(Error::data(
+            path,
+            format!(
+                "{} of its {} pairs are called both genuine and impostor, the first {a} and {b}; wanted one. --skip-bad goes on \
+                 without them",
+                contrary.len(),
+                list.pairs.len()
+            ),
+        ));
+    }
+    let left = list.pairs.iter().enumerate().filter(|(at, pair)| {
+        found[pair.a].is_some() && found[pair.b].is_some() && !itself(pair) && !contrary.contains(at)
+    });
+    let (genuine, impostor): (Vec<_>, Vec<_>) = left.partition(|(_, pair)| pair.same);
+    if genuine.is_empty() || impostor.is_empty() {
+        return Err(Error::data(
+            path,
+            format!(
+                "{} genuine and {} impostor pairs of two images are there of its {}; verification needs both",
+                genuine.len(),
+                impostor.len(),
+                list.pairs.len()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The cosines of a list's pairs; `there` names all images that were there to be embedded.
+pub(super) fn score(
+    path: &Path,
+    list: &PairList,
+    embeddings: &Embeddings,
+    there: &[String],
+    gaps: Gaps,
+) -> Result<Scored> {
+    let found = find(path, list, there)?;
+    let rows: HashMap<&str, usize> =
+        embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
+    check_pairs(path, list, &found, gaps)?;
+    let absent = list.pairs.iter().filter(|p| found[p.a].is_none() || found[p.b].is_none()).count();
+    let row = |image: usize| found[image].and_then(|at| rows.get(there[at].as_str()).copied());
+    let doubles = Doubles::of(list, &found);
+    let (mut kept, mut pairs, mut itself) = (Vec::new(), Vec::new(), 0);
+    for (at, pair) in list.pairs.iter().enumerate() {
+        match (row(pair.a), row(pair.b)) {
+            (Some(a), Some(b)) if a == b => itself += 1,
+            _ if doubles.contrary.contains(&at) => {}
+            (Some(a), Some(b)) => {
+                kept.push(at);
+                pairs.push((a, b));
+            }
+            _ => {}
+        }
+    }
+    let image = |row: usize| embeddings.rows[row].image;
+    let copies = pairs.iter().filter(|&&(a, b)| image(a).is_some() && image(a) == image(b)).count();
+    let same = kept.iter().map(|&at| list.pairs[at].same).collect();
+    let bad = list.pairs.len() - kept.len() - absent - itself - doubles.contrary.len();
+    let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
+    let names = list.images.iter().zip(&found).map(name).collect();
+    Ok(Scored {
+        rows: pairs.iter().map(|&(a, b)| (a.min(b), a.max(b))).collect(),
+        scores: similarities::of_pairs(embeddings, &pairs)?,
+        same,
+        kept,
+        names,
+        missing: absent,
+        bad,
+        itself,
+        copies,
+        again: doubles.again,
+        contrary: doubles.contrary.len(),
+    })
+}

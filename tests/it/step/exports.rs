@@ -1,0 +1,352 @@
+//! Backbones as PyTorch's exporters write them: which of their tensors are parameters, which of them layers share, and what a
+//! step does with running statistics.
+
+use std::{collections::HashMap, path::Path};
+
+use pdloss::graph::{
+    build::{Dim, Element, Value, attribute, declare, floats, node},
+    file,
+    losses::{Loss, NormalizedSoftmax},
+    proto::{ModelProto, NodeProto, StringStringEntryProto, TensorProto},
+    step::{
+        COPIES, Copied, Description, FreezeStatistics, Kind, RunningVariance, StepOptions, build, export_embedder,
+        untie,
+    },
+    training_mode::free_batch,
+};
+
+use crate::step::{
+    backbones::{model, normal},
+    driver::{Array, Driver, assert_close},
+};
+
+fn options() -> StepOptions {
+    StepOptions::new(Loss::Softmax(NormalizedSoftmax::default()), 3)
+}
+
+fn batch() -> Dim {
+    Dim::Named("batch".to_owned())
+}
+
+fn tensor(name: &str, shape: &[usize]) -> TensorProto {
+    floats(name, Element::F32, shape, &normal(shape.iter().product(), 7))
+}
+
+/// `[batch, 4]` to `[batch, 3]`, float32; the nodes take `images`.
+fn flat(nodes: Vec<NodeProto>, mut initializers: Vec<TensorProto>) -> ModelProto {
+    let mut nodes = nodes;
+    nodes.push(node("MatMul", &["last", "head.weight"], &["features"], vec![]));
+    initializers.push(tensor("head.weight", &[4, 3]));
+    model(17, (Element::F32, &[batch(), Dim::Known(4)]), (Element::F32, &[batch(), Dim::Known(3)]), nodes, initializers)
+}
+
+fn described(backbone: ModelProto) -> Description {
+    Description::of(&build(backbone, &options()).unwrap()).unwrap()
+}
+
+fn trained(description: &Description) -> Vec<&str> {
+    let weights = description.state.iter().filter(|state| state.kind == Kind::Weight);
+    weights.map(|state| state.name.as_str()).collect()
+}
+
+/// A net whose exporter wrote down its program's inputs.
+fn signed(lines: &str) -> ModelProto {
+    let nodes = vec![
+        node("Mul", &["images", "gain"], &["a"], vec![]),
+        node("MatMul", &["a", "first.weight"], &["b"], vec![]),
+        node("Add", &["b", "table"], &["c"], vec![]),
+        node("Mul", &["c", "temperature"], &["d"], vec![]),
+        node("Add", &["d", "made"], &["e"], vec![]),
+        node("Mul", &["e", "half"], &["last"], vec![]),
+    ];
+    let initializers = vec![
+        tensor("gain", &[4]),
+        tensor("first.weight", &[4, 4]),
+        tensor("table", &[4]),
+        tensor("temperature", &[]),
+        tensor("made", &[4]),
+        floats("half", Element::F32, &[], &[0.5]),
+    ];
+    let mut model = flat(nodes, initializers);
+    model.producer_name = Some("pytorch".to_owned());
+    let text = format!("\n# inputs\n{lines}x: USER_INPUT\n\n# outputs\ny: USER_OUTPUT\n");
+    model.graph.as_mut().unwrap().metadata_props = vec![StringStringEntryProto {
+        key: Some("pkg.torch.export.ExportedProgram.graph_signature".to_owned()),
+        value: Some(text),
+    }];
+    model
+}
+
+#[test]
+fn what_the_exporter_calls_a_parameter_is_trained_and_nothing_else() {
+    let lines = "p_gain: PARAMETER target='gain'\np_first_weight: PARAMETER target='first.weight'\n\
+                 p_temperature: PARAMETER target='temperature'\np_head_weight: PARAMETER target='head.weight'\n\
+                 b_table: BUFFER target='table' persistent=True\n";
+    let description = described(signed(lines));
+    // The gain meets the data before any layer, and the temperature is a single number: both are parameters.
+    assert_eq!(trained(&description), ["gain", "first.weight", "temperature", "head.weight"]);
+    let parameters = &description.parameters;
+    assert_eq!((parameters.trained, parameters.tensors, parameters.trained_values), (4, 4, 4 + 16 + 1 + 12));
+    assert_eq!(parameters.buffers, ["table", "made"]);
+    assert!(
+        parameters.to_string().ends_with("no parameters of PyTorch, so they stay: 'table', 'made'"),
+        "{parameters}"
+    );
+    assert!(parameters.notes.is_empty(), "{:?}", parameters.notes);
+
+    // Where parameters are missing, what the exporter computed may be made of them.
+    let missing = format!("{lines}p_bias: PARAMETER target='norm.weight'\nb_mean: BUFFER target='norm.running_mean'\n");
+    let description = described(signed(&missing));
+    assert_eq!(trained(&description), ["gain", "first.weight", "temperature", "made", "head.weight"]);
+    let [said] = description.parameters.notes.as_slice() else { panic!("{:?}", description.parameters.notes) };
+    assert!(said.contains("folded the BatchNormalization of 'norm'") && said.contains("optimize=False"), "{said}");
+
+    // Asked for, a buffer is trained.
+    let also = StepOptions { also: vec!["table".to_owned()], ..options() };
+    let description = Description::of(&build(signed(lines), &also).unwrap()).unwrap();
+    assert!(trained(&description).contains(&"table"));
+}
+
+#[test]
+fn single_numbers_of_the_module_itself_are_parameters_in_pytorchs_exports() {
+    let net = |producer: &str| {
+        let mut model = signed("");
+        model.producer_name = Some(producer.to_owned());
+        model.graph.as_mut().unwrap().metadata_props.clear();
+        described(model)
+    };
+    assert_eq!(trained(&net("pytorch")), ["first.weight", "table", "temperature", "made", "half", "head.weight"]);
+    let other = net("tf2onnx");
+    assert_eq!(trained(&other), ["first.weight", "table", "made", "head.weight"]);
+    assert!(other.parameters.left.iter().any(|left| left.name == "temperature" && left.reason.contains("constant")));
+}
+
+#[test]
+fn masks_are_no_parameters() {
+    let mask = floats("mask", Element::F32, &[4], &[0.0, -100.0, -100.0, 0.0]);
+    let nodes = vec![
+        node("MatMul", &["images", "first.weight"], &["a"], vec![]),
+        node("Add", &["a", "mask"], &["last"], vec![]),
+    ];
+    let description = described(flat(nodes, vec![tensor("first.weight", &[4, 4]), mask]));
+    let left: Vec<(&str, &str)> =
+        description.parameters.left.iter().map(|left| (left.name.as_str(), left.reason.as_str())).collect();
+    assert_eq!(left, [("mask", "it holds zeros and one number far below, as a mask does")]);
+}
+
+/// Two convolutions with BatchNormalization of which the exporter merged equal tensors: one of ones, one of zeros.
+fn merged() -> ModelProto {
+    let identity = |from: &str, to: &str| node("Identity", &[from], &[to], vec![]);
+    let normalization = |name: &str, x: &str, weight: &str, bias: &str| {
+        let inputs = [x, weight, bias, &format!("{name}.running_mean"), &format!("{name}.running_var")];
+        node("BatchNormalization", &inputs, &[name], vec![attribute("momentum", Value::Float(0.9))])
+    };
+    let nodes = vec![
+        identity("n1.weight", "n2.running_var"),
+        identity("n1.bias", "n2.running_mean"),
+        identity("n1.bias", "n2.bias"),
+        identity("n1.weight", "n2.weight"),
+        identity("n1.weight", "n1.running_var"),
+        identity("n1.bias", "n1.running_mean"),
+        node("Conv", &["images", "c1.weight"], &["a"], vec![]),
+        normalization("n1", "a", "n1.weight", "n1.bias"),
+        node("Relu", &["n1"], &["b"], vec![]),
+        node("Conv", &["b", "c2.weight"], &["c"], vec![]),
+        normalization("n2", "c", "n2.weight", "n2.bias"),
+        node("GlobalAveragePool", &["n2"], &["d"], vec![]),
+        node("Flatten", &["d"], &["features"], vec![]),
+    ];
+    let initializers = vec![
+        tensor("c1.weight", &[3, 2, 2, 2]),
+        tensor("c2.weight", &[3, 3, 2, 2]),
+        floats("n1.weight", Element::F32, &[3], &[1.0; 3]),
+        floats("n1.bias", Element::F32, &[3], &[0.0; 3]),
+    ];
+    let mut made = model(
+        17,
+        (Element::F32, &[batch(), Dim::Known(3)]),
+        (Element::F32, &[batch(), Dim::Known(3)]),
+        nodes,
+        initializers,
+    );
+    made.graph.as_mut().unwrap().input =
+        vec![declare("images", Element::F32, &[batch(), Dim::Known(2), Dim::Known(5), Dim::Known(5)])];
+    made
+}
+
+fn images() -> (Array, Vec<i64>) {
+    (Array::f32(&[6, 2, 5, 5], &normal(6 * 50, 3)), vec![0, 1, 2, 0, 1, 2])
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn merged_tensors_are_told_statistics_become_their_own_and_untie_tells_all_apart() {
+    let backbone = merged();
+    let mut driver = Driver::new(backbone.clone(), &options());
+    let parameters = &driver.description.parameters;
+    let shared: Vec<(&str, usize)> =
+        parameters.shared.iter().map(|shared| (shared.name.as_str(), shared.layers.len())).collect();
+    assert_eq!(shared, [("n1.weight", 2), ("n1.bias", 2)]);
+    let said = parameters.to_string();
+    assert!(
+        said.contains(
+            "one tensor feeds 2 layers and is trained as one (--untie): 'n1.weight' in BatchNormalization 'n1', \
+             BatchNormalization 'n2'"
+        ),
+        "{said}"
+    );
+    assert!(parameters.notes[0].starts_with("4 running means and variances are read by other nodes too"));
+    let running = driver.description.state.iter().filter(|state| state.kind == Kind::Running);
+    let running: Vec<String> = running.map(|state| state.name.clone()).collect();
+    assert_eq!(running, ["n1.running_mean", "n1.running_var", "n2.running_mean", "n2.running_var"]);
+
+    let (data, labels) = images();
+    driver.step(&data, &labels, 0.1);
+    assert_ne!(driver.weight("n1.running_var"), driver.weight("n2.running_var"));
+    // Back in an embedder of the backbone as it was exported, each has its own place.
+    let state: HashMap<String, TensorProto> =
+        driver.state.iter().map(|(name, array)| (name.clone(), array.tensor(name))).collect();
+    let embedder = export_embedder(&backbone, |name| state.get(name).cloned()).unwrap();
+    let graph = embedder.graph.as_ref().unwrap();
+    for name in running {
+        let written = graph.initializer.iter().find(|tensor| tensor.name() == name).expect("written");
+        assert_eq!(Array::of(written), driver.state[&name], "{name}");
+        assert!(graph.node.iter().all(|node| !node.output.contains(&name)), "{name} is made twice");
+    }
+
+    let mut apart = backbone;
+    let copies = untie(&mut apart).unwrap();
+    let names: Vec<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
+    assert_eq!(&names[4..], ["n2.weight", "n2.bias"]);
+    let recorded = apart.metadata_props.iter().find(|entry| entry.key() == COPIES).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Copied>>(recorded.value()).unwrap(), copies);
+    let mut driver = Driver::new(apart, &options());
+    assert_eq!((driver.description.parameters.trained, driver.description.parameters.shared.len()), (6, 0));
+    driver.step(&data, &labels, 0.1);
+    assert_ne!(driver.weight("n1.weight"), driver.weight("n2.weight"));
+}
+
+#[test]
+fn a_tensor_that_layers_read_directly_is_told_apart_under_new_names() {
+    let nodes = vec![
+        node("Transpose", &["w"], &["w.turned"], vec![]),
+        node("Transpose", &["w"], &["w.turned.2"], vec![]),
+        node("MatMul", &["images", "w"], &["a"], vec![]),
+        node("Add", &["a", "b"], &["a.biased"], vec![]),
+        node("MatMul", &["a.biased", "w.turned"], &["c"], vec![]),
+        node("Add", &["c", "b"], &["c.biased"], vec![]),
+        // A weight that is standardised is one, however many nodes read it.
+        node("ReduceMean", &["v"], &["v.mean"], vec![]),
+        node("Sub", &["v", "v.mean"], &["v.centred"], vec![]),
+        node("MatMul", &["c.biased", "v.centred"], &["d"], vec![]),
+        node("MatMul", &["d", "w.turned.2"], &["e"], vec![]),
+        node("Mul", &["e", "scale.p"], &["f"], vec![]),
+        node("Mul", &["f", "scale.p"], &["last"], vec![]),
+    ];
+    let single = floats("scale.p", Element::F32, &[1], &[1.5]);
+    let mut backbone = flat(nodes, vec![tensor("w", &[4, 4]), tensor("b", &[4]), tensor("v", &[4, 4]), single]);
+    let shared = described(backbone.clone()).parameters.shared;
+    let shared: Vec<(&str, usize)> = shared.iter().map(|shared| (shared.name.as_str(), shared.layers.len())).collect();
+    assert_eq!(shared, [("w", 3), ("b", 2)]);
+    let copies = untie(&mut backbone).unwrap();
+    let copies: Vec<(&str, &str)> = copies.iter().map(|copy| (copy.name.as_str(), copy.of.as_str())).collect();
+    assert_eq!(copies, [("w.2", "w"), ("w.3", "w"), ("b.2", "b")], "one number of arithmetic stays one");
+    let description = described(backbone);
+    assert_eq!(trained(&description), ["w", "b", "v", "scale.p", "head.weight", "w.2", "w.3", "b.2"]);
+    assert!(description.parameters.shared.is_empty(), "{:?}", description.parameters.shared);
+}
+
+/// `running_var' = 0.9 running_var + 0.1 v`, where `v` is the sum of squares about the mean, by `n - 1` or by `n`.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn the_running_variance_is_pytorchs_unless_it_is_to_be_that_of_onnx() {
+    let inputs = ["images", "n.weight", "n.bias", "n.mean", "n.var"];
+    let nodes = vec![node("BatchNormalization", &inputs, &["last"], vec![attribute("momentum", Value::Float(0.9))])];
+    let vector = |name: &str, value: f64| floats(name, Element::F32, &[4], &[value; 4]);
+    let backbone = || {
+        let tensors = [("n.weight", 1.0), ("n.bias", 0.0), ("n.mean", 0.5), ("n.var", 2.0)];
+        flat(nodes.clone(), tensors.map(|(name, value)| vector(name, value)).to_vec())
+    };
+    // One channel holds 1, 2, 6: mean 3, squares about it 4 + 1 + 9 = 14.
+    let values: Vec<f64> = [1.0, 2.0, 6.0].iter().flat_map(|x| [*x, 2.0 * x, -x, 0.0]).collect();
+    let data = Array::f32(&[3, 4], &values);
+    let cases = [(RunningVariance::Sample, 14.0 / 2.0), (RunningVariance::Population, 14.0 / 3.0)];
+    assert_eq!(options().running_variance, RunningVariance::Sample);
+    for (running_variance, variance) in cases {
+        let mut driver = Driver::new(backbone(), &StepOptions { running_variance, ..options() });
+        driver.step(&data, &[0, 1, 2], 0.0);
+        let wanted = [1.0, 4.0, 1.0, 0.0].map(|scale| 0.9 * 2.0 + 0.1 * scale * variance);
+        assert_close("running variance", &driver.weight("n.var"), &wanted, 1e-6);
+        assert_close("running mean", &driver.weight("n.mean"), &[0.75, 1.05, 0.15, 0.45], 1e-6);
+    }
+}
+
+#[test]
+fn an_export_in_training_mode_keeps_frozen_statistics() {
+    let mut backbone = merged();
+    for norm in backbone.graph.as_mut().unwrap().node.iter_mut().filter(|node| node.op_type() == "BatchNormalization") {
+        norm.attribute.push(attribute("training_mode", Value::Int(1)));
+        let more = [1, 2].map(|index| format!("{}.{index}", norm.output[0]));
+        norm.output.extend(more);
+    }
+    let frozen = StepOptions { freeze_statistics: FreezeStatistics::All, ..options() };
+    let step = build(backbone, &frozen).unwrap();
+    let description = Description::of(&step).unwrap();
+    assert!(description.state.iter().all(|state| state.kind != Kind::Running));
+    let norms =
+        step.graph.iter().flat_map(|graph| &graph.node).filter(|node| ["n1", "n2"].contains(&node.output[0].as_str()));
+    for norm in norms {
+        assert!(norm.attribute.iter().all(|attribute| attribute.name() != "training_mode"), "{norm:?}");
+    }
+}
+
+fn export(name: &str) -> ModelProto {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/exports").join(name);
+    file::read(&path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// PyTorch counts 14 parameters of 1459 values in the net.
+#[test]
+fn exports_of_a_net_train_as_many_parameters_as_pytorch_counts() {
+    for name in ["training.onnx", "training_script.onnx"] {
+        let parameters = described(export(name)).parameters;
+        assert_eq!((parameters.trained, parameters.tensors), (14, 14), "{name}: {parameters}");
+        assert_eq!((parameters.trained_values, parameters.values), (1459, 1459), "{name}: {parameters}");
+        assert!(parameters.notes.is_empty() && parameters.shared.is_empty(), "{name}: {:?}", parameters.notes);
+    }
+    let notes = described(export("default.onnx")).parameters.notes;
+    for words in ["'bn1', 'bn2'", "'token', 'attention.qkv.weight'", "'mul' is 1 / x of the parameter 'power'"] {
+        assert!(notes.iter().any(|note| note.contains(words)), "{words}: {notes:?}");
+    }
+    let script = described(export("script.onnx")).parameters;
+    assert!(script.notes[0].contains("2 of 2 convolutions"), "{:?}", script.notes);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn a_fixed_batch_is_freed_and_each_row_is_what_it_was() {
+    use crate::runtime::{Arrays, open, run};
+    for (name, fixed) in [("default.onnx", 1), ("script.onnx", 1), ("four.onnx", 4)] {
+        let before = export(name);
+        let mut freed = before.clone();
+        assert_eq!(free_batch(&mut freed).unwrap(), Some(fixed), "{name}");
+        assert_eq!(free_batch(&mut freed.clone()).unwrap(), None, "{name}: it is free now");
+        let graph = before.graph.as_ref().unwrap();
+        let filled = |name: &str| graph.initializer.iter().any(|tensor| tensor.name() == name);
+        let input = graph.input.iter().find(|input| !filled(input.name())).unwrap().name().to_owned();
+        let output = graph.output[0].name().to_owned();
+        let pixels = 3 * 32 * 32;
+        let values = normal((fixed + 3) * pixels, 21);
+        let embed = |model: &ModelProto, from: usize, count: usize| {
+            let values = &values[from * pixels..(from + count) * pixels];
+            let feeds = Arrays::from([(input.clone(), Array::f32(&[count, 3, 32, 32], values))]);
+            run(&mut open(model).unwrap(), &feeds).unwrap()[&output].values()
+        };
+        let all = embed(&freed, 0, fixed + 3);
+        for first in 0..=3 {
+            let rows = &all[first * 16..(first + fixed) * 16];
+            assert_close(name, rows, &embed(&before, first, fixed), 1e-5);
+        }
+        assert_ne!(all[..16], all[16..32]);
+    }
+}
