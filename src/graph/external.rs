@@ -115,7 +115,9 @@ impl Files<'_> {
 fn read(model: &Path, location: &str) -> Result<Vec<u8>, String> {
     let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if location.is_empty() || !Path::new(location).components().all(is_plain) {
-        return Err(format!("is kept in '{location}'; wanted a file beside the model, named by a path without '..'"));
+        return Err(format!(
+            "is kept in '{location}'; wanted a file beside the model, named by a relative path without '..'"
+        ));
     }
     let path = model.with_file_name(location);
     let failed = |error: std::io::Error| format!("is kept in {}, which cannot be read: {error}", path.display());

@@ -58,7 +58,9 @@ fn check(model: &Path, tensor: &TensorProto, found: &mut BTreeMap<String, PathBu
         entry("location").ok_or_else(|| wrong("is kept outside of the model, which does not say where".into()))?;
     let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if location.is_empty() || !Path::new(location).components().all(is_plain) {
-        return Err(wrong(format!("is kept in '{location}'; wanted a file beside the model, named without '..'")));
+        return Err(wrong(format!(
+            "is kept in '{location}'; wanted a file beside the model, named by a relative path without '..'"
+        )));
     }
     let number = |key: &str| match entry(key) {
         None => Ok(None),

@@ -123,11 +123,11 @@ mod tests {
 
     /// Files, empty, in a folder of the test's own.
     fn folder(files: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
         for file in files {
             let path = folder.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
+            std::fs::create_dir_all(path.parent().expect("is in a folder")).expect("is made");
+            std::fs::write(path, "").expect("is written");
         }
         folder
     }

@@ -73,7 +73,7 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
             return Err(wrong(format!("{key}: --{name} belongs on the command line")));
         }
         // What was typed goes before the file, also where both cannot be.
-        if is_given(arg) || command.get_arg_conflicts_with(arg).into_iter().any(is_given) {
+        if is_given(arg) || rivals(command, arg).any(is_given) {
             continue;
         }
         from_file.extend(words_of(arg, &name, &value).map_err(|wanted| wrong(format!("{key} = {value}: {wanted}")))?);
@@ -81,6 +81,14 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
     let mut expanded = words;
     expanded.splice(at + 1..=at, from_file.into_iter().map(OsString::from));
     Ok(expanded)
+}
+
+/// The flags that cannot be beside one, whichever of the two says so.
+fn rivals<'a>(command: &'a Command, arg: &'a Arg) -> impl Iterator<Item = &'a Arg> {
+    let says = |one: &Arg, other: &Arg| {
+        command.get_arg_conflicts_with(one).iter().any(|rival| rival.get_id() == other.get_id())
+    };
+    command.get_arguments().filter(move |other| says(arg, other) || says(other, arg))
 }
 
 /// A key of the file as words of a command line, or what was wanted.
@@ -121,7 +129,7 @@ pub(super) fn text(command: &Command, matches: &ArgMatches) -> String {
         let id = arg.get_id().as_str();
         let is_given = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
         // Of two flags that cannot be together, the default is not in force where the other is given.
-        let is_idle = !is_given(arg) && command.get_arg_conflicts_with(arg).into_iter().any(is_given);
+        let is_idle = !is_given(arg) && rivals(command, arg).any(is_given);
         let value = if is_idle {
             None
         } else if matches!(arg.get_action(), ArgAction::SetTrue) {
@@ -192,7 +200,7 @@ mod tests {
     fn keys_become_flags_behind_which_those_typed_stand() {
         let file = "batch = 64\nflip = true\nk = [1, 2]\nfreeze = ['a.*', 'b']\nquiet = false";
         let words = expanded(file, &[]).unwrap();
-        assert_eq!(words, ["--batch=64", "--flip", "--k=1,2", "--freeze=a.*", "--freeze=b"]);
+        assert_eq!(words, ["--batch=64", "--flip", "--freeze=a.*", "--freeze=b", "--k=1,2"]);
         assert_eq!(
             expanded(file, &["--batch-size", "3", "--k=7"]).unwrap()[..3],
             ["--flip", "--freeze=a.*", "--freeze=b"]

@@ -134,7 +134,7 @@ fn weights_in_anything_but_a_regular_file_are_refused_before_they_are_opened() {
     std::fs::write(folder.path().join("short.bin"), [0; 100]).unwrap();
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("link")).unwrap();
     let cases: [(&[(&str, &str)], &str); 11] = [
-        (&[("location", "/dev/zero")], "no regular file"),
+        (&[("location", "/dev/zero")], "relative path"),
         (&[("location", "link")], "no regular file"),
         (&[("location", "fifo")], "no regular file"),
         (&[("location", "folder")], "no regular file"),

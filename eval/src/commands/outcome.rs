@@ -255,8 +255,8 @@ impl Outcome {
                 eer.low, eer.high
             )?;
         }
-        if self.accuracy.is_some() {
-            writeln!(stdout, "\n{}", self.fold_table())?;
+        if let Some((_, folds)) = &self.accuracy {
+            writeln!(stdout, "\n{}\n\nfolds: {folds}", self.fold_table())?;
         }
         writeln!(stdout, "\n{}", self.rate_table())?;
         if !self.intervals.is_empty() {

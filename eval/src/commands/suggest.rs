@@ -95,6 +95,9 @@ fn orders(from: &Recipe) -> Vec<Candidate> {
     vec![Candidate { change: turned.0.to_owned(), recipe: Recipe { color: turned.1, mean, std, ..from.clone() } }]
 }
 
+/// Candidates for one step, on top of a recipe.
+type Ways<'a> = &'a dyn Fn(&Recipe) -> Vec<Candidate>;
+
 /// A model, and the sample that candidates are tried on.
 pub(super) struct Trial<'a> {
     model: &'a Prepared,
@@ -124,7 +127,7 @@ impl<'a> Trial<'a> {
         let mut tried = vec![Tried { d_prime: self.d_prime(recipe)?, candidate: now }];
         let sizes = |from: &Recipe| size.map(|size| sizes(from, size)).unwrap_or_default();
         // What range is best may be seen only at the right size.
-        let steps: [&dyn Fn(&Recipe) -> Vec<Candidate>; 4] = [&ranges, &sizes, &ranges, &orders];
+        let steps: [Ways<'_>; 4] = [&ranges, &sizes, &ranges, &orders];
         let progress = Progress::new("trying preprocessing", "candidates", MOST_CANDIDATES - 1);
         for candidates in steps {
             let best = best(&tried).candidate.recipe.clone();

@@ -9,7 +9,10 @@ fn report(results: &[&Path], out: &Path, more: &[&str]) -> (String, String) {
     let arguments: Vec<&str> = ["report"].into_iter().chain(results).chain(["--out", text(out)]).collect();
     let output = run(&[&arguments[..], more].concat());
     assert!(output.status.success(), "{}", stderr(&output));
-    (std::fs::read_to_string(out).unwrap(), stderr(&output))
+    let said: Vec<String> = stderr(&output).lines().map(str::to_owned).collect();
+    assert!(said.iter().any(|line| line.starts_with("wrote ")), "{said:?}");
+    let warnings: Vec<String> = said.into_iter().filter(|line| !line.starts_with("wrote ")).collect();
+    (std::fs::read_to_string(out).unwrap(), warnings.join("\n"))
 }
 
 /// A recall run on a folder of its own, which may go away.

@@ -264,7 +264,7 @@ fn pairs_listed_again_contrary_or_on_both_lists_are_said() {
     assert!(notes(&record).contains("2 pairs of") && notes(&record).contains("are listed again"), "{}", notes(&record));
     assert_eq!(whole(&record, "genuine_pairs"), 3);
     let contrary =
-        faces.write("contrary.csv", &format!("{list}E/E_0001.jpg,E/E_0002.jpg,1\nE/E_0002.jpg,E/E_0001.jpg,0\n"));
+        faces.write("contrary.csv", &format!("E/E_0002.jpg,E/E_0001.jpg,0\n{list}E/E_0001.jpg,E/E_0002.jpg,1\n"));
     let message = faces.verify(&["--pairs", &contrary]).unwrap_err().to_string();
     assert!(message.contains("2 of its 6 pairs are called both genuine and impostor"), "{message}");
     let (record, _) = faces.verify(&["--pairs", &contrary, "--skip-bad"]).unwrap();

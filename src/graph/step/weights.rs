@@ -121,17 +121,21 @@ impl<'a> Tensor<'a> {
 
     /// Whether a person may have given the name.
     fn has_own_name(&self) -> bool {
+        !self.is_constant && self.has_given_name()
+    }
+
+    /// The same, of the name alone.
+    fn has_given_name(&self) -> bool {
         let made_up =
             ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const", "lifted_tensor", "_tensor_constant"];
-        !self.is_constant
-            && !self.name.contains(['/', ':'])
+        !self.name.contains(['/', ':'])
             && !self.name.chars().all(|c| c.is_ascii_digit())
             && !made_up.iter().any(|start| self.name.starts_with(start))
     }
 
     /// Whether an exporter wrote it for a scale or bias that a module has not: nothing but ones or zeros, under no own name.
     fn fills_in(&self) -> bool {
-        let numbers = self.proto.filter(|_| !self.has_own_name()).and_then(literal::any_floats);
+        let numbers = self.proto.filter(|_| !self.has_given_name()).and_then(literal::any_floats);
         numbers.is_some_and(|numbers| [0.0, 1.0].iter().any(|fill| numbers.iter().all(|number| number == fill)))
     }
 
@@ -303,7 +307,7 @@ impl<'a> Walk<'a, '_> {
     /// A node takes a tensor together with data.
     fn taken(&mut self, node: &NodeProto, index: usize, (source, is_half): (&'a str, bool), before_layers: bool) {
         let Some(tensor) = self.known.get(source) else { return };
-        if node.op_type().ends_with("Normalization") && tensor.fills_in() {
+        if node.op_type().ends_with("Normalization") && tensor.fills_in() && !self.also.holds(source) {
             return;
         }
         if let Some(kind) = quantised(tensor.code) {

@@ -41,7 +41,8 @@ fn flat(nodes: Vec<NodeProto>, mut initializers: Vec<TensorProto>) -> ModelProto
 }
 
 fn described(backbone: ModelProto) -> Description {
-    Description::of(&build(backbone, &options()).unwrap()).unwrap()
+    let step = build(backbone, &options()).expect("the backbone trains");
+    Description::of(&step).expect("the step describes itself")
 }
 
 fn trained(description: &Description) -> Vec<&str> {
@@ -70,7 +71,7 @@ fn signed(lines: &str) -> ModelProto {
     let mut model = flat(nodes, initializers);
     model.producer_name = Some("pytorch".to_owned());
     let text = format!("\n# inputs\n{lines}x: USER_INPUT\n\n# outputs\ny: USER_OUTPUT\n");
-    model.graph.as_mut().unwrap().metadata_props = vec![StringStringEntryProto {
+    model.graph.as_mut().expect("a graph").metadata_props = vec![StringStringEntryProto {
         key: Some("pkg.torch.export.ExportedProgram.graph_signature".to_owned()),
         value: Some(text),
     }];
@@ -112,7 +113,7 @@ fn single_numbers_of_the_module_itself_are_parameters_in_pytorchs_exports() {
     let net = |producer: &str| {
         let mut model = signed("");
         model.producer_name = Some(producer.to_owned());
-        model.graph.as_mut().unwrap().metadata_props.clear();
+        model.graph.as_mut().expect("a graph").metadata_props.clear();
         described(model)
     };
     assert_eq!(trained(&net("pytorch")), ["first.weight", "table", "temperature", "made", "half", "head.weight"]);
@@ -169,7 +170,7 @@ fn merged() -> ModelProto {
         nodes,
         initializers,
     );
-    made.graph.as_mut().unwrap().input =
+    made.graph.as_mut().expect("a graph").input =
         vec![declare("images", Element::F32, &[batch(), Dim::Known(2), Dim::Known(5), Dim::Known(5)])];
     made
 }
