@@ -74,8 +74,8 @@ fn files_that_do_not_hold_a_tensor_are_named_with_it() {
         (&[("location", "short.bin"), ("offset", "-1")], "its offset '-1' is no number"),
         (&[("location", "missing.bin")], "missing.bin, which cannot be read"),
         (&[("location", "deep")], "deep, which is no regular file"),
-        (&[("location", "../short.bin")], "named by a path without '..'"),
-        (&[("location", &absolute)], "named by a path without '..'"),
+        (&[("location", "../short.bin")], "named by a relative path without '..'"),
+        (&[("location", &absolute)], "named by a relative path without '..'"),
         (&[("offset", "0")], "does not say where"),
     ];
     for (entries, says) in cases {
