@@ -45,6 +45,27 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
+/// The least address space that FAISS's BLAS starts in: with less, OpenBLAS waits for ever before `main`.
+#[cfg(target_os = "linux")]
+const LEAST_ADDRESS_SPACE: u64 = 512 << 20;
+
+/// Ends the process where its address space is limited to less than its libraries start in. For `.preinit_array`, which runs
+/// before any library's own start.
+#[cfg(target_os = "linux")]
+pub extern "C" fn check_address_space() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a valid `rlimit` that the call fills.
+    let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
+    if failed || limit.rlim_cur >= LEAST_ADDRESS_SPACE {
+        return;
+    }
+    let message = "error: the address space is limited to less than 512 MiB (ulimit -v), in which the linear algebra does not start\n";
+    // SAFETY: the pointer and the length are those of one string; nothing is read beyond it.
+    unsafe { libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len()) };
+    // SAFETY: ends the process at once, without the ends of libraries that have not started.
+    unsafe { libc::_exit(1) }
+}
+
 // FAISS is linked with libgomp, the OpenMP runtime of GCC; its index types do not expose a thread count.
 unsafe extern "C" {
     fn omp_set_num_threads(count: c_int);

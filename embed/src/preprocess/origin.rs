@@ -52,7 +52,7 @@ impl Recipe {
     /// `--preset`, the flags go over the imagenet preset, and what is left of that is [`Origin::Assumed`].
     ///
     /// # Errors
-    /// [`Error::Recipe`] where values contradict each other; those of [`Patch::read`].
+    /// [`Error::Recipe`](crate::Error::Recipe) where values contradict each other; those of [`Patch::read`].
     pub fn of(model: &Path, manifest: Option<&Path>, flags: &Patch, input: Option<Size>) -> Result<(Self, Origin)> {
         let beside = Patch::beside(model);
         let manifest = manifest.map(Path::to_path_buf).or_else(|| beside.is_file().then_some(beside));

@@ -17,6 +17,16 @@ fn with<'a>(arguments: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
     arguments.iter().map(String::as_str).chain(more.iter().copied()).collect()
 }
 
+/// OpenBLAS would wait for ever.
+#[test]
+#[cfg(target_os = "linux")]
+fn too_little_address_space_is_said_at_once() {
+    let limited = format!("ulimit -v 300000; exec {} --version", env!("CARGO_BIN_EXE_pdloss-eval"));
+    let output = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("less than 512 MiB (ulimit -v)"), "{}", stderr(&output));
+}
+
 #[test]
 fn a_bad_image_stops_the_run_and_is_named() {
     for (odd, says) in [("truncated.jpg", "truncated"), ("empty.jpg", "0 bytes"), ("text.jpg", "is none of")] {
