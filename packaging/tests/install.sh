@@ -23,15 +23,15 @@ for suite in "$@"; do
         touch "$root/complete"
     fi
     echo "--- $suite: $(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' "$root/etc/os-release"), glibc $(chroot "$root" ldd --version | sed -n '1s/.* //p')"
-    rm -rf "$root/work"
-    mkdir -p "$root/work/wheels"
+    rm -rf "$root/trial"
+    mkdir -p "$root/trial/wheels"
     # What the registry gives this system's Python; the installation itself then needs no network.
     version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     python3 -m pip download --quiet --disable-pip-version-check --only-binary=:all: --implementation cp --python-version "$version" \
         --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux2014_x86_64 --find-links $wheels \
-        --dest "$root/work/wheels" 'pdloss[onnxruntime]'
-    cp -r fixtures docs/install.md .ci/readme.py plugins/examples/loss.onnx packaging/tests/steps.sh packaging/tests/run_operator.py packaging/tests/test_measure.py "$root/work"
+        --dest "$root/trial/wheels" 'pdloss[onnxruntime]'
+    cp -r fixtures docs/install.md .ci/readme.py plugins/examples/loss.onnx packaging/tests/steps.sh packaging/tests/run_operator.py packaging/tests/test_measure.py "$root/trial"
     # The mount ends with the process that made it.
-    unshare --mount sh -c 'mount -t proc proc "$1/proc" && exec chroot "$1" sh -eu /work/steps.sh' sh "$root"
-    rm -rf "$root/work" "$root/root/pdloss" "$root/bare"
+    unshare --mount sh -c 'mount -t proc proc "$1/proc" && exec chroot "$1" sh -eu /trial/steps.sh' sh "$root"
+    rm -rf "$root/trial" "$root/root/pdloss" "$root/bare"
 done
