@@ -8,6 +8,7 @@ use super::{
 use crate::graph::{
     Result,
     build::{Value, attribute, int},
+    proto::AttributeProto,
 };
 
 type Grads = Result<Vec<Option<String>>>;
@@ -104,27 +105,19 @@ fn adds(call: &Call<'_>) -> Result<bool> {
     }
 }
 
-/// `y = x` with `u` at the indices: `dx = g` with zeros there, `du = g` there; where `u` is added, `dx = g`
+/// Single elements, along an axis
 fn scatter_elements(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
-    let (indices, grad, adds) = (call.input(1)?, call.grad()?, adds(call)?);
     let along = vec![attribute("axis", Value::Int(int(axis(tape, call, 0)?)))];
-    let mut grads = vec![None, None, None];
-    if call.wants(0) {
-        grads[0] = Some(if adds {
-            grad.to_owned()
-        } else {
-            let zeros = zeros_like(tape, call.input(2)?)?;
-            tape.with("ScatterElements", &[grad, indices, &zeros], along.clone())?
-        });
-    }
-    if call.wants(2) {
-        grads[2] = Some(tape.with("GatherElements", &[grad, indices], along)?);
-    }
-    Ok(grads)
+    scatter(tape, call, ["ScatterElements", "GatherElements"], &along)
 }
 
-/// The same with whole index vectors
+/// Whole index vectors
 fn scatter_nd(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
+    scatter(tape, call, ["ScatterND", "GatherND"], &[])
+}
+
+/// `y = x` with `u` at the indices: `dx = g` with zeros there, `du = g` there; where `u` is added, `dx = g`
+fn scatter(tape: &mut Tape<'_>, call: &Call<'_>, [put, take]: [&str; 2], along: &[AttributeProto]) -> Grads {
     let (indices, grad, adds) = (call.input(1)?, call.grad()?, adds(call)?);
     let mut grads = vec![None, None, None];
     if call.wants(0) {
@@ -132,11 +125,11 @@ fn scatter_nd(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
             grad.to_owned()
         } else {
             let zeros = zeros_like(tape, call.input(2)?)?;
-            tape.op("ScatterND", &[grad, indices, &zeros])?
+            tape.with(put, &[grad, indices, &zeros], along.to_vec())?
         });
     }
     if call.wants(2) {
-        grads[2] = Some(tape.op("GatherND", &[grad, indices])?);
+        grads[2] = Some(tape.with(take, &[grad, indices], along.to_vec())?);
     }
     Ok(grads)
 }
