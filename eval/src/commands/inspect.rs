@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::arguments::Notes;
 use super::describe_model;
 use super::suggest::{Trial, Tried, best};
 use crate::process;
@@ -11,7 +12,7 @@ use crate::table::Record;
 use crate::{Error, Result};
 use clap::Args;
 use pdloss_embed::arguments::ModelArgs;
-use pdloss_embed::console::{note, printable_line, wrote};
+use pdloss_embed::console::{printable_line, wrote};
 use pdloss_embed::dataset::{Dataset, Request, Split};
 use pdloss_embed::embedder::{Model, Prepared, read_regular};
 use pdloss_embed::files::{can_write, write_atomically};
@@ -160,16 +161,24 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
 fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dyn Write) -> Result<Record> {
     let request = Request { split: args.split, label: args.label.clone(), ..Request::of(data) };
     let dataset = Dataset::load(&request)?;
-    dataset.notes.iter().for_each(|sentence| note(sentence));
+    let mut notes = Notes::default();
+    notes.extend(&dataset.notes);
     let part = dataset.part.clone();
     let threads = args.run.threads()?;
     process::set_threads(threads);
-    let Some(trial) = Trial::new(prepared, dataset, args.sample, threads) else {
+    let Some(mut trial) = Trial::new(prepared, dataset, args.sample, threads) else {
         let problem = "has no two classes of two images each, so nothing can be tried on it".to_owned();
         return Err(Error::Data { path: data.to_path_buf(), problem });
     };
-    let images = trial.images();
     let tried = trial.run()?;
+    let images = trial.images();
+    if trial.unusable() > 0 {
+        notes.add(format!("{} images of the sample cannot be used, and are left out", trial.unusable()));
+    }
+    let untold = tried.iter().filter(|tried| tried.d_prime.is_none()).count();
+    if untold > 0 {
+        notes.add(format!("{untold} ways have no d': an image cannot be prepared so, or all embeddings are alike"));
+    }
     let best = best(&tried);
     let figure = |tried: &Tried| tried.d_prime.map_or("none".to_owned(), |d_prime| format!("{d_prime:.3}"));
     let rows: Vec<Record> = tried
@@ -192,6 +201,7 @@ fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dy
     record.set("model", args.model.display().to_string()).set("data", data.display().to_string());
     record.set("images", images).set("preprocessing", best.candidate.recipe.to_line());
     record.set("preprocessing_from", chosen.as_str()).set("d_prime", best.d_prime);
+    notes.record(&mut record);
     if let Some(path) = &args.save_manifest {
         save(path, &best.candidate.recipe, &format!("Chosen {chosen}."))?;
     }

@@ -1,11 +1,12 @@
 //! Which preprocessing a model wants: candidates for each step, tried on a sample of labelled images by d' of all its pairs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pdloss_embed::console::{Progress, Speech};
 use pdloss_embed::dataset::{Dataset, Item, Role};
 use pdloss_embed::embedder::{Embedder, Prepared};
-use pdloss_embed::pipeline::embed;
+use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::pipeline::{Embedded, embed};
 use pdloss_embed::preprocess::{Color, Origin, Pad, Recipe, Resize, Size};
 
 use crate::Result;
@@ -103,6 +104,10 @@ pub(super) struct Trial<'a> {
     model: &'a Prepared,
     sample: Dataset,
     threads: usize,
+    /// Open for images of this shape: most candidates have the same.
+    open: Option<(Option<[usize; 3]>, Embedder)>,
+    /// Images that cannot be used as the model is prepared, and are no part of the sample.
+    unusable: usize,
 }
 
 impl<'a> Trial<'a> {
@@ -110,7 +115,12 @@ impl<'a> Trial<'a> {
     /// two classes have two images.
     pub(super) fn new(model: &'a Prepared, mut data: Dataset, wanted: usize, threads: usize) -> Option<Self> {
         data.items = sample(&data.items, wanted)?;
-        Some(Self { model, sample: data, threads })
+        Some(Self { model, sample: data, threads, open: None, unusable: 0 })
+    }
+
+    /// Images left out because they cannot be used.
+    pub(super) fn unusable(&self) -> usize {
+        self.unusable
     }
 
     /// Images in the sample.
@@ -120,11 +130,18 @@ impl<'a> Trial<'a> {
 
     /// The model's recipe as it is, then one step after another: ranges of values, sizes, ranges again, orders of channels,
     /// each on top of the best before it. In the order in which they were tried.
-    pub(super) fn run(&self) -> Result<Vec<Tried>> {
+    ///
+    /// # Errors
+    /// Those of embedding as the model is prepared.
+    pub(super) fn run(&mut self) -> Result<Vec<Tried>> {
         let recipe = &self.model.recipe;
         let size = self.model.model().image_size().or(recipe.output_size());
         let now = Candidate { change: "as it is".to_owned(), recipe: recipe.clone() };
-        let mut tried = vec![Tried { d_prime: self.d_prime(recipe)?, candidate: now }];
+        let first = self.embedded(recipe)?;
+        let bad: HashSet<&str> = first.skipped.iter().map(|(name, _)| name.as_str()).collect();
+        self.sample.items.retain(|item| !bad.contains(item.name.as_str()));
+        self.unusable = bad.len();
+        let mut tried = vec![Tried { d_prime: d_prime(&first.embeddings)?, candidate: now }];
         let sizes = |from: &Recipe| size.map(|size| sizes(from, size)).unwrap_or_default();
         // What range is best may be seen only at the right size.
         let steps: [Ways<'_>; 4] = [&ranges, &sizes, &ranges, &orders];
@@ -135,8 +152,9 @@ impl<'a> Trial<'a> {
                 progress.advance(1);
                 let is_new = tried.iter().all(|tried| tried.candidate.recipe != candidate.recipe);
                 if is_new && candidate.recipe.check().is_ok() && self.model.model().accepts(&candidate.recipe).is_ok() {
-                    // An image that does not fit a canvas is no failure of the trial.
-                    let d_prime = self.d_prime(&candidate.recipe).ok().flatten();
+                    // Where an image does not fit a canvas, figures would be of the others alone.
+                    let whole = self.embedded(&candidate.recipe).ok().filter(|embedded| embedded.skipped.is_empty());
+                    let d_prime = whole.and_then(|embedded| d_prime(&embedded.embeddings).ok().flatten());
                     tried.push(Tried { d_prime, candidate });
                 }
             }
@@ -144,19 +162,25 @@ impl<'a> Trial<'a> {
         Ok(tried)
     }
 
-    /// d' of all pairs of the sample.
-    fn d_prime(&self, recipe: &Recipe) -> Result<Option<f64>> {
+    /// The sample, prepared so.
+    fn embedded(&mut self, recipe: &Recipe) -> Result<Embedded> {
         let model = self.model.model();
         let layout = recipe.layout.unwrap_or(model.layout());
         let image = recipe.output_size().map(|size| layout.axes(recipe.color.channels(), size));
-        let mut embedder = Embedder::open(model.clone(), image, &self.model.options)?;
-        let embedded = {
-            let _quiet = NoProgress::begin();
-            embed(&self.sample, recipe, &mut embedder, self.threads, true)?
+        let embedder = match self.open.take().filter(|(shape, _)| *shape == image) {
+            Some((_, embedder)) => embedder,
+            None => Embedder::open(model.clone(), image, &self.model.options)?,
         };
-        let rates = Rates::of(&tally_all(&embedded.embeddings)?);
-        Ok(rates.decidability.d_prime.filter(|d_prime| d_prime.is_finite()))
+        let (_, embedder) = self.open.insert((image, embedder));
+        let _quiet = NoProgress::begin();
+        embed(&self.sample, recipe, embedder, self.threads, true)
     }
+}
+
+/// d' of all pairs.
+fn d_prime(embeddings: &Embeddings) -> Result<Option<f64>> {
+    let rates = Rates::of(&tally_all(embeddings)?);
+    Ok(rates.decidability.d_prime.filter(|d_prime| d_prime.is_finite()))
 }
 
 /// The best of what was tried, the earlier where two are about equal.
@@ -197,11 +221,11 @@ pub(super) fn doubt_of(model: &Prepared, data: Dataset, threads: usize) -> Resul
     if matches!(model.origin, Origin::Manifest(_)) || count < FEWEST {
         return Ok(None);
     }
-    // At most as many images are embedded as the run itself has.
-    let Some(trial) = Trial::new(model, data, (count / MOST_CANDIDATES).clamp(30, 60), threads) else {
-        return Ok(None);
-    };
-    Ok(doubt(&trial.run()?, trial.images()))
+    // About as many images are embedded as the run itself has; of a small run twenty for each way.
+    let wanted = (count / MOST_CANDIDATES).clamp(20, 60);
+    let Some(mut trial) = Trial::new(model, data, wanted, threads) else { return Ok(None) };
+    let tried = trial.run()?;
+    Ok(doubt(&tried, trial.images()))
 }
 
 /// Images of as many classes as make the number that is wanted, from all over the data set.

@@ -21,7 +21,7 @@ fn with<'a>(arguments: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
 #[test]
 #[cfg(target_os = "linux")]
 fn too_little_address_space_is_said_at_once() {
-    let limited = format!("ulimit -v 300000; exec {} --version", env!("CARGO_BIN_EXE_pdloss-eval"));
+    let limited = format!("ulimit -v 300000; exec timeout 20 {} --version", env!("CARGO_BIN_EXE_pdloss-eval"));
     let output = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("less than 512 MiB (ulimit -v)"), "{}", stderr(&output));

@@ -311,6 +311,9 @@ fn the_best_of_several_ways_to_prepare_images_is_found_and_written() {
     let written = std::fs::read_to_string(&manifest).unwrap();
     assert!(written.contains("Chosen by labels") && !written.contains("144x144"), "{written}");
 
+    // A canvas that images do not fit is no way, and is not judged by those that do fit.
+    assert!(found[0]["notes"].as_str().unwrap().contains("ways have no d'"), "{found}");
+
     // Measuring with the wrong one says that there is a better.
     let mut arguments = vec!["recall", "--model", text(&model), "--data", text(&data), "--json"];
     arguments.extend(wrong);
