@@ -214,7 +214,7 @@ impl Line {
 
 /// What tells the data of two results apart: the images' digest (their name, where there is none), their part, and the list of
 /// pairs; of training what was validated on, too. Only figures on the same data are ranked.
-fn data_of(row: &Record) -> String {
+pub(crate) fn data_of(row: &Record) -> String {
     let word = |name: &str| row.get(name).map(Value::word).unwrap_or_default();
     let digest = word("data_sha256");
     let data = if digest.is_empty() { format!("{} {}", word("dataset"), word("data")) } else { digest };
