@@ -9,6 +9,7 @@
 //! The nodes run on any onnxruntime, at its speed: where several spellings are possible, a rule takes the one measured fastest.
 
 mod activation;
+mod broadcast;
 mod convolution;
 mod decompose;
 mod elementwise;

@@ -93,6 +93,12 @@ impl<'a> Tensor<'a> {
         self.is_constant && !self.has_given_name() && (last.starts_with("Constant") || last.parse::<u64>().is_ok())
     }
 
+    /// Whether all of several numbers are the same whole one, as in the regions that a mask is made of.
+    pub(super) fn is_one_whole_number(&self) -> bool {
+        let numbers = self.proto.filter(|_| self.count > 1).and_then(literal::any_floats);
+        numbers.is_some_and(|numbers| numbers[0].fract() == 0.0 && numbers.iter().all(|number| *number == numbers[0]))
+    }
+
     /// Whether an exporter wrote it for a scale or bias that a module has not: nothing but ones or zeros, under no own name.
     pub(super) fn fills_in(&self) -> bool {
         let numbers = self.proto.filter(|_| !self.has_given_name()).and_then(literal::any_floats);

@@ -235,7 +235,14 @@ impl<'a> Walk<'a, '_> {
         }
         let is_made_up =
             if self.export.tells() { origin.is_none() } else { self.export.is_silent() && !tensor.has_given_name() };
-        if let (Some(look), true) = (self.tables.look(source), is_made_up && !named) {
+        let look = || {
+            let is_filled = tensor.is_one_whole_number().then_some("one whole number throughout");
+            self.tables.look(source).or(is_filled)
+        };
+        if is_made_up
+            && !named
+            && let Some(look) = look()
+        {
             self.stays(
                 source,
                 &format!("{look} under a name that the exporter made up: taken for computed, not learned"),

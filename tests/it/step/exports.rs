@@ -97,7 +97,18 @@ fn what_the_exporter_calls_a_parameter_is_trained_and_nothing_else() {
     );
     assert!(parameters.notes.is_empty(), "{:?}", parameters.notes);
 
-    // Where parameters are missing, what the exporter computed may be made of them.
+    // Where parameters are missing, what the exporter computed may be made of them, but not what looks like a table or a mask.
+    for (numbers, look) in [([0.5, 1.0, 1.5, 2.0], "numbers at equal steps"), ([3.0; 4], "one whole number throughout")]
+    {
+        let mut model = signed(&format!("{lines}p_bias: PARAMETER target='bias'\n"));
+        let graph = model.graph.as_mut().expect("a graph");
+        *graph.initializer.iter_mut().find(|tensor| tensor.name() == "made").unwrap() =
+            floats("made", Element::F32, &[4], &numbers);
+        let description = described(model);
+        assert_eq!(trained(&description), ["gain", "first.weight", "temperature", "head.weight"]);
+        let left = &description.parameters.left;
+        assert!(left.iter().any(|left| left.name == "made" && left.reason.starts_with(look)), "{left:?}");
+    }
     let missing = format!("{lines}p_bias: PARAMETER target='norm.weight'\nb_mean: BUFFER target='norm.running_mean'\n");
     let description = described(signed(&missing));
     assert_eq!(trained(&description), ["gain", "first.weight", "temperature", "made", "head.weight"]);
