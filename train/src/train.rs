@@ -97,15 +97,14 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
     let steps = settings.length.steps(sampler.batches());
     settings.schedule.check(steps)?;
-    for line in summary::header(
-        &settings,
-        images.data(),
-        validation.as_ref().map(Validation::data),
-        &sampler,
-        steps,
-        &parameters,
-    ) {
+    for line in summary::header(&settings, images.data(), validation.as_ref().map(Validation::data), &sampler, steps) {
         inform(&line);
+    }
+    // What is left out is a warning, which --quiet leaves.
+    if parameters.is_partial() {
+        note(&parameters.to_string())
+    } else {
+        inform(&parameters.to_string())
     }
 
     let mut state = first_state(&step, &settings.model)?;
