@@ -81,6 +81,8 @@ pub struct Retrieval {
     pub gallery: usize,
     /// Queries left out because no other image has their class.
     pub lone_queries: usize,
+    /// How similar (in f64) the nearest image is to each of these, where neighbours are kept: whoever it is, it is the wrong one.
+    pub lone_nearest: Vec<f64>,
     /// Share of the true neighbours that an approximate index finds, on a sample; `None` where the search is exact.
     pub index_recall: Option<f64>,
     /// The K and the number of queries that `index_recall` was estimated on.
@@ -125,6 +127,7 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
 
     let progress = Progress::new("searching", "queries", queries.len());
     let mut each = Vec::with_capacity(queries.len());
+    let mut lone_nearest = Vec::new();
     let block = (FOUND / reach.max(1)).clamp(1, BLOCK);
     for first in (0..queries.len()).step_by(block) {
         let last = (first + block).min(queries.len());
@@ -133,10 +136,12 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
         let similarity = (search.keep > 0).then(|| Similarity::new(search.metric, block, gallery_matrix.view()));
         for (in_block, (&at, mut neighbours)) in queries[first..last].iter().zip(found).enumerate() {
             let r = relevant[first + in_block];
+            neighbours.retain(|&n| !apart(&rows[at], &rows[gallery[n]]));
             if r == 0 {
+                let nearest = similarity.as_ref().zip(neighbours.first());
+                lone_nearest.extend(nearest.map(|(similarity, &n)| similarity.of(in_block, n)));
                 continue;
             }
-            neighbours.retain(|&n| !apart(&rows[at], &rows[gallery[n]]));
             neighbours.truncate(depth);
             let relevant: Vec<bool> = neighbours.iter().map(|&n| rows[gallery[n]].class == rows[at].class).collect();
             let kept = |similarity: &Similarity<'_>| {
@@ -186,6 +191,7 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
         queries: each.len(),
         gallery: gallery.len(),
         lone_queries: queries.len() - each.len(),
+        lone_nearest,
         index_sample: index_recall.map(|_| (deepest, SAMPLE.min(queries.len()))),
         index_recall,
         depth,

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 #[command(next_help_heading = "Figures")]
 pub struct FigureArgs {
     /// Print every figure: also best accuracy, balanced accuracy, F1, ROCCH-EER, partial AUC, DCF, Cllr and calibration; files
-    /// and --json have them in any case
+    /// and --json have them in any case, but for their intervals
     #[arg(long)]
     pub all_figures: bool,
     /// Probabilities of a genuine pair that detection costs (DCF) are taken at
@@ -165,14 +165,15 @@ impl Assessed {
 
     /// The figures one below another, and what they want said.
     pub(super) fn table(&self, counts: &Record) -> String {
+        let list = if self.development.is_some() { "the development list" } else { "the same pairs" };
         let note = |name: &str, value: Option<f64>| match name {
             "best_accuracy" | "best_balanced_accuracy" | "best_f1" => "best threshold of these pairs".into(),
             "cllr" if value.is_none() => "wants log-likelihood ratios".into(),
             "cllr" => "scores taken for likelihood ratios".into(),
             "min_cllr" => "after PAV on these pairs".to_owned(),
-            "cllr_logistic" if value.is_none() => format!("no best line: {}", self.calibrated_on()),
-            "cllr_logistic" => format!("after logistic: {}", self.calibrated_on()),
-            "hter" => format!("EER threshold of {}", self.calibrated_on()),
+            "cllr_logistic" if value.is_none() => format!("no line fits best: {list}"),
+            "cllr_logistic" => format!("after logistic: {list}"),
+            "hter" => "EER threshold of the development list".into(),
             name if name.starts_with("pauc@") && value.is_none() => "not carried by the impostor pairs".into(),
             _ => String::new(),
         };

@@ -10,7 +10,7 @@ use pdloss_embed::files::{can_fill, distinct};
 
 use super::assess::{Assessed, Development, Wanted};
 use super::groups::Grouped;
-use crate::metrics::verification::{Accuracy, Block, Interval, Point, Rates, Tally, curve, pav};
+use crate::metrics::verification::{Accuracy, Block, Interval, Line, Point, Rates, Tally, curve, logistic, pav};
 use crate::plot::Pictures;
 use crate::runs::{Details, Pairs, SaveRun, Verified};
 use crate::table::{Kind, Record, Value};
@@ -195,7 +195,7 @@ impl Outcome {
             let curve = curve(&self.tally);
             if let Some((path, kind)) = &sinks.points {
                 let blocks = pav(&self.tally);
-                let line = self.assessed.as_ref().and_then(Assessed::line);
+                let line = self.line();
                 let row = |p: &Point| {
                     let mut row = Record::new();
                     let (fmr, fnmr) = (self.tally.fmr(p), self.tally.fnmr(p));
@@ -226,9 +226,14 @@ impl Outcome {
         Ok(record)
     }
 
+    /// The calibration line: that of the development list, where there is one.
+    fn line(&self) -> Option<Line> {
+        self.assessed.as_ref().map_or_else(|| logistic(&self.tally), Assessed::line)
+    }
+
     fn draw(&self, curve: &[Point], folder: &Path) -> Result<()> {
         let (tally, rates, title) = (&self.tally, &self.rates, self.title.clone());
-        let line = self.assessed.as_ref().and_then(Assessed::line);
+        let line = self.line();
         Pictures { tally, curve, rates, line, title, score: self.score, distance: self.distance }.write(folder)
     }
 

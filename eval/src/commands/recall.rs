@@ -71,6 +71,9 @@ pub struct RecallArgs {
     /// nDCG@K, hits by class size, and how well k-means clusters agree with classes (NMI, adjusted Rand index)
     #[arg(long, help_heading = "Measure")]
     pub all_figures: bool,
+    /// Identification in which some queries have no image of their class in the gallery, and should be turned away: DIR at FAR
+    #[arg(long, help_heading = "Measure")]
+    pub open_set: bool,
     /// Measure embeddings cut to their first D dimensions, too: a row each
     #[arg(long, value_delimiter = ',', value_name = "D,D,...", help_heading = "Measure", conflicts_with = "save_run")]
     pub matryoshka: Vec<usize>,
@@ -113,6 +116,7 @@ struct SearchPlan {
     ks: Option<Vec<usize>>,
     keep_copies: bool,
     all: bool,
+    open_set: bool,
     /// Embeddings as they are, and in less room.
     variants: Vec<Variant>,
 }
@@ -182,6 +186,7 @@ impl Plan {
             ks,
             keep_copies: args.keep_copies,
             all: args.all_figures,
+            open_set: args.open_set,
             variants,
         };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
@@ -231,19 +236,23 @@ impl Plan {
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);
         }
-        let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { 0 };
+        let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { usize::from(self.search.open_set) };
         let search = Search { metric: self.search.metric, ks, keep, whole: self.search.all };
         record.set("class_names", class_names(&embeddings));
+        self.search.variants.iter().try_for_each(|variant| variant.check(&embeddings))?;
         let (mut rows, mut details) = (Vec::new(), None);
         for variant in &self.search.variants {
             let mut row = record.clone();
-            let (varied, factory) = (variant.of(&embeddings)?, variant.factory(&self.search.index));
+            let (varied, factory) = (variant.of(&embeddings), variant.factory(&self.search.index));
             row.set("storage", variant.storage.to_string()).set("embedding_bytes", variant.bytes(varied.dim()));
             let searching = Instant::now();
             let measured = measure(&varied, &search, &index::by(&factory))?;
             row.set("seconds_search", searching.elapsed().as_secs_f64());
             describe(&mut row, &varied, (&search, &factory), &measured, self.threads);
             retrieval_figures::record(&measured, &mut row);
+            if self.search.open_set {
+                retrieval_figures::record_open_set(&measured, &mut row)?;
+            }
             if self.search.all {
                 retrieval_figures::record_clusters(&varied, search.metric, &mut row)?;
             }
@@ -263,8 +272,15 @@ impl Plan {
             folder.write(&rows[0], &details)?;
         }
         notes.before_figures();
-        if self.json { Record::write_json(&rows, stdout) } else { print(&rows, &search.ks, self.search.all, stdout) }
-            .map_err(|e| Error::write("standard output", e))?;
+        let printed = if self.json {
+            Record::write_json(&rows, stdout)
+        } else {
+            print(&rows, &search.ks, self.search.all, stdout).and_then(|()| match self.search.open_set {
+                true => retrieval_figures::print_open_set(&rows[0], stdout),
+                false => Ok(()),
+            })
+        };
+        printed.map_err(|e| Error::write("standard output", e))?;
         Ok(rows.swap_remove(0))
     }
 

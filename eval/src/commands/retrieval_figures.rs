@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
-use crate::Result;
 use crate::index::{KMeans, k_means};
 use crate::metrics::clustering::agreement;
+use crate::metrics::open_set::{Nearest, open_set};
+use crate::metrics::verification::TARGETS;
 use crate::table::{Record, Value};
+use crate::{Error, Result};
 use pdloss_embed::embeddings::Embeddings;
 use pdloss_embed::retrieval::{Metric, Query, Retrieval};
 
@@ -58,6 +60,48 @@ pub(super) fn record_clusters(embeddings: &Embeddings, metric: Metric, record: &
     let words = format!("FAISS, {} clusters, {ITERATIONS} iterations, seed {SEED}, {rows}", how.clusters);
     record.set("nmi", found.nmi).set("ari", found.ari).set("kmeans", words);
     Ok(())
+}
+
+/// Adds DIR at FAR: how many queries are named rightly where those whose class the gallery lacks are turned away.
+///
+/// # Errors
+/// [`Error::Usage`] where the gallery has the class of every query, or no query is named rightly.
+pub(super) fn record_open_set(measured: &Retrieval, record: &mut Record) -> Result<()> {
+    let mut nearest = Nearest { unmated: measured.lone_nearest.clone(), ..Nearest::default() };
+    for query in &measured.each {
+        match query.nearest.first().filter(|_| query.first_hit == Some(1)) {
+            Some(&(_, similarity)) => nearest.right.push(similarity),
+            None => nearest.wrong += 1,
+        }
+    }
+    let (right, mated, unmated) = (nearest.right.len(), measured.each.len(), nearest.unmated.len());
+    let found = open_set(&nearest, &TARGETS).map_err(|_| {
+        Error::Usage(format!(
+            "--open-set: {unmated} queries have no image of their class in the gallery, and {right} of the {mated} others find \
+             one first; wanted some of both"
+        ))
+    })?;
+    record.set("unmated_queries", unmated);
+    for at in found {
+        record.set(format!("dir@far={}", at.target), at.reached.map(|reached| 1.0 - reached.fnmr));
+        record.set(format!("dir_threshold@far={}", at.target), at.reached.map(|reached| reached.threshold));
+    }
+    Ok(())
+}
+
+/// DIR at FAR, target by target.
+pub(super) fn print_open_set(record: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
+    let row = |target: &f64| {
+        let mut row = Record::new();
+        row.set("target", format!("FAR {target}"));
+        for (name, column) in [("threshold", "dir_threshold@far"), ("dir", "dir@far")] {
+            row.set(name, record.get(&format!("{column}={target}")).and_then(Value::number));
+        }
+        row
+    };
+    let count = record.get("unmated_queries").map(Value::word).unwrap_or_default();
+    writeln!(stdout, "\n{}", Record::text(&TARGETS.iter().map(row).collect::<Vec<_>>()))?;
+    writeln!(stdout, "\nFAR over {count} queries without an image of their class; n of them carry a FAR from 3 / n on")
 }
 
 /// Prints them: by K, over all, by class size.

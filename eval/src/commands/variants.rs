@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use ndarray::s;
 
+use crate::factory::Factory;
 use crate::index::FLAT;
 use crate::{Error, Result};
+use pdloss_embed::dataset::Role;
 use pdloss_embed::embeddings::Embeddings;
 
 /// How a number of a kept embedding is stored.
@@ -95,11 +97,12 @@ impl Variant {
         }
     }
 
-    /// The embeddings to search: cut, and for signs as plus and minus one.
+    /// Checks that embeddings can be kept so.
     ///
     /// # Errors
-    /// [`Error::Usage`] for more dimensions than there are.
-    pub(super) fn of(&self, embeddings: &Embeddings) -> Result<Embeddings> {
+    /// [`Error::Usage`] for more dimensions than there are; [`Error::Index`] for bytes that do not divide them, or rows too few
+    /// to train on.
+    pub(super) fn check(&self, embeddings: &Embeddings) -> Result<()> {
         let dim = embeddings.dim();
         let dims = self.dims.unwrap_or(dim);
         if dims > dim || dims == 0 {
@@ -107,13 +110,25 @@ impl Variant {
                 "--matryoshka {dims}: embeddings have {dim} dimensions; wanted 1 to {dim}"
             )));
         }
+        match self.storage {
+            Storage::Float32 => Ok(()),
+            _ => {
+                let gallery = embeddings.rows.iter().filter(|row| row.role != Role::Query).count();
+                Factory::parse(&self.factory(FLAT))?.check(gallery as u64, dims as u64)
+            }
+        }
+    }
+
+    /// The embeddings to search: cut, and for signs as plus and minus one. They must have been checked.
+    pub(super) fn of(&self, embeddings: &Embeddings) -> Embeddings {
+        let dims = self.dims.unwrap_or(embeddings.dim());
         let mut matrix = embeddings.matrix.slice(s![.., ..dims]).to_owned();
         if self.storage == Storage::Binary {
             matrix.mapv_inplace(|value| if value > 0.0 { 1.0 } else { -1.0 });
         }
         let mut varied = embeddings.clone();
         varied.matrix = matrix;
-        Ok(varied)
+        varied
     }
 }
 

@@ -178,6 +178,24 @@ pub const RESULTS: &[Column] = &[
     new("ari", Real, "share", &[Recall], "adjusted Rand index of k-means clusters and classes (--all-figures)")
         .measure(Higher, Queries)
         .beside(),
+    new(
+        "unmated_queries",
+        Whole,
+        "images",
+        &[Recall],
+        "queries without an image of their class in the gallery (--open-set)",
+    ),
+    new(
+        "dir@far={T}",
+        Real,
+        "share",
+        &[Recall],
+        "mated queries identified where at most T of the unmated raise an alarm",
+    )
+    .measure(Higher, Queries)
+    .beside()
+    .usually(TARGETS),
+    new("dir_threshold@far={T}", Real, "score", &[Recall], "the smallest threshold that holds it").usually(TARGETS),
     new("kmeans", Text, "", &[Recall], "how k-means was run (--all-figures)"),
     // measures of verification
     new("folds", Text, "", &[Verify], "how pairs were divided for the accuracy"),

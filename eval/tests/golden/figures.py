@@ -1,5 +1,5 @@
-"""Writes figures.json: scores, and what scikit-learn and numpy say of them. Compared with `pdloss-eval scores` in
-../it/figures.rs. Ran with numpy 2.4.6, scipy 1.17.1 and scikit-learn 1.9.1: python figures.py > figures.json
+"""Writes figures.json: scores and embeddings, and what scikit-learn and numpy say of them. Compared with `pdloss-eval scores`
+and `pdloss-eval recall` in ../it/figures.rs. Ran with numpy 2.4.6, scipy 1.17.1 and scikit-learn 1.9.1: python figures.py > figures.json
 """
 import json
 
@@ -7,7 +7,8 @@ import numpy as np
 from scipy.spatial import ConvexHull
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import (accuracy_score, average_precision_score, balanced_accuracy_score, f1_score, ndcg_score,
+                             roc_auc_score)
 
 PRIORS, MISS, FALSE_MATCH = [0.3, 0.01], 10.0, 2.0
 random = np.random.default_rng(11)
@@ -83,5 +84,28 @@ def case(genuine, impostor, digits):
     return {**named, "figures": figures(*test, *dev)}
 
 
+def retrieval(rows, dims, classes, ks):
+    labels = random.integers(0, classes, rows)
+    matrix = np.round(random.normal(0, 1, (classes, dims))[labels] + random.normal(0, 1.1, (rows, dims)), 2)
+    unit = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    found = {name: [] for name in ["map", "mrr", *(f"{name}@{k}" for k in ks for name in ("precision", "map", "ndcg"))]}
+    for query in range(rows):
+        others = np.arange(rows) != query
+        scores, relevant = (unit @ unit[query])[others], (labels == labels[query])[others]
+        if not relevant.any():
+            continue
+        found["map"].append(average_precision_score(relevant, scores))
+        ranked = relevant[np.argsort(-scores, kind="stable")]
+        found["mrr"].append(1 / (1 + np.argmax(ranked)))
+        for k in ks:
+            top = ranked[:k]
+            found[f"precision@{k}"].append(top.mean())
+            precisions = np.cumsum(top) / np.arange(1, k + 1)
+            found[f"map@{k}"].append((precisions * top).sum() / min(k, relevant.sum()))
+            found[f"ndcg@{k}"].append(ndcg_score([relevant.astype(float)], [scores], k=k))
+    return {"labels": labels.tolist(), "matrix": matrix.tolist(), "ks": list(ks),
+            "figures": {name: float(np.mean(values)) for name, values in found.items()}}
+
+
 print(json.dumps({"priors": PRIORS, "cost_miss": MISS, "cost_false_match": FALSE_MATCH,
-                  "cases": [case(80, 400, 1), case(200, 350, 3)]}, separators=(",", ":")))
+                  "cases": [case(80, 400, 1), case(200, 350, 3)], "retrieval": retrieval(90, 6, 12, (1, 5, 10))}, separators=(",", ":")))

@@ -351,8 +351,9 @@ impl Plan {
         record.set("scores", if kept { "float64" } else { "float32 products, counted on a grid of 2^-24" });
         self.bootstrap_holds(embeddings.rows.len())?;
         if !kept {
-            let tally = similarities::count_all(embeddings)?;
-            return Ok(Outcome::new(tally, self.title(), "cosine", false).assessed(&self.wanted, false, None));
+            let outcome = Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false);
+            // Each of its figures goes over the whole grid of scores.
+            return Ok(if self.wanted.all { outcome.assessed(&self.wanted, false, None) } else { outcome });
         }
         let pairs = similarities::keep_all(embeddings)?;
         let tally = similarities::tally(&pairs)?;
@@ -392,7 +393,9 @@ impl Plan {
         development: Option<&Development>,
     ) -> Result<Vec<Interval>> {
         let Some(how) = &self.bootstrap else { return Ok(Vec::new()) };
-        bootstrap(pairs, subjects, right, Some(&self.wanted.asked(false, development)), how)
+        // Those of every figure take twice as long.
+        let asked = self.wanted.all.then(|| self.wanted.asked(false, development));
+        bootstrap(pairs, subjects, right, asked.as_ref(), how)
     }
 
     fn listed(
