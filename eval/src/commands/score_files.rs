@@ -30,22 +30,30 @@ struct Scores {
 }
 
 /// Reads scores of this `kind` by the file's ending: `.npy`, `.parquet`, else delimited text; adds what is assumed to `notes`.
+/// With `failures` NaN is let through, and a missing value of parquet is one.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Data`] naming file and line (also of NaN), [`Error::Usage`] where a column has to be chosen.
-pub(super) fn read(path: &Path, column: Option<&str>, kind: &str, notes: &mut Vec<String>) -> Result<Vec<f64>> {
+pub(super) fn read(
+    path: &Path,
+    column: Option<&str>,
+    kind: &str,
+    failures: bool,
+    notes: &mut Vec<String>,
+) -> Result<Vec<f64>> {
     let scores = match ending(path).as_str() {
         "npy" => read_npy(path)?,
-        "parquet" => read_columns(path, column)?,
+        "parquet" => read_columns(path, column, failures)?,
         _ => read_delimited(path, column, notes)?,
     };
-    if let Some(at) = scores.values.iter().position(|score| score.is_nan()) {
+    if let Some(at) = scores.values.iter().position(|score| score.is_nan()).filter(|_| !failures) {
         let number = scores.numbers.as_ref().map_or(at + 1, |numbers| numbers[at]);
         let (unit, count) = (scores.unit, scores.values.len());
         return Err(Error::data(
             path,
             format!(
-                "{unit} {number}: {kind} score {} of {count} is NaN, which is neither above nor below a threshold",
+                "{unit} {number}: {kind} score {} of {count} is NaN, which is neither above nor below a threshold; \
+                 --count-failures counts such pairs as failures to acquire",
                 at + 1
             ),
         ));
@@ -135,7 +143,7 @@ fn read_npy(path: &Path) -> Result<Scores> {
     Ok(Scores { values, unit: "value", numbers: None })
 }
 
-fn read_columns(path: &Path, column: Option<&str>) -> Result<Scores> {
+fn read_columns(path: &Path, column: Option<&str>, failures: bool) -> Result<Scores> {
     let table = read_parquet(path, MOST_ROWS)?;
     let names: Vec<String> = table.get_column_names().iter().map(|name| name.to_string()).collect();
     let by_name = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
@@ -160,7 +168,8 @@ fn read_columns(path: &Path, column: Option<&str>) -> Result<Scores> {
             return Err(Error::data(path, format!("column {name} is of type {kind}; wanted numbers")));
         }
         let scores = column.cast(&DataType::Float64).map_err(wrong)?;
-        let values: Vec<Option<f64>> = scores.f64().map_err(wrong)?.iter().collect();
+        let missing = failures.then_some(f64::NAN);
+        let values: Vec<Option<f64>> = scores.f64().map_err(wrong)?.iter().map(|value| value.or(missing)).collect();
         if let Some(row) = values.iter().position(Option::is_none) {
             return Err(Error::data(path, format!("column {name}: row {} has no value", row + 1)));
         }
@@ -176,7 +185,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), bytes).unwrap();
         let at = folder.path().display().to_string() + "/";
-        read(&folder.path().join(name), column, "genuine", &mut Vec::new()).map_err(|e| e.to_string().replace(&at, ""))
+        read(&folder.path().join(name), column, "genuine", false, &mut Vec::new())
+            .map_err(|e| e.to_string().replace(&at, ""))
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! Lists of image pairs, genuine and impostor, one file a format; their images found in a data set.
+//! Lists of image pairs, genuine and impostor, one file a format; their images found in a data set, and who and what is on
+//! them.
 
+mod attributes;
 mod insightface;
 mod lfw;
 mod pickle;
@@ -13,6 +15,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
+pub use attributes::Attributes;
 use pdloss_embed::delimited::{Blanks, Table, decode, lines};
 pub use subjects::Subjects;
 

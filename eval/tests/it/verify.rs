@@ -563,3 +563,92 @@ fn pickles_that_nest_or_hold_numpy_are_refused_by_name() {
     assert!(refused(&nested).contains("faces.bin: is not a pickle of images and answers: it nests"));
     assert!(refused(b"\x80\x04\x8c\x05numpy\x8c\x05bool_\x93.").contains("numpy.bool_"));
 }
+
+#[test]
+fn groups_have_the_errors_of_their_pairs() {
+    let faces = Faces::new();
+    // Persons A to F are young, the others old; images of M are of nobody.
+    let mut lines = "path,age,eye\n".to_owned();
+    for n in 0..PEOPLE {
+        for image in 1..=EACH {
+            writeln!(lines, "{},{},{}", name(n, image), if n < 6 { "young" } else { "old" }, image % 2).unwrap();
+        }
+    }
+    let groups = faces.write("groups.csv", &lines);
+    let (table, saved) = (faces.path("table.json").display().to_string(), faces.path("run").display().to_string());
+    let more = ["--all-pairs", "--groups", &groups, "--group-by", "age", "--group-fmr", "0.1", "--bootstrap", "40"];
+    let (record, printed) =
+        faces.verify(&[&more[..], &["--group-table", &table, "--save-run", &saved]].concat()).unwrap();
+    assert!(printed.contains("| old - young") && printed.contains("by age, at threshold"), "{printed}");
+    let threshold = real(&record, "group_threshold");
+    assert_eq!(threshold, real(&record, "threshold@fmr=0.1"));
+    let run = pdloss_eval::runs::Run::read(faces.path("run").as_path()).unwrap();
+    let pdloss_eval::runs::Details::Verification(kept) = run.details else { panic!("no verification") };
+    let pairs = kept.pairs.unwrap();
+    let age = |image: u32| if pairs.images[image as usize].name.as_bytes()[0] < b'G' { "young" } else { "old" };
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&fs::read_to_string(&table).unwrap()).unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row["group"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["old", "young", "old - young"]
+    );
+    for row in &rows {
+        let group = row["group"].as_str().unwrap();
+        let of = |a: &str, b: &str| if a == b { a == group } else { group.contains(" - ") };
+        let rate = |same: bool| {
+            let all: Vec<bool> = pairs
+                .pairs
+                .iter()
+                .filter(|p| p.same == same && of(age(p.a), age(p.b)))
+                .map(|p| p.score >= threshold)
+                .collect();
+            let wrong = all.iter().filter(|&&accepted| accepted != same).count();
+            (!all.is_empty()).then(|| wrong as f64 / all.len() as f64)
+        };
+        assert_eq!((row["fmr"].as_f64(), row["fnmr"].as_f64()), (rate(false), rate(true)), "{group}");
+        for name in ["fmr", "fnmr"] {
+            let end = |end: &str| row[format!("{name}_{end}")].as_f64();
+            let (value, from, to) = (row[name].as_f64(), end("from"), end("to"));
+            assert!(value.is_none_or(|value| from.unwrap() <= value && value <= to.unwrap()), "{group}: {row}");
+        }
+    }
+    let worst = text(&record, "worst_fmr_group");
+    let most = rows.iter().filter_map(|row| row["fmr"].as_f64()).fold(0.0, f64::max);
+    assert_eq!(real(&record, "worst_fmr"), most);
+    assert!(rows.iter().any(|row| row["group"] == *worst && row["fmr"].as_f64() == Some(most)));
+    // a list of pairs, two columns, and images that no line is of
+    let list = faces.write("pairs.csv", &view2(2, 6, "", "\t", "\n"));
+    let few =
+        faces.write("few.csv", &lines.lines().filter(|line| !line.starts_with("A/")).collect::<Vec<_>>().join("\n"));
+    let (record, _) = faces.verify(&["--pairs", &list, "--groups", &few, "--group-by", "age,eye"]).unwrap();
+    assert!(whole(&record, "pairs_without_group") > 0 && text(&record, "notes").contains("pairs are of no group"));
+    assert!(
+        text(&record, "notes").contains("do not carry it") && text(&record, "group_threshold_from").contains("EER")
+    );
+    let wrong = faces.verify(&["--all-pairs", "--groups", &groups, "--group-by", "sex"]).unwrap_err().to_string();
+    assert!(wrong.contains("--group-by") && wrong.contains("path, age, eye"), "{wrong}");
+    let none = faces.write("none.csv", "path,age\nz/1.jpg,old\n");
+    let wrong = faces.verify(&["--all-pairs", "--groups", &none, "--group-by", "age"]).unwrap_err().to_string();
+    assert!(wrong.contains("--groups: no pair has two images"), "{wrong}");
+}
+
+#[test]
+fn a_threshold_list_gives_hter_and_calibration() {
+    let faces = Faces::new();
+    let (test, train) = (
+        faces.write("test.txt", &view2(1, 12, "12", "\t", "\n")),
+        faces.write("train.txt", &view2(2, 12, "", "\t", "\n")),
+    );
+    let (record, _) =
+        faces.verify(&["--pairs", &test, "--threshold-pairs", &train, "--bootstrap", "30", "--all-figures"]).unwrap();
+    assert_eq!((text(&record, "development"), text(&record, "calibrated_on")), (train.clone(), train.clone()));
+    let (alone, _) = faces.verify(&["--pairs", &train]).unwrap();
+    assert_eq!(real(&record, "hter_threshold"), real(&alone, "eer_threshold"));
+    assert_eq!(real(&record, "hter"), (real(&record, "hter_fmr") + real(&record, "hter_fnmr")) / 2.0);
+    for name in ["hter", "best_accuracy", "eer_rocch", "min_cllr", "min_dcf@prior=0.05"] {
+        let ends = (real(&record, &format!("{name}_from")), real(&record, &format!("{name}_to")));
+        assert!(ends.0 <= ends.1, "{name}: {ends:?}");
+    }
+    // cosines are no likelihood ratios
+    assert_eq!((record.get("cllr"), alone.get("hter")), (Some(&Value::Missing), None));
+    assert_eq!(text(&alone, "calibrated_on"), "the same pairs");
+}
