@@ -85,7 +85,8 @@ impl Recipe {
         recipe.check()?;
         if let (Origin::Manifest(path), Some(named)) = (&origin, flags.preset) {
             let steps = recipe.differences(&of(flags, Some(named)).unwrap_or_default());
-            if !steps.is_empty() && recipe == of(&patch, given.preset)? {
+            // `none` assumes nothing, which a manifest does not, either.
+            if named != Preset::None && !steps.is_empty() && recipe == of(&patch, given.preset)? {
                 return Err(Error::Usage(format!(
                     "--preset {named} changes nothing here: {} gives every step that it has; change that file, or give its steps by \
                      flags of their own",

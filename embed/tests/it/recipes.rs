@@ -168,6 +168,8 @@ fn what_a_manifest_takes_from_a_preset_is_said_and_a_preset_of_which_nothing_is_
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.to_string().contains(&format!("--preset {preset} changes nothing here: ")), "{error}");
     }
+    let (_, origin) = with(whole, "preset = 'none'").unwrap();
+    assert!(origin.note(&model).unwrap().contains("goes before --preset none: color, resize"));
     // The same again is no contradiction.
     let (recipe, origin) = with("preset = 'imagenet'", "preset = 'imagenet'").unwrap();
     assert_eq!((recipe.mean.len(), origin.note(&model)), (3, None));
