@@ -165,6 +165,9 @@ impl Plan {
         let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
         args.input.check_places(&[], &outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
+        if args.input.embeddings.is_some() {
+            args.input.no_images_to_skip()?;
+        }
         let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
             (Some(path), _, _) => {
                 Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
@@ -209,6 +212,7 @@ impl Plan {
                 notes.extend(&dataset.notes);
                 let ks = self.search.check(&rows_of(&dataset), dataset.format, &mut notes)?;
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
+                notes.extend(&embeddings.notes);
                 if let Some(path) = save {
                     embeddings.save(path)?;
                     wrote(path);

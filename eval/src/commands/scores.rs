@@ -80,11 +80,16 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
             .try_for_each(|read| distinct(&[read, (flag, out)]))?;
     }
     let started = Instant::now();
+    let asked = score_files::Asked {
+        column: args.column.as_deref(),
+        distance: args.distance,
+        failures: args.count_failures,
+    };
     let sign = if args.distance { -1.0 } else { 1.0 };
     let mut notes = Notes::default();
     let mut read = |path: &Path, kind: &str| -> Result<(Vec<f64>, u64)> {
         let mut said = Vec::new();
-        let mut scores = score_files::read(path, args.column.as_deref(), kind, args.count_failures, &mut said)?;
+        let mut scores = score_files::read(path, asked, kind, &mut said)?;
         notes.extend(&said);
         let all = scores.len();
         scores.retain(|score| !score.is_nan());
@@ -92,9 +97,11 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
         let failed = (all - scores.len()) as u64;
         Ok((scores, failed))
     };
+    let mut doubtful = Vec::new();
     let mut tally = |genuine: &Path, impostor: &Path| -> Result<Tally> {
         let ((genuine, failed_genuine), (impostor, failed_impostor)) =
             (read(genuine, "genuine")?, read(impostor, "impostor")?);
+        doubtful.extend(doubts(&genuine, &impostor));
         let failed = Failed { genuine: failed_genuine, impostor: failed_impostor };
         Ok(Tally::of_scores(&genuine, &impostor)?.with_failed(failed))
     };
@@ -105,6 +112,7 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
         })
         .transpose()?;
     let tally = tally(&args.genuine, &args.impostor)?;
+    notes.extend(&doubtful);
     let mut record = Record::new();
     record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
     record
@@ -129,6 +137,40 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
     let title = format!("{} against {}", file_name(&args.genuine), file_name(&args.impostor));
     let outcome = Outcome::new(tally, title, if args.distance { "distance" } else { "score" }, args.distance);
     outcome.assessed(&wanted, !args.distance, development.as_ref()).report(record, &sinks, stdout)
+}
+
+/// What two lists of scores show that are not of two kinds, or not on one scale, or of which there is no mean.
+fn doubts(genuine: &[f64], impostor: &[f64]) -> Vec<String> {
+    /// Scores of one scale overlap, or are not so far apart.
+    const SCALES: f64 = 10.0;
+    let mut doubts = Vec::new();
+    if genuine == impostor {
+        doubts.push(
+            "the genuine scores are the impostor scores, one by one: are --genuine and --impostor of one kind?"
+                .to_owned(),
+        );
+    }
+    let infinite = |scores: &[f64]| scores.iter().filter(|score| score.is_infinite()).count();
+    let (of_genuine, of_impostor) = (infinite(genuine), infinite(impostor));
+    if of_genuine + of_impostor > 0 {
+        doubts.push(format!(
+            "{of_genuine} genuine and {of_impostor} impostor scores are infinite: means, deviations and d' have no value"
+        ));
+    }
+    let sizes = |scores: &[f64]| {
+        scores
+            .iter()
+            .map(|score| score.abs())
+            .fold((f64::INFINITY, 0.0_f64), |(low, high), s| (low.min(s), high.max(s)))
+    };
+    let ((low_genuine, high_genuine), (low_impostor, high_impostor)) = (sizes(genuine), sizes(impostor));
+    if low_genuine > SCALES * high_impostor || low_impostor > SCALES * high_genuine {
+        doubts.push(format!(
+            "genuine scores are {low_genuine} to {high_genuine} in size, impostor scores {low_impostor} to {high_impostor}: are \
+             both on one scale?"
+        ));
+    }
+    doubts
 }
 
 fn file_name(path: &Path) -> String {

@@ -233,6 +233,78 @@ fn tables_name_their_columns_and_folds() {
     assert!(message.contains("line 2") && message.contains("maybe"), "{message}");
 }
 
+fn notes(record: &Record) -> String {
+    record.get("notes").map(Value::word).unwrap_or_default()
+}
+
+/// Pairs of the same faces as a table of `order`, its header first; and what `verify` says of it.
+fn table_of(faces: &Faces, header: &str, order: fn(&str, &str, bool, usize) -> String) -> Result<(Record, String)> {
+    let row = |n: usize| {
+        let (a, b) = (n / 2 % PEOPLE, if n.is_multiple_of(2) { n / 2 % PEOPLE } else { (n / 2 + 3) % PEOPLE });
+        order(&name(a, 1), &name(b, 2), n.is_multiple_of(2), n)
+    };
+    let rows: Vec<String> = (0..24).map(row).collect();
+    let list = faces.write("table.csv", &format!("{header}{}\n", rows.join("\n")));
+    faces.verify(&["--pairs", &list])
+}
+
+#[test]
+fn columns_that_are_no_folds_make_none_and_are_said() {
+    let faces = Faces::new();
+    let plain = table_of(&faces, "", |a, b, same, _| format!("{a},{b},{}", u8::from(same))).unwrap().0;
+    let without: [(&str, fn(&str, &str, bool, usize) -> String); 4] = [
+        ("path_a,path_b,same,score\n", |a, b, same, n| format!("{a},{b},{},0.{n}", u8::from(same))),
+        ("path_a,path_b,same,person\n", |a, b, same, _| format!("{a},{b},{},{}", u8::from(same), &a[..1])),
+        ("", |a, b, same, n| format!("{a},{b},{},0.{n:03}1", u8::from(same))),
+        ("", |a, b, same, n| format!("{a},{b},{},{n}", u8::from(same))),
+    ];
+    for (header, order) in without {
+        let record = table_of(&faces, header, order).unwrap().0;
+        assert_eq!(text(&record, "folds"), "10 contiguous parts of the list", "{header}");
+        assert_eq!(real(&record, "accuracy"), real(&plain, "accuracy"), "{header}");
+        assert!(notes(&record).contains("nothing is read from column"), "{header}: {}", notes(&record));
+    }
+    let folds = |order| table_of(&faces, "path_a,path_b,same,fold\n", order);
+    let record = folds(|a, b, same, n| {
+        let fold = n / 8;
+        if n.is_multiple_of(3) { format!("{a},{b},{same},{fold}.0") } else { format!("{a},{b},{same},{fold}") }
+    });
+    assert_eq!(text(&record.unwrap().0, "folds"), "3 from the list", "1 and 1.0 are one fold");
+    let empty = folds(|a, b, same, n| format!("{a},{b},{same},{}", if n == 3 { "" } else { "1" })).unwrap_err();
+    assert!(empty.to_string().contains("line 5: the fold is empty"), "{empty}");
+    let parts = folds(|a, b, same, n| format!("{a},{b},{same},{}", ["train", "test"][n / 12])).unwrap_err();
+    assert!(parts.to_string().contains("'train' is a part of a data set and no fold"), "{parts}");
+    let one_sided = folds(|a, b, same, n| format!("{a},{b},{same},{}", if n < 4 { n.to_string() } else { "x".into() }));
+    assert!(notes(&one_sided.unwrap().0).contains("4 of 5 folds hold only genuine or only impostor pairs"));
+}
+
+#[test]
+fn pairs_and_answers_come_in_the_columns_and_words_of_their_programs() {
+    let faces = Faces::new();
+    let plain = table_of(&faces, "", |a, b, same, _| format!("{a},{b},{}", u8::from(same))).unwrap().0;
+    let tables: [(&str, fn(&str, &str, bool, usize) -> String); 8] = [
+        (",img_1,img_2,label\n", |a, b, same, n| format!("{n},{a},{b},{}", u8::from(same))),
+        ("Unnamed: 0;left;right;target\n", |a, b, same, n| format!("{n};{a};{b};{}", u8::from(same))),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}.0", u8::from(same))),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}", if same { "Y" } else { "N" })),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}", if same { "positive" } else { "negative" })),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}", if same { "+1" } else { "-1" })),
+        ("", |a, b, same, _| format!("{},{a},{b}", u8::from(same))),
+        ("", |a, b, same, _| format!("{} {a} {b}", u8::from(same))),
+    ];
+    for (at, (header, order)) in tables.into_iter().enumerate() {
+        let record = table_of(&faces, header, order).unwrap_or_else(|e| panic!("{at}: {e}")).0;
+        for figure in ["eer", "d_prime", "accuracy"] {
+            assert_eq!(real(&record, figure), real(&plain, figure), "{at} {header} {figure}");
+        }
+    }
+    for word in ["distance", "different", "dissimilar", "impostor"] {
+        let header = format!("path1,path2,{word}\n");
+        let error = table_of(&faces, &header, |a, b, same, _| format!("{a},{b},{}", u8::from(!same))).unwrap_err();
+        assert!(error.to_string().contains(&format!("line 1: column '{word}' says the contrary")), "{error}");
+    }
+}
+
 #[test]
 fn a_missing_image_is_named_and_moves_no_fold() {
     let faces = Faces::new();
@@ -255,7 +327,6 @@ fn a_missing_image_is_named_and_moves_no_fold() {
 fn pairs_listed_again_contrary_or_on_both_lists_are_said() {
     let faces = Faces::new();
     let list = "A/A_0001.jpg,A/A_0002.jpg,1\nA/A_0001.jpg,B/B_0001.jpg,0\nC/C_0001.jpg,C/C_0002.jpg,1\nC/C_0001.jpg,D/D_0001.jpg,0\n";
-    let notes = |record: &Record| record.get("notes").map(Value::word).unwrap_or_default();
     let plain = faces.write("plain.csv", list);
     let said = notes(&faces.verify(&["--pairs", &plain]).unwrap().0);
     assert!(!said.contains("pairs"), "{said}");

@@ -95,13 +95,13 @@ pub struct VerifyArgs {
     #[arg(long, help_heading = "Pairs", conflicts_with_all = ["pairs", "threshold_pairs", "skip_missing"])]
     pub all_pairs: bool,
     /// Let copies of an image (files of equal bytes) make pairs with each other
-    #[arg(long, help_heading = "Pairs", requires = "all_pairs")]
+    #[arg(long, help_heading = "Pairs", requires = "all_pairs", conflicts_with = "pairs")]
     pub keep_copies: bool,
     /// Choose the threshold on this list (LFW View 1: pairsDevTrain.txt) instead of on the other folds
     #[arg(long, value_name = "FILE", help_heading = "Pairs", requires = "pairs")]
     pub threshold_pairs: Option<PathBuf>,
     /// Go on without pairs whose images are not there, and count them; folds stay where they are
-    #[arg(long, help_heading = "Pairs")]
+    #[arg(long, help_heading = "Pairs", requires = "pairs")]
     pub skip_missing: bool,
     /// Embed the mirror image too
     #[arg(long, value_enum, help_heading = "Pairs", conflicts_with = "embeddings")]
@@ -208,6 +208,9 @@ impl Plan {
                 Which::Listed(Box::new(Listed { path: path.into(), list, training, gaps }))
             }
         };
+        if args.all_pairs && args.input.embeddings.is_some() {
+            args.input.no_images_to_skip()?;
+        }
         let only_labelled = args.input.data.format != Format::Auto
             || args.input.data.split != Split::Protocol
             || args.input.data.classes.is_some()
@@ -313,6 +316,7 @@ impl Plan {
                 };
                 notes.extend(&dataset.notes);
                 let embeddings = embed(&dataset, model, how, self.threads, record)?;
+                notes.extend(&embeddings.notes);
                 if let Some(path) = save {
                     embeddings.save(path)?;
                     wrote(path);
@@ -427,6 +431,10 @@ impl Plan {
             notes.add(format!(
                 "{again} pairs of {path} are listed again, in either order; each counts as often as it is listed"
             ));
+        }
+        notes.extend(&list.notes);
+        if let Some((_, training)) = &listed.training {
+            notes.extend(&training.notes);
         }
         let subjects = Subjects::find(&list.images, &list.pairs);
         record.set("pairs", listed.path.display().to_string()).set("pairs_sha256", list.sha256.as_str());
@@ -572,7 +580,9 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
             Flip::Concat => concatenate(Axis(1), &[embeddings.matrix.view(), mirrored.matrix.view()])
                 .map_err(|e| Error::Embeddings(format!("mirror images: {e}")))?,
         };
+        let notes = embeddings.notes;
         embeddings = Embeddings::new(matrix.as_standard_layout().into_owned(), embeddings.rows, embeddings.classes)?;
+        embeddings.notes = notes;
     }
     let seconds = started.elapsed().as_secs_f64();
     embedded.skipped.iter().for_each(|(_, reason)| note(&format!("skipped: {reason}")));
