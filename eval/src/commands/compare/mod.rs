@@ -312,7 +312,7 @@ fn other_differences(a: &Run, b: &Run) -> Vec<String> {
         let others = if is_one_model { "are one model and differ" } else { "differ in more than the model" };
         (of_a != of_b).then(|| format!("A and B {others}: {name} is {of_a} in A and {of_b} in B"))
     };
-    names.filter_map(|name| differ(&name)).collect()
+    names.filter_map(differ).collect()
 }
 
 /// Two runs that may be on other data.
