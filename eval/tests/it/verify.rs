@@ -386,7 +386,9 @@ fn results_points_and_pictures_are_written() {
         faces.verify(&["--all-pairs", "--out", &out, "--points", &points, "--plot", &plot]).unwrap();
         assert!(fs::metadata(&out).unwrap().len() > 500 && fs::metadata(&points).unwrap().len() > 500);
     }
-    assert!(fs::read_to_string(path("points.csv")).unwrap().starts_with("threshold,fmr,fnmr,tar\n"));
+    assert!(
+        fs::read_to_string(path("points.csv")).unwrap().starts_with("threshold,fmr,fnmr,tar,llr_pav,llr_logistic\n")
+    );
     for picture in ["roc", "det", "scores"] {
         let png = image::open(faces.path("pictures").join(format!("{picture}.png"))).unwrap().into_rgb8();
         assert_eq!(png.dimensions(), (960, 720));
