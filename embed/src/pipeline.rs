@@ -14,7 +14,7 @@ use crate::dataset::{Dataset, Item};
 use crate::embedder::{Embedder, Worker};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::{Error, Result};
-use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps};
+use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps, are_several};
 
 /// A batch of images on its way to the model.
 struct Batch {
@@ -28,8 +28,8 @@ struct Batch {
 
 /// What the threads tell the collector.
 enum Event {
-    /// The SHA-256 of an image file's bytes.
-    Digest(usize, [u8; 32]),
+    /// The SHA-256 of an image file's bytes, and whether they hold several pictures.
+    Digest(usize, [u8; 32], bool),
     /// An image that cannot be used.
     Bad(usize, Error),
     /// Embeddings of a batch.
@@ -172,7 +172,7 @@ impl Decoder<'_> {
         let bytes = self.data.source.read(name)?;
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
         // Nobody listening means that the run is over.
-        let _ = self.tell.send(Event::Digest(at, digest));
+        let _ = self.tell.send(Event::Digest(at, digest, are_several(&bytes)));
         preprocessor.append(name, &bytes, values)
     }
 }
@@ -197,10 +197,13 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
     let mut digests = vec![[0_u8; 32]; count];
     let mut matrix: Option<Array2<f32>> = None;
     let mut good = vec![false; count];
-    let mut bad: Vec<(usize, Error)> = Vec::new();
+    let (mut bad, mut several) = (Vec::<(usize, Error)>::new(), Vec::new());
     for event in events {
         match event {
-            Event::Digest(at, digest) => digests[at] = digest,
+            Event::Digest(at, digest, is_several) => {
+                digests[at] = digest;
+                several.extend(is_several.then_some(at));
+            }
             Event::Bad(at, error) => {
                 bad.push((at, error));
                 progress.advance(1);
@@ -233,7 +236,19 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
         let first = bad.swap_remove(0).1;
         return Err(if skip_bad { first } else { first.or_skip_bad() });
     }
-    finish(data, matrix, &good, bad, &digests)
+    let mut embedded = finish(data, matrix, &good, bad, &digests)?;
+    several.retain(|&at| good[at]);
+    several.sort_unstable();
+    embedded.embeddings.notes.extend(of_several(several.into_iter().map(|at| data.items[at].name.as_str())));
+    Ok(embedded)
+}
+
+/// What is said of images whose files hold several pictures.
+pub fn of_several<'n>(mut names: impl ExactSizeIterator<Item = &'n str>) -> Option<String> {
+    let count = names.len();
+    let first = names.next()?;
+    let hold = if count == 1 { "file holds" } else { "files hold" };
+    Some(format!("{count} {hold} several pictures (animations, pages), of which the first is taken: {first} ..."))
 }
 
 fn finish(

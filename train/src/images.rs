@@ -1,13 +1,15 @@
 //! The training images: read and checked once before training starts, kept as pixels as far as memory is allowed.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{Rgb, RgbImage};
 use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
-use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size};
+use pdloss_embed::pipeline::of_several;
+use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, are_several};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -50,6 +52,24 @@ impl Preparation {
     }
 }
 
+/// What is said of files of equal bytes under different labels: whatever is learnt of one is unlearnt of the other.
+fn of_copies(data: &Dataset, digests: &[[u8; 32]]) -> Option<String> {
+    let mut first: HashMap<&[u8; 32], usize> = HashMap::new();
+    let mut contrary = Vec::new();
+    for (at, digest) in digests.iter().enumerate() {
+        let before = *first.entry(digest).or_insert(at);
+        contrary.extend((data.items[before].class != data.items[at].class).then_some((before, at)));
+    }
+    let &(before, at) = contrary.first()?;
+    let label = |at: usize| format!("{} ('{}')", data.items[at].name, data.classes[data.items[at].class]);
+    Some(format!(
+        "{} images are copies of others (files of equal bytes) under another label, and are trained with both: {} and {} ...",
+        contrary.len(),
+        label(before),
+        label(at)
+    ))
+}
+
 /// A data set's images, ready to be drawn from by several threads.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -70,6 +90,8 @@ pub(crate) struct Reading {
     pub(crate) skipped: Vec<Error>,
     /// As [`Dataset::sha256`], of all images listed.
     pub(crate) sha256: String,
+    /// What is to be said of their files: a sentence each.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Images {
@@ -80,7 +102,7 @@ impl Images {
     pub(crate) fn read(mut data: Dataset, preparation: Preparation, room: usize, skip_bad: bool) -> Result<Reading> {
         let progress = Progress::new("reading", "images", data.items.len());
         let room = AtomicUsize::new(room);
-        let read: Vec<Result<([u8; 32], Option<RgbImage>)>> = data
+        let read: Vec<Result<([u8; 32], bool, Option<RgbImage>)>> = data
             .items
             .par_iter()
             .map_init(
@@ -90,18 +112,19 @@ impl Images {
                     let digest = Sha256::digest(&bytes).into();
                     let pixels = preparation.pixels(&item.name, &bytes, preprocessor);
                     progress.advance(1);
-                    pixels.map(|image| (digest, fits(&room, &image).then_some(image)))
+                    pixels.map(|image| (digest, are_several(&bytes), fits(&room, &image).then_some(image)))
                 },
             )
             .collect();
         progress.finish();
         let mut digests = Vec::with_capacity(read.len());
-        let (mut kept, mut good, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        for outcome in read {
+        let (mut kept, mut good, mut skipped, mut several) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (at, outcome) in read.into_iter().enumerate() {
             good.push(outcome.is_ok());
             match outcome {
-                Ok((digest, pixels)) => {
+                Ok((digest, are_several, pixels)) => {
                     digests.push(digest);
+                    several.extend(are_several.then_some(at));
                     kept.push(pixels);
                 }
                 Err(error) if skip_bad => {
@@ -112,13 +135,16 @@ impl Images {
             }
         }
         let sha256 = data.sha256(&digests);
+        let several = several.iter().map(|&at| data.items[at].name.as_str());
+        let mut notes: Vec<String> = of_several(several).into_iter().collect();
         let (mut of_items, mut of_digests) = (good.iter(), good.iter());
         data.items.retain(|_| of_items.next() == Some(&true));
         digests.retain(|_| of_digests.next() == Some(&true));
         if data.items.is_empty() {
             return Err(skipped.into_iter().next().unwrap_or_else(|| Error::data(data.source.path(), "has no images")));
         }
-        Ok(Reading { images: Self { data, preparation, kept, digests }, skipped, sha256 })
+        notes.extend(of_copies(&data, &digests));
+        Ok(Reading { images: Self { data, preparation, kept, digests }, skipped, sha256, notes })
     }
 
     /// The images' names and classes.

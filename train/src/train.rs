@@ -86,7 +86,10 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let augment = settings.augmentation.clone();
     let preparation = Preparation { recipe, size, layout, augment, seed: settings.seed };
     let room = settings.cache.saturating_mul(1 << 20);
-    let Reading { images, skipped, sha256 } = Images::read(data, preparation, room, settings.data.skip_bad)?;
+    let Reading { images, skipped, sha256, notes: of_files } =
+        Images::read(data, preparation, room, settings.data.skip_bad)?;
+    of_files.iter().for_each(|said| note(said));
+    notes.extend(of_files);
     for error in &skipped {
         note(&format!("skipped: {error}"));
     }
@@ -97,15 +100,14 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
     let steps = settings.length.steps(sampler.batches());
     settings.schedule.check(steps)?;
-    for line in summary::header(
-        &settings,
-        images.data(),
-        validation.as_ref().map(Validation::data),
-        &sampler,
-        steps,
-        &parameters,
-    ) {
+    for line in summary::header(&settings, images.data(), validation.as_ref().map(Validation::data), &sampler, steps) {
         inform(&line);
+    }
+    // What is left out is a warning, which --quiet leaves.
+    if parameters.is_partial() {
+        note(&parameters.to_string())
+    } else {
+        inform(&parameters.to_string())
     }
 
     let mut state = first_state(&step, &settings.model)?;
@@ -150,12 +152,14 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         part,
         images: images.data().items.len(),
         classes,
+        class_order_sha256: Some(parts::order_sha256(images.data())),
         notes,
         parameters,
     };
     let guard = match &begun {
         Some(begun) => {
             same("data set", &source, &begun.data_sha256, &made_with.data_sha256)?;
+            parts::check_order(images.data(), begun.class_order_sha256.as_deref())?;
             if (&begun.program, &begun.onnxruntime) != (&made_with.program, &made_with.onnxruntime) {
                 note(&format!(
                     "the run was begun with {}, onnxruntime {}, and goes on with {}, onnxruntime {}: it may differ by rounding",
@@ -163,6 +167,9 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
                 ));
             }
             folder.sweep()?;
+            if last.is_none() {
+                note(&format!("{} is not there: the run begins anew", folder.checkpoint().display()));
+            }
             None
         }
         None => Some(folder.begin(&Manifest { made_with, settings: settings.clone() })?),
@@ -197,6 +204,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         validate_every,
         counters,
     };
+    run.metrics.lacks(last).iter().for_each(|said| note(said));
     if last.is_none() {
         run.validate(sampler.batches())?;
     }

@@ -6,12 +6,13 @@ mod labels;
 mod matrix;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView1};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::Role;
+use crate::dataset::{Role, slips_in};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::{ending, write_atomically};
@@ -123,6 +124,22 @@ impl Embeddings {
         (self.rows.len() > 1).then(|| if widest > 0.0 { widest / length(first) } else { 0.0 })
     }
 
+    /// How many rows are equal to an earlier one, number by number, and are not known to be copies of its image.
+    pub fn twins(&self) -> usize {
+        let mut first: HashMap<u64, usize> = HashMap::new();
+        let mut twins = 0;
+        for (at, row) in self.matrix.rows().into_iter().enumerate() {
+            let mut hasher = DefaultHasher::new();
+            // 0 and -0 are one number.
+            row.iter().for_each(|value| (value + 0.0).to_bits().hash(&mut hasher));
+            let earlier = *first.entry(hasher.finish()).or_insert(at);
+            let image = self.rows[at].image;
+            let is_copy = image.is_some() && image == self.rows[earlier].image;
+            twins += usize::from(earlier != at && !is_copy && row == self.matrix.row(earlier));
+        }
+        twins
+    }
+
     /// Dimension of an embedding.
     pub fn dim(&self) -> usize {
         self.matrix.ncols()
@@ -177,15 +194,21 @@ impl Embeddings {
     /// it should be, and those of [`Embeddings::new`].
     pub fn read(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<Self> {
         let kind = ending(path);
+        if let (Some(dim), "npy" | "safetensors") = (dim, kind.as_str()) {
+            let problem = "says by itself how long its rows are; --dim is for raw float32";
+            return Err(Error::Usage(format!("--dim {dim}: {} {problem}", path.display())));
+        }
         if kind == "safetensors" {
             if labels.is_some() {
                 return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
             }
-            return bundle::read(path);
+            let mut read = bundle::read(path)?;
+            read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
+            return Ok(read);
         }
         let (matrix, mut notes) = match kind.as_str() {
             "npy" => matrix::read_npy(path)?,
-            _ => (matrix::read_raw(path, dim)?, Vec::new()),
+            _ => matrix::read_raw(path, dim)?,
         };
         let beside = labels_beside(path);
         let by_itself = labels.is_none();
@@ -208,7 +231,7 @@ impl Embeddings {
                 matrix.ncols(),
                 labels.display(),
                 read.rows.len(),
-                read.hint(matrix.nrows())
+                read.hint(matrix.dim())
             )));
         }
         match &read.matrix_sha256 {
@@ -226,6 +249,7 @@ impl Embeddings {
             )),
             _ => {}
         }
+        notes.extend(read.notes);
         Ok(Self { notes, ..Self::new(matrix, read.rows, read.classes)? })
     }
 

@@ -119,6 +119,9 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let (a, b) = (Run::read(&args.a)?, Run::read(&args.b)?);
     let mut about = about(args, &a, &b);
+    for sentence in other_differences(&a, &b) {
+        about.note(&sentence);
+    }
     let compared = compared(&a, &b, args.by, &how, &mut about)?;
     let rows = compared.rows();
     about.set("drawn", format!("{} {}", compared.units, compared.of)).set("test", compared.test);
@@ -295,6 +298,21 @@ fn same_data(a: &Run, b: &Run, differ: &Apart<'_>, about: &mut Record) -> Result
         about.note("kept embeddings do not say which images they are of: only names and classes are known to agree");
     }
     Ok(())
+}
+
+/// What the runs differ in beside the model: a difference of figures may come of it.
+fn other_differences(a: &Run, b: &Run) -> Vec<String> {
+    let word = |run: &Run, name: &str| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
+    let is_one_model = word(a, "model_sha256").is_some() && word(a, "model_sha256") == word(b, "model_sha256");
+    // Another model may want its images otherwise, and has outputs of its own.
+    let of_one_model: &[&str] = if is_one_model { &["output", "preprocessing"] } else { &[] };
+    let names = ["metric", "index", "flip", "align", "runtime"].iter().chain(of_one_model);
+    let differ = |name: &&str| {
+        let (of_a, of_b) = (word(a, name)?, word(b, name)?);
+        let others = if is_one_model { "are one model and differ" } else { "differ in more than the model" };
+        (of_a != of_b).then(|| format!("A and B {others}: {name} is {of_a} in A and {of_b} in B"))
+    };
+    names.filter_map(differ).collect()
 }
 
 /// Two runs that may be on other data.
