@@ -70,6 +70,9 @@ fn of_copies(data: &Dataset, digests: &[[u8; 32]]) -> Option<String> {
     ))
 }
 
+/// A file's digest, whether it holds several pictures, and the pixels of the first where there is room for them.
+type Read = ([u8; 32], bool, Option<RgbImage>);
+
 /// A data set's images, ready to be drawn from by several threads.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -102,7 +105,7 @@ impl Images {
     pub(crate) fn read(mut data: Dataset, preparation: Preparation, room: usize, skip_bad: bool) -> Result<Reading> {
         let progress = Progress::new("reading", "images", data.items.len());
         let room = AtomicUsize::new(room);
-        let read: Vec<Result<([u8; 32], bool, Option<RgbImage>)>> = data
+        let read: Vec<Result<Read>> = data
             .items
             .par_iter()
             .map_init(

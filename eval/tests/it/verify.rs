@@ -237,8 +237,11 @@ fn notes(record: &Record) -> String {
     record.get("notes").map(Value::word).unwrap_or_default()
 }
 
+/// A line of a table: both names, whether they are one person, the number of the line.
+type Order = fn(&str, &str, bool, usize) -> String;
+
 /// Pairs of the same faces as a table of `order`, its header first; and what `verify` says of it.
-fn table_of(faces: &Faces, header: &str, order: fn(&str, &str, bool, usize) -> String) -> Result<(Record, String)> {
+fn table_of(faces: &Faces, header: &str, order: Order) -> Result<(Record, String)> {
     let row = |n: usize| {
         let (a, b) = (n / 2 % PEOPLE, if n.is_multiple_of(2) { n / 2 % PEOPLE } else { (n / 2 + 3) % PEOPLE });
         order(&name(a, 1), &name(b, 2), n.is_multiple_of(2), n)
@@ -252,7 +255,7 @@ fn table_of(faces: &Faces, header: &str, order: fn(&str, &str, bool, usize) -> S
 fn columns_that_are_no_folds_make_none_and_are_said() {
     let faces = Faces::new();
     let plain = table_of(&faces, "", |a, b, same, _| format!("{a},{b},{}", u8::from(same))).unwrap().0;
-    let without: [(&str, fn(&str, &str, bool, usize) -> String); 4] = [
+    let without: [(&str, Order); 4] = [
         ("path_a,path_b,same,score\n", |a, b, same, n| format!("{a},{b},{},0.{n}", u8::from(same))),
         ("path_a,path_b,same,person\n", |a, b, same, _| format!("{a},{b},{},{}", u8::from(same), &a[..1])),
         ("", |a, b, same, n| format!("{a},{b},{},0.{n:03}1", u8::from(same))),
@@ -282,7 +285,7 @@ fn columns_that_are_no_folds_make_none_and_are_said() {
 fn pairs_and_answers_come_in_the_columns_and_words_of_their_programs() {
     let faces = Faces::new();
     let plain = table_of(&faces, "", |a, b, same, _| format!("{a},{b},{}", u8::from(same))).unwrap().0;
-    let tables: [(&str, fn(&str, &str, bool, usize) -> String); 8] = [
+    let tables: [(&str, Order); 8] = [
         (",img_1,img_2,label\n", |a, b, same, n| format!("{n},{a},{b},{}", u8::from(same))),
         ("Unnamed: 0;left;right;target\n", |a, b, same, n| format!("{n};{a};{b};{}", u8::from(same))),
         ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}.0", u8::from(same))),
