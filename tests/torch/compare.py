@@ -65,6 +65,9 @@ def build(zoo, name):
         for chance in ("p", "drop_prob"):
             if type(module).__name__ in ("Dropout", "Dropout2d", "DropPath", "StochasticDepth") and hasattr(module, chance):
                 setattr(module, chance, 0.0)
+        # timm's nets drop in their own forward, too.
+        if getattr(module, "drop_rate", 0):
+            module.drop_rate = 0.0
     return net
 
 

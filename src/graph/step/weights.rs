@@ -236,8 +236,9 @@ impl<'a> Walk<'a, '_> {
         let is_made_up =
             if self.export.tells() { origin.is_none() } else { self.export.is_silent() && !tensor.has_given_name() };
         let look = || {
-            let is_filled = tensor.is_one_whole_number().then_some("one whole number throughout");
-            self.tables.look(source).or(is_filled)
+            // Where a layer has its weights, fresh ones may be that.
+            let is_filled = self.export.tells() && !holds_weight(node, index) && tensor.is_one_whole_number();
+            self.tables.look(source).or(is_filled.then_some("one whole number throughout"))
         };
         if is_made_up
             && !named
