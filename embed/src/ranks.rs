@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use pdloss_ranks::{World, world};
+pub use pdloss_ranks::{World, share_of, world};
 
 use crate::error::{Error, Result};
 

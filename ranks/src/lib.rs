@@ -14,7 +14,7 @@ mod mpi;
 mod world;
 
 pub use launcher::Launch;
-pub use world::{Number, World, join, join_as_guest, library, world};
+pub use world::{Number, World, join, join_as_guest, library, share_of, world};
 
 /// Why there is no world to join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,25 @@
 // The calls of MPI that a run needs, on a communicator of its own: a host program's messages (mpi4py's) are not mixed with ours.
 // Handles and constants are macros in every MPI library, which only C can read. An error inside MPI ends all ranks: that is
 // MPI's own way (MPI_ERRORS_ARE_FATAL), and nothing sensible can be done after one.
+#define _POSIX_C_SOURCE 200809L
 #include <mpi.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 static MPI_Comm comm = MPI_COMM_NULL;
+// Seconds that ranks wait for each other: longer than any of them works alone.
+static double patience = 7200;
+
+// Ends all ranks. Where MPI cannot tell the others, this one ends a little later by itself.
+void pdloss_ranks_abort(int code) {
+    signal(SIGALRM, SIG_DFL);
+    alarm(10);
+    MPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
+}
 
 // Finalises at the end of a process whose host does not.
 static void end(void) {
@@ -38,6 +53,8 @@ int pdloss_ranks_join(int *rank, int *size, int *local_rank, char *host, int hos
     }
     // Calls are made one at a time, but from whichever thread runs the graph.
     if (provided < MPI_THREAD_SERIALIZED) return 2;
+    const char *seconds = getenv("PDLOSS_RANKS_TIMEOUT");
+    if (seconds && atof(seconds) > 0) patience = atof(seconds);
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
     MPI_Comm_rank(comm, rank);
     MPI_Comm_size(comm, size);
@@ -49,6 +66,35 @@ int pdloss_ranks_join(int *rank, int *size, int *local_rank, char *host, int hos
     for (int at = 0; at < length; at++) host[at] = name[at];
     host[length] = 0;
     return 0;
+}
+
+// Waits until every rank is here. MPI's own waiting takes a whole processor, which a rank that still works may need; and it has no
+// end where a rank cannot be reached any more.
+void pdloss_ranks_meet(void) {
+    MPI_Request request;
+    int done = 0;
+    double began = MPI_Wtime();
+    MPI_Ibarrier(comm, &request);
+    for (;;) {
+        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (done) return;
+        double waited = MPI_Wtime() - began;
+        if (waited > patience) {
+            int rank = 0, length = 0;
+            char name[MPI_MAX_PROCESSOR_NAME];
+            MPI_Comm_rank(comm, &rank);
+            MPI_Get_processor_name(name, &length);
+            fprintf(stderr,
+                    "error: rank %d on %s: another rank has not answered for %.0f s; it is gone, or the network between them is "
+                    "(PDLOSS_RANKS_TIMEOUT is the time in seconds)\n",
+                    rank, name, waited);
+            pdloss_ranks_abort(1);
+        }
+        if (waited > 0.001) {
+            struct timespec nap = {0, waited > 0.1 ? 1000000 : 50000};
+            nanosleep(&nap, NULL);
+        }
+    }
 }
 
 // `counts[r]` bytes of every rank r, one after the other in `all`.
@@ -74,8 +120,6 @@ void pdloss_ranks_sum_u64(unsigned long long *values, int count) {
 void pdloss_ranks_pass(const void *give, int give_count, int to, void *take, int take_count, int from) {
     MPI_Sendrecv(give, give_count, MPI_BYTE, to, 0, take, take_count, MPI_BYTE, from, 0, comm, MPI_STATUS_IGNORE);
 }
-
-void pdloss_ranks_abort(int code) { MPI_Abort(MPI_COMM_WORLD, code); }
 
 void pdloss_ranks_finish(void) { end(); }
 

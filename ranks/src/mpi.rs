@@ -14,6 +14,7 @@ unsafe extern "C" {
         room: c_int,
         is_guest: c_int,
     ) -> c_int;
+    fn pdloss_ranks_meet();
     fn pdloss_ranks_gather(own: *const c_void, all: *mut c_void, counts: *const c_int, offsets: *const c_int, rank: c_int);
     fn pdloss_ranks_broadcast(bytes: *mut c_void, count: c_int);
     fn pdloss_ranks_sum_f32(values: *mut f32, count: c_int);
@@ -80,6 +81,13 @@ pub(crate) fn join(is_guest: bool) -> Result<Place, &'static str> {
         1 => Err("was finalised before the world was joined"),
         _ => Err("the host initialised it for one thread only; wanted MPI_THREAD_SERIALIZED or MULTIPLE"),
     }
+}
+
+/// Waits until every rank is here.
+pub(crate) fn meet() {
+    let _turn = turn();
+    // SAFETY: the world is joined.
+    unsafe { pdloss_ranks_meet() }
 }
 
 /// `counts[r]` bytes of each rank r into `all`, one after the other.

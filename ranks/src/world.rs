@@ -19,6 +19,13 @@ pub struct World {
     given: AtomicU64,
 }
 
+/// The part of one of `size` ranks in `count` things in order: contiguous, and of a size that differs by one at most.
+#[allow(clippy::cast_possible_truncation)] // not above `count`
+pub fn share_of(rank: usize, size: usize, count: usize) -> std::ops::Range<usize> {
+    let bound = |rank: usize| (rank as u128 * count as u128 / size as u128) as usize;
+    bound(rank)..bound(rank + 1)
+}
+
 static WORLD: OnceLock<Result<World>> = OnceLock::new();
 static ALONE: World =
     World { rank: 0, size: 1, local_rank: 0, host: String::new(), given: AtomicU64::new(0) };
@@ -114,8 +121,7 @@ impl World {
 
     /// The part of another rank, as [`World::share`].
     pub fn share_of(&self, rank: usize, count: usize) -> std::ops::Range<usize> {
-        let bound = |rank: usize| (rank as u128 * count as u128 / self.size as u128) as usize;
-        bound(rank)..bound(rank + 1)
+        share_of(rank, self.size, count)
     }
 
     /// Bytes that this rank has given to exchanges so far.
@@ -159,6 +165,7 @@ impl World {
     pub fn gather_numbers(&self, own: u64) -> Vec<u64> {
         let mut all = vec![0; 8 * self.size];
         self.count(8);
+        self.meet();
         self.gather_into(&own.to_ne_bytes(), &mut all, &vec![8; self.size]);
         all.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect()
     }
@@ -204,6 +211,7 @@ macro_rules! number {
                     return;
                 }
                 world.count(size_of_val(values));
+                world.meet();
                 for part in values.chunks_mut(1 << 28) {
                     #[cfg(feature = "mpi")]
                     crate::mpi::$sum(part);
@@ -238,6 +246,14 @@ impl World {
             self.pass_into(&give[given], &mut taken[took]);
         }
         taken
+    }
+
+    /// Waits until every rank is here.
+    fn meet(&self) {
+        #[cfg(feature = "mpi")]
+        if self.size > 1 {
+            crate::mpi::meet();
+        }
     }
 
     #[cfg(feature = "mpi")]

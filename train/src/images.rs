@@ -1,6 +1,7 @@
 //! The training images: read and checked once before training starts, kept as pixels as far as memory is allowed.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{Rgb, RgbImage};
@@ -8,6 +9,7 @@ use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
 use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size};
+use pdloss_embed::ranks::{self, agree, world};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -56,7 +58,9 @@ pub(crate) struct Images {
     data: Dataset,
     preparation: Preparation,
     /// Pixels of the images for which there was room.
-    kept: Vec<Option<RgbImage>>,
+    kept: Vec<OnceLock<RgbImage>>,
+    /// Bytes that are left for more.
+    room: AtomicUsize,
     /// SHA-256 of each image's bytes as they were first read.
     digests: Vec<[u8; 32]>,
 }
@@ -66,22 +70,23 @@ pub(crate) struct Images {
 pub(crate) struct Reading {
     /// The images that can be used.
     pub(crate) images: Images,
-    /// Why the others cannot.
-    pub(crate) skipped: Vec<Error>,
+    /// Why the others cannot, in their order.
+    pub(crate) skipped: Vec<String>,
     /// As [`Dataset::sha256`], of all images listed.
     pub(crate) sha256: String,
 }
 
 impl Images {
-    /// Reads every image once, on all threads of the process's pool, and keeps pixels up to `room` bytes.
+    /// Reads every image once, on all threads of the process's pool, and keeps pixels up to `room` bytes. Each of several ranks
+    /// reads its share, and all know what was found.
     ///
     /// # Errors
     /// The first image by position that cannot be used, unless `skip_bad`; [`Error::Data`] where none can.
     pub(crate) fn read(mut data: Dataset, preparation: Preparation, room: usize, skip_bad: bool) -> Result<Reading> {
-        let progress = Progress::new("reading", "images", data.items.len());
+        let share = world().share(data.items.len());
+        let progress = Progress::new("reading", "images", share.len());
         let room = AtomicUsize::new(room);
-        let read: Vec<Result<([u8; 32], Option<RgbImage>)>> = data
-            .items
+        let read: Vec<Result<([u8; 32], Option<RgbImage>)>> = data.items[share.clone()]
             .par_iter()
             .map_init(
                 || preparation.preprocessor(),
@@ -95,30 +100,38 @@ impl Images {
             )
             .collect();
         progress.finish();
-        let mut digests = Vec::with_capacity(read.len());
-        let (mut kept, mut good, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        for outcome in read {
-            good.push(outcome.is_ok());
+        let mut digests = vec![[0; 32]; share.len()];
+        let (mut skipped, mut first_bad) = (Vec::new(), Ok(()));
+        let kept: Vec<OnceLock<RgbImage>> = data.items.iter().map(|_| OnceLock::new()).collect();
+        for (at, outcome) in read.into_iter().enumerate() {
             match outcome {
                 Ok((digest, pixels)) => {
-                    digests.push(digest);
-                    kept.push(pixels);
+                    digests[at] = digest;
+                    // It is empty, and nobody else has it yet.
+                    let _ = pixels.map(|pixels| kept[share.start + at].set(pixels));
                 }
-                Err(error) if skip_bad => {
-                    digests.push([0; 32]);
-                    skipped.push(error);
-                }
-                Err(error) => return Err(error.or_skip_bad()),
+                Err(error) if skip_bad => skipped.push((share.start + at, error.to_string())),
+                Err(error) => first_bad = first_bad.and(Err(error.or_skip_bad())),
             }
         }
+        agree(first_bad)?;
+        let mut digests: Vec<[u8; 32]> =
+            world().gather(digests.as_flattened()).iter().flat_map(|of_rank| of_rank.as_chunks::<32>().0).copied().collect();
+        let skipped: Vec<(usize, String)> = ranks::all(&skipped)?.concat();
         let sha256 = data.sha256(&digests);
-        let (mut of_items, mut of_digests) = (good.iter(), good.iter());
-        data.items.retain(|_| of_items.next() == Some(&true));
-        digests.retain(|_| of_digests.next() == Some(&true));
+        let mut good = vec![true; data.items.len()];
+        skipped.iter().for_each(|&(at, _)| good[at] = false);
+        let skipped: Vec<String> = skipped.into_iter().map(|(_, reason)| reason).collect();
+        let mut at = good.iter();
+        data.items.retain(|_| at.next() == Some(&true));
+        let mut at = good.iter();
+        digests.retain(|_| at.next() == Some(&true));
+        let kept = kept.into_iter().zip(&good).filter_map(|(kept, good)| good.then_some(kept)).collect();
         if data.items.is_empty() {
-            return Err(skipped.into_iter().next().unwrap_or_else(|| Error::data(data.source.path(), "has no images")));
+            let nothing = || Error::data(data.source.path(), "has no images");
+            return Err(skipped.into_iter().next().map_or_else(nothing, Error::Measure));
         }
-        Ok(Reading { images: Self { data, preparation, kept, digests }, skipped, sha256 })
+        Ok(Reading { images: Self { data, preparation, kept, room, digests }, skipped, sha256 })
     }
 
     /// The images' names and classes.
@@ -155,7 +168,7 @@ impl Images {
     ) -> Result<usize> {
         let item = &self.data.items[draw.image];
         let preparation = &self.preparation;
-        let pixels = match &self.kept[draw.image] {
+        let pixels = match self.kept[draw.image].get() {
             Some(pixels) => Cow::Borrowed(pixels),
             None => {
                 let bytes = self.data.source.read(&item.name)?;
@@ -168,7 +181,13 @@ impl Images {
                     );
                     return Err(Error::image(&item.name, problem));
                 }
-                Cow::Owned(preparation.pixels(&item.name, &bytes, preprocessor)?)
+                let pixels = preparation.pixels(&item.name, &bytes, preprocessor)?;
+                if fits(&self.room, &pixels) {
+                    // Another thread may have been first.
+                    Cow::Borrowed(self.kept[draw.image].get_or_init(|| pixels))
+                } else {
+                    Cow::Owned(pixels)
+                }
             }
         };
         let place = [epoch, draw.image as u64, draw.repeat];
@@ -209,7 +228,7 @@ pub(crate) mod tests {
         for augment in [Augment::default(), Augment { random_crop: Some(0.5), flip: true, ..Augment::default() }] {
             let (all, some, none) =
                 (shapes(augment.clone(), usize::MAX), shapes(augment.clone(), 15_000), shapes(augment, 0));
-            let kept = |images: &Images| images.kept.iter().flatten().count();
+            let kept = |images: &Images| images.kept.iter().filter(|kept| kept.get().is_some()).count();
             assert_eq!((kept(&all), kept(&none)), (32, 0));
             assert!((1..32).contains(&kept(&some)));
             let draw = |images: &Images, image, repeat| {

@@ -131,14 +131,18 @@ pub(super) fn describe_copies(embeddings: &Embeddings, consequence: &str, notes:
 }
 
 /// Says where all embeddings are the same: nothing can then be told apart by them.
-pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) {
-    if let Some(apart) = embeddings.sameness() {
+///
+/// # Errors
+/// Those of telling the other ranks.
+pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) -> Result<()> {
+    if let Some(apart) = embeddings.sameness_over_ranks()? {
         let count = embeddings.rows.len();
         let how = if apart == 0.0 { String::new() } else { format!(" but for {apart:.1e} of their length") };
         notes.add(format!(
             "all {count} embeddings are equal{how}: what is found is by the order of rows, and no figure says anything"
         ));
     }
+    Ok(())
 }
 
 /// Class names as a result carries them: the first few, how many there are, and a digest where not all are named.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::arguments::{Notes, class_names, describe_copies, describe_sameness, rows_of};
 use super::suggest::doubt_of;
-use super::{InputArgs, describe_model};
+use super::{InputArgs, alike, describe_model};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
 use crate::process;
@@ -18,9 +18,11 @@ use pdloss_embed::console::{note, wrote};
 use pdloss_embed::dataset::{Dataset, Format, Request, Role};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::{Embeddings, Row};
-use pdloss_embed::pipeline::embed;
+use pdloss_embed::pipeline::embed_over_ranks;
+use pdloss_embed::preprocess::Steps;
 use pdloss_embed::program::Usual;
-use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure};
+use pdloss_embed::ranks::{agree, of_first, same, world};
+use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure_over_ranks};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data CUB_200_2011
@@ -174,25 +176,29 @@ impl Plan {
         let mut notes = Notes::default();
         let (mut embeddings, ks) = match &self.source {
             Source::Images { data, model, skip_bad, save } => {
-                let dataset = Dataset::load(data)?;
+                let dataset = agree(Dataset::load(data))?;
                 notes.extend(&dataset.notes);
-                let ks = self.search.check(&rows_of(&dataset), dataset.format, &mut notes)?;
+                let ks = agree(self.search.check(&rows_of(&dataset), dataset.format, &mut notes))?;
+                alike(&dataset, model)?;
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
                 if let Some(path) = save {
-                    embeddings.save(path)?;
+                    let whole = agree(embeddings.whole())?;
+                    agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
                     wrote(path);
                 }
-                if let Some(sentence) = doubt_of(model, dataset, self.threads)? {
+                if let Some(sentence) = of_first(|| doubt_of(model, dataset, self.threads))? {
                     notes.add(sentence);
                 }
                 (embeddings, ks)
             }
             Source::Kept { path, labels, dim } => {
-                let embeddings = Embeddings::read(path, *dim, labels.as_deref())?;
+                let embeddings = agree(Embeddings::read(path, *dim, labels.as_deref()))?;
                 notes.extend(&embeddings.notes);
-                record.set("data", path.display().to_string()).set("data_sha256", embeddings.sha256());
-                let ks = self.search.check(&embeddings.rows, Format::Auto, &mut notes)?;
-                (embeddings, ks)
+                let sha256 = embeddings.sha256();
+                same("the SHA-256 of the embeddings", &sha256)?;
+                record.set("data", path.display().to_string()).set("data_sha256", sha256);
+                let ks = agree(self.search.check(&embeddings.rows, Format::Auto, &mut notes))?;
+                (embeddings.share(), ks)
             }
         };
         let consequence = if self.search.keep_copies {
@@ -201,7 +207,7 @@ impl Plan {
             "they are not among each other's neighbours; --keep-copies counts them"
         };
         describe_copies(&embeddings, consequence, &mut notes, &mut record);
-        describe_sameness(&embeddings, &mut notes);
+        describe_sameness(&embeddings, &mut notes)?;
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);
         }
@@ -209,7 +215,7 @@ impl Plan {
         let search = Search { metric: self.search.metric, ks, keep };
         let factory = self.search.index.as_str();
         let searching = Instant::now();
-        let measured = measure(&embeddings, &search, &index::by(factory))?;
+        let measured = measure_over_ranks(&embeddings, &search, &index::by(factory))?;
         record.set("seconds_search", searching.elapsed().as_secs_f64());
         record.set("seconds_total", started.elapsed().as_secs_f64());
         record.set("class_names", class_names(&embeddings));
@@ -217,27 +223,41 @@ impl Plan {
         let scores =
             if self.save_run.is_some() { scores(&embeddings, &search, &mut record, &mut notes)? } else { None };
         notes.record(&mut record);
+        agree(if world().is_first() { self.write(&record, &embeddings, &measured, scores, &mut notes, stdout) } else { Ok(()) })?;
+        Ok(record)
+    }
+
+    /// Writes the result, the run, and the table.
+    fn write(
+        &self,
+        record: &Record,
+        embeddings: &Embeddings,
+        measured: &Retrieval,
+        scores: Option<Verified>,
+        notes: &mut Notes,
+        stdout: &mut dyn Write,
+    ) -> Result<()> {
         if let Some((path, kind)) = &self.out {
-            kind.write_result(path, &record)?;
+            kind.write_result(path, record)?;
             wrote(path);
         }
         if let Some(folder) = &self.save_run {
-            folder.write(&record, &Details::Retrieval(Retrieved::new(&embeddings, &measured, scores)))?;
+            folder.write(record, &Details::Retrieval(Retrieved::new(embeddings, measured, scores)))?;
         }
         notes.before_figures();
-        let rows = std::slice::from_ref(&record);
-        if self.json { Record::write_json(rows, stdout) } else { print(&record, stdout) }
-            .map_err(|e| Error::write("standard output", e))?;
-        Ok(record)
+        let rows = std::slice::from_ref(record);
+        if self.json { Record::write_json(rows, stdout) } else { print(record, stdout) }
+            .map_err(|e| Error::write("standard output", e))
     }
 
     fn embed(&self, dataset: &Dataset, model: &Prepared, skip_bad: bool, record: &mut Record) -> Result<Embeddings> {
         let loading = Instant::now();
-        let mut embedder = model.open()?;
+        let mut embedder = agree(model.open())?;
         describe_model(model, &embedder, record);
         let seconds_load = loading.elapsed().as_secs_f64();
         let embedding = Instant::now();
-        let embedded = embed(dataset, &model.recipe, &mut embedder, self.threads, skip_bad)?;
+        let steps = Steps::default();
+        let embedded = embed_over_ranks(dataset, &model.recipe, &steps, &mut embedder, self.threads, skip_bad)?;
         let seconds = embedding.elapsed().as_secs_f64();
         for (_, reason) in &embedded.skipped {
             note(&format!("skipped: {reason}"));
@@ -264,7 +284,8 @@ fn scores(
         return Ok(None);
     }
     let comparing = Instant::now();
-    let tally = tally_all(embeddings)?;
+    let whole = agree(embeddings.whole())?;
+    let Some(tally) = agree(whole.map(|whole| tally_all(&whole)).transpose())? else { return Ok(None) };
     record.set("seconds_compare", comparing.elapsed().as_secs_f64());
     let rates = Rates::of(&tally);
     notes.extend(&rates.doubts());
