@@ -31,8 +31,11 @@ pub fn agree<T>(own: Result<T>) -> Result<T> {
     });
     let all = world.gather(&told.unwrap_or_default());
     let Some(rank) = all.iter().position(|told| !told.is_empty()) else { return own };
-    let Told { host, problem, code } = serde_json::from_slice(&all[rank])
-        .unwrap_or_else(|_| Told { host: String::new(), problem: "failed".into(), code: 1 });
+    let Told { host, problem, code } = serde_json::from_slice(&all[rank]).unwrap_or_else(|_| Told {
+        host: String::new(),
+        problem: "failed".into(),
+        code: 1,
+    });
     let is_everywhere = all.iter().all(|told| {
         serde_json::from_slice(told).is_ok_and(|told: Told| (&told.problem, told.code) == (&problem, code))
     });

@@ -67,7 +67,8 @@ pub(crate) fn all_gather(run: &Run<'_>) -> Result<()> {
         return Err(Error::tensor("rows", "[n, ...]", "a single number"));
     };
     let element = u64::from(rows.element().unsigned_abs());
-    let common: Vec<u64> = [token.cast_unsigned(), element].into_iter().chain(lengths.iter().map(|&n| number(n))).collect();
+    let common: Vec<u64> =
+        [token.cast_unsigned(), element].into_iter().chain(lengths.iter().map(|&n| number(n))).collect();
     let counts = compare(world, "AllGather", number(count), &common)?;
     let total = usize::try_from(counts.iter().sum::<u64>()).map_err(|_| Error::Ranks("too many rows".to_owned()))?;
     if let Some([output]) = run.output::<i64>(2, &[])? {

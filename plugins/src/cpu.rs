@@ -3,8 +3,8 @@
 use std::{sync::OnceLock, thread};
 
 use ndarray::ArrayView2;
-use pdloss_ranks::Number;
 use pdloss::loss::{self, Batch, Config, Executor, GradientsMut, Moments, Real, Samples};
+use pdloss_ranks::Number;
 
 use crate::{
     error::{Error, Result},

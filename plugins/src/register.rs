@@ -111,7 +111,8 @@ fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
             continue;
         }
         // The CPU's first: where types agree between providers, the host takes the schema from the first table.
-        let providers = if signature.operator.is_collective() { &[Provider::Cpu][..] } else { &[Provider::Cpu, Provider::Cuda] };
+        let providers =
+            if signature.operator.is_collective() { &[Provider::Cpu][..] } else { &[Provider::Cpu, Provider::Cuda] };
         for &provider in providers {
             for &element in provider.elements() {
                 for label in [LabelType::I64, LabelType::I32] {

@@ -175,8 +175,18 @@ pub const OPERATORS: &[Signature] = &[
         inputs: &[LOSS_GRAD, EMBEDDINGS, LABELS, MOMENTS_IN, SAVED_IN],
         outputs: &[EMBEDDINGS_GRAD],
     },
-    Signature { operator: Operator::AllGather, name: c"AllGather", inputs: &[TOKEN, ROWS], outputs: &[TOKEN, ROWS, FIRST] },
-    Signature { operator: Operator::AllReduce, name: c"AllReduce", inputs: &[TOKEN, VALUES], outputs: &[TOKEN, VALUES] },
+    Signature {
+        operator: Operator::AllGather,
+        name: c"AllGather",
+        inputs: &[TOKEN, ROWS],
+        outputs: &[TOKEN, ROWS, FIRST],
+    },
+    Signature {
+        operator: Operator::AllReduce,
+        name: c"AllReduce",
+        inputs: &[TOKEN, VALUES],
+        outputs: &[TOKEN, VALUES],
+    },
     Signature {
         operator: Operator::PdLossOverRanks,
         name: c"PDLossOverRanks",

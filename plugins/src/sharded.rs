@@ -42,7 +42,8 @@ pub(crate) fn run<T: Element, L: Label>(signature: &Signature, config: &Config, 
         .collect::<Result<_>>()?;
 
     let threads = cpu::threads(run);
-    let own_rows: Vec<usize> = (0..batch).filter(|&row| (first..first + proxies.nrows()).contains(&of_row[row])).collect();
+    let own_rows: Vec<usize> =
+        (0..batch).filter(|&row| (first..first + proxies.nrows()).contains(&of_row[row])).collect();
     let mut own = Array2::from_elem((batch, dim), T::default());
     for &row in &own_rows {
         own.row_mut(row).assign(&proxies.row(of_row[row] - first));
@@ -67,8 +68,7 @@ pub(crate) fn run<T: Element, L: Label>(signature: &Signature, config: &Config, 
             output.write(value);
         }
     }
-    let gradient =
-        statistics.embedding_gradient(config, 1.0, embeddings, own.view(), &threads).map_err(Error::loss)?;
+    let gradient = statistics.embedding_gradient(config, 1.0, embeddings, own.view(), &threads).map_err(Error::loss)?;
     write(run, 3, &gradient)?;
     let samples = embeddings.select(Axis(0), &own_rows);
     let classes: Vec<i64> = own_rows.iter().map(|&row| (of_row[row] - first) as i64).collect();

@@ -47,7 +47,8 @@ mod tests {
         for name in COUNTS {
             assert_eq!(of(&[(name, "4")]), Some((4, name)));
         }
-        let step = [("SLURM_STEP_ID", "0"), ("SLURM_PROCID", "1"), ("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_NTASKS", "2")];
+        let step =
+            [("SLURM_STEP_ID", "0"), ("SLURM_PROCID", "1"), ("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_NTASKS", "2")];
         assert_eq!(of(&step), Some((2, "SLURM_STEP_NUM_TASKS")));
         // mpirun inside a step of srun: one process a node by srun, four by mpirun.
         assert_eq!(of(&[&step[..], &[("OMPI_COMM_WORLD_SIZE", "4")]].concat()), Some((4, "OMPI_COMM_WORLD_SIZE")));

@@ -2,7 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_ulonglong, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 unsafe extern "C" {
     fn pdloss_ranks_begun() -> c_int;
@@ -15,7 +18,13 @@ unsafe extern "C" {
         is_guest: c_int,
     ) -> c_int;
     fn pdloss_ranks_meet();
-    fn pdloss_ranks_gather(own: *const c_void, all: *mut c_void, counts: *const c_int, offsets: *const c_int, rank: c_int);
+    fn pdloss_ranks_gather(
+        own: *const c_void,
+        all: *mut c_void,
+        counts: *const c_int,
+        offsets: *const c_int,
+        rank: c_int,
+    );
     fn pdloss_ranks_broadcast(bytes: *mut c_void, count: c_int);
     fn pdloss_ranks_sum_f32(values: *mut f32, count: c_int);
     fn pdloss_ranks_sum_f64(values: *mut f64, count: c_int);
@@ -44,8 +53,56 @@ pub(crate) struct Place {
 /// MPI is asked for calls one at a time (`MPI_THREAD_SERIALIZED`), whichever thread makes them.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// A call under way.
+struct Turn {
+    _one: MutexGuard<'static, ()>,
+}
+
+fn turn() -> Turn {
+    let one = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    SINCE.store(millis().max(1), Ordering::Relaxed);
+    Turn { _one: one }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        SINCE.store(0, Ordering::Relaxed);
+    }
+}
+
+/// When the call under way began, as [`millis`] has it; 0 where there is none.
+static SINCE: AtomicU64 = AtomicU64::new(0);
+
+/// Milliseconds since this was first asked.
+fn millis() -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds that ranks wait for each other, longer than any of them works alone, and the variable that holds another number.
+const PATIENCE: (u64, &str) = (7200, "PDLOSS_RANKS_TIMEOUT");
+
+/// Ends all ranks where a call takes longer than ranks wait for each other: MPI itself waits for ever for one that cannot be reached.
+fn watch(rank: usize, host: String) {
+    let (usual, variable) = PATIENCE;
+    let seconds = std::env::var(variable).ok().and_then(|text| text.parse().ok()).filter(|&seconds| seconds > 0);
+    let patience = seconds.unwrap_or(usual);
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(500));
+            let since = SINCE.load(Ordering::Relaxed);
+            let waited = millis().saturating_sub(since) / 1000;
+            if since > 0 && waited >= patience {
+                // Nobody reading standard error changes nothing.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "error: rank {rank} on {host}: another rank has not answered for {waited} s; it is gone, or the network to it \
+                     is ({variable} is the time in seconds)"
+                );
+                abort(1);
+            }
+        }
+    });
 }
 
 fn int(count: usize) -> c_int {
@@ -77,7 +134,12 @@ pub(crate) fn join(is_guest: bool) -> Result<Place, &'static str> {
     });
     let number = |value: c_int| usize::try_from(value).unwrap_or(0);
     match status {
-        0 => Ok(Place { rank: number(rank), size: number(size), local_rank: number(local), host }),
+        0 => {
+            if size > 1 {
+                watch(number(rank), host.clone());
+            }
+            Ok(Place { rank: number(rank), size: number(size), local_rank: number(local), host })
+        }
         1 => Err("was finalised before the world was joined"),
         _ => Err("the host initialised it for one thread only; wanted MPI_THREAD_SERIALIZED or MULTIPLE"),
     }
@@ -99,13 +161,7 @@ pub(crate) fn gather(own: &[u8], all: &mut [u8], counts: &[usize], rank: usize) 
     let _turn = turn();
     // SAFETY: `all` has room for the sum of the counts, `own` for this rank's; callers give one count a rank of the world.
     unsafe {
-        pdloss_ranks_gather(
-            own.as_ptr().cast(),
-            all.as_mut_ptr().cast(),
-            counts.as_ptr(),
-            offsets.as_ptr(),
-            int(rank),
-        );
+        pdloss_ranks_gather(own.as_ptr().cast(), all.as_mut_ptr().cast(), counts.as_ptr(), offsets.as_ptr(), int(rank));
     }
 }
 

@@ -27,8 +27,7 @@ pub fn share_of(rank: usize, size: usize, count: usize) -> std::ops::Range<usize
 }
 
 static WORLD: OnceLock<Result<World>> = OnceLock::new();
-static ALONE: World =
-    World { rank: 0, size: 1, local_rank: 0, host: String::new(), given: AtomicU64::new(0) };
+static ALONE: World = World { rank: 0, size: 1, local_rank: 0, host: String::new(), given: AtomicU64::new(0) };
 
 /// Joins the world that a launcher made, once a process; alone it is a world of one.
 ///

@@ -239,6 +239,8 @@ def namespaces():
         agent.write_text('#!/bin/sh\nhost=$1\nshift\ncase $host in 10.77.0.1) name=pdloss-a;; *) name=pdloss-b;; esac\nexec ip netns exec $name sh -c "$*"\n')
         agent.chmod(0o755)
         link = ["--host", "10.77.0.1:1,10.77.0.2:1", "--mca", "plm_rsh_agent", agent, "--mca", "btl", "tcp,self"]
+        # How soon the launcher itself notices that a machine is gone.
+        link += ["--mca", "oob_tcp_keepalive_time", "5", "--mca", "oob_tcp_keepalive_intvl", "2", "--mca", "oob_tcp_keepalive_probes", "3"]
         link += ["--mca", "btl_tcp_if_include", "10.77.0.0/24", "--mca", "oob_tcp_if_include", "10.77.0.0/24"]
         start = ["ip", "netns", "exec", names[0], "mpirun", "--allow-run-as-root", *link, "-n", "2"]
         words = [BIN / "pdloss", "train", "--model", FIXTURES / "backbone.onnx", "--data", SHAPES, "--threads", "1", "--batch", "21", "--flip"]

@@ -120,7 +120,9 @@ pub struct ExportArgs {
 /// `R/N` with `R` below `N`.
 fn parse_shard(text: &str) -> Result<(usize, usize), String> {
     let numbers = text.split_once('/').and_then(|(rank, ranks)| Some((rank.parse().ok()?, ranks.parse().ok()?)));
-    numbers.filter(|(rank, ranks)| rank < ranks).ok_or_else(|| format!("'{text}': wanted R/N with R from 0 to N - 1, as 0/2"))
+    numbers
+        .filter(|(rank, ranks)| rank < ranks)
+        .ok_or_else(|| format!("'{text}': wanted R/N with R from 0 to N - 1, as 0/2"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

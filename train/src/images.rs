@@ -115,8 +115,12 @@ impl Images {
             }
         }
         agree(first_bad)?;
-        let mut digests: Vec<[u8; 32]> =
-            world().gather(digests.as_flattened()).iter().flat_map(|of_rank| of_rank.as_chunks::<32>().0).copied().collect();
+        let mut digests: Vec<[u8; 32]> = world()
+            .gather(digests.as_flattened())
+            .iter()
+            .flat_map(|of_rank| of_rank.as_chunks::<32>().0)
+            .copied()
+            .collect();
         let skipped: Vec<(usize, String)> = ranks::all(&skipped)?.concat();
         let sha256 = data.sha256(&digests);
         let mut good = vec![true; data.items.len()];

@@ -145,7 +145,9 @@ impl Plan {
                 let classes = data.classes.len();
                 if classes < settings.ranks {
                     let ranks = settings.ranks;
-                    return Err(Error::Usage(format!("--shard-classes: {ranks} ranks, but {classes} classes to share")));
+                    return Err(Error::Usage(format!(
+                        "--shard-classes: {ranks} ranks, but {classes} classes to share"
+                    )));
                 }
                 ranks = ranks.with_classes(world().share(classes));
             }

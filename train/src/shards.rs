@@ -13,7 +13,8 @@ pub(crate) struct Shards(Vec<String>);
 impl Shards {
     /// Those of a step, where its classes are spread over the ranks.
     pub(crate) fn of(step: &Description, is_spread: bool) -> Self {
-        let of_proxies = step.state.iter().filter(|tensor| tensor.name == PROXIES || tensor.of.as_deref() == Some(PROXIES));
+        let of_proxies =
+            step.state.iter().filter(|tensor| tensor.name == PROXIES || tensor.of.as_deref() == Some(PROXIES));
         let names = of_proxies.map(|tensor| tensor.name.clone());
         Self(if is_spread && !world().is_alone() { names.collect() } else { Vec::new() })
     }

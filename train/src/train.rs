@@ -247,8 +247,9 @@ fn same_settings(folder: &Folder, before: &Value, now: &Value) -> Result<()> {
     if before.is_null() {
         return Ok(());
     }
-    let (may_differ, others): (Vec<_>, Vec<_>) =
-        differences(before, now).into_iter().partition(|(name, _)| ["device", "threads", "ranks"].contains(&name.as_str()));
+    let (may_differ, others): (Vec<_>, Vec<_>) = differences(before, now)
+        .into_iter()
+        .partition(|(name, _)| ["device", "threads", "ranks"].contains(&name.as_str()));
     for (name, values) in may_differ {
         note(&format!("{name} was {values}: the run may differ by rounding from one that was never stopped"));
     }

@@ -176,7 +176,8 @@ impl Embeddings {
             return Ok(self.sameness());
         }
         // Every rank compares its rows with the first of all.
-        let own: Vec<u8> = self.matrix.rows().into_iter().take(1).flatten().flat_map(|value| value.to_le_bytes()).collect();
+        let own: Vec<u8> =
+            self.matrix.rows().into_iter().take(1).flatten().flat_map(|value| value.to_le_bytes()).collect();
         let firsts = world.gather(&own);
         let firsts = firsts.iter().find(|first| !first.is_empty()).map_or(&[][..], Vec::as_slice);
         let first: Vec<f32> = firsts.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();

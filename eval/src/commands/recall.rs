@@ -223,7 +223,11 @@ impl Plan {
         let scores =
             if self.save_run.is_some() { scores(&embeddings, &search, &mut record, &mut notes)? } else { None };
         notes.record(&mut record);
-        agree(if world().is_first() { self.write(&record, &embeddings, &measured, scores, &mut notes, stdout) } else { Ok(()) })?;
+        agree(if world().is_first() {
+            self.write(&record, &embeddings, &measured, scores, &mut notes, stdout)
+        } else {
+            Ok(())
+        })?;
         Ok(record)
     }
 

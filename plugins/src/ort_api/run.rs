@@ -200,9 +200,8 @@ impl<'a> Tensor<'a> {
     }
 
     fn byte_count(&self) -> Result<usize> {
-        let size = size_of_type(self.element).ok_or_else(|| {
-            Error::tensor(self.name, "numbers of a known size", type_name(self.element))
-        })?;
+        let size = size_of_type(self.element)
+            .ok_or_else(|| Error::tensor(self.name, "numbers of a known size", type_name(self.element)))?;
         Ok(self.shape.iter().product::<usize>() * size)
     }
 

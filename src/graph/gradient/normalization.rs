@@ -209,8 +209,11 @@ fn spell(tape: &mut Tape<'_>, node: &NodeProto) -> Result<Batch> {
         let [scale, bias, zeros, statistic] = inputs.each_ref().map(String::as_str);
         tape.make(y, "BatchNormalization", &[&centred, scale, bias, zeros, statistic], attributes)?;
         let momentum = node.float("momentum", 0.9);
-        let followed =
-            if node.int(SAMPLE_VARIANCE, 0) == 0 { variance.clone() } else { of_sample(tape, x, &variance, count.as_deref())? };
+        let followed = if node.int(SAMPLE_VARIANCE, 0) == 0 {
+            variance.clone()
+        } else {
+            of_sample(tape, x, &variance, count.as_deref())?
+        };
         for (index, old, new) in [(1, running_mean, &mean), (2, running_variance, &followed)] {
             if let Some(output) = node.made(index) {
                 let (keep, take) = (tape.scalar(momentum, x)?, tape.scalar(1.0 - momentum, x)?);

@@ -55,9 +55,9 @@ pub use sharing::{COPIES, Copied, Shared, untie};
 use std::collections::HashSet;
 
 use super::{
-    Error, Result, branches, collective,
+    Error, Result, branches,
     build::{Element, declare, floats, integers, node},
-    free_batch, gradient,
+    collective, free_batch, gradient,
     head::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,

@@ -86,7 +86,13 @@ impl Body {
     ///
     /// # Errors
     /// When the places of a row do not lie together: what is drawn for an image would depend on the number of ranks.
-    pub(super) fn before(&mut self, seed: Seed<'_>, shape: Option<&[Dim]>, size: &str, label: &str) -> Result<Option<String>> {
+    pub(super) fn before(
+        &mut self,
+        seed: Seed<'_>,
+        shape: Option<&[Dim]>,
+        size: &str,
+        label: &str,
+    ) -> Result<Option<String>> {
         let Some(rows) = seed.rows else { return Ok(None) };
         match follows_batch(shape) {
             Some(false) => Ok(None),

@@ -537,7 +537,8 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
     let mut embeddings = embedded.embeddings;
     if let Some(flip) = how.flip {
         let steps = Steps { mirror: true, ..steps };
-        let mirrored = embed_over_ranks(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?.embeddings;
+        let mirrored =
+            embed_over_ranks(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?.embeddings;
         let matrix = match flip {
             Flip::Add => &embeddings.matrix + &mirrored.matrix,
             Flip::Concat => concatenate(Axis(1), &[embeddings.matrix.view(), mirrored.matrix.view()])
