@@ -1,7 +1,7 @@
 //! The processes of one run: *ranks* of the world that an MPI launcher (`mpirun`, `srun`, a batch system) made, or the one
 //! process that there is without it.
 //!
-//! A program calls [`join`] once at its start; [`world`] is what it joined, and a world of one where nobody did. Every rank
+//! A program calls [`join`] once at its start; [`world()`] is what it joined, and a world of one where nobody did. Every rank
 //! then makes the same calls in the same order: each of [`World`]'s exchanges waits for all ranks.
 //!
 //! The feature `mpi` links an MPI library. Without it there are only worlds of one, and a program that a launcher started more
