@@ -62,8 +62,14 @@ impl ModelArgs {
     /// Reads the model with these settings.
     ///
     /// # Errors
-    /// Those of [`Prepared::read`].
+    /// [`Error::Usage`] for flags that mean nothing beside each other; those of [`Prepared::read`].
     pub fn prepare(&self, model: &Path) -> Result<Prepared> {
+        if let (Choice::Tract, Some(library)) = (self.runtime, &self.onnxruntime) {
+            let library = library.display();
+            return Err(Error::Usage(format!(
+                "--onnxruntime {library}: --runtime tract is built in and opens no library; leave one of the two out"
+            )));
+        }
         let options = Options {
             runtime: self.runtime,
             library: self.onnxruntime.clone(),

@@ -15,7 +15,7 @@ use crate::dataset::{Dataset, Item};
 use crate::embedder::{Embedder, Worker};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::{Error, Result};
-use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps};
+use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps, are_several};
 use crate::ranks::{self, agree, world};
 
 /// A batch of images on its way to the model.
@@ -30,8 +30,8 @@ struct Batch {
 
 /// What the threads tell the collector.
 enum Event {
-    /// The SHA-256 of an image file's bytes.
-    Digest(usize, [u8; 32]),
+    /// The SHA-256 of an image file's bytes, and whether they hold several pictures.
+    Digest(usize, [u8; 32], bool),
     /// An image that cannot be used.
     Bad(usize, Error),
     /// Embeddings of a batch.
@@ -111,6 +111,8 @@ struct Found {
     good: Vec<bool>,
     /// Images that cannot be used, by position, with the reason.
     bad: Vec<(usize, String)>,
+    /// Images whose files hold several pictures.
+    several: Vec<usize>,
 }
 
 impl Found {
@@ -127,6 +129,7 @@ impl Found {
         self.digests = digests.as_chunks::<32>().0.to_vec();
         self.good = world.gather(&good).concat().into_iter().map(|good| good == 1).collect();
         self.bad = ranks::all(&self.bad)?.concat();
+        self.several = ranks::all(&self.several)?.concat();
         let mut known = dims.iter().copied().filter(|&dim| dim > 0);
         let Some(dim) = known.next() else { return Ok(self) };
         if let Some(other) = known.find(|&other| other != dim) {
@@ -247,7 +250,7 @@ impl Decoder<'_> {
         let bytes = self.data.source.read(name)?;
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
         // Nobody listening means that the run is over.
-        let _ = self.tell.send(Event::Digest(at, digest));
+        let _ = self.tell.send(Event::Digest(at, digest, are_several(&bytes)));
         preprocessor.append(name, &bytes, values)
     }
 }
@@ -278,10 +281,13 @@ fn collect(
     let mut digests = vec![[0_u8; 32]; count];
     let mut matrix: Option<Array2<f32>> = None;
     let mut good = vec![false; count];
-    let mut bad: Vec<(usize, Error)> = Vec::new();
+    let (mut bad, mut several) = (Vec::<(usize, Error)>::new(), Vec::new());
     for event in events {
         match event {
-            Event::Digest(at, digest) => digests[at] = digest,
+            Event::Digest(at, digest, is_several) => {
+                digests[at] = digest;
+                several.extend(is_several.then_some(at));
+            }
             Event::Bad(at, error) => {
                 bad.push((at, error));
                 progress.advance(1);
@@ -314,11 +320,19 @@ fn collect(
         return Err(bad.swap_remove(0).1.or_skip_bad());
     }
     let bad = bad.into_iter().map(|(at, error)| (at, error.to_string())).collect();
-    Ok(Found { range, matrix, digests, good, bad })
+    Ok(Found { range, matrix, digests, good, bad, several })
+}
+
+/// What is said of images whose files hold several pictures.
+pub fn of_several<'n>(mut names: impl ExactSizeIterator<Item = &'n str>) -> Option<String> {
+    let count = names.len();
+    let first = names.next()?;
+    let hold = if count == 1 { "file holds" } else { "files hold" };
+    Some(format!("{count} {hold} several pictures (animations, pages), of which the first is taken: {first} ..."))
 }
 
 fn finish(data: &Dataset, found: Found, skip_bad: bool) -> Result<Embedded> {
-    let Found { range, matrix, digests, good, bad } = found;
+    let Found { range, matrix, digests, good, bad, mut several } = found;
     if let (None, Some((_, reason)), true) = (&matrix, bad.first(), skip_bad) {
         return Err(Error::Measure(reason.clone()));
     }
@@ -334,11 +348,11 @@ fn finish(data: &Dataset, found: Found, skip_bad: bool) -> Result<Embedded> {
     };
     let rows = kept.iter().zip(&images).map(row).collect();
     let skipped = bad.into_iter().map(|(at, reason)| (data.items[at].name.clone(), reason)).collect();
-    Ok(Embedded {
-        embeddings: Embeddings::part(matrix, first, rows, data.classes.clone())?,
-        skipped,
-        data_sha256: data.sha256(&digests),
-    })
+    let mut embeddings = Embeddings::part(matrix, first, rows, data.classes.clone())?;
+    several.retain(|&at| good[at]);
+    several.sort_unstable();
+    embeddings.notes.extend(of_several(several.into_iter().map(|at| data.items[at].name.as_str())));
+    Ok(Embedded { embeddings, skipped, data_sha256: data.sha256(&digests) })
 }
 
 /// A number for each kept image that it shares with others of equal bytes; `None` where it is alone.

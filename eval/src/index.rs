@@ -1,6 +1,7 @@
 //! Search through FAISS, flat and exact by default, any factory string on request. What the flat index finds is brought into
 //! the true order by [`Gallery::finish`].
 
+use faiss::cluster::{Clustering, ClusteringParameters};
 use faiss::index::{Idx, IndexImpl, flat::FlatIndex};
 use faiss::{ConcurrentIndex, Index as _, MetricType};
 use ndarray::ArrayView2;
@@ -98,6 +99,48 @@ impl FaissIndex {
         };
         Ok(pairs.map(list).collect())
     }
+}
+
+/// How k-means is run.
+#[derive(Clone, Copy, Debug)]
+pub struct KMeans {
+    /// Clusters.
+    pub clusters: usize,
+    /// Times that the centres are moved.
+    pub iterations: u32,
+    /// Seed of the first centres.
+    pub seed: u32,
+}
+
+/// The cluster of each row by FAISS's k-means, on rows of unit length under cosine; the nearest centre is the nearest in
+/// Euclidean distance.
+///
+/// # Errors
+/// [`Error::Embeddings`] for rows without direction under cosine; [`Error::Measure`] for more clusters than rows;
+/// [`Error::Index`] with what FAISS said.
+pub fn k_means(metric: Metric, rows: ArrayView2<'_, f32>, name: Name<'_>, how: KMeans) -> Result<Vec<usize>> {
+    let gallery = Gallery::new(metric, rows, name)?;
+    let (count, dim) = gallery.rows().dim();
+    if how.clusters > count || how.clusters == 0 {
+        return Err(Error::Measure(format!("k-means: {} clusters of {count} rows; wanted 1 to {count}", how.clusters)));
+    }
+    let wrong = |problem: String| Error::Index { index: "k-means".into(), problem };
+    let failed = |e: faiss::error::Error| wrong(e.to_string());
+    let number = |n: usize| u32::try_from(n).map_err(|_| wrong(format!("{n} is too large")));
+    let mut parameters = ClusteringParameters::new();
+    parameters.set_niter(how.iterations);
+    parameters.set_seed(how.seed);
+    // Every row counts, however few or many a cluster has; FAISS would warn, or draw some.
+    parameters.set_min_points_per_centroid(1);
+    parameters.set_max_points_per_centroid(number(count)?);
+    let data = gallery.rows().as_slice().unwrap_or_default();
+    let mut centres = FlatIndex::new(number(dim)?, MetricType::L2).map_err(failed)?;
+    let mut clustering =
+        Clustering::new_with_params(number(dim)?, number(how.clusters)?, &parameters).map_err(failed)?;
+    clustering.train(data, &mut centres).map_err(failed)?;
+    let found = ConcurrentIndex::search(&centres, data, 1).map_err(failed)?;
+    let nearest = |id: &Idx| id.get().and_then(|id| usize::try_from(id).ok());
+    found.labels.iter().map(|id| nearest(id).ok_or_else(|| wrong("a row has no nearest centre".into()))).collect()
 }
 
 /// Names a row of a gallery.

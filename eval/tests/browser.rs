@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     };
     let trials = vec![
         trial("the_page_is_whole_and_its_tables_sort", whole_and_sorted),
+        trial("charts_answer_to_pointer_and_slider", charts_answer),
         trial("names_are_words_not_markup", names_are_words),
         trial("themes_differ_and_the_button_turns_them", themes),
         trial("nothing_is_wider_than_a_phone", phone),
@@ -225,12 +226,56 @@ fn whole_and_sorted(browser: &Browser) -> Result<(), Failed> {
     holds(names.len() == 10 && names.is_sorted(), format!("{names:?}"))
 }
 
+/// Values under the slider and the pointer are those of the tables beside the charts.
+fn charts_answer(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const charts = [...document.querySelectorAll('figure.chart')];
+        const chart = word => charts.find(c => c.querySelector('figcaption').textContent.startsWith(word));
+        const read = c => c.querySelector('output').textContent;
+        const slide = (c, to) => { const s = c.querySelector('input'); s.value = to; s.dispatchEvent(new Event('input')); return read(c); };
+        const recall = chart('Recall@K'), first = slide(recall, 0);
+        const said = recall.querySelector('input').getAttribute('aria-valuetext');
+        const table = [...recall.querySelectorAll('tbody tr')].map(row => [...row.cells].map(c => c.textContent));
+        const roc = chart('ROC'), plot = roc.querySelector('svg.plot'), box = plot.getBoundingClientRect();
+        plot.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + box.width * 458 / 480, clientY: box.top + 9 }));
+        const end = read(roc), dots = plot.querySelectorAll('.cursor circle').length;
+        const scores = chart('Scores of pairs'), at = scores.querySelector('input');
+        const low = slide(scores, 0), high = slide(scores, at.max);
+        return { seen, first, said, table, end, dots, low, high, bands: recall.querySelectorAll('.band').length,
+            marks: scores.querySelector('text.mark').textContent,
+            sliders: charts.filter(c => c.querySelector('input[type=range][aria-label]')).length, charts: charts.length,
+            numbers: charts.filter(c => c.querySelectorAll('details tbody tr').length).length };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    equal(&answer["sliders"], &answer["charts"], "sliders")?;
+    equal(&answer["numbers"], &answer["charts"], "charts with numbers")?;
+    let word = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    let first = word("first");
+    equal(&word("said"), &first, "what is said is what is shown")?;
+    holds(first.starts_with("K = 1"), &first)?;
+    let rows = answer["table"].as_array().ok_or("no table")?;
+    holds(rows.len() >= 2, &answer["table"])?;
+    for row in rows {
+        let (name, value) = (row[0].as_str().unwrap_or_default(), row[1].as_str().unwrap_or_default());
+        let shown =
+            first.split(" \u{b7} ").find_map(|part| part.strip_prefix(name)).ok_or(format!("{name} in {first}"))?;
+        let shown: f64 = shown.trim().trim_end_matches(" %").parse()?;
+        holds((shown - 100.0 * value.parse::<f64>()?).abs() < 0.06, format!("{name}: {shown} % and {value}"))?;
+    }
+    holds(word("end").contains("FMR 100 %") && word("end").contains("pairs 100 %"), word("end"))?;
+    holds(answer["dots"].as_u64() >= Some(1) && answer["bands"].as_u64() >= Some(2), &answer)?;
+    holds(word("marks").starts_with("EER at "), word("marks"))?;
+    // As a threshold the lowest score accepts all, the highest nearly none.
+    holds(word("low").contains("FMR at this threshold 100 %") && word("low").contains("FNMR 0 %"), word("low"))?;
+    holds(!word("high").contains("FMR at this threshold 100 %"), word("high"))
+}
+
 fn names_are_words(browser: &Browser) -> Result<(), Failed> {
     let script = "
         const heads = [...document.querySelectorAll('h2')].map(h => h.textContent);
         const classes = [...document.querySelectorAll('.class')].map(c => c.textContent);
         return { seen, heads, classes, title: document.title, h1: document.querySelector('h1').textContent,
-            bold: document.querySelectorAll('main b, main i').length, scripts: document.querySelectorAll('main script').length };";
+            bold: document.querySelectorAll('main b, main i').length, scripts: document.querySelectorAll('main script:not([type])').length };";
     let answer = browser.ask(script, &[])?;
     equal(&answer["seen"], &serde_json::json!([]), "errors")?;
     equal(answer["title"].as_str(), Some("Title </title> & all"), "title")?;

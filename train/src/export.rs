@@ -36,6 +36,9 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
         let ready = prepare(source, model, &wish, || Ok(embedder::library(arguments.onnxruntime.as_deref())?.path))?;
         ready.notes.iter().for_each(|line| note(line));
         model = ready.of_step;
+        let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+        let has = |operator: &str| nodes.clone().any(|node| node.op_type() == operator);
+        arguments.optimizer.idle_on(has).iter().for_each(|line| note(line));
     }
     let model = make(model).map_err(|e| of_graph(source, e))?;
     if arguments.train {
@@ -67,6 +70,10 @@ fn check_classes(arguments: &ExportArgs) -> Result<()> {
 fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     if arguments.optimizer != OptimizerArgs::default() {
         return Err(Error::Usage("a flag of the optimiser was given, which only --train writes".into()));
+    }
+    if let Some(library) = &arguments.onnxruntime {
+        let library = library.display();
+        return Err(Error::Usage(format!("--onnxruntime {library}: nothing is run without --train; leave it out")));
     }
     let Loss::Pd(config) = arguments.loss.loss()? else {
         return Err(Error::Usage("--loss: only pd, pd-negative and pd-inverse are written without --train".into()));

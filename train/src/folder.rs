@@ -39,6 +39,9 @@ pub(crate) struct MadeWith {
     pub(crate) images: usize,
     /// Their classes: rows of the proxies.
     pub(crate) classes: usize,
+    /// SHA-256 of their names in the order of these rows; nothing in runs of version 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) class_order_sha256: Option<String>,
     /// What was assumed, chosen or passed over at the start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,

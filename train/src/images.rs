@@ -1,6 +1,7 @@
 //! The training images: read and checked once before training starts, kept as pixels as far as memory is allowed.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +9,8 @@ use image::{Rgb, RgbImage};
 use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
-use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size};
+use pdloss_embed::pipeline::of_several;
+use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, are_several};
 use pdloss_embed::ranks::{self, agree, world};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
@@ -52,6 +54,27 @@ impl Preparation {
     }
 }
 
+/// What is said of files of equal bytes under different labels: whatever is learnt of one is unlearnt of the other.
+fn of_copies(data: &Dataset, digests: &[[u8; 32]]) -> Option<String> {
+    let mut first: HashMap<&[u8; 32], usize> = HashMap::new();
+    let mut contrary = Vec::new();
+    for (at, digest) in digests.iter().enumerate() {
+        let before = *first.entry(digest).or_insert(at);
+        contrary.extend((data.items[before].class != data.items[at].class).then_some((before, at)));
+    }
+    let &(before, at) = contrary.first()?;
+    let label = |at: usize| format!("{} ('{}')", data.items[at].name, data.classes[data.items[at].class]);
+    Some(format!(
+        "{} images are copies of others (files of equal bytes) under another label, and are trained with both: {} and {} ...",
+        contrary.len(),
+        label(before),
+        label(at)
+    ))
+}
+
+/// A file's digest, whether it holds several pictures, and the pixels of the first where there is room for them.
+type Read = ([u8; 32], bool, Option<RgbImage>);
+
 /// A data set's images, ready to be drawn from by several threads.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -74,6 +97,8 @@ pub(crate) struct Reading {
     pub(crate) skipped: Vec<String>,
     /// As [`Dataset::sha256`], of all images listed.
     pub(crate) sha256: String,
+    /// What is to be said of their files: a sentence each.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Images {
@@ -86,7 +111,7 @@ impl Images {
         let share = world().share(data.items.len());
         let progress = Progress::new("reading", "images", share.len());
         let room = AtomicUsize::new(room);
-        let read: Vec<Result<([u8; 32], Option<RgbImage>)>> = data.items[share.clone()]
+        let read: Vec<Result<Read>> = data.items[share.clone()]
             .par_iter()
             .map_init(
                 || preparation.preprocessor(),
@@ -95,18 +120,19 @@ impl Images {
                     let digest = Sha256::digest(&bytes).into();
                     let pixels = preparation.pixels(&item.name, &bytes, preprocessor);
                     progress.advance(1);
-                    pixels.map(|image| (digest, fits(&room, &image).then_some(image)))
+                    pixels.map(|image| (digest, are_several(&bytes), fits(&room, &image).then_some(image)))
                 },
             )
             .collect();
         progress.finish();
         let mut digests = vec![[0; 32]; share.len()];
-        let (mut skipped, mut first_bad) = (Vec::new(), Ok(()));
+        let (mut skipped, mut several, mut first_bad) = (Vec::new(), Vec::new(), Ok(()));
         let kept: Vec<OnceLock<RgbImage>> = data.items.iter().map(|_| OnceLock::new()).collect();
         for (at, outcome) in read.into_iter().enumerate() {
             match outcome {
-                Ok((digest, pixels)) => {
+                Ok((digest, are_several, pixels)) => {
                     digests[at] = digest;
+                    several.extend(are_several.then_some(share.start + at));
                     // It is empty, and nobody else has it yet.
                     let _ = pixels.map(|pixels| kept[share.start + at].set(pixels));
                 }
@@ -123,6 +149,9 @@ impl Images {
             .collect();
         let skipped: Vec<(usize, String)> = ranks::all(&skipped)?.concat();
         let sha256 = data.sha256(&digests);
+        let several: Vec<usize> = ranks::all(&several)?.concat();
+        let several = several.iter().map(|&at| data.items[at].name.as_str());
+        let mut notes: Vec<String> = of_several(several).into_iter().collect();
         let mut good = vec![true; data.items.len()];
         skipped.iter().for_each(|&(at, _)| good[at] = false);
         let skipped: Vec<String> = skipped.into_iter().map(|(_, reason)| reason).collect();
@@ -135,7 +164,8 @@ impl Images {
             let nothing = || Error::data(data.source.path(), "has no images");
             return Err(skipped.into_iter().next().map_or_else(nothing, Error::Measure));
         }
-        Ok(Reading { images: Self { data, preparation, kept, room, digests }, skipped, sha256 })
+        notes.extend(of_copies(&data, &digests));
+        Ok(Reading { images: Self { data, preparation, kept, room, digests }, skipped, sha256, notes })
     }
 
     /// The images' names and classes.

@@ -38,6 +38,8 @@ pub(crate) struct Table {
     columns: Vec<String>,
     writer: csv::Writer<File>,
     flushed: Instant,
+    /// Rows that were there already.
+    kept: u64,
     /// The same for TensorBoard, where it is wanted.
     events: Option<Events>,
 }
@@ -63,7 +65,17 @@ impl Table {
         let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::write(path, e))?;
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
         let writer = csv::Writer::from_writer(file);
-        Ok(Self { path: path.into(), columns, writer, flushed: Instant::now(), events: None })
+        Ok(Self { path: path.into(), columns, writer, flushed: Instant::now(), kept: kept.len() as u64, events: None })
+    }
+
+    /// What is said where a table of a row a step lacks rows of the `last` steps that the run has behind it.
+    pub(crate) fn lacks(&self, last: Option<u64>) -> Option<String> {
+        let missing = last?.checked_sub(self.kept).filter(|missing| *missing > 0)?;
+        let path = self.path.display();
+        Some(format!(
+            "{path} lacks {missing} of the {} steps before the checkpoint: figures made of it are of the others",
+            self.kept + missing
+        ))
     }
 
     /// Writes each row as events, too.
@@ -164,6 +176,19 @@ mod tests {
         let rows = Rows::read(&path, &METRICS).unwrap();
         assert_eq!((rows.numbers("step"), rows.numbers("loss")), (vec![1.0, 2.0], vec![0.5]));
         assert!(rows.numbers("d_prime").is_empty() && rows.numbers("gain").is_empty());
+    }
+
+    #[test]
+    fn steps_without_a_row_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let open = |last| Table::open(&path, &METRICS, last).unwrap();
+        let mut table = open(None);
+        (1..=3).for_each(|step: u64| table.add(&[("step", step.to_string())]).unwrap());
+        table.flush().unwrap();
+        assert_eq!((open(Some(3)).lacks(Some(3)), open(Some(3)).lacks(None)), (None, None));
+        let said = open(Some(5)).lacks(Some(5)).unwrap();
+        assert!(said.contains("lacks 2 of the 5 steps before the checkpoint"), "{said}");
     }
 
     #[test]

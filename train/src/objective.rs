@@ -7,7 +7,7 @@ use pdloss::loss::{FloorMode, Form};
 use pdloss_embed::{Error, Result};
 
 use crate::loss::LossArgs;
-use crate::optimizer::OptimizerArgs;
+use crate::optimizer::{OptimizerArgs, OptimizerName};
 
 /// The settings of the step graph.
 ///
@@ -56,6 +56,12 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
         idle.push(("--proxies-rate", optimizer.proxies_rate.is_some(), why.clone()));
         idle.push(("--decay-proxies", optimizer.decay_proxies, why));
     }
+    let decays = optimizer.weight_decay.map_or(optimizer.optimizer != Some(OptimizerName::Sgd), |decay| decay != 0.0);
+    if !decays {
+        let why = "the weight decay is 0; --weight-decay gives one";
+        idle.push(("--decay-all", optimizer.decay_all, why.to_owned()));
+        idle.push(("--decay-proxies", optimizer.decay_proxies, why.to_owned()));
+    }
     match idle.into_iter().find(|(_, is_given, _)| *is_given) {
         Some((flag, _, why)) => Err(Error::Usage(format!("{flag} changes nothing here: {why}"))),
         None => Ok(()),
@@ -66,7 +72,6 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
 mod tests {
     use super::*;
     use crate::loss::LossName;
-    use crate::optimizer::OptimizerName;
 
     #[test]
     fn writing_defaults_out_changes_nothing() {

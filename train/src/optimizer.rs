@@ -106,6 +106,23 @@ pub(crate) enum Statistics {
 }
 
 impl OptimizerArgs {
+    /// What is to be said of flags that are about operators which the backbone has none of.
+    pub(crate) fn idle_on(&self, has: impl Fn(&str) -> bool) -> Vec<String> {
+        let norms = has("BatchNormalization");
+        let statistics = match self.freeze_statistics {
+            Some(Statistics::Frozen) if norms && self.freeze.is_empty() => Some("nothing is frozen: see --freeze"),
+            Some(Statistics::Frozen | Statistics::All) if !norms => Some("the backbone has no BatchNormalization"),
+            _ => None,
+        };
+        let variance = self.running_variance == Some(Variance::Population) && !norms;
+        let flags = [
+            ("--no-dropout", (self.no_dropout && !has("Dropout")).then_some("the backbone has no Dropout")),
+            ("--freeze-statistics", statistics),
+            ("--running-variance", variance.then_some("the backbone has no BatchNormalization")),
+        ];
+        flags.into_iter().filter_map(|(flag, why)| Some(format!("{flag} changes nothing here: {}", why?))).collect()
+    }
+
     /// Puts these settings into those of the step.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pdloss_embed::dataset::Dataset;
+use pdloss_embed::dataset::{Dataset, Format};
 use pdloss_embed::digest::hex;
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
@@ -136,10 +136,44 @@ pub(crate) fn has_pairs(labels: &[i64]) -> bool {
     distinct > 1 && distinct < labels.len()
 }
 
+/// SHA-256 of the names of the classes, in the order of the rows of the proxies.
+pub(crate) fn order_sha256(data: &Dataset) -> String {
+    pdloss_embed::digest::sha256(data.classes.join("\n").as_bytes())
+}
+
+/// Refuses to go on where classes may be numbered otherwise than when the run was begun: each would get another's proxy. Runs
+/// of version 0.1 have no digest of the order, in which classes that names number followed the order of characters
+/// (`class_10` before `class_2`).
+///
+/// # Errors
+/// [`Error::Data`] naming the data.
+pub(crate) fn check_order(data: &Dataset, begun: Option<&str>) -> Result<()> {
+    let path = data.source.path();
+    let now = order_sha256(data);
+    if let Some(begun) = begun {
+        let wrong = "numbers its classes otherwise than when the run was begun, so that proxies would belong to other classes: \
+                     SHA-256 of the names in order";
+        return if begun == now { Ok(()) } else { Err(Error::data(path, format!("{wrong} {now}, wanted {begun}"))) };
+    }
+    let by_names =
+        matches!(data.format, Format::Folder | Format::List | Format::Inshop | Format::Celeba | Format::Market);
+    match data.classes.windows(2).find(|two| two[0] > two[1]).filter(|_| by_names) {
+        None => Ok(()),
+        Some(two) => Err(Error::data(
+            path,
+            format!(
+                "numbers class '{}' before '{}' now, and the version that began the run may have had them the other way round, so \
+                 that each would get the other's proxy; begin a new run, or go on with the version that began this one",
+                two[0], two[1]
+            ),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pdloss_embed::dataset::{Format, Item, Role, Source};
+    use pdloss_embed::dataset::{Item, Role, Source};
     use std::path::Path;
 
     /// Classes by name, with as many images each.
@@ -161,6 +195,20 @@ mod tests {
             classes: names,
             notes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_run_goes_on_only_with_its_classes_in_the_order_in_which_it_was_begun() {
+        let natural = data(&[("class_2", 1), ("class_10", 1)], 0);
+        let sorted = data(&[("class_10", 1), ("class_2", 1)], 0);
+        assert!(check_order(&natural, Some(&order_sha256(&natural))).is_ok());
+        let error = check_order(&natural, Some(&order_sha256(&sorted))).unwrap_err().to_string();
+        assert!(error.contains("proxies would belong to other classes"), "{error}");
+        // Runs of version 0.1 say nothing of the order, which was that of characters.
+        let error = check_order(&natural, None).unwrap_err().to_string();
+        assert!(error.contains("numbers class 'class_2' before 'class_10' now"), "{error}");
+        assert!(check_order(&sorted, None).is_ok());
+        assert!(check_order(&Dataset { format: Format::Sop, ..data(&[("2", 1), ("10", 1)], 0) }, None).is_ok());
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl Plan {
             let (settings, model, origin) = Settings::of(args)?;
             let mut notes = Vec::new();
             notes.extend(origin.note(&settings.model));
+            notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&settings.preprocessing)));
             return Self::of(settings, model, folder, None, notes);
         };
         let (folder, Manifest { made_with, mut settings }) = Folder::open(run)?;
@@ -163,6 +164,11 @@ impl Plan {
         };
         let ready = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
         notes.extend(ready.notes);
+        if begun.is_none() {
+            let nodes = ready.of_step.graph.iter().flat_map(|graph| &graph.node);
+            let has = |operator: &str| nodes.clone().any(|node| node.op_type() == operator);
+            notes.extend(settings.optimizer.idle_on(has));
+        }
         let axes = settings.preprocessing.output_size().map(|size| {
             let channels = settings.preprocessing.color.channels();
             layout.axes(channels, size)

@@ -69,6 +69,24 @@ impl Schedule {
         Ok(())
     }
 
+    /// Refuses flags that would change nothing, as typed: what other shapes follow. A run's own record holds every setting, and
+    /// defaults say nothing.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the flag and the shape that it belongs to.
+    pub(crate) fn refuse_idle(&self) -> Result<()> {
+        let falls = self.schedule == Shape::Step;
+        let idle = [
+            ("--final-rate", self.schedule != Shape::Cosine && self.final_rate != 0.0, "--schedule cosine"),
+            ("--decay-at", !falls && self.decay_at != [0.5, 0.75], "--schedule step"),
+            ("--decay", !falls && self.decay != 0.1, "--schedule step"),
+        ];
+        match idle.iter().find(|(_, is_idle, _)| *is_idle) {
+            Some((flag, _, owner)) => Err(Error::Usage(format!("{flag} changes nothing here: it belongs to {owner}"))),
+            None => Ok(()),
+        }
+    }
+
     /// The rate of step `step`, from 0, in a run of `steps`.
     #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
     pub(crate) fn rate(&self, step: u64, steps: u64) -> f32 {

@@ -181,6 +181,7 @@ impl Settings {
         // Before the model is read: a flag that cannot be is the first thing to be said.
         args.augment.check()?;
         objective::refuse_idle(&args.loss, &args.optimizer)?;
+        args.schedule.refuse_idle()?;
         args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
         let model = Model::read(&path, args.output.as_deref())?;
         let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.image_size())?;
@@ -314,6 +315,7 @@ fn validation(args: &TrainArgs, data: &Data) -> Result<Option<Validation>> {
             ("--validate-every", args.validate_every.is_some()),
             ("--patience", args.patience.is_some()),
             ("--keep best", args.keep == Keep::Best),
+            ("--allow-overlap", args.allow_overlap),
         ];
         return match needs.iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(Error::Usage(format!(

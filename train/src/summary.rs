@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use pdloss::graph::step::Parameters;
 use pdloss_embed::console::{self, Align};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::{Error, Result};
@@ -13,14 +12,13 @@ use crate::metrics::{METRICS, Rows, VALIDATION};
 use crate::sampler::Sampler;
 use crate::settings::Settings;
 
-/// The lines before the first step: images, classes and parts, batches and steps, and what is trained.
+/// The lines before the first step: images, classes and parts, batches and steps.
 pub(crate) fn header(
     settings: &Settings,
     data: &Dataset,
     validation: Option<&Dataset>,
     sampler: &Sampler,
     steps: u64,
-    parameters: &Parameters,
 ) -> Vec<String> {
     let part = |data: &Dataset| {
         let (images, classes) = (data.items.len(), data.classes.len());
@@ -38,7 +36,6 @@ pub(crate) fn header(
         settings.loss.word(),
         settings.schedule.learning_rate
     ));
-    lines.push(parameters.to_string());
     lines
 }
 

@@ -84,7 +84,10 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let augment = settings.augmentation.clone();
     let preparation = Preparation { recipe, size, layout, augment, seed: settings.seed };
     let room = settings.cache.saturating_mul(1 << 20);
-    let Reading { images, skipped, sha256 } = Images::read(data, preparation, room, settings.data.skip_bad)?;
+    let Reading { images, skipped, sha256, notes: of_files } =
+        Images::read(data, preparation, room, settings.data.skip_bad)?;
+    of_files.iter().for_each(|said| note(said));
+    notes.extend(of_files);
     for reason in &skipped {
         note(&format!("skipped: {reason}"));
     }
@@ -95,15 +98,14 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
     let steps = settings.length.steps(sampler.batches());
     settings.schedule.check(steps)?;
-    for line in summary::header(
-        &settings,
-        images.data(),
-        validation.as_ref().map(Validation::data),
-        &sampler,
-        steps,
-        &parameters,
-    ) {
+    for line in summary::header(&settings, images.data(), validation.as_ref().map(Validation::data), &sampler, steps) {
         inform(&line);
+    }
+    // What is left out is a warning, which --quiet leaves.
+    if parameters.is_partial() {
+        note(&parameters.to_string())
+    } else {
+        inform(&parameters.to_string())
     }
 
     let description = Description::of(&step).map_err(|e| of_graph(&settings.model, e))?;
@@ -144,6 +146,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         part,
         images: images.data().items.len(),
         classes,
+        class_order_sha256: Some(parts::order_sha256(images.data())),
         notes,
         parameters,
     };
@@ -153,7 +156,11 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         let guard = match &begun {
             Some(begun) => {
                 go_on(begun, &made_with, &source)?;
+                parts::check_order(images.data(), begun.class_order_sha256.as_deref())?;
                 folder.sweep()?;
+                if last.is_none() {
+                    note(&format!("{} is not there: the run begins anew", folder.checkpoint().display()));
+                }
                 None
             }
             None => Some(folder.begin(&Manifest { made_with, settings: settings.clone() })?),
@@ -183,6 +190,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         })
     });
     let record = agree(record.transpose())?;
+    record.iter().flat_map(|record: &Record| record.metrics.lacks(last)).for_each(|said| note(&said));
     let mut run = Run { image, record, settings, trainer, shards, steps, validate_every, counters };
     if last.is_none() {
         run.validate()?;

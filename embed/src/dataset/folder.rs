@@ -42,13 +42,42 @@ fn namesakes(classes: &[String]) -> Option<String> {
     ))
 }
 
-pub(super) fn list(source: &Source) -> Result<Listing> {
+/// Folders that are called like parts hold images and no classes: taken for classes only where the format was asked for.
+fn check_names(source: &Source, classes: &[String], asked: bool) -> Result<Option<String>> {
+    let names: BTreeSet<&str> = classes.iter().map(|class| class.rsplit('/').next().unwrap_or(class)).collect();
+    if names.len() < 2 || !names.iter().all(|name| layout::names_part(name)) {
+        return Ok(None);
+    }
+    let folders = several(names.into_iter().map(|name| format!("{name}/")));
+    if asked {
+        return Ok(Some(format!("{folders} are called like parts of a data set, and count as classes")));
+    }
+    Err(Error::data(
+        source.path(),
+        format!(
+            "its images lie in {folders}, which are called like parts of a data set and name no class; wanted PART/CLASS/IMAGE, \
+             Market-1501's names (0002_c1s1_000451_03.jpg), or a list; --format folder takes these folders for classes"
+        ),
+    ))
+}
+
+/// `asked` says that the format was named, not recognised.
+pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
     let names: Vec<&str> = source.names().iter().map(String::as_str).filter(|n| is_image(n)).collect();
     let mut notes: Vec<String> = undecoded(source).into_iter().collect();
     let (mut protocol, mut places) = (Split::All, Vec::new());
     let found = layout::find(&names, |rest| rest.contains('/')).or_else(|| layout::inner(&names));
     let placed: Vec<(&str, Option<Place>, &str)> = match found {
-        Some(found) => {
+        Some(mut found) => {
+            let unlabelled = found.take_unlabelled();
+            if !unlabelled.is_empty() {
+                notes.push(format!(
+                    "left out {} of a part that has one folder, which is no class of the other parts: taken for images without \
+                     labels: {}",
+                    files(unlabelled.len()),
+                    several(unlabelled.into_iter().map(str::to_owned))
+                ));
+            }
             if !found.others.is_empty() {
                 notes.push(format!(
                     "left out {} in no class folder of a part ({}): {}",
@@ -78,6 +107,9 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         ));
     }
     let classes: Vec<String> = placed.iter().filter_map(|(_, _, below)| class(below)).collect();
+    if places.is_empty() {
+        notes.extend(check_names(source, &classes, asked)?);
+    }
     notes.extend(namesakes(&classes));
     // Numbers follow the sorted names, so that `--classes 1-10` means the same on every machine.
     let numbers = numbers::of_names(classes.iter().map(String::as_str));

@@ -1,7 +1,7 @@
 //! Folders that are parts of a data set, not classes: `train/CLASS` and `val/CLASS`, `CLASS/train` and `CLASS/val`, `query/`
 //! and `gallery/`, Market-1501's `bounding_box_test/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
 use super::part::Part;
@@ -70,7 +70,12 @@ impl Place {
 }
 
 /// Words beside the one that names a part.
-const FILLING: [&str; 9] = ["set", "split", "data", "images", "image", "imgs", "img", "part", "folder"];
+const FILLING: [&str; 10] = ["set", "split", "data", "images", "image", "imgs", "img", "part", "folder", "mini"];
+
+/// Whether a folder is called like a part of a data set.
+pub(super) fn names_part(folder: &str) -> bool {
+    Place::of(folder).is_some()
+}
 
 /// Images by the part that their folder is.
 #[derive(Debug, Default)]
@@ -81,6 +86,30 @@ pub(super) struct Layout<'n> {
     pub others: Vec<&'n str>,
     /// The places that there are.
     pub places: Vec<Place>,
+}
+
+impl<'n> Layout<'n> {
+    /// Takes out parts whose images all lie in one folder that is no class of the parts beside them, of which one has classes
+    /// to tell apart: `test/unknown/`, `val/images/`. Gives their images, which nobody labelled.
+    pub(super) fn take_unlabelled(&mut self) -> Vec<&'n str> {
+        let class = |rest: &'n str| rest.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut classes: BTreeMap<Place, BTreeSet<&str>> = BTreeMap::new();
+        for &(_, place, rest) in &self.images {
+            classes.entry(place).or_default().insert(class(rest));
+        }
+        let several = |places: &BTreeSet<&str>| places.len() > 1;
+        let unlabelled = |place: &Place| {
+            let of_others = || classes.iter().filter(|(other, _)| *other != place).map(|(_, classes)| classes);
+            let own = &classes[place];
+            own.len() == 1 && of_others().any(several) && !of_others().any(|others| others.is_superset(own))
+        };
+        let out: Vec<Place> = classes.keys().copied().filter(unlabelled).collect();
+        let (taken, left) = self.images.iter().partition(|(_, place, _)| out.contains(place));
+        self.images = left;
+        self.places.retain(|place| !out.contains(place));
+        let taken: Vec<(&'n str, Place, &'n str)> = taken;
+        taken.into_iter().map(|(name, ..)| name).collect()
+    }
 }
 
 /// Parts at the top, or in the one folder that holds everything. `labelled` says of the path below the part's folder whether
@@ -163,6 +192,21 @@ mod tests {
         assert_eq!(inner(&["a/train/1.png", "x/b/val/2.png"]), Some(vec!["a/", "x/b/"]));
         assert_eq!(inner(&["a/train/1.png", "a/good/2.png"]), None);
         assert_eq!(inner(&["a/train/1.png", "b/train/2.png"]), None, "one part parts nothing");
+    }
+
+    #[test]
+    fn a_part_of_one_folder_that_is_no_class_beside_it_has_no_labels() {
+        let taken = |names: &[&'static str]| {
+            let mut layout = find(names, |rest| rest.contains('/')).unwrap();
+            (layout.take_unlabelled().len(), layout.places.len())
+        };
+        let train = ["train/a/1.png", "train/b/1.png"];
+        assert_eq!(taken(&[train[0], train[1], "test/unknown/1.png", "test/unknown/2.png"]), (2, 1));
+        assert_eq!(taken(&["train/a/images/1.png", "train/b/images/1.png", "val/images/1.png"]), (1, 1));
+        assert_eq!(taken(&[train[0], train[1], "test/test/1.png", "val/a/1.png"]), (1, 2));
+        assert_eq!(taken(&[train[0], train[1], "test/a/1.png"]), (0, 2), "a class of train");
+        assert_eq!(taken(&[train[0], train[1], "test/c/1.png", "test/d/1.png"]), (0, 2), "other classes");
+        assert_eq!(taken(&["train/a/1.png", "test/b/1.png"]), (0, 2), "nothing has classes");
     }
 
     #[test]

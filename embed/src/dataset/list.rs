@@ -2,7 +2,8 @@
 //!
 //! With a header, the path is in the column called `path`, `image`, `file`, ... and the label in the one called `label`,
 //! `class`, ...; else the path is in the first column whose values look like images, and the label in the first other one.
-//! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` the image's part.
+//! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` the image's part; a
+//! column that is called otherwise and holds nothing but such words is taken for one, too. Columns without a use are said.
 //! An index without a name, as pandas writes it, is no label, nor is a column called `id`, `width`, ..., nor one whose values
 //! are all different where there is another.
 
@@ -202,6 +203,20 @@ struct Columns {
     gallery: Option<usize>,
     /// Columns that may be the label, too, where nobody said which is.
     passed_by: Vec<usize>,
+    /// Columns with a name that nothing is read from.
+    unused: Vec<usize>,
+    /// Columns that are parts or roles by what they hold, not by their names.
+    by_values: Vec<(usize, &'static str)>,
+}
+
+/// The part that a word of a list means.
+fn part_of(word: &str) -> Option<Part> {
+    match word.to_lowercase().as_str() {
+        "train" | "training" => Some(Part::Train),
+        "val" | "valid" | "validation" | "dev" => Some(Part::Validation),
+        "test" | "testing" => Some(Part::Test),
+        _ => None,
+    }
 }
 
 impl Columns {
@@ -218,15 +233,43 @@ impl Columns {
             ));
         }
         let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);
-        let role = table.column(&ROLE)?.filter(|&c| c != path);
-        let split = table.column(&SPLIT)?.filter(|&c| c != path);
         let (query, gallery) = (table.column(&[IS_QUERY])?, table.column(&[IS_GALLERY])?);
+        let holds_parts = |&c: &usize| holds_only(table, c, |word| part_of(word).is_some());
+        let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
+        let mut role = table.column(&ROLE)?.filter(|c| *c != path && !holds_parts(c));
+        let mut split = table.column(&SPLIT)?.filter(|&c| c != path);
+        let mut by_values = Vec::new();
+        // One column stays for the label, and that which is asked for.
+        let label_by_name = match label {
+            Some(wanted) => header_of(table, wanted),
+            None => table.column(&LABEL)?.filter(|&c| c != path),
+        };
+        let known = [Some(path), role, split, query, gallery, label_by_name];
+        let mut free: Vec<usize> = (0..width).filter(|&c| !known.contains(&Some(c))).collect();
+        for (column, what, holds) in
+            [(&mut split, "part", &holds_parts as &dyn Fn(&usize) -> bool), (&mut role, "role", &holds_roles)]
+        {
+            if column.is_none()
+                && (free.len() > 1 || label_by_name.is_some())
+                && let Some(at) = free.iter().position(holds)
+            {
+                let found = free.remove(at);
+                *column = Some(found);
+                by_values.push((found, what));
+            }
+        }
         let taken = [Some(path), role, split, query, gallery];
         let is_index =
             |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
         let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index(c)).collect();
         let mut passed_by = Vec::new();
         let label = match label {
+            Some(wanted) if header_of(table, wanted) == Some(path) => {
+                return Err(Error::Usage(format!(
+                    "--label {wanted}: that column of {} holds the paths; wanted the one that holds the labels",
+                    file.display()
+                )));
+            }
             Some(wanted) => chosen(table, &labels, wanted).ok_or_else(|| {
                 let names = match table.header() {
                     [] => "none (there is no header)".to_owned(),
@@ -251,17 +294,17 @@ impl Columns {
                 taken
             }
         };
-        Ok(Self { path, label, role, split, query, gallery, passed_by })
+        // Corners have a note of their own.
+        let has_name = |c: usize| table.header().get(c).is_some_and(|name| !BOX.contains(&name.as_str()));
+        let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
+        let unused = labels.into_iter().filter(unused).collect();
+        Ok(Self { path, label, role, split, query, gallery, passed_by, unused, by_values })
     }
 
     fn part(&self, table: &Table, record: &Record<'_>) -> Result<Option<Part>> {
         let Some(word) = self.split.map(|c| &record.fields[c]) else { return Ok(None) };
-        match word.to_lowercase().as_str() {
-            "train" | "training" => Ok(Some(Part::Train)),
-            "val" | "valid" | "validation" | "dev" => Ok(Some(Part::Validation)),
-            "test" | "testing" => Ok(Some(Part::Test)),
-            _ => Err(table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"))),
-        }
+        let wrong = || table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"));
+        part_of(word).map(Some).ok_or_else(wrong)
     }
 
     fn role(&self, table: &Table, record: &Record<'_>, part: Option<Part>) -> Result<Role> {
@@ -305,6 +348,13 @@ impl Columns {
                 name(self.label)
             ));
         }
+        for &(column, what) in &self.by_values {
+            notes.push(format!("column {} is taken for the {what} of each image", name(column)));
+        }
+        if !self.unused.is_empty() {
+            let unused = several(self.unused.iter().map(|&c| name(c)));
+            notes.push(format!("nothing is read from column {unused}"));
+        }
         let boxed = table.header().iter().any(|h| BOX.contains(&h.as_str()));
         if boxed {
             notes.push(format!("columns {} are not applied: whole images are taken", BOX.join(", ")));
@@ -315,9 +365,20 @@ impl Columns {
 
 /// The column that `--label` means: a header's name, or a number from 1 counting label columns.
 fn chosen(table: &Table, labels: &[usize], wanted: &str) -> Option<usize> {
+    header_of(table, wanted)
+        .or_else(|| wanted.parse::<usize>().ok()?.checked_sub(1).and_then(|at| labels.get(at).copied()))
+}
+
+/// The column of this name, in this case or another.
+fn header_of(table: &Table, wanted: &str) -> Option<usize> {
     let by_name = table.header().iter().position(|h| h == wanted);
-    let by_name = by_name.or_else(|| table.header().iter().position(|h| h.to_lowercase() == wanted.to_lowercase()));
-    by_name.or_else(|| wanted.parse::<usize>().ok()?.checked_sub(1).and_then(|at| labels.get(at).copied()))
+    by_name.or_else(|| table.header().iter().position(|h| h.to_lowercase() == wanted.to_lowercase()))
+}
+
+/// Whether every value of a column is one of these words.
+fn holds_only(table: &Table, column: usize, known: impl Fn(&str) -> bool) -> bool {
+    let mut records = table.ragged().filter_map(Result::ok).peekable();
+    records.peek().is_some() && records.all(|record| record.fields.get(column).is_some_and(|field| known(field)))
 }
 
 /// Whether a column may be a label by its name and by its values, which repeat.

@@ -11,6 +11,7 @@ mod list;
 mod market;
 mod numbers;
 mod part;
+mod slips;
 mod sop;
 mod source;
 
@@ -25,6 +26,8 @@ use crate::error::{Error, Result};
 use crate::files::ending;
 pub use finder::Finder;
 use part::Part;
+pub(crate) use slips::slips_in;
+pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
 
 /// File endings that count as images.
@@ -304,7 +307,7 @@ impl Dataset {
             Format::Inshop => inshop::list(&source)?,
             Format::Celeba => celeba::list(&source)?,
             Format::Market => market::list(&source)?,
-            Format::Folder | Format::Auto | Format::List => folder::list(&source)?,
+            Format::Folder | Format::Auto | Format::List => folder::list(&source, request.format == Format::Folder)?,
         };
         part::take(source, format, listing, request)
     }

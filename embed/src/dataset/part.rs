@@ -1,8 +1,9 @@
 //! From all images that a data set lists to the part that was asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::numbers::ranges;
+use super::slips::slips_in;
 use super::source::names::{files, several};
 use super::{Dataset, Format, Item, Listed, Listing, Request, Source, Split};
 use crate::error::{Error, Result};
@@ -51,7 +52,11 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
                 part.as_str()
             )
         } else {
-            format!("has no part '{}'; its parts are {}", part.as_str(), sizes_in_words())
+            // Why it is not there, where it was seen and left out.
+            let left: Vec<&str> =
+                notes.iter().map(String::as_str).filter(|said| said.starts_with("left out")).collect();
+            let left = if left.is_empty() { String::new() } else { format!("; {}", left.join("; ")) };
+            format!("has no part '{}'; its parts are {}{left}", part.as_str(), sizes_in_words())
         };
         return Err(Error::Usage(format!("--split: {} (format {}) {has}", path.display(), format.as_str())));
     }
@@ -60,6 +65,12 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
             "measured together: {}, classes joined by name; --split {} takes one",
             sizes_in_words(),
             sizes.keys().map(|part| part.as_str()).collect::<Vec<_>>().join(" or ")
+        ));
+    }
+    if request.split == Split::ProtocolTrain && matches!(split, Split::Test | Split::Val) {
+        notes.push(format!(
+            "there is no training part: what is measured otherwise is taken, which is part {}",
+            wanted.map_or("all", Part::as_str)
         ));
     }
     let half = class_count / 2;
@@ -95,7 +106,7 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
         notes.push(format!("--classes takes {}", several(request.classes.iter().map(name))));
         part = format!("{part}, {} classes by number: {}", request.classes.len(), ranges(&request.classes));
     }
-    notes.extend(look_alikes(kept.iter().filter_map(|image| class_names.get(&image.class)).map(String::as_str)));
+    notes.extend(slips_in(kept.iter().filter_map(|image| class_names.get(&image.class)).map(String::as_str)));
     find_files(&source, &mut kept, request)?;
     let kept = once_each(kept, request, &class_names, &mut notes)?;
 
@@ -149,33 +160,6 @@ fn choose(kept: &mut Vec<Listed>, request: &Request, part: &str) -> Result<()> {
     kept.retain(|image| wanted.contains(&image.class));
     Ok(())
 }
-
-/// Names of classes that a slip may have made of one: they differ by case, blanks or the way a number is written; or they
-/// are what programs write where there is no label.
-fn look_alikes<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
-    let names: BTreeSet<&str> = names.collect();
-    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for &name in &names {
-        let folded = name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-        let number =
-            folded.parse::<f64>().ok().filter(|_| folded.starts_with(|c: char| c.is_ascii_digit() || c == '-'));
-        alike.entry(number.map_or(folded, |number| number.to_string())).or_default().push(name);
-    }
-    let quoted = |names: &[&str]| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(" and ");
-    let alike: Vec<String> = alike.values().filter(|names| names.len() > 1).map(|names| quoted(names)).collect();
-    let mut notes = Vec::new();
-    if !alike.is_empty() {
-        notes.push(format!("classes whose names are nearly the same count as different ones: {}", several(alike)));
-    }
-    let none: Vec<&str> = names.into_iter().filter(|name| NO_LABEL.contains(&name.to_lowercase().as_str())).collect();
-    if !none.is_empty() {
-        notes.push(format!("{} counts as a class like any other; is it a label that is missing?", quoted(&none)));
-    }
-    notes
-}
-
-/// What programs write for no label.
-const NO_LABEL: [&str; 6] = ["nan", "null", "none", "n/a", "na", "-1"];
 
 /// Gives each image the name that its file has.
 fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result<()> {
@@ -264,26 +248,4 @@ fn once_each(
         .filter(|(image, again)| !again && !contrary.contains(&image.name))
         .map(|(image, _)| image)
         .collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_a_slip_may_have_made_of_one_are_said() {
-        let said = |names: &[&'static str]| look_alikes(names.iter().copied()).join("; ");
-        for (names, wanted) in [
-            (["Dog", "cat", "dog"], "'Dog' and 'dog'"),
-            (["dog", "dog ", "cat"], "'dog' and 'dog '"),
-            (["0", "0.0", "1"], "'0' and '0.0'"),
-            (["01", "1", "2"], "'01' and '1'"),
-            (["a  b", "a b", "c"], "'a  b' and 'a b'"),
-            (["nan", "a", "b"], "'nan' counts as a class"),
-            (["-1", "0", "1"], "'-1' counts as a class"),
-        ] {
-            assert!(said(&names).contains(wanted), "{names:?}: {}", said(&names));
-        }
-        assert_eq!(said(&["dog", "dogs", "1", "2", "infinity", "inf"]), "");
-    }
 }

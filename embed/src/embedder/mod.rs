@@ -5,6 +5,7 @@ mod external;
 mod library;
 mod model;
 mod onnxruntime;
+mod own_scaling;
 mod prepared;
 mod steady;
 mod tract;
@@ -22,6 +23,7 @@ pub use external::{open_regular, read_regular};
 pub use library::{Library, library};
 pub use model::{Model, Tensor};
 pub use onnxruntime::{session_builder, version};
+pub use own_scaling::OwnScaling;
 pub use prepared::Prepared;
 pub use training_mode::Unsteady;
 

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tract_onnx::pb::{ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto};
 
 use super::external;
+use super::own_scaling::{self, OwnScaling};
 use super::training_mode::{self, Unsteady};
 use crate::digest::hex;
 use crate::error::{Error, Result};
@@ -93,6 +94,8 @@ pub struct Model {
     pub has_halves: bool,
     /// Whether it computes in integers of 8 bits somewhere.
     pub is_quantized: bool,
+    /// What it does to its input first, where that is a step of preprocessing.
+    pub own_scaling: Option<OwnScaling>,
 }
 
 impl Model {
@@ -161,6 +164,7 @@ impl Model {
         }
         let unsteady = training_mode::find(&proto, &name);
         let (has_halves, is_quantized) = kinds(graph, &input);
+        let own_scaling = own_scaling::find(graph, &input.name);
         // An inner tensor is made the only output; so is one of several, that the others need not be computed.
         let edited = (!is_declared || outputs.len() > 1).then(|| {
             choose(&mut proto, &name);
@@ -178,6 +182,7 @@ impl Model {
             unsteady,
             has_halves,
             is_quantized,
+            own_scaling,
         })
     }
 

@@ -56,6 +56,7 @@ impl Prepared {
         let (recipe, origin) = Recipe::of(&model.path, manifest, patch, model.image_size())?;
         model.accepts(&recipe)?;
         notes.extend(origin.note(&model.path));
+        notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&recipe)));
         Ok(Self { model, recipe, origin, options, notes })
     }
 

@@ -49,6 +49,17 @@ impl Embedder {
         }
         // The last one, which is farthest from where it lies alone.
         let alone = worker.embed(images[(count - 1) * length..].to_vec(), 1, shape)?;
+        if alone.ncols() != whole.ncols() {
+            let path = self.model.path.clone();
+            let problem = format!(
+                "output {} has {} numbers for an image among {count} and {} for one alone: they are not an embedding an image; \
+                 wanted [batch, dim]",
+                self.model.output,
+                whole.ncols(),
+                alone.ncols()
+            );
+            return Err(Error::Model { path, problem });
+        }
         let by_batch = apart(whole.row(count - 1), alone.row(0));
         Ok((by_batch > bound).then(|| {
             format!(

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
+use super::matrix::NPY_MAGIC;
 use super::{Embeddings, Row};
-use crate::dataset::Role;
-use crate::delimited::{Blanks, Record, Table};
+use crate::dataset::{Role, composed, several, slips_in};
+use crate::delimited::{Blanks, Record, Table, decode, plain};
 use crate::error::{Error, Result};
 
 /// What headers call the label.
@@ -25,16 +26,19 @@ pub(super) struct Labels {
     pub rows: Vec<Row>,
     pub classes: Vec<String>,
     pub matrix_sha256: Option<String>,
+    /// What was assumed: a sentence each.
+    pub notes: Vec<String>,
     has_header: bool,
 }
 
 impl Labels {
-    /// Why there may be one label too many.
-    pub(super) fn hint(&self, wanted: usize) -> String {
+    /// Why there may be one label too many for a matrix of these sizes, or as many as it has columns.
+    pub(super) fn hint(&self, (rows, columns): (usize, usize)) -> String {
         match self.rows.first() {
-            Some(first) if !self.has_header && self.rows.len() == wanted + 1 => {
+            Some(first) if !self.has_header && self.rows.len() == rows + 1 => {
                 format!(" (is its first line, '{}', a header? It must be called 'label')", self.classes[first.class])
             }
+            _ if self.rows.len() == columns => " (is the matrix on its side? Wanted a row an image)".into(),
             _ => String::new(),
         }
     }
@@ -62,8 +66,14 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
 
 /// Reads either form.
 pub(super) fn read(path: &Path) -> Result<Labels> {
+    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    if bytes.starts_with(NPY_MAGIC) {
+        let wanted = "numpy.savetxt('labels.txt', labels, fmt='%s')";
+        return Err(Error::data(path, format!("is an .npy file; wanted text, one label a line or a CSV: {wanted}")));
+    }
     let is_label = |field: &std::borrow::Cow<'_, str>| LABEL.contains(&field.to_lowercase().as_str());
-    let table = Table::read(path, Blanks::Belong, |records| records[0].fields.iter().any(is_label))?;
+    let text = decode(path, bytes)?;
+    let table = Table::parse(path, text, Blanks::Belong, |records| records[0].fields.iter().any(is_label))?;
     let has_header = !table.header().is_empty();
     let label = table.column(&LABEL)?.unwrap_or(0);
     let width = table.width()?;
@@ -80,7 +90,9 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     let image = if matrix.is_some() { image? } else { None };
     let place = if matrix.is_some() { table.column(&[PLACE])? } else { None };
     let camera = camera?;
-    let mut read = Labels { rows: Vec::new(), classes: Vec::new(), matrix_sha256: None, has_header };
+    let used = [Some(label), name, role, image, camera, matrix, place];
+    let notes = passed_over(path, &table, &used);
+    let mut read = Labels { rows: Vec::new(), classes: Vec::new(), matrix_sha256: None, notes, has_header };
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut last_line = None;
     for (at, record) in table.records().enumerate() {
@@ -111,7 +123,8 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
                 .map(Some)
                 .map_err(|_| table.error(*line, &format!("'{word}' is no number of an image or a camera"))),
         };
-        let class = *numbers.entry(fields[label].to_string()).or_insert_with(|| {
+        // However its accents are spelt.
+        let class = *numbers.entry(composed(&fields[label])).or_insert_with(|| {
             read.classes.push(fields[label].to_string());
             read.classes.len() - 1
         });
@@ -124,5 +137,26 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     if read.rows.is_empty() {
         return Err(Error::data(path, "holds a header and no label"));
     }
+    read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
     Ok(read)
+}
+
+/// What is said of columns that nothing is read from; an index without a name, as pandas writes it, is none of them.
+fn passed_over(path: &Path, table: &Table, used: &[Option<usize>]) -> Vec<String> {
+    let header = table.header();
+    let is_index = |name: &str| name.is_empty() || name.to_lowercase().starts_with("unnamed:");
+    let left: Vec<&String> = (0..header.len())
+        .filter(|at| !used.contains(&Some(*at)))
+        .map(|at| &header[at])
+        .filter(|name| !is_index(name) && ![PLACE, MATRIX].contains(&name.as_str()))
+        .collect();
+    let mut notes = Vec::new();
+    if let (Some(label), true) = (used[0], left.iter().any(|name| LABEL.contains(&plain(name).as_str()))) {
+        notes.push(format!("{}: labels are read from column '{}'", path.display(), header[label]));
+    }
+    if !left.is_empty() {
+        let left = several(left.into_iter().map(|name| format!("'{name}'")));
+        notes.push(format!("{}: nothing is read from column {left}", path.display()));
+    }
+    notes
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 
-const NPY_MAGIC: &[u8] = b"\x93NUMPY";
+pub(super) const NPY_MAGIC: &[u8] = b"\x93NUMPY";
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 
 pub(super) fn update(hasher: &mut Sha256, matrix: &Array2<f32>) {
@@ -41,7 +41,15 @@ pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
     }
     check_claim(&bytes)
         .map_err(|problem| wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {problem}")))?;
-    let failed = |e: ReadNpyError| wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {e}"));
+    let failed = |e: ReadNpyError| {
+        let cure = match &e {
+            ReadNpyError::WrongDescriptor(_) => {
+                "; numpy.save('e.npy', numpy.load('e.npy').astype('float32')) makes one"
+            }
+            _ => "",
+        };
+        wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {e}{cure}"))
+    };
     match Array2::<f32>::read_npy(Cursor::new(&bytes)) {
         Ok(matrix) => Ok((matrix.as_standard_layout().into_owned(), Vec::new())),
         // numpy's own default is float64
@@ -87,8 +95,8 @@ fn npz(path: &Path) -> Error {
     )
 }
 
-/// Little-endian f32, `dim` a row.
-pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<Array2<f32>> {
+/// Little-endian f32, `dim` a row; what is said where its numbers look like those of another type.
+pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<(Array2<f32>, Vec<String>)> {
     let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
@@ -106,5 +114,23 @@ pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<Array2<f32>> {
     let width = width.ok_or_else(|| {
         Error::data(path, format!("its {} bytes are no whole number of rows of {dim} float32 (--dim)", bytes.len()))
     })?;
-    Array2::from_shape_vec((bytes.len() / width, dim), floats(&bytes)).map_err(|e| Error::data(path, e.to_string()))
+    let values = floats(&bytes);
+    let notes = strange(&values).map(|said| format!("{}: {said}", path.display())).into_iter().collect();
+    let matrix = Array2::from_shape_vec((bytes.len() / width, dim), values);
+    Ok((matrix.map_err(|e| Error::data(path, e.to_string()))?, notes))
+}
+
+/// Bits of float64 or float16 that are read as float32 have exponents all over the range, which those of embeddings have not.
+fn strange(values: &[f32]) -> Option<String> {
+    const USUAL: std::ops::Range<f32> = 1e-12..1e12;
+    let beyond = values.iter().filter(|v| v.is_finite() && **v != 0.0 && !USUAL.contains(&v.abs())).count();
+    (beyond * 100 > values.len()).then(|| {
+        format!(
+            "{beyond} of {} numbers are below {:e} or above {:e} in size: is it float32, little-endian, and not float64 or \
+             float16?",
+            values.len(),
+            USUAL.start,
+            USUAL.end
+        )
+    })
 }

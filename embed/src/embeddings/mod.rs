@@ -6,12 +6,13 @@ mod labels;
 mod matrix;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::Role;
+use crate::dataset::{Role, slips_in};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::{ending, write_atomically};
@@ -197,6 +198,36 @@ impl Embeddings {
         sameness(self.matrix.view())
     }
 
+    /// [`Embeddings::twins`] of the rows of all ranks. Rows travel as 64-bit digests, and rows with the same one are taken for equal.
+    pub fn twins_over_ranks(&self) -> usize {
+        let world = world();
+        if world.is_alone() {
+            return self.twins();
+        }
+        let own: Vec<u8> = self.matrix.rows().into_iter().flat_map(|row| digest_of(row).to_le_bytes()).collect();
+        let all = world.gather(&own).concat();
+        let (mut first, mut twins): (HashMap<[u8; 8], usize>, usize) = (HashMap::new(), 0);
+        for (at, &digest) in all.as_chunks::<8>().0.iter().enumerate() {
+            let earlier = *first.entry(digest).or_insert(at);
+            let image = self.rows[at].image;
+            twins += usize::from(earlier != at && !(image.is_some() && image == self.rows[earlier].image));
+        }
+        twins
+    }
+
+    /// How many rows are equal to an earlier one, number by number, and are not known to be copies of its image.
+    pub fn twins(&self) -> usize {
+        let mut first: HashMap<u64, usize> = HashMap::new();
+        let mut twins = 0;
+        for (at, row) in self.matrix.rows().into_iter().enumerate() {
+            let earlier = *first.entry(digest_of(row)).or_insert(at);
+            let image = self.rows[at].image;
+            let is_copy = image.is_some() && image == self.rows[earlier].image;
+            twins += usize::from(earlier != at && !is_copy && row == self.matrix.row(earlier));
+        }
+        twins
+    }
+
     /// Dimension of an embedding.
     pub fn dim(&self) -> usize {
         self.matrix.ncols()
@@ -251,15 +282,21 @@ impl Embeddings {
     /// it should be, and those of [`Embeddings::new`].
     pub fn read(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<Self> {
         let kind = ending(path);
+        if let (Some(dim), "npy" | "safetensors") = (dim, kind.as_str()) {
+            let problem = "says by itself how long its rows are; --dim is for raw float32";
+            return Err(Error::Usage(format!("--dim {dim}: {} {problem}", path.display())));
+        }
         if kind == "safetensors" {
             if labels.is_some() {
                 return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
             }
-            return bundle::read(path);
+            let mut read = bundle::read(path)?;
+            read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
+            return Ok(read);
         }
         let (matrix, mut notes) = match kind.as_str() {
             "npy" => matrix::read_npy(path)?,
-            _ => (matrix::read_raw(path, dim)?, Vec::new()),
+            _ => matrix::read_raw(path, dim)?,
         };
         let beside = labels_beside(path);
         let by_itself = labels.is_none();
@@ -282,7 +319,7 @@ impl Embeddings {
                 matrix.ncols(),
                 labels.display(),
                 read.rows.len(),
-                read.hint(matrix.nrows())
+                read.hint(matrix.dim())
             )));
         }
         match &read.matrix_sha256 {
@@ -300,6 +337,7 @@ impl Embeddings {
             )),
             _ => {}
         }
+        notes.extend(read.notes);
         Ok(Self { notes, ..Self::new(matrix, read.rows, read.classes)? })
     }
 
@@ -318,6 +356,14 @@ impl Embeddings {
         }
         hex(&hasher.finalize())
     }
+}
+
+/// The same for rows that are equal, number by number.
+fn digest_of(row: ArrayView1<'_, f32>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // 0 and -0 are one number.
+    row.iter().for_each(|value| (value + 0.0).to_bits().hash(&mut hasher));
+    hasher.finish()
 }
 
 fn sameness(rows: ArrayView2<'_, f32>) -> Option<f64> {

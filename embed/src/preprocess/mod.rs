@@ -1,6 +1,7 @@
 //! Image files to model inputs: the recipe as data, and the code that follows it.
 
 mod align;
+mod frames;
 mod image;
 mod jpeg;
 mod origin;
@@ -11,6 +12,7 @@ mod resample;
 mod values;
 
 pub use align::{Landmarks, TEMPLATE};
+pub use frames::are_several;
 pub use image::{Preprocessor, Steps, decode};
 pub use origin::Origin;
 pub use patch::Patch;

@@ -7,13 +7,15 @@ use super::patch::Patch;
 use super::preset::Preset;
 use super::recipe::Recipe;
 use super::values::Size;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Where a recipe came from; printed and recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A manifest, by its path.
     Manifest(PathBuf),
+    /// A manifest, beneath which a preset lies that a flag names: what the manifest says otherwise.
+    Over(PathBuf, Preset, Vec<&'static str>),
     /// Flags alone.
     Flags,
     /// No manifest, and flags that leave these steps open: they are those of the `imagenet` preset, for want of better.
@@ -23,7 +25,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Manifest(path) => write!(f, "{}", path.display()),
+            Self::Manifest(path) | Self::Over(path, ..) => write!(f, "{}", path.display()),
             Self::Flags => f.write_str("flags"),
             Self::Assumed(steps) => write!(f, "ASSUMED: {} of the imagenet preset", steps.join(", ")),
         }
@@ -33,7 +35,14 @@ impl fmt::Display for Origin {
 impl Origin {
     /// What a person must know about the recipe of this model.
     pub fn note(&self, model: &Path) -> Option<String> {
-        let Self::Assumed(steps) = self else { return None };
+        let steps = match self {
+            Self::Assumed(steps) => steps,
+            Self::Over(manifest, preset, steps) => {
+                let (manifest, steps) = (manifest.display(), steps.join(", "));
+                return Some(format!("{manifest} goes before --preset {preset}: {steps} are the manifest's"));
+            }
+            Self::Manifest(_) | Self::Flags => return None,
+        };
         let flag = |step: &&str| if *step == "color" { "--channels".to_owned() } else { format!("--{step}") };
         let flags: Vec<_> = steps.iter().map(flag).collect();
         Some(format!(
@@ -52,7 +61,7 @@ impl Recipe {
     /// `--preset`, the flags go over the imagenet preset, and what is left of that is [`Origin::Assumed`].
     ///
     /// # Errors
-    /// [`Error::Recipe`](crate::Error::Recipe) where values contradict each other; those of [`Patch::read`].
+    /// [`Error::Usage`] for a preset of which the manifest leaves nothing, [`Error::Recipe`] where values contradict each other; those of [`Patch::read`].
     pub fn of(model: &Path, manifest: Option<&Path>, flags: &Patch, input: Option<Size>) -> Result<(Self, Origin)> {
         let beside = Patch::beside(model);
         let manifest = manifest.map(Path::to_path_buf).or_else(|| beside.is_file().then_some(beside));
@@ -68,10 +77,26 @@ impl Recipe {
                 origin = Origin::Assumed(steps);
             }
         }
-        let given = flags.or(&given);
-        let base = preset.map_or(Ok(Self::default()), |preset| given.over(preset, input))?;
-        let recipe = given.apply(base);
+        let patch = flags.or(&given);
+        let of = |patch: &Patch, preset: Option<Preset>| -> Result<Self> {
+            Ok(patch.apply(preset.map_or(Ok(Self::default()), |preset| patch.over(preset, input))?))
+        };
+        let recipe = of(&patch, preset)?;
         recipe.check()?;
+        if let (Origin::Manifest(path), Some(named)) = (&origin, flags.preset) {
+            let steps = recipe.differences(&of(flags, Some(named)).unwrap_or_default());
+            // `none` assumes nothing, which a manifest does not, either.
+            if named != Preset::None && !steps.is_empty() && recipe == of(&patch, given.preset)? {
+                return Err(Error::Usage(format!(
+                    "--preset {named} changes nothing here: {} gives every step that it has; change that file, or give its steps by \
+                     flags of their own",
+                    path.display()
+                )));
+            }
+            if !steps.is_empty() {
+                origin = Origin::Over(path.clone(), named, steps);
+            }
+        }
         if matches!(origin, Origin::Assumed(_)) {
             flags.fits_assumed(&recipe)?;
         }

@@ -122,6 +122,24 @@ impl Recipe {
         self.pad.map(|p| p.size).or(self.crop).or(resized)
     }
 
+    /// The steps in which another recipe differs, by their names in a manifest.
+    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let steps = [
+            ("color", self.color == other.color),
+            ("orientation", self.orientation == other.orientation),
+            ("resize", self.resize == other.resize),
+            ("interpolation", self.interpolation == other.interpolation),
+            ("antialias", self.antialias == other.antialias),
+            ("crop", self.crop == other.crop),
+            ("pad", self.pad == other.pad),
+            ("scale", self.scale == other.scale),
+            ("mean", self.mean == other.mean),
+            ("std", self.std == other.std),
+            ("layout", self.layout == other.layout),
+        ];
+        steps.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
+    }
+
     /// The recipe as one line of TOML-like words, for tables and files.
     pub fn to_line(&self) -> String {
         let value = serde_json::to_value(self).unwrap_or_default();

@@ -3,7 +3,10 @@
 use ndarray::{ArrayView2, Axis, s};
 
 use super::apart::{Sides, apart};
-use super::{Index, Metric, Similarity, average_precision_at_r, first_hit, r_precision, recall_of};
+use super::{
+    Index, Metric, Similarity, average_precision, average_precision_at_r, first_hit, ndcg, precision, r_precision,
+    recall_of, reciprocal_rank,
+};
 use crate::console::Progress;
 use crate::embeddings::Embeddings;
 use crate::error::Result;
@@ -17,6 +20,21 @@ pub struct Search {
     pub ks: Vec<usize>,
     /// How many of its nearest each query keeps, with their similarities.
     pub keep: usize,
+    /// Whether the whole gallery is brought into order for every query, which mAP and MRR want.
+    pub whole: bool,
+}
+
+/// Figures of the K nearest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AtK {
+    /// K.
+    pub k: usize,
+    /// Precision@K.
+    pub precision: f64,
+    /// AP@K, or its mean.
+    pub average_precision: f64,
+    /// nDCG@K.
+    pub ndcg: f64,
 }
 
 /// One query, measured.
@@ -32,6 +50,10 @@ pub struct Query {
     pub r_precision: f64,
     /// AP@R.
     pub ap_at_r: f64,
+    /// Figures at each K.
+    pub at: Vec<AtK>,
+    /// Average precision, where the whole gallery was brought into order.
+    pub ap: Option<f64>,
     /// As many of the nearest as were to be kept: their rows and similarities (in f64), nearest first.
     pub nearest: Vec<(usize, f64)>,
 }
@@ -45,6 +67,10 @@ pub struct Retrieval {
     pub r_precision: f64,
     /// Mean of AP@R.
     pub map_at_r: f64,
+    /// Means at each K.
+    pub at: Vec<AtK>,
+    /// Mean average precision and mean reciprocal rank, where the whole gallery was brought into order.
+    pub whole: Option<(f64, f64)>,
     /// Query by query, in order of rows.
     pub each: Vec<Query>,
     /// Neighbours looked at of each query: as many as the largest R or K, or as are to be kept.
@@ -55,6 +81,8 @@ pub struct Retrieval {
     pub gallery: usize,
     /// Queries left out because no other image has their class.
     pub lone_queries: usize,
+    /// How similar (in f64) the nearest image is to each of these, where neighbours are kept: whoever it is, it is the wrong one.
+    pub lone_nearest: Vec<f64>,
     /// Share of the true neighbours that an approximate index finds, on a sample; `None` where the search is exact.
     pub index_recall: Option<f64>,
     /// The K and the number of queries that `index_recall` was estimated on.
@@ -66,6 +94,8 @@ pub type Build<'a> = dyn Fn(Metric, ArrayView2<'_, f32>, &dyn Fn(usize) -> Strin
 
 /// Queries searched at a time: enough for a full matrix product, few enough for small memory.
 const BLOCK: usize = 4096;
+/// Neighbours that are found at a time, over all queries of a block: some 100 MiB of them.
+const FOUND: usize = 1 << 22;
 /// Queries on which an approximate index is checked.
 const SAMPLE: usize = 500;
 
@@ -94,23 +124,27 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
 
     let progress = Progress::new("searching", "queries", queries.len());
     let mut each = Vec::with_capacity(queries.len());
-    for first in (0..queries.len()).step_by(BLOCK) {
-        let last = (first + BLOCK).min(queries.len());
+    let mut lone_nearest = Vec::new();
+    let block = (FOUND / reach.max(1)).clamp(1, BLOCK);
+    for first in (0..queries.len()).step_by(block) {
+        let last = (first + block).min(queries.len());
         let block = query_matrix.slice(s![first..last, ..]);
         let found = index.search(block, reach, together.then_some(first))?;
         let similarity = (search.keep > 0).then(|| Similarity::new(search.metric, block, gallery_matrix.view()));
         for (in_block, (&at, mut neighbours)) in queries[first..last].iter().zip(found).enumerate() {
             let r = relevant[first + in_block];
+            neighbours.retain(|&n| !apart(&rows[at], &rows[gallery[n]]));
             if r == 0 {
+                let nearest = similarity.as_ref().zip(neighbours.first());
+                lone_nearest.extend(nearest.map(|(similarity, &n)| similarity.of(in_block, n)));
                 continue;
             }
-            neighbours.retain(|&n| !apart(&rows[at], &rows[gallery[n]]));
             neighbours.truncate(depth);
             let relevant: Vec<bool> = neighbours.iter().map(|&n| rows[gallery[n]].class == rows[at].class).collect();
             let kept = |similarity: &Similarity<'_>| {
                 neighbours.iter().take(search.keep).map(|&n| (gallery[n], similarity.of(in_block, n))).collect()
             };
-            each.push(Query::of(at, &relevant, r, similarity.as_ref().map(kept).unwrap_or_default()));
+            each.push(Query::of((at, r), &relevant, search, similarity.as_ref().map(kept).unwrap_or_default()));
         }
         progress.advance(last - first);
     }
@@ -129,22 +163,35 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
         )?)
     };
     let mut found = search.mean_of(each, (queries.len(), gallery.len()), depth);
+    found.lone_nearest = lone_nearest;
     found.index_sample = index_recall.map(|_| (deepest, SAMPLE.min(queries.len())));
     found.index_recall = index_recall;
     Ok(found)
 }
 
 impl Query {
-    /// Of which of the nearest are of the query's class, of `count` that could be found.
-    pub(super) fn of(row: usize, relevant: &[bool], count: usize, nearest: Vec<(usize, f64)>) -> Self {
+    /// Of which of the nearest of a row are of its class, of `r` that could be found.
+    pub(super) fn of((row, r): (usize, usize), relevant: &[bool], search: &Search, nearest: Vec<(usize, f64)>) -> Self {
         Self {
             row,
-            relevant: count,
+            relevant: r,
             first_hit: first_hit(relevant),
-            r_precision: r_precision(relevant, count),
-            ap_at_r: average_precision_at_r(relevant, count),
+            r_precision: r_precision(relevant, r),
+            ap_at_r: average_precision_at_r(relevant, r),
+            at: search.ks.iter().map(|&k| at_k(relevant, r, k)).collect(),
+            ap: search.whole.then(|| average_precision(relevant, r, usize::MAX)),
             nearest,
         }
+    }
+}
+
+/// Figures of the `k` nearest of one query, of `r` relevant ones.
+fn at_k(relevant: &[bool], r: usize, k: usize) -> AtK {
+    AtK {
+        k,
+        precision: precision(relevant, k),
+        average_precision: average_precision(relevant, r, k),
+        ndcg: ndcg(relevant, r, k),
     }
 }
 
@@ -155,6 +202,7 @@ impl Search {
         let others = sides.gallery.len() - usize::from(sides.together);
         let wanted = sides.relevant.iter().chain(&self.ks).copied();
         let depth = wanted.chain([self.keep.min(others)]).max().unwrap_or(1);
+        let depth = if self.whole { others } else { depth };
         (depth, (depth + sides.passed_over).min(others))
     }
 
@@ -162,13 +210,22 @@ impl Search {
     pub(super) fn mean_of(&self, each: Vec<Query>, (queries, gallery): (usize, usize), depth: usize) -> Retrieval {
         let mean = |value: &dyn Fn(&Query) -> f64| each.iter().map(value).sum::<f64>() / each.len() as f64;
         let hit_within = |k: usize| move |q: &Query| f64::from(u8::from(q.first_hit.is_some_and(|rank| rank <= k)));
+        let mean_at = |at: usize| AtK {
+            k: self.ks[at],
+            precision: mean(&|q| q.at[at].precision),
+            average_precision: mean(&|q| q.at[at].average_precision),
+            ndcg: mean(&|q| q.at[at].ndcg),
+        };
         Retrieval {
             recall: self.ks.iter().map(|&k| (k, mean(&hit_within(k)))).collect(),
             r_precision: mean(&|q| q.r_precision),
             map_at_r: mean(&|q| q.ap_at_r),
+            at: (0..self.ks.len()).map(mean_at).collect(),
+            whole: self.whole.then(|| (mean(&|q| q.ap.unwrap_or(0.0)), mean(&|q| reciprocal_rank(q.first_hit)))),
             queries: each.len(),
             gallery,
             lone_queries: queries - each.len(),
+            lone_nearest: Vec::new(),
             index_sample: None,
             index_recall: None,
             depth,
@@ -178,6 +235,6 @@ impl Search {
 
     /// Cosine search for these K.
     pub fn cosine(ks: &[usize]) -> Self {
-        Self { metric: Metric::Cosine, ks: ks.to_vec(), keep: 0 }
+        Self { metric: Metric::Cosine, ks: ks.to_vec(), keep: 0, whole: false }
     }
 }

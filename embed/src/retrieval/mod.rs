@@ -2,28 +2,36 @@
 //! of one ranked list.
 
 mod apart;
+mod average_precision;
 mod exact;
 mod map_at_r;
 mod measure;
 mod metric;
+mod ndcg;
 mod over_ranks;
+mod precision;
 mod product;
 mod r_precision;
 mod recall;
+mod reciprocal_rank;
 mod settle;
 
 use ndarray::{ArrayView2, s};
 
 use crate::error::Result;
 pub use apart::{check, deepest};
+pub use average_precision::average_precision;
 pub use exact::{Similarity, rank_all};
 pub use map_at_r::average_precision_at_r;
-pub use measure::{Build, Query, Retrieval, Search, measure};
+pub use measure::{AtK, Build, Query, Retrieval, Search, measure};
 pub use metric::{Metric, unit_rows};
+pub use ndcg::ndcg;
 pub use over_ranks::measure_over_ranks;
+pub use precision::precision;
 pub use product::ProductIndex;
 pub use r_precision::r_precision;
 pub use recall::first_hit;
+pub use reciprocal_rank::reciprocal_rank;
 pub use settle::Gallery;
 
 /// For each query, rows of the gallery from the closest on, ties by the lower row; fewer where the index found fewer.

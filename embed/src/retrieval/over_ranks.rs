@@ -8,7 +8,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::apart::{Sides, apart};
-use super::{Build, Index, Metric, Query, Retrieval, Search, Similarity, unit_rows};
+use super::{AtK, Build, Index, Metric, Query, Retrieval, Search, Similarity, unit_rows};
 use crate::console::Progress;
 use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
@@ -58,18 +58,24 @@ pub fn measure_over_ranks(embeddings: &Embeddings, search: &Search, build: &Buil
     }
     progress.finish();
 
-    let measured = queries[own_queries.clone()].iter().zip(&relevant[own_queries]).zip(nearest);
-    let measured = measured.filter(|((_, r), _)| **r > 0).map(|((&at, &r), mut found)| {
+    let (mut own, mut lone) = (Vec::new(), Vec::new());
+    for ((&at, &r), mut found) in queries[own_queries.clone()].iter().zip(&relevant[own_queries]).zip(nearest) {
         found.retain(|&(_, place, _)| !apart(&rows[at], &rows[gallery[place]]));
+        if r == 0 {
+            lone.extend(found.first().filter(|_| search.keep > 0).map(|near| near.2.to_bits()));
+            continue;
+        }
         found.truncate(depth);
         let is_relevant: Vec<bool> = found.iter().map(|&(_, n, _)| rows[gallery[n]].class == rows[at].class).collect();
         let kept = found.iter().take(search.keep).map(|&(_, place, similarity)| (gallery[place], similarity)).collect();
-        Query::of(at, &is_relevant, r, kept)
-    });
-    let own: Vec<u8> = measured.flat_map(|query| query.numbers()).flat_map(u64::to_le_bytes).collect();
-    let all = world.gather(&own);
-    let each = all.iter().flat_map(|bytes| Query::of_bytes(bytes)).collect();
-    Ok(search.mean_of(each, (queries.len(), gallery.len()), depth))
+        own.extend(Query::of((at, r), &is_relevant, search, kept).numbers());
+    }
+    let told = |numbers: Vec<u64>| world.gather(&numbers.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
+    let each = told(own).iter().flat_map(|bytes| Query::of_bytes(bytes, search)).collect();
+    let mut found = search.mean_of(each, (queries.len(), gallery.len()), depth);
+    let lone = told(lone).concat();
+    found.lone_nearest = lone.as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
+    Ok(found)
 }
 
 /// Some rows of the gallery, in their order.
@@ -167,10 +173,13 @@ impl Query {
         let head =
             [self.row, self.relevant, self.first_hit.unwrap_or(0), self.nearest.len()].map(|number| number as u64);
         let nearest = self.nearest.iter().flat_map(|&(row, similarity)| [row as u64, similarity.to_bits()]);
-        head.into_iter().chain([self.r_precision.to_bits(), self.ap_at_r.to_bits()]).chain(nearest).collect()
+        let ap = [u64::from(self.ap.is_some()), self.ap.unwrap_or(0.0).to_bits()];
+        let at = self.at.iter().flat_map(|at| [at.precision, at.average_precision, at.ndcg].map(f64::to_bits));
+        let means = [self.r_precision.to_bits(), self.ap_at_r.to_bits()];
+        head.into_iter().chain(means).chain(ap).chain(at).chain(nearest).collect()
     }
 
-    fn of_bytes(bytes: &[u8]) -> Vec<Self> {
+    fn of_bytes(bytes: &[u8], search: &Search) -> Vec<Self> {
         let mut numbers = bytes.as_chunks::<8>().0.iter().map(|&bytes| u64::from_le_bytes(bytes));
         let place = |number: u64| usize::try_from(number).expect("a number of rows in memory");
         let mut found = Vec::new();
@@ -178,9 +187,18 @@ impl Query {
             let mut next = || numbers.next().expect("whole queries");
             let (relevant, first_hit, count) = (place(next()), place(next()), next());
             let (r_precision, ap_at_r) = (f64::from_bits(next()), f64::from_bits(next()));
+            let (has_ap, ap) = (next() == 1, f64::from_bits(next()));
+            let mut at_k = |k: usize| AtK {
+                k,
+                precision: f64::from_bits(next()),
+                average_precision: f64::from_bits(next()),
+                ndcg: f64::from_bits(next()),
+            };
+            let at = search.ks.iter().map(|&k| at_k(k)).collect();
             let nearest = (0..count).map(|_| (place(next()), f64::from_bits(next()))).collect();
             let first_hit = (first_hit > 0).then_some(first_hit);
-            found.push(Self { row: place(row), relevant, first_hit, r_precision, ap_at_r, nearest });
+            let ap = has_ap.then_some(ap);
+            found.push(Self { row: place(row), relevant, first_hit, r_precision, ap_at_r, at, ap, nearest });
         }
         found
     }
@@ -199,11 +217,13 @@ mod tests {
             first_hit,
             r_precision: 0.1 + 0.2,
             ap_at_r: 1.0 / 3.0,
+            at: vec![AtK { k: 1, precision: 0.1, average_precision: 0.7, ndcg: 0.3 }],
+            ap: first_hit.map(|_| 0.9),
             nearest: nearest.to_vec(),
         };
         let queries = [query(7, None, &[]), query(9, Some(2), &[(4, 0.1), (5, -0.0)])];
         let bytes: Vec<u8> = queries.iter().flat_map(Query::numbers).flat_map(u64::to_le_bytes).collect();
-        assert_eq!(Query::of_bytes(&bytes), queries);
+        assert_eq!(Query::of_bytes(&bytes, &Search::cosine(&[1])), queries);
         let part = Part { first: 5, rows: Array2::from_shape_fn((3, 2), |(r, c)| r as f32 - c as f32 / 3.0) };
         let again = Part::of_bytes(&part.bytes(), 2);
         assert_eq!((again.first, again.rows), (5, part.rows));
@@ -215,7 +235,7 @@ mod tests {
         // Every third row is the row before, so that ties cross the parts' borders.
         let rows = Array2::from_shape_fn((60, 5), |(r, c)| noise((r - usize::from(r % 3 == 2)) * 5 + c + 1));
         for metric in [Metric::Cosine, Metric::Ip, Metric::L2] {
-            let search = Search { metric, ks: vec![1], keep: 20 };
+            let search = Search { metric, ks: vec![1], keep: 20, whole: false };
             let mut whole = super::super::exact(metric, rows.view(), &|row| row.to_string()).unwrap();
             let wanted = whole.search(rows.view(), 20, Some(0)).unwrap();
             let mut nearest: Vec<Vec<Near>> = vec![Vec::new(); 60];

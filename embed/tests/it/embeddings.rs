@@ -218,3 +218,75 @@ fn safetensors_labels_are_checked() {
     assert!(wrong("roles", r#"["both", "probe", "both"]"#).contains("role 'probe' of row 1"));
     assert!(wrong("names", "{").contains("is not the list that is wanted"));
 }
+
+/// Three rows of two numbers and their labels, as a person's own files: `notes`, or the error.
+fn of_files(labels: &[u8], dim: Option<usize>) -> Result<Embeddings, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let (matrix, file) = (folder.path().join("e.npy"), folder.path().join("l.csv"));
+    let values = ndarray::array![[1.0_f32, 0.0], [0.0, 1.0], [1.0, 1.0]];
+    ndarray_npy::write_npy(&matrix, &values).unwrap();
+    put(&file, labels);
+    let at = format!("{}/", folder.path().display());
+    let read = Embeddings::read(&matrix, dim, Some(&file)).map_err(|e| e.to_string().replace(&at, ""))?;
+    let notes = read.notes.iter().map(|note| note.replace(&at, "")).collect();
+    Ok(Embeddings { notes, ..read })
+}
+
+#[test]
+fn slips_among_labels_and_columns_without_a_use_are_said() {
+    for (labels, wanted) in [
+        ("Dog\ndog\ncat\n", "'Dog' and 'dog'"),
+        ("1\n1.0\n2\n", "'1' and '1.0'"),
+        ("dog\ndog\u{200b}\ncat\n", "nearly the same"),
+        ("nan\na\nb\n", "'nan' counts as a class"),
+        ("label,split\na,train\nb,test\na,test\n", "l.csv: nothing is read from column 'split'"),
+        ("class,label,y\na,1,5\nb,2,6\na,1,7\n", "l.csv: labels are read from column 'label'"),
+        ("label,is_query\na,1\nb,0\na,0\n", "nothing is read from column 'is_query'"),
+    ] {
+        let notes = of_files(labels.as_bytes(), None).unwrap().notes;
+        assert!(notes.iter().any(|note| note.contains(wanted)), "{labels:?}: {notes:?}");
+    }
+    for labels in ["a\nb\na\n", ",label\n0,a\n1,b\n2,a\n", "name,label,role\nx,a,both\ny,b,both\nz,a,both\n"] {
+        assert_eq!(of_files(labels.as_bytes(), None).unwrap().notes, [""; 0], "{labels:?}");
+    }
+    let accents = of_files("caf\u{e9}\ncafe\u{301}\ncat\n".as_bytes(), None).unwrap();
+    assert_eq!(accents.rows.iter().map(|row| row.class).collect::<Vec<_>>(), [0, 0, 1], "one word, spelt twice");
+}
+
+#[test]
+fn files_of_another_kind_are_refused_by_what_would_make_them_right() {
+    assert!(of_files(b"a\nb\na\n", Some(2)).unwrap_err().contains("--dim 2: e.npy says by itself"));
+    assert!(of_files(b"\x93NUMPY\x01\0", None).unwrap_err().contains("l.csv: is an .npy file; wanted text"));
+    let on_its_side = of_files(b"a\nb\n", None).unwrap_err();
+    assert!(on_its_side.contains("(is the matrix on its side? Wanted a row an image)"), "{on_its_side}");
+}
+
+#[test]
+fn numbers_of_another_type_read_as_float32_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, labels) = (folder.path().join("e.bin"), folder.path().join("l.csv"));
+    put(&labels, "a\nb\na\nb\n");
+    let values: Vec<f64> = (0..64).map(|n| f64::from(n).sin() * 3.0).collect();
+    let doubles: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    #[allow(clippy::cast_possible_truncation)] // as the file has it
+    let singles: Vec<u8> = values.iter().flat_map(|v| (*v as f32).to_le_bytes()).collect();
+    // Bits of float16 from 0.008 to 0.06, as the numbers of unit vectors are: a sign, five bits of exponent, ten of fraction.
+    let halves: Vec<u8> = (0..128_u16).flat_map(|n| (0x2000 + n * 61 % 0x0c00).to_le_bytes()).collect();
+    for (bytes, dim, said) in [(&doubles, 32, true), (&halves, 16, true), (&singles, 16, false)] {
+        put(&raw, bytes);
+        let notes = Embeddings::read(&raw, Some(dim), Some(&labels)).unwrap().notes;
+        assert_eq!(notes.iter().any(|note| note.contains("is it float32, little-endian")), said, "{dim} {notes:?}");
+    }
+}
+
+#[test]
+fn rows_that_are_equal_to_others_are_counted_but_for_known_copies() {
+    let matrix = ndarray::array![[1.0_f32, 0.0], [0.0, 1.0], [1.0, -0.0], [0.0, 1.0], [1.0, 0.0]];
+    let row = |image: Option<u32>| Row { image, ..Row::new("x", 0, Role::Both) };
+    let twins = |images: [Option<u32>; 5]| {
+        Embeddings::new(matrix.clone(), images.map(row).to_vec(), vec!["a".into()]).unwrap().twins()
+    };
+    assert_eq!(twins([None; 5]), 3);
+    assert_eq!(twins([Some(0), Some(1), Some(0), Some(1), Some(0)]), 0);
+    assert_eq!(twins([Some(0), Some(1), None, Some(1), Some(2)]), 2);
+}

@@ -284,3 +284,64 @@ fn two_data_sets_in_one_folder_are_named() {
     }
     assert!(refused(&Request::of(root.path())).contains("image_class_labels.txt is there 2 times, in new/ and old/"));
 }
+
+#[test]
+fn folders_that_are_called_like_parts_are_classes_only_where_that_is_asked_for() {
+    for folders in
+        [["query", "gallery"], ["train", "test"], ["bounding_box_test", "query"], ["val_images", "train2017"]]
+    {
+        let root = tempfile::tempdir().unwrap();
+        // As MSMT17 and CUHK03 name their images, which is not as Market-1501 does.
+        let names = folders.map(|folder| [1, 2].map(|n| format!("{folder}/000{n}_000_01_0303morning_{n}.png")));
+        pictures(root.path(), &names.iter().flatten().map(String::as_str).collect::<Vec<_>>());
+        let message = refused(&Request::of(root.path()));
+        assert!(message.contains("called like parts of a data set and name no class"), "{folders:?}: {message}");
+        assert!(message.contains(&format!("{}/", folders[0])) && message.contains("--format folder"), "{message}");
+        let asked = Request { format: Format::Folder, ..Request::of(root.path()) };
+        let data = Dataset::load(&asked).unwrap();
+        assert_eq!(data.classes.len(), 2);
+        assert!(data.notes.iter().any(|note| note.contains("and count as classes")), "{:?}", data.notes);
+    }
+}
+
+#[test]
+fn images_without_labels_below_a_part_are_no_class() {
+    for (held, class) in
+        [("test/unknown/1.png", "a/1.png"), ("test/test/1.png", "a/1.png"), ("val/images/1.png", "a/images/1.png")]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let train = [format!("train/{class}"), format!("train/{}", class.replace('a', "b"))];
+        pictures(root.path(), &[train[0].as_str(), &train[1], held, &held.replace("/1", "/2")]);
+        let data = load(root.path(), Split::Protocol);
+        assert_eq!(names(&data), [&train[0], &train[1]], "{held}");
+        assert!(
+            data.notes.iter().any(|note| note.contains("left out 2 files of a part that has one folder")),
+            "{:?}",
+            data.notes
+        );
+        let message = refused(&Request { split: Split::Test, ..Request::of(root.path()) });
+        assert!(message.contains("has no part 'test'") && message.contains("; left out 2 files"), "{message}");
+    }
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["train_mini/a/1.png", "train_mini/b/2.png", "val/a/3.png"]);
+    assert_eq!(load(root.path(), Split::Train).classes, ["a", "b"], "iNaturalist's small part");
+}
+
+#[test]
+fn training_on_what_is_measured_for_want_of_a_training_part_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["query/a/1.png", "query/b/2.png", "gallery/a/3.png", "gallery/b/4.png"]);
+    let data = load(root.path(), Split::ProtocolTrain);
+    assert!(
+        data.notes.iter().any(|note| note.contains("no training part") && note.contains("part test")),
+        "{:?}",
+        data.notes
+    );
+    pictures(root.path(), &["train/a/5.png", "train/b/6.png"]);
+    let data = load(root.path(), Split::ProtocolTrain);
+    assert!(
+        data.part == "train" && !data.notes.iter().any(|note| note.contains("no training part")),
+        "{:?}",
+        data.notes
+    );
+}

@@ -145,3 +145,33 @@ fn labels_that_are_numbers_are_chosen_by_them() {
     let request = Request { classes: vec![0, 40], ..Request::of(root.path().join("list.csv")) };
     assert_eq!(Dataset::load(&request).unwrap().classes, ["0", "40"]);
 }
+
+#[test]
+fn parts_and_roles_are_known_by_their_words_and_columns_without_a_use_are_said() {
+    let root = place();
+    let list = |name: &str, words: [&str; 3]| {
+        format!("path,label,{name}\na/1.png,u,{}\na/2.png,u,{}\nb/3 x.png,v,{}\n", words[0], words[1], words[2])
+    };
+    for name in ["phase", "partition", "data set", "part", "usage"] {
+        let data = with(root.path(), list(name, ["train", "train", "valid"])).unwrap();
+        assert!(data.notes.iter().any(|note| note.contains("is taken for the part")), "{name}: {:?}", data.notes);
+        let train = Request { split: Split::Train, ..Request::of(root.path().join("list.csv")) };
+        assert_eq!(read(&Dataset::load(&train).unwrap()), [("a/1.png", "u"), ("a/2.png", "u")], "{name}");
+    }
+    let data = with(root.path(), list("type", ["query", "gallery", "gallery"])).unwrap();
+    assert_eq!(data.items.iter().map(|i| i.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery, Role::Gallery]);
+    assert!(data.notes.contains(&"column 'type' is taken for the role of each image".to_owned()), "{:?}", data.notes);
+    for (name, words) in [("is_train", ["1", "0", "1"]), ("fold", ["0", "1", "0"]), ("camera", ["1", "2", "1"])] {
+        let data = with(root.path(), list(name, words)).unwrap();
+        assert_eq!(data.notes, [format!("nothing is read from column '{name}'")]);
+    }
+    // The only column beside the path is the label, whatever it holds; so is the one that is asked for.
+    let data = with(root.path(), "a/1.png,train\na/2.png,train\nb/3 x.png,test\n").unwrap();
+    assert_eq!(data.classes, ["test", "train"]);
+    put(root.path().join("list.csv"), list("phase", ["train", "train", "test"]));
+    let asked = |label: &str| Request { label: Some(label.into()), ..Request::of(root.path().join("list.csv")) };
+    assert_eq!(Dataset::load(&asked("phase")).unwrap().classes, ["test", "train"]);
+    let refused = Dataset::load(&asked("path")).unwrap_err();
+    assert_eq!(refused.exit_code(), 2);
+    assert!(refused.to_string().contains("--label path: that column of"), "{refused}");
+}

@@ -42,6 +42,48 @@ fn an_image_does_not_find_its_own_copy() {
 }
 
 #[test]
+fn average_precision_over_the_whole_gallery_knows_the_cameras() {
+    let row = |class, camera, role| Row { camera: Some(camera), ..Row::new("", class, role) };
+    let gallery = |class, camera| row(class, camera, Role::Gallery);
+    // From the nearest on: the same person by the same camera (passed over), another, the same, another, the same.
+    let mut rows = vec![row(0, 1, Role::Query)];
+    rows.extend([gallery(0, 1), gallery(1, 1), gallery(0, 2), gallery(1, 2), gallery(0, 3)]);
+    let embeddings = at(&[0.0, 5.0, 10.0, 20.0, 30.0, 40.0], rows);
+    let search = Search { whole: true, ..Search::cosine(&[1, 2]) };
+    let found = measure(&embeddings, &search, &exact).unwrap();
+    // Right at ranks 2 and 4 of 4: (1/2 + 2/4) / 2; the standard definition, as sklearn's average_precision_score.
+    assert_eq!(found.whole, Some((0.5, 0.5)));
+    assert_eq!((found.each[0].relevant, found.depth), (2, 5));
+    let at_2 = found.at[1];
+    assert_eq!((at_2.k, at_2.precision, at_2.average_precision), (2, 0.5, 0.25));
+    let perfect = 1.0 + 1.0 / 3.0_f64.log2();
+    assert!((at_2.ndcg - (1.0 / 3.0_f64.log2()) / perfect).abs() < 1e-15);
+    // Without the whole gallery there is no mAP, and the rest is the same.
+    let part = measure(&embeddings, &Search::cosine(&[1, 2]), &exact).unwrap();
+    assert_eq!((part.whole, part.at, part.recall), (None, found.at, found.recall));
+}
+
+#[test]
+fn queries_that_nobody_matches_say_how_near_the_nearest_is() {
+    let row = |class, role| Row::new("", class, role);
+    let rows = vec![
+        row(2, Role::Query),
+        row(0, Role::Query),
+        row(0, Role::Gallery),
+        row(1, Role::Gallery),
+        row(3, Role::Query),
+    ];
+    let mut embeddings = at(&[0.0, 80.0, 60.0, 90.0, 95.0], rows);
+    embeddings.classes = ["a", "b", "c", "d"].map(str::to_owned).into();
+    let search = Search { keep: 1, ..Search::cosine(&[1]) };
+    let found = measure(&embeddings, &search, &exact).unwrap();
+    assert_eq!((found.queries, found.lone_queries), (1, 2));
+    let wanted = [60.0_f64, 5.0].map(|angle| angle.to_radians().cos());
+    assert!(found.lone_nearest.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-6), "{found:?}");
+    assert!(measure(&embeddings, &Search::cosine(&[1]), &exact).unwrap().lone_nearest.is_empty());
+}
+
+#[test]
 fn a_copy_under_another_label_is_no_wrong_neighbour() {
     let row = |class, image| Row { image, ..Row::new("", class, Role::Both) };
     let rows = vec![row(0, Some(3)), row(1, Some(3)), row(0, None), row(1, None)];

@@ -150,3 +150,28 @@ fn a_manifest_is_not_filled_with_assumptions() {
     let (recipe, _) = Recipe::of(&model, None, &flags, Some(INPUT)).unwrap();
     assert_eq!((recipe.crop, recipe.mean.len(), recipe.resize.to_string().as_str()), (None, 3, "exact:8x8"));
 }
+
+#[test]
+fn what_a_manifest_takes_from_a_preset_is_said_and_a_preset_of_which_nothing_is_left_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, manifest) = (folder.path().join("m.onnx"), folder.path().join("m.toml"));
+    let with = |text: &str, flags: &str| {
+        std::fs::write(&manifest, text).unwrap();
+        Recipe::of(&model, None, &toml::from_str(flags).unwrap(), Some(INPUT))
+    };
+    let (_, origin) = with("resize = 'exact:8x8'", "preset = 'imagenet'").unwrap();
+    let note = origin.note(&model).unwrap();
+    assert!(note.contains("m.toml goes before --preset imagenet: resize, crop are the manifest's"), "{note}");
+    let whole = "color = 'gray'\nresize = 'exact:8x8'\ninterpolation = 'bicubic'\nscale = 1\nmean = [3]\nstd = [2]";
+    for preset in ["imagenet", "face-112"] {
+        let error = with(whole, &format!("preset = '{preset}'")).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        assert!(error.to_string().contains(&format!("--preset {preset} changes nothing here: ")), "{error}");
+    }
+    let (_, origin) = with(whole, "preset = 'none'").unwrap();
+    assert!(origin.note(&model).unwrap().contains("goes before --preset none: color, resize"));
+    // The same again is no contradiction.
+    let (recipe, origin) = with("preset = 'imagenet'", "preset = 'imagenet'").unwrap();
+    assert_eq!((recipe.mean.len(), origin.note(&model)), (3, None));
+    assert_eq!(with(whole, "").unwrap().1.note(&model), None);
+}

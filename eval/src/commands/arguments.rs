@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Arg, Args};
 use pdloss_embed::arguments::{DataArgs, ModelArgs};
 use pdloss_embed::console::note;
 use pdloss_embed::dataset::Dataset;
@@ -11,11 +11,12 @@ use pdloss_embed::embeddings::{Embeddings, Row};
 
 use pdloss_embed::files::{can_write, distinct, ending, spares};
 
-use crate::Result;
 use crate::table::Record;
+use crate::{Error, Result};
 
-/// Images and a model that embeds them, or the embeddings that were kept.
+/// Images and a model that embeds them, or the embeddings that were kept: flags of the one are refused beside the other.
 #[derive(Clone, Debug, Args)]
+#[command(mut_args(apart_from_kept))]
 pub struct InputArgs {
     /// The ONNX embedder
     #[arg(long, value_name = "FILE.onnx", required_unless_present = "embeddings", conflicts_with = "embeddings")]
@@ -40,7 +41,30 @@ pub struct InputArgs {
     pub dim: Option<usize>,
 }
 
+/// Kept embeddings are measured as they are: no flag about images, or about what embeds them, has a meaning beside them.
+fn apart_from_kept(arg: Arg) -> Arg {
+    /// Searches and comparisons run on threads, too, and bad pairs of a list may be skipped.
+    const OF_BOTH: [&str; 2] = ["threads", "skip_bad"];
+    let of_images = |heading: &str| heading == "Data" || heading == "Model" || heading.starts_with("Preprocessing");
+    if arg.get_help_heading().is_some_and(of_images) && !OF_BOTH.contains(&arg.get_id().as_str()) {
+        arg.conflicts_with("embeddings")
+    } else {
+        arg
+    }
+}
+
 impl InputArgs {
+    /// Refuses `--skip-bad` where there is neither an image nor a list of pairs to be bad.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage).
+    pub(super) fn no_images_to_skip(&self) -> Result<()> {
+        if !self.data.skip_bad {
+            return Ok(());
+        }
+        Err(Error::Usage("--skip-bad changes nothing here: kept embeddings have no images that could be bad".into()))
+    }
+
     /// Tries the places that embeddings are kept in, and whether these and the other `outputs` are distinct and none of the
     /// files that are read, of which `inputs` are those that only the command knows.
     ///
@@ -130,7 +154,8 @@ pub(super) fn describe_copies(embeddings: &Embeddings, consequence: &str, notes:
     notes.add(format!("{} images are copies of others (files of equal bytes){labels}: {consequence}", copies.rows));
 }
 
-/// Says where all embeddings are the same: nothing can then be told apart by them.
+/// Says where all embeddings are the same: nothing can then be told apart by them; and how many are equal to others, where one
+/// process has them all.
 ///
 /// # Errors
 /// Those of telling the other ranks.
@@ -140,6 +165,14 @@ pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) -> R
         let how = if apart == 0.0 { String::new() } else { format!(" but for {apart:.1e} of their length") };
         notes.add(format!(
             "all {count} embeddings are equal{how}: what is found is by the order of rows, and no figure says anything"
+        ));
+        return Ok(());
+    }
+    let twins = embeddings.twins_over_ranks();
+    if twins > 0 {
+        let are = if twins == 1 { "embedding is" } else { "embeddings are" };
+        notes.add(format!(
+            "{twins} {are} equal to another one, number by number, and not known to be of a copy of its image: each counts"
         ));
     }
     Ok(())
@@ -157,4 +190,30 @@ pub(super) fn class_names(embeddings: &Embeddings) -> String {
     }
     let digest = pdloss_embed::digest::sha256(names.join("\n").as_bytes());
     format!("{}; ... {} in all, SHA-256 {}", names[..SHOWN].join("; "), names.len(), &digest[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Command;
+
+    #[test]
+    fn flags_about_images_and_models_are_refused_beside_kept_embeddings() {
+        let command = InputArgs::augment_args(Command::new("measure"));
+        let apart = |arg: &Arg| command.get_arg_conflicts_with(arg).iter().any(|rival| rival.get_id() == "embeddings");
+        let together: Vec<&str> =
+            command.get_arguments().filter(|arg| !apart(arg)).map(|arg| arg.get_id().as_str()).collect();
+        // Whoever adds a flag says here that it has a meaning beside them.
+        assert_eq!(together, ["skip_bad", "threads", "embeddings", "labels", "dim"]);
+        let words = |more: &[&str]| {
+            let words = [&["measure", "--embeddings", "e.npy"], more].concat();
+            InputArgs::augment_args(Command::new("measure")).try_get_matches_from(words)
+        };
+        assert!(words(&["--threads", "2", "--dim", "3"]).is_ok());
+        for flag in [&["--classes", "1-3"][..], &["--split", "test"], &["--mean", "0"], &["--batch", "8"]] {
+            let error = words(flag).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{flag:?}");
+            assert!(error.to_string().contains("cannot be used with"), "{flag:?}: {error}");
+        }
+    }
 }

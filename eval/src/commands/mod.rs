@@ -1,15 +1,19 @@
 //! The commands, one a file or folder, each with its own arguments.
 
 mod arguments;
+mod assess;
 pub mod compare;
+mod groups;
 pub mod inspect;
 mod outcome;
 pub mod recall;
 pub mod report;
+mod retrieval_figures;
 mod score_files;
 pub mod scores;
 mod suggest;
 pub mod tabulate;
+mod variants;
 pub mod verify;
 
 use std::io::Write;

@@ -8,7 +8,9 @@ use clap::Args;
 use pdloss_embed::console::wrote;
 use pdloss_embed::files::{can_fill, distinct};
 
-use crate::metrics::verification::{Accuracy, Interval, Point, Rates, Tally, curve};
+use super::assess::{Assessed, Development, Wanted};
+use super::groups::Grouped;
+use crate::metrics::verification::{Accuracy, Block, Interval, Line, Point, Rates, Tally, curve, logistic, pav};
 use crate::plot::Pictures;
 use crate::runs::{Details, Pairs, SaveRun, Verified};
 use crate::table::{Kind, Record, Value};
@@ -24,7 +26,7 @@ pub struct VerificationOut {
     /// Write the points of the DET and ROC curves: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE")]
     pub points: Option<PathBuf>,
-    /// Draw ROC, DET and score distributions into this folder, as PNG and SVG
+    /// Draw ROC, DET, score distributions and calibration into this folder, as PNG and SVG
     #[arg(long, value_name = "DIR")]
     pub plot: Option<PathBuf>,
     /// Print the result as JSON
@@ -93,6 +95,10 @@ pub(super) struct Outcome {
     distance: bool,
     accuracy: Option<(Accuracy, String)>,
     intervals: Vec<Interval>,
+    assessed: Option<Assessed>,
+    groups: Option<Grouped>,
+    /// Whether every figure is printed.
+    all: bool,
     pairs: Option<Pairs>,
 }
 
@@ -100,7 +106,27 @@ impl Outcome {
     /// Takes all measures of a tally. `score` says what a score is; distances come with their sign swapped.
     pub(super) fn new(tally: Tally, title: String, score: &'static str, distance: bool) -> Self {
         let rates = Rates::of(&tally);
-        Self { tally, rates, title, score, distance, accuracy: None, intervals: Vec::new(), pairs: None }
+        Self {
+            tally,
+            rates,
+            title,
+            score,
+            distance,
+            accuracy: None,
+            intervals: Vec::new(),
+            assessed: None,
+            groups: None,
+            all: false,
+            pairs: None,
+        }
+    }
+
+    /// Adds the figures beside the usual ones. `ratios` is whether scores may be taken for log-likelihood ratios.
+    #[must_use]
+    pub(super) fn assessed(mut self, wanted: &Wanted, ratios: bool, development: Option<&Development>) -> Self {
+        self.assessed = Some(Assessed::of(&self.tally, &wanted.asked(ratios, development), development, self.sign()));
+        self.all = wanted.all;
+        self
     }
 
     /// Adds accuracy over folds, and how these were made.
@@ -114,6 +140,13 @@ impl Outcome {
     #[must_use]
     pub(super) fn with_intervals(mut self, intervals: Vec<Interval>) -> Self {
         self.intervals = intervals;
+        self
+    }
+
+    /// Adds error rates by group.
+    #[must_use]
+    pub(super) fn with_groups(mut self, groups: Option<Grouped>) -> Self {
+        self.groups = groups;
         self
     }
 
@@ -152,16 +185,26 @@ impl Outcome {
             kind.write_result(path, &record)?;
             wrote(path);
         }
+        if let Some(groups) = &self.groups
+            && let Some((path, kind)) = &groups.out
+        {
+            kind.write(path, &groups.rows)?;
+            wrote(path);
+        }
         if sinks.points.is_some() || sinks.plot.is_some() || sinks.save_run.is_some() {
             let curve = curve(&self.tally);
             if let Some((path, kind)) = &sinks.points {
-                let row = |p| {
+                let blocks = pav(&self.tally);
+                let line = self.line();
+                let row = |p: &Point| {
                     let mut row = Record::new();
                     let (fmr, fnmr) = (self.tally.fmr(p), self.tally.fnmr(p));
                     row.set("threshold", self.sign() * p.threshold)
                         .set("fmr", fmr)
                         .set("fnmr", fnmr)
-                        .set("tar", 1.0 - fnmr);
+                        .set("tar", 1.0 - fnmr)
+                        .set("llr_pav", block_of(&blocks, p.threshold).llr(&self.tally))
+                        .set("llr_logistic", line.map(|line| line.llr(p.threshold)));
                     row
                 };
                 kind.write(path, &curve.iter().map(row).collect::<Vec<_>>())?;
@@ -183,9 +226,15 @@ impl Outcome {
         Ok(record)
     }
 
+    /// The calibration line: that of the development list, where there is one.
+    fn line(&self) -> Option<Line> {
+        self.assessed.as_ref().map_or_else(|| logistic(&self.tally), Assessed::line)
+    }
+
     fn draw(&self, curve: &[Point], folder: &Path) -> Result<()> {
         let (tally, rates, title) = (&self.tally, &self.rates, self.title.clone());
-        Pictures { tally, curve, rates, title, score: self.score, distance: self.distance }.write(folder)
+        let line = self.line();
+        Pictures { tally, curve, rates, line, title, score: self.score, distance: self.distance }.write(folder)
     }
 
     /// Everything in one row.
@@ -210,6 +259,14 @@ impl Outcome {
         for at in &rates.at {
             record.set(format!("threshold@fmr={}", at.target), at.reached.map(|r| self.sign() * r.threshold));
             record.set(format!("reached_fmr@fmr={}", at.target), at.reached.map(|r| r.fmr));
+        }
+        if let Some(groups) = &self.groups {
+            groups.summary.iter().for_each(|(name, value)| {
+                record.set(name.as_str(), value.clone());
+            });
+        }
+        if let Some(assessed) = &self.assessed {
+            assessed.record(&mut record, &self.intervals);
         }
         if let Some((accuracy, _)) = &self.accuracy {
             for (at, fold) in accuracy.folds.iter().enumerate() {
@@ -262,6 +319,20 @@ impl Outcome {
         if !self.intervals.is_empty() {
             writeln!(stdout, "\n{}", self.interval_table())?;
         }
+        if let Some(assessed) = self.assessed.as_ref().filter(|_| self.all) {
+            writeln!(stdout, "\n{}", assessed.table(&self.counts()))?;
+        }
+        if let Some(groups) = &self.groups {
+            let word = |name: &str| groups.summary.get(name).map(Value::word).unwrap_or_default();
+            writeln!(stdout, "\n{}", Record::text(&groups.rows))?;
+            writeln!(
+                stdout,
+                "\nby {}, at threshold {} ({})",
+                word("group_by"),
+                word("group_threshold"),
+                word("group_threshold_from")
+            )?;
+        }
         let d = &rates.decidability;
         let mut spread = Record::new();
         spread.set("mu_genuine", self.sign() * d.mu_genuine).set("sd_genuine", d.sd_genuine);
@@ -313,12 +384,18 @@ impl Outcome {
     }
 
     fn interval_table(&self) -> String {
+        let beside = self.assessed.iter().filter(|_| self.all).flat_map(Assessed::values);
         let row = |(name, value): (String, Option<f64>)| {
             let (from, to) = self.ends(self.intervals.iter().find(|i| i.name == name)?);
             let mut row = Record::new();
             row.set("figure", name).set("value", value).set("from", from).set("to", to);
             Some(row)
         };
-        Record::text(&self.figures().into_iter().filter_map(row).collect::<Vec<_>>())
+        Record::text(&self.figures().into_iter().chain(beside).filter_map(row).collect::<Vec<_>>())
     }
+}
+
+/// The block that an observed score is in.
+fn block_of(blocks: &[Block], score: f64) -> &Block {
+    &blocks[blocks.partition_point(|block| block.to < score).min(blocks.len() - 1)]
 }

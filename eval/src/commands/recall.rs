@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::arguments::{Notes, class_names, describe_copies, describe_sameness, rows_of};
+use super::retrieval_figures;
 use super::suggest::doubt_of;
+use super::variants::{Storage, Variant};
 use super::{InputArgs, alike, describe_model};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
 use crate::process;
 use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun, Verified};
+use crate::table::schema::is_beside;
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
 use clap::Args;
@@ -30,6 +33,7 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data test.txt --label 2 --k 1,10
   pdloss-eval recall --model model.onnx --data sop.zip --format sop --save-embeddings sop.npy
   pdloss-eval recall --embeddings sop.npy --index IVF256,Flat
+  pdloss-eval recall --embeddings cub.npy --matryoshka 64,128,256 --storage int8,binary
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 
@@ -65,6 +69,19 @@ pub struct RecallArgs {
     /// Count copies of an image (files of equal bytes) as neighbours of each other
     #[arg(long, help_heading = "Measure")]
     pub keep_copies: bool,
+    /// Take and print every figure: also mAP and MRR, for which the whole gallery is sorted for every query, precision@K, mAP@K,
+    /// nDCG@K, hits by class size, and how well k-means clusters agree with classes (NMI, adjusted Rand index)
+    #[arg(long, help_heading = "Measure")]
+    pub all_figures: bool,
+    /// Identification in which some queries have no image of their class in the gallery, and should be turned away: DIR at FAR
+    #[arg(long, help_heading = "Measure")]
+    pub open_set: bool,
+    /// Measure embeddings cut to their first D dimensions, too: a row each
+    #[arg(long, value_delimiter = ',', value_name = "D,D,...", help_heading = "Measure", conflicts_with = "save_run")]
+    pub matryoshka: Vec<usize>,
+    /// Measure embeddings kept in fewer bytes, too, a row each: int8, binary, or pq and a number of bytes
+    #[arg(long, value_delimiter = ',', value_name = "int8,binary,pqN", help_heading = "Measure", conflicts_with_all = ["save_run", "index"])]
+    pub storage: Vec<Storage>,
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
@@ -100,6 +117,10 @@ struct SearchPlan {
     index: String,
     ks: Option<Vec<usize>>,
     keep_copies: bool,
+    all: bool,
+    open_set: bool,
+    /// Embeddings as they are, and in less room.
+    variants: Vec<Variant>,
 }
 
 impl SearchPlan {
@@ -146,6 +167,9 @@ impl Plan {
         let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
         args.input.check_places(&[], &outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
+        if args.input.embeddings.is_some() {
+            args.input.no_images_to_skip()?;
+        }
         let source = match (&args.input.embeddings, &args.input.model, &args.input.data.data) {
             (Some(path), _, _) => {
                 Source::Kept { path: path.clone(), labels: args.input.labels.clone(), dim: args.input.dim }
@@ -159,7 +183,20 @@ impl Plan {
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
         index::check(&args.index)?;
-        let search = SearchPlan { metric: args.metric, index: args.index.clone(), ks, keep_copies: args.keep_copies };
+        if args.all_figures && !world().is_alone() {
+            return Err(Error::Usage("--all-figures: clusters want all rows in one process".into()));
+        }
+        let variants = Variant::all(&args.matryoshka, &args.storage);
+        variants.iter().try_for_each(|variant| index::check(&variant.factory(&args.index)))?;
+        let search = SearchPlan {
+            metric: args.metric,
+            index: args.index.clone(),
+            ks,
+            keep_copies: args.keep_copies,
+            all: args.all_figures,
+            open_set: args.open_set,
+            variants,
+        };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         Ok(Self { source, search, out, save_run, json: args.json, threads: args.input.run.threads()? })
     }
@@ -181,6 +218,7 @@ impl Plan {
                 let ks = agree(self.search.check(&rows_of(&dataset), dataset.format, &mut notes))?;
                 alike(&dataset, model)?;
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
+                notes.extend(&embeddings.notes);
                 if let Some(path) = save {
                     let whole = agree(embeddings.whole())?;
                     agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
@@ -211,47 +249,64 @@ impl Plan {
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);
         }
-        let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { 0 };
-        let search = Search { metric: self.search.metric, ks, keep };
-        let factory = self.search.index.as_str();
-        let searching = Instant::now();
-        let measured = measure_over_ranks(&embeddings, &search, &index::by(factory))?;
-        record.set("seconds_search", searching.elapsed().as_secs_f64());
-        record.set("seconds_total", started.elapsed().as_secs_f64());
+        let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { usize::from(self.search.open_set) };
+        let search = Search { metric: self.search.metric, ks, keep, whole: self.search.all };
         record.set("class_names", class_names(&embeddings));
-        describe(&mut record, &embeddings, (&search, factory), &measured, self.threads);
-        let scores =
-            if self.save_run.is_some() { scores(&embeddings, &search, &mut record, &mut notes)? } else { None };
-        notes.record(&mut record);
-        agree(if world().is_first() {
-            self.write(&record, &embeddings, &measured, scores, &mut notes, stdout)
-        } else {
-            Ok(())
-        })?;
-        Ok(record)
+        agree(self.search.variants.iter().try_for_each(|variant| variant.check(&embeddings)))?;
+        let (mut rows, mut details) = (Vec::new(), None);
+        for variant in &self.search.variants {
+            let mut row = record.clone();
+            let (varied, factory) = (variant.of(&embeddings), variant.factory(&self.search.index));
+            row.set("storage", variant.storage.to_string()).set("embedding_bytes", variant.bytes(varied.dim()));
+            let searching = Instant::now();
+            let measured = measure_over_ranks(&varied, &search, &index::by(&factory))?;
+            row.set("seconds_search", searching.elapsed().as_secs_f64());
+            describe(&mut row, &varied, (&search, &factory), &measured, self.threads);
+            retrieval_figures::record(&measured, &mut row);
+            if self.search.open_set {
+                agree(retrieval_figures::record_open_set(&measured, &mut row))?;
+            }
+            if self.search.all {
+                retrieval_figures::record_clusters(&varied, search.metric, &mut row)?;
+            }
+            if self.save_run.is_some() {
+                let scores = scores(&varied, &search, &mut row, &mut notes)?;
+                details = Some(Details::Retrieval(Retrieved::new(&varied, &measured, scores)));
+            }
+            row.set("seconds_total", started.elapsed().as_secs_f64());
+            rows.push(row);
+        }
+        rows.iter_mut().for_each(|row| notes.record(row));
+        agree(if world().is_first() { self.write(&rows, &search, details, &mut notes, stdout) } else { Ok(()) })?;
+        Ok(rows.swap_remove(0))
     }
 
-    /// Writes the result, the run, and the table.
+    /// Writes the results, the run, and the table.
     fn write(
         &self,
-        record: &Record,
-        embeddings: &Embeddings,
-        measured: &Retrieval,
-        scores: Option<Verified>,
+        rows: &[Record],
+        search: &Search,
+        details: Option<Details>,
         notes: &mut Notes,
         stdout: &mut dyn Write,
     ) -> Result<()> {
         if let Some((path, kind)) = &self.out {
-            kind.write_result(path, record)?;
+            kind.write_results(path, rows)?;
             wrote(path);
         }
-        if let Some(folder) = &self.save_run {
-            folder.write(record, &Details::Retrieval(Retrieved::new(embeddings, measured, scores)))?;
+        if let Some((folder, details)) = self.save_run.as_ref().zip(details) {
+            folder.write(&rows[0], &details)?;
         }
         notes.before_figures();
-        let rows = std::slice::from_ref(record);
-        if self.json { Record::write_json(rows, stdout) } else { print(record, stdout) }
-            .map_err(|e| Error::write("standard output", e))
+        let printed = if self.json {
+            Record::write_json(rows, stdout)
+        } else {
+            print(rows, &search.ks, self.search.all, stdout).and_then(|()| match self.search.open_set {
+                true => retrieval_figures::print_open_set(&rows[0], stdout),
+                false => Ok(()),
+            })
+        };
+        printed.map_err(|e| Error::write("standard output", e))
     }
 
     fn embed(&self, dataset: &Dataset, model: &Prepared, skip_bad: bool, record: &mut Record) -> Result<Embeddings> {
@@ -328,17 +383,37 @@ fn describe(
     record.set("r_precision", measured.r_precision).set("map@r", measured.map_at_r);
 }
 
-/// The measures as one row; before it, where it is wanted, what they were taken on.
-fn print(record: &Record, stdout: &mut dyn Write) -> std::io::Result<()> {
-    let is_measure = |name: &str| name.starts_with("recall@") || ["r_precision", "map@r"].contains(&name);
+/// The measures, a row for each way to keep embeddings; before them, where it is wanted, what they were taken on; behind them,
+/// where it is wanted, every other figure of the first row.
+fn print(rows: &[Record], ks: &[usize], all: bool, stdout: &mut dyn Write) -> std::io::Result<()> {
+    let is_measure =
+        |name: &str| ["r_precision", "map@r"].contains(&name) || name.starts_with("recall@") && !is_beside(name);
     let counts = ["images", "classes", "queries"];
-    let measures = record.pick(|name| (is_measure(name) || counts.contains(&name)).then(|| name.to_owned()));
-    let about = record.pick(|name| (!is_measure(name) && !counts.contains(&name)).then(|| name.to_owned()));
+    let kept = ["dim", "storage", "embedding_bytes"];
+    let about = rows[0]
+        .pick(|name| (!is_measure(name) && !is_beside(name) && !counts.contains(&name)).then(|| name.to_owned()));
     about.print_what_was_run(stdout)?;
-    writeln!(stdout, "{}", Record::text(&[measures]))?;
+    let beside: &[&str] = if rows.len() > 1 { &kept } else { &counts };
+    let row = |row: &Record| {
+        let beside = row.pick(|name| beside.contains(&name).then(|| name.to_owned()));
+        let mut all = beside;
+        row.pick(|name| is_measure(name).then(|| name.to_owned())).iter().for_each(|(name, value)| {
+            all.set(name.as_str(), value.clone());
+        });
+        all
+    };
+    writeln!(stdout, "{}", Record::text_over(&rows.iter().map(row).collect::<Vec<_>>(), &rows[0]))?;
     // A figure that is not what it seems says so beside it.
-    match record.get("search").map(Value::word).filter(|search| search != EXACT) {
-        Some(search) => writeln!(stdout, "\n{search}"),
-        None => Ok(()),
+    for row in rows {
+        if let Some(search) = row.get("search").map(Value::word).filter(|search| search != EXACT) {
+            let whose = if rows.len() > 1 {
+                let word = |name: &str| row.get(name).map(Value::word).unwrap_or_default();
+                format!("{} of {} dimensions: ", word("storage"), word("dim"))
+            } else {
+                String::new()
+            };
+            writeln!(stdout, "\n{whose}{search}")?;
+        }
     }
+    if all { retrieval_figures::print(&rows[0], ks, stdout) } else { Ok(()) }
 }

@@ -1,5 +1,6 @@
 //! Files of scores: delimited text, `.npy` or `.parquet`.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use ndarray::ArrayViewD;
 use ndarray_npy::ViewNpyExt;
 use polars::prelude::DataType;
 
-use pdloss_embed::delimited::{Blanks, Record, Table};
+use pdloss_embed::delimited::{Blanks, Delimiter, Record, Table, plain};
 use pdloss_embed::files::{ending, open_file};
 use pdloss_embed::guard::guarded;
 
@@ -27,25 +28,50 @@ struct Scores {
     unit: &'static str,
     /// The number of each; its place where there is none.
     numbers: Option<Vec<usize>>,
+    /// What their column is called.
+    name: Option<String>,
+}
+
+/// What is asked for of a file of scores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked<'a> {
+    /// The column, by name or number.
+    pub(super) column: Option<&'a str>,
+    /// Whether the scores are distances.
+    pub(super) distance: bool,
+    /// Whether NaN is a failure that counts, and is let through.
+    pub(super) failures: bool,
 }
 
 /// Reads scores of this `kind` by the file's ending: `.npy`, `.parquet`, else delimited text; adds what is assumed to `notes`.
+/// Where failures count, a missing value of parquet is NaN, too.
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Data`] naming file and line (also of NaN), [`Error::Usage`] where a column has to be chosen.
-pub(super) fn read(path: &Path, column: Option<&str>, kind: &str, notes: &mut Vec<String>) -> Result<Vec<f64>> {
+pub(super) fn read(path: &Path, asked: Asked<'_>, kind: &str, notes: &mut Vec<String>) -> Result<Vec<f64>> {
+    let column = asked.column;
     let scores = match ending(path).as_str() {
-        "npy" => read_npy(path)?,
-        "parquet" => read_columns(path, column)?,
+        "npy" => match column {
+            None => read_npy(path)?,
+            Some(column) => {
+                let path = path.display();
+                return Err(Error::Usage(format!(
+                    "--column {column}: {path} is one array and has no columns; wanted text or .parquet, or no --column"
+                )));
+            }
+        },
+        "parquet" => read_columns(path, column, asked.failures)?,
         _ => read_delimited(path, column, notes)?,
     };
-    if let Some(at) = scores.values.iter().position(|score| score.is_nan()) {
+    notes.extend(scores.name.as_ref().and_then(|name| doubt_of_name(path, name, asked.distance)));
+    if let Some(at) = scores.values.iter().position(|score| score.is_nan()).filter(|_| !asked.failures) {
         let number = scores.numbers.as_ref().map_or(at + 1, |numbers| numbers[at]);
         let (unit, count) = (scores.unit, scores.values.len());
         return Err(Error::data(
             path,
             format!(
-                "{unit} {number}: {kind} score {} of {count} is NaN, which is neither above nor below a threshold",
+                "{unit} {number}: {kind} score {} of {count} is NaN, which is neither above nor below a threshold; \
+                 --count-failures counts such pairs as failures to acquire",
                 at + 1
             ),
         ));
@@ -57,6 +83,78 @@ fn is_number(field: &str) -> bool {
     field.parse::<f64>().is_ok()
 }
 
+/// Whether the first line names columns: it has no number; or it is what pandas writes above a series, `,0` over an index.
+fn is_header(records: &[Record<'_>]) -> bool {
+    let [first, others @ ..] = records else { return false };
+    if !first.fields.iter().any(|field| is_number(field)) {
+        return true;
+    }
+    let counts = |field: &str| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit());
+    let [index, behind @ ..] = first.fields.as_slice() else { return false };
+    index.is_empty() && behind.iter().all(|field| counts(field)) && others.iter().all(|r| counts(&r.fields[0]))
+}
+
+/// What is said of a `0` above nothing but fractions: it is a score, or what pandas writes above a column without a name.
+fn doubt_of_zero(path: &Path, table: &Table) -> Option<String> {
+    let mut records = table.ragged().filter_map(Result::ok);
+    let first = records.next()?;
+    let mut fractions = records.map(|record| record.fields[0].contains(['.', 'e', 'E'])).peekable();
+    let is_alone = table.header().is_empty() && first.fields == ["0"] && fractions.peek().is_some();
+    (is_alone && fractions.all(|fraction| fraction)).then(|| {
+        let (path, line) = (path.display(), first.line);
+        format!("{path}: line {line}: 0 is taken for a score; pandas writes it above a column without a name: take it out if it is that")
+    })
+}
+
+/// Whether numbers seem to be written with a comma for the point: two columns of whole numbers that a comma parts.
+fn has_decimal_commas(table: &Table) -> bool {
+    let whole = |field: &str| field.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+    let mut records = table.ragged().filter_map(Result::ok);
+    table.delimiter() == Delimiter::Comma && records.all(|r| r.fields.len() == 2 && r.fields.iter().all(|f| whole(f)))
+}
+
+const DECIMAL_COMMA: &str = "; numbers with a comma for the point are not read: write 0.5 for 0,5";
+
+/// What is said where the scores' own name says that they are the contrary of what they are read as.
+fn doubt_of_name(path: &Path, name: &str, distance: bool) -> Option<String> {
+    let lower = name.to_lowercase();
+    let far = ["dist", "euclid", "l2"].iter().any(|word| lower.contains(word));
+    let near = !far && ["simil", "cosine", "likelihood", "llr"].iter().any(|word| lower.contains(word));
+    let path = path.display();
+    match (far, near, distance) {
+        (true, _, false) => {
+            Some(format!("{path}: '{name}' is read as scores, larger is more alike; --distance turns distances round"))
+        }
+        (_, true, true) => {
+            Some(format!("{path}: '{name}' is read as distances by --distance, smaller is more alike; are they?"))
+        }
+        _ => None,
+    }
+}
+
+/// What is said of columns that tell kinds of pairs apart.
+fn doubts_of(path: &Path, table: &Table, at: usize) -> Vec<String> {
+    /// What files of both kinds call the column that tells them apart.
+    const KIND: [&str; 8] = ["label", "same", "issame", "is_same", "target", "genuine", "match", "kind"];
+    let path = path.display();
+    let mut doubts = Vec::new();
+    for (column, name) in table.header().iter().enumerate().filter(|(column, _)| *column != at) {
+        let values =
+            table.ragged().filter_map(Result::ok).filter_map(|record| Some(record.fields.get(column)?.to_string()));
+        if !KIND.contains(&plain(name).as_str()) {
+            continue;
+        }
+        let values: BTreeSet<String> = values.collect();
+        if values.len() == 2 {
+            doubts.push(format!(
+                "{path}: column '{name}' holds two kinds, {}, and all rows are read as one: wanted a file of each kind",
+                values.into_iter().collect::<Vec<_>>().join(" and ")
+            ));
+        }
+    }
+    doubts
+}
+
 fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) -> Result<Scores> {
     // A comment leaves an empty line, so that lines keep their numbers.
     let text: String = read_text(path)?
@@ -66,10 +164,10 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
         })
         .collect();
     if text.trim().is_empty() {
-        return Ok(Scores { values: Vec::new(), unit: "line", numbers: None });
+        return Ok(Scores { values: Vec::new(), unit: "line", numbers: None, name: None });
     }
-    let is_header = |first: &[Record<'_>]| !first[0].fields.iter().any(|field| is_number(field));
     let table = Table::parse(path, text, Blanks::Separate, is_header)?;
+    let commas = if has_decimal_commas(&table) { DECIMAL_COMMA } else { "" };
     let at = match (column, table.width()?) {
         (Some(column), _) => table.column_of(column).map_err(|e| Error::Usage(e.to_string()))?,
         (None, width) => match table.column(&["score"])? {
@@ -80,28 +178,46 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
                 }
                 0
             }
-            None => return Err(choose(path, table.header(), width)),
+            None => return Err(choose(path, table.header(), width, commas)),
         },
     };
+    if !commas.is_empty() {
+        notes.push(format!("{}: two columns of whole numbers{commas}", path.display()));
+    }
+    notes.extend(doubts_of(path, &table, at));
+    notes.extend(doubt_of_zero(path, &table));
+    let name = table.header().get(at).cloned();
     let (mut values, mut numbers) = (Vec::new(), Vec::new());
     for record in table.records() {
         let record = record?;
         let field = record.fields[at].as_ref();
-        let value: f64 =
-            field.parse().map_err(|_| table.error(record.line, &format!("'{field}' is not one number")))?;
+        let value: f64 = field.parse().map_err(|_| {
+            let comma = field.replacen(',', ".", 1).parse::<f64>().is_ok() && field.contains(',');
+            let cure = if comma { DECIMAL_COMMA } else { "" };
+            table.error(record.line, &format!("'{field}' is not one number{cure}"))
+        })?;
         if value.is_infinite() && field.bytes().any(|byte| byte.is_ascii_digit()) {
             return Err(table.error(record.line, &format!("{field} is beyond what a number of 64 bits holds")));
         }
         values.push(value);
         numbers.push(record.line);
     }
-    Ok(Scores { values, unit: "line", numbers: Some(numbers) })
+    Ok(Scores { values, unit: "line", numbers: Some(numbers), name })
+}
+
+/// The first few names, and how many there are.
+fn first_of(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        None => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
 }
 
 /// Several columns, and none of them asked for.
-fn choose(path: &Path, names: &[String], width: usize) -> Error {
-    let names = if names.is_empty() { format!("1 to {width}") } else { names.join(", ") };
-    Error::Usage(format!("{}: choose one by --column; its columns are {names}", path.display()))
+fn choose(path: &Path, names: &[String], width: usize, cure: &str) -> Error {
+    let names = if names.is_empty() { format!("1 to {width}") } else { first_of(names) };
+    Error::Usage(format!("{}: choose one by --column; its columns are {names}{cure}", path.display()))
 }
 
 fn read_npy(path: &Path) -> Result<Scores> {
@@ -132,10 +248,10 @@ fn read_npy(path: &Path) -> Result<Scores> {
             format!("holds an array {shape:?}; wanted one score a pair, in one row: take a column, or numpy.ravel");
         return Err(Error::data(path, problem));
     }
-    Ok(Scores { values, unit: "value", numbers: None })
+    Ok(Scores { values, unit: "value", numbers: None, name: None })
 }
 
-fn read_columns(path: &Path, column: Option<&str>) -> Result<Scores> {
+fn read_columns(path: &Path, column: Option<&str>, failures: bool) -> Result<Scores> {
     let table = read_parquet(path, MOST_ROWS)?;
     let names: Vec<String> = table.get_column_names().iter().map(|name| name.to_string()).collect();
     let by_name = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
@@ -148,7 +264,7 @@ fn read_columns(path: &Path, column: Option<&str>) -> Result<Scores> {
             })?
         }
         None => {
-            by_name("score").or((names.len() == 1).then_some(0)).ok_or_else(|| choose(path, &names, names.len()))?
+            by_name("score").or((names.len() == 1).then_some(0)).ok_or_else(|| choose(path, &names, names.len(), ""))?
         }
     };
     let name = &names[at];
@@ -160,11 +276,17 @@ fn read_columns(path: &Path, column: Option<&str>) -> Result<Scores> {
             return Err(Error::data(path, format!("column {name} is of type {kind}; wanted numbers")));
         }
         let scores = column.cast(&DataType::Float64).map_err(wrong)?;
-        let values: Vec<Option<f64>> = scores.f64().map_err(wrong)?.iter().collect();
+        let missing = failures.then_some(f64::NAN);
+        let values: Vec<Option<f64>> = scores.f64().map_err(wrong)?.iter().map(|value| value.or(missing)).collect();
         if let Some(row) = values.iter().position(Option::is_none) {
             return Err(Error::data(path, format!("column {name}: row {} has no value", row + 1)));
         }
-        Ok(Scores { values: values.into_iter().flatten().collect(), unit: "row", numbers: None })
+        Ok(Scores {
+            values: values.into_iter().flatten().collect(),
+            unit: "row",
+            numbers: None,
+            name: Some(name.clone()),
+        })
     })
 }
 
@@ -176,7 +298,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), bytes).unwrap();
         let at = folder.path().display().to_string() + "/";
-        read(&folder.path().join(name), column, "genuine", &mut Vec::new()).map_err(|e| e.to_string().replace(&at, ""))
+        let asked = Asked { column, ..Asked::default() };
+        read(&folder.path().join(name), asked, "genuine", &mut Vec::new()).map_err(|e| e.to_string().replace(&at, ""))
     }
 
     #[test]

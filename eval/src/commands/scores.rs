@@ -10,15 +10,17 @@ use pdloss_embed::files::distinct;
 use pdloss_embed::program::Usual;
 
 use super::arguments::Notes;
+use super::assess::{Development, FigureArgs, Wanted};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::score_files;
 use crate::Result;
-use crate::metrics::verification::Tally;
-use crate::table::Record;
+use crate::metrics::verification::{Failed, Tally};
+use crate::table::{Record, Value};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval scores --genuine genuine.txt --impostor impostor.txt --plot pictures/
   pdloss-eval scores --genuine same.csv --impostor different.csv --column distance --distance
+  pdloss-eval scores --genuine g.txt --impostor i.txt --dev-genuine dg.txt --dev-impostor di.txt --all-figures
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 
@@ -44,6 +46,18 @@ pub struct ScoresArgs {
     /// The scores are distances: smaller is more alike
     #[arg(long)]
     pub distance: bool,
+    /// Count NaN as a failure to enrol or to acquire: a pair that no threshold accepts. Otherwise it is an error
+    #[arg(long)]
+    pub count_failures: bool,
+    /// Genuine scores of a development list: HTER takes the threshold of its EER, calibration is fitted on it
+    #[arg(long, value_name = "FILE", requires = "dev_impostor")]
+    pub dev_genuine: Option<PathBuf>,
+    /// Its impostor scores
+    #[arg(long, value_name = "FILE", requires = "dev_genuine")]
+    pub dev_impostor: Option<PathBuf>,
+    /// Figures
+    #[command(flatten)]
+    pub figures: FigureArgs,
     /// Results
     #[command(flatten)]
     pub results: VerificationOut,
@@ -55,31 +69,105 @@ pub struct ScoresArgs {
 /// Those of reading and writing files; [`Error::Measure`](crate::Error::Measure) for NaN, or where a kind of score is missing.
 pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
     let sinks = Sinks::plan(&args.results)?;
+    let wanted = Wanted::plan(&args.figures)?;
+    let development = args.dev_genuine.as_deref().zip(args.dev_impostor.as_deref());
+    let of_development =
+        development.map(|(genuine, impostor)| [("--dev-genuine", genuine), ("--dev-impostor", impostor)]);
+    let read = [("--genuine", args.genuine.as_path()), ("--impostor", args.impostor.as_path())];
     for (flag, out) in args.results.outputs() {
-        distinct(&[("--genuine", &args.genuine), (flag, out)])?;
-        distinct(&[("--impostor", &args.impostor), (flag, out)])?;
+        read.into_iter()
+            .chain(of_development.into_iter().flatten())
+            .try_for_each(|read| distinct(&[read, (flag, out)]))?;
     }
     let started = Instant::now();
+    let asked =
+        score_files::Asked { column: args.column.as_deref(), distance: args.distance, failures: args.count_failures };
     let sign = if args.distance { -1.0 } else { 1.0 };
     let mut notes = Notes::default();
-    let mut read = |path: &Path, kind: &str| -> Result<Vec<f64>> {
+    let mut read = |path: &Path, kind: &str| -> Result<(Vec<f64>, u64)> {
         let mut said = Vec::new();
-        let scores = score_files::read(path, args.column.as_deref(), kind, &mut said)?;
+        let mut scores = score_files::read(path, asked, kind, &mut said)?;
         notes.extend(&said);
-        Ok(scores.into_iter().map(|score| sign * score).collect())
+        let all = scores.len();
+        scores.retain(|score| !score.is_nan());
+        scores.iter_mut().for_each(|score| *score *= sign);
+        let failed = (all - scores.len()) as u64;
+        Ok((scores, failed))
     };
-    let tally = Tally::of_scores(&read(&args.genuine, "genuine")?, &read(&args.impostor, "impostor")?)?;
+    let mut doubtful = Vec::new();
+    let mut tally = |genuine: &Path, impostor: &Path| -> Result<Tally> {
+        let ((genuine, failed_genuine), (impostor, failed_impostor)) =
+            (read(genuine, "genuine")?, read(impostor, "impostor")?);
+        doubtful.extend(doubts(&genuine, &impostor));
+        let failed = Failed { genuine: failed_genuine, impostor: failed_impostor };
+        Ok(Tally::of_scores(&genuine, &impostor)?.with_failed(failed))
+    };
+    let development = development
+        .map(|(genuine, impostor)| -> Result<_> {
+            let name = format!("{}, {}", genuine.display(), impostor.display());
+            Ok(Development { tally: tally(genuine, impostor)?, name })
+        })
+        .transpose()?;
+    let tally = tally(&args.genuine, &args.impostor)?;
+    notes.extend(&doubtful);
     let mut record = Record::new();
     record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
     record
         .set("genuine_file", args.genuine.display().to_string())
         .set("impostor_file", args.impostor.display().to_string());
     record.set("metric", if args.distance { "distance" } else { "score" });
+    if args.count_failures {
+        let (failed, pairs) = (tally.failed(), tally.genuine() + tally.impostor());
+        let count = failed.genuine + failed.impostor;
+        record
+            .set("failed_genuine", Value::Whole(failed.genuine))
+            .set("failed_impostor", Value::Whole(failed.impostor));
+        record.set("failure_rate", count as f64 / pairs as f64);
+        notes.add(format!(
+            "{} genuine and {} impostor pairs of {pairs} have no score: every rate counts them as rejected (failure to acquire); \
+             AUC, d', means, Cllr and the ROC's hull are of the others",
+            failed.genuine, failed.impostor
+        ));
+    }
     record.set("seconds_total", started.elapsed().as_secs_f64());
     notes.record(&mut record);
     let title = format!("{} against {}", file_name(&args.genuine), file_name(&args.impostor));
     let outcome = Outcome::new(tally, title, if args.distance { "distance" } else { "score" }, args.distance);
-    outcome.report(record, &sinks, stdout)
+    outcome.assessed(&wanted, !args.distance, development.as_ref()).report(record, &sinks, stdout)
+}
+
+/// What two lists of scores show that are not of two kinds, or not on one scale, or of which there is no mean.
+fn doubts(genuine: &[f64], impostor: &[f64]) -> Vec<String> {
+    /// Scores of one scale overlap, or are not so far apart.
+    const SCALES: f64 = 10.0;
+    let mut doubts = Vec::new();
+    if genuine == impostor {
+        doubts.push(
+            "the genuine scores are the impostor scores, one by one: are --genuine and --impostor of one kind?"
+                .to_owned(),
+        );
+    }
+    let infinite = |scores: &[f64]| scores.iter().filter(|score| score.is_infinite()).count();
+    let (of_genuine, of_impostor) = (infinite(genuine), infinite(impostor));
+    if of_genuine + of_impostor > 0 {
+        doubts.push(format!(
+            "{of_genuine} genuine and {of_impostor} impostor scores are infinite: means, deviations and d' have no value"
+        ));
+    }
+    let sizes = |scores: &[f64]| {
+        scores
+            .iter()
+            .map(|score| score.abs())
+            .fold((f64::INFINITY, 0.0_f64), |(low, high), s| (low.min(s), high.max(s)))
+    };
+    let ((low_genuine, high_genuine), (low_impostor, high_impostor)) = (sizes(genuine), sizes(impostor));
+    if low_genuine > SCALES * high_impostor || low_impostor > SCALES * high_genuine {
+        doubts.push(format!(
+            "genuine scores are {low_genuine} to {high_genuine} in size, impostor scores {low_impostor} to {high_impostor}: are \
+             both on one scale?"
+        ));
+    }
+    doubts
 }
 
 fn file_name(path: &Path) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pdloss_embed::console::{Progress, Speech};
+use pdloss_embed::console::{Progress, Speech, inform};
 use pdloss_embed::dataset::{Dataset, Item, Role};
 use pdloss_embed::embedder::{Embedder, Prepared};
 use pdloss_embed::embeddings::Embeddings;
@@ -210,19 +210,32 @@ pub(super) fn doubt(tried: &[Tried], images: usize) -> Option<String> {
     })
 }
 
-/// [`doubt`] on a small sample, where nobody wrote down how the model wants its images: no manifest is there.
+/// [`doubt`] on a small sample, where nobody wrote down how the model wants its images: no manifest is there. Where it would take
+/// visibly long beside the run, of which it is then no small part, it is left out.
 ///
 /// # Errors
 /// Those of embedding as the model is prepared.
 pub(super) fn doubt_of(model: &Prepared, data: Dataset, threads: usize) -> Result<Option<String>> {
     /// Fewer images say nothing.
     const FEWEST: usize = 100;
+    /// Of the images of the run, so many are embedded again, each way together: a quarter.
+    const SHARE: usize = 4;
+    /// Bytes of a model that takes some milliseconds for an image: nobody waits for a smaller one.
+    const SMALL: u64 = 16 << 20;
     let count = data.items.len();
     if matches!(model.origin, Origin::Manifest(_)) || count < FEWEST {
         return Ok(None);
     }
-    // About as many images are embedded as the run itself has; of a small run twenty for each way.
-    let wanted = (count / MOST_CANDIDATES).clamp(20, 60);
+    // Of a small run twenty images for each way.
+    let wanted = (count / (SHARE * MOST_CANDIDATES)).clamp(20, 60);
+    let images = wanted * MOST_CANDIDATES;
+    if images > count / SHARE && model.model().bytes > SMALL {
+        inform(&format!(
+            "other ways of preparing images are not tried: they would be up to {images} images beside {count}; \
+             `inspect --suggest --data` tries them"
+        ));
+        return Ok(None);
+    }
     let Some(mut trial) = Trial::new(model, data, wanted, threads) else { return Ok(None) };
     let tried = trial.run()?;
     Ok(doubt(&tried, trial.images()))

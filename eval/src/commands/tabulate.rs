@@ -13,7 +13,7 @@ use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
 use pdloss_embed::program::Usual;
 
 use crate::runs::Run;
-use crate::table::schema::{Better, better};
+use crate::table::schema::{Better, better, is_beside};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
 use crate::{Error, Result};
 
@@ -214,7 +214,7 @@ impl Line {
 
 /// What tells the data of two results apart: the images' digest (their name, where there is none), their part, and the list of
 /// pairs; of training what was validated on, too. Only figures on the same data are ranked.
-fn data_of(row: &Record) -> String {
+pub(crate) fn data_of(row: &Record) -> String {
     let word = |name: &str| row.get(name).map(Value::word).unwrap_or_default();
     let digest = word("data_sha256");
     let data = if digest.is_empty() { format!("{} {}", word("dataset"), word("data")) } else { digest };
@@ -389,7 +389,7 @@ fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
     let has = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(|value| *value != Value::Missing));
     // TAR at FAR is FNMR at FMR once more.
     let wanted = |Column { name, better }: &&Column| {
-        (better.is_some() && !name.starts_with("tar@")) || NAMES.contains(&name.as_str())
+        (better.is_some() && !name.starts_with("tar@") && !is_beside(name)) || NAMES.contains(&name.as_str())
     };
     columns.iter().filter(wanted).filter(|column| has(&column.name)).cloned().collect()
 }

@@ -1,5 +1,7 @@
-//! Measures of [`verification`], and whether differences are more than chance. Those of retrieval are in
+//! Measures of [`verification`], [`clustering`] and [`open_set`] identification, and whether differences are more than chance. Those of retrieval are in
 //! [`pdloss_embed::retrieval`].
 
+pub mod clustering;
+pub mod open_set;
 pub mod significance;
 pub mod verification;

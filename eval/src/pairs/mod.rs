@@ -1,5 +1,7 @@
-//! Lists of image pairs, genuine and impostor, one file a format; their images found in a data set.
+//! Lists of image pairs, genuine and impostor, one file a format; their images found in a data set, and who and what is on
+//! them.
 
+mod attributes;
 mod insightface;
 mod lfw;
 mod pickle;
@@ -13,6 +15,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
+pub use attributes::Attributes;
 use pdloss_embed::delimited::{Blanks, Table, decode, lines};
 pub use subjects::Subjects;
 
@@ -42,6 +45,8 @@ pub struct PairList {
     pub contents: Option<Vec<Vec<u8>>>,
     /// SHA-256 of the list.
     pub sha256: String,
+    /// What was assumed in reading it: a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Gathers a list: numbers its images in order of appearance.
@@ -50,6 +55,7 @@ struct Builder {
     images: Vec<String>,
     numbers: HashMap<String, usize>,
     pairs: Vec<Pair>,
+    notes: Vec<String>,
 }
 
 impl Builder {
@@ -117,7 +123,7 @@ impl PairList {
         contents: Option<Vec<Vec<u8>>>,
         sha256: String,
     ) -> Result<Self> {
-        let Builder { images, pairs, .. } = builder;
+        let Builder { images, pairs, notes, .. } = builder;
         let genuine = pairs.iter().filter(|p| p.same).count();
         if genuine == 0 || genuine == pairs.len() {
             return Err(Error::data(
@@ -128,15 +134,17 @@ impl PairList {
                 ),
             ));
         }
-        Ok(Self { format, images, pairs, contents, sha256 })
+        let notes = notes.into_iter().map(|said| format!("{}: {said}", path.display())).collect();
+        Ok(Self { format, images, pairs, contents, sha256, notes })
     }
 }
 
 /// What a list may write for "the same person" or not.
 fn answer(word: &str) -> Option<bool> {
     match word.trim().to_lowercase().as_str() {
-        "1" | "true" | "same" | "yes" | "genuine" | "match" => Some(true),
-        "0" | "-1" | "false" | "different" | "diff" | "no" | "impostor" | "mismatch" => Some(false),
+        "1" | "+1" | "1.0" | "true" | "same" | "yes" | "y" | "genuine" | "match" | "positive" => Some(true),
+        "0" | "-1" | "0.0" | "-1.0" | "false" | "different" | "diff" | "no" | "n" | "impostor" | "imposter"
+        | "mismatch" | "negative" => Some(false),
         _ => None,
     }
 }

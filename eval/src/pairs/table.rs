@@ -1,20 +1,92 @@
 //! A table of pairs: `path_a, path_b, same[, fold]`, with or without a header; comma, semicolon, tab or blanks.
 //!
 //! With a header, columns are found by name (`same` also as `label`, `issame`, `match`; `fold` also as `split`), else by
-//! place. Folds are numbers or words; their order of appearance numbers them.
+//! place: the answer is then the third column, or the first one of which every value is an answer. A fourth column is the
+//! fold where its values repeat. Folds are numbers or words; their order of appearance numbers them.
 
-use pdloss_embed::delimited::{Record, Table};
+use std::collections::HashMap;
+
+use pdloss_embed::dataset::is_image;
+use pdloss_embed::delimited::{Record, Table, plain};
 
 use super::{Builder, answer};
 use crate::Result;
 
 /// What headers call the first image of a pair ...
-const FIRST: [&str; 8] = ["path_a", "a", "img1", "image1", "path1", "file1", "image_a", "img_a"];
+const FIRST: [&str; 18] = [
+    "path_a",
+    "a",
+    "img1",
+    "image1",
+    "path1",
+    "file1",
+    "image_a",
+    "img_a",
+    "img_1",
+    "image_1",
+    "path_1",
+    "file_1",
+    "file_a",
+    "left",
+    "img_path1",
+    "image_path_1",
+    "filename1",
+    "first",
+];
 /// ... and the second.
-const SECOND: [&str; 8] = ["path_b", "b", "img2", "image2", "path2", "file2", "image_b", "img_b"];
+const SECOND: [&str; 18] = [
+    "path_b",
+    "b",
+    "img2",
+    "image2",
+    "path2",
+    "file2",
+    "image_b",
+    "img_b",
+    "img_2",
+    "image_2",
+    "path_2",
+    "file_2",
+    "file_b",
+    "right",
+    "img_path2",
+    "image_path_2",
+    "filename2",
+    "second",
+];
 /// What they call the answer.
-const SAME: [&str; 6] = ["same", "label", "issame", "is_same", "match", "genuine"];
-const FOLD: [&str; 2] = ["fold", "split"];
+const SAME: [&str; 14] = [
+    "same",
+    "label",
+    "issame",
+    "is_same",
+    "match",
+    "genuine",
+    "actual_issame",
+    "same_person",
+    "is_match",
+    "is_genuine",
+    "target",
+    "y",
+    "ground_truth",
+    "gt",
+];
+const FOLD: [&str; 3] = ["fold", "split", "fold_id"];
+/// What they call an answer that is 1 where the two are different, or a number that is no answer.
+const CONTRARY: [&str; 10] = [
+    "different",
+    "is_different",
+    "diff",
+    "distance",
+    "dist",
+    "dissimilar",
+    "impostor",
+    "is_impostor",
+    "imposter",
+    "mismatch",
+];
+/// Parts of a data set, which are no folds.
+const PARTS: [&str; 8] = ["train", "training", "val", "valid", "validation", "dev", "test", "testing"];
 
 /// What was wanted of a list.
 pub(super) const SHAPE: &str = "wanted path_a, path_b, same (1 or 0) and perhaps fold; or LFW's 'name n m' and 'name n name m'; or two lines a pair";
@@ -22,8 +94,39 @@ pub(super) const SHAPE: &str = "wanted path_a, path_b, same (1 or 0) and perhaps
 /// Whether the first record names columns; `same` does, and is an answer, too.
 pub(super) fn is_header(records: &[Record<'_>]) -> bool {
     let fields = &records[0].fields;
-    let any = |names: &[&str]| fields.iter().any(|f| names.contains(&f.to_lowercase().as_str()));
-    (any(&FIRST) && any(&SAME)) || fields.get(2).is_some_and(|third| answer(third).is_none())
+    let any = |names: &[&str]| fields.iter().any(|f| names.contains(&plain(f).as_str()));
+    let says = |record: &Record<'_>| record.fields.iter().any(|f| answer(f).is_some());
+    (any(&FIRST) && (any(&SAME) || any(&SECOND)))
+        || (!says(&records[0]) && records.get(1).is_some_and(says))
+        || fields.get(2).is_some_and(|third| answer(third).is_none() && !is_image(third))
+}
+
+/// The column whose every value is an answer: the third, else the first such one.
+fn answers(table: &Table, width: usize) -> Option<usize> {
+    let all = |column: usize| {
+        let mut records = table.ragged().filter_map(std::result::Result::ok);
+        records.all(|record| record.fields.get(column).is_some_and(|field| answer(field).is_some()))
+    };
+    std::iter::once(2).chain(0..width).find(|&column| all(column))
+}
+
+/// Whether a column without a name may hold folds: its values repeat, and none of them is empty or a fraction.
+fn may_be_fold(table: &Table, column: usize) -> bool {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for record in table.ragged().filter_map(std::result::Result::ok) {
+        let Some(word) = record.fields.get(column) else { return false };
+        let fraction = word.parse::<f64>().is_ok_and(|number| number.fract() != 0.0);
+        if word.is_empty() || fraction {
+            return false;
+        }
+        *counts.entry(fold_word(word)).or_default() += 1;
+    }
+    counts.values().all(|&count| count > 1)
+}
+
+/// A fold however its number is written.
+fn fold_word(word: &str) -> String {
+    word.parse::<f64>().map_or_else(|_| word.to_owned(), |number| number.to_string())
 }
 
 pub(super) fn read(table: &Table) -> Result<Builder> {
@@ -33,14 +136,42 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         let (line, text) = first.map_or((1, table.header().join(" ")), |r| (r.line, r.fields.join(" ")));
         return Err(table.error(line, &format!("'{text}' is no pair: {SHAPE}")));
     }
-    let same_column = table.column(&SAME)?.unwrap_or(2);
-    let fold_column = table.column(&FOLD)?.or((width > 3 && same_column == 2).then_some(3));
-    let mut others = (0..width).filter(|&c| c != same_column && Some(c) != fold_column);
+    let header = table.header();
+    let named = table.column(&SAME)?;
+    if let (None, Some(contrary)) = (named, header.iter().find(|name| CONTRARY.contains(&plain(name).as_str()))) {
+        return Err(table.error(
+            1,
+            &format!(
+                "column '{contrary}' says the contrary of what is wanted, or is no answer; wanted a column 'same', 1 for the same \
+                 person and 0 for different ones"
+            ),
+        ));
+    }
+    let same_column = named.or_else(|| answers(table, width)).unwrap_or(2);
+    let is_index = |c: &usize| header.get(*c).is_some_and(|n| n.is_empty() || n.to_lowercase().starts_with("unnamed:"));
+    let by_place = header.is_empty() && width > 3 && same_column == 2 && may_be_fold(table, 3);
+    let fold_column = table.column(&FOLD)?.or(by_place.then_some(3));
+    let mut others = (0..width).filter(|c| *c != same_column && Some(*c) != fold_column && !is_index(c));
     let a = table.column(&FIRST)?.or_else(|| others.next()).unwrap_or(0);
     let b = table.column(&SECOND)?.or_else(|| others.find(|&c| c != a)).unwrap_or(1);
 
     let mut builder = Builder::default();
-    let mut folds: Vec<String> = Vec::new();
+    let used = [Some(a), Some(b), Some(same_column), fold_column];
+    let name = |c: usize| header.get(c).map_or_else(|| (c + 1).to_string(), |name| format!("'{name}'"));
+    if header.is_empty() && (a, b, same_column) != (0, 1, 2) || !header.is_empty() && named.is_none() {
+        builder.notes.push(format!(
+            "pairs are read from columns {} and {}, the answer (the same person or not) from column {}",
+            name(a),
+            name(b),
+            name(same_column)
+        ));
+    }
+    let unused: Vec<String> = (0..width).filter(|c| !used.contains(&Some(*c)) && !is_index(c)).map(name).collect();
+    if !unused.is_empty() {
+        builder.notes.push(format!("nothing is read from column {}", unused.join(", ")));
+    }
+    let mut folds: HashMap<String, usize> = HashMap::new();
+    let mut kinds: Vec<[bool; 2]> = Vec::new();
     for record in table.records() {
         let record = record?;
         let (line, fields) = (record.line, &record.fields);
@@ -53,14 +184,36 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         if fields[a].is_empty() || fields[b].is_empty() {
             return Err(table.error(line, "an image's path is empty"));
         }
-        let fold = fold_column.map(|column| {
-            let word = &fields[column];
-            folds.iter().position(|f| f == word).unwrap_or_else(|| {
-                folds.push(word.to_string());
-                folds.len() - 1
-            })
-        });
+        let fold = match fold_column.map(|column| fields[column].as_ref()) {
+            None => None,
+            Some("") => return Err(table.error(line, "the fold is empty; wanted one for each pair, or no such column")),
+            Some(word) if PARTS.contains(&word.to_lowercase().as_str()) => {
+                return Err(table.error(
+                    line,
+                    &format!(
+                        "'{word}' is a part of a data set and no fold; wanted the pairs of one part in a list of their own, without \
+                         this column"
+                    ),
+                ));
+            }
+            Some(word) => {
+                let next = folds.len();
+                let fold = *folds.entry(fold_word(word)).or_insert(next);
+                kinds.resize(kinds.len().max(fold + 1), [false; 2]);
+                Some(fold)
+            }
+        };
+        if let Some(fold) = fold {
+            kinds[fold][usize::from(same)] = true;
+        }
         builder.pair(&fields[a], &fields[b], same, fold);
+    }
+    let one_sided = kinds.iter().filter(|kinds| !(kinds[0] && kinds[1])).count();
+    if one_sided > 0 && folds.len() > 1 {
+        builder.notes.push(format!(
+            "{one_sided} of {} folds hold only genuine or only impostor pairs; are they folds?",
+            folds.len()
+        ));
     }
     if folds.len() == 1 {
         builder.pairs.iter_mut().for_each(|p| p.fold = None);

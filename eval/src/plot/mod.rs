@@ -1,6 +1,7 @@
-//! Pictures of a verification run: ROC, DET on normal-deviate axes, and both score distributions with d'. Each as PNG and
-//! SVG. The letters of the PNG come with the program (DejaVu Sans), so no font and no display need to be there.
+//! Pictures of a verification run: ROC, DET on normal-deviate axes, both score distributions with d', and calibration. Each
+//! as PNG and SVG. The letters of the PNG come with the program (DejaVu Sans), so no font and no display need to be there.
 
+mod calibration;
 pub(crate) mod scale;
 
 use std::io::Write;
@@ -15,7 +16,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use pdloss_embed::files::write_atomically;
 
-use crate::metrics::verification::{Bin, Point, Rates, Tally, histogram};
+use crate::metrics::verification::{Bin, Line, Point, Rates, Tally, histogram};
 use crate::{Error, Result};
 use scale::{Scale, grouped, percent, power, probit, short};
 
@@ -28,6 +29,8 @@ pub struct Pictures<'a> {
     pub curve: &'a [Point],
     /// The figures that captions name.
     pub rates: &'a Rates,
+    /// The calibration line, where one fits.
+    pub line: Option<Line>,
     /// Whose scores they are: model and data.
     pub title: String,
     /// What a score is: `cosine`, `score`, `distance`.
@@ -53,10 +56,11 @@ enum Picture {
     Roc,
     Det,
     Scores,
+    Calibration,
 }
 
 impl Pictures<'_> {
-    /// Writes `roc`, `det` and `scores`, each `.png` and `.svg`, into a folder, which is made where it is missing.
+    /// Writes `roc`, `det`, `scores` and `calibration`, each `.png` and `.svg`, into a folder, which is made where it is missing.
     ///
     /// # Errors
     /// [`Error::File`] where writing fails.
@@ -68,7 +72,12 @@ impl Pictures<'_> {
         })?;
         register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
             .map_err(|_| Error::Measure("the built-in font cannot be read".into()))?;
-        for (name, picture) in [("roc", Picture::Roc), ("det", Picture::Det), ("scores", Picture::Scores)] {
+        for (name, picture) in [
+            ("roc", Picture::Roc),
+            ("det", Picture::Det),
+            ("scores", Picture::Scores),
+            ("calibration", Picture::Calibration),
+        ] {
             self.write_one(folder, name, picture)?;
         }
         Ok(())
@@ -101,6 +110,7 @@ impl Pictures<'_> {
             Picture::Roc => self.roc(area),
             Picture::Det => self.det(area),
             Picture::Scores => self.scores(area),
+            Picture::Calibration => self.calibration(area),
         }
     }
 

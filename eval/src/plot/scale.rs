@@ -66,6 +66,11 @@ pub(crate) fn probit(share: f64) -> f64 {
     Normal::standard().inverse_cdf(share)
 }
 
+/// The share of a standard normal that lies below.
+pub(crate) fn share_below(deviations: f64) -> f64 {
+    Normal::standard().cdf(deviations)
+}
+
 /// `0.0583` as `5.83 %`.
 pub(crate) fn percent(share: f64) -> String {
     let hundredths = 100.0 * share;
@@ -151,5 +156,6 @@ mod tests {
     fn normal_deviates_are_those_of_the_tables() {
         assert!((probit(0.975) - 1.959_963_984_540_054).abs() < 1e-9);
         assert!((probit(0.001) + 3.090_232_306_167_813).abs() < 1e-9);
+        assert!((share_below(probit(0.05)) - 0.05).abs() < 1e-12);
     }
 }

@@ -20,7 +20,7 @@ mod verification;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
-use pdloss_embed::console::wrote;
+use pdloss_embed::console::{note, wrote};
 use pdloss_embed::files::{can_fill, folder_exists, folder_of};
 
 use crate::table::{Kind, Record, Value, read_records};
@@ -81,7 +81,21 @@ impl Run {
             )));
         };
         let file = if path.is_dir() { path.join(RESULT) } else { path.into() };
-        Ok(Self { path: path.into(), records: read_records(&file)?, details })
+        let run = Self { path: path.into(), records: read_records(&file)?, details };
+        if path.is_dir() {
+            match &run.details {
+                Details::Retrieval(retrieved) => retrieved.doubts(&run.records[0]).iter().for_each(|said| {
+                    note(&format!("{}: {said}", file.display()));
+                }),
+                _ if run.records[0].get("measure").map(Value::word).as_deref() == Some("recall") => {
+                    let problem =
+                        "is of a run of recall, and its queries are not beside it; wanted queries.parquet there";
+                    return Err(Error::data(&file, problem));
+                }
+                _ => {}
+            }
+        }
+        Ok(run)
     }
 
     /// What it is, by its `measure`, in words.

@@ -6,6 +6,7 @@ use polars::prelude::Column;
 
 use super::verification::Verified;
 use crate::Result;
+use crate::table::Record;
 use crate::table::parquet::{self as table, Table};
 use pdloss_embed::embeddings::Embeddings;
 use pdloss_embed::retrieval::Retrieval;
@@ -106,6 +107,26 @@ impl Retrieved {
         ];
         table::write(&folder.join(NEIGHBOURS), columns)?;
         self.scores.as_ref().map_or(Ok(()), |scores| scores.write(folder))
+    }
+
+    /// The figures of a result that are not those of these queries: one of the two was changed, or they are of two runs.
+    pub(super) fn doubts(&self, record: &Record) -> Vec<String> {
+        /// Sums are rounded in the order of their terms.
+        const ROUNDING: f64 = 1e-9;
+        let count = self.queries.len() as f64;
+        let figure = |name: &str, query: &Query| match name.strip_prefix("recall@").map(str::parse::<u32>) {
+            Some(Ok(k)) => Some(f64::from(u8::from(query.first_hit.is_some_and(|rank| rank <= k)))),
+            _ if name == "r_precision" => Some(query.r_precision),
+            _ if name == "map@r" => Some(query.ap_at_r),
+            _ => None,
+        };
+        let doubt = |(name, value): (&str, f64)| {
+            let mean = self.queries.iter().map(|query| figure(name, query)).sum::<Option<f64>>()? / count;
+            ((mean - value).abs() > ROUNDING).then(|| {
+                format!("says {name} {value}, and the queries beside it make {mean}: one of the two is not of this run, or was changed")
+            })
+        };
+        record.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?))).filter_map(doubt).collect()
     }
 
     pub(super) fn is_in(folder: &Path) -> bool {

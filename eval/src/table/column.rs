@@ -114,6 +114,9 @@ pub struct Column {
     pub writers: &'static [Writer],
     /// Whether `NAME_from` and `NAME_to` are the ends of its confidence interval.
     pub interval: bool,
+    /// Whether tables leave it out where no columns are asked for: it says in another way what one beside it says, or is
+    /// wanted by few.
+    pub beside: bool,
     /// Of a pattern: the names that every parquet file has.
     pub usual: &'static [&'static str],
     /// One line.
@@ -128,7 +131,18 @@ impl Column {
         writers: &'static [Writer],
         meaning: &'static str,
     ) -> Self {
-        Self { name, kind, unit, better: None, over: Over::Nothing, writers, interval: false, usual: &[], meaning }
+        Self {
+            name,
+            kind,
+            unit,
+            better: None,
+            over: Over::Nothing,
+            writers,
+            interval: false,
+            beside: false,
+            usual: &[],
+            meaning,
+        }
     }
 
     pub(super) const fn measure(self, better: Better, over: Over) -> Self {
@@ -141,6 +155,10 @@ impl Column {
 
     pub(super) const fn with_interval(self) -> Self {
         Self { interval: true, ..self }
+    }
+
+    pub(super) const fn beside(self) -> Self {
+        Self { beside: true, ..self }
     }
 
     pub(super) const fn usually(self, usual: &'static [&'static str]) -> Self {

@@ -17,6 +17,10 @@ const COMPARED: &[Writer] = &[Compare];
 /// The K of every data set's own list.
 const USUAL_K: &[&str] = &["1", "2", "4", "8", "10", "20", "30", "40", "100", "1000"];
 const TARGETS: &[&str] = &["0.1", "0.01", "0.001", "0.0001", "0.00001", "0.000001"];
+/// Powers of two that most classes lie between.
+const SIZES: &[&str] = &["1", "2", "4", "8", "16", "32", "64", "128", "256", "512"];
+const PARTS: &[&str] = &["0.1", "0.01", "0.001"];
+const PRIORS: &[&str] = &["0.05", "0.01", "0.001"];
 const FOLDS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
 const fn new(
@@ -68,6 +72,8 @@ pub const RESULTS: &[Column] = &[
     new("class_names", Text, "", EMBEDDED, "their names, or the first of them, how many there are, and a digest"),
     new("copies", Whole, "images", EMBEDDED, "images that are copies of others, to the byte"),
     new("dim", Whole, "", EMBEDDED, "length of an embedding"),
+    new("storage", Text, "", &[Recall], "how it is kept: float32, int8, binary, or pq and its bytes (--storage)"),
+    new("embedding_bytes", Whole, "bytes", &[Recall], "what it takes when kept so"),
     // how recall was measured
     new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores"),
     new("index", Text, "", &[Recall], "FAISS factory string"),
@@ -106,6 +112,10 @@ pub const RESULTS: &[Column] = &[
     new("bootstrap_seed", Whole, "", &[Verify], "seed of the draws"),
     new("genuine_pairs", Whole, "pairs", MEASURED, "pairs of one class or person"),
     new("impostor_pairs", Whole, "pairs", MEASURED, "pairs of two"),
+    new("failed_genuine", Whole, "pairs", &[Scores], "genuine pairs without a score (--count-failures)"),
+    new("failed_impostor", Whole, "pairs", &[Scores], "impostor pairs without a score (--count-failures)"),
+    new("failure_rate", Real, "share", &[Scores], "pairs without a score among all: failure to enrol or to acquire")
+        .over(Pairs),
     // times
     new("seconds_load", Real, "s", EMBEDDED, "opening the model"),
     new("seconds_embed", Real, "s", EMBEDDED, "decoding and embedding"),
@@ -132,6 +142,61 @@ pub const RESULTS: &[Column] = &[
     )
     .measure(Higher, Queries),
     new("map@r", Real, "share", &[Recall], "mean average precision at R").measure(Higher, Queries),
+    // beside these: --all-figures
+    new("map", Real, "share", &[Recall], "mean average precision over the whole gallery (--all-figures)")
+        .measure(Higher, Queries)
+        .beside(),
+    new("mrr", Real, "share", &[Recall], "mean of 1 / rank of the first right image (--all-figures)")
+        .measure(Higher, Queries)
+        .beside(),
+    new("map@{K}", Real, "share", &[Recall], "mean average precision of the K nearest, over the lesser of K and R")
+        .measure(Higher, Queries)
+        .beside()
+        .usually(USUAL_K),
+    new("precision@{K}", Real, "share", &[Recall], "mean share of right images among the K nearest")
+        .measure(Higher, Queries)
+        .beside()
+        .usually(USUAL_K),
+    new("ndcg@{K}", Real, "share", &[Recall], "normalised discounted cumulative gain of the K nearest")
+        .measure(Higher, Queries)
+        .beside()
+        .usually(USUAL_K),
+    new("recall@1_relevant_from_{K}", Real, "share", &[Recall], "recall@1 of queries with K to below 2 K right images")
+        .measure(Higher, Queries)
+        .beside()
+        .usually(SIZES),
+    new("queries_relevant_from_{K}", Whole, "images", &[Recall], "how many queries these are").usually(SIZES),
+    new(
+        "nmi",
+        Real,
+        "share",
+        &[Recall],
+        "normalised mutual information of k-means clusters and classes (--all-figures)",
+    )
+    .measure(Higher, Queries)
+    .beside(),
+    new("ari", Real, "share", &[Recall], "adjusted Rand index of k-means clusters and classes (--all-figures)")
+        .measure(Higher, Queries)
+        .beside(),
+    new(
+        "unmated_queries",
+        Whole,
+        "images",
+        &[Recall],
+        "queries without an image of their class in the gallery (--open-set)",
+    ),
+    new(
+        "dir@far={T}",
+        Real,
+        "share",
+        &[Recall],
+        "mated queries identified where at most T of the unmated raise an alarm",
+    )
+    .measure(Higher, Queries)
+    .beside()
+    .usually(TARGETS),
+    new("dir_threshold@far={T}", Real, "score", &[Recall], "the smallest threshold that holds it").usually(TARGETS),
+    new("kmeans", Text, "", &[Recall], "how k-means was run (--all-figures)"),
     // measures of verification
     new("folds", Text, "", &[Verify], "how pairs were divided for the accuracy"),
     new("accuracy", Real, "share", &[Verify], "pairs decided rightly, mean over folds")
@@ -186,6 +251,83 @@ pub const RESULTS: &[Column] = &[
         .usually(FOLDS),
     new("threshold_fold_{K}", Real, "score", &[Verify], "threshold that was chosen for it on the others")
         .usually(FOLDS),
+    // groups: --groups
+    new("group_by", Text, "", &[Verify], "columns that make groups of images"),
+    new("groups", Whole, "", &[Verify], "groups of pairs"),
+    new("pairs_without_group", Whole, "pairs", &[Verify], "pairs of an image that has no group"),
+    new("group_threshold", Real, "score", &[Verify], "threshold at which groups are compared"),
+    new("group_threshold_from", Text, "", &[Verify], "where it comes from"),
+    new("worst_fmr_group", Text, "", &[Verify], "group with the greatest FMR, of those with 30 impostor pairs"),
+    new("worst_fmr", Real, "share", &[Verify], "its FMR").measure(Lower, Nothing).beside(),
+    new("worst_fnmr_group", Text, "", &[Verify], "group with the greatest FNMR, of those with 30 genuine pairs"),
+    new("worst_fnmr", Real, "share", &[Verify], "its FNMR").measure(Lower, Nothing).beside(),
+    // beside these: --all-figures
+    new("best_accuracy", Real, "share", PAIRS, "pairs decided rightly, at the threshold that is best on these pairs")
+        .measure(Higher, Pairs)
+        .with_interval()
+        .beside(),
+    new("best_accuracy_threshold", Real, "score", PAIRS, "that threshold"),
+    new("best_balanced_accuracy", Real, "share", PAIRS, "1 - (FMR + FNMR) / 2, at the threshold that is best for it")
+        .measure(Higher, Both)
+        .with_interval()
+        .beside(),
+    new("best_balanced_accuracy_threshold", Real, "score", PAIRS, "that threshold"),
+    new("best_f1", Real, "share", PAIRS, "F1 of accepted pairs, at the threshold that is best for it")
+        .measure(Higher, Both)
+        .with_interval()
+        .beside(),
+    new("best_f1_threshold", Real, "score", PAIRS, "that threshold"),
+    new("eer_rocch", Real, "share", PAIRS, "equal error rate of the ROC's convex hull")
+        .measure(Lower, Both)
+        .with_interval()
+        .beside(),
+    new("pauc@fmr={T}", Real, "share", PAIRS, "area under the ROC up to FMR T, scaled as McClish's: 0.5 says nothing")
+        .measure(Higher, Both)
+        .with_interval()
+        .beside()
+        .usually(PARTS),
+    new(
+        "min_dcf@prior={T}",
+        Real,
+        "share",
+        PAIRS,
+        "least detection cost, as a share of the better of accepting or rejecting all",
+    )
+    .measure(Lower, Both)
+    .with_interval()
+    .beside()
+    .usually(PRIORS),
+    new("act_dcf@prior={T}", Real, "share", PAIRS, "detection cost of scores taken for natural log-likelihood ratios")
+        .measure(Lower, Both)
+        .with_interval()
+        .beside()
+        .usually(PRIORS),
+    new("cllr", Real, "bits", PAIRS, "cost of scores taken for natural log-likelihood ratios; 1 says nothing")
+        .measure(Lower, Both)
+        .with_interval()
+        .beside(),
+    new("min_cllr", Real, "bits", PAIRS, "the least that a rising map of the scores can have (PAV)")
+        .measure(Lower, Both)
+        .with_interval()
+        .beside(),
+    new("hter", Real, "share", PAIRS, "(FMR + FNMR) / 2 at the threshold of the EER of the development list")
+        .measure(Lower, Both)
+        .with_interval()
+        .beside(),
+    new("hter_threshold", Real, "score", PAIRS, "that threshold"),
+    new("cllr_logistic", Real, "bits", PAIRS, "Cllr after logistic calibration").measure(Lower, Both).beside(),
+    new("act_dcf_logistic@prior={T}", Real, "share", PAIRS, "detection cost after logistic calibration")
+        .measure(Lower, Both)
+        .beside()
+        .usually(PRIORS),
+    new("hter_fmr", Real, "share", PAIRS, "the FMR there").over(Impostor),
+    new("hter_fnmr", Real, "share", PAIRS, "the FNMR there").over(Genuine),
+    new("dcf_cost_miss", Real, "", PAIRS, "what a false non-match costs (--cost-miss)"),
+    new("dcf_cost_false_match", Real, "", PAIRS, "what a false match costs (--cost-false-match)"),
+    new("logistic_slope", Real, "", PAIRS, "log-likelihood ratio gained for each unit of score"),
+    new("logistic_offset", Real, "", PAIRS, "log-likelihood ratio of a score of 0"),
+    new("calibrated_on", Text, "", PAIRS, "pairs that the calibration was fitted on"),
+    new("development", Text, "", PAIRS, "pairs that the threshold of hter and the calibration come from"),
     // compare: a row a figure
     new("figure", Text, "", COMPARED, "the figure that the row is about"),
     new("A", Real, "as the figure", COMPARED, "its value in the first run"),
@@ -275,6 +417,28 @@ pub const FILES: &[(&str, &[Column])] = &[
             new("fmr", Real, "share", MEASURED, "false match rate").over(Impostor),
             new("fnmr", Real, "share", MEASURED, "false non-match rate").over(Genuine),
             new("tar", Real, "share", MEASURED, "1 - fnmr").over(Genuine),
+            new("llr_pav", Real, "", PAIRS, "--points alone: log-likelihood ratio there of the best rising map (PAV)"),
+            new(
+                "llr_logistic",
+                Real,
+                "",
+                PAIRS,
+                "--points alone: log-likelihood ratio there after logistic calibration",
+            ),
+        ],
+    ),
+    (
+        "--group-table",
+        &[
+            new("group", Text, "", &[Verify], "values of both images, where they differ with ' - ' between"),
+            new("genuine_pairs", Whole, "pairs", &[Verify], "its genuine pairs"),
+            new("impostor_pairs", Whole, "pairs", &[Verify], "its impostor pairs"),
+            new("fmr", Real, "share", &[Verify], "its false match rate").over(Impostor),
+            new("fmr_from", Real, "share", &[Verify], "lower end of its confidence interval (--bootstrap)"),
+            new("fmr_to", Real, "share", &[Verify], "upper end"),
+            new("fnmr", Real, "share", &[Verify], "its false non-match rate").over(Genuine),
+            new("fnmr_from", Real, "share", &[Verify], "lower end of its confidence interval (--bootstrap)"),
+            new("fnmr_to", Real, "share", &[Verify], "upper end"),
         ],
     ),
     (

@@ -25,8 +25,8 @@ polars.read_parquet([\"a.parquet\", \"b.parquet\"])
 ```
 
 reads any results of one command as one table. Of columns with a number in their name it has the usual ones (K of 1, 2, 4, 8,
-10, 20, 30, 40, 100 and 1000; ten folds); files with others, and results of several commands, are put together by
-`polars.concat(tables, how=\"diagonal\")`. Types are `String`, `UInt64`, `Float64` and `Boolean`.
+10, 20, 30, 40, 100 and 1000; ten folds; priors of 0.05, 0.01 and 0.001; powers of two to 512); files with others, and results of
+several commands, are put together by `polars.concat(tables, how=\"diagonal\")`. Types are `String`, `UInt64`, `Float64` and `Boolean`.
 
 In a name, `{K}` stands for a whole number, `{T}` for a number, `{FIGURE}` for a figure that has an interval, `{METRIC}` and
 `{SETTING}` for any name. Tables for people show a figure with the digits that its number of queries or pairs carries (`over`).
@@ -37,7 +37,7 @@ pub fn page() -> String {
     let mut page = String::from(HEAD);
     page.push_str("\n## Results\n\n");
     table(&mut page, RESULTS);
-    page.push_str("\n## Files beside a result\n\nIn the folder of a run, or of `--points`.\n");
+    page.push_str("\n## Files beside a result\n\nIn the folder of a run, or of `--points` and `--group-table`.\n");
     for (file, columns) in FILES {
         // Writing to a string cannot fail.
         let _ = write!(page, "\n### {file}\n\n");

@@ -20,6 +20,11 @@ fn part<'n>(column: &Column, name: &'n str) -> Option<&'n str> {
     fits.then_some(part)
 }
 
+/// Whether tables leave a column out where no columns are asked for.
+pub(crate) fn is_beside(name: &str) -> bool {
+    find(name).is_some_and(|found| found.column.beside)
+}
+
 /// Every name that a column has in a parquet file of results.
 fn names(column: &Column) -> Vec<String> {
     let parts = column.name.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));

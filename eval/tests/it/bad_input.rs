@@ -66,6 +66,24 @@ fn odd_but_good_images_are_measured() {
 }
 
 #[test]
+fn files_of_several_pictures_are_counted_and_recorded() {
+    let (folder, arguments) = images();
+    let single = std::fs::read(fixtures().join("odd/rgb.gif")).unwrap();
+    // All behind the header and its table of colours, again.
+    let begin = 13 + if single[10] & 0x80 == 0 { 0 } else { 3 << ((single[10] & 7) + 1) };
+    let animated = [&single[..single.len() - 1], &single[begin..]].concat();
+    let out = folder.path().join("result.json");
+    for (bytes, said) in [(&single, false), (&animated, true)] {
+        put(folder.path().join("data/1/a.gif"), bytes);
+        let output = run(&with(&arguments, &["--k", "1", "--out", text(&out)]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let words = "1 file holds several pictures (animations, pages), of which the first is taken: 1/a.gif";
+        let written = std::fs::read_to_string(&out).unwrap();
+        assert_eq!((stderr(&output).contains(words), written.contains(words)), (said, said), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn embeddings_that_cannot_be_compared_are_named() {
     let (_folder, arguments) = images();
     let model = |name: &str| {

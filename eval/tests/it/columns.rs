@@ -58,10 +58,21 @@ fn results(folder: &tempfile::TempDir) -> Vec<(&'static str, Vec<String>)> {
     verify(&["--all-pairs", "--out", &at("v1.parquet")]);
     verify(&["--all-pairs", "--bootstrap", "50", "--out", &at("v2.parquet"), "--points", &at("points.parquet")]);
     verify(&["--pairs", &at("pairs.csv"), "--out", &at("v3.parquet")]);
+    let kinds = std::fs::read_to_string(at("kept.csv")).unwrap();
+    let names = kinds.lines().skip(1).map(|line| line.split(',').next().unwrap());
+    let groups: String = names.enumerate().map(|(n, name)| format!("{name},{}\n", n % 2)).collect();
+    put(at("groups.csv"), format!("path,kind\n{groups}"));
+    let group = ["--groups", &at("groups.csv"), "--group-by", "kind", "--group-table", &at("groups.parquet")];
+    verify(&[&["--all-pairs", "--bootstrap", "50", "--out", &at("v4.parquet")], &group[..]].concat());
     put(at("g.txt"), "0.9\n0.8\n");
     put(at("i.txt"), "0.1\n0.2\n");
     tool(&["scores", "--genuine", &at("g.txt"), "--impostor", &at("i.txt"), "--out", &at("s1.parquet")]);
     tool(&["scores", "--genuine", &at("i.txt"), "--impostor", &at("g.txt"), "--out", &at("s2.parquet")]);
+    let development = ["--dev-genuine", &at("g.txt"), "--dev-impostor", &at("i.txt"), "--count-failures"];
+    let scores = ["scores", "--genuine", &at("g.txt"), "--impostor", &at("i.txt"), "--out", &at("s3.parquet")];
+    tool(&[&scores[..], &development].concat());
+    let more = ["--k", "1", "--all-figures", "--matryoshka", "8", "--storage", "int8", "--out", &at("r3.parquet")];
+    recall(&[&["--embeddings", &kept], &more[..]].concat());
     for (by, out) in [("query", "c1.parquet"), ("class", "c2.parquet")] {
         tool(&["compare", &at("a"), &at("a"), "--by", by, "--draws", "100", "--out", &at(out)]);
     }
@@ -72,11 +83,15 @@ fn results(folder: &tempfile::TempDir) -> Vec<(&'static str, Vec<String>)> {
     tool(&["tabulate", &at("short"), "--out", &at("t2.parquet")]);
     let files = |names: &[&str]| names.iter().map(|name| at(name)).collect();
     vec![
-        ("recall", files(&["r1.parquet", "r2.parquet"])),
-        ("verify", files(&["v1.parquet", "v2.parquet", "v3.parquet", "s1.parquet", "s2.parquet"])),
+        ("recall", files(&["r1.parquet", "r2.parquet", "r3.parquet"])),
+        (
+            "verify",
+            files(&["v1.parquet", "v2.parquet", "v3.parquet", "v4.parquet", "s1.parquet", "s2.parquet", "s3.parquet"]),
+        ),
         ("compare", files(&["c1.parquet", "c2.parquet"])),
         ("train", files(&["t1.parquet", "t2.parquet"])),
         ("points", files(&["points.parquet"])),
+        ("groups", files(&["groups.parquet"])),
     ]
 }
 

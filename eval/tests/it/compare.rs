@@ -268,3 +268,60 @@ fn other_data_and_other_queries_are_refused_by_name() {
     std::fs::write(path("a/queries.parquet"), "no parquet").unwrap();
     fails(1, &["compare", text(&a), text(&a)], &["queries.parquet"]);
 }
+
+#[test]
+fn what_else_two_runs_differ_in_is_said_and_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_of = |name: &str, settings: &[(&str, &str)]| {
+        let query = |at: usize| Query {
+            name: format!("{at}.jpg"),
+            class: "c".into(),
+            relevant: 1,
+            first_hit: Some(1),
+            r_precision: 1.0,
+            ap_at_r: 1.0,
+            neighbours: Vec::new(),
+        };
+        let mut record = Record::new();
+        record.set("measure", "recall").set("model_sha256", "any").set("data_sha256", "same").set("recall@1", 1.0);
+        for (name, value) in settings {
+            record.set(*name, *value);
+        }
+        let queries = (0..30).map(query).collect();
+        let path = folder.path().join(name);
+        SaveRun::plan(&path).unwrap().write(&record, &Details::Retrieval(Retrieved { queries, scores: None })).unwrap();
+        path
+    };
+    let plain = run_of("plain", &[("metric", "cosine"), ("index", "Flat"), ("preprocessing", "resize=exact:48x48")]);
+    for (at, (name, value)) in
+        [("metric", "l2"), ("index", "IVF4,Flat"), ("preprocessing", "resize=none")].into_iter().enumerate()
+    {
+        let usual = [("metric", "cosine"), ("index", "Flat"), ("preprocessing", "resize=exact:48x48")];
+        let settings: Vec<_> = usual.iter().copied().map(|(n, v)| (n, if n == name { value } else { v })).collect();
+        let other = run_of(&at.to_string(), &settings);
+        let out = folder.path().join(format!("{at}.json"));
+        run(&[text(&plain), text(&other), "--draws", "100", "--out", text(&out)]).unwrap();
+        let written = std::fs::read_to_string(out).unwrap();
+        let wanted = format!("are one model and differ: {name} is");
+        assert!(written.contains(&wanted) && written.contains(&format!("and {value} in B")), "{written}");
+    }
+    let out = folder.path().join("same.json");
+    run(&[text(&plain), text(&run_of("again", &[("metric", "cosine")])), "--draws", "100", "--out", text(&out)])
+        .unwrap();
+    assert!(!std::fs::read_to_string(out).unwrap().contains("differ"));
+}
+
+#[test]
+fn results_that_are_not_those_of_their_queries_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = recall_run(&folder.path().join("a"), &[1.0, 0.2, 0.9], &[0, 1, 2], "x");
+    let tabulated = || crate::tools::stderr(&crate::tools::run(&["tabulate", text(&kept)]));
+    assert!(tabulated().contains("says recall@1 0, and the queries beside it make 0.666"), "{}", tabulated());
+    let result = kept.join("result.json");
+    let right =
+        std::fs::read_to_string(&result).unwrap().replace("\"recall@1\":0.0", "\"recall@1\":0.6666666666666666");
+    std::fs::write(&result, right).unwrap();
+    assert_eq!(tabulated(), "");
+    std::fs::remove_file(kept.join("queries.parquet")).unwrap();
+    fails(2, &["tabulate", text(&kept)], &["no run in this folder"]);
+}

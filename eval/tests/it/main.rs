@@ -5,6 +5,7 @@ mod bad_input;
 mod columns;
 mod command_line;
 mod compare;
+mod figures;
 mod outputs;
 mod page;
 mod runs;

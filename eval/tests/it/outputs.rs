@@ -199,3 +199,48 @@ fn pictures_of_any_scores_end() {
     }
     let _ = text(folder.path());
 }
+
+#[test]
+fn what_scores_are_not_is_said_where_their_file_shows_it() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let said = |genuine: &str, impostor: &str, more: &[&str]| {
+        put(at("a.csv"), genuine);
+        put(at("b.csv"), impostor);
+        let output =
+            run(&[&["scores", "--genuine", &at("a.csv"), "--impostor", &at("b.csv"), "--out", &at("n.json")], more]
+                .concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let written = std::fs::read_to_string(at("n.json")).unwrap();
+        (stderr(&output), written)
+    };
+    let impostor = "0.1\n0.3\n";
+    for (genuine, impostor, more, wanted) in [
+        ("0.9\n0.8\n", "0.9\n0.8\n", &[][..], "the genuine scores are the impostor scores, one by one"),
+        ("inf\n0.8\n", impostor, &[], "1 genuine and 0 impostor scores are infinite"),
+        ("90\n80.5\n", impostor, &[], "are both on one scale?"),
+        ("distance\n0.9\n0.8\n", impostor, &[], "'distance' is read as scores"),
+        ("0.1\n0.2\n", "cosine_similarity\n0.9\n0.8\n", &["--distance"], "'cosine_similarity' is read as distances"),
+        ("score,label\n0.9,1\n0.8,0\n", impostor, &[], "column 'label' holds two kinds, 0 and 1"),
+        ("0,9\n0,8\n", "0,1\n0,3\n", &["--column", "2"], "numbers with a comma for the point are not read"),
+    ] {
+        let (error, written) = said(genuine, impostor, more);
+        assert!(error.contains(wanted) && written.contains(wanted), "{genuine:?}: {error} {written}");
+    }
+    let (_, written) = said(",0\n0,0.9\n1,0.8\n", ",0\n0,0.1\n1,0.3\n", &["--column", "2"]);
+    assert!(written.contains("\"genuine_pairs\":2,"), "what pandas writes above a series is no score: {written}");
+    for (genuine, doubtful) in [("0\n0.9\n0.8\n", true), ("0\n1\n0.5\n", false), ("0.0\n0.9\n0.5\n", false)] {
+        let (error, written) = said(genuine, impostor, &[]);
+        assert!(written.contains("\"genuine_pairs\":3,"), "{written}");
+        assert_eq!(error.contains("line 1: 0 is taken for a score; pandas"), doubtful, "{genuine:?}: {error}");
+    }
+    put(at("c.csv"), "name;score\na;0,9\n");
+    fails(1, &["scores", "--genuine", &at("c.csv"), "--impostor", &at("i.txt")], &["line 2", "write 0.5 for 0,5"]);
+    let matrix = ndarray::array![0.5_f64, 0.4];
+    ndarray_npy::write_npy(at("s.npy"), &matrix).unwrap();
+    fails(
+        2,
+        &["scores", "--genuine", &at("s.npy"), "--impostor", &at("i.txt"), "--column", "2"],
+        &["--column 2", "no columns"],
+    );
+}

@@ -233,6 +233,81 @@ fn tables_name_their_columns_and_folds() {
     assert!(message.contains("line 2") && message.contains("maybe"), "{message}");
 }
 
+fn notes(record: &Record) -> String {
+    record.get("notes").map(Value::word).unwrap_or_default()
+}
+
+/// A line of a table: both names, whether they are one person, the number of the line.
+type Order = fn(&str, &str, bool, usize) -> String;
+
+/// Pairs of the same faces as a table of `order`, its header first; and what `verify` says of it.
+fn table_of(faces: &Faces, header: &str, order: Order) -> Result<(Record, String)> {
+    let row = |n: usize| {
+        let (a, b) = (n / 2 % PEOPLE, if n.is_multiple_of(2) { n / 2 % PEOPLE } else { (n / 2 + 3) % PEOPLE });
+        order(&name(a, 1), &name(b, 2), n.is_multiple_of(2), n)
+    };
+    let rows: Vec<String> = (0..24).map(row).collect();
+    let list = faces.write("table.csv", &format!("{header}{}\n", rows.join("\n")));
+    faces.verify(&["--pairs", &list])
+}
+
+#[test]
+fn columns_that_are_no_folds_make_none_and_are_said() {
+    let faces = Faces::new();
+    let plain = table_of(&faces, "", |a, b, same, _| format!("{a},{b},{}", u8::from(same))).unwrap().0;
+    let without: [(&str, Order); 4] = [
+        ("path_a,path_b,same,score\n", |a, b, same, n| format!("{a},{b},{},0.{n}", u8::from(same))),
+        ("path_a,path_b,same,person\n", |a, b, same, _| format!("{a},{b},{},{}", u8::from(same), &a[..1])),
+        ("", |a, b, same, n| format!("{a},{b},{},0.{n:03}1", u8::from(same))),
+        ("", |a, b, same, n| format!("{a},{b},{},{n}", u8::from(same))),
+    ];
+    for (header, order) in without {
+        let record = table_of(&faces, header, order).unwrap().0;
+        assert_eq!(text(&record, "folds"), "10 contiguous parts of the list", "{header}");
+        assert_eq!(real(&record, "accuracy"), real(&plain, "accuracy"), "{header}");
+        assert!(notes(&record).contains("nothing is read from column"), "{header}: {}", notes(&record));
+    }
+    let folds = |order| table_of(&faces, "path_a,path_b,same,fold\n", order);
+    let record = folds(|a, b, same, n| {
+        let fold = n / 8;
+        if n.is_multiple_of(3) { format!("{a},{b},{same},{fold}.0") } else { format!("{a},{b},{same},{fold}") }
+    });
+    assert_eq!(text(&record.unwrap().0, "folds"), "3 from the list", "1 and 1.0 are one fold");
+    let empty = folds(|a, b, same, n| format!("{a},{b},{same},{}", if n == 3 { "" } else { "1" })).unwrap_err();
+    assert!(empty.to_string().contains("line 5: the fold is empty"), "{empty}");
+    let parts = folds(|a, b, same, n| format!("{a},{b},{same},{}", ["train", "test"][n / 12])).unwrap_err();
+    assert!(parts.to_string().contains("'train' is a part of a data set and no fold"), "{parts}");
+    let one_sided = folds(|a, b, same, n| format!("{a},{b},{same},{}", if n < 4 { n.to_string() } else { "x".into() }));
+    assert!(notes(&one_sided.unwrap().0).contains("4 of 5 folds hold only genuine or only impostor pairs"));
+}
+
+#[test]
+fn pairs_and_answers_come_in_the_columns_and_words_of_their_programs() {
+    let faces = Faces::new();
+    let plain = table_of(&faces, "", |a, b, same, _| format!("{a},{b},{}", u8::from(same))).unwrap().0;
+    let tables: [(&str, Order); 8] = [
+        (",img_1,img_2,label\n", |a, b, same, n| format!("{n},{a},{b},{}", u8::from(same))),
+        ("Unnamed: 0;left;right;target\n", |a, b, same, n| format!("{n};{a};{b};{}", u8::from(same))),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}.0", u8::from(same))),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}", if same { "Y" } else { "N" })),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}", if same { "positive" } else { "negative" })),
+        ("path1,path2,label\n", |a, b, same, _| format!("{a},{b},{}", if same { "+1" } else { "-1" })),
+        ("", |a, b, same, _| format!("{},{a},{b}", u8::from(same))),
+        ("", |a, b, same, _| format!("{} {a} {b}", u8::from(same))),
+    ];
+    for (at, (header, order)) in tables.into_iter().enumerate() {
+        let record = table_of(&faces, header, order).unwrap_or_else(|e| panic!("{at}: {e}")).0;
+        for figure in ["eer", "d_prime", "accuracy"] {
+            assert_eq!(real(&record, figure), real(&plain, figure), "{at} {header} {figure}");
+        }
+    }
+    for word in ["distance", "different", "dissimilar", "impostor"] {
+        let header = format!("path1,path2,{word}\n");
+        let error = table_of(&faces, &header, |a, b, same, _| format!("{a},{b},{}", u8::from(!same))).unwrap_err();
+        assert!(error.to_string().contains(&format!("line 1: column '{word}' says the contrary")), "{error}");
+    }
+}
+
 #[test]
 fn a_missing_image_is_named_and_moves_no_fold() {
     let faces = Faces::new();
@@ -255,7 +330,6 @@ fn a_missing_image_is_named_and_moves_no_fold() {
 fn pairs_listed_again_contrary_or_on_both_lists_are_said() {
     let faces = Faces::new();
     let list = "A/A_0001.jpg,A/A_0002.jpg,1\nA/A_0001.jpg,B/B_0001.jpg,0\nC/C_0001.jpg,C/C_0002.jpg,1\nC/C_0001.jpg,D/D_0001.jpg,0\n";
-    let notes = |record: &Record| record.get("notes").map(Value::word).unwrap_or_default();
     let plain = faces.write("plain.csv", list);
     let said = notes(&faces.verify(&["--pairs", &plain]).unwrap().0);
     assert!(!said.contains("pairs"), "{said}");
@@ -315,7 +389,9 @@ fn results_points_and_pictures_are_written() {
         faces.verify(&["--all-pairs", "--out", &out, "--points", &points, "--plot", &plot]).unwrap();
         assert!(fs::metadata(&out).unwrap().len() > 500 && fs::metadata(&points).unwrap().len() > 500);
     }
-    assert!(fs::read_to_string(path("points.csv")).unwrap().starts_with("threshold,fmr,fnmr,tar\n"));
+    assert!(
+        fs::read_to_string(path("points.csv")).unwrap().starts_with("threshold,fmr,fnmr,tar,llr_pav,llr_logistic\n")
+    );
     for picture in ["roc", "det", "scores"] {
         let png = image::open(faces.path("pictures").join(format!("{picture}.png"))).unwrap().into_rgb8();
         assert_eq!(png.dimensions(), (960, 720));
@@ -562,4 +638,93 @@ fn pickles_that_nest_or_hold_numpy_are_refused_by_name() {
     let nested = [vec![b')'], vec![0x85; 100_000], vec![b'.']].concat();
     assert!(refused(&nested).contains("faces.bin: is not a pickle of images and answers: it nests"));
     assert!(refused(b"\x80\x04\x8c\x05numpy\x8c\x05bool_\x93.").contains("numpy.bool_"));
+}
+
+#[test]
+fn groups_have_the_errors_of_their_pairs() {
+    let faces = Faces::new();
+    // Persons A to F are young, the others old; images of M are of nobody.
+    let mut lines = "path,age,eye\n".to_owned();
+    for n in 0..PEOPLE {
+        for image in 1..=EACH {
+            writeln!(lines, "{},{},{}", name(n, image), if n < 6 { "young" } else { "old" }, image % 2).unwrap();
+        }
+    }
+    let groups = faces.write("groups.csv", &lines);
+    let (table, saved) = (faces.path("table.json").display().to_string(), faces.path("run").display().to_string());
+    let more = ["--all-pairs", "--groups", &groups, "--group-by", "age", "--group-fmr", "0.1", "--bootstrap", "40"];
+    let (record, printed) =
+        faces.verify(&[&more[..], &["--group-table", &table, "--save-run", &saved]].concat()).unwrap();
+    assert!(printed.contains("| old - young") && printed.contains("by age, at threshold"), "{printed}");
+    let threshold = real(&record, "group_threshold");
+    assert_eq!(threshold, real(&record, "threshold@fmr=0.1"));
+    let run = pdloss_eval::runs::Run::read(faces.path("run").as_path()).unwrap();
+    let pdloss_eval::runs::Details::Verification(kept) = run.details else { panic!("no verification") };
+    let pairs = kept.pairs.unwrap();
+    let age = |image: u32| if pairs.images[image as usize].name.as_bytes()[0] < b'G' { "young" } else { "old" };
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&fs::read_to_string(&table).unwrap()).unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row["group"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["old", "young", "old - young"]
+    );
+    for row in &rows {
+        let group = row["group"].as_str().unwrap();
+        let of = |a: &str, b: &str| if a == b { a == group } else { group.contains(" - ") };
+        let rate = |same: bool| {
+            let all: Vec<bool> = pairs
+                .pairs
+                .iter()
+                .filter(|p| p.same == same && of(age(p.a), age(p.b)))
+                .map(|p| p.score >= threshold)
+                .collect();
+            let wrong = all.iter().filter(|&&accepted| accepted != same).count();
+            (!all.is_empty()).then(|| wrong as f64 / all.len() as f64)
+        };
+        assert_eq!((row["fmr"].as_f64(), row["fnmr"].as_f64()), (rate(false), rate(true)), "{group}");
+        for name in ["fmr", "fnmr"] {
+            let end = |end: &str| row[format!("{name}_{end}")].as_f64();
+            let (value, from, to) = (row[name].as_f64(), end("from"), end("to"));
+            assert!(value.is_none_or(|value| from.unwrap() <= value && value <= to.unwrap()), "{group}: {row}");
+        }
+    }
+    let worst = text(&record, "worst_fmr_group");
+    let most = rows.iter().filter_map(|row| row["fmr"].as_f64()).fold(0.0, f64::max);
+    assert_eq!(real(&record, "worst_fmr"), most);
+    assert!(rows.iter().any(|row| row["group"] == *worst && row["fmr"].as_f64() == Some(most)));
+    // a list of pairs, two columns, and images that no line is of
+    let list = faces.write("pairs.csv", &view2(2, 6, "", "\t", "\n"));
+    let few =
+        faces.write("few.csv", &lines.lines().filter(|line| !line.starts_with("A/")).collect::<Vec<_>>().join("\n"));
+    let (record, _) = faces.verify(&["--pairs", &list, "--groups", &few, "--group-by", "age,eye"]).unwrap();
+    assert!(whole(&record, "pairs_without_group") > 0 && text(&record, "notes").contains("pairs are of no group"));
+    assert!(
+        text(&record, "notes").contains("do not carry it") && text(&record, "group_threshold_from").contains("EER")
+    );
+    let wrong = faces.verify(&["--all-pairs", "--groups", &groups, "--group-by", "sex"]).unwrap_err().to_string();
+    assert!(wrong.contains("--group-by") && wrong.contains("path, age, eye"), "{wrong}");
+    let none = faces.write("none.csv", "path,age\nz/1.jpg,old\n");
+    let wrong = faces.verify(&["--all-pairs", "--groups", &none, "--group-by", "age"]).unwrap_err().to_string();
+    assert!(wrong.contains("--groups: no pair has two images"), "{wrong}");
+}
+
+#[test]
+fn a_threshold_list_gives_hter_and_calibration() {
+    let faces = Faces::new();
+    let (test, train) = (
+        faces.write("test.txt", &view2(1, 12, "12", "\t", "\n")),
+        faces.write("train.txt", &view2(2, 12, "", "\t", "\n")),
+    );
+    let (record, _) =
+        faces.verify(&["--pairs", &test, "--threshold-pairs", &train, "--bootstrap", "30", "--all-figures"]).unwrap();
+    assert_eq!((text(&record, "development"), text(&record, "calibrated_on")), (train.clone(), train.clone()));
+    let (alone, _) = faces.verify(&["--pairs", &train]).unwrap();
+    assert_eq!(real(&record, "hter_threshold"), real(&alone, "eer_threshold"));
+    assert_eq!(real(&record, "hter"), (real(&record, "hter_fmr") + real(&record, "hter_fnmr")) / 2.0);
+    for name in ["hter", "best_accuracy", "eer_rocch", "min_cllr", "min_dcf@prior=0.05"] {
+        let ends = (real(&record, &format!("{name}_from")), real(&record, &format!("{name}_to")));
+        assert!(ends.0 <= ends.1, "{name}: {ends:?}");
+    }
+    // cosines are no likelihood ratios
+    assert_eq!((record.get("cllr"), alone.get("hter")), (Some(&Value::Missing), None));
+    assert_eq!(text(&alone, "calibrated_on"), "the same pairs");
 }

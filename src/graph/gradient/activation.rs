@@ -175,7 +175,11 @@ fn bell(tape: &mut Tape<'_>, x: &str, steepness: f64, height: f64) -> Result<Str
 fn gelu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
     let x = call.input(0)?;
-    let (step, slope) = if call.node.text("approximate", "none") == "tanh" {
+    let approximate = call.node.text("approximate", "none");
+    if !matches!(approximate, "none" | "tanh") {
+        return Err(call.error(format!("attribute approximate is '{approximate}', wanted none or tanh")));
+    }
+    let (step, slope) = if approximate == "tanh" {
         let (c, a) = (FRAC_2_SQRT_PI * FRAC_1_SQRT_2, 0.044_715);
         let square = tape.op("Mul", &[x, x])?;
         let cubic = scaled(tape, &square, c * a)?;

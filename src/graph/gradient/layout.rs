@@ -4,7 +4,7 @@ use super::{Call, LARGEST, Rule, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute, int},
-    shapes::{axis_of, layout},
+    shapes::{axis_of, layout, slice as slices},
 };
 
 type Grads = Result<Vec<Option<String>>>;
@@ -104,7 +104,7 @@ pub(super) fn zeros_like(tape: &mut Tape<'_>, value: &str) -> Result<String> {
 fn slice(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (x, grad) = (call.input(0)?, call.grad()?);
     let shape = tape.shape(x)?;
-    let Some(ranges) = layout::slice_ranges(&tape.shapes, call.node, shape.len()) else {
+    let Some(ranges) = slices::ranges(&tape.shapes, call.node, shape.len()) else {
         // Where it ends need not be known: the gradient is as long as what was taken.
         let Some(begin) = plain_starts(tape, call, shape.len()) else {
             return Err(call.error("its starts, axes and steps must be constants for its gradient"));
@@ -191,7 +191,7 @@ pub(super) fn pad_to(tape: &mut Tape<'_>, part: &str, begin: &[i64], whole: &str
     if tape.shapes.shape(part) == tape.shapes.shape(whole) && begin.iter().all(|&amount| amount == 0) {
         return Ok(part.to_owned());
     }
-    let known = |tape: &Tape<'_>, value: &str| tape.shapes.shape(value).and_then(super::tape::numbers);
+    let known = |tape: &Tape<'_>, value: &str| tape.shapes.shape(value).and_then(super::broadcast::numbers);
     let amounts = match (known(tape, part), known(tape, whole)) {
         (Some(inner), Some(outer)) => {
             let end = inner.iter().zip(outer).zip(begin).map(|((inner, outer), begin)| outer - inner - begin);

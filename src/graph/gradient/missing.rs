@@ -8,12 +8,11 @@ const SCOPES: &str = "pkg.torch.onnx.name_scopes";
 /// How many nodes a message names.
 const NAMED: usize = 5;
 
-/// The node's label, and its layer where the export tells it.
+/// The node's label, the attribute that its rule does not know, and its layer where the export tells it.
 pub(crate) fn describe(node: &NodeProto) -> String {
-    match layer(node) {
-        Some(layer) => format!("{} in layer '{layer}'", node.label()),
-        None => node.label(),
-    }
+    let attribute = super::passed_over(node).map_or(String::new(), |name| format!(" with attribute '{name}'"));
+    let layer = layer(node).map_or(String::new(), |layer| format!(" in layer '{layer}'"));
+    format!("{}{attribute}{layer}", node.label())
 }
 
 /// The nearest thing that can be differentiated.
@@ -22,6 +21,7 @@ pub(crate) fn rewrite(node: &NodeProto) -> &'static str {
         "If" => "export it with the branch that is taken, so that its condition is a constant",
         "Loop" | "Scan" => "export it unrolled, with a fixed number of steps",
         "LSTM" | "GRU" | "RNN" => "write its steps out with MatMul, Sigmoid and Tanh",
+        "Attention" => "give it a mask in place of a window",
         "LRN" => "use BatchNormalization or GroupNormalization",
         "RoiAlign" | "MaxRoiPool" | "AffineGrid" => "use grid_sample on a grid of constants",
         "MaxUnpool" => "use ConvTranspose or Resize",

@@ -9,6 +9,7 @@
 //! The nodes run on any onnxruntime, at its speed: where several spellings are possible, a rule takes the one measured fastest.
 
 mod activation;
+mod broadcast;
 mod convolution;
 mod decompose;
 mod elementwise;
@@ -21,6 +22,7 @@ mod normalization;
 mod pool;
 mod reduction;
 mod resize;
+mod settings;
 mod softmax;
 mod tape;
 
@@ -106,7 +108,18 @@ pub(crate) use normalization::{follow_sample_variance, normalise_over_ranks};
 
 /// Whether a node's operator can be differentiated.
 pub(crate) fn has_rule(node: &NodeProto) -> bool {
+    handles(node) && passed_over(node).is_none()
+}
+
+/// Whether there is a rule for the node's operator.
+fn handles(node: &NodeProto) -> bool {
     rule(node).is_some() || decompose::handles(node)
+}
+
+/// An attribute that the rule of the node's operator would pass over.
+fn passed_over(node: &NodeProto) -> Option<&str> {
+    // The gradients of this project's losses have the attributes of the losses.
+    (handles(node) && node.domain() != super::head::DOMAIN).then(|| settings::unknown(node)).flatten()
 }
 
 /// That a node has no rule: its operator, name and layer, and what to write instead.
@@ -123,6 +136,7 @@ pub(crate) fn is_constant_step(node: &NodeProto) -> bool {
         "Ceil",
         "ConstantOfShape",
         "Equal",
+        "EyeLike",
         "Floor",
         "Greater",
         "GreaterOrEqual",
@@ -174,10 +188,10 @@ fn sources(node: &NodeProto) -> Vec<&str> {
     inputs.map(String::as_str).chain(inside).filter(|name| !name.is_empty()).collect()
 }
 
-/// Whether an input can have a gradient: bounds, amounts and statistics that are only kept cannot.
+/// Whether an input can have a gradient: bounds, amounts, statistics that are only kept and what gives a type alone cannot.
 fn carries(node: &NodeProto, index: usize) -> bool {
     match node.op_type() {
-        "Clip" | "Dropout" | "Pad" | "Resize" if node.is_standard() => index == 0,
+        "CastLike" | "Clip" | "Dropout" | "Pad" | "Resize" if node.is_standard() => index == 0,
         "GridSample" if node.text("mode", "linear") == "nearest" => index == 0,
         "BatchNormalization" if normalization::is_training(node) => index < 3,
         _ => true,
@@ -311,6 +325,7 @@ impl<'a> Path<'a> {
                 continue;
             }
             match rule(node) {
+                _ if passed_over(node).is_some() => unknown.push(node),
                 Some(rule) => nodes.push((node, rule)),
                 None if decompose::handles(node) => written_out.push(place),
                 None => unknown.push(node),

@@ -251,7 +251,7 @@ fn centre_over_ranks(tape: &mut Tape<'_>, x: &str) -> Result<(String, String, St
 
 /// An attribute of this program's own, on nodes that [`write_out`] spells in others: the running variance follows that of the
 /// sample.
-const SAMPLE_VARIANCE: &str = "pdloss_sample_variance";
+pub(super) const SAMPLE_VARIANCE: &str = "pdloss_sample_variance";
 
 /// Lets the running variances of a graph in training mode follow the variance of the sample, as PyTorch's do, instead of that of
 /// the population, as ONNX has it.

@@ -1,9 +1,6 @@
 //! Pools.
 
-use super::{
-    Call, LARGEST, Rule,
-    tape::{Tape, numbers},
-};
+use super::{Call, LARGEST, Rule, broadcast::numbers, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute, floats, int},

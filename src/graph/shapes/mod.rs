@@ -12,6 +12,7 @@ pub(crate) mod layout;
 mod linear;
 pub(crate) mod reduction;
 pub(crate) mod resample;
+pub(crate) mod slice;
 mod table;
 mod value;
 pub(crate) mod window;

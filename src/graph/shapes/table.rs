@@ -1,6 +1,6 @@
 //! Small matrices of integers, row by row: exporters turn the amounts of a `Pad` around in one.
 
-use super::{Scalar, Shapes, layout};
+use super::{Scalar, Shapes, slice};
 use crate::graph::{build::Dim, proto::NodeProto};
 
 /// The elements of a node's first output, where that is such a matrix, or a vector made of one.
@@ -21,7 +21,7 @@ pub(super) fn follow(shapes: &Shapes, node: &NodeProto) -> Option<Vec<Scalar>> {
         }
         ("Slice", &[rows, columns]) => {
             let mut taken = [(0..rows).collect::<Vec<usize>>(), (0..columns).collect()];
-            for range in layout::slice_ranges(shapes, node, 2)? {
+            for range in slice::ranges(shapes, node, 2)? {
                 let (start, count) = range.within(from[range.axis])?;
                 let place = |step: usize| usize::try_from(start + range.step * i64::try_from(step).ok()?).ok();
                 taken[range.axis] = (0..count).map(place).collect::<Option<_>>()?;

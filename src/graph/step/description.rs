@@ -92,6 +92,15 @@ pub struct Left {
     pub reason: String,
 }
 
+impl Parameters {
+    /// Whether anything is otherwise than that every parameter is trained by itself, as it is in the backbone.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        let lists = [self.widened.is_empty(), self.left.is_empty(), self.buffers.is_empty(), self.shared.is_empty()];
+        lists.contains(&false)
+    }
+}
+
 impl std::fmt::Display for Parameters {
     /// `trains 6 of 7 tensors (436 of 460 values)`, and what stays, by reason.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -111,7 +120,11 @@ impl std::fmt::Display for Parameters {
             write!(f, "; {} {}: {reason}", listed(&names), if names.len() == 1 { "stays" } else { "stay" })?;
         }
         if !self.buffers.is_empty() {
-            write!(f, "; no parameters of PyTorch, so they stay: {}", listed(&self.buffers))?;
+            write!(
+                f,
+                "; no parameters of PyTorch, so they stay (--also-train trains them): {}",
+                listed(&self.buffers)
+            )?;
         }
         for Shared { name, layers } in self.shared.iter().take(SHOWN) {
             let shown = layers.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -32,6 +32,7 @@
 //! of that), [`untie`] (weights that layers share), [`Optimizer`] (how), [`Description`] (what the
 //! model says of itself), [`export_embedder`] (back to an embedder), [`set_class_mean_proxies`] (other first proxies).
 
+mod constants;
 mod description;
 mod embedder;
 mod optimizer;
@@ -42,7 +43,9 @@ mod proxies;
 mod pytorch;
 mod ranks;
 mod sharing;
+mod tables;
 mod tensors;
+mod update;
 mod weights;
 
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
@@ -56,7 +59,7 @@ use std::collections::HashSet;
 
 use super::{
     Error, Result, branches,
-    build::{Element, declare, floats, integers, node},
+    build::{Element, declare, integers, node},
     collective, free_batch, gradient,
     head::{self, Place},
     losses::{Loss, Written},
@@ -66,9 +69,8 @@ use super::{
     shapes::Shapes,
     training_mode::{self, Running},
 };
-use description::element_name;
-use optimizer::{Parameter, Scalars, state_name};
 use pytorch::Export;
+use update::{Trained, promote, update};
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
@@ -83,14 +85,6 @@ pub mod names {
     pub const MEAN_COSINE: &str = "pdloss.mean_cosine";
     /// Output: norm of all gradients together.
     pub const GRADIENT_NORM: &str = "pdloss.gradient_norm";
-}
-
-/// A tensor that changes.
-struct Trained {
-    name: String,
-    element: Element,
-    shape: Vec<usize>,
-    kind: Kind,
 }
 
 /// Makes the step graph of a backbone.
@@ -261,17 +255,6 @@ fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
     graph.value_info.clear();
 }
 
-/// Makes an input of an initializer, which stays as its default value.
-fn promote(graph: &mut GraphProto, name: &str, kind: Kind) -> Result<Trained> {
-    let Some(tensor) = graph.initializer.iter_mut().find(|tensor| tensor.name() == name) else {
-        return Err(Error::model(name, "it is not among the initializers"));
-    };
-    let (element, shape) = tensors::facts(tensor)?;
-    *tensor = tensors::packed(tensor)?;
-    graph.input.push(declare(name, element, &tensors::dims(&shape)));
-    Ok(Trained { name: name.to_owned(), element, shape, kind })
-}
-
 fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<()> {
     let rows = options.ranks.and_then(|ranks| ranks.classes).unwrap_or((0, options.classes));
     let shape = [options.classes, place.dim];
@@ -343,98 +326,6 @@ fn mean_cosine(nodes: &mut Nodes, embeddings: &str, labels: &str) -> String {
     let one = nodes.number(1.0);
     let count = nodes.op("Max", &[&count, &one]);
     nodes.div(&pairs, &count)
-}
-
-/// Writes norm, clipping and updates, and declares the rest of the state.
-fn update(
-    model: &mut ModelProto,
-    place: &Place,
-    options: &StepOptions,
-    trained: &[Trained],
-    gradients: &[String],
-    running: &[Running],
-) -> Result<Vec<State>> {
-    let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
-    let mut clipped = gradients.to_vec();
-    // Weights may be of another type than the embeddings, with a Cast between.
-    let squares = trained.iter().zip(gradients).map(|(tensor, grad)| {
-        let mut square = nodes.reduce_all("ReduceSumSquare", grad);
-        if tensor.kind == Kind::Proxies && options.ranks.is_some_and(|ranks| ranks.classes.is_some()) {
-            let all = format!("{square}.all");
-            nodes.list.push(collective::all_reduce(&[&square], &[&all]));
-            square = all;
-        }
-        if tensor.element == place.element { square } else { nodes.cast(&square, place.element) }
-    });
-    let squares: Vec<String> = squares.collect();
-    let squares: Vec<&str> = squares.iter().map(String::as_str).collect();
-    let total = nodes.op("Sum", &squares);
-    let norm = nodes.op("Sqrt", &[&total]);
-    let norm = nodes.rename(norm, names::GRADIENT_NORM);
-    if let Some(limit) = options.clip {
-        // min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_.
-        let safe = nodes.shift(&norm, 1e-6);
-        let limit = nodes.number(limit);
-        let ratio = nodes.div(&limit, &safe);
-        let one = nodes.number(1.0);
-        let factor = nodes.op("Min", &[&ratio, &one]);
-        let scaled = trained.iter().zip(gradients).map(|(tensor, gradient)| {
-            let factor =
-                if tensor.element == place.element { factor.clone() } else { nodes.cast(&factor, tensor.element) };
-            nodes.mul(gradient, &factor)
-        });
-        clipped = scaled.collect();
-    }
-    let one = nodes.integer(1);
-    let finished = nodes.add(names::STEP, &one);
-    let mut scalars = Scalars::new(&mut nodes, names::LEARNING_RATE, &finished);
-
-    let graph = graph_of(model)?;
-    let (mut state, mut moments) = (Vec::new(), Vec::new());
-    for (tensor, gradient) in trained.iter().zip(&clipped) {
-        let is_proxies = tensor.kind == Kind::Proxies;
-        let is_decayed = if is_proxies { options.decay_proxies } else { options.decay_all || tensor.shape.len() > 1 };
-        let has_decay = is_decayed && options.optimizer.weight_decay() > 0.0;
-        let rate = if is_proxies { options.proxies_rate } else { 1.0 };
-        let parameter = Parameter { name: &tensor.name, element: tensor.element, has_decay, rate };
-        let update = options.optimizer.write(&mut nodes, &mut scalars, &parameter, gradient);
-        state.push(tell(&mut nodes, graph, tensor, tensor.kind, None, has_decay, update.weight));
-        for (kind, next) in options.optimizer.kinds().iter().zip(update.state) {
-            let name = state_name(kind, &tensor.name);
-            let zeros = vec![0.0; tensor.shape.iter().product()];
-            graph.initializer.push(floats(&name, tensor.element, &tensor.shape, &zeros));
-            graph.input.push(declare(&name, tensor.element, &tensors::dims(&tensor.shape)));
-            let memory = Trained { name, shape: tensor.shape.clone(), ..*tensor };
-            let of = Some(tensor.name.clone());
-            moments.push(tell(&mut nodes, graph, &memory, Kind::Optimizer, of, false, next));
-        }
-    }
-    state.extend(moments);
-    for Running { name, next } in running {
-        let tensor = promote(graph, name, Kind::Running)?;
-        state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next.clone()));
-    }
-    let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
-    state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, finished));
-    graph.node.extend(nodes.list);
-    Ok(state)
-}
-
-/// Gives the next value of a tensor its name, and makes it an output.
-fn tell(
-    nodes: &mut Nodes,
-    graph: &mut GraphProto,
-    tensor: &Trained,
-    kind: Kind,
-    of: Option<String>,
-    decay: bool,
-    value: String,
-) -> State {
-    let next = format!("{}.next", tensor.name);
-    nodes.rename(value, &next);
-    graph.output.push(declare(&next, tensor.element, &tensors::dims(&tensor.shape)));
-    let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
-    State { name, next, kind, of, decay, shape, element: element_name(tensor.element).to_owned() }
 }
 
 fn describe(

@@ -20,6 +20,9 @@ use crate::graph::{
 /// How the reason of a frozen parameter begins.
 const FROZEN: &str = "frozen by";
 
+/// How many tables are named.
+const TABLES: usize = 12;
+
 /// What is trained, and why the rest stays.
 #[derive(Clone)]
 pub(super) struct Found {
@@ -110,11 +113,27 @@ impl Found {
         }
     }
 
+    /// That tables are trained, where some look so.
+    fn tables(&self) -> Option<String> {
+        let trained = self.parameters.iter().filter(|parameter| parameter.stays.is_none());
+        let tables: Vec<String> =
+            trained.filter_map(|parameter| Some(format!("'{}' ({})", parameter.name, parameter.look?))).collect();
+        let shown = tables.iter().take(TABLES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if tables.len() > TABLES { format!(" and {} more", tables.len() - TABLES) } else { String::new() };
+        (!tables.is_empty()).then(|| {
+            format!(
+                "trained all the same, though they look like tables that are computed and not learned: {shown}{more}; --freeze \
+                 holds them"
+            )
+        })
+    }
+
     /// What the description says of it.
     pub(super) fn told(self) -> Parameters {
-        let mut told =
-            Parameters { buffers: self.buffers, shared: self.shared, notes: self.notes, ..Parameters::default() };
-        for Parameter { name, values, stays } in self.parameters {
+        let tables = self.tables();
+        let notes = self.notes.into_iter().chain(tables).collect();
+        let mut told = Parameters { buffers: self.buffers, shared: self.shared, notes, ..Parameters::default() };
+        for Parameter { name, values, stays, .. } in self.parameters {
             told.tensors += 1;
             told.values = told.values.saturating_add(values);
             match stays {

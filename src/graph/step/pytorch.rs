@@ -51,6 +51,11 @@ impl Export {
         !self.tensors.is_empty()
     }
 
+    /// Whether PyTorch wrote the model, by the exporter that says nothing.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_pytorch && !self.tells()
+    }
+
     /// What a tensor is, where that is known.
     pub(super) fn origin(&self, name: &str) -> Option<Origin> {
         let unnamed = || (self.tells() && self.missing.is_empty()).then_some(Origin::Computed);

@@ -6,17 +6,20 @@
 //! running statistics; and single numbers of arithmetic, which may be an epsilon as well as a learnt scale. Where PyTorch's
 //! exporter wrote down which tensors are parameters, that decides. Else of single numbers those count that are initializers
 //! with a module's name, such as `head.scale`, and in PyTorch's exports every other name that the exporter did not make up;
-//! `also` names more.
+//! and what PyTorch's older exporter wrote into `Constant` nodes, and tables under names that it made up, are none. `also` names
+//! more.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{
+    constants::{BFLOAT16, FLOAT16, Tensor, quantised},
     patterns::Frozen,
     pytorch::{Export, Origin},
+    tables::Tables,
 };
 use crate::graph::{
-    gradient, literal,
-    proto::{GraphProto, NodeProto, TensorProto},
+    gradient,
+    proto::{GraphProto, NodeProto},
 };
 
 /// A tensor that layers compute with.
@@ -27,6 +30,8 @@ pub(super) struct Parameter {
     pub(super) values: u64,
     /// Why it cannot be trained.
     pub(super) stays: Option<String>,
+    /// What it looks like, where it looks computed and not learned.
+    pub(super) look: Option<&'static str>,
 }
 
 /// The parameters of a graph: its initializers in their order, then the values of its `Constant` nodes.
@@ -35,11 +40,13 @@ pub(super) struct Parameter {
 /// come the names of tensors that layers compute with and that are none, as the exporter says.
 pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen, export: &Export) -> (Vec<Parameter>, Vec<String>) {
     let tensors: Vec<Tensor<'_>> = Tensor::all(graph);
+    let tables = Tables::among(tensors.iter().filter_map(|tensor| Some((tensor.name, tensor.proto?))));
     let known: HashMap<&str, &Tensor<'_>> = tensors.iter().map(|tensor| (tensor.name, tensor)).collect();
     let mut walk = Walk {
         known: &known,
         also,
         export,
+        tables: &tables,
         buffers: HashSet::new(),
         values: HashMap::new(),
         found: HashMap::new(),
@@ -55,6 +62,9 @@ pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen, export: &Expor
     }
     let Walk { found, blocked, buffers, .. } = walk;
     let used: HashSet<&str> = graph.node.iter().flat_map(names_in).collect();
+    // Where the exporter or a person tells, nothing is guessed.
+    let guessed_look =
+        |tensor: &Tensor<'_>| tables.look(tensor.name).filter(|_| !export.tells() && !also.holds(tensor.name));
     let parameter = |tensor: &Tensor<'_>| {
         let stays = match found.get(tensor.name) {
             Some(Role::Layer) => blocked.get(tensor.name).cloned().or_else(|| tensor.unfit()),
@@ -68,121 +78,10 @@ pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen, export: &Expor
             }
             None => return None,
         };
-        Some(Parameter { name: tensor.name.to_owned(), values: tensor.count as u64, stays })
+        Some(Parameter { name: tensor.name.to_owned(), values: tensor.count as u64, stays, look: guessed_look(tensor) })
     };
     let buffers = tensors.iter().filter(|tensor| buffers.contains(tensor.name)).map(|tensor| tensor.name.to_owned());
     (tensors.iter().filter_map(parameter).collect(), buffers.collect())
-}
-
-/// An initializer or the value of a `Constant` node.
-struct Tensor<'a> {
-    name: &'a str,
-    /// The element type by the format's number.
-    code: i32,
-    count: usize,
-    is_constant: bool,
-    proto: Option<&'a TensorProto>,
-}
-
-impl<'a> Tensor<'a> {
-    fn all(graph: &'a GraphProto) -> Vec<Self> {
-        let count = |proto: &TensorProto| literal::lengths(proto).and_then(|lengths| literal::count(&lengths));
-        let of = |name, proto: &'a TensorProto, is_constant| {
-            let count = count(proto).unwrap_or(0);
-            Tensor { name, code: proto.data_type(), count, is_constant, proto: Some(proto) }
-        };
-        let constant = |node: &'a NodeProto| {
-            let (true, Some(name)) = (node.is_standard() && node.op_type() == "Constant", node.made(0)) else {
-                return None;
-            };
-            if let Some(proto) = node.tensor("value") {
-                return Some(of(name, proto, true));
-            }
-            let floats = node.attr("value_floats").map(|attribute| attribute.floats.len());
-            let count = floats.or(node.attr("value_float").map(|_| 1))?;
-            Some(Tensor { name, code: FLOAT, count, is_constant: true, proto: None })
-        };
-        let initializers = graph.initializer.iter().map(|proto| of(proto.name(), proto, false));
-        initializers.chain(graph.node.iter().filter_map(constant)).collect()
-    }
-
-    fn is_float(&self) -> bool {
-        matches!(self.code, FLOAT | DOUBLE) || self.is_half()
-    }
-
-    fn is_half(&self) -> bool {
-        matches!(self.code, FLOAT16 | BFLOAT16)
-    }
-
-    /// Whether the name is one of a module's attribute (`head.scale`), and none that exporters make up.
-    fn has_module_name(&self) -> bool {
-        self.has_own_name() && self.name.contains('.')
-    }
-
-    /// Whether a person may have given the name.
-    fn has_own_name(&self) -> bool {
-        !self.is_constant && self.has_given_name()
-    }
-
-    /// The same, of the name alone.
-    fn has_given_name(&self) -> bool {
-        let made_up =
-            ["onnx::", "val_", "_val", "p2o", "scalar_tensor", "const", "Const", "lifted_tensor", "_tensor_constant"];
-        !self.name.contains(['/', ':'])
-            && !self.name.chars().all(|c| c.is_ascii_digit())
-            && !made_up.iter().any(|start| self.name.starts_with(start))
-    }
-
-    /// Whether an exporter wrote it for a scale or bias that a module has not: nothing but ones or zeros, under no own name.
-    fn fills_in(&self) -> bool {
-        let numbers = self.proto.filter(|_| !self.has_given_name()).and_then(literal::any_floats);
-        numbers.is_some_and(|numbers| [0.0, 1.0].iter().any(|fill| numbers.iter().all(|number| number == fill)))
-    }
-
-    /// Why its numbers cannot be trained, whatever is done with them.
-    fn unfit(&self) -> Option<String> {
-        let numbers = self.proto.and_then(literal::any_floats);
-        match numbers {
-            Some(numbers) if numbers.iter().any(|number| !number.is_finite()) => {
-                Some("not all of its numbers are finite, as in a mask".to_owned())
-            }
-            Some(numbers) if is_mask(&numbers) => {
-                Some("it holds zeros and one number far below, as a mask does".to_owned())
-            }
-            None if self.proto.is_some() => Some("its data does not fill its shape".to_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// Whether the numbers are those of a mask that is added before a softmax: zeros, and one number that leaves nothing.
-fn is_mask(numbers: &[f64]) -> bool {
-    const LEAVES_NOTHING: f64 = -50.0;
-    let mut others = numbers.iter().filter(|number| **number != 0.0);
-    let Some(first) = others.next().filter(|first| **first <= LEAVES_NOTHING) else { return false };
-    others.all(|other| other == first) && numbers.contains(&0.0)
-}
-
-/// `TensorProto.DataType`
-const FLOAT: i32 = 1;
-const DOUBLE: i32 = 11;
-const FLOAT16: i32 = 10;
-const BFLOAT16: i32 = 16;
-
-/// Types of the numbers in quantised layers, and what they are called.
-fn quantised(code: i32) -> Option<&'static str> {
-    Some(match code {
-        2 => "uint8",
-        3 => "int8",
-        4 => "uint16",
-        5 => "int16",
-        6 => "int32",
-        17..=20 => "float8",
-        21 => "uint4",
-        22 => "int4",
-        23 => "float4",
-        _ => return None,
-    })
 }
 
 /// What a value of the graph is made of.
@@ -215,6 +114,7 @@ struct Walk<'a, 'b> {
     known: &'b HashMap<&'a str, &'b Tensor<'a>>,
     also: &'b Frozen,
     export: &'b Export,
+    tables: &'b Tables<'a>,
     /// Tensors that meet the data and are no parameters, as the exporter says.
     buffers: HashSet<&'a str>,
     values: HashMap<&'a str, Value<'a>>,
@@ -318,7 +218,9 @@ impl<'a> Walk<'a, '_> {
             return;
         }
         let origin = self.export.origin(source);
-        if matches!(origin, Some(Origin::Buffer | Origin::Computed)) && !self.also.holds(source) {
+        let is_buffer = matches!(origin, Some(Origin::Buffer | Origin::Computed))
+            || self.export.is_silent() && tensor.is_written_out();
+        if is_buffer && !self.also.holds(source) {
             if tensor.count > 1 {
                 self.buffers.insert(source);
             }
@@ -329,6 +231,22 @@ impl<'a> Walk<'a, '_> {
             if tensor.count > 1 {
                 self.stays(source, "it meets the data before any layer, as preprocessing does");
             }
+            return;
+        }
+        let is_made_up =
+            if self.export.tells() { origin.is_none() } else { self.export.is_silent() && !tensor.has_given_name() };
+        let look = || {
+            let is_filled = tensor.is_one_whole_number().then_some("one whole number throughout");
+            self.tables.look(source).or(is_filled)
+        };
+        if is_made_up
+            && !named
+            && let Some(look) = look()
+        {
+            self.stays(
+                source,
+                &format!("{look} under a name that the exporter made up: taken for computed, not learned"),
+            );
             return;
         }
         // An exporter that names its parameters names those of a single number, too.

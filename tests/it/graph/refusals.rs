@@ -40,6 +40,64 @@ fn operators_without_a_rule_are_named_all_at_once() {
     assert_eq!(influences(&model, "loss", &["x", "w", "aside"]).unwrap(), [true, true, false]);
 }
 
+/// Attributes of the standard's newer versions, or of none, would change a result without changing its gradient.
+#[test]
+fn attributes_that_a_rule_does_not_know_are_named() {
+    let gradient = |operator: &str, inputs: &[&str], attribute: (&str, Value)| {
+        let case =
+            Case::new(operator, F32).input("x", &[1, 4, 2, 2], -1.0, 1.0).op(operator, inputs, "y", &[attribute]);
+        let case = case.op("ReduceSum", &["y"], "loss", &[("keepdims", Int(0))]).model(&[("loss", F32)]);
+        differentiate(&mut case.clone(), "loss", &["x"]).map_err(|error| error.to_string())
+    };
+    let attention = ["x", "x", "x"];
+    let reason = gradient("Attention", &attention, ("left_window_size", Int(2))).unwrap_err();
+    assert_eq!(
+        reason,
+        "Attention 'y' with attribute 'left_window_size': there is no rule to differentiate this operator; give it a mask in \
+         place of a window"
+    );
+    assert!(gradient("Attention", &attention, ("left_window_size", Int(-1))).is_ok());
+    let text = |text: &str| Value::Text(text.to_owned());
+    assert!(gradient("SpaceToDepth", &["x"], ("mode", text("CRD"))).unwrap_err().contains("with attribute 'mode'"));
+    assert!(gradient("Gelu", &["x"], ("approximate", text("fast"))).unwrap_err().contains("approximate is 'fast'"));
+    // Whatever comes to an operator with a rule, by the operators' own names.
+    for operator in [
+        "Relu",
+        "Softmax",
+        "Sigmoid",
+        "Erf",
+        "Exp",
+        "HardSwish",
+        "Mish",
+        "Swish",
+        "Sqrt",
+        "Neg",
+        "Tanh",
+        "Abs",
+        "Softplus",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "ReduceSum",
+        "ReduceMean",
+        "Transpose",
+        "Flatten",
+        "Identity",
+        "TopK",
+        "Split",
+        "LeakyRelu",
+        "LpNormalization",
+        "MeanVarianceNormalization",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Cast",
+        "Dropout",
+    ] {
+        let reason = gradient(operator, &["x"], ("of_tomorrow", Int(1))).unwrap_err();
+        assert!(reason.contains(&format!("{operator} 'y' with attribute 'of_tomorrow'")), "{reason}");
+    }
+}
+
 #[test]
 fn what_has_no_gradient_is_said() {
     let case = Case::new("none", F32).input("x", &[2, 3], -1.0, 1.0).input("w", &[3], -1.0, 1.0);

@@ -130,6 +130,11 @@ fn functions_of_one_number() {
     let cast =
         Case::new("Cast there and back", F64).input("x", &[4], -1.0, 1.0).op("Cast", &["x"], "a", &[("to", Int(11))]);
     cases.push(cast.op("Mul", &["a", "x"], "y", &[]));
+    let cast = Case::new("CastLike", F64).input("x", &[4], -1.0, 1.0).op("CastLike", &["x", "x"], "a", &[]);
+    cases.push(cast.op("Mul", &["a", "x"], "y", &[]));
+    // A whole number in the type of what has a gradient, as PyTorch's exporter writes 0 and 1.
+    let like = Case::new("CastLike of a constant", F64).input("x", &[4], -1.0, 1.0).ints("two", &[2]);
+    cases.push(like.op("CastLike", &["two", "x"], "a", &[]).op("Mul", &["a", "x"], "y", &[]));
     check(cases);
 }
 

@@ -185,6 +185,8 @@ fn activations_and_rearrangements() {
     let apart = |name: &str| Case::new(name, F32).apart("x", &[3, 5], 0.45);
     let mut cases = vec![
         apart("Mish").opset(18).op("Mish", &["x"], "y", &[]),
+        apart("Swish").opset(24).op("Swish", &["x"], "y", &[]),
+        apart("Swish 1.7").opset(24).op("Swish", &["x"], "y", &[("alpha", Float(1.7))]),
         apart("Softsign").op("Softsign", &["x"], "y", &[]),
         apart("Selu").op("Selu", &["x"], "y", &[]),
         apart("Celu").op("Celu", &["x"], "y", &[("alpha", Float(0.6))]),

@@ -9,8 +9,8 @@ use pdloss::graph::{
     losses::{Loss, NormalizedSoftmax},
     proto::{ModelProto, NodeProto, StringStringEntryProto, TensorProto},
     step::{
-        COPIES, Copied, Description, FreezeStatistics, Kind, RunningVariance, StepOptions, build, export_embedder,
-        untie,
+        COPIES, Copied, Description, FreezeStatistics, Kind, Parameters, RunningVariance, StepOptions, build,
+        export_embedder, untie,
     },
     training_mode::free_batch,
 };
@@ -90,12 +90,25 @@ fn what_the_exporter_calls_a_parameter_is_trained_and_nothing_else() {
     assert_eq!((parameters.trained, parameters.tensors, parameters.trained_values), (4, 4, 4 + 16 + 1 + 12));
     assert_eq!(parameters.buffers, ["table", "made"]);
     assert!(
-        parameters.to_string().ends_with("no parameters of PyTorch, so they stay: 'table', 'made'"),
+        parameters
+            .to_string()
+            .ends_with("no parameters of PyTorch, so they stay (--also-train trains them): 'table', 'made'"),
         "{parameters}"
     );
     assert!(parameters.notes.is_empty(), "{:?}", parameters.notes);
 
-    // Where parameters are missing, what the exporter computed may be made of them.
+    // Where parameters are missing, what the exporter computed may be made of them, but not what looks like a table or a mask.
+    for (numbers, look) in [([0.5, 1.0, 1.5, 2.0], "numbers at equal steps"), ([3.0; 4], "one whole number throughout")]
+    {
+        let mut model = signed(&format!("{lines}p_bias: PARAMETER target='bias'\n"));
+        let graph = model.graph.as_mut().expect("a graph");
+        *graph.initializer.iter_mut().find(|tensor| tensor.name() == "made").unwrap() =
+            floats("made", Element::F32, &[4], &numbers);
+        let description = described(model);
+        assert_eq!(trained(&description), ["gain", "first.weight", "temperature", "head.weight"]);
+        let left = &description.parameters.left;
+        assert!(left.iter().any(|left| left.name == "made" && left.reason.starts_with(look)), "{left:?}");
+    }
     let missing = format!("{lines}p_bias: PARAMETER target='norm.weight'\nb_mean: BUFFER target='norm.running_mean'\n");
     let description = described(signed(&missing));
     assert_eq!(trained(&description), ["gain", "first.weight", "temperature", "made", "head.weight"]);
@@ -133,6 +146,62 @@ fn masks_are_no_parameters() {
     let left: Vec<(&str, &str)> =
         description.parameters.left.iter().map(|left| (left.name.as_str(), left.reason.as_str())).collect();
     assert_eq!(left, [("mask", "it holds zeros and one number far below, as a mask does")]);
+}
+
+/// An export of the older exporter, which does not say which tensors are parameters: a table of positions under a name of the
+/// module, one under a name that the exporter made up, and one that it wrote into a node.
+fn unsigned(producer: &str) -> ModelProto {
+    let table = |name: &str| floats(name, Element::F32, &[4], &[0.1, 0.2, 0.3, 0.4]);
+    let constant = |name: &str| {
+        node("Constant", &[], &[name], vec![attribute("value", Value::Tensor(Box::new(tensor("", &[4]))))])
+    };
+    let nodes = vec![
+        constant("/rope/Constant_3_output_0"),
+        constant("shift.weight"),
+        node("MatMul", &["images", "first.weight"], &["a"], vec![]),
+        node("Add", &["a", "rope.steps"], &["b"], vec![]),
+        node("Mul", &["b", "onnx::Mul_12"], &["c"], vec![]),
+        node("Add", &["c", "/rope/Constant_3_output_0"], &["d"], vec![]),
+        node("Add", &["d", "onnx::Add_13"], &["e"], vec![]),
+        node("Add", &["e", "shift.weight"], &["last"], vec![]),
+    ];
+    let tensors =
+        vec![tensor("first.weight", &[4, 4]), table("rope.steps"), table("onnx::Mul_12"), tensor("onnx::Add_13", &[4])];
+    ModelProto { producer_name: Some(producer.to_owned()), ..flat(nodes, tensors) }
+}
+
+#[test]
+fn tables_of_older_exports_are_held_or_told() {
+    let description = described(unsigned("pytorch"));
+    assert_eq!(trained(&description), ["first.weight", "rope.steps", "onnx::Add_13", "head.weight", "shift.weight"]);
+    let Parameters { left, buffers, notes, .. } = &description.parameters;
+    let [left] = left.as_slice() else { panic!("{left:?}") };
+    assert_eq!(left.name, "onnx::Mul_12");
+    assert!(
+        left.reason.starts_with("numbers at equal steps under a name that the exporter made up"),
+        "{}",
+        left.reason
+    );
+    assert_eq!(buffers, &["/rope/Constant_3_output_0"]);
+    let said = notes.iter().find(|note| note.contains("look like tables")).expect("the table is told");
+    assert!(said.contains("'rope.steps' (numbers at equal steps)") && said.contains("--freeze"), "{said}");
+    assert!(!said.contains("first.weight"), "{said}");
+
+    // Each can be had otherwise.
+    let also = ["onnx::Mul_12", "/rope/Constant_3_output_0"].map(str::to_owned).to_vec();
+    let other = StepOptions { also, freeze: vec!["rope.*".to_owned()], ..options() };
+    let description =
+        Description::of(&build(unsigned("pytorch"), &other).expect("it trains")).expect("it is described");
+    let all =
+        ["first.weight", "onnx::Mul_12", "onnx::Add_13", "head.weight", "/rope/Constant_3_output_0", "shift.weight"];
+    assert_eq!(trained(&description), all);
+    assert!(!description.parameters.notes.iter().any(|note| note.contains("look like tables")));
+
+    // Other programs name and write tensors in other ways.
+    let description = described(unsigned("another"));
+    assert_eq!(trained(&description).len(), 7);
+    let said = description.parameters.notes.iter().find(|note| note.contains("look like tables"));
+    assert!(said.is_some_and(|said| said.contains("'onnx::Mul_12'")), "{said:?}");
 }
 
 /// Two convolutions with BatchNormalization of which the exporter merged equal tensors: one of ones, one of zeros.

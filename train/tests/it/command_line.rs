@@ -176,3 +176,22 @@ fn the_settings_of_a_run_make_it_again() {
     let state = |folder: &std::path::Path| std::fs::read(folder.join("checkpoint.safetensors")).unwrap();
     assert!(state(&place.out) != state(&other), "what is typed goes before the file");
 }
+
+#[test]
+fn flags_that_change_nothing_are_refused_or_said() {
+    let place = Place::new();
+    let shapes = fixtures().join("shapes");
+    for (flags, owner) in [
+        (&["--schedule", "constant", "--final-rate", "0.1"][..], "--schedule cosine"),
+        (&["--decay-at", "0.3"], "--schedule step"),
+        (&["--schedule", "constant", "--decay", "0.5"], "--schedule step"),
+        (&["--optimizer", "sgd", "--decay-all"], "--weight-decay gives one"),
+        (&["--weight-decay", "0", "--decay-proxies"], "--weight-decay gives one"),
+    ] {
+        fails(2, &place.arguments(text(&shapes), flags), &["changes nothing here", owner]);
+    }
+    fails(2, &place.arguments(text(&shapes), &["--allow-overlap"]), &["--allow-overlap: nothing to validate on"]);
+    let (model, out) = (fixtures().join("embedder.onnx"), place.folder.path().join("o.onnx"));
+    let export = ["export", text(&model), text(&out), "--as", "op", "--classes", "3", "--onnxruntime", "x.so"];
+    fails(2, &export, &["--onnxruntime x.so: nothing is run without --train"]);
+}

@@ -78,6 +78,23 @@ fn default_exports_train_as_they_are_and_what_they_lost_is_said_and_recorded() {
 
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn what_is_not_trained_as_it_is_in_the_backbone_is_said_with_quiet_too() {
+    let shapes = fixtures().join("shapes");
+    // Two layers of the first have one tensor; in the second nothing is left out.
+    for (name, more, is_said) in
+        [("script", &["--quiet"][..], true), ("training_script", &["--quiet"], false), ("training_script", &[], true)]
+    {
+        let (folder, model) = export(name);
+        let out = folder.path().join("run");
+        let output = run(&arguments(&model, &shapes, &out, more));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {error}");
+        assert_eq!(error.contains(" tensors ("), is_said, "{name} {more:?}: {error}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn a_run_is_of_the_weights_beside_its_model_too() {
     let shapes = fixtures().join("shapes");
     let (folder, model) = export("default");

@@ -69,7 +69,7 @@ pub(in crate::dataset) fn files(count: usize) -> String {
 }
 
 /// The first few of these, and how many more there are.
-pub(in crate::dataset) fn several(all: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn several(all: impl IntoIterator<Item = String>) -> String {
     const SHOWN: usize = 8;
     let mut all = all.into_iter();
     let shown: Vec<String> = all.by_ref().take(SHOWN).collect();
@@ -112,7 +112,7 @@ pub(super) fn target(link: &str, target: &str) -> Option<String> {
 }
 
 /// With accents composed (Unicode NFC).
-pub(in crate::dataset) fn composed(name: &str) -> String {
+pub(crate) fn composed(name: &str) -> String {
     name.nfc().collect()
 }
 

@@ -12,9 +12,9 @@ pub(super) const FOLLOWED: usize = 64;
 
 /// What is known of a tensor.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(in super::super) struct Known {
     pub(super) shape: Vec<u128>,
-    pub(super) values: Option<Vec<f64>>,
+    pub(in super::super) values: Option<Vec<f64>>,
     pub(super) is_constant: bool,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn claims(path: &Path, tensor: &TensorProto) -> Result<()> {
 }
 
 #[allow(clippy::cast_precision_loss)] // sizes beyond 2^53 are too large all the same
-pub(super) fn of_tensor(tensor: &TensorProto) -> Known {
+pub(in super::super) fn of_tensor(tensor: &TensorProto) -> Known {
     let shape: Vec<u128> = tensor.dims.iter().map(|&dim| u128::try_from(dim).unwrap_or(0)).collect();
     let known = Known { shape, values: None, is_constant: true };
     if known.count() > FOLLOWED as u128 {

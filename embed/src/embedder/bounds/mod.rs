@@ -11,7 +11,8 @@ use std::path::Path;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use crate::error::{Error, Result};
-use known::{Known, claims, of_tensor};
+pub(super) use known::of_tensor;
+use known::{Known, claims};
 use operator::Operator;
 
 /// Values that a tensor may hold: 8 GiB of float32.

@@ -78,7 +78,7 @@ pub struct CompareArgs {
 
 /// Figures compared, and over what.
 #[derive(Debug)]
-struct Comparison {
+pub(crate) struct Comparison {
     figures: Vec<Figure>,
     units: usize,
     /// What the units are, in the plural.
@@ -119,41 +119,10 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let (a, b) = (Run::read(&args.a)?, Run::read(&args.b)?);
     let mut about = about(args, &a, &b);
-    let differ = Apart { a: &args.a, b: &args.b };
-    let compared = match (&a.details, &b.details) {
-        (Details::Retrieval(of_a), Details::Retrieval(of_b)) => {
-            same_data(&a, &b, &differ, &mut about)?;
-            differ.queries(of_a, of_b)?;
-            retrieval(of_a, of_b, &recall_ks(&a, &b, &mut about), args.by, &how)?
-        }
-        (Details::Verification(of_a), Details::Verification(of_b)) => {
-            same_data(&a, &b, &differ, &mut about)?;
-            let pairs = |pairs: &'_ Option<Pairs>, path: &Path| match pairs {
-                Some(pairs) => Ok(pairs.clone()),
-                None => Err(Error::Usage(format!(
-                    "{}: this run kept counts only (too many pairs, or scores without names); pairs are compared one by one",
-                    path.display()
-                ))),
-            };
-            let (of_a, of_b) = (pairs(&of_a.pairs, &args.a)?, pairs(&of_b.pairs, &args.b)?);
-            differ.pairs(&of_a, &of_b)?;
-            if args.by == Some(By::Pair) && a.records[0].get("pairs_sha256").is_none() {
-                return usage(
-                    "--by pair: all pairs of a set share their images and are anything but independent; use --by subject",
-                );
-            }
-            verification(&of_a, &of_b, args.by, &how)?
-        }
-        _ => {
-            return Err(Error::Usage(format!(
-                "{} is {} and {} is {}: wanted two folders that `recall --save-run` wrote, or two of `verify --save-run`",
-                args.a.display(),
-                a.kind(),
-                args.b.display(),
-                b.kind()
-            )));
-        }
-    };
+    for sentence in other_differences(&a, &b) {
+        about.note(&sentence);
+    }
+    let compared = compared(&a, &b, args.by, &how, &mut about)?;
     let rows = compared.rows();
     about.set("drawn", format!("{} {}", compared.units, compared.of)).set("test", compared.test);
     if compared.units < FEW {
@@ -183,7 +152,7 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
         kind.write_results(path, &whole)?;
         wrote(path);
     }
-    let verdict = compared.verdict(1.0 - args.confidence);
+    let verdict = compared.verdict(1.0 - args.confidence, "A", "B");
     let printed = if args.json {
         Record::write_json(&whole, stdout)
     } else {
@@ -191,6 +160,46 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     };
     printed.map_err(|e| Error::write("standard output", e))?;
     Ok(rows)
+}
+
+/// Two runs figure by figure; what is not compared, or not known, is noted in `about`.
+///
+/// # Errors
+/// [`Error::Usage`] for runs that cannot be compared.
+pub(crate) fn compared(a: &Run, b: &Run, by: Option<By>, how: &Resampling, about: &mut Record) -> Result<Comparison> {
+    let differ = Apart { a: &a.path, b: &b.path };
+    match (&a.details, &b.details) {
+        (Details::Retrieval(of_a), Details::Retrieval(of_b)) => {
+            same_data(a, b, &differ, about)?;
+            differ.queries(of_a, of_b)?;
+            retrieval(of_a, of_b, &recall_ks(a, b, about), by, how)
+        }
+        (Details::Verification(of_a), Details::Verification(of_b)) => {
+            same_data(a, b, &differ, about)?;
+            let pairs = |pairs: &'_ Option<Pairs>, path: &Path| match pairs {
+                Some(pairs) => Ok(pairs.clone()),
+                None => Err(Error::Usage(format!(
+                    "{}: this run kept counts only (too many pairs, or scores without names); pairs are compared one by one",
+                    path.display()
+                ))),
+            };
+            let (of_a, of_b) = (pairs(&of_a.pairs, &a.path)?, pairs(&of_b.pairs, &b.path)?);
+            differ.pairs(&of_a, &of_b)?;
+            if by == Some(By::Pair) && a.records[0].get("pairs_sha256").is_none() {
+                return Err(Error::Usage(
+                    "--by pair: all pairs of a set share their images and are anything but independent; use --by subject".into(),
+                ));
+            }
+            verification(&of_a, &of_b, by, how)
+        }
+        _ => Err(Error::Usage(format!(
+            "{} is {} and {} is {}: wanted two folders that `recall --save-run` wrote, or two of `verify --save-run`",
+            a.path.display(),
+            a.kind(),
+            b.path.display(),
+            b.kind()
+        ))),
+    }
 }
 
 /// What is compared, and how.
@@ -210,7 +219,8 @@ impl Comparison {
         holm(&self.figures.iter().map(|f| f.difference.p).collect::<Vec<_>>())
     }
 
-    fn rows(&self) -> Vec<Record> {
+    /// A row a figure: both values, their difference with its interval, and p.
+    pub(crate) fn rows(&self) -> Vec<Record> {
         let row = |(figure, p_holm): (&Figure, f64)| {
             let Difference { value, low, high, p } = figure.difference;
             let known = |v: f64| (!v.is_nan()).then_some(v);
@@ -222,8 +232,8 @@ impl Comparison {
         self.figures.iter().zip(self.holm()).map(row).collect()
     }
 
-    /// One line of plain words; a difference counts where its p, corrected, is below `alpha`.
-    fn verdict(&self, alpha: f64) -> String {
+    /// One line of plain words, with the runs' names; a difference counts where its p, corrected, is below `alpha`.
+    pub(crate) fn verdict(&self, alpha: f64, a: &str, b: &str) -> String {
         let words = |(figure, _): &(&Figure, f64)| {
             let Difference { value, low, high, p } = figure.difference;
             format!("{} {value:+.4} [{low:.4}, {high:.4}], p = {}", figure.name, in_short(p))
@@ -237,10 +247,10 @@ impl Comparison {
             (true, true) => {
                 format!("No difference that these {} {} could show: {}.", self.units, self.of, list(&all))
             }
-            (false, true) => format!("B is better than A: {}.", list(&found)),
-            (true, false) => format!("A is better than B: {}.", list(&found)),
+            (false, true) => format!("{b} is better than {a}: {}.", list(&found)),
+            (true, false) => format!("{a} is better than {b}: {}.", list(&found)),
             (false, false) => {
-                format!("A and B differ, and neither is better throughout: {}; {}.", list(&up), list(&down))
+                format!("{a} and {b} differ, and neither is better throughout: {}; {}.", list(&up), list(&down))
             }
         }
     }
@@ -288,6 +298,21 @@ fn same_data(a: &Run, b: &Run, differ: &Apart<'_>, about: &mut Record) -> Result
         about.note("kept embeddings do not say which images they are of: only names and classes are known to agree");
     }
     Ok(())
+}
+
+/// What the runs differ in beside the model: a difference of figures may come of it.
+fn other_differences(a: &Run, b: &Run) -> Vec<String> {
+    let word = |run: &Run, name: &str| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
+    let is_one_model = word(a, "model_sha256").is_some() && word(a, "model_sha256") == word(b, "model_sha256");
+    // Another model may want its images otherwise, and has outputs of its own.
+    let of_one_model: &[&str] = if is_one_model { &["output", "preprocessing"] } else { &[] };
+    let names = ["metric", "index", "flip", "align", "runtime"].iter().chain(of_one_model);
+    let differ = |name: &&str| {
+        let (of_a, of_b) = (word(a, name)?, word(b, name)?);
+        let others = if is_one_model { "are one model and differ" } else { "differ in more than the model" };
+        (of_a != of_b).then(|| format!("A and B {others}: {name} is {of_a} in A and {of_b} in B"))
+    };
+    names.filter_map(differ).collect()
 }
 
 /// Two runs that may be on other data.

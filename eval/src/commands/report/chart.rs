@@ -1,10 +1,11 @@
-//! Charts as inline SVG: geometry is reckoned here, drawn by the template, coloured by the style sheet.
+//! Charts as inline SVG: geometry is reckoned here, drawn by the template, coloured by the style sheet. What the page's script
+//! reads back under the pointer travels beside each chart, worded here.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::plot::scale::Scale;
+use crate::plot::scale::{Scale, short};
 
 /// One axis, linear in the numbers given.
 pub(super) struct Axis {
@@ -13,19 +14,33 @@ pub(super) struct Axis {
     pub(super) to: f64,
     /// Where it is marked, and with what.
     pub(super) ticks: Vec<(f64, String)>,
+    /// A place on it in words: of a logarithmic axis the number, not its logarithm.
+    pub(super) word: fn(f64) -> String,
 }
 
 /// A line, or the area below it.
+#[derive(Default)]
 pub(super) struct Series {
     pub(super) name: String,
     pub(super) points: Vec<(f64, f64)>,
+    /// A histogram: two points a bin, and the area below.
     pub(super) filled: bool,
+    /// Drawn faintly, and neither in the legend nor read: what a smoothed line was made of.
+    pub(super) faint: bool,
+    /// Read and not drawn.
+    pub(super) unseen: bool,
+    /// Its number among lines of one colour and dash; its place, where there is none.
+    pub(super) style: Option<usize>,
+    /// Points that are shown as such; all of a short line, where none are named.
+    pub(super) dots: Vec<(f64, f64)>,
+    /// Intervals, `(x, low, high)`: a band where there are as many as points, else a line at each.
+    pub(super) spread: Vec<(f64, f64, f64)>,
 }
 
 /// What the template draws.
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
-    caption: String,
+    pub(super) caption: String,
     /// What is to be seen, for who cannot see it.
     description: String,
     x_label: String,
@@ -35,8 +50,16 @@ pub(super) struct Chart {
     series: Vec<Line>,
     /// A line from the lower left to the upper right corner of the square, such as `FMR = FNMR`.
     diagonal: Option<String>,
+    /// Places on the horizontal axis that have a name.
+    marks: Vec<Tick>,
+    /// The plot's right end.
+    right: f64,
     /// The same as numbers.
-    pub(super) numbers: Option<super::Table>,
+    pub(super) numbers: super::Table,
+    /// What the script reads back, as JSON that can stand in a page.
+    reading: String,
+    /// Is shown on demand.
+    pub(super) more: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,7 +75,20 @@ struct Line {
     style: usize,
     path: String,
     filled: bool,
+    faint: bool,
     dots: Vec<(String, String)>,
+    /// A band, or a line at each interval.
+    spread: String,
+    band: bool,
+}
+
+/// What is read of a line: `(x, y, "x", "y")` in the picture's units and in words.
+#[derive(Serialize)]
+struct Reading {
+    name: String,
+    style: usize,
+    shown: bool,
+    points: Vec<(f64, f64, String, String)>,
 }
 
 /// The plot's rectangle in the picture of 480 x 330; the template draws its frame.
@@ -62,6 +98,8 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 276.0;
 /// Lines of no more points show them.
 const DOTTED: usize = 12;
+/// Readings stand at least so far apart.
+const READ_EVERY: f64 = 1.0;
 
 impl Axis {
     /// A linear axis over these values, with room, marked at round numbers.
@@ -70,7 +108,12 @@ impl Axis {
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         let (low, high) = if low.is_finite() { (low, high) } else { (0.0, 1.0) };
         let Scale { from, to, ticks } = Scale::over(low, high, 5);
-        Self { label: label.into(), from, to, ticks }
+        Self { label: label.into(), from, to, ticks, word: short }
+    }
+
+    /// The same, with other words for its places.
+    pub(super) fn worded(self, word: fn(f64) -> String) -> Self {
+        Self { word, ..self }
     }
 
     fn place(&self, value: f64, low: f64, high: f64) -> f64 {
@@ -80,8 +123,41 @@ impl Axis {
 
 impl Chart {
     /// Lays out lines on two axes. Points that are no numbers break a line.
-    pub(super) fn new(caption: &str, description: String, x: &Axis, y: &Axis, series: &[Series]) -> Self {
-        let across = |v: f64| x.place(v, LEFT, RIGHT);
+    pub(super) fn new(
+        caption: String,
+        description: String,
+        (x, y): (&Axis, &Axis),
+        series: &[Series],
+        numbers: super::Table,
+    ) -> Self {
+        Self::within(RIGHT, caption, description, (x, y), series, numbers)
+    }
+
+    /// The same in a square with its diagonal, for two axes of one scale.
+    pub(super) fn square(
+        caption: String,
+        description: String,
+        (x, y): (&Axis, &Axis),
+        series: &[Series],
+        numbers: super::Table,
+    ) -> Self {
+        let right = LEFT + (BOTTOM - TOP);
+        let mut chart = Self::within(right, caption, description, (x, y), series, numbers);
+        let at = |v: f64| format!("{:.1} {:.1}", x.place(v, LEFT, right), y.place(v, BOTTOM, TOP));
+        let (from, to) = (x.from.max(y.from), x.to.min(y.to));
+        chart.diagonal = Some(format!("M{}L{}", at(from), at(to)));
+        chart
+    }
+
+    fn within(
+        right: f64,
+        caption: String,
+        description: String,
+        (x, y): (&Axis, &Axis),
+        series: &[Series],
+        numbers: super::Table,
+    ) -> Self {
+        let across = |v: f64| x.place(v, LEFT, right);
         let up = |v: f64| y.place(v, BOTTOM, TOP);
         let mut x_ticks: Vec<(f64, &String)> = Vec::new();
         for (at, label) in x.ticks.iter().map(|(at, label)| (across(*at), label)) {
@@ -92,36 +168,99 @@ impl Chart {
             }
         }
         let tick = |(at, label): (f64, &String)| Tick { at: format!("{at:.1}"), label: label.clone() };
+        let style = |(number, series): (usize, &Series)| series.style.unwrap_or(number) % 8;
+        let place = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+            points.iter().map(|&(a, b)| (across(a), up(b))).filter(|(a, b)| a.is_finite() && b.is_finite()).collect()
+        };
         let line = |(number, series): (usize, &Series)| {
             let points = series.points.iter().map(|&(a, b)| (across(a), up(b)));
-            let dots = if series.points.len() > DOTTED || series.filled {
-                Vec::new()
-            } else {
-                points.clone().map(|(a, b)| (format!("{a:.1}"), format!("{b:.1}"))).collect()
+            let dots = match &series.dots[..] {
+                [] if series.points.len() <= DOTTED && !series.filled && !series.faint => place(&series.points),
+                named => place(named),
             };
-            let path = path(points, series.filled.then(|| up(0.0_f64.max(y.from))));
-            Line { name: series.name.clone(), style: number % 8, path, filled: series.filled, dots }
+            let band = !series.spread.is_empty() && series.spread.len() == series.points.len();
+            Line {
+                name: series.name.clone(),
+                style: style((number, series)),
+                path: path(points, series.filled.then(|| up(0.0_f64.max(y.from)))),
+                filled: series.filled,
+                faint: series.faint,
+                dots: dots.into_iter().map(|(a, b)| (format!("{a:.1}"), format!("{b:.1}"))).collect(),
+                spread: spread(series.spread.iter().map(|&(at, low, high)| (across(at), up(low), up(high))), band),
+                band,
+            }
         };
+        let reading = |(number, series): (usize, &Series)| Reading {
+            name: series.name.clone(),
+            style: style((number, series)),
+            shown: !series.unseen,
+            points: read(&series.points, series.filled, &across, &up)
+                .into_iter()
+                .map(|(a, b, (of_x, of_y))| (a, b, (x.word)(of_x), (y.word)(of_y)))
+                .collect(),
+        };
+        let read: Vec<Reading> = series.iter().enumerate().filter(|(_, s)| !s.faint).map(reading).collect();
+        // A page ends a script at `</`, wherever it stands.
+        let reading = serde_json::to_string(&read).expect("numbers and words are JSON").replace('<', "\\u003c");
         Self {
-            caption: caption.into(),
+            caption,
             description,
             x_label: x.label.clone(),
             y_label: y.label.clone(),
             x_ticks: x_ticks.into_iter().map(tick).collect(),
             y_ticks: y.ticks.iter().map(|(at, label)| tick((up(*at), label))).collect(),
-            series: series.iter().enumerate().map(line).collect(),
+            series: series.iter().enumerate().filter(|(_, s)| !s.unseen).map(line).collect(),
             diagonal: None,
-            numbers: None,
+            marks: Vec::new(),
+            right,
+            numbers,
+            reading,
+            more: false,
         }
     }
 
-    /// Adds the line on which both axes, of the same scale, are equal.
-    pub(super) fn with_diagonal(mut self, x: &Axis, y: &Axis) -> Self {
-        let at = |v: f64| format!("{:.1} {:.1}", x.place(v, LEFT, RIGHT), y.place(v, BOTTOM, TOP));
-        let (from, to) = (x.from.max(y.from), x.to.min(y.to));
-        self.diagonal = Some(format!("M{}L{}", at(from), at(to)));
+    /// Names a place on the horizontal axis.
+    pub(super) fn mark(mut self, x: &Axis, at: f64, label: String) -> Self {
+        if (x.from..=x.to).contains(&at) {
+            self.marks.push(Tick { at: format!("{:.1}", x.place(at, LEFT, self.right)), label });
+        }
         self
     }
+}
+
+/// Where a line is read: the middle of each bin of a histogram, points of other lines that are not too near each other.
+#[allow(clippy::type_complexity)] // a place, and what stands there
+fn read(
+    points: &[(f64, f64)],
+    bins: bool,
+    across: &dyn Fn(f64) -> f64,
+    up: &dyn Fn(f64) -> f64,
+) -> Vec<(f64, f64, (f64, f64))> {
+    let middle = |bin: &[(f64, f64)]| (bin[0].0 + (bin[bin.len() - 1].0 - bin[0].0) / 2.0, bin[0].1);
+    let points: Vec<(f64, f64)> = if bins { points.chunks(2).map(middle).collect() } else { points.to_vec() };
+    let tenth = |v: f64| (v * 10.0).round() / 10.0;
+    let mut read: Vec<(f64, f64, (f64, f64))> = Vec::new();
+    for (at, &(a, b)) in points.iter().enumerate() {
+        let (x, y) = (across(a), up(b));
+        let far =
+            |&(before, height, _): &(f64, f64, _)| (x - before).abs() >= READ_EVERY || (y - height).abs() >= READ_EVERY;
+        if x.is_finite() && y.is_finite() && (at + 1 == points.len() || read.last().is_none_or(far)) {
+            read.push((tenth(x), tenth(y), (a, b)));
+        }
+    }
+    read
+}
+
+/// Intervals as a closed band, or as a line each.
+fn spread(intervals: impl DoubleEndedIterator<Item = (f64, f64, f64)> + Clone, band: bool) -> String {
+    let known = intervals.filter(|(at, low, high)| at.is_finite() && low.is_finite() && high.is_finite());
+    if !band {
+        return known.map(|(at, low, high)| format!("M{at:.1} {low:.1}V{high:.1}")).collect();
+    }
+    let upper = known.clone().map(|(at, _, high)| (at, high));
+    let lower = known.rev().map(|(at, low, _)| (at, low));
+    let outline = path(upper.chain(lower), None);
+    if outline.is_empty() { outline } else { outline + "Z" }
 }
 
 /// An SVG path; closed down to `ground` where there is one. Points within a tenth of a unit of the last are left out.
@@ -175,5 +314,23 @@ mod tests {
         assert_eq!(path(points.into_iter(), None), "M0.0 1.0L1.0 2.0M3.0 4.0");
         assert_eq!(path(points[..2].iter().copied(), Some(9.0)), "M0.0 9.0L0.0 1.0L1.0 2.0L1.0 9.0Z");
         assert_eq!(path(std::iter::empty(), Some(9.0)), "");
+    }
+
+    #[test]
+    fn intervals_are_a_band_or_a_line_each() {
+        let intervals = [(1.0, 5.0, 3.0), (2.0, 6.0, 4.0), (3.0, f64::NAN, 1.0)];
+        assert_eq!(spread(intervals.into_iter(), true), "M1.0 3.0L2.0 4.0L2.0 6.0L1.0 5.0Z");
+        assert_eq!(spread(intervals.into_iter(), false), "M1.0 5.0V3.0M2.0 6.0V4.0");
+        assert_eq!(spread(std::iter::empty(), true), "");
+    }
+
+    #[test]
+    fn bins_are_read_in_their_middle_and_lines_at_their_ends() {
+        let same = |v: f64| v;
+        let bins = [(0.0, 3.0), (4.0, 3.0), (4.0, 7.0), (8.0, 7.0)];
+        assert_eq!(read(&bins, true, &same, &same), [(2.0, 3.0, (2.0, 3.0)), (6.0, 7.0, (6.0, 7.0))]);
+        let line = [(0.0, 0.0), (0.2, 0.2), (5.0, 0.0), (5.1, 0.0)];
+        let at: Vec<f64> = read(&line, false, &same, &same).iter().map(|r| r.0).collect();
+        assert_eq!(at, [0.0, 5.0, 5.1]);
     }
 }

@@ -34,14 +34,34 @@ struct Image {
     picture: Option<String>,
     name: String,
     class: String,
+    /// The class, to be shown.
+    label: String,
     /// `query`, `right`, `wrong`, or nothing.
     kind: &'static str,
     score: Option<String>,
 }
 
+/// A long name without its middle: ends tell names apart as often as beginnings do.
+fn cut(name: &str) -> String {
+    const KEPT: usize = 9;
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= 2 * KEPT + 1 {
+        return name.to_owned();
+    }
+    let part = |letters: &[char]| letters.iter().collect::<String>();
+    format!("{}\u{2026}{}", part(&letters[..KEPT]), part(&letters[letters.len() - KEPT..]))
+}
+
 fn image(name: &str, class: &str, kind: &'static str, score: Option<f64>, from: &mut Option<Pictures>) -> Image {
     let picture = from.as_mut().and_then(|pictures| pictures.get(name));
-    Image { picture, name: name.into(), class: class.into(), kind, score: score.map(|s| format!("{s:.3}")) }
+    Image {
+        picture,
+        name: name.into(),
+        class: class.into(),
+        label: cut(class),
+        kind,
+        score: score.map(|s| format!("{s:.3}")),
+    }
 }
 
 fn found(query: &Query, pictures: &mut Option<Pictures>) -> Row {
@@ -106,11 +126,11 @@ pub(super) fn worst_classes(run: &Retrieved) -> Table {
         let rate = |value: f64| figure(format!("{value:.4}"));
         vec![word(name), figure(class.queries.to_string()), rate(recall(class)), rate(map(class)), word(&taken)]
     };
-    Table {
-        caption: format!("{} of {} classes, by recall@1 from the worst on", worst.len().min(CLASSES), worst.len()),
-        columns: ["class", "queries", "recall@1", "map@r", "most often taken for"].map(Into::into).to_vec(),
-        rows: worst.iter().take(CLASSES).map(row).collect(),
-    }
+    Table::new(
+        &format!("{} of {} classes, by recall@1 from the worst on", worst.len().min(CLASSES), worst.len()),
+        ["class", "queries", "recall@1", "map@r", "most often taken for"].map(str::to_owned).into_iter(),
+        worst.iter().take(CLASSES).map(row).collect(),
+    )
 }
 
 /// Pairs decided wrongly, the farthest beyond the threshold first: impostors that were accepted, genuine pairs rejected.

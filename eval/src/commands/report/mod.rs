@@ -1,11 +1,13 @@
 //! The command `report`: kept runs as one HTML page that needs nothing beside it.
 //!
 //! What is shown is put together here and in the modules below; `page.html` says how it stands on the page, `page.css` how
-//! it looks, and `page.js` sorts tables and changes the theme (without it the page is whole, but still).
+//! it looks, and `page.js` reads charts, sorts tables and changes the theme (without it the page is whole, but still).
 
 mod chart;
 mod curves;
+mod differences;
 mod mistakes;
+mod progress;
 mod thumbnails;
 
 use std::io::Write;
@@ -64,27 +66,57 @@ pub struct ReportArgs {
 /// A run and what it is called on the page.
 struct Named<'a> {
     name: String,
+    /// What its data is called; nothing, where it does not say.
+    dataset: String,
+    /// What tells its data from others'.
+    data: String,
     run: &'a Run,
 }
 
-/// A table that can be sorted by its columns.
+impl Named<'_> {
+    fn number(&self, column: &str) -> Option<f64> {
+        self.run.records[0].get(column).and_then(Value::number)
+    }
+
+    fn word(&self, column: &str) -> String {
+        self.run.records[0].get(column).map(Value::word).unwrap_or_default()
+    }
+}
+
+/// A table, as it stands on the page.
 #[derive(Debug, Serialize)]
 struct Table {
     caption: String,
-    columns: Vec<Head>,
+    columns: Vec<String>,
     rows: Vec<Vec<Cell>>,
+    /// Can be sorted by its columns: its rows are not what stands side by side.
+    sortable: bool,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Head {
-    name: String,
-}
+impl Table {
+    fn new(caption: &str, columns: impl Iterator<Item = String>, rows: Vec<Vec<Cell>>) -> Self {
+        Self { caption: caption.into(), columns: columns.collect(), rows, sortable: true }
+    }
 
-impl<T: Into<String>> From<T> for Head {
-    fn from(name: T) -> Self {
-        Self { name: name.into() }
+    /// Few runs with many figures: a run a column, so that all of it is seen at once.
+    fn turned(self) -> Self {
+        let mut lines = self.columns.into_iter().enumerate().map(|(at, name)| {
+            (name.clone(), [word(&name)].into_iter().chain(self.rows.iter().map(|row| row[at].clone())).collect())
+        });
+        let columns = lines.next().map(|(_, cells): (String, Vec<Cell>)| cells).unwrap_or_default();
+        Self {
+            caption: self.caption,
+            columns: columns.into_iter().map(|cell| cell.text).collect(),
+            rows: lines.map(|(_, cells)| cells).collect(),
+            sortable: false,
+        }
     }
 }
+
+/// Figures beyond which a table of few runs is turned.
+const WIDE: usize = 9;
+/// Runs that stand side by side in a turned table.
+const SIDE_BY_SIDE: usize = 5;
 
 /// A cell of words.
 fn word(text: &str) -> Cell {
@@ -123,7 +155,8 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let runs = args.results.iter().map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
     let named = named(&runs);
     let sections = named.iter().map(|run| section(run, args)).collect::<Result<Vec<_>>>()?;
-    let html = render(&args.title, summaries(&named), &curves::all(&named), &sections)
+    let charts: Vec<chart::Chart> = curves::all(&named).into_iter().chain(progress::all(&named)).collect();
+    let html = render(&args.title, &date(&args.results), &named, &charts, &sections)
         .map_err(|e| Error::write(&args.out, std::io::Error::other(format!("{e:#}"))))?;
     write_atomically(&args.out, |file| file.write_all(html.as_bytes()))?;
     wrote(&args.out);
@@ -137,7 +170,60 @@ fn named(runs: &[Run]) -> Vec<Named<'_>> {
         let alone = names.iter().filter(|name| **name == names[at]).count() == 1;
         if alone { names[at].clone() } else { run.path.display().to_string() }
     };
-    runs.iter().enumerate().map(|(at, run)| Named { name: name((at, run)), run }).collect()
+    let named = |(at, run): (usize, &'_ Run)| {
+        let name = name((at, run));
+        let row = tabulate::rows(run, &name).swap_remove(0);
+        let dataset = row.get("dataset").map(Value::word).unwrap_or_default();
+        (name, dataset, tabulate::data_of(&row))
+    };
+    let all = runs.iter().enumerate().map(|(at, run)| (named((at, run)), run));
+    all.map(|((name, dataset, data), run)| Named { name, dataset, data, run }).collect()
+}
+
+/// The days on which the results were written, the first and the last; nothing where the file system does not say.
+fn date(results: &[PathBuf]) -> String {
+    let written = results.iter().filter_map(|path| path.metadata().and_then(|data| data.modified()).ok());
+    let day =
+        |time| humantime::format_rfc3339_seconds(time).to_string().split('T').next().unwrap_or_default().to_owned();
+    let days: Vec<String> = written.map(day).collect();
+    match (days.iter().min(), days.iter().max()) {
+        (Some(first), Some(last)) if first == last => format!("Results of {first}"),
+        (Some(first), Some(last)) => format!("Results of {first} to {last}"),
+        _ => String::new(),
+    }
+}
+
+/// A sentence for each measure on each data that several runs have: which is ahead, and by how much.
+fn leaders(runs: &[Named<'_>]) -> Vec<String> {
+    const FIRST: [(&str, bool); 5] =
+        [("recall@1", true), ("accuracy", true), ("eer", false), ("best recall@1", true), ("map@r", true)];
+    let mut groups: Vec<(String, &str, Vec<&Named<'_>>)> = Vec::new();
+    for run in runs {
+        let measure = run.word("measure");
+        match groups.iter_mut().find(|(of, data, _)| *of == measure && *data == run.data) {
+            Some((_, _, group)) => group.push(run),
+            None => groups.push((measure, &run.data, vec![run])),
+        }
+    }
+    let sentence = |(_, _, runs): &(String, &str, Vec<&Named<'_>>)| {
+        let all = |figure: &str| runs.iter().map(|run| run.number(figure)).collect::<Option<Vec<f64>>>();
+        let (figure, higher, values) =
+            FIRST.iter().find_map(|&(figure, higher)| Some((figure, higher, all(figure)?)))?;
+        let mut order: Vec<(f64, &str)> = values.into_iter().zip(runs.iter().map(|run| run.name.as_str())).collect();
+        order.sort_by(|a, b| if higher { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) });
+        let [(best, leader), (next, other), ..] = order[..] else { return None };
+        let on = if runs[0].dataset.is_empty() { String::new() } else { format!(" on {}", runs[0].dataset) };
+        let by = (best - next).abs();
+        Some(if by < 5e-4 {
+            format!("{leader} and {other} are level in {figure}{on}: {best:.3}.")
+        } else {
+            format!(
+                "{leader} is ahead in {figure}{on}: {best:.3}, {by:.3} {} than {other}.",
+                if higher { "more" } else { "less" }
+            )
+        })
+    };
+    groups.iter().filter_map(sentence).collect()
 }
 
 /// A table for each kind of measure: runs of one kind have columns in common.
@@ -154,11 +240,8 @@ fn summaries(runs: &[Named<'_>]) -> Vec<Table> {
         let rows: Vec<Record> = rows.iter().filter(|row| measure(row) == *name).cloned().collect();
         let Sheet { columns, rows } = tabulate::overview(&rows);
         let kind = if name.is_empty() { "results" } else { name };
-        Table {
-            caption: format!("{kind}: the best of each column on the same data in bold"),
-            columns: columns.into_iter().map(Into::into).collect(),
-            rows,
-        }
+        let table = Table::new(&format!("{kind}: the best on the same data in bold"), columns.into_iter(), rows);
+        if table.columns.len() > WIDE && table.rows.len() <= SIDE_BY_SIDE { table.turned() } else { table }
     };
     measures.iter().map(table).collect()
 }
@@ -182,11 +265,12 @@ fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
     notes.extend(pictures.as_ref().and_then(Pictures::missing));
     notes.iter().for_each(|text| note(&format!("{}: {text}", run.name)));
     let known = record.iter().filter(|(_, value)| *value != Value::Missing);
-    let about = Table {
-        caption: "What was run, and every figure".into(),
-        columns: ["what", "value"].map(Into::into).to_vec(),
-        rows: known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
-    };
+    let mut about = Table::new(
+        "What was run, and every figure",
+        ["what", "value"].map(str::to_owned).into_iter(),
+        known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
+    );
+    about.sortable = false;
     Ok(Section { name: run.name.clone(), notes, galleries, worst, about })
 }
 
@@ -212,7 +296,8 @@ fn pictures(record: &Record, images: Option<&Path>, notes: &mut Vec<String>) -> 
 
 fn render(
     title: &str,
-    summaries: Vec<Table>,
+    date: &str,
+    named: &[Named<'_>],
     charts: &[chart::Chart],
     sections: &[Section],
 ) -> std::result::Result<String, minijinja::Error> {
@@ -222,7 +307,10 @@ fn render(
     templates.set_lstrip_blocks(true);
     templates.add_template("page.html", include_str!("page.html"))?;
     templates.get_template("page.html")?.render(context! {
-        title, summaries, charts, sections,
+        title, date, charts, sections,
+        leaders => leaders(named),
+        summaries => summaries(named),
+        differences => differences::all(named),
         style => include_str!("page.css"),
         script => include_str!("page.js"),
         tool => concat!("pdloss-eval ", env!("CARGO_PKG_VERSION")),

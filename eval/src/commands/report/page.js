@@ -38,4 +38,63 @@
       };
     });
   }
+
+  // Charts: what stands where the pointer is, or where the slider under the chart is put by keyboard.
+  const drawn = name => document.createElementNS("http://www.w3.org/2000/svg", name);
+  const nearest = (sorted, x, of) => {
+    let [low, high] = [0, sorted.length - 1];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (of(sorted[middle]) < x) low = middle; else high = middle;
+    }
+    return Math.abs(of(sorted[low]) - x) <= Math.abs(of(sorted[high]) - x) ? low : high;
+  };
+  for (const figure of document.querySelectorAll("figure.chart")) {
+    const lines = JSON.parse(figure.querySelector("script").textContent).filter(line => line.points.length);
+    for (const line of lines) line.points.sort((a, b) => a[0] - b[0]);
+    const stops = [...new Set(lines.filter(line => line.shown).flatMap(line => line.points.map(point => point[0])))].sort((a, b) => a - b);
+    if (!stops.length) continue;
+    const plot = figure.querySelector("svg.plot"), caption = figure.querySelector("figcaption").textContent;
+    const slider = document.createElement("input"), reading = document.createElement("output"), cursor = drawn("g");
+    Object.assign(slider, { type: "range", min: 0, max: stops.length - 1, step: 1, value: 0 });
+    slider.setAttribute("aria-label", `Read: ${caption}`);
+    reading.className = "reading";
+    reading.textContent = "Point at the chart, or move the slider, to read values.";
+    cursor.setAttribute("class", "cursor");
+    plot.append(cursor);
+    plot.after(slider, reading);
+    const show = at => {
+      const x = stops[at], rule = drawn("path");
+      rule.setAttribute("d", `M${x} 10V276`);
+      cursor.replaceChildren(rule);
+      reading.replaceChildren();
+      let said = "";
+      for (const line of lines) {
+        const point = line.points[nearest(line.points, x, p => p[0])];
+        // A line that has ended says nothing here.
+        if (Math.abs(point[0] - x) > 12) continue;
+        if (line.shown) {
+          const dot = drawn("circle");
+          dot.setAttribute("class", `s${line.style}`);
+          for (const [name, value] of [["cx", point[0]], ["cy", point[1]], ["r", 4]]) dot.setAttribute(name, value);
+          cursor.append(dot);
+        }
+        if (said !== point[2]) {
+          const where = document.createElement("b");
+          where.textContent = point[2];
+          reading.append(said ? " · " : "", where);
+          said = point[2];
+        }
+        reading.append(` · ${line.name} ${point[3]}`);
+      }
+      slider.setAttribute("aria-valuetext", reading.textContent);
+    };
+    slider.oninput = () => show(slider.valueAsNumber);
+    plot.onpointermove = event => {
+      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
+      slider.value = nearest(stops, at.x, x => x);
+      show(slider.valueAsNumber);
+    };
+    plot.onpointerdown = plot.onpointermove;
+  }
 }

@@ -10,12 +10,14 @@ use std::time::Instant;
 use ndarray::{Axis, concatenate};
 
 use super::arguments::{Notes, class_names, describe_copies, describe_sameness};
+use super::assess::{Development, FigureArgs, Wanted};
+use super::groups::{GroupArgs, Grouping};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::suggest::doubt_of;
 use super::{InputArgs, alike, describe_model};
 use crate::metrics::verification::{
-    self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, best_threshold, bootstrap,
-    cross_validate, test_at,
+    self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold,
+    bootstrap, cross_validate, test_at,
 };
 use crate::pairs::{PairList, Subjects};
 use crate::process;
@@ -94,13 +96,13 @@ pub struct VerifyArgs {
     #[arg(long, help_heading = "Pairs", conflicts_with_all = ["pairs", "threshold_pairs", "skip_missing"])]
     pub all_pairs: bool,
     /// Let copies of an image (files of equal bytes) make pairs with each other
-    #[arg(long, help_heading = "Pairs", requires = "all_pairs")]
+    #[arg(long, help_heading = "Pairs", requires = "all_pairs", conflicts_with = "pairs")]
     pub keep_copies: bool,
     /// Choose the threshold on this list (LFW View 1: pairsDevTrain.txt) instead of on the other folds
     #[arg(long, value_name = "FILE", help_heading = "Pairs", requires = "pairs")]
     pub threshold_pairs: Option<PathBuf>,
     /// Go on without pairs whose images are not there, and count them; folds stay where they are
-    #[arg(long, help_heading = "Pairs")]
+    #[arg(long, help_heading = "Pairs", requires = "pairs")]
     pub skip_missing: bool,
     /// Embed the mirror image too
     #[arg(long, value_enum, help_heading = "Pairs", conflicts_with = "embeddings")]
@@ -117,6 +119,12 @@ pub struct VerifyArgs {
     /// Confidence of the intervals
     #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
     pub confidence: f64,
+    /// Groups
+    #[command(flatten)]
+    pub groups: GroupArgs,
+    /// Figures
+    #[command(flatten)]
+    pub figures: FigureArgs,
     /// Results
     #[command(flatten)]
     pub results: VerificationOut,
@@ -129,6 +137,8 @@ pub struct Plan {
     which: Which,
     keep_copies: bool,
     bootstrap: Option<Bootstrap>,
+    wanted: Wanted,
+    groups: Option<Grouping>,
     sinks: Sinks,
     threads: usize,
 }
@@ -169,7 +179,9 @@ impl Plan {
         }
         let lists = [("--pairs", &args.pairs), ("--threshold-pairs", &args.threshold_pairs), ("--align", &args.align)];
         let lists: Vec<_> = lists.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?))).collect();
-        args.input.check_places(&lists, &args.results.outputs())?;
+        let lists: Vec<_> = lists.into_iter().chain(args.groups.input()).collect();
+        let outputs: Vec<_> = args.results.outputs().into_iter().chain(args.groups.output()).collect();
+        args.input.check_places(&lists, &outputs)?;
         let data = args.input.data.data.as_deref();
         let brought = data.filter(|d| PairList::brings_images(d));
         let list = match (&args.pairs, brought) {
@@ -200,6 +212,9 @@ impl Plan {
                 Which::Listed(Box::new(Listed { path: path.into(), list, training, gaps }))
             }
         };
+        if args.all_pairs && args.input.embeddings.is_some() {
+            args.input.no_images_to_skip()?;
+        }
         let only_labelled = args.input.data.format != Format::Auto
             || args.input.data.split != Split::Protocol
             || args.input.data.classes.is_some()
@@ -232,7 +247,9 @@ impl Plan {
         };
         let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, seed: args.seed, level });
         let (sinks, threads) = (Sinks::plan(&args.results)?, args.input.run.threads()?);
-        Ok(Self { source, which, keep_copies: args.keep_copies, bootstrap, sinks, threads })
+        let wanted = Wanted::plan(&args.figures)?;
+        let groups = Grouping::plan(&args.groups)?;
+        Ok(Self { source, which, keep_copies: args.keep_copies, bootstrap, wanted, groups, sinks, threads })
     }
 
     /// Embeds (or reads embeddings), compares, and writes the tables to `stdout`.
@@ -279,7 +296,7 @@ impl Plan {
                     embeddings.rows.iter_mut().for_each(|row| row.image = None);
                 }
                 record.set("class_names", class_names(&embeddings));
-                self.all_pairs(&embeddings, &mut record)?
+                self.all_pairs(&embeddings, &mut record, &mut notes)?
             }
             Which::Listed(listed) => self.listed(listed, &embeddings, there, &mut record, &mut notes)?,
         };
@@ -323,6 +340,7 @@ impl Plan {
                 };
                 notes.extend(&dataset.notes);
                 let embeddings = embed(&dataset, model, how, self.threads, record)?;
+                notes.extend(&embeddings.notes);
                 if let Some(path) = save {
                     let whole = agree(embeddings.whole())?;
                     agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
@@ -352,7 +370,7 @@ impl Plan {
         }
     }
 
-    fn all_pairs(&self, embeddings: &Embeddings, record: &mut Record) -> Result<Outcome> {
+    fn all_pairs(&self, embeddings: &Embeddings, record: &mut Record, notes: &mut Notes) -> Result<Outcome> {
         let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
         present.sort_unstable();
         present.dedup();
@@ -362,28 +380,51 @@ impl Plan {
         record.set("scores", if kept { "float64" } else { "float32 products, counted on a grid of 2^-24" });
         self.bootstrap_holds(embeddings.rows.len())?;
         if !kept {
-            return Ok(Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false));
+            let outcome = Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false);
+            // Each of its figures goes over the whole grid of scores.
+            return Ok(if self.wanted.all { outcome.assessed(&self.wanted, false, None) } else { outcome });
         }
         let pairs = similarities::keep_all(embeddings)?;
         let tally = similarities::tally(&pairs)?;
-        let intervals = self.intervals(&pairs, embeddings.classes.len(), None)?;
+        let intervals = self.intervals(&pairs, embeddings.classes.len(), None, None)?;
+        let names: Vec<String> = embeddings.rows.iter().map(|row| row.name.clone()).collect();
+        let subjects = (&pairs[..], embeddings.classes.len());
+        let how = self.bootstrap.as_ref();
+        let grouped = self
+            .groups
+            .as_ref()
+            .map(|groups| groups.of(&names, similarities::all_rows(embeddings), subjects, &tally, how, notes));
+        let grouped = grouped.transpose()?;
         let kept = self.sinks.keep_pairs().then(|| Pairs::of_all(embeddings, &pairs));
-        Ok(Outcome::new(tally, self.title(), "cosine", false).with_intervals(intervals).with_pairs(kept))
+        let outcome = Outcome::new(tally, self.title(), "cosine", false).assessed(&self.wanted, false, None);
+        Ok(outcome.with_intervals(intervals).with_groups(grouped).with_pairs(kept))
     }
 
-    /// Intervals need all pairs in memory.
+    /// Intervals and groups need all pairs in memory.
     fn bootstrap_holds(&self, images: usize) -> Result<()> {
         let (count, most) = (similarities::pair_count(images), similarities::KEPT_PAIRS);
-        if self.bootstrap.is_none() || count <= most {
-            return Ok(());
-        }
+        let flag = match (&self.bootstrap, &self.groups) {
+            _ if count <= most => return Ok(()),
+            (Some(_), _) => "--bootstrap",
+            (None, Some(_)) => "--groups",
+            (None, None) => return Ok(()),
+        };
         Err(Error::Usage(format!(
-            "--bootstrap: wants its pairs kept, which it does up to {most}; {images} images make {count}. Take fewer images (--classes), a list of pairs, or no intervals"
+            "{flag}: wants its pairs kept, which it does up to {most}; {images} images make {count}. Take fewer images (--classes), a list of pairs, or do without"
         )))
     }
 
-    fn intervals(&self, pairs: &[SubjectPair], subjects: usize, right: Option<&[bool]>) -> Result<Vec<Interval>> {
-        self.bootstrap.as_ref().map_or(Ok(Vec::new()), |how| bootstrap(pairs, subjects, right, how))
+    fn intervals(
+        &self,
+        pairs: &[SubjectPair],
+        subjects: usize,
+        right: Option<&[bool]>,
+        development: Option<&Development>,
+    ) -> Result<Vec<Interval>> {
+        let Some(how) = &self.bootstrap else { return Ok(Vec::new()) };
+        // Those of every figure take twice as long.
+        let asked = self.wanted.all.then(|| self.wanted.asked(false, development));
+        bootstrap(pairs, subjects, right, asked.as_ref(), how)
     }
 
     fn listed(
@@ -416,6 +457,10 @@ impl Plan {
                 "{again} pairs of {path} are listed again, in either order; each counts as often as it is listed"
             ));
         }
+        notes.extend(&list.notes);
+        if let Some((_, training)) = &listed.training {
+            notes.extend(&training.notes);
+        }
         let subjects = Subjects::find(&list.images, &list.pairs);
         record.set("pairs", listed.path.display().to_string()).set("pairs_sha256", list.sha256.as_str());
         record.set("pairs_format", list.format).set("pairs_listed", list.pairs.len());
@@ -424,6 +469,7 @@ impl Plan {
         record.set("subjects", subjects.names.len()).set("subjects_by", subjects.by).set("scores", "float64");
         let folds = folds_of(list, &scored.kept);
         let on = Decisions { scores: &scored.scores, same: &scored.same };
+        let mut development = None;
         let accuracy = match (&listed.training, &folds) {
             (Some((path, training)), _) => {
                 let trained = score(path, training, embeddings, there, listed.gaps)?;
@@ -436,6 +482,14 @@ impl Plan {
                     ));
                 }
                 let threshold = best_threshold(&Decisions { scores: &trained.scores, same: &trained.same });
+                let of = |same: bool| {
+                    let pairs = trained.scores.iter().zip(&trained.same);
+                    pairs.filter(|(_, of)| **of == same).map(|(score, _)| *score).collect::<Vec<_>>()
+                };
+                match Tally::of_scores(&of(true), &of(false)) {
+                    Ok(tally) => development = Some(Development { tally, name: path.display().to_string() }),
+                    Err(error) => notes.add(format!("no HTER, for {} has {error}", path.display())),
+                }
                 record
                     .set("threshold_pairs", path.display().to_string())
                     .set("threshold_pairs_sha256", training.sha256.as_str());
@@ -462,7 +516,13 @@ impl Plan {
         };
         let pairs: Vec<SubjectPair> = scored.kept.iter().zip(&scored.scores).map(pair).collect();
         let right = accuracy.as_ref().map(|(accuracy, _)| right(accuracy, folds.as_ref(), &on));
-        let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref())?;
+        let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref(), development.as_ref())?;
+        let tally = similarities::tally(&pairs)?;
+        let of_pairs = scored.kept.iter().map(|&at| (list.pairs[at].a, list.pairs[at].b));
+        let (counted, how) = ((&pairs[..], subjects.names.len()), self.bootstrap.as_ref());
+        let grouped =
+            self.groups.as_ref().map(|groups| groups.of(&scored.names, of_pairs, counted, &tally, how, notes));
+        let grouped = grouped.transpose()?;
         let kept = self.sinks.keep_pairs().then(|| {
             let person = |(name, &subject): (String, &u32)| {
                 let subject = subjects.names[subject as usize].clone();
@@ -479,9 +539,11 @@ impl Plan {
             };
             Pairs { images, pairs: scored.kept.iter().zip(&scored.scores).enumerate().map(pair).collect() }
         });
-        Ok(Outcome::new(similarities::tally(&pairs)?, self.title(), "cosine", false)
+        Ok(Outcome::new(tally, self.title(), "cosine", false)
+            .assessed(&self.wanted, false, development.as_ref())
             .with_accuracy(accuracy)
             .with_intervals(intervals)
+            .with_groups(grouped)
             .with_pairs(kept))
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Tally;
 
-/// The area, from whole counts.
+/// The area, from whole counts. Pairs without a score do not count.
 pub fn auc(tally: &Tally) -> f64 {
     let mut impostor_below = 0_u128;
     // twice the area, in pairs of pairs
@@ -12,7 +12,8 @@ pub fn auc(tally: &Tally) -> f64 {
         twice += u128::from(step.genuine) * (2 * impostor_below + u128::from(step.impostor));
         impostor_below += u128::from(step.impostor);
     });
-    twice as f64 / (2.0 * tally.genuine() as f64 * tally.impostor() as f64)
+    let (genuine, impostor) = tally.acquired();
+    twice as f64 / (2.0 * genuine as f64 * impostor as f64)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
-use super::{Rates, Step, Tally, carries};
+use super::{Asked, Assessment, Rates, Step, Tally, carries};
 use crate::{Error, Result};
 
 /// A pair's score, and who is on it.
@@ -38,7 +38,7 @@ pub struct Bootstrap {
 /// Percentile interval of one figure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interval {
-    /// The figure's name, as [`Rates::figures`] has it, or `accuracy`.
+    /// The figure's name, as [`Rates::figures`] or [`Assessment::figures`] has it, or `accuracy`.
     pub name: String,
     /// Lower end.
     pub low: f64,
@@ -48,7 +48,7 @@ pub struct Interval {
 
 impl Bootstrap {
     /// How often each of `subjects` people is drawn in one replicate.
-    fn weights(&self, replicate: usize, subjects: usize) -> Vec<u64> {
+    pub(super) fn weights(&self, replicate: usize, subjects: usize) -> Vec<u64> {
         let mut random = Pcg64::new(u128::from(self.seed), replicate as u128);
         let mut weights = vec![0; subjects];
         for _ in 0..subjects {
@@ -56,9 +56,15 @@ impl Bootstrap {
         }
         weights
     }
+
+    /// How often a pair counts where its subjects are drawn so often.
+    pub(super) fn weight(&self, weights: &[u64], pair: &SubjectPair) -> u64 {
+        let own = weights[pair.a as usize];
+        if pair.a == pair.b { own } else { own * weights[pair.b as usize] }
+    }
 }
 
-/// Intervals of every figure, and of the share of right decisions where `right` tells them pair by pair (thresholds are
+/// Intervals of every figure, of those that are `asked` for, and of the share of right decisions where `right` tells them pair by pair (thresholds are
 /// then those of the run itself: they are not chosen again).
 ///
 /// # Errors
@@ -67,16 +73,14 @@ pub fn bootstrap(
     pairs: &[SubjectPair],
     subjects: usize,
     right: Option<&[bool]>,
+    asked: Option<&Asked>,
     how: &Bootstrap,
 ) -> Result<Vec<Interval>> {
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     order.sort_unstable_by(|&a, &b| pairs[a].score.total_cmp(&pairs[b].score));
     let impostor = pairs.iter().filter(|p| !p.same).count() as u64;
     let figures = |weights: &[u64]| -> Option<Vec<(String, Option<f64>)>> {
-        let weight = |pair: &SubjectPair| {
-            let own = weights[pair.a as usize];
-            if pair.a == pair.b { own } else { own * weights[pair.b as usize] }
-        };
+        let weight = |pair: &SubjectPair| how.weight(weights, pair);
         let step = |&at: &usize| {
             let (pair, weight) = (&pairs[at], weight(&pairs[at]));
             let (genuine, impostor) = if pair.same { (weight, 0) } else { (0, weight) };
@@ -84,6 +88,9 @@ pub fn bootstrap(
         };
         let tally = Tally::of_sorted(order.iter().map(step).filter(|s| s.genuine + s.impostor > 0).collect()).ok()?;
         let mut figures = Rates::over(&tally, |target| carries(impostor, target)).figures();
+        if let Some(asked) = asked {
+            figures.extend(Assessment::over(&tally, asked, |part| carries(impostor, part)).figures());
+        }
         if let Some(right) = right {
             let good: u64 = pairs.iter().zip(right).filter(|(_, right)| **right).map(|(pair, _)| weight(pair)).sum();
             figures.push(("accuracy".into(), Some(good as f64 / (tally.genuine() + tally.impostor()) as f64)));
@@ -145,7 +152,7 @@ mod tests {
     #[test]
     fn intervals_hold_the_value_and_repeat() {
         let pairs = pairs(60);
-        let intervals = bootstrap(&pairs, 60, None, &HOW).unwrap();
+        let intervals = bootstrap(&pairs, 60, None, None, &HOW).unwrap();
         let score = |same: bool| pairs.iter().filter(|p| p.same == same).map(|p| p.score).collect::<Vec<_>>();
         let rates = Rates::of(&Tally::of_scores(&score(true), &score(false)).unwrap());
         for (name, value) in rates.figures() {
@@ -153,8 +160,8 @@ mod tests {
             let found = intervals.iter().find(|i| i.name == name).unwrap();
             assert!(found.low <= value && value <= found.high, "{name}: {value} is not in {found:?}");
         }
-        assert_eq!(bootstrap(&pairs, 60, None, &HOW).unwrap(), intervals);
-        assert_ne!(bootstrap(&pairs, 60, None, &Bootstrap { seed: 8, ..HOW }).unwrap(), intervals);
+        assert_eq!(bootstrap(&pairs, 60, None, None, &HOW).unwrap(), intervals);
+        assert_ne!(bootstrap(&pairs, 60, None, None, &Bootstrap { seed: 8, ..HOW }).unwrap(), intervals);
     }
 
     #[test]
@@ -162,7 +169,7 @@ mod tests {
         // One person brings 200 alike genuine scores: drawing people, the mean leans on whether that one is drawn.
         let mut pairs = pairs(30);
         pairs.extend((0..200).map(|_| SubjectPair { score: 1.0, a: 0, b: 0, same: true }));
-        let intervals = bootstrap(&pairs, 30, None, &HOW).unwrap();
+        let intervals = bootstrap(&pairs, 30, None, None, &HOW).unwrap();
         let mean = intervals.iter().find(|i| i.name == "mu_genuine").unwrap();
         assert!(mean.high - mean.low > 0.2, "{mean:?}");
     }
@@ -171,14 +178,14 @@ mod tests {
     fn too_few_people_are_an_error() {
         let pairs =
             [SubjectPair { score: 0.9, a: 0, b: 0, same: true }, SubjectPair { score: 0.1, a: 0, b: 1, same: false }];
-        assert!(bootstrap(&pairs[..1], 1, None, &HOW).is_err());
+        assert!(bootstrap(&pairs[..1], 1, None, None, &HOW).is_err());
     }
 
     #[test]
     fn accuracy_is_weighted_by_the_same_draws() {
         let pairs = pairs(40);
         let right = vec![true; pairs.len()];
-        let intervals = bootstrap(&pairs, 40, Some(&right), &HOW).unwrap();
+        let intervals = bootstrap(&pairs, 40, Some(&right), None, &HOW).unwrap();
         let accuracy = intervals.iter().find(|i| i.name == "accuracy").unwrap();
         assert_eq!((accuracy.low, accuracy.high), (1.0, 1.0));
     }

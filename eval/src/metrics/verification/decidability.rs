@@ -34,9 +34,10 @@ fn unit(tally: &Tally) -> f64 {
 }
 
 /// Means and deviations of a tally, in two sweeps: the second about the means of the first. Sums are taken of what scores
-/// lie away from one of them, so that equal scores have no spread, however many they are.
+/// lie away from one of them, so that equal scores have no spread, however many they are. Pairs without a score do not count.
 pub fn decidability(tally: &Tally) -> Decidability {
-    let (genuine, impostor) = (tally.genuine() as f64, tally.impostor() as f64);
+    let (genuine, impostor) = tally.acquired();
+    let (genuine, impostor) = (genuine as f64, impostor as f64);
     let unit = unit(tally);
     let mut first = None;
     tally.sweep(|step| {

@@ -36,11 +36,12 @@ pub(crate) fn histogram(tally: &Tally, sign: f64) -> Vec<Bin> {
     let end = |n: usize| if n == BINS { high } else { (low * part + n as f64 * width) / part };
     let bin = |n: usize| Bin { from: end(n), to: end(n + 1), genuine: 0.0, impostor: 0.0 };
     let mut bins: Vec<Bin> = (0..BINS).map(bin).collect();
+    let (genuine, impostor) = tally.acquired();
     tally.sweep(|s| {
         #[allow(clippy::cast_possible_truncation)] // held between the first bin and the last
         let at = ((sign * s.score * part - low * part) / width).clamp(0.0, (BINS - 1) as f64) as usize;
-        bins[at].genuine += s.genuine as f64 / tally.genuine() as f64;
-        bins[at].impostor += s.impostor as f64 / tally.impostor() as f64;
+        bins[at].genuine += s.genuine as f64 / genuine as f64;
+        bins[at].impostor += s.impostor as f64 / impostor as f64;
     });
     bins
 }

@@ -91,6 +91,13 @@ pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
     Ok((0..count).into_par_iter().flat_map_iter(of_row).collect())
 }
 
+/// The rows of all unordered pairs but those of copies, in the order of [`keep_all`].
+pub fn all_rows(embeddings: &Embeddings) -> impl Iterator<Item = (usize, usize)> {
+    let count = embeddings.rows.len();
+    let row = |at: usize| &embeddings.rows[at];
+    (0..count).flat_map(move |a| (a + 1..count).map(move |b| (a, b))).filter(move |&(a, b)| !are_copies(row(a), row(b)))
+}
+
 /// How often each score is among all unordered pairs: of kept ones where they are few enough, else streamed.
 ///
 /// # Errors

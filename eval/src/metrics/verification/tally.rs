@@ -35,7 +35,17 @@ pub struct Point {
 pub struct Tally {
     genuine: u64,
     impostor: u64,
+    failed: Failed,
     store: Store,
+}
+
+/// Pairs without a score, for an image could not be acquired or a template not be made: no threshold accepts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failed {
+    /// Genuine pairs.
+    pub genuine: u64,
+    /// Impostor pairs.
+    pub impostor: u64,
 }
 
 #[derive(Debug)]
@@ -88,17 +98,35 @@ impl Tally {
                 "{genuine} genuine and {impostor} impostor pairs: error rates need at least one of each"
             )));
         }
-        Ok(Self { genuine, impostor, store })
+        Ok(Self { genuine, impostor, failed: Failed::default(), store })
     }
 
-    /// Genuine pairs.
+    /// With pairs that have no score. They count among all pairs in every rate, and are accepted at no threshold (ISO/IEC
+    /// 19795-1: the generalised rates); what describes scores (means, areas, likelihood ratios) is of the others.
+    #[must_use]
+    pub fn with_failed(self, failed: Failed) -> Self {
+        let (genuine, impostor) = self.acquired();
+        Self { genuine: genuine + failed.genuine, impostor: impostor + failed.impostor, failed, ..self }
+    }
+
+    /// Genuine pairs, those without a score among them.
     pub fn genuine(&self) -> u64 {
         self.genuine
     }
 
-    /// Impostor pairs.
+    /// Impostor pairs, those without a score among them.
     pub fn impostor(&self) -> u64 {
         self.impostor
+    }
+
+    /// Pairs without a score.
+    pub fn failed(&self) -> Failed {
+        self.failed
+    }
+
+    /// Genuine and impostor pairs that have a score.
+    pub fn acquired(&self) -> (u64, u64) {
+        (self.genuine - self.failed.genuine, self.impostor - self.failed.impostor)
     }
 
     /// Visits every distinct score, ascending.
@@ -113,7 +141,7 @@ impl Tally {
 
     /// Visits every observed threshold, ascending, with its errors.
     pub fn points(&self, mut visit: impl FnMut(&Point)) {
-        let (mut genuine_below, mut impostor_below) = (0, 0);
+        let (mut genuine_below, mut impostor_below) = (self.failed.genuine, self.failed.impostor);
         self.sweep(|step| {
             visit(&Point {
                 threshold: step.score,
@@ -123,6 +151,18 @@ impl Tally {
             genuine_below += step.genuine;
             impostor_below += step.impostor;
         });
+    }
+
+    /// The errors of any threshold.
+    pub fn at(&self, threshold: f64) -> Point {
+        let (mut genuine, mut impostor) = (0, 0);
+        self.sweep(|step| {
+            if step.score >= threshold {
+                genuine += step.genuine;
+                impostor += step.impostor;
+            }
+        });
+        Point { threshold, false_matches: impostor, false_non_matches: self.genuine - genuine }
     }
 
     /// False match rate at a point.
@@ -322,6 +362,19 @@ mod tests {
         let mut points = Vec::new();
         tally.points(|p| points.push((p.threshold, p.false_matches, p.false_non_matches)));
         assert_eq!(points, [(0.0, 2, 0), (0.25, 1, 0), (0.5, 1, 1)]);
+    }
+
+    #[test]
+    fn pairs_without_a_score_are_accepted_at_no_threshold() {
+        let plain = Tally::of_scores(&[0.5, 0.9], &[0.1, 0.6, 0.2]).unwrap();
+        let tally = plain.with_failed(Failed { genuine: 2, impostor: 1 });
+        assert_eq!((tally.genuine(), tally.impostor(), tally.acquired()), (4, 4, (2, 3)));
+        let mut points = Vec::new();
+        tally.points(|p| points.push((p.threshold, p.false_matches, p.false_non_matches)));
+        assert_eq!(points, [(0.1, 3, 2), (0.2, 2, 2), (0.5, 1, 2), (0.6, 1, 3), (0.9, 0, 3)]);
+        let at = tally.at(0.55);
+        assert_eq!((at.false_matches, at.false_non_matches), (1, 3));
+        assert_eq!((tally.fmr(&at), tally.fnmr(&at)), (0.25, 0.75));
     }
 
     #[test]

@@ -8,10 +8,7 @@ mod rows;
 mod weights;
 mod window;
 
-use super::{
-    Call, Rule,
-    tape::{Tape, numbers},
-};
+use super::{Call, Rule, broadcast::numbers, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute, int},

@@ -122,10 +122,10 @@ fn depth_to_space(writer: &mut Writer, node: &NodeProto) -> Result<String> {
     let [channels, height, width] = [1, 2, 3].map(|axis| writer.length(x, axis));
     let (channels, height, width) = (int(channels? / (block * block)), int(height?), int(width?));
     let block = int(block);
-    let (inner, order) = if node.text("mode", "DCR") == "CRD" {
-        ([0, channels, block, block, height, width], [0, 1, 4, 2, 5, 3])
-    } else {
-        ([0, block, block, channels, height, width], [0, 3, 4, 1, 5, 2])
+    let (inner, order) = match node.text("mode", "DCR") {
+        "DCR" => ([0, block, block, channels, height, width], [0, 3, 4, 1, 5, 2]),
+        "CRD" => ([0, channels, block, block, height, width], [0, 1, 4, 2, 5, 3]),
+        other => return Err(writer.error(format!("its mode is '{other}', wanted DCR or CRD"))),
     };
     let apart = writer.reshape(x, &inner)?;
     let turned = writer.transpose(&apart, &order)?;

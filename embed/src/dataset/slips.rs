@@ -1,0 +1,107 @@
+//! Names of classes that a slip may have made: two of one, and words for no label.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::source::names::several;
+
+/// What programs and people write for no label.
+const NO_LABEL: [&str; 17] = [
+    "nan",
+    "nat",
+    "null",
+    "none",
+    "n/a",
+    "#n/a",
+    "na",
+    "<na>",
+    "-1",
+    "-1.0",
+    "?",
+    "-",
+    "unknown",
+    "unlabeled",
+    "unlabelled",
+    "undefined",
+    "missing",
+];
+
+/// A sentence on names that differ by case, blanks, lines between words, characters without width, the form of letters or
+/// the way a number is written; and one on those that stand for no label.
+pub(crate) fn slips_in<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let names: BTreeSet<&str> = names.collect();
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for &name in &names {
+        alike.entry(folded(name)).or_default().push(name);
+    }
+    // What cannot be seen is written as its number.
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("{name:?}").replace('"', "'")).collect::<Vec<_>>();
+    let alike: Vec<String> =
+        alike.values().filter(|names| names.len() > 1).map(|names| quoted(names).join(" and ")).collect();
+    let mut notes = Vec::new();
+    if !alike.is_empty() {
+        notes.push(format!("classes whose names are nearly the same count as different ones: {}", several(alike)));
+    }
+    let none: Vec<&str> =
+        names.into_iter().filter(|name| NO_LABEL.contains(&name.trim().to_lowercase().as_str())).collect();
+    if !none.is_empty() {
+        let none = quoted(&none).join(" and ");
+        notes.push(format!("{none} counts as a class like any other; is it a label that is missing?"));
+    }
+    notes
+}
+
+/// What names have in common that a slip tells apart.
+fn folded(name: &str) -> String {
+    let lower = name.nfkc().collect::<String>().to_lowercase();
+    let plain: String = lower.chars().filter(|c| !has_no_width(*c)).collect();
+    if let Some(number) = number(plain.trim()) {
+        return number;
+    }
+    let words = plain.split(|c: char| c.is_whitespace() || c == '_' || c == '-').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn number(text: &str) -> Option<String> {
+    let begins = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    text.parse::<f64>().ok().filter(|_| begins).map(|number| number.to_string())
+}
+
+/// Characters that nobody sees: zero-width blanks and joiners, marks of direction, soft hyphens, byte-order marks.
+fn has_no_width(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_slip_may_have_made_of_one_are_said() {
+        let said = |names: &[&'static str]| slips_in(names.iter().copied()).join("; ");
+        for (names, wanted) in [
+            (["Dog", "cat", "dog"], "'Dog' and 'dog'"),
+            (["dog", "dog ", "cat"], "'dog' and 'dog '"),
+            (["0", "0.0", "1"], "'0' and '0.0'"),
+            (["01", "1", "2"], "'01' and '1'"),
+            (["a  b", "a b", "c"], "'a  b' and 'a b'"),
+            (["a_b", "a b", "c"], "'a b' and 'a_b'"),
+            (["a-b", "a_b", "c"], "'a-b' and 'a_b'"),
+            (["dog", "dog\u{200b}", "cat"], "'dog' and 'dog\\u{200b}'"),
+            (["dog", "\u{ff44}og", "cat"], "'dog' and '\u{ff44}og'"),
+            (["caf\u{e9}", "cafe\u{301}", "cat"], "'cafe\\u{301}' and 'caf\u{e9}'"),
+            (["nan", "a", "b"], "'nan' counts as a class"),
+            (["-1", "0", "1"], "'-1' counts as a class"),
+            (["?", "a", "b"], "'?' counts as a class"),
+            (["Unknown", "a", "b"], "'Unknown' counts as a class"),
+        ] {
+            assert!(said(&names).contains(wanted), "{names:?}: {}", said(&names));
+        }
+        assert_eq!(
+            said(&["dog", "dogs", "1", "2", "10", "-2", "infinity", "inf", "ab", "a b"]).matches("' and '").count(),
+            0
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! Steps of preprocessing that a model takes itself, at the head of its graph: `x - 127.5`, `x / 255` ...
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+
+use super::bounds::of_tensor;
+use crate::preprocess::Recipe;
+
+/// What the graph does to its input first: `factor * x + shift`, of the channel that it changes most.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnScaling {
+    /// The nodes, in order, with their numbers.
+    pub steps: Vec<String>,
+    factor: f64,
+}
+
+/// Nodes that change no value.
+const PASS: [&str; 8] =
+    ["Cast", "Identity", "Transpose", "Unsqueeze", "Squeeze", "Reshape", "Resize", "QuantizeLinear"];
+
+/// The sums and products with constants that follow the input one by one, before anything else is done with it.
+pub(super) fn find(graph: &GraphProto, input: &str) -> Option<OwnScaling> {
+    let mut takers: HashMap<&str, Vec<&NodeProto>> = HashMap::new();
+    for node in &graph.node {
+        node.input.iter().for_each(|name| takers.entry(name).or_default().push(node));
+    }
+    let constants = graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(|node| {
+        let value = node.attribute.iter().find(|attribute| attribute.name == "value")?;
+        Some((node.output.first()?.as_str(), value.t.as_ref()?))
+    });
+    let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    let constants: HashMap<&str, &TensorProto> = constants.chain(stored).collect();
+    let mut found = OwnScaling { steps: Vec::new(), factor: 1.0 };
+    let mut at = input;
+    while let Some(&[node]) = takers.get(at).map(Vec::as_slice) {
+        let Some(output) = node.output.first() else { break };
+        if PASS.contains(&node.op_type.as_str()) {
+            at = output;
+            continue;
+        }
+        // A constant on the left of a difference or a quotient is no step of preprocessing.
+        let other = node.input.iter().position(|name| name != at);
+        let values = other.and_then(|other| of_tensor(constants.get(node.input[other].as_str())?).values);
+        let Some(values) = values.filter(|values| (1..=4).contains(&values.len())) else { break };
+        let largest = values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+        match (node.op_type.as_str(), other) {
+            ("Add", _) | ("Sub", Some(1)) => {}
+            ("Mul", _) if largest > 0.0 => found.factor *= largest,
+            ("Div", Some(1)) if largest > 0.0 => found.factor /= largest,
+            _ => break,
+        }
+        let values: Vec<String> = values.iter().map(|value| format!("{value:.4}")).collect();
+        found.steps.push(format!("{} {}", node.op_type, values.join(" ")));
+        at = output;
+    }
+    (!found.steps.is_empty()).then_some(found)
+}
+
+impl OwnScaling {
+    /// What is to be said where the recipe takes the same steps before the model does, or leaves it other values than it wants.
+    pub fn doubt(&self, recipe: &Recipe) -> Option<String> {
+        /// The largest pixel, and the most that a normalised one comes to.
+        const BRIGHTEST: f64 = 255.0;
+        const NORMALISED: f64 = 20.0;
+        let most = |values: &[f64]| values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+        let smallest = recipe.std.iter().fold(f64::INFINITY, |least, value| least.min(value.abs()));
+        let brightest = (BRIGHTEST * recipe.scale).abs().max(most(&recipe.mean)) / smallest;
+        let wants_levels = self.factor * NORMALISED < 2.0;
+        let steps = self.steps.join(", ");
+        if wants_levels && brightest < NORMALISED {
+            return Some(format!(
+                "the model begins with {steps}, as for pixels of 0 to 255, and the recipe brings them to {brightest:.2} at most: \
+                 they are scaled twice; give --preset none --scale 1 and a --resize, if the model is to have its pixels as they are"
+            ));
+        }
+        let normalises = recipe.std.iter().any(|v| *v != 1.0) || recipe.mean.iter().any(|v| *v != 0.0);
+        (!wants_levels && normalises).then(|| {
+            format!(
+                "the model begins with {steps}, and the recipe has a mean and a deviation, too: are pixels normalised twice? \
+                 --mean 0 --std 1 leaves it to the model"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::pb::tensor_proto::DataType;
+
+    use super::*;
+    use crate::preprocess::Preset;
+
+    /// A graph of these nodes one behind the other, each with its constant, and a convolution at the end.
+    fn graph(steps: &[(&str, &[f32])]) -> GraphProto {
+        let mut graph = GraphProto::default();
+        let mut last = "x".to_owned();
+        for (at, (operator, values)) in steps.iter().enumerate() {
+            let (constant, made) = (format!("c{at}"), format!("y{at}"));
+            graph.initializer.push(TensorProto {
+                name: constant.clone(),
+                dims: vec![values.len() as i64, 1, 1],
+                data_type: DataType::Float as i32,
+                float_data: values.to_vec(),
+                ..TensorProto::default()
+            });
+            let input = if values.is_empty() { vec![last] } else { vec![last, constant] };
+            let output = vec![made.clone()];
+            graph.node.push(NodeProto { op_type: (*operator).into(), input, output, ..NodeProto::default() });
+            last = made;
+        }
+        let input = vec![last, "w".into()];
+        graph.node.push(NodeProto { op_type: "Conv".into(), input, output: vec!["z".into()], ..NodeProto::default() });
+        graph
+    }
+
+    fn doubt(steps: &[(&str, &[f32])], recipe: &Recipe) -> String {
+        find(&graph(steps), "x").and_then(|found| found.doubt(recipe)).unwrap_or_default()
+    }
+
+    #[test]
+    fn pixels_that_model_and_recipe_both_scale_are_said() {
+        let (imagenet, face) = (Preset::Imagenet.recipe(None), Preset::Face112.recipe(None));
+        let levels = Recipe { scale: 1.0, ..Recipe::default() };
+        let insightface: &[(&str, &[f32])] = &[("Sub", &[127.5]), ("Mul", &[0.007_812_5])];
+        for recipe in [&imagenet, &face, &Recipe::default()] {
+            let said = doubt(insightface, recipe);
+            assert!(said.contains("Sub 127.5000, Mul 0.0078") && said.contains("scaled twice"), "{said}");
+        }
+        assert_eq!(doubt(insightface, &levels), "");
+        assert!(doubt(&[("Transpose", &[]), ("Div", &[255.0])], &imagenet).contains("scaled twice"));
+        assert!(doubt(&[("Div", &[58.4, 57.1, 57.4])], &Recipe::default()).contains("scaled twice"));
+        let torchvision: &[(&str, &[f32])] = &[("Sub", &[0.485, 0.456, 0.406]), ("Div", &[0.229, 0.224, 0.225])];
+        assert!(doubt(torchvision, &imagenet).contains("normalised twice"));
+        assert_eq!(doubt(torchvision, &Recipe::default()), "");
+        assert_eq!(doubt(&[], &imagenet), "");
+        assert_eq!(doubt(&[("Relu", &[]), ("Div", &[255.0])], &imagenet), "");
+    }
+}

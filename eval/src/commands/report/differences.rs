@@ -1,0 +1,70 @@
+//! What `compare` says of runs on the same data: the first of them against each of the others.
+
+use serde::Serialize;
+
+use super::{Named, Table, figure, word};
+use crate::commands::compare::compared;
+use crate::metrics::significance::Resampling;
+use crate::plot::scale::short;
+use crate::runs::Details;
+use crate::table::{Record, Value};
+
+/// Draws of test and interval: a tenth of the command's, for the page is drawn anew often.
+const HOW: Resampling = Resampling { draws: 1000, seed: 0, level: 0.95 };
+/// Runs that the first is compared with, at most.
+const OTHERS: usize = 4;
+/// Queries or pairs beyond which the page does not compare.
+const UP_TO: usize = 100_000;
+
+/// Two runs beside each other.
+#[derive(Debug, Serialize)]
+pub(super) struct Difference {
+    verdict: String,
+    table: Option<Table>,
+}
+
+/// Comparisons of those runs that have the same data; why there is none, where two have it and are not compared.
+pub(super) fn all(runs: &[Named<'_>]) -> Vec<Difference> {
+    let size = |run: &Named<'_>| match &run.run.details {
+        Details::Retrieval(of) => Some(("recall", of.queries.len())),
+        Details::Verification(of) => {
+            Some(("verification", of.pairs.as_ref().map_or(usize::MAX, |pairs| pairs.pairs.len())))
+        }
+        Details::Training(_) | Details::None => None,
+    };
+    let alike = |a: &Named<'_>, b: &Named<'_>| size(a).map(|of| of.0) == size(b).map(|of| of.0) && a.data == b.data;
+    let mut all = Vec::new();
+    for (at, b) in runs.iter().enumerate().filter(|(_, run)| size(run).is_some()) {
+        let Some(a) = runs[..at].iter().find(|a| alike(a, b)) else { continue };
+        let before = runs[..at].iter().filter(|other| alike(other, b)).count();
+        if before <= OTHERS {
+            all.push(difference(a, b, size(b).is_some_and(|of| of.1 > UP_TO)));
+        }
+    }
+    all
+}
+
+fn difference(a: &Named<'_>, b: &Named<'_>, many: bool) -> Difference {
+    let not =
+        |why: &str| Difference { verdict: format!("{} and {} are not compared: {why}.", b.name, a.name), table: None };
+    if many {
+        return not("too many queries or pairs for a page; `pdloss-eval compare` does it");
+    }
+    let mut about = Record::new();
+    let found = match compared(a.run, b.run, None, &HOW, &mut about) {
+        Ok(found) => found,
+        Err(error) => return not(error.to_string().trim_end_matches('.')),
+    };
+    let number = |row: &Record, name: &str| figure(row.get(name).and_then(Value::number).map_or("-".to_owned(), short));
+    let row = |row: &Record| {
+        let name = row.get("figure").map(Value::word).unwrap_or_default();
+        let numbers = ["A", "B", "B - A", "from", "to", "p_holm"].map(|name| number(row, name));
+        [word(&name)].into_iter().chain(numbers).collect()
+    };
+    let columns = ["figure", &a.name, &b.name, "difference", "from", "to", "p (Holm)"].map(str::to_owned);
+    let caption = format!("{} against {}: difference with its 95 % interval", b.name, a.name);
+    Difference {
+        verdict: found.verdict(1.0 - HOW.level, &a.name, &b.name),
+        table: Some(Table::new(&caption, columns.into_iter(), found.rows().iter().map(row).collect())),
+    }
+}

@@ -1,0 +1,160 @@
+//! Embeddings as they could be kept in less room: cut to their first dimensions, or each in fewer bits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ndarray::s;
+
+use crate::factory::Factory;
+use crate::index::FLAT;
+use crate::{Error, Result};
+use pdloss_embed::dataset::Role;
+use pdloss_embed::embeddings::Embeddings;
+
+/// How a number of a kept embedding is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// As the model gives it.
+    Float32,
+    /// One byte a dimension, between the least and the greatest value of the dimension (FAISS's SQ8); queries stay float32.
+    Int8,
+    /// The sign of each dimension, of queries, too: similarity is the Hamming distance's.
+    Binary,
+    /// So many bytes in all (FAISS's product quantiser); queries stay float32.
+    Pq(usize),
+}
+
+impl FromStr for Storage {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "float32" => Ok(Self::Float32),
+            "int8" => Ok(Self::Int8),
+            "binary" => Ok(Self::Binary),
+            _ => text
+                .strip_prefix("pq")
+                .and_then(|bytes| bytes.parse().ok())
+                .filter(|bytes| *bytes > 0)
+                .map(Self::Pq)
+                .ok_or_else(|| "wanted float32, int8, binary, or pq and a number of bytes, such as pq16".into()),
+        }
+    }
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float32 => f.write_str("float32"),
+            Self::Int8 => f.write_str("int8"),
+            Self::Binary => f.write_str("binary"),
+            Self::Pq(bytes) => write!(f, "pq{bytes}"),
+        }
+    }
+}
+
+/// One way to keep embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variant {
+    /// Dimensions that are kept, the first ones; `None` for all.
+    pub(super) dims: Option<usize>,
+    pub(super) storage: Storage,
+}
+
+impl Variant {
+    /// Embeddings as they are, and every other way that is asked for.
+    pub(super) fn all(matryoshka: &[usize], storages: &[Storage]) -> Vec<Self> {
+        let mut all = vec![Self { dims: None, storage: Storage::Float32 }];
+        let dims = [None].into_iter().chain(matryoshka.iter().copied().map(Some));
+        for dims in dims {
+            for &storage in [Storage::Float32].iter().chain(storages) {
+                let variant = Self { dims, storage };
+                if !all.contains(&variant) {
+                    all.push(variant);
+                }
+            }
+        }
+        all
+    }
+
+    /// The index that stores them, where they are stored in full the one that is asked for.
+    pub(super) fn factory(&self, own: &str) -> String {
+        match self.storage {
+            Storage::Float32 => own.to_owned(),
+            Storage::Int8 => "SQ8".into(),
+            Storage::Binary => FLAT.into(),
+            Storage::Pq(bytes) => format!("PQ{bytes}"),
+        }
+    }
+
+    /// Bytes of one embedding.
+    pub(super) fn bytes(&self, dim: usize) -> usize {
+        match self.storage {
+            Storage::Float32 => 4 * dim,
+            Storage::Int8 => dim,
+            Storage::Binary => dim.div_ceil(8),
+            Storage::Pq(bytes) => bytes,
+        }
+    }
+
+    /// Checks that embeddings can be kept so.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for more dimensions than there are; [`Error::Index`] for bytes that do not divide them, or rows too few
+    /// to train on.
+    pub(super) fn check(&self, embeddings: &Embeddings) -> Result<()> {
+        let dim = embeddings.dim();
+        let dims = self.dims.unwrap_or(dim);
+        if dims > dim || dims == 0 {
+            return Err(Error::Usage(format!(
+                "--matryoshka {dims}: embeddings have {dim} dimensions; wanted 1 to {dim}"
+            )));
+        }
+        match self.storage {
+            Storage::Float32 => Ok(()),
+            _ => {
+                let gallery = embeddings.rows.iter().filter(|row| row.role != Role::Query).count();
+                Factory::parse(&self.factory(FLAT))?.check(gallery as u64, dims as u64)
+            }
+        }
+    }
+
+    /// The embeddings to search: cut, and for signs as plus and minus one. They must have been checked.
+    pub(super) fn of(&self, embeddings: &Embeddings) -> Embeddings {
+        let dims = self.dims.unwrap_or(embeddings.dim());
+        let mut matrix = embeddings.matrix.slice(s![.., ..dims]).to_owned();
+        if self.storage == Storage::Binary {
+            matrix.mapv_inplace(|value| if value > 0.0 { 1.0 } else { -1.0 });
+        }
+        let mut varied = embeddings.clone();
+        varied.matrix = matrix;
+        varied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_to_keep_embeddings_have_names_and_sizes() {
+        let storage = |text: &str| text.parse::<Storage>();
+        for text in ["float32", "int8", "binary", "pq16"] {
+            assert_eq!(storage(text).map(|storage| storage.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "pq", "pq0", "PQ16", "int4"] {
+            assert!(storage(text).unwrap_err().contains("pq16"), "{text}");
+        }
+        let bytes = |storage: Storage| Variant { dims: None, storage }.bytes(100);
+        let sizes = [Storage::Float32, Storage::Int8, Storage::Binary, Storage::Pq(20)].map(bytes);
+        assert_eq!(sizes, [400, 100, 13, 20]);
+    }
+
+    #[test]
+    fn every_dimension_is_kept_every_way_once() {
+        let found = Variant::all(&[8, 4, 8], &[Storage::Binary, Storage::Float32]);
+        let words: Vec<String> =
+            found.iter().map(|v| format!("{} {}", v.dims.map_or("all".into(), |d| d.to_string()), v.storage)).collect();
+        assert_eq!(words, ["all float32", "all binary", "8 float32", "8 binary", "4 float32", "4 binary"]);
+    }
+}

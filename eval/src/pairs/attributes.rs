@@ -1,0 +1,119 @@
+//! Attributes of images: a table of paths and of columns such as sex or age.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use pdloss_embed::dataset::Finder;
+use pdloss_embed::delimited::{Blanks, Table};
+
+use crate::{Error, Result};
+
+/// What headers call the image; else it is the first column.
+const PATH: [&str; 5] = ["path", "name", "image", "file", "filename"];
+/// Between the values of several columns.
+const JOINED: &str = "/";
+
+/// What some columns say of each image.
+#[derive(Debug)]
+pub struct Attributes {
+    path: PathBuf,
+    /// An image's path, and its values, those of several columns joined.
+    values: Vec<(String, String)>,
+}
+
+impl Attributes {
+    /// Reads these columns of a table with a header.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Data`] naming file and line, also of an image that has other values in an earlier line;
+    /// [`Error::Usage`] for a column that is not there.
+    pub fn read(path: &Path, columns: &[String]) -> Result<Self> {
+        let table = Table::read(path, Blanks::Belong, |_| true)?;
+        let image = table.column(&PATH)?.unwrap_or(0);
+        let columns = columns
+            .iter()
+            .map(|name| table.column_of(name).map_err(|error| Error::Usage(format!("--group-by: {error}"))))
+            .collect::<Result<Vec<_>>>()?;
+        let mut values: Vec<(String, String)> = Vec::new();
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        for record in table.records() {
+            let record = record?;
+            let name = record.fields[image].replace('\\', "/");
+            let words: Vec<&str> = columns.iter().map(|&column| record.fields[column].as_ref()).collect();
+            if let Some(at) = words.iter().position(|word| word.is_empty()) {
+                let column = table.header().get(columns[at]).map_or("", String::as_str);
+                return Err(table.error(record.line, &format!("{name} has no value in column '{column}'")));
+            }
+            let value = words.join(JOINED);
+            match seen.get(&name).map(|&at: &usize| &values[at].1) {
+                Some(before) if *before != value => {
+                    let problem = format!("{name} is '{value}' here and '{before}' in an earlier line");
+                    return Err(table.error(record.line, &problem));
+                }
+                Some(_) => {}
+                None => {
+                    seen.insert(name.clone(), values.len());
+                    values.push((name, value));
+                }
+            }
+        }
+        Ok(Self { path: path.into(), values })
+    }
+
+    /// The values of images by the names that a data set gives them; `None` for those that the table does not have.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming an image that two of `names` fit, or that fits two lines with different values.
+    pub fn of(&self, names: &[String]) -> Result<Vec<Option<&str>>> {
+        let finder = Finder::new(names);
+        let mut found: Vec<Option<&str>> = vec![None; names.len()];
+        for (listed, value) in &self.values {
+            let Some(at) = finder.find(listed).map_err(|problem| Error::data(&self.path, problem))? else { continue };
+            if let Some(before) = found[at].filter(|before| before != value) {
+                let problem = format!("{} is '{before}' in one line and '{value}' in that of {listed}", names[at]);
+                return Err(Error::data(&self.path, problem));
+            }
+            found[at] = Some(value);
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, columns: &[&str]) -> std::result::Result<Vec<Option<String>>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, text).unwrap();
+        let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
+        let names = ["x/1.jpg", "x/2.jpg", "y/3.png"].map(str::to_owned);
+        let found = |attributes: Attributes| {
+            let values = attributes.of(&names)?;
+            Ok(values.into_iter().map(|value| value.map(str::to_owned)).collect())
+        };
+        Attributes::read(&path, &columns).and_then(found).map_err(|e: Error| e.to_string())
+    }
+
+    #[test]
+    fn values_are_found_by_path_and_joined() {
+        let text = "path,sex,age\nx/2.jpg,f,old\n./x/1.jpg,m,young\nz/9.jpg,f,young\n";
+        let word = |text: &str| Some(text.to_owned());
+        assert_eq!(read(text, &["sex"]), Ok(vec![word("m"), word("f"), None]));
+        assert_eq!(read(text, &["age", "sex"]), Ok(vec![word("young/m"), word("old/f"), None]));
+        assert_eq!(read("sex;file\nm;3\n", &["sex"]), Ok(vec![None, None, word("m")]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let fails = |text: &str, columns: &[&str], says: &str| {
+            let error = read(text, columns).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        };
+        fails("path,sex\nx/1.jpg,m\n", &["race"], "--group-by: ");
+        fails("path,sex\nx/1.jpg,\n", &["sex"], "line 2: x/1.jpg has no value in column 'sex'");
+        fails("path,sex\nx/1.jpg,m\nx/1.jpg,f\n", &["sex"], "line 3: x/1.jpg is 'f' here and 'm' in an earlier line");
+        fails("path,sex\nx/1.jpg,m\n1,f\n", &["sex"], "x/1.jpg is 'm' in one line and 'f' in that of 1");
+    }
+}

@@ -1,0 +1,289 @@
+//! The figures beside the usual ones, against other packages' values and from the command line on.
+
+use ndarray::{Array2, s};
+use ndarray_npy::WriteNpyExt;
+use serde_json::Value;
+
+use crate::tools::{fails, put, run, stderr, stdout};
+
+struct Lists(tempfile::TempDir);
+
+impl Lists {
+    fn new(genuine: &[f64], impostor: &[f64]) -> Self {
+        let lists = Self(tempfile::tempdir().unwrap());
+        lists.put("g.txt", genuine);
+        lists.put("i.txt", impostor);
+        lists
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn put(&self, name: &str, scores: &[f64]) {
+        put(self.at(name), scores.iter().map(|score| format!("{score}\n")).collect::<String>());
+    }
+
+    fn printed(&self, more: &[&str]) -> String {
+        let (genuine, impostor) = (self.at("g.txt"), self.at("i.txt"));
+        let output = run(&[&["scores", "--genuine", &genuine, "--impostor", &impostor], more].concat());
+        assert!(output.status.success(), "{more:?}: {}", stderr(&output));
+        stdout(&output)
+    }
+
+    fn result(&self, more: &[&str]) -> Value {
+        let rows: Value = serde_json::from_str(&self.printed(&[more, &["--json"]].concat())).unwrap();
+        rows[0].clone()
+    }
+}
+
+/// Embeddings with their labels beside them.
+fn embeddings(folder: &std::path::Path, name: &str, matrix: &Array2<f32>, labels: &[String]) -> String {
+    let path = folder.join(name);
+    matrix.write_npy(std::fs::File::create(&path).unwrap()).unwrap();
+    let row = |(at, label): (usize, &String)| format!("{label}/{at}.jpg,{label},both\n");
+    let rows: String = labels.iter().enumerate().map(row).collect();
+    put(path.with_extension("csv"), format!("name,label,role\n{rows}"));
+    path.display().to_string()
+}
+
+fn rows(arguments: &[&str]) -> Vec<Value> {
+    let output = run(&[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    serde_json::from_str(&stdout(&output)).unwrap()
+}
+
+/// `classes` about their centres, in no order.
+fn noisy(rows: usize, dim: usize, classes: usize, noise: f64) -> (Array2<f32>, Vec<String>) {
+    let random = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract();
+    let class = |row: usize| row * 7 % classes;
+    let matrix = Array2::from_shape_fn((rows, dim), |(r, c)| {
+        (random(class(r) * dim + c + 1) + noise * random(1_000_000 + r * dim + c)) as f32
+    });
+    (matrix, (0..rows).map(|row| format!("c{}", class(row))).collect())
+}
+
+fn numbers(of: &Value) -> Vec<f64> {
+    of.as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn figures_agree_with_scikit_learn_and_plain_loops() {
+    let golden: Value = serde_json::from_str(include_str!("../golden/figures.json")).unwrap();
+    let word = |name: &str| golden[name].to_string();
+    let priors = numbers(&golden["priors"]).iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    for case in golden["cases"].as_array().unwrap() {
+        let lists = Lists::new(&numbers(&case["genuine"]), &numbers(&case["impostor"]));
+        lists.put("dg.txt", &numbers(&case["dev_genuine"]));
+        lists.put("di.txt", &numbers(&case["dev_impostor"]));
+        let (miss, false_match) = (word("cost_miss"), word("cost_false_match"));
+        let costs = ["--priors", &priors, "--cost-miss", &miss, "--cost-false-match", &false_match];
+        let (genuine, impostor) = (lists.at("dg.txt"), lists.at("di.txt"));
+        let found = lists.result(&[&costs[..], &["--dev-genuine", &genuine, "--dev-impostor", &impostor]].concat());
+        for (name, wanted) in case["figures"].as_object().unwrap() {
+            let (found, wanted) = (found[name].as_f64(), wanted.as_f64().unwrap());
+            let room = if name.starts_with("logistic_") { 1e-5 } else { 1e-8 };
+            assert!(found.is_some_and(|found| (found - wanted).abs() < room), "{name}: {found:?}, wanted {wanted}");
+        }
+    }
+}
+
+#[test]
+fn the_usual_tables_stay_and_all_figures_are_printed_where_they_are_asked_for() {
+    let lists = Lists::new(&[0.9, 0.8, 0.6, 0.3], &[0.7, 0.5, 0.4, 0.2, 0.1]);
+    let (usual, all) = (lists.printed(&[]), lists.printed(&["--all-figures"]));
+    let names = ["best_accuracy", "best_f1", "eer_rocch", "min_dcf@prior=0.01", "cllr", "min_cllr", "act_dcf_logistic"];
+    assert!(names.iter().all(|name| !usual.contains(name) && all.contains(name)), "{usual}{all}");
+    // what tables show without being asked, they show as before
+    let out = lists.at("r.json");
+    lists.printed(&["--out", &out]);
+    let table = stdout(&run(&["tabulate", &out]));
+    assert!(table.contains("d_prime") && !table.contains("cllr"), "{table}");
+    assert!(stdout(&run(&["tabulate", &out, "--columns", "min_cllr"])).contains("min_cllr"));
+}
+
+#[test]
+fn distances_are_no_likelihood_ratios_but_can_be_calibrated() {
+    let near: Vec<f64> = (0..40).map(|n| f64::from(n) / 40.0).collect();
+    let far: Vec<f64> = near.iter().map(|distance| distance + 0.5).collect();
+    let (distances, swapped) = (Lists::new(&near, &far), |list: &[f64]| list.iter().map(|d| -d).collect::<Vec<_>>());
+    let scores = Lists::new(&swapped(&near), &swapped(&far));
+    let (distances, scores) = (distances.result(&["--distance"]), scores.result(&[]));
+    assert!(distances["cllr"].is_null() && distances["act_dcf@prior=0.01"].is_null());
+    let real = |of: &Value, name: &str| of[name].as_f64().unwrap();
+    for name in ["min_cllr", "cllr_logistic", "best_accuracy", "eer_rocch", "min_dcf@prior=0.05"] {
+        assert_eq!(real(&distances, name), real(&scores, name), "{name}");
+    }
+    for name in ["best_accuracy_threshold", "logistic_slope"] {
+        assert_eq!(real(&distances, name), -real(&scores, name), "{name}");
+    }
+    assert!(real(&distances, "logistic_slope") < 0.0, "a greater distance says less");
+}
+
+#[test]
+fn failures_are_refused_or_counted() {
+    let lists = Lists::new(&[0.9, 0.8, f64::NAN, 0.3, 0.6], &[0.7, 0.5, 0.4, 0.2, 0.1, f64::NAN]);
+    let (genuine, impostor) = (lists.at("g.txt"), lists.at("i.txt"));
+    let says = ["g.txt: line 3: genuine score 3 of 5 is NaN", "--count-failures"];
+    fails(1, &["scores", "--genuine", &genuine, "--impostor", &impostor], &says);
+    let found = lists.result(&["--count-failures"]);
+    let plain = Lists::new(&[0.9, 0.8, 0.3, 0.6], &[0.7, 0.5, 0.4, 0.2, 0.1]).result(&[]);
+    let real = |of: &Value, name: &str| of[name].as_f64().unwrap();
+    assert_eq!((found["failed_genuine"].as_u64(), found["failed_impostor"].as_u64()), (Some(1), Some(1)));
+    assert!((real(&found, "failure_rate") - 2.0 / 11.0).abs() < 1e-15);
+    // 2 of 4 genuine pairs are below every impostor-free threshold; with the one that has no score, 3 of 5
+    assert_eq!((real(&plain, "zero_fmr"), real(&found, "zero_fmr")), (0.5, 0.6));
+    // at 0.6 one of 5 impostor pairs is accepted; with the one that has no score, one of 6: (1/6 + 2/5) / 2
+    let best = |of: &Value| real(of, "best_balanced_accuracy");
+    assert!(
+        (best(&plain) - (1.0 - 0.45 / 2.0)).abs() < 1e-12
+            && (best(&found) - (1.0 - (1.0 / 6.0 + 0.4) / 2.0)).abs() < 1e-12
+    );
+    for name in ["auc", "d_prime", "mu_genuine", "cllr", "min_cllr", "eer_rocch"] {
+        assert_eq!(real(&found, name), real(&plain, name), "{name}");
+    }
+    assert!(found["notes"].as_str().unwrap().contains("1 genuine and 1 impostor pairs of 11 have no score"));
+}
+
+#[test]
+fn priors_and_costs_are_checked() {
+    let lists = Lists::new(&[0.9], &[0.1]);
+    let (genuine, impostor) = (lists.at("g.txt"), lists.at("i.txt"));
+    let fails = |more: &[&str], says: &[&str]| {
+        fails(2, &[&["scores", "--genuine", &genuine, "--impostor", &impostor], more].concat(), says);
+    };
+    for prior in ["0", "1", "1.5", "nan"] {
+        fails(&["--priors", prior], &["--priors", "between 0 and 1"]);
+    }
+    fails(&["--cost-miss", "0"], &["--cost-miss 0: wanted a number above 0"]);
+    fails(&["--cost-false-match", "inf"], &["--cost-false-match inf"]);
+    fails(&["--dev-genuine", &genuine], &["--dev-impostor"]);
+}
+
+#[test]
+fn retrieval_agrees_with_scikit_learn() {
+    let golden: Value = serde_json::from_str(include_str!("../golden/figures.json")).unwrap();
+    let golden = &golden["retrieval"];
+    let matrix: Vec<Vec<f64>> = golden["matrix"].as_array().unwrap().iter().map(numbers).collect();
+    let matrix = Array2::from_shape_fn((matrix.len(), matrix[0].len()), |(r, c)| matrix[r][c] as f32);
+    let labels: Vec<String> = golden["labels"].as_array().unwrap().iter().map(|label| format!("c{label}")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = embeddings(folder.path(), "e.npy", &matrix, &labels);
+    let ks = numbers(&golden["ks"]).iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    let (all, usual) =
+        (["recall", "--embeddings", &path, "--k", &ks, "--all-figures"], ["recall", "--embeddings", &path, "--k", &ks]);
+    let (found, part) = (&rows(&all)[0], &rows(&usual)[0]);
+    for (name, wanted) in golden["figures"].as_object().unwrap() {
+        let (value, wanted) = (found[name].as_f64(), wanted.as_f64().unwrap());
+        assert!(value.is_some_and(|value| (value - wanted).abs() < 1e-6), "{name}: {value:?}, wanted {wanted}");
+        // what the usual depth carries is there without the flag
+        assert_eq!(part[name], if name.contains('@') { found[name].clone() } else { Value::Null }, "{name}");
+    }
+    let printed = stdout(&run(&all));
+    assert!(["| map", "mrr", "ndcg@k", "relevant images"].iter().all(|word| printed.contains(word)), "{printed}");
+    let printed = stdout(&run(&usual));
+    assert!(["mrr", "ndcg", "storage", "relevant"].iter().all(|word| !printed.contains(word)), "{printed}");
+    // queries by class size are all queries
+    let sizes = |prefix: &str| -> Vec<f64> {
+        let of = found.as_object().unwrap().iter().filter(|(name, _)| name.starts_with(prefix));
+        of.map(|(_, value)| value.as_f64().unwrap()).collect()
+    };
+    let (queries, hits) = (sizes("queries_relevant_from_"), sizes("recall@1_relevant_from_"));
+    assert_eq!(queries.iter().sum::<f64>(), found["queries"].as_f64().unwrap());
+    let mean: f64 = queries.iter().zip(&hits).map(|(n, hit)| n * hit).sum::<f64>() / queries.iter().sum::<f64>();
+    assert!((mean - found["recall@1"].as_f64().unwrap()).abs() < 1e-12);
+}
+
+#[test]
+fn clusters_that_are_apart_are_found() {
+    // Two clusters: from any first centres k-means comes to them.
+    let folder = tempfile::tempdir().unwrap();
+    let (matrix, labels) = noisy(60, 16, 2, 0.05);
+    let path = embeddings(folder.path(), "e.npy", &matrix, &labels);
+    let found = &rows(&["recall", "--embeddings", &path, "--k", "1", "--all-figures"])[0];
+    assert!((found["nmi"].as_f64().unwrap() - 1.0).abs() < 1e-12 && found["ari"].as_f64() == Some(1.0), "{found}");
+    assert!(found["kmeans"].as_str().unwrap().contains("2 clusters"), "{found}");
+}
+
+#[test]
+fn embeddings_in_less_room_are_rows_of_one_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let (matrix, labels) = noisy(80, 16, 8, 1.2);
+    let path = embeddings(folder.path(), "e.npy", &matrix, &labels);
+    let out = folder.path().join("r.csv").display().to_string();
+    let recall = ["recall", "--embeddings", &path, "--k", "1,4"];
+    let found = rows(&[&recall[..], &["--matryoshka", "8", "--storage", "int8,binary", "--out", &out]].concat());
+    let about = |row: &Value| {
+        let count = |name: &str| row[name].as_u64().unwrap();
+        (row["storage"].as_str().unwrap().to_owned(), count("dim"), count("embedding_bytes"))
+    };
+    let wanted = [
+        ("float32", 16, 64),
+        ("int8", 16, 16),
+        ("binary", 16, 2),
+        ("float32", 8, 32),
+        ("int8", 8, 8),
+        ("binary", 8, 1),
+    ];
+    assert_eq!(found.iter().map(about).collect::<Vec<_>>(), wanted.map(|(s, d, b)| (s.to_owned(), d, b)));
+    assert_eq!(std::fs::read_to_string(&out).unwrap().lines().count(), 7);
+    // what is cut, and what is signs, is measured as if it had been kept so
+    let cut = matrix.slice(s![.., ..8]).to_owned();
+    let signs = |of: &Array2<f32>| of.mapv(|value| if value > 0.0 { 1.0_f32 } else { -1.0 });
+    for (row, kept) in [(0, matrix.clone()), (2, signs(&matrix)), (3, cut.clone()), (5, signs(&cut))] {
+        let path = embeddings(folder.path(), "kept.npy", &kept, &labels);
+        let alone = &rows(&["recall", "--embeddings", &path, "--k", "1,4"])[0];
+        for name in ["recall@1", "recall@4", "r_precision", "map@r", "ndcg@4"] {
+            assert_eq!(found[row][name], alone[name], "row {row}: {name}");
+        }
+    }
+    assert!(found[1]["search"].as_str().unwrap().contains("APPROXIMATE"), "{}", found[1]);
+    let fails = |more: &[&str], code: i32, says: &[&str]| fails(code, &[&recall[..], more].concat(), says);
+    fails(&["--matryoshka", "17"], 2, &["--matryoshka 17: embeddings have 16 dimensions"]);
+    fails(&["--matryoshka", "0"], 2, &["--matryoshka 0"]);
+    fails(&["--storage", "pq5"], 1, &["PQ5", "16"]);
+    fails(&["--storage", "int4"], 2, &["int8, binary, or pq"]);
+    fails(&["--storage", "int8", "--index", "SQ4"], 2, &["--index"]);
+    fails(&["--storage", "int8", "--save-run", "x"], 2, &["--save-run"]);
+}
+
+#[test]
+fn open_set_identification_turns_strangers_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // The gallery: a at 0 and b at 90 degrees. Queries of a at 10, 30 and 70 (which is nearer to b), of b at 88; strangers, at
+    // 40 to 45 degrees in forty steps, are least like a at the end.
+    let mut angles = vec![0.0, 90.0, 10.0, 30.0, 70.0, 88.0];
+    let mut lines = "name,label,role\ng1.jpg,a,gallery\ng2.jpg,b,gallery\n".to_owned();
+    for (n, class) in ["a", "a", "a", "b"].iter().enumerate() {
+        lines += &format!("q{n}.jpg,{class},query\n");
+    }
+    for n in 0..40 {
+        angles.push(40.0 + f64::from(n) / 8.0);
+        lines += &format!("s{n}.jpg,stranger{n},query\n");
+    }
+    let matrix = Array2::from_shape_fn((angles.len(), 2), |(row, axis)| {
+        let angle = angles[row].to_radians();
+        (if axis == 0 { angle.cos() } else { angle.sin() }) as f32
+    });
+    matrix.write_npy(std::fs::File::create(at("e.npy")).unwrap()).unwrap();
+    put(at("e.csv"), &lines);
+    let path = at("e.npy");
+    let recall = ["recall", "--embeddings", &path, "--k", "1"];
+    let found = &rows(&[&recall[..], &["--open-set"]].concat())[0];
+    assert_eq!((found["unmated_queries"].as_u64(), found["queries"].as_u64()), (Some(40), Some(4)));
+    // Three of four are named rightly. At most 4 of 40 strangers: from the one at 40.375 degrees on, which all three pass.
+    assert_eq!(found["dir@far=0.1"].as_f64(), Some(0.75));
+    let threshold = found["dir_threshold@far=0.1"].as_f64().unwrap();
+    assert!((threshold - 40.375_f64.to_radians().cos()).abs() < 1e-6, "{threshold}");
+    assert!(found["dir@far=0.01"].is_null(), "40 strangers carry no FAR below 0.075");
+    for name in found.as_object().unwrap().keys() {
+        assert!(pdloss_eval::table::schema::find(name).is_some(), "{name} is in no list of columns");
+    }
+    let printed = stdout(&run(&[&recall[..], &["--open-set"]].concat()));
+    assert!(printed.contains("FAR over 40 queries"), "{printed}");
+    // without strangers there is nothing to turn away
+    put(at("e.csv"), lines.split("s0.jpg").next().unwrap());
+    matrix.slice(s![..6, ..]).to_owned().write_npy(std::fs::File::create(at("e.npy")).unwrap()).unwrap();
+    fails(2, &[&recall[..], &["--open-set"]].concat(), &["--open-set: 0 queries have no image of their class"]);
+}

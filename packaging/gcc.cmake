@@ -1,0 +1,3 @@
+# What packaging/build compiles C and C++ with. cargo-zigbuild would hand CMake zig's own compiler, which has no OpenMP.
+set(CMAKE_C_COMPILER gcc)
+set(CMAKE_CXX_COMPILER g++)
