@@ -70,9 +70,10 @@ def operators(ranks):
 
 
 def gradients(ranks, losses):
+    run([sys.executable, HERE / "steps.py", "smooth", FIXTURES / "backbone.onnx", work / "smooth.onnx"])
     for loss in losses:
         one, many, states = (work / f"{loss}.{name}" for name in ("one.onnx", "many.onnx", "npz"))
-        words = [BIN / "pdloss", "export", FIXTURES / "backbone.onnx"]
+        words = [BIN / "pdloss", "export", work / "smooth.onnx"]
         common = ["--train", "--classes", "7", "--loss", loss, "--optimizer", "sgd", "--seed", "3"]
         run([*words, one, *common])
         run([*words, many, *common, "--ranks", "--sync-statistics"])
@@ -88,7 +89,7 @@ def sharded(ranks):
     """Classes over ranks: gradients of proxies, too; and a checkpoint of some ranks goes on with others."""
     one, states = work / "pd.one.onnx", work / "pd.npz"
     for count in ranks:
-        words = [BIN / "pdloss", "export", FIXTURES / "backbone.onnx"]
+        words = [BIN / "pdloss", "export", work / "smooth.onnx"]
         for rank in range(count):
             run([*words, work / f"shard{rank}.onnx", "--train", "--classes", "7", "--optimizer", "sgd", "--seed", "3", "--ranks", "--sync-statistics", "--shard", f"{rank}/{count}"])
         said = run([*mpirun(count), sys.executable, HERE / "steps.py", "compare", LIBRARY, work / "shard{rank}.onnx", states]).stdout

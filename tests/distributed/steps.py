@@ -1,5 +1,6 @@
 """Gradients of several ranks against one process: from each state of a one-process run, on the same batch.
 
+    steps.py smooth NET.onnx SMOOTH.onnx     the net without ReLU and MaxPool
     steps.py record LIBRARY STEP.onnx STATES.npz            one process: ten states, the batches between them, what each step gives
     mpirun ... steps.py compare LIBRARY RANKS.onnx STATES.npz [REPORT]   each rank runs its rows from each of those states
 
@@ -21,6 +22,18 @@ CLASSES = 7
 # Of the largest number of each tensor. Gradients that cancel (of a scale in front of a normalisation) have less to go by: they may
 # be as far off as four times what another order of the same rows does to one process.
 TOLERANCE, ORDER = 1e-5, 4.0
+
+
+def smooth(model, path):
+    """The net without corners, at which rounding alone may switch a gradient on or off."""
+    net = onnx.load(model)
+    for node in net.graph.node:
+        if node.op_type in ("Relu", "MaxPool"):
+            node.op_type = {"Relu": "Tanh", "MaxPool": "AveragePool"}[node.op_type]
+            kept = [a for a in node.attribute if a.name in ("kernel_shape", "strides", "pads", "auto_pad")]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    onnx.save(net, path)
 
 
 def session(library, model):
@@ -110,4 +123,4 @@ def compare(library, model, path, report=None):
 
 
 if __name__ == "__main__":
-    {"record": record, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+    {"smooth": smooth, "record": record, "compare": compare}[sys.argv[1]](*sys.argv[2:])
