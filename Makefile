@@ -1,5 +1,5 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
-.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind wheels dist test-wheel test-install lint \
+.PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind test-distributed wheels dist test-wheel test-install lint \
 	bench-recall bench-loss bench-operators bench-training bench-torch kernels check-kernels gpu-check paper paper-quick book fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
@@ -17,6 +17,7 @@ help:
 	@echo "make test-torch    exports of small nets, step by step against PyTorch's autograd (NETS=..., ZOO=file.py for others)"
 	@echo "make test-omniglot three nets from scratch on Omniglot (OMNIGLOT=images_background_small1.zip)"
 	@echo "make test-valgrind the operators' cases under valgrind"
+	@echo "make test-distributed  several ranks under MPI against one process (DISTRIBUTED=all: more ranks, faults, two hosts)"
 	@echo "make wheels        the Python packages pdloss and pdloss-ort, for glibc 2.28, in out/wheels"
 	@echo "make dist          all that is released: wheels, an archive of programs, pages and completions, checksums; in out/dist"
 	@echo "make test-wheel    the Python packages from what is built already, quickly"
@@ -72,6 +73,9 @@ test-omniglot: $(BENCH_PYTHON)
 
 test-valgrind: setup
 	plugins/tests/valgrind.sh
+
+test-distributed: setup
+	tests/distributed/run.sh $(DISTRIBUTED)
 
 wheels:
 	packaging/wheels out/wheels

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CRATES = {"pdloss": "src", "pdloss_embed": "embed/src", "pdloss_eval": "eval/src", "pdloss_ort": "plugins/src", "pdloss_train": "train/src"}
+CRATES = {"pdloss": "src", "pdloss_embed": "embed/src", "pdloss_eval": "eval/src", "pdloss_ort": "plugins/src", "pdloss_ranks": "ranks/src", "pdloss_train": "train/src"}
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 errors = []
 

@@ -71,12 +71,26 @@ pub enum Error {
     /// A measure that has no value on this data.
     #[error("{0}")]
     Measure(String),
+    /// What all ranks of a run end with, because one of them, or each, has failed.
+    #[error("{who}{problem}")]
+    Ranks {
+        /// `rank 1 on host: `; nothing where all ranks say the same.
+        who: String,
+        /// What that rank says.
+        problem: String,
+        /// Its exit code.
+        code: u8,
+    },
 }
 
 impl Error {
     /// The process's exit code for this error: 2 where the command line was wrong, else 1.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+        match self {
+            Self::Usage(_) => 2,
+            Self::Ranks { code, .. } => *code,
+            _ => 1,
+        }
     }
 
     /// A file that could not be read.

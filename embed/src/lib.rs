@@ -29,6 +29,7 @@ pub mod preprocess;
 pub mod process;
 #[cfg(feature = "cli")]
 pub mod program;
+pub mod ranks;
 pub mod retrieval;
 
 pub use error::{Error, Result};

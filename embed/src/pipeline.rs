@@ -2,6 +2,7 @@
 //! between, so that memory stays small and every core is busy.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -15,6 +16,7 @@ use crate::embedder::{Embedder, Worker};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::{Error, Result};
 use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps, are_several};
+use crate::ranks::{self, agree, world};
 
 /// A batch of images on its way to the model.
 struct Batch {
@@ -76,24 +78,98 @@ pub fn embed_with(
     threads: usize,
     skip_bad: bool,
 ) -> Result<Embedded> {
+    let found = run(data, (recipe, steps), embedder, threads, skip_bad, |batches| 0..batches)?;
+    finish(data, found, skip_bad)
+}
+
+/// [`embed_with`] by all ranks of the world, each of which embeds whole batches of those that one process would, and keeps the rows
+/// of these alone: [`Embeddings::first`] says which.
+///
+/// # Errors
+/// As [`embed`], on every rank.
+pub fn embed_over_ranks(
+    data: &Dataset,
+    recipe: &Recipe,
+    steps: &Steps,
+    embedder: &mut Embedder,
+    threads: usize,
+    skip_bad: bool,
+) -> Result<Embedded> {
+    let found = agree(run(data, (recipe, steps), embedder, threads, skip_bad, |batches| world().share(batches)))?;
+    agree(finish(data, found.over_ranks()?, skip_bad))
+}
+
+/// What embedding a range of images found.
+struct Found {
+    /// The images embedded here.
+    range: Range<usize>,
+    /// Their rows; `None` where none could be used.
+    matrix: Option<Array2<f32>>,
+    /// Of all images, as far as they are known.
+    digests: Vec<[u8; 32]>,
+    /// Likewise.
+    good: Vec<bool>,
+    /// Images that cannot be used, by position, with the reason.
+    bad: Vec<(usize, String)>,
+    /// Images whose files hold several pictures.
+    several: Vec<usize>,
+}
+
+impl Found {
+    /// With what the other ranks found.
+    fn over_ranks(mut self) -> Result<Self> {
+        let world = world();
+        if world.is_alone() {
+            return Ok(self);
+        }
+        let own = |all: &[[u8; 32]]| all[self.range.clone()].as_flattened().to_vec();
+        let digests = world.gather(&own(&self.digests)).concat();
+        let good: Vec<u8> = self.good[self.range.clone()].iter().map(|&good| u8::from(good)).collect();
+        let dims = world.gather_numbers(self.matrix.as_ref().map_or(0, Array2::ncols) as u64);
+        self.digests = digests.as_chunks::<32>().0.to_vec();
+        self.good = world.gather(&good).concat().into_iter().map(|good| good == 1).collect();
+        self.bad = ranks::all(&self.bad)?.concat();
+        self.several = ranks::all(&self.several)?.concat();
+        let mut known = dims.iter().copied().filter(|&dim| dim > 0);
+        let Some(dim) = known.next() else { return Ok(self) };
+        if let Some(other) = known.find(|&other| other != dim) {
+            return Err(Error::Embeddings(format!("those of a rank have {dim} values, those of another {other}")));
+        }
+        let dim = usize::try_from(dim).expect("a length in memory");
+        self.matrix.get_or_insert_with(|| Array2::zeros((self.range.len(), dim)));
+        Ok(self)
+    }
+}
+
+/// Embeds the images of some of the batches.
+fn run(
+    data: &Dataset,
+    (recipe, steps): (&Recipe, &Steps),
+    embedder: &mut Embedder,
+    threads: usize,
+    skip_bad: bool,
+    share: impl Fn(usize) -> Range<usize>,
+) -> Result<Found> {
     let layout = recipe.layout.unwrap_or(embedder.model().layout());
     let batch = if recipe.output_size().is_some() { embedder.batch() } else { 1 };
-    let count = data.items.len();
-    let decoders = threads.min(count.div_ceil(batch)).max(1);
+    let batches = share(data.items.len().div_ceil(batch));
+    let range = batches.start * batch..(batches.end * batch).min(data.items.len());
+    let decoders = threads.min(batches.len()).max(1);
     let workers = embedder.workers();
     // One batch waiting for each session is enough to keep it busy.
     let (to_model, from_decoders) = bounded::<Batch>(workers.len());
     let (tell, events) = bounded::<Event>(64 + 2 * threads);
-    let next = AtomicUsize::new(0);
+    let next = AtomicUsize::new(range.start);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..decoders {
             let (to_model, tell) = (to_model.clone(), tell.clone());
             let (next, stop) = (&next, &stop);
-            let preprocessor = Preprocessor::new(recipe, layout).with(steps);
+            let (preprocessor, end) = (Preprocessor::new(recipe, layout).with(steps), range.end);
             scope.spawn(move || {
                 let decoder = Decoder {
                     data,
+                    end,
                     batch,
                     skip_bad,
                     layout,
@@ -112,7 +188,7 @@ pub fn embed_with(
         }
         // The originals would keep the queues open for ever.
         drop((to_model, from_decoders, tell));
-        let collected = collect(data, &events, &stop, skip_bad);
+        let collected = collect(data, range, &events, &stop, skip_bad);
         stop.store(true, Ordering::Relaxed);
         // Drain, so that blocked senders return.
         for _ in events {}
@@ -123,6 +199,8 @@ pub fn embed_with(
 /// One decoding thread.
 struct Decoder<'a> {
     data: &'a Dataset,
+    /// Behind the last image.
+    end: usize,
     batch: usize,
     skip_bad: bool,
     layout: Layout,
@@ -135,7 +213,7 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     fn run(self, mut preprocessor: Preprocessor) {
-        let count = self.data.items.len();
+        let count = self.end;
         while !self.stop.load(Ordering::Relaxed) {
             let first = self.next.fetch_add(self.batch, Ordering::Relaxed);
             if first >= count {
@@ -191,9 +269,15 @@ fn run_model(mut worker: Worker<'_>, batches: &Receiver<Batch>, tell: &Sender<Ev
 }
 
 /// Puts rows in their places, as they come.
-fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad: bool) -> Result<Embedded> {
+fn collect(
+    data: &Dataset,
+    range: Range<usize>,
+    events: &Receiver<Event>,
+    stop: &AtomicBool,
+    skip_bad: bool,
+) -> Result<Found> {
     let count = data.items.len();
-    let progress = Progress::new("embedding", "images", count);
+    let progress = Progress::new("embedding", "images", range.len());
     let mut digests = vec![[0_u8; 32]; count];
     let mut matrix: Option<Array2<f32>> = None;
     let mut good = vec![false; count];
@@ -214,7 +298,7 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
             }
             Event::Rows(items, rows) => {
                 let dim = rows.ncols();
-                let all = matrix.get_or_insert_with(|| Array2::zeros((count, dim)));
+                let all = matrix.get_or_insert_with(|| Array2::zeros((range.len(), dim)));
                 if all.ncols() != dim {
                     return Err(Error::Embeddings(format!(
                         "{} has {dim} values, others have {}",
@@ -223,7 +307,7 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
                     )));
                 }
                 for (&at, row) in items.iter().zip(rows.rows()) {
-                    all.row_mut(at).assign(&row);
+                    all.row_mut(at - range.start).assign(&row);
                     good[at] = true;
                 }
                 progress.advance(items.len());
@@ -232,15 +316,11 @@ fn collect(data: &Dataset, events: &Receiver<Event>, stop: &AtomicBool, skip_bad
     }
     progress.finish();
     bad.sort_by_key(|(at, _)| *at);
-    if !bad.is_empty() && (!skip_bad || matrix.is_none()) {
-        let first = bad.swap_remove(0).1;
-        return Err(if skip_bad { first } else { first.or_skip_bad() });
+    if !bad.is_empty() && !skip_bad {
+        return Err(bad.swap_remove(0).1.or_skip_bad());
     }
-    let mut embedded = finish(data, matrix, &good, bad, &digests)?;
-    several.retain(|&at| good[at]);
-    several.sort_unstable();
-    embedded.embeddings.notes.extend(of_several(several.into_iter().map(|at| data.items[at].name.as_str())));
-    Ok(embedded)
+    let bad = bad.into_iter().map(|(at, error)| (at, error.to_string())).collect();
+    Ok(Found { range, matrix, digests, good, bad, several })
 }
 
 /// What is said of images whose files hold several pictures.
@@ -251,28 +331,28 @@ pub fn of_several<'n>(mut names: impl ExactSizeIterator<Item = &'n str>) -> Opti
     Some(format!("{count} {hold} several pictures (animations, pages), of which the first is taken: {first} ..."))
 }
 
-fn finish(
-    data: &Dataset,
-    matrix: Option<Array2<f32>>,
-    good: &[bool],
-    bad: Vec<(usize, Error)>,
-    digests: &[[u8; 32]],
-) -> Result<Embedded> {
+fn finish(data: &Dataset, found: Found, skip_bad: bool) -> Result<Embedded> {
+    let Found { range, matrix, digests, good, bad, mut several } = found;
+    if let (None, Some((_, reason)), true) = (&matrix, bad.first(), skip_bad) {
+        return Err(Error::Measure(reason.clone()));
+    }
     let kept: Vec<usize> = (0..good.len()).filter(|&at| good[at]).collect();
+    let first = kept.partition_point(|&at| at < range.start);
+    let own: Vec<usize> = kept.iter().filter(|at| range.contains(at)).map(|at| at - range.start).collect();
     let matrix = matrix.unwrap_or_default();
-    let matrix = if kept.len() == good.len() { matrix } else { matrix.select(ndarray::Axis(0), &kept) };
-    let images = copies(&kept, digests);
+    let matrix = if own.len() == matrix.nrows() { matrix } else { matrix.select(ndarray::Axis(0), &own) };
+    let images = copies(&kept, &digests);
     let row = |(&at, &image): (&usize, &Option<u32>)| {
         let Item { name, class, role, camera } = &data.items[at];
         Row { name: name.clone(), class: *class, role: *role, image, camera: *camera }
     };
     let rows = kept.iter().zip(&images).map(row).collect();
-    let skipped = bad.into_iter().map(|(at, error)| (data.items[at].name.clone(), error.to_string())).collect();
-    Ok(Embedded {
-        embeddings: Embeddings::new(matrix, rows, data.classes.clone())?,
-        skipped,
-        data_sha256: data.sha256(digests),
-    })
+    let skipped = bad.into_iter().map(|(at, reason)| (data.items[at].name.clone(), reason)).collect();
+    let mut embeddings = Embeddings::part(matrix, first, rows, data.classes.clone())?;
+    several.retain(|&at| good[at]);
+    several.sort_unstable();
+    embeddings.notes.extend(of_several(several.into_iter().map(|at| data.items[at].name.as_str())));
+    Ok(Embedded { embeddings, skipped, data_sha256: data.sha256(&digests) })
 }
 
 /// A number for each kept image that it shares with others of equal bytes; `None` where it is alone.

@@ -257,7 +257,8 @@ fn charts_answer(browser: &Browser) -> Result<(), Failed> {
     holds(rows.len() >= 2, &answer["table"])?;
     for row in rows {
         let (name, value) = (row[0].as_str().unwrap_or_default(), row[1].as_str().unwrap_or_default());
-        let shown = first.split(" \u{b7} ").find_map(|part| part.strip_prefix(name)).ok_or(format!("{name} in {first}"))?;
+        let shown =
+            first.split(" \u{b7} ").find_map(|part| part.strip_prefix(name)).ok_or(format!("{name} in {first}"))?;
         let shown: f64 = shown.trim().trim_end_matches(" %").parse()?;
         holds((shown - 100.0 * value.parse::<f64>()?).abs() < 0.06, format!("{name}: {shown} % and {value}"))?;
     }

@@ -4,6 +4,7 @@ use std::{sync::OnceLock, thread};
 
 use ndarray::ArrayView2;
 use pdloss::loss::{self, Batch, Config, Executor, GradientsMut, Moments, Real, Samples};
+use pdloss_ranks::Number;
 
 use crate::{
     error::{Error, Result},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// A type of embeddings that both sides know.
-pub(crate) trait Element: Plain + Real {}
+pub(crate) trait Element: Plain + Real + Number {}
 impl Element for f32 {}
 impl Element for f64 {}
 
@@ -57,6 +58,11 @@ impl Executor for HostThreads<'_> {
             panic!("{error}");
         }
     }
+}
+
+/// The host's threads.
+pub(crate) fn threads<'a>(run: &'a Run<'_>) -> impl Executor + 'a {
+    HostThreads(run.threads())
 }
 
 /// Loss, moments and the state for the gradient.

@@ -37,6 +37,9 @@ pub enum Error {
     /// The device, its driver or its libraries refused.
     #[error("CUDA: {0}")]
     Device(String),
+    /// The ranks of the world cannot be joined, or do not exchange the same.
+    #[error("ranks: {0}")]
+    Ranks(String),
     /// A panic was caught at the C boundary; it is a defect of this library.
     #[error("internal error: {0}")]
     Panic(String),

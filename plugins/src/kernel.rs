@@ -1,16 +1,18 @@
 //! A node of the graph: its attributes, checked once when the session is made, and the dispatch on its types.
 
+use std::sync::atomic::AtomicBool;
+
 use pdloss::loss::Config;
 
 use crate::{
-    backward,
+    backward, collective,
     cpu::{Element, Label},
     cuda,
     error::{Error, Result},
     forward,
     ort_api::{NodeInfo, Run, TypeCode, type_name},
     schema::{Operator, Signature},
-    settings,
+    settings, sharded,
     types::{ElementType, LabelType, Provider},
 };
 
@@ -22,6 +24,8 @@ pub(crate) struct Kernel {
     element: ElementType,
     label: LabelType,
     config: Config,
+    /// Whether the ranks have compared what they exchange here.
+    compared: AtomicBool,
 }
 
 impl Kernel {
@@ -32,8 +36,11 @@ impl Kernel {
         label: LabelType,
         node: &NodeInfo<'_>,
     ) -> Result<Self> {
+        if signature.operator.is_collective() {
+            collective::join()?;
+        }
         let config = settings::read(node, signature.operator)?;
-        Ok(Self { provider, signature, element, label, config })
+        Ok(Self { provider, signature, element, label, config, compared: AtomicBool::new(false) })
     }
 
     pub(crate) fn label(&self) -> &'static str {
@@ -41,6 +48,11 @@ impl Kernel {
     }
 
     pub(crate) fn run(&self, run: &Run<'_>) -> Result<()> {
+        match self.signature.operator {
+            Operator::AllGather => return collective::all_gather(run),
+            Operator::AllReduce => return collective::all_reduce(run, &self.compared),
+            _ => {}
+        }
         if self.provider == Provider::Cuda {
             return cuda::run(self.signature, &self.config, self.element, self.label, run);
         }
@@ -61,6 +73,8 @@ impl Kernel {
             Operator::PdLoss | Operator::DLoss => forward::run::<T, L>(self.signature, &self.config, run),
             Operator::PdLossGrad | Operator::DLossGrad => backward::run::<T, L>(self.signature, run),
             Operator::PdLossWithGrad => backward::run_with_loss::<T, L>(self.signature, &self.config, run),
+            Operator::PdLossOverRanks => sharded::run::<T, L>(self.signature, &self.config, run),
+            Operator::AllGather | Operator::AllReduce => unreachable!("exchanges know no such types"),
         }
     }
 }

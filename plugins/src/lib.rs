@@ -7,6 +7,15 @@
 //! | `PDLossWithGrad` | embeddings, proxies, labels | loss, moments, embeddings_grad, proxies_grad |
 //! | `DLoss` | embeddings, labels | loss, moments, saved |
 //! | `DLossGrad` | loss_grad, embeddings, labels, moments, saved | embeddings_grad |
+//! | `AllGather` | token `[]`, rows `[n, ...]` | token, rows of all ranks `[N, ...]`, place of the own first row `[]` |
+//! | `AllReduce` | token `[]`, values ... | token, their sums over all ranks ... |
+//!
+//! | `PDLossOverRanks` | token `[]`, embeddings `[B, D]`, proxies `[C / N, D]`, labels `[B]` | token, loss, moments, embeddings_grad, proxies_grad |
+//!
+//! `PDLossOverRanks` is PD-Loss with a part of the classes on each rank, in their order; both gradients are those of `1 * loss`.
+//! `AllGather` and `AllReduce` are exchanges between the ranks of an MPI launcher, and those of a world of one without the feature `mpi`: what
+//! goes in comes out. The token, int64, puts them in order, the same on all ranks whatever the host's schedule: each takes that of
+//! the one before, and gives it on with one added. Rows are of any type, values float32 or float64.
 //!
 //! Embeddings, proxies, loss and gradients are float32 or float64, on CUDA float32, float16 or bfloat16, all of one type; labels
 //! are int64 or int32; moments and saved are float64. Attributes of the operators that compute a loss, each optional: `form` (`log`, `negative`, `inverse`; of
@@ -22,6 +31,7 @@
 //!
 //! ```text
 //! ort-sys (declarations) -> ort_api (calls, as Result) -> register (callbacks) -> kernel -> forward / backward -> cpu -> pdloss
+//!                                                                   -> collective -> pdloss-ranks
 //!                                                         schema, settings, state: data -> cuda -> kernels/*.cu
 //! ```
 //!
@@ -30,6 +40,7 @@
 #![deny(unsafe_code)]
 
 mod backward;
+mod collective;
 mod cpu;
 mod cuda;
 mod error;
@@ -39,6 +50,7 @@ mod ort_api;
 mod register;
 pub mod schema;
 mod settings;
+mod sharded;
 mod state;
 mod types;
 

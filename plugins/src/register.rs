@@ -99,14 +99,24 @@ unsafe fn add_domain(api: Api, options: *mut OrtSessionOptions) -> Result<()> {
 fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
     let domain = api.new_domain(schema::DOMAIN)?;
     for signature in OPERATORS {
+        let add = |operator: CustomOp| {
+            let operator = Box::into_raw(Box::new(operator));
+            // SAFETY: the domain was made above and is in nobody's hands yet; the operator is leaked, so it outlives every
+            // session, and its callbacks share it without writing.
+            unsafe { api.add_operator(domain, operator.cast::<OrtCustomOp>()) }
+        };
+        if signature.operator.is_untyped() {
+            // One table takes all types. On a device the host brings the tensors here and back.
+            add(CustomOp::new(api, Provider::Cpu, signature, ElementType::F32, LabelType::I64))?;
+            continue;
+        }
         // The CPU's first: where types agree between providers, the host takes the schema from the first table.
-        for provider in [Provider::Cpu, Provider::Cuda] {
+        let providers =
+            if signature.operator.is_collective() { &[Provider::Cpu][..] } else { &[Provider::Cpu, Provider::Cuda] };
+        for &provider in providers {
             for &element in provider.elements() {
                 for label in [LabelType::I64, LabelType::I32] {
-                    let operator = Box::into_raw(Box::new(CustomOp::new(api, provider, signature, element, label)));
-                    // SAFETY: the domain was made above and is in nobody's hands yet; the operator is leaked, so it
-                    // outlives every session, and its callbacks share it without writing.
-                    unsafe { api.add_operator(domain, operator.cast::<OrtCustomOp>()) }?;
+                    add(CustomOp::new(api, provider, signature, element, label))?;
                 }
             }
         }
@@ -147,10 +157,10 @@ impl CustomOp {
             GetInputCharacteristic: Some(get_input_characteristic),
             GetOutputCharacteristic: Some(get_output_characteristic),
             GetInputMemoryType: Some(get_input_memory),
-            GetVariadicInputMinArity: Some(get_no_arity),
-            GetVariadicInputHomogeneity: Some(get_no_arity),
-            GetVariadicOutputMinArity: Some(get_no_arity),
-            GetVariadicOutputHomogeneity: Some(get_no_arity),
+            GetVariadicInputMinArity: Some(get_one),
+            GetVariadicInputHomogeneity: Some(get_one),
+            GetVariadicOutputMinArity: Some(get_one),
+            GetVariadicOutputHomogeneity: Some(get_one),
             CreateKernelV2: Some(create_kernel),
             KernelComputeV2: Some(kernel_compute),
             InferOutputShapeFn: Some(infer_shapes),
@@ -177,7 +187,8 @@ impl CustomOp {
             Some(Kind::Element) => self.element.code(),
             Some(Kind::Label) => self.label.code(),
             Some(Kind::Double) => <f64 as Plain>::TYPE,
-            None => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED,
+            Some(Kind::Token) => <i64 as Plain>::TYPE,
+            Some(Kind::Any) | None => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED,
         }
     }
 }
@@ -185,6 +196,7 @@ impl CustomOp {
 fn characteristic(port: Option<&Port>) -> Characteristic {
     match port {
         Some(port) if port.optional => Characteristic::INPUT_OUTPUT_OPTIONAL,
+        Some(port) if port.variadic => Characteristic::INPUT_OUTPUT_VARIADIC,
         _ => Characteristic::INPUT_OUTPUT_REQUIRED,
     }
 }
@@ -237,8 +249,8 @@ unsafe extern "system" fn get_input_memory(_: *const OrtCustomOp, _: usize) -> O
     OrtMemType::OrtMemTypeDefault
 }
 
-unsafe extern "system" fn get_no_arity(_: *const OrtCustomOp) -> c_int {
-    0 // nothing here is variadic
+unsafe extern "system" fn get_one(_: *const OrtCustomOp) -> c_int {
+    1 // what is variadic is there once at least, and of one type
 }
 
 unsafe extern "system" fn get_version(_: *const OrtCustomOp) -> c_int {

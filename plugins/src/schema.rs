@@ -29,6 +29,25 @@ pub enum Operator {
     DLoss,
     /// `DLossGrad(loss_grad, embeddings, labels, moments, saved) -> embeddings_grad`
     DLossGrad,
+    /// `AllGather(token, rows) -> (token, rows of all ranks, place of the own first row)`
+    AllGather,
+    /// `AllReduce(token, values...) -> (token, sums over all ranks...)`
+    AllReduce,
+    /// `PDLossOverRanks(token, embeddings, proxies, labels) -> (token, loss, moments, embeddings_grad, proxies_grad)`, the proxies
+    /// being those of this rank's classes
+    PdLossOverRanks,
+}
+
+impl Operator {
+    /// Whether ranks exchange something, which is made through the processor's memory.
+    pub(crate) fn is_collective(self) -> bool {
+        matches!(self, Self::AllGather | Self::AllReduce | Self::PdLossOverRanks)
+    }
+
+    /// Whether it takes numbers of any type.
+    pub(crate) fn is_untyped(self) -> bool {
+        matches!(self, Self::AllGather | Self::AllReduce)
+    }
 }
 
 /// What a tensor of an operator holds.
@@ -40,6 +59,10 @@ pub enum Kind {
     Label,
     /// float64 whatever the operator's type: moments and sums.
     Double,
+    /// int64: what puts the exchanges between ranks in order.
+    Token,
+    /// Whatever the node is given.
+    Any,
 }
 
 /// The length of a tensor along one axis.
@@ -55,6 +78,8 @@ pub enum Axis {
     Fixed(i64),
     /// Known when the node runs.
     Free,
+    /// As many axes as the tensor has: all are known when the node runs.
+    Rest,
 }
 
 /// One input or output.
@@ -68,6 +93,8 @@ pub struct Port {
     pub shape: &'static [Axis],
     /// Whether a node may leave it out.
     pub optional: bool,
+    /// Whether there may be more of it, all of one type: the last one.
+    pub variadic: bool,
 }
 
 /// An operator's name, inputs and outputs.
@@ -84,11 +111,11 @@ pub struct Signature {
 }
 
 const fn port(name: &'static str, kind: Kind, shape: &'static [Axis]) -> Port {
-    Port { name, kind, shape, optional: false }
+    Port { name, kind, shape, optional: false, variadic: false }
 }
 
 const fn optional(name: &'static str, kind: Kind, shape: &'static [Axis]) -> Port {
-    Port { name, kind, shape, optional: true }
+    Port { name, kind, shape, optional: true, variadic: false }
 }
 
 const fn required(port: Port) -> Port {
@@ -110,6 +137,11 @@ const SAVED_IN: Port = port("saved", Kind::Double, &[Axis::Free]);
 const SAVED_OUT: Port = optional("saved", Kind::Double, &[Axis::Free]);
 const EMBEDDINGS_GRAD: Port = optional("embeddings_grad", Kind::Element, &[Axis::Batch, Axis::Dim]);
 const PROXIES_GRAD: Port = optional("proxies_grad", Kind::Element, &[Axis::Classes, Axis::Dim]);
+
+const TOKEN: Port = port("token", Kind::Token, &[]);
+const FIRST: Port = optional("first", Kind::Token, &[]);
+const ROWS: Port = port("rows", Kind::Any, &[Axis::Rest]);
+const VALUES: Port = Port { variadic: true, ..port("values", Kind::Any, &[Axis::Rest]) };
 
 /// Every operator of this library.
 pub const OPERATORS: &[Signature] = &[
@@ -142,6 +174,24 @@ pub const OPERATORS: &[Signature] = &[
         name: c"DLossGrad",
         inputs: &[LOSS_GRAD, EMBEDDINGS, LABELS, MOMENTS_IN, SAVED_IN],
         outputs: &[EMBEDDINGS_GRAD],
+    },
+    Signature {
+        operator: Operator::AllGather,
+        name: c"AllGather",
+        inputs: &[TOKEN, ROWS],
+        outputs: &[TOKEN, ROWS, FIRST],
+    },
+    Signature {
+        operator: Operator::AllReduce,
+        name: c"AllReduce",
+        inputs: &[TOKEN, VALUES],
+        outputs: &[TOKEN, VALUES],
+    },
+    Signature {
+        operator: Operator::PdLossOverRanks,
+        name: c"PDLossOverRanks",
+        inputs: &[TOKEN, EMBEDDINGS, PROXIES, LABELS],
+        outputs: &[TOKEN, LOSS, required(MOMENTS_OUT), required(EMBEDDINGS_GRAD), required(PROXIES_GRAD)],
     },
 ];
 
@@ -184,7 +234,7 @@ impl Axes {
             Axis::Batch => Some(&mut self.batch),
             Axis::Classes => Some(&mut self.classes),
             Axis::Dim => Some(&mut self.dim),
-            Axis::Fixed(_) | Axis::Free => None,
+            Axis::Fixed(_) | Axis::Free | Axis::Rest => None,
         }
     }
 
@@ -221,6 +271,9 @@ impl Axes {
 
 /// Types and shapes of the outputs from those of the inputs; what contradicts itself is refused while the graph is built.
 pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
+    if signature.operator.is_untyped() {
+        return graph.set_output(0, <i64 as Plain>::TYPE as TypeCode, &[]);
+    }
     let mut axes = Axes::default();
     let mut element: TypeCode = <f32 as Plain>::TYPE as TypeCode;
     for (index, port) in signature.inputs.iter().enumerate() {
@@ -251,7 +304,11 @@ pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
             break;
         }
         let lengths: Vec<Length> = port.shape.iter().map(|&axis| axes.length(axis)).collect();
-        let code = if port.kind == Kind::Element { element } else { <f64 as Plain>::TYPE as TypeCode };
+        let code = match port.kind {
+            Kind::Element => element,
+            Kind::Token => <i64 as Plain>::TYPE as TypeCode,
+            _ => <f64 as Plain>::TYPE as TypeCode,
+        };
         graph.set_output(index, code, &lengths)?;
     }
     Ok(())

@@ -16,9 +16,9 @@ use crate::{
 pub(crate) fn read(node: &NodeInfo<'_>, operator: Operator) -> Result<Config> {
     let mut config = Config::default();
     match operator {
-        Operator::PdLossGrad | Operator::DLossGrad => return Ok(config),
+        Operator::PdLossGrad | Operator::DLossGrad | Operator::AllGather | Operator::AllReduce => return Ok(config),
         Operator::DLoss => config = config.with_form(Form::Inverse),
-        Operator::PdLoss | Operator::PdLossWithGrad => {}
+        Operator::PdLoss | Operator::PdLossWithGrad | Operator::PdLossOverRanks => {}
     }
     if let Some(form) = name::<Form>(node, c"form")? {
         config = config.with_form(form);

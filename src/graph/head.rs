@@ -93,7 +93,12 @@ pub fn attach(model: &mut ModelProto, head: &Head, seed: u64) -> Result<()> {
     let place = find_embeddings(graph, head.embeddings.as_deref(), head.dim)?;
     refuse_taken_names(graph)?;
 
-    graph.initializer.push(proxies::random(names::PROXIES, place.element, [head.classes, place.dim], seed)?);
+    graph.initializer.push(proxies::random(
+        names::PROXIES,
+        place.element,
+        ([head.classes, place.dim], (0, head.classes)),
+        seed,
+    )?);
     graph.input.push(declare(names::LABELS, head.labels, std::slice::from_ref(&place.batch)));
     graph.output.push(declare(names::LOSS, place.element, &[]));
     graph.output.push(declare(names::MOMENTS, Element::F64, &[Dim::Known(8)]));

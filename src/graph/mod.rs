@@ -9,6 +9,7 @@
 mod attributes;
 pub mod branches;
 pub mod build;
+mod collective;
 mod external;
 pub mod file;
 mod free_batch;

@@ -11,20 +11,26 @@ use crate::loss::random_proxies;
 /// The most bytes that one ONNX file holds, and with it its proxies.
 const LARGEST: usize = i32::MAX as usize;
 
-/// Random proxies `[classes, dim]` as an initializer of this name, drawn by `seed`.
+/// Rows `first..end` of random proxies `[classes, dim]` as an initializer of this name, drawn by `seed`.
 ///
 /// # Errors
 /// When there are fewer than two, or, before anything is allocated, when no ONNX file holds them.
-pub(super) fn random(name: &str, element: Element, [classes, dim]: [usize; 2], seed: u64) -> Result<TensorProto> {
+pub(super) fn random(
+    name: &str,
+    element: Element,
+    ([classes, dim], (first, end)): ([usize; 2], (usize, usize)),
+    seed: u64,
+) -> Result<TensorProto> {
     let size = if element == Element::F64 { 8 } else { 4 };
-    if literal::count(&[classes, dim, size]).is_none_or(|bytes| bytes > LARGEST) {
+    if literal::count(&[end - first, dim, size]).is_none_or(|bytes| bytes > LARGEST) {
         let reason = format!(
-            "[{classes}, {dim}] numbers of {size} bytes, but one ONNX file holds at most 2 GiB: use fewer classes"
+            "[{}, {dim}] numbers of {size} bytes, but one ONNX file holds at most 2 GiB: use fewer classes",
+            end - first
         );
         return Err(Error::model("proxies", reason));
     }
     let proxies =
         random_proxies::<f64>(classes, dim, seed).map_err(|error| Error::model("proxies", error.to_string()))?;
     let values = proxies.into_raw_vec_and_offset().0;
-    Ok(floats(name, element, &[classes, dim], &values))
+    Ok(floats(name, element, &[end - first, dim], &values[first * dim..end * dim]))
 }

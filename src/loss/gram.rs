@@ -57,6 +57,21 @@ impl RowMoments {
         self
     }
 
+    /// The scatter matrix about another mean than that of these rows: then those of several shards add up.
+    #[must_use]
+    pub fn scatter_about(&self, mean: &[f64]) -> Array2<f64> {
+        let step: Vec<f64> = self.mean.iter().zip(mean).map(|(own, other)| own - other).collect();
+        let mut scatter = self.scatter.clone();
+        add_outer(&mut scatter, self.count, &step);
+        scatter
+    }
+
+    /// Of no rows.
+    #[must_use]
+    pub fn none(dim: usize) -> Self {
+        Self { count: 0.0, mean: vec![0.0; dim], scatter: Array2::zeros((dim, dim)) }
+    }
+
     /// `scatter * vector`.
     pub(crate) fn apply(&self, vector: &[f64]) -> Vec<f64> {
         self.scatter.rows().into_iter().map(|row| row.iter().zip(vector).map(|(a, b)| a * b).sum()).collect()

@@ -79,6 +79,15 @@ pub struct ExportArgs {
     /// Write a training step: backbone, loss, gradients and optimiser in one model
     #[arg(long)]
     pub(crate) train: bool,
+    /// With --train: write the step for the ranks of an MPI launcher, each of which runs its rows of one batch
+    #[arg(long, requires = "train")]
+    pub(crate) ranks: bool,
+    /// With --ranks: BatchNormalization normalises by the whole batch [default: by the rows of its rank]
+    #[arg(long, requires = "ranks")]
+    pub(crate) sync_statistics: bool,
+    /// With --ranks and the loss pd: the graph of rank R of N, which has the proxies of its part of the classes
+    #[arg(long, value_name = "R/N", requires = "ranks", value_parser = parse_shard)]
+    pub(crate) shard: Option<(usize, usize)>,
     /// How to write the loss; --train takes op (the default there) and inline
     #[arg(long = "as", value_enum, required_unless_present = "train")]
     pub(crate) spelling: Option<As>,
@@ -106,6 +115,14 @@ pub struct ExportArgs {
     /// Optimiser, of --train
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+}
+
+/// `R/N` with `R` below `N`.
+fn parse_shard(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once('/').and_then(|(rank, ranks)| Some((rank.parse().ok()?, ranks.parse().ok()?)));
+    numbers
+        .filter(|(rank, ranks)| rank < ranks)
+        .ok_or_else(|| format!("'{text}': wanted R/N with R from 0 to N - 1, as 0/2"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -190,6 +207,12 @@ pub struct TrainArgs {
     /// Balanced batches: this many images of each of batch / N classes [default: images at random; 4 for losses of pairs]
     #[arg(long, value_name = "N", help_heading = "Batches")]
     pub(crate) per_class: Option<usize>,
+    /// On several ranks: BatchNormalization normalises by the whole batch [default: by the images of its rank]
+    #[arg(long, help_heading = "Batches")]
+    pub(crate) sync_statistics: bool,
+    /// On several ranks, loss pd: each has the proxies of its part of the classes, and their optimiser's state
+    #[arg(long, help_heading = "Batches")]
+    pub(crate) shard_classes: bool,
     /// Steps to train
     #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Batches")]
     pub(crate) steps: Option<u64>,

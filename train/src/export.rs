@@ -4,9 +4,11 @@ use pdloss::graph::build::Element;
 use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
+use pdloss::graph::step::Ranks;
 use pdloss::graph::{self, file};
 use pdloss_embed::console::note;
 use pdloss_embed::embedder;
+use pdloss_embed::ranks::share_of;
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::{Wish, of_graph, prepare, trained};
@@ -95,5 +97,13 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
         objective::options(&arguments.loss, &arguments.optimizer, spelling, arguments.classes, arguments.seed)?;
     options.embeddings = arguments.embeddings.clone();
     options.dim = arguments.dim;
+    options.ranks = arguments.ranks.then(|| {
+        let ranks = Ranks::new(arguments.sync_statistics);
+        match arguments.shard {
+            Some((rank, of)) => ranks.with_classes(share_of(rank, of, arguments.classes)),
+            None => ranks,
+        }
+    });
+    options.check().map_err(|e| Error::Usage(e.to_string()))?;
     Ok(Box::new(move |model| graph::step::build(model, &options)))
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use image::{Rgb, RgbImage};
@@ -10,6 +11,7 @@ use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
 use pdloss_embed::pipeline::of_several;
 use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, are_several};
+use pdloss_embed::ranks::{self, agree, world};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -79,7 +81,9 @@ pub(crate) struct Images {
     data: Dataset,
     preparation: Preparation,
     /// Pixels of the images for which there was room.
-    kept: Vec<Option<RgbImage>>,
+    kept: Vec<OnceLock<RgbImage>>,
+    /// Bytes that are left for more.
+    room: AtomicUsize,
     /// SHA-256 of each image's bytes as they were first read.
     digests: Vec<[u8; 32]>,
 }
@@ -89,8 +93,8 @@ pub(crate) struct Images {
 pub(crate) struct Reading {
     /// The images that can be used.
     pub(crate) images: Images,
-    /// Why the others cannot.
-    pub(crate) skipped: Vec<Error>,
+    /// Why the others cannot, in their order.
+    pub(crate) skipped: Vec<String>,
     /// As [`Dataset::sha256`], of all images listed.
     pub(crate) sha256: String,
     /// What is to be said of their files: a sentence each.
@@ -98,15 +102,16 @@ pub(crate) struct Reading {
 }
 
 impl Images {
-    /// Reads every image once, on all threads of the process's pool, and keeps pixels up to `room` bytes.
+    /// Reads every image once, on all threads of the process's pool, and keeps pixels up to `room` bytes. Each of several ranks
+    /// reads its share, and all know what was found.
     ///
     /// # Errors
     /// The first image by position that cannot be used, unless `skip_bad`; [`Error::Data`] where none can.
     pub(crate) fn read(mut data: Dataset, preparation: Preparation, room: usize, skip_bad: bool) -> Result<Reading> {
-        let progress = Progress::new("reading", "images", data.items.len());
+        let share = world().share(data.items.len());
+        let progress = Progress::new("reading", "images", share.len());
         let room = AtomicUsize::new(room);
-        let read: Vec<Result<Read>> = data
-            .items
+        let read: Vec<Result<Read>> = data.items[share.clone()]
             .par_iter()
             .map_init(
                 || preparation.preprocessor(),
@@ -120,34 +125,47 @@ impl Images {
             )
             .collect();
         progress.finish();
-        let mut digests = Vec::with_capacity(read.len());
-        let (mut kept, mut good, mut skipped, mut several) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut digests = vec![[0; 32]; share.len()];
+        let (mut skipped, mut several, mut first_bad) = (Vec::new(), Vec::new(), Ok(()));
+        let kept: Vec<OnceLock<RgbImage>> = data.items.iter().map(|_| OnceLock::new()).collect();
         for (at, outcome) in read.into_iter().enumerate() {
-            good.push(outcome.is_ok());
             match outcome {
                 Ok((digest, are_several, pixels)) => {
-                    digests.push(digest);
-                    several.extend(are_several.then_some(at));
-                    kept.push(pixels);
+                    digests[at] = digest;
+                    several.extend(are_several.then_some(share.start + at));
+                    // It is empty, and nobody else has it yet.
+                    let _ = pixels.map(|pixels| kept[share.start + at].set(pixels));
                 }
-                Err(error) if skip_bad => {
-                    digests.push([0; 32]);
-                    skipped.push(error);
-                }
-                Err(error) => return Err(error.or_skip_bad()),
+                Err(error) if skip_bad => skipped.push((share.start + at, error.to_string())),
+                Err(error) => first_bad = first_bad.and(Err(error.or_skip_bad())),
             }
         }
+        agree(first_bad)?;
+        let mut digests: Vec<[u8; 32]> = world()
+            .gather(digests.as_flattened())
+            .iter()
+            .flat_map(|of_rank| of_rank.as_chunks::<32>().0)
+            .copied()
+            .collect();
+        let skipped: Vec<(usize, String)> = ranks::all(&skipped)?.concat();
         let sha256 = data.sha256(&digests);
+        let several: Vec<usize> = ranks::all(&several)?.concat();
         let several = several.iter().map(|&at| data.items[at].name.as_str());
         let mut notes: Vec<String> = of_several(several).into_iter().collect();
-        let (mut of_items, mut of_digests) = (good.iter(), good.iter());
-        data.items.retain(|_| of_items.next() == Some(&true));
-        digests.retain(|_| of_digests.next() == Some(&true));
+        let mut good = vec![true; data.items.len()];
+        skipped.iter().for_each(|&(at, _)| good[at] = false);
+        let skipped: Vec<String> = skipped.into_iter().map(|(_, reason)| reason).collect();
+        let mut at = good.iter();
+        data.items.retain(|_| at.next() == Some(&true));
+        let mut at = good.iter();
+        digests.retain(|_| at.next() == Some(&true));
+        let kept = kept.into_iter().zip(&good).filter_map(|(kept, good)| good.then_some(kept)).collect();
         if data.items.is_empty() {
-            return Err(skipped.into_iter().next().unwrap_or_else(|| Error::data(data.source.path(), "has no images")));
+            let nothing = || Error::data(data.source.path(), "has no images");
+            return Err(skipped.into_iter().next().map_or_else(nothing, Error::Measure));
         }
         notes.extend(of_copies(&data, &digests));
-        Ok(Reading { images: Self { data, preparation, kept, digests }, skipped, sha256, notes })
+        Ok(Reading { images: Self { data, preparation, kept, room, digests }, skipped, sha256, notes })
     }
 
     /// The images' names and classes.
@@ -184,7 +202,7 @@ impl Images {
     ) -> Result<usize> {
         let item = &self.data.items[draw.image];
         let preparation = &self.preparation;
-        let pixels = match &self.kept[draw.image] {
+        let pixels = match self.kept[draw.image].get() {
             Some(pixels) => Cow::Borrowed(pixels),
             None => {
                 let bytes = self.data.source.read(&item.name)?;
@@ -197,7 +215,13 @@ impl Images {
                     );
                     return Err(Error::image(&item.name, problem));
                 }
-                Cow::Owned(preparation.pixels(&item.name, &bytes, preprocessor)?)
+                let pixels = preparation.pixels(&item.name, &bytes, preprocessor)?;
+                if fits(&self.room, &pixels) {
+                    // Another thread may have been first.
+                    Cow::Borrowed(self.kept[draw.image].get_or_init(|| pixels))
+                } else {
+                    Cow::Owned(pixels)
+                }
             }
         };
         let place = [epoch, draw.image as u64, draw.repeat];
@@ -238,7 +262,7 @@ pub(crate) mod tests {
         for augment in [Augment::default(), Augment { random_crop: Some(0.5), flip: true, ..Augment::default() }] {
             let (all, some, none) =
                 (shapes(augment.clone(), usize::MAX), shapes(augment.clone(), 15_000), shapes(augment, 0));
-            let kept = |images: &Images| images.kept.iter().flatten().count();
+            let kept = |images: &Images| images.kept.iter().filter(|kept| kept.get().is_some()).count();
             assert_eq!((kept(&all), kept(&none)), (32, 0));
             assert!((1..32).contains(&kept(&some)));
             let draw = |images: &Images, image, repeat| {

@@ -32,10 +32,12 @@ mod plan;
 mod probe;
 mod proof;
 mod random;
+mod record;
 mod sampler;
 mod schedule;
 mod session;
 mod settings;
+mod shards;
 mod summary;
 mod tensor;
 mod train;
@@ -46,6 +48,7 @@ use std::io::Write;
 pub use cli::{Command, ExportArgs, TrainArgs, USUAL, with_resume_alone};
 pub use config::flags_of;
 use pdloss_embed::Result;
+use pdloss_embed::ranks::agree;
 
 impl Command {
     /// Runs the command; results go to `stdout`.
@@ -54,7 +57,7 @@ impl Command {
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
         match self {
-            Self::Train(args) => train::run(plan::Plan::new(args)?, stdout),
+            Self::Train(args) => train::run(agree(plan::Plan::new(args))?, stdout),
             Self::Export(args) => export::run(args),
         }
     }

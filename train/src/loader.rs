@@ -1,20 +1,24 @@
 //! Batches made by threads while the step runs: in order, and only a few ahead.
 
+use std::ops::Range;
 use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use pdloss_embed::{Error, Result};
 
 use crate::images::Images;
+use crate::parts::has_pairs;
 use crate::sampler::Sampler;
 
 /// The input of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Batch {
-    /// Values of the images, one after the other.
+    /// Values of this rank's images, one after the other.
     pub(crate) values: Vec<f32>,
     /// Class of each.
     pub(crate) labels: Vec<i64>,
+    /// Whether the batch of all ranks has a genuine and an impostor pair.
+    pub(crate) has_pairs: bool,
 }
 
 /// The batches of steps `first`, `first + 1`, ... as they are asked for.
@@ -28,18 +32,20 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// Starts the threads. They end when the loader is dropped, or after the batch of step `last - 1`.
+    /// Starts the threads, which make these rows of every batch. They end when the loader is dropped, or after the batch of step `last - 1`.
     pub(crate) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         images: &'scope Images,
         sampler: &'scope Sampler,
         (first, last): (u64, u64),
+        rows: Range<usize>,
         threads: usize,
     ) -> Self {
         let threads = threads.max(1);
         let queues = (0..threads).map(|thread| {
             let (give, take) = bounded(1);
-            scope.spawn(move || make(images, sampler, (first + thread as u64..last).step_by(threads), &give));
+            let (steps, rows) = ((first + thread as u64..last).step_by(threads), rows.clone());
+            scope.spawn(move || make(images, sampler, steps, &rows, &give));
             take
         });
         Self { queues: queues.collect(), next: 0 }
@@ -56,7 +62,13 @@ impl Loader {
     }
 }
 
-fn make(images: &Images, sampler: &Sampler, steps: impl Iterator<Item = u64>, give: &Sender<Result<Batch>>) {
+fn make(
+    images: &Images,
+    sampler: &Sampler,
+    steps: impl Iterator<Item = u64>,
+    rows: &Range<usize>,
+    give: &Sender<Result<Batch>>,
+) {
     let mut preprocessor = images.preparation().preprocessor();
     let mut epoch = None;
     for step in steps {
@@ -67,10 +79,15 @@ fn make(images: &Images, sampler: &Sampler, steps: impl Iterator<Item = u64>, gi
         let Some((_, draws)) = &epoch else { return };
         let size = sampler.batch();
         let first = usize::try_from(at).expect("a batch that is in memory") * size;
-        let mut batch =
-            Batch { values: Vec::with_capacity(size * images.preparation().len()), labels: Vec::with_capacity(size) };
+        let draws = &draws[first..first + size];
+        let classes: Vec<i64> = draws.iter().map(|draw| images.data().items[draw.image].class as i64).collect();
+        let mut batch = Batch {
+            values: Vec::with_capacity(rows.len() * images.preparation().len()),
+            labels: Vec::with_capacity(rows.len()),
+            has_pairs: has_pairs(&classes),
+        };
         let mut outcome = Ok(());
-        for &draw in &draws[first..first + size] {
+        for &draw in &draws[rows.clone()] {
             match images.append(number, draw, &mut preprocessor, &mut batch.values) {
                 Ok(class) => batch.labels.push(class as i64),
                 Err(error) => {
@@ -94,7 +111,7 @@ mod tests {
 
     fn batches(images: &Images, sampler: &Sampler, (first, last): (u64, u64), threads: usize) -> Vec<Batch> {
         std::thread::scope(|scope| {
-            let mut loader = Loader::start(scope, images, sampler, (first, last), threads);
+            let mut loader = Loader::start(scope, images, sampler, (first, last), 0..sampler.batch(), threads);
             (first..last).map(|_| loader.next().unwrap()).collect()
         })
     }
@@ -115,11 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_of_ranks_are_those_of_one() {
+        let images = shapes(Augment { flip: true, rotate: 10.0, ..Augment::default() }, 100_000);
+        let sampler = Sampler::new(&images.labels(), 8, Some(4), 2).unwrap();
+        let of = |rows: Range<usize>| {
+            std::thread::scope(|scope| Loader::start(scope, &images, &sampler, (5, 6), rows, 1).next().unwrap())
+        };
+        let (whole, parts) = (of(0..8), [0..3, 3..3, 3..8].map(of));
+        assert_eq!(parts.iter().flat_map(|part| part.values.clone()).collect::<Vec<_>>(), whole.values);
+        assert_eq!(parts.iter().flat_map(|part| part.labels.clone()).collect::<Vec<_>>(), whole.labels);
+        assert!(whole.has_pairs && parts.iter().all(|part| part.has_pairs));
+    }
+
+    #[test]
     fn a_loader_dropped_early_ends_its_threads() {
         let images = shapes(Augment::default(), 0);
         let sampler = Sampler::new(&images.labels(), 4, None, 2).unwrap();
         std::thread::scope(|scope| {
-            let mut loader = Loader::start(scope, &images, &sampler, (0, u64::MAX), 2);
+            let mut loader = Loader::start(scope, &images, &sampler, (0, u64::MAX), 0..4, 2);
             loader.next().unwrap();
         });
     }

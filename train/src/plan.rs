@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use pdloss::graph::build::{Dim, declare, declared, node};
 use pdloss::graph::head::Spelling;
+use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::Parameters;
+use pdloss::graph::step::{Description, Kind, Parameters, Ranks};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Choice, Model, Options};
 use pdloss_embed::preprocess::Layout;
+use pdloss_embed::ranks::world;
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::{Wish, of_graph, prepare, trained};
@@ -70,6 +72,7 @@ impl Plan {
         };
         settings.check().map_err(of_file)?;
         settings.optimizer.running_variance.get_or_insert(Variance::Population);
+        settings.ranks = world().size();
         settings.onnxruntime = named_again(run, args.onnxruntime.as_deref(), settings.onnxruntime.as_deref())?;
         let model = Model::read(&settings.model, Some(&settings.output))?;
         same("model", &settings.model, &made_with.model_sha256, &model.sha256)?;
@@ -124,16 +127,39 @@ impl Plan {
         notes.extend(parts::repeats(&labels, settings.per_class));
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
-        let step_options =
+        let mut step_options =
             objective::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {
             return Err(Error::Usage("--first-proxies class-means: the loss has no proxies".into()));
+        }
+        if settings.batch < settings.ranks {
+            let (batch, ranks) = (settings.batch, settings.ranks);
+            return Err(Error::Usage(format!("--batch {batch}: wanted at least an image for each of {ranks} ranks")));
+        }
+        if settings.shard_classes && (!matches!(step_options.loss, Loss::Pd(_)) || settings.inline) {
+            let problem = "--shard-classes: only the loss pd, as an operator (without --inline), has its classes on several ranks";
+            return Err(Error::Usage(problem.into()));
+        }
+        if settings.ranks > 1 {
+            let mut ranks = Ranks::new(settings.sync_statistics);
+            if settings.shard_classes {
+                let classes = data.classes.len();
+                if classes < settings.ranks {
+                    let ranks = settings.ranks;
+                    return Err(Error::Usage(format!(
+                        "--shard-classes: {ranks} ranks, but {classes} classes to share"
+                    )));
+                }
+                ranks = ranks.with_classes(world().share(classes));
+            }
+            step_options.ranks = Some(ranks);
         }
         let wrong = |e| of_graph(&settings.model, e);
         let backbone = file::read(&settings.model).map_err(wrong)?;
         let wish = Wish {
             output: Some(settings.output.as_str()),
-            batch: Some(settings.batch),
+            // A rank's rows are fewer, and not as many on each.
+            batch: (settings.ranks == 1).then_some(settings.batch),
             untie: settings.optimizer.untie,
         };
         let ready = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
@@ -152,6 +178,7 @@ impl Plan {
             .map_err(wrong)?;
         let parameters = trained(&settings.model, &step)?;
         notes.extend(parameters.notes.iter().cloned());
+        notes.extend(of_ranks(&settings, &step)?);
         Ok(Self {
             settings,
             folder,
@@ -167,6 +194,26 @@ impl Plan {
             notes,
         })
     }
+}
+
+/// What is to be said of a run on several ranks.
+fn of_ranks(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
+    if settings.ranks == 1 {
+        return Ok(None);
+    }
+    let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
+    let normalises = description.state.iter().any(|tensor| tensor.kind == Kind::Running);
+    let (batch, ranks) = (settings.batch, settings.ranks);
+    let how = match (normalises, settings.sync_statistics) {
+        (false, _) => String::new(),
+        (true, true) => "; BatchNormalization normalises by the whole batch (--sync-statistics)".to_owned(),
+        (true, false) => format!(
+            "; BatchNormalization normalises by the {} images of a rank, and the first rank's running statistics are the run's: \
+             --sync-statistics takes the whole batch",
+            world().share_of(0, batch).len()
+        ),
+    };
+    Ok(Some(format!("the {batch} images of a step are spread over {ranks} ranks{how}")))
 }
 
 /// The library that a run goes on with. A path out of a file is not opened unless a person names it again: whatever lies there

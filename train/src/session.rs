@@ -8,13 +8,16 @@ use ort::session::{IoBinding, Session};
 use ort::value::{DynValue, Tensor as OrtTensor};
 use pdloss::graph::head::names::{LOSS, MOMENTS};
 use pdloss::graph::proto::ModelProto;
-use pdloss::graph::step::Description;
 use pdloss::graph::step::names::{GRADIENT_NORM, LABELS, LEARNING_RATE, MEAN_COSINE};
+use pdloss::graph::step::{Description, Kind};
+use pdloss_embed::digest::hex;
 use pdloss_embed::embedder::{Device, session_builder};
 use pdloss_embed::{Error, Result};
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::loader::Batch;
+use crate::shards::Shards;
 use crate::tensor::Tensor;
 
 /// What a step says of itself.
@@ -141,6 +144,23 @@ impl Trainer {
         drop(outputs);
         self.state = next;
         Ok(outcome)
+    }
+
+    /// SHA-256 of all of the state that is the same on every rank: running statistics follow a rank's own rows, unless they are
+    /// synchronised, and the first rank's are the run's; of `shards` each rank has a part.
+    ///
+    /// # Errors
+    /// As [`Trainer::state`].
+    pub(crate) fn digest(&self, shards: &Shards) -> Result<String> {
+        let mut hasher = Sha256::new();
+        for (tensor, value) in self.description.state.iter().zip(&self.state) {
+            if tensor.kind != Kind::Running && !shards.hold(&tensor.name) {
+                let copy = Tensor::of_value(&tensor.name, value);
+                let copy = copy.map_err(|e| Error::model(&self.model, format!("its state cannot be copied: {e}")))?;
+                hasher.update(&copy.bytes);
+            }
+        }
+        Ok(hex(&hasher.finalize()))
     }
 
     /// A copy of the state.

@@ -6,6 +6,7 @@ use pdloss::graph::head::Spelling;
 use pdloss_embed::dataset::{Format, Request, Source, Split};
 use pdloss_embed::embedder::{Device, Model};
 use pdloss_embed::preprocess::{Origin, Recipe};
+use pdloss_embed::ranks::world;
 use pdloss_embed::{Error, Result, process};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +38,15 @@ pub(crate) struct Settings {
     /// Images a class in a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) per_class: Option<usize>,
+    /// Ranks that a batch is spread over.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) ranks: usize,
+    /// Whether BatchNormalization normalises by the whole batch of all ranks, and not by the images of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) sync_statistics: bool,
+    /// Whether each rank has a part of the classes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shard_classes: bool,
     /// Steps, or else epochs.
     pub(crate) length: Length,
     /// Seed of everything random.
@@ -73,6 +83,15 @@ pub(crate) struct Settings {
     pub(crate) optimizer: OptimizerArgs,
     /// The learning rate.
     pub(crate) schedule: Schedule,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 /// How long to train.
@@ -180,6 +199,9 @@ impl Settings {
             onnxruntime: args.onnxruntime.as_deref().map(absolute).transpose()?,
             batch: args.batch,
             per_class: args.per_class,
+            ranks: world().size(),
+            sync_statistics: args.sync_statistics,
+            shard_classes: args.shard_classes,
             length,
             seed: args.seed,
             checkpoint_every: args.checkpoint_every,

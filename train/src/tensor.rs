@@ -48,6 +48,11 @@ impl Tensor {
         Ok(Self { name, element, shape, bytes })
     }
 
+    /// Bytes of one number.
+    pub(crate) fn size_of_number(&self) -> usize {
+        size(self.element)
+    }
+
     /// As an initializer.
     pub(crate) fn to_proto(&self) -> TensorProto {
         TensorProto {

@@ -9,11 +9,14 @@ use std::io::Write;
 
 pub use printable::{printable, printable_line};
 pub use progress::{Pace, Progress};
-pub use speech::{Speech, inform, wrote};
+pub use speech::{Speech, inform, silence, wrote};
 pub use table::{Align, Table, width};
 
 /// A line on standard error; control characters of names in it are escaped.
 pub fn note(line: &str) {
+    if speech::is_silent() {
+        return;
+    }
     // Nobody reading standard error is no reason to stop.
     let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }

@@ -19,6 +19,16 @@ pub struct Speech {
 static STEPS: AtomicBool = AtomicBool::new(true);
 static SETTINGS: AtomicBool = AtomicBool::new(false);
 static PROGRESS: AtomicBool = AtomicBool::new(true);
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Says nothing from now on: of the ranks of a run, one speaks for all.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+pub(super) fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
 
 impl Speech {
     /// Makes this the way of the whole process; a library that never calls it says steps and progress.
@@ -31,7 +41,8 @@ impl Speech {
     /// The way of the process.
     pub fn now() -> Self {
         let of = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        Self { steps: of(&STEPS), settings: of(&SETTINGS), progress: of(&PROGRESS) }
+        let progress = of(&PROGRESS) && !is_silent();
+        Self { steps: of(&STEPS), settings: of(&SETTINGS), progress }
     }
 }
 

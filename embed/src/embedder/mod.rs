@@ -68,7 +68,8 @@ impl FromStr for Device {
         let number = |n: &str| n.parse().ok().filter(|n: &i32| *n >= 0);
         match s.split_once(':') {
             None if s == "cpu" => Some(Self::Cpu),
-            None if s == "cuda" => Some(Self::Cuda(0)),
+            // Of several ranks on a machine, each takes one.
+            None if s == "cuda" => i32::try_from(crate::ranks::world().local_rank()).ok().map(Self::Cuda),
             Some(("cuda", n)) => number(n).map(Self::Cuda),
             _ => None,
         }

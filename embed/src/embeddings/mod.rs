@@ -9,13 +9,14 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::{Role, slips_in};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::{ending, write_atomically};
+use crate::ranks::world;
 
 /// One row's name, class and role, and what it must not be compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +55,10 @@ pub struct Copies {
 pub struct Embeddings {
     /// One row an image.
     pub matrix: Array2<f32>,
-    /// As many as the matrix has rows.
+    /// Of every image; as many as the matrix has rows, but where the matrix is one rank's part.
     pub rows: Vec<Row>,
+    /// Which of `rows` the matrix begins with: 0, but on several ranks that have a part each.
+    pub first: usize,
     /// Class names.
     pub classes: Vec<String>,
     /// What was assumed in reading them: a sentence each.
@@ -71,19 +74,80 @@ impl Embeddings {
         if matrix.nrows() != rows.len() {
             return Err(Error::Embeddings(format!("{} rows, but {} labels", matrix.nrows(), rows.len())));
         }
-        if matrix.is_empty() {
+        Self::part(matrix, 0, rows, classes)
+    }
+
+    /// The rows of a rank, from `first` on, and the descriptions of all.
+    ///
+    /// # Errors
+    /// [`Error::Embeddings`] where there are no rows on any rank, or a value is NaN or infinite (named by row).
+    pub(crate) fn part(matrix: Array2<f32>, first: usize, rows: Vec<Row>, classes: Vec<String>) -> Result<Self> {
+        if rows.is_empty() || matrix.ncols() == 0 {
             return Err(Error::Embeddings(format!(
                 "nothing to measure: the matrix is {} x {}",
                 matrix.nrows(),
                 matrix.ncols()
             )));
         }
-        for (row, about) in matrix.rows().into_iter().zip(&rows) {
+        let embeddings = Self { matrix, rows, first, classes, notes: Vec::new() };
+        embeddings.check().map(|()| embeddings)
+    }
+
+    /// Refuses what is no number.
+    ///
+    /// # Errors
+    /// [`Error::Embeddings`] naming the row.
+    pub fn check(&self) -> Result<()> {
+        for (row, about) in self.matrix.rows().into_iter().zip(&self.rows[self.first..]) {
             if let Some((at, value)) = row.iter().enumerate().find(|(_, v)| !v.is_finite()) {
                 return Err(Error::Embeddings(format!("{} has {value} at position {at}", about.name)));
             }
         }
-        Ok(Self { matrix, rows, classes, notes: Vec::new() })
+        Ok(())
+    }
+
+    /// Keeps this rank's share of whole embeddings.
+    #[must_use]
+    pub fn share(mut self) -> Self {
+        let share = world().share(self.rows.len());
+        if !world().is_alone() {
+            self.matrix = self.matrix.slice(s![share.clone(), ..]).to_owned();
+            self.first = share.start;
+        }
+        self
+    }
+
+    /// The parts of all ranks put together, on the first of them; `None` on the others.
+    ///
+    /// # Errors
+    /// Those of [`Embeddings::new`].
+    pub fn whole(&self) -> Result<Option<Self>> {
+        /// Rows that travel at a time.
+        const BLOCK: usize = 1 << 14;
+        let world = world();
+        if world.is_alone() {
+            return Ok(Some(self.clone()));
+        }
+        let dim = self.dim();
+        let mut all = Array2::zeros((if world.is_first() { self.rows.len() } else { 0 }, dim));
+        let counts = world.gather_numbers(self.matrix.nrows() as u64);
+        let firsts = world.gather_numbers(self.first as u64);
+        let number = |value: u64| usize::try_from(value).expect("a number of rows in memory");
+        for block in (0..counts.iter().map(|&count| number(count)).max().unwrap_or(0)).step_by(BLOCK) {
+            let own = block.min(self.matrix.nrows())..(block + BLOCK).min(self.matrix.nrows());
+            let bytes: Vec<u8> = self.matrix.slice(s![own, ..]).iter().flat_map(|value| value.to_le_bytes()).collect();
+            let parts = world.gather(&bytes);
+            for (part, &first) in parts.iter().zip(&firsts).filter(|_| world.is_first()) {
+                let values = part.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+                let places = all.slice_mut(s![number(first) + block.., ..]);
+                places.into_iter().zip(values).for_each(|(place, value)| *place = value);
+            }
+        }
+        if !world.is_first() {
+            return Ok(None);
+        }
+        let whole = Self::new(all, self.rows.clone(), self.classes.clone())?;
+        Ok(Some(Self { notes: self.notes.clone(), ..whole }))
     }
 
     /// How many rows are copies of others, by [`Row::image`].
@@ -103,25 +167,52 @@ impl Embeddings {
         copies
     }
 
+    /// [`Embeddings::sameness`] of the rows of all ranks.
+    ///
+    /// # Errors
+    /// Those of telling the other ranks.
+    pub fn sameness_over_ranks(&self) -> Result<Option<f64>> {
+        let world = world();
+        if world.is_alone() {
+            return Ok(self.sameness());
+        }
+        // Every rank compares its rows with the first of all.
+        let own: Vec<u8> =
+            self.matrix.rows().into_iter().take(1).flatten().flat_map(|value| value.to_le_bytes()).collect();
+        let firsts = world.gather(&own);
+        let firsts = firsts.iter().find(|first| !first.is_empty()).map_or(&[][..], Vec::as_slice);
+        let first: Vec<f32> = firsts.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let mut rows = Array2::zeros((self.matrix.nrows() + 1, self.dim()));
+        rows.row_mut(0).assign(&ndarray::aview1(&first));
+        rows.slice_mut(s![1.., ..]).assign(&self.matrix);
+        let own = if self.matrix.is_empty() { Some(0.0) } else { sameness(rows.view()) };
+        let all = world.gather_numbers(own.map_or(u64::MAX, f64::to_bits));
+        let apart = all.iter().map(|&bits| (bits != u64::MAX).then(|| f64::from_bits(bits)));
+        let widest = apart.collect::<Option<Vec<f64>>>().map(|apart| apart.into_iter().fold(0.0, f64::max));
+        Ok(widest.filter(|_| self.rows.len() > 1))
+    }
+
     /// How far apart rows are at most, as a share of the first one's length, where that is no more than what float32 rounds:
     /// they are then all the same. `None` where they differ, and for fewer than two.
     pub fn sameness(&self) -> Option<f64> {
-        const ROUNDING: f64 = 1e-6;
-        let length = |row: ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-        let first = self.matrix.row(0);
-        let most = ROUNDING * length(first);
-        let apart = |row: ArrayView1<'_, f32>| {
-            let squares = row.iter().zip(&first).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
-            squares.sum::<f64>().sqrt()
-        };
-        let mut widest = 0.0_f64;
-        for row in self.matrix.rows().into_iter().skip(1) {
-            widest = widest.max(apart(row));
-            if widest > most {
-                return None;
-            }
+        sameness(self.matrix.view())
+    }
+
+    /// [`Embeddings::twins`] of the rows of all ranks. Rows travel as 64-bit digests, and rows with the same one are taken for equal.
+    pub fn twins_over_ranks(&self) -> usize {
+        let world = world();
+        if world.is_alone() {
+            return self.twins();
         }
-        (self.rows.len() > 1).then(|| if widest > 0.0 { widest / length(first) } else { 0.0 })
+        let own: Vec<u8> = self.matrix.rows().into_iter().flat_map(|row| digest_of(row).to_le_bytes()).collect();
+        let all = world.gather(&own).concat();
+        let (mut first, mut twins): (HashMap<[u8; 8], usize>, usize) = (HashMap::new(), 0);
+        for (at, &digest) in all.as_chunks::<8>().0.iter().enumerate() {
+            let earlier = *first.entry(digest).or_insert(at);
+            let image = self.rows[at].image;
+            twins += usize::from(earlier != at && !(image.is_some() && image == self.rows[earlier].image));
+        }
+        twins
     }
 
     /// How many rows are equal to an earlier one, number by number, and are not known to be copies of its image.
@@ -129,10 +220,7 @@ impl Embeddings {
         let mut first: HashMap<u64, usize> = HashMap::new();
         let mut twins = 0;
         for (at, row) in self.matrix.rows().into_iter().enumerate() {
-            let mut hasher = DefaultHasher::new();
-            // 0 and -0 are one number.
-            row.iter().for_each(|value| (value + 0.0).to_bits().hash(&mut hasher));
-            let earlier = *first.entry(hasher.finish()).or_insert(at);
+            let earlier = *first.entry(digest_of(row)).or_insert(at);
             let image = self.rows[at].image;
             let is_copy = image.is_some() && image == self.rows[earlier].image;
             twins += usize::from(earlier != at && !is_copy && row == self.matrix.row(earlier));
@@ -268,6 +356,33 @@ impl Embeddings {
         }
         hex(&hasher.finalize())
     }
+}
+
+/// The same for rows that are equal, number by number.
+fn digest_of(row: ArrayView1<'_, f32>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // 0 and -0 are one number.
+    row.iter().for_each(|value| (value + 0.0).to_bits().hash(&mut hasher));
+    hasher.finish()
+}
+
+fn sameness(rows: ArrayView2<'_, f32>) -> Option<f64> {
+    const ROUNDING: f64 = 1e-6;
+    let length = |row: ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let first = rows.row(0);
+    let most = ROUNDING * length(first);
+    let apart = |row: ArrayView1<'_, f32>| {
+        let squares = row.iter().zip(&first).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+        squares.sum::<f64>().sqrt()
+    };
+    let mut widest = 0.0_f64;
+    for row in rows.rows().into_iter().skip(1) {
+        widest = widest.max(apart(row));
+        if widest > most {
+            return None;
+        }
+    }
+    (rows.nrows() > 1).then(|| if widest > 0.0 { widest / length(first) } else { 0.0 })
 }
 
 fn labels_beside(path: &Path) -> PathBuf {

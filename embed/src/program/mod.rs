@@ -7,14 +7,17 @@ mod speech;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Command, FromArgMatches};
 
-use crate::console::{note, printable};
+use crate::console::{note, printable, silence};
 use crate::error::{Error, Result};
+use crate::ranks::{World, world};
 
 pub use help::Usual;
 
@@ -37,11 +40,40 @@ const CHANNELS: [&str; 3] = ["rgb", "bgr", "gray"];
 impl Program {
     /// Runs the program on its command line: 0 done, 1 the run failed, 2 the command line was wrong. A reader of standard output
     /// that goes away before the end is no failure; output that cannot be written for another reason is.
+    ///
+    /// Of several ranks the first one speaks and writes for all; what they all end with, they end with together, and an error of
+    /// one of them ends the others.
     pub fn run<C: FromArgMatches>(self, command: impl FnOnce(C, &mut dyn Write) -> Result<()>) -> ExitCode {
-        let mut stdout = UntilClosed { inner: std::io::stdout().lock(), closed: false };
+        let joined = pdloss_ranks::join();
+        let world = world();
+        if !world.is_first() {
+            silence();
+        }
+        let code = if world.is_alone() {
+            self.answer(joined, command)
+        } else {
+            // Were a rank to end by itself, the others would wait for it.
+            std::panic::catch_unwind(AssertUnwindSafe(|| self.answer(joined, command))).unwrap_or_else(|_| {
+                world.abort(PANICKED);
+                PANICKED
+            })
+        };
+        world.finish();
+        ExitCode::from(code)
+    }
+
+    fn answer<C: FromArgMatches>(
+        self,
+        joined: pdloss_ranks::Result<&World>,
+        command: impl FnOnce(C, &mut dyn Write) -> Result<()>,
+    ) -> u8 {
+        let mut stdout = UntilClosed { inner: std::io::stdout().lock(), closed: !world().is_first() };
         let done = match self.matches(std::env::args_os().collect()) {
             Ok(Asked::Run(matches)) => match C::from_arg_matches(&matches) {
-                Ok(cli) => command(cli, &mut stdout),
+                Ok(cli) => match joined.map_err(|e| Error::Measure(e.to_string())).and_then(|_| together(&matches)) {
+                    Ok(()) => command(cli, &mut stdout),
+                    Err(refused) => Err(refused),
+                },
                 Err(wrong) => return printed(&wrong),
             },
             Ok(Asked::Completions(shell)) => pages::completions(shell, self.whole(), &mut stdout),
@@ -53,7 +85,7 @@ impl Program {
             Err(Refused::Config(error)) => Err(error),
         };
         match done.and_then(|()| stdout.flush().map_err(|e| Error::write("standard output", e))) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => 0,
             Err(error) => failed(&error),
         }
     }
@@ -61,7 +93,7 @@ impl Program {
     /// The whole command line, with what every program has.
     fn whole(&self) -> Command {
         let usual: Vec<Usual> = self.usual.concat();
-        let program = speech::add(self.command.clone().mut_subcommands(config::add));
+        let program = speech::add(with_mpi(self.command.clone()).mut_subcommands(config::add));
         help::in_two_lengths(pages::add(program), &usual)
     }
 
@@ -138,20 +170,65 @@ fn with_channels(words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
+/// What a rank that panicked ends with.
+const PANICKED: u8 = 101;
+
+/// The commands that several ranks run together.
+const TOGETHER: [&str; 3] = ["train", "recall", "verify"];
+
+/// Refuses a command that only one process can run, where there are more.
+fn together(matches: &ArgMatches) -> Result<()> {
+    let (name, ranks) = (matches.subcommand_name().unwrap_or_default(), world().size());
+    if ranks == 1 || TOGETHER.contains(&name) {
+        return Ok(());
+    }
+    let several = TOGETHER.join(", ");
+    Err(Error::Usage(format!("{name} runs as one process, and {ranks} were started; several run {several} together")))
+}
+
+/// `--version` with a line about MPI; `-V` stays one line.
+fn with_mpi(program: Command) -> Command {
+    let version = program.get_version().unwrap_or_default();
+    let mpi = match pdloss_ranks::library() {
+        Some(library) => format!("with MPI: {library}"),
+        None => "without MPI (the feature mpi adds it)".to_owned(),
+    };
+    let text: &'static str = Box::leak(format!("{version}\n{mpi}").into_boxed_str());
+    program.long_version(text)
+}
+
 /// Prints what clap has to say; help and version go to standard output.
-fn printed(asked: &clap::Error) -> ExitCode {
+fn printed(asked: &clap::Error) -> u8 {
+    if !world().is_first() {
+        return u8::try_from(asked.exit_code()).unwrap_or(2);
+    }
     match asked.print() {
         Err(e) if !asked.use_stderr() && e.kind() != ErrorKind::BrokenPipe => {
             failed(&Error::write("standard output", e))
         }
-        _ => ExitCode::from(u8::try_from(asked.exit_code()).unwrap_or(2)),
+        _ => u8::try_from(asked.exit_code()).unwrap_or(2),
     }
 }
 
-fn failed(error: &Error) -> ExitCode {
-    // Nobody reading standard error changes nothing.
-    let _ = writeln!(std::io::stderr(), "error: {}", printable(&in_short(error.to_string())));
-    ExitCode::from(error.exit_code())
+/// How long a rank waits with an error of its own, which another one may have, too, and say first.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says what went wrong, once for all ranks where all know of it; where only this one does, it ends the others.
+fn failed(error: &Error) -> u8 {
+    let world = world();
+    let is_ours = !world.is_alone() && !matches!(error, Error::Ranks { .. });
+    let who = if is_ours { format!("rank {} on {}: ", world.rank(), world.host()) } else { String::new() };
+    if is_ours && !world.is_first() {
+        std::thread::sleep(PATIENCE);
+    }
+    if is_ours || world.is_first() {
+        // Nobody reading standard error changes nothing.
+        let _ = writeln!(std::io::stderr(), "error: {who}{}", printable(&in_short(error.to_string())));
+    }
+    if is_ours {
+        world.abort(error.exit_code());
+    }
+    error.exit_code()
 }
 
 /// A message that quotes a line of a million letters is cut in its midst.

@@ -111,12 +111,9 @@ const SAMPLE: usize = 500;
 /// [`Error::Index`](crate::Error::Index), [`Error::Embeddings`](crate::Error::Embeddings) from the search.
 pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> Result<Retrieval> {
     let rows = &embeddings.rows;
-    let Sides { queries, gallery, together, relevant, passed_over } = Sides::new(rows, &search.ks)?;
-    let others = gallery.len() - usize::from(together);
-    let depth = relevant.iter().copied().chain(search.ks.iter().copied()).chain([search.keep.min(others)]).max();
-    let depth = if search.whole { others } else { depth.unwrap_or(1) };
-    // Whatever is passed over must not take the place of a neighbour.
-    let reach = (depth + passed_over).min(others);
+    let sides = Sides::new(rows, &search.ks)?;
+    let (depth, reach) = search.depth_and_reach(&sides);
+    let Sides { queries, gallery, together, relevant, .. } = sides;
 
     // In self-search the queries are the gallery, lone ones too: rows then number both alike.
     let select = |rows: &[usize]| embeddings.matrix.select(Axis(0), rows);
@@ -147,16 +144,7 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
             let kept = |similarity: &Similarity<'_>| {
                 neighbours.iter().take(search.keep).map(|&n| (gallery[n], similarity.of(in_block, n))).collect()
             };
-            each.push(Query {
-                row: at,
-                relevant: r,
-                first_hit: first_hit(&relevant),
-                r_precision: r_precision(&relevant, r),
-                ap_at_r: average_precision_at_r(&relevant, r),
-                at: search.ks.iter().map(|&k| at_k(&relevant, r, k)).collect(),
-                ap: search.whole.then(|| average_precision(&relevant, r, usize::MAX)),
-                nearest: similarity.as_ref().map(kept).unwrap_or_default(),
-            });
+            each.push(Query::of((at, r), &relevant, search, similarity.as_ref().map(kept).unwrap_or_default()));
         }
         progress.advance(last - first);
     }
@@ -174,29 +162,27 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
             SAMPLE,
         )?)
     };
-    let mean = |value: &dyn Fn(&Query) -> f64| each.iter().map(value).sum::<f64>() / each.len() as f64;
-    let hit_within = |k: usize| move |q: &Query| f64::from(u8::from(q.first_hit.is_some_and(|rank| rank <= k)));
-    let mean_at = |at: usize| AtK {
-        k: search.ks[at],
-        precision: mean(&|q| q.at[at].precision),
-        average_precision: mean(&|q| q.at[at].average_precision),
-        ndcg: mean(&|q| q.at[at].ndcg),
-    };
-    Ok(Retrieval {
-        recall: search.ks.iter().map(|&k| (k, mean(&hit_within(k)))).collect(),
-        r_precision: mean(&|q| q.r_precision),
-        map_at_r: mean(&|q| q.ap_at_r),
-        at: (0..search.ks.len()).map(mean_at).collect(),
-        whole: search.whole.then(|| (mean(&|q| q.ap.unwrap_or(0.0)), mean(&|q| reciprocal_rank(q.first_hit)))),
-        queries: each.len(),
-        gallery: gallery.len(),
-        lone_queries: queries.len() - each.len(),
-        lone_nearest,
-        index_sample: index_recall.map(|_| (deepest, SAMPLE.min(queries.len()))),
-        index_recall,
-        depth,
-        each,
-    })
+    let mut found = search.mean_of(each, (queries.len(), gallery.len()), depth);
+    found.lone_nearest = lone_nearest;
+    found.index_sample = index_recall.map(|_| (deepest, SAMPLE.min(queries.len())));
+    found.index_recall = index_recall;
+    Ok(found)
+}
+
+impl Query {
+    /// Of which of the nearest of a row are of its class, of `r` that could be found.
+    pub(super) fn of((row, r): (usize, usize), relevant: &[bool], search: &Search, nearest: Vec<(usize, f64)>) -> Self {
+        Self {
+            row,
+            relevant: r,
+            first_hit: first_hit(relevant),
+            r_precision: r_precision(relevant, r),
+            ap_at_r: average_precision_at_r(relevant, r),
+            at: search.ks.iter().map(|&k| at_k(relevant, r, k)).collect(),
+            ap: search.whole.then(|| average_precision(relevant, r, usize::MAX)),
+            nearest,
+        }
+    }
 }
 
 /// Figures of the `k` nearest of one query, of `r` relevant ones.
@@ -210,6 +196,43 @@ fn at_k(relevant: &[bool], r: usize, k: usize) -> AtK {
 }
 
 impl Search {
+    /// How many neighbours each query is looked at, and how many are to be found for that: whatever is passed over must not take
+    /// the place of a neighbour.
+    pub(super) fn depth_and_reach(&self, sides: &Sides) -> (usize, usize) {
+        let others = sides.gallery.len() - usize::from(sides.together);
+        let wanted = sides.relevant.iter().chain(&self.ks).copied();
+        let depth = wanted.chain([self.keep.min(others)]).max().unwrap_or(1);
+        let depth = if self.whole { others } else { depth };
+        (depth, (depth + sides.passed_over).min(others))
+    }
+
+    /// The measures of these queries, of so many queries and images searched.
+    pub(super) fn mean_of(&self, each: Vec<Query>, (queries, gallery): (usize, usize), depth: usize) -> Retrieval {
+        let mean = |value: &dyn Fn(&Query) -> f64| each.iter().map(value).sum::<f64>() / each.len() as f64;
+        let hit_within = |k: usize| move |q: &Query| f64::from(u8::from(q.first_hit.is_some_and(|rank| rank <= k)));
+        let mean_at = |at: usize| AtK {
+            k: self.ks[at],
+            precision: mean(&|q| q.at[at].precision),
+            average_precision: mean(&|q| q.at[at].average_precision),
+            ndcg: mean(&|q| q.at[at].ndcg),
+        };
+        Retrieval {
+            recall: self.ks.iter().map(|&k| (k, mean(&hit_within(k)))).collect(),
+            r_precision: mean(&|q| q.r_precision),
+            map_at_r: mean(&|q| q.ap_at_r),
+            at: (0..self.ks.len()).map(mean_at).collect(),
+            whole: self.whole.then(|| (mean(&|q| q.ap.unwrap_or(0.0)), mean(&|q| reciprocal_rank(q.first_hit)))),
+            queries: each.len(),
+            gallery,
+            lone_queries: queries - each.len(),
+            lone_nearest: Vec::new(),
+            index_sample: None,
+            index_recall: None,
+            depth,
+            each,
+        }
+    }
+
     /// Cosine search for these K.
     pub fn cosine(ks: &[usize]) -> Self {
         Self { metric: Metric::Cosine, ks: ks.to_vec(), keep: 0, whole: false }

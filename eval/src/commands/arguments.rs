@@ -154,23 +154,28 @@ pub(super) fn describe_copies(embeddings: &Embeddings, consequence: &str, notes:
     notes.add(format!("{} images are copies of others (files of equal bytes){labels}: {consequence}", copies.rows));
 }
 
-/// Says where all embeddings are the same: nothing can then be told apart by them; and how many are equal to others.
-pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) {
-    if let Some(apart) = embeddings.sameness() {
+/// Says where all embeddings are the same: nothing can then be told apart by them; and how many are equal to others, where one
+/// process has them all.
+///
+/// # Errors
+/// Those of telling the other ranks.
+pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) -> Result<()> {
+    if let Some(apart) = embeddings.sameness_over_ranks()? {
         let count = embeddings.rows.len();
         let how = if apart == 0.0 { String::new() } else { format!(" but for {apart:.1e} of their length") };
         notes.add(format!(
             "all {count} embeddings are equal{how}: what is found is by the order of rows, and no figure says anything"
         ));
-        return;
+        return Ok(());
     }
-    let twins = embeddings.twins();
+    let twins = embeddings.twins_over_ranks();
     if twins > 0 {
         let are = if twins == 1 { "embedding is" } else { "embeddings are" };
         notes.add(format!(
             "{twins} {are} equal to another one, number by number, and not known to be of a copy of its image: each counts"
         ));
     }
+    Ok(())
 }
 
 /// Class names as a result carries them: the first few, how many there are, and a digest where not all are named.

@@ -19,8 +19,11 @@ pub mod verify;
 use std::io::Write;
 
 use clap::{Parser, Subcommand};
+use pdloss_embed::dataset::Dataset;
+use pdloss_embed::digest::sha256;
 use pdloss_embed::embedder::{Embedder, Prepared};
 use pdloss_embed::program::Usual;
+use pdloss_embed::ranks::{agree, same, world};
 
 use crate::Result;
 use crate::table::Record;
@@ -77,6 +80,18 @@ fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record)
     }
 }
 
+/// Refuses ranks that would not measure the same.
+fn alike(data: &Dataset, model: &Prepared) -> Result<()> {
+    if world().is_alone() {
+        return Ok(());
+    }
+    same("pdloss-eval", env!("CARGO_PKG_VERSION"))?;
+    same("the model's SHA-256", &model.model().sha256)?;
+    same("the preprocessing", &model.recipe.to_line())?;
+    let listed: Vec<String> = data.items.iter().map(|item| format!("{}\0{}", item.name, item.class)).collect();
+    same("the SHA-256 of the list of images", &sha256(listed.join("\0").as_bytes()))
+}
+
 impl Command {
     /// Runs the command; results go to `stdout`.
     ///
@@ -84,8 +99,8 @@ impl Command {
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
         match self {
-            Self::Recall(args) => recall::Plan::new(args)?.run(stdout).map(drop),
-            Self::Verify(args) => verify::Plan::new(args)?.run(stdout).map(drop),
+            Self::Recall(args) => agree(recall::Plan::new(args))?.run(stdout).map(drop),
+            Self::Verify(args) => agree(verify::Plan::new(args))?.run(stdout).map(drop),
             Self::Scores(args) => scores::run(args, stdout).map(drop),
             Self::Report(args) => report::run(args),
             Self::Compare(args) => compare::run(args, stdout).map(drop),

@@ -8,7 +8,7 @@ use super::arguments::{Notes, class_names, describe_copies, describe_sameness, r
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::{Storage, Variant};
-use super::{InputArgs, describe_model};
+use super::{InputArgs, alike, describe_model};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
 use crate::process;
@@ -21,9 +21,11 @@ use pdloss_embed::console::{note, wrote};
 use pdloss_embed::dataset::{Dataset, Format, Request, Role};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::{Embeddings, Row};
-use pdloss_embed::pipeline::embed;
+use pdloss_embed::pipeline::embed_over_ranks;
+use pdloss_embed::preprocess::Steps;
 use pdloss_embed::program::Usual;
-use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure};
+use pdloss_embed::ranks::{agree, of_first, same, world};
+use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure_over_ranks};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data CUB_200_2011
@@ -181,6 +183,9 @@ impl Plan {
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
         index::check(&args.index)?;
+        if args.all_figures && !world().is_alone() {
+            return Err(Error::Usage("--all-figures: clusters want all rows in one process".into()));
+        }
         let variants = Variant::all(&args.matryoshka, &args.storage);
         variants.iter().try_for_each(|variant| index::check(&variant.factory(&args.index)))?;
         let search = SearchPlan {
@@ -208,26 +213,30 @@ impl Plan {
         let mut notes = Notes::default();
         let (mut embeddings, ks) = match &self.source {
             Source::Images { data, model, skip_bad, save } => {
-                let dataset = Dataset::load(data)?;
+                let dataset = agree(Dataset::load(data))?;
                 notes.extend(&dataset.notes);
-                let ks = self.search.check(&rows_of(&dataset), dataset.format, &mut notes)?;
+                let ks = agree(self.search.check(&rows_of(&dataset), dataset.format, &mut notes))?;
+                alike(&dataset, model)?;
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
                 notes.extend(&embeddings.notes);
                 if let Some(path) = save {
-                    embeddings.save(path)?;
+                    let whole = agree(embeddings.whole())?;
+                    agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
                     wrote(path);
                 }
-                if let Some(sentence) = doubt_of(model, dataset, self.threads)? {
+                if let Some(sentence) = of_first(|| doubt_of(model, dataset, self.threads))? {
                     notes.add(sentence);
                 }
                 (embeddings, ks)
             }
             Source::Kept { path, labels, dim } => {
-                let embeddings = Embeddings::read(path, *dim, labels.as_deref())?;
+                let embeddings = agree(Embeddings::read(path, *dim, labels.as_deref()))?;
                 notes.extend(&embeddings.notes);
-                record.set("data", path.display().to_string()).set("data_sha256", embeddings.sha256());
-                let ks = self.search.check(&embeddings.rows, Format::Auto, &mut notes)?;
-                (embeddings, ks)
+                let sha256 = embeddings.sha256();
+                same("the SHA-256 of the embeddings", &sha256)?;
+                record.set("data", path.display().to_string()).set("data_sha256", sha256);
+                let ks = agree(self.search.check(&embeddings.rows, Format::Auto, &mut notes))?;
+                (embeddings.share(), ks)
             }
         };
         let consequence = if self.search.keep_copies {
@@ -236,26 +245,26 @@ impl Plan {
             "they are not among each other's neighbours; --keep-copies counts them"
         };
         describe_copies(&embeddings, consequence, &mut notes, &mut record);
-        describe_sameness(&embeddings, &mut notes);
+        describe_sameness(&embeddings, &mut notes)?;
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);
         }
         let keep = if self.save_run.is_some() { KEPT_NEIGHBOURS } else { usize::from(self.search.open_set) };
         let search = Search { metric: self.search.metric, ks, keep, whole: self.search.all };
         record.set("class_names", class_names(&embeddings));
-        self.search.variants.iter().try_for_each(|variant| variant.check(&embeddings))?;
+        agree(self.search.variants.iter().try_for_each(|variant| variant.check(&embeddings)))?;
         let (mut rows, mut details) = (Vec::new(), None);
         for variant in &self.search.variants {
             let mut row = record.clone();
             let (varied, factory) = (variant.of(&embeddings), variant.factory(&self.search.index));
             row.set("storage", variant.storage.to_string()).set("embedding_bytes", variant.bytes(varied.dim()));
             let searching = Instant::now();
-            let measured = measure(&varied, &search, &index::by(&factory))?;
+            let measured = measure_over_ranks(&varied, &search, &index::by(&factory))?;
             row.set("seconds_search", searching.elapsed().as_secs_f64());
             describe(&mut row, &varied, (&search, &factory), &measured, self.threads);
             retrieval_figures::record(&measured, &mut row);
             if self.search.open_set {
-                retrieval_figures::record_open_set(&measured, &mut row)?;
+                agree(retrieval_figures::record_open_set(&measured, &mut row))?;
             }
             if self.search.all {
                 retrieval_figures::record_clusters(&varied, search.metric, &mut row)?;
@@ -268,8 +277,21 @@ impl Plan {
             rows.push(row);
         }
         rows.iter_mut().for_each(|row| notes.record(row));
+        agree(if world().is_first() { self.write(&rows, &search, details, &mut notes, stdout) } else { Ok(()) })?;
+        Ok(rows.swap_remove(0))
+    }
+
+    /// Writes the results, the run, and the table.
+    fn write(
+        &self,
+        rows: &[Record],
+        search: &Search,
+        details: Option<Details>,
+        notes: &mut Notes,
+        stdout: &mut dyn Write,
+    ) -> Result<()> {
         if let Some((path, kind)) = &self.out {
-            kind.write_results(path, &rows)?;
+            kind.write_results(path, rows)?;
             wrote(path);
         }
         if let Some((folder, details)) = self.save_run.as_ref().zip(details) {
@@ -277,24 +299,24 @@ impl Plan {
         }
         notes.before_figures();
         let printed = if self.json {
-            Record::write_json(&rows, stdout)
+            Record::write_json(rows, stdout)
         } else {
-            print(&rows, &search.ks, self.search.all, stdout).and_then(|()| match self.search.open_set {
+            print(rows, &search.ks, self.search.all, stdout).and_then(|()| match self.search.open_set {
                 true => retrieval_figures::print_open_set(&rows[0], stdout),
                 false => Ok(()),
             })
         };
-        printed.map_err(|e| Error::write("standard output", e))?;
-        Ok(rows.swap_remove(0))
+        printed.map_err(|e| Error::write("standard output", e))
     }
 
     fn embed(&self, dataset: &Dataset, model: &Prepared, skip_bad: bool, record: &mut Record) -> Result<Embeddings> {
         let loading = Instant::now();
-        let mut embedder = model.open()?;
+        let mut embedder = agree(model.open())?;
         describe_model(model, &embedder, record);
         let seconds_load = loading.elapsed().as_secs_f64();
         let embedding = Instant::now();
-        let embedded = embed(dataset, &model.recipe, &mut embedder, self.threads, skip_bad)?;
+        let steps = Steps::default();
+        let embedded = embed_over_ranks(dataset, &model.recipe, &steps, &mut embedder, self.threads, skip_bad)?;
         let seconds = embedding.elapsed().as_secs_f64();
         for (_, reason) in &embedded.skipped {
             note(&format!("skipped: {reason}"));
@@ -321,7 +343,8 @@ fn scores(
         return Ok(None);
     }
     let comparing = Instant::now();
-    let tally = tally_all(embeddings)?;
+    let whole = agree(embeddings.whole())?;
+    let Some(tally) = agree(whole.map(|whole| tally_all(&whole)).transpose())? else { return Ok(None) };
     record.set("seconds_compare", comparing.elapsed().as_secs_f64());
     let rates = Rates::of(&tally);
     notes.extend(&rates.doubts());

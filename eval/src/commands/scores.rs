@@ -80,11 +80,8 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
             .try_for_each(|read| distinct(&[read, (flag, out)]))?;
     }
     let started = Instant::now();
-    let asked = score_files::Asked {
-        column: args.column.as_deref(),
-        distance: args.distance,
-        failures: args.count_failures,
-    };
+    let asked =
+        score_files::Asked { column: args.column.as_deref(), distance: args.distance, failures: args.count_failures };
     let sign = if args.distance { -1.0 } else { 1.0 };
     let mut notes = Notes::default();
     let mut read = |path: &Path, kind: &str| -> Result<(Vec<f64>, u64)> {

@@ -137,6 +137,9 @@ pub(crate) fn run(
             let read = (Address(moments.address(DOUBLE)?), Address(upstream.address(code)?));
             backward::run(&queue, &problem, &layout, gram, read, gradients()?)
         }
+        Operator::AllGather | Operator::AllReduce | Operator::PdLossOverRanks => {
+            unreachable!("they have kernels for the processor only")
+        }
     }
 }
 

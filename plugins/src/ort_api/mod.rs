@@ -63,6 +63,7 @@ pub(crate) use node::{Attribute, NodeInfo};
 pub(crate) use run::{Run, Tensor};
 pub(crate) use status::{guard, status_without_table};
 pub(crate) use threads::Threads;
+use types::size_of_type;
 pub(crate) use types::{BFLOAT16, FLOAT16, Plain, TypeCode, type_name};
 
 impl Api {

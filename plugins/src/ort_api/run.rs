@@ -1,18 +1,18 @@
 //! A run of one node: its inputs and outputs as tensors.
 #![allow(unsafe_code)]
 
-use std::{cell::Cell, ffi::c_void, marker::PhantomData, mem::MaybeUninit, ptr, ptr::NonNull};
+use std::{cell::RefCell, collections::HashSet, ffi::c_void, marker::PhantomData, mem::MaybeUninit, ptr, ptr::NonNull};
 
 use ort_sys::{OrtKernelContext, OrtTensorTypeAndShapeInfo, OrtValue};
 
-use super::{Api, Plain, Threads, TypeCode, type_name};
+use super::{Api, Plain, Threads, TypeCode, size_of_type, type_name};
 use crate::error::{Error, Result};
 
 /// A run of one node: its inputs, its outputs and the host's threads.
 pub(crate) struct Run<'a> {
     pub(super) api: Api,
     pub(super) context: *mut OrtKernelContext,
-    taken: Cell<u64>,
+    taken: RefCell<HashSet<usize>>,
     call: PhantomData<&'a mut OrtKernelContext>,
 }
 
@@ -21,14 +21,19 @@ impl<'a> Run<'a> {
     /// `context` is what the host passed to `KernelComputeV2`, that call is still in progress during `'a`, and no other
     /// `Run` is made of it.
     pub(crate) unsafe fn new(api: Api, context: *mut OrtKernelContext) -> Self {
-        Self { api, context, taken: Cell::new(0), call: PhantomData }
+        Self { api, context, taken: RefCell::default(), call: PhantomData }
+    }
+
+    /// How many inputs the node has.
+    pub(crate) fn inputs(&self) -> Result<usize> {
+        let mut count = 0_usize;
+        call!(unsafe self.api, KernelContext_GetInputCount(self.context, &mut count))?;
+        Ok(count)
     }
 
     /// The input at `index`, or `None` where an optional input was left out.
     pub(crate) fn input(&self, index: usize, name: &'static str) -> Result<Option<Tensor<'a>>> {
-        let mut count = 0_usize;
-        call!(unsafe self.api, KernelContext_GetInputCount(self.context, &mut count))?;
-        if index >= count {
+        if index >= self.inputs()? {
             return Ok(None);
         }
         let mut value = ptr::null();
@@ -56,8 +61,7 @@ impl<'a> Run<'a> {
         if !self.wants(index)? {
             return Ok(None);
         }
-        assert!(index < 64 && self.taken.get() & (1 << index) == 0, "output {index} is taken twice");
-        self.taken.set(self.taken.get() | 1 << index);
+        assert!(self.taken.borrow_mut().insert(index), "output {index} is taken twice");
         let lengths = shape.iter().map(|&length| i64::try_from(length)).collect::<Result<Vec<i64>, _>>();
         let dimensions = lengths.map_err(|_| Error::tensor("output", "lengths below 2^63", format!("{shape:?}")))?;
         let mut value = ptr::null_mut();
@@ -80,6 +84,29 @@ impl<'a> Run<'a> {
         // SAFETY: `elements` checked type, alignment and length of the host's buffer; the host has each output written by
         // its one node only, and `taken` lets this run hand it out once, so nobody else reads or writes it during `'a`.
         // Memory that nobody wrote to is a valid `MaybeUninit`.
+        Ok(Some(unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), length) }))
+    }
+
+    /// The memory of an output as bytes, of this type, and otherwise as [`output`](Self::output).
+    ///
+    /// # Panics
+    /// As `output_tensor`.
+    pub(crate) fn output_bytes(
+        &self,
+        index: usize,
+        element: TypeCode,
+        shape: &[usize],
+    ) -> Result<Option<&'a mut [MaybeUninit<u8>]>> {
+        let Some(tensor) = self.output_tensor(index, shape)? else { return Ok(None) };
+        if tensor.element != element {
+            return Err(Error::tensor("output", type_name(element), type_name(tensor.element)));
+        }
+        let length = tensor.byte_count()?;
+        let Some(data) = NonNull::new(tensor.data.cast_mut().cast::<MaybeUninit<u8>>()).filter(|_| length > 0) else {
+            return Ok(Some(&mut []));
+        };
+        // SAFETY: the host's tensor has the type and shape that were checked and asked for above, so as many bytes; it is handed
+        // out once, as in `output`.
         Ok(Some(unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), length) }))
     }
 
@@ -154,6 +181,28 @@ impl<'a> Tensor<'a> {
         // SAFETY: `elements` checked type and alignment, the host's tensor has `length` elements by its own shape, and
         // inputs are neither written nor freed before the run's callback returns.
         Ok(unsafe { std::slice::from_raw_parts(data.as_ptr(), length) })
+    }
+
+    /// Its type.
+    pub(crate) fn element(&self) -> TypeCode {
+        self.element
+    }
+
+    /// Its numbers as bytes, where the type is one of known size.
+    pub(crate) fn as_bytes(&self) -> Result<&'a [u8]> {
+        let length = self.byte_count()?;
+        if length == 0 || self.data.is_null() {
+            return Ok(&[]);
+        }
+        // SAFETY: the host's tensor has as many bytes by its own type and shape; inputs are neither written nor freed before the
+        // run's callback returns.
+        Ok(unsafe { std::slice::from_raw_parts(self.data.cast::<u8>(), length) })
+    }
+
+    fn byte_count(&self) -> Result<usize> {
+        let size = size_of_type(self.element)
+            .ok_or_else(|| Error::tensor(self.name, "numbers of a known size", type_name(self.element)))?;
+        Ok(self.shape.iter().product::<usize>() * size)
     }
 
     /// Where its numbers are, on whichever device, if they are of this type.

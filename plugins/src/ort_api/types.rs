@@ -49,6 +49,14 @@ const KNOWN: [(Type, &str); 6] = [
     (i64::TYPE, "int64"),
 ];
 
+/// Bytes of one number.
+pub(super) fn size_of_type(element: TypeCode) -> Option<usize> {
+    let sizes = [(f32::TYPE, 4), (f64::TYPE, 8), (i32::TYPE, 4), (i64::TYPE, 8)];
+    let halves = [FLOAT16, BFLOAT16].map(|code| (code, 2));
+    let mut known = sizes.into_iter().map(|(known, size)| (known as TypeCode, size)).chain(halves);
+    known.find(|(known, _)| *known == element).map(|(_, size)| size)
+}
+
 pub(crate) fn type_name(element: TypeCode) -> String {
     let name = KNOWN.iter().find(|(known, _)| *known as TypeCode == element);
     name.map_or_else(|| format!("element type {element}"), |(_, name)| (*name).to_owned())

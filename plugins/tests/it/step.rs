@@ -9,9 +9,9 @@ use pdloss::{
     graph::{
         build::{Dim, Element, Value, attribute, declare, floats, node},
         head::Spelling,
-        losses::Loss,
+        losses::{Loss, MultiSimilarity},
         proto::{GraphProto, ModelProto, OperatorSetIdProto},
-        step::{Optimizer, StepOptions, build},
+        step::{Optimizer, Ranks, StepOptions, build},
     },
     loss::{Config, FloorMode, Form, random_proxies},
 };
@@ -44,10 +44,14 @@ fn backbone(element: Element) -> ModelProto {
 }
 
 fn driver(loss: Loss, spelling: Spelling, element: Element) -> Driver {
+    driver_over(None, loss, spelling, element)
+}
+
+fn driver_over(ranks: Option<Ranks>, loss: Loss, spelling: Spelling, element: Element) -> Driver {
     let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.01 };
-    let options = StepOptions { spelling, optimizer, ..StepOptions::new(loss, 5) };
+    let options = StepOptions { spelling, optimizer, ranks, ..StepOptions::new(loss, 5) };
     let model = build(backbone(element), &options).expect("built");
-    assert_eq!(options.needs_library(), spelling == Spelling::Operator);
+    assert_eq!(options.needs_library(), spelling == Spelling::Operator || ranks.is_some());
     assert_eq!(model.opset_import.iter().any(|set| set.domain() == "com.pdloss"), options.needs_library());
     let session =
         session::open(session::builder().expect("a builder"), &model).unwrap_or_else(|error| panic!("{error}"));
@@ -80,6 +84,37 @@ fn operators_and_standard_operators_agree() {
                         assert_close(&what, &got[name].values(), &wanted.values(), tolerance);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// On one rank a step for several is the step of one process; with all classes on that rank, too, but for rounding.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn a_step_for_several_ranks_is_the_same_on_one() {
+    let all = Ranks::new(true).with_classes(0..5);
+    let pd = Loss::Pd(Config::default());
+    let losses = [
+        (Ranks::new(true), pd, Spelling::Operator, 0.0),
+        (Ranks::new(false), Loss::DLoss(Config::default()), Spelling::Operator, 0.0),
+        (Ranks::new(true), Loss::MultiSimilarity(MultiSimilarity::default()), Spelling::Inline, 0.0),
+        (all, pd, Spelling::Operator, 1e-10),
+    ];
+    for (ranks, loss, spelling, tolerance) in losses {
+        let mut several = driver_over(Some(ranks), loss, spelling, Element::F64);
+        let mut one = driver(loss, spelling, Element::F64);
+        for step in 0..5 {
+            let data = Array::f64(&[BATCH, INPUTS], &numbers(BATCH * INPUTS, 10 + step));
+            let labels = [0, 1, 2, 3, 0, 1, 2, 4];
+            let (got, wanted) = (several.step(&data, &labels, 0.05), one.step(&data, &labels, 0.05));
+            for (name, wanted) in &wanted {
+                assert_close(
+                    &format!("{loss:?}, step {step}: {name}"),
+                    &got[name].values(),
+                    &wanted.values(),
+                    tolerance,
+                );
             }
         }
     }

@@ -104,7 +104,7 @@ fn rule(node: &NodeProto) -> Option<Rule> {
     families.into_iter().find_map(|family| family(name))
 }
 
-pub(crate) use normalization::follow_sample_variance;
+pub(crate) use normalization::{follow_sample_variance, normalise_over_ranks};
 
 /// Whether a node's operator can be differentiated.
 pub(crate) fn has_rule(node: &NodeProto) -> bool {

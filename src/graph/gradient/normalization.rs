@@ -168,6 +168,8 @@ pub(super) fn is_training(node: &NodeProto) -> bool {
 struct Batch {
     centred: String,
     variance: String,
+    /// Values a channel on all ranks, where the statistics are of all.
+    count: Option<String>,
 }
 
 /// `BatchNormalization` as an affine map of each channel: onnxruntime does it in one pass, where `Mul` and `Add` take two.
@@ -194,17 +196,24 @@ fn spell(tape: &mut Tape<'_>, node: &NodeProto) -> Result<Batch> {
     let y = node.made(0).ok_or_else(missing)?;
     let axes = all_but_channels(tape.rank(x)?);
     tape.respell(node, |tape| {
-        let [centred, variance, mean] = centre(tape, x, &axes)?;
         let flat = |tape: &mut Tape<'_>, value: &str| tape.reshape(value, &[-1]);
-        let (mean, variance) = (flat(tape, &mean)?, flat(tape, &variance)?);
+        let (centred, variance, mean, count) = if node.int(OVER_RANKS, 0) == 0 {
+            let [centred, variance, mean] = centre(tape, x, &axes)?;
+            (centred, flat(tape, &variance)?, flat(tape, &mean)?, None)
+        } else {
+            centre_over_ranks(tape, x)?
+        };
         let zero = tape.scalar(0.0, x)?;
         let zeros = tape.op("Mul", &[&variance, &zero])?;
         let (inputs, attributes) = affine(scale, bias, &zeros, &variance, epsilon(node));
         let [scale, bias, zeros, statistic] = inputs.each_ref().map(String::as_str);
         tape.make(y, "BatchNormalization", &[&centred, scale, bias, zeros, statistic], attributes)?;
         let momentum = node.float("momentum", 0.9);
-        let followed =
-            if node.int(SAMPLE_VARIANCE, 0) == 0 { variance.clone() } else { of_sample(tape, x, &variance)? };
+        let followed = if node.int(SAMPLE_VARIANCE, 0) == 0 {
+            variance.clone()
+        } else {
+            of_sample(tape, x, &variance, count.as_deref())?
+        };
         for (index, old, new) in [(1, running_mean, &mean), (2, running_variance, &followed)] {
             if let Some(output) = node.made(index) {
                 let (keep, take) = (tape.scalar(momentum, x)?, tape.scalar(1.0 - momentum, x)?);
@@ -213,8 +222,31 @@ fn spell(tape: &mut Tape<'_>, node: &NodeProto) -> Result<Batch> {
                 tape.make(output, "Add", &[&kept, &taken], Vec::new())?;
             }
         }
-        Ok(Batch { centred, variance })
+        Ok(Batch { centred, variance, count })
     })
+}
+
+/// `c`, variance and mean of each channel, and how many values they are of, over the batch of all ranks.
+fn centre_over_ranks(tape: &mut Tape<'_>, x: &str) -> Result<(String, String, String, Option<String>)> {
+    let rank = tape.rank(x)?;
+    let axes = all_but_channels(rank);
+    let sum = tape.sum(x, &axes, false)?;
+    let own = count_a_channel(tape, x, &sum)?;
+    let own = tape.reshape(&own, &[1])?;
+    // One exchange for both.
+    let both = tape.with("Concat", &[&sum, &own], vec![attribute("axis", Value::Int(0))])?;
+    let both = tape.all_reduce(&[&both])?.swap_remove(0);
+    let (zero, last, beyond) = (tape.ints(&[0])?, tape.ints(&[-1])?, tape.ints(&[i64::MAX])?);
+    let sum = tape.op("Slice", &[&both, &zero, &last])?;
+    let count = tape.op("Slice", &[&both, &last, &beyond])?;
+    let mean = tape.op("Div", &[&sum, &count])?;
+    let beside = as_channels(tape, &mean, rank)?;
+    let centred = tape.op("Sub", &[x, &beside])?;
+    let squares = tape.op("Mul", &[&centred, &centred])?;
+    let squares = tape.sum(&squares, &axes, false)?;
+    let squares = tape.all_reduce(&[&squares])?.swap_remove(0);
+    let variance = tape.op("Div", &[&squares, &count])?;
+    Ok((centred, variance, mean, Some(count)))
 }
 
 /// An attribute of this program's own, on nodes that [`write_out`] spells in others: the running variance follows that of the
@@ -229,12 +261,30 @@ pub(crate) fn follow_sample_variance(model: &mut ModelProto) {
     }
 }
 
-/// `variance n / max(n - 1, 1)` for `n` values a channel.
-fn of_sample(tape: &mut Tape<'_>, x: &str, variance: &str) -> Result<String> {
+/// An attribute of this program's own, too: the batch is that of all ranks.
+const OVER_RANKS: &str = "pdloss_over_ranks";
+
+/// Lets the nodes of a graph in training mode normalise by the batch of all ranks.
+pub(crate) fn normalise_over_ranks(model: &mut ModelProto) {
+    for node in model.graph.iter_mut().flat_map(|graph| &mut graph.node).filter(|node| is_training(node)) {
+        node.attribute.push(attribute(OVER_RANKS, Value::Int(1)));
+    }
+}
+
+/// How many values of `x` there are for each of `channels`.
+fn count_a_channel(tape: &mut Tape<'_>, x: &str, channels: &str) -> Result<String> {
     let elements = tape.op("Size", &[x])?;
-    let channels = tape.op("Size", &[variance])?;
+    let channels = tape.op("Size", &[channels])?;
     let count = tape.op("Div", &[&elements, &channels])?;
-    let count = tape.cast_like(&count, x)?;
+    tape.cast_like(&count, x)
+}
+
+/// `variance n / max(n - 1, 1)` for `n` values a channel: of this rank, where it is not told.
+fn of_sample(tape: &mut Tape<'_>, x: &str, variance: &str, count: Option<&str>) -> Result<String> {
+    let count = match count {
+        Some(count) => count.to_owned(),
+        None => count_a_channel(tape, x, variance)?,
+    };
     let one = tape.scalar(1.0, x)?;
     let others = tape.op("Sub", &[&count, &one])?;
     let others = tape.op("Max", &[&others, &one])?;
@@ -247,7 +297,7 @@ fn by_batch(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     if call.grads.iter().skip(1).any(Option::is_some) {
         return Err(call.error("running statistics have no gradient"));
     }
-    let Batch { centred, variance } = spell(tape, call.node)?;
+    let Batch { centred, variance, count } = spell(tape, call.node)?;
     let (x, scale, grad) = (call.input(0)?, call.input(1)?, call.grad()?);
     let rank = tape.rank(x)?;
     let others = all_but_channels(rank);
@@ -258,11 +308,23 @@ fn by_batch(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let of_scale = tape.op("Mul", &[&along, &r])?;
     let mut grads = vec![None, Some(of_scale.clone()), Some(sum.clone()), None, None];
     if call.wants(0) {
-        // Not of `x`, which is as large and would be kept for nothing else.
-        let elements = tape.op("Size", &[&centred])?;
-        let channels = tape.op("Size", &[&variance])?;
-        let count = tape.op("Div", &[&elements, &channels])?;
-        let count = tape.cast_like(&count, x)?;
+        // Where the mean is that of all ranks, so is what comes back through it.
+        let (sum, of_scale, count) = match count {
+            Some(count) => {
+                let both = tape.with("Concat", &[&sum, &of_scale], vec![attribute("axis", Value::Int(0))])?;
+                let both = tape.all_reduce(&[&both])?.swap_remove(0);
+                let (zero, beyond) = (tape.ints(&[0])?, tape.ints(&[i64::MAX])?);
+                let channels = tape.op("Shape", &[&variance])?;
+                let sum = tape.op("Slice", &[&both, &zero, &channels])?;
+                let of_scale = tape.op("Slice", &[&both, &channels, &beyond])?;
+                (sum, of_scale, count)
+            }
+            // Not of `x`, which is as large and would be kept for nothing else.
+            None => {
+                let count = count_a_channel(tape, &centred, &variance)?;
+                (sum, of_scale, count)
+            }
+        };
         let steepness = tape.op("Mul", &[scale, &r])?;
         let mean = tape.op("Div", &[&sum, &count])?;
         let of_count = tape.op("Div", &[&of_scale, &count])?;

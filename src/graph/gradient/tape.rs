@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::graph::{
     Error, Result,
     build::{Dim, Element, Value, attribute, floats, int, integers, node},
+    collective::{ALL_REDUCE, all_reduce},
     literal,
     proto::{AttributeProto, GraphProto, NodeProto, TensorProto},
     shapes::{Shapes, dims},
@@ -205,6 +206,14 @@ impl<'a> Tape<'a> {
             node.domain = Some(domain.to_owned());
         }
         self.push(node)?;
+        Ok(names)
+    }
+
+    /// The sums of values over all ranks, in one exchange.
+    pub(super) fn all_reduce(&mut self, values: &[&str]) -> Result<Vec<String>> {
+        let names: Vec<String> = values.iter().map(|_| self.fresh(ALL_REDUCE)).collect();
+        let sums: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.push(all_reduce(values, &sums))?;
         Ok(names)
     }
 

@@ -3,6 +3,7 @@
 use super::{Fact, Inferred, Shapes, dims, einsum::Equation, one, window};
 use crate::graph::{
     build::{Dim, Element},
+    collective::TOKEN,
     proto::NodeProto,
 };
 
@@ -108,17 +109,31 @@ fn agree(inner: &Dim, other: &Dim, left: &[Dim], right: &[Dim]) -> Result<(), St
     }
 }
 
-/// `PDLoss` and its kin: gradients look like what they are gradients of, the rest is a loss, its moments and its state.
+/// `PDLoss` and its kin: gradients look like what they are gradients of, the rest is a loss, its moments and its state. Exchanges
+/// change nothing but the number of gathered rows.
 pub(super) fn loss(shapes: &Shapes, node: &NodeProto) -> Vec<Fact> {
     let like = |index| Fact { value: None, ..shapes.of_input(node, index) };
     let loss = Fact { element: like(0).element, shape: Some(Vec::new()), value: None };
     let doubles = |dim| Fact { element: Some(Element::F64), shape: Some(vec![dim]), value: None };
     let moments = doubles(Dim::Known(8));
+    let number = |element| Fact { element: Some(element), shape: Some(Vec::new()), value: None };
     match node.op_type() {
         "PDLoss" | "DLoss" => vec![loss, moments, doubles(Dim::Unknown)],
         "PDLossWithGrad" => vec![loss, moments, like(0), like(1)],
         "PDLossGrad" => vec![like(1), like(2)],
         "DLossGrad" => vec![like(1)],
+        "AllGather" => {
+            let mut all = like(1);
+            if let Some(count) = all.shape.as_mut().and_then(|shape| shape.first_mut()) {
+                *count = Dim::Unknown;
+            }
+            vec![number(TOKEN), all, number(TOKEN)]
+        }
+        "PDLossOverRanks" => {
+            let loss = Fact { element: like(1).element, ..number(Element::F64) };
+            vec![number(TOKEN), loss, moments, like(1), like(2)]
+        }
+        "AllReduce" => std::iter::once(number(TOKEN)).chain((1..node.input.len()).map(like)).collect(),
         _ => Vec::new(),
     }
 }

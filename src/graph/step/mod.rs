@@ -25,6 +25,9 @@
 //! and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
 //! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
 //!
+//! With [`StepOptions::ranks`] the same graph runs on every rank of an MPI launcher: data, labels and [`names::EMBEDDINGS`] are
+//! those of the rank's rows, everything else is of the whole batch, and the same on all ranks.
+//!
 //! Pieces: [`StepOptions`] (what is asked for), `weights` (what is trained), `pytorch` (what the exporter says
 //! of that), [`untie`] (weights that layers share), [`Optimizer`] (how), [`Description`] (what the
 //! model says of itself), [`export_embedder`] (back to an embedder), [`set_class_mean_proxies`] (other first proxies).
@@ -38,6 +41,7 @@ mod parameters;
 mod patterns;
 mod proxies;
 mod pytorch;
+mod ranks;
 mod sharing;
 mod tables;
 mod tensors;
@@ -47,7 +51,7 @@ mod weights;
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::export_embedder;
 pub use optimizer::Optimizer;
-pub use options::{FreezeStatistics, RunningVariance, StepOptions};
+pub use options::{FreezeStatistics, Ranks, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
 pub use sharing::{COPIES, Copied, Shared, untie};
 
@@ -56,7 +60,7 @@ use std::collections::HashSet;
 use super::{
     Error, Result, branches,
     build::{Element, declare, integers, node},
-    free_batch, gradient,
+    collective, free_batch, gradient,
     head::{self, Place},
     losses::{Loss, Written},
     nodes::Nodes,
@@ -127,11 +131,18 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
         }
     }
     attach_loss(&mut model, &place, options);
+    if options.needs_library() {
+        model.opset_import.push(head::opset_import(head::DOMAIN, 1));
+    }
 
     let trained = only_reached(&mut model, trained, &mut parameters)?;
     let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
-    let gradients = gradient::differentiate(&mut model, head::names::LOSS, &found)?;
+    let mut gradients = gradient::differentiate(&mut model, head::names::LOSS, &found)?;
+    if options.ranks.is_some() {
+        ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
+    }
     let state = update(&mut model, &place, options, &trained, &gradients, &running)?;
+    collective::chain(graph_of(&mut model)?);
     describe(&mut model, data, &place, options, state, parameters.told())?;
     Ok(model)
 }
@@ -150,7 +161,12 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &patterns::Fro
     let first = nodes.integer(i64::try_from(start).unwrap_or_default());
     let moment = nodes.add(names::STEP, &first);
     let dropout = options.dropout.then_some(moment.as_str());
-    let running = training_mode::prepare(model, &training_mode::Options { dropout, frozen: &keeps_statistics })?;
+    let rows = ranks::rows();
+    let rows = options.ranks.map(|_| &rows);
+    let running = training_mode::prepare(model, &training_mode::Options { dropout, rows, frozen: &keeps_statistics })?;
+    if options.ranks.is_some_and(|ranks| ranks.sync_statistics) {
+        gradient::normalise_over_ranks(model);
+    }
     if options.running_variance == RunningVariance::Sample {
         gradient::follow_sample_variance(model);
     }
@@ -159,6 +175,10 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &patterns::Fro
     graph.initializer.push(integers(names::STEP, &[], &[0]));
     if graph.node.iter().flat_map(|node| &node.input).any(|input| *input == moment) {
         graph.node.splice(0..0, nodes.list);
+    }
+    if options.ranks.is_some() {
+        // In front of all: masks follow from which rows are this rank's.
+        graph.node.insert(0, ranks::labels());
     }
     Ok(running)
 }
@@ -236,8 +256,9 @@ fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
 }
 
 fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<()> {
+    let rows = options.ranks.and_then(|ranks| ranks.classes).unwrap_or((0, options.classes));
     let shape = [options.classes, place.dim];
-    graph.initializer.push(super::proxies::random(head::names::PROXIES, place.element, shape, options.seed)?);
+    graph.initializer.push(super::proxies::random(head::names::PROXIES, place.element, (shape, rows), options.seed)?);
     Ok(())
 }
 
@@ -245,27 +266,38 @@ fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> 
 fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
     let opset = model.opset();
     let mut nodes = Nodes::new("pdloss.loss.", place.element, opset);
-    if options.needs_library() {
+    let (embeddings, labels) = match options.ranks {
+        Some(_) => {
+            nodes.list.push(ranks::embeddings(&place.name));
+            (ranks::ALL_EMBEDDINGS, ranks::ALL_LABELS)
+        }
+        None => (place.name.as_str(), names::LABELS),
+    };
+    let is_sharded = options.ranks.is_some_and(|ranks| ranks.classes.is_some());
+    if let (true, Loss::Pd(config)) = (is_sharded, &options.loss) {
+        let inputs = [embeddings, head::names::PROXIES, labels];
+        let results = [head::names::LOSS, head::names::MOMENTS, "pdloss.embeddings_grad", "pdloss.proxies_grad"];
+        nodes.list.push(collective::pd_loss(inputs, results, head::attributes(config)));
+    } else if options.has_operator() {
         let (operator, inputs, config) = match &options.loss {
-            Loss::DLoss(config) => ("DLoss", vec![place.name.as_str(), names::LABELS], config),
-            Loss::Pd(config) => (head::NAME, vec![place.name.as_str(), head::names::PROXIES, names::LABELS], config),
+            Loss::DLoss(config) => ("DLoss", vec![embeddings, labels], config),
+            Loss::Pd(config) => (head::NAME, vec![embeddings, head::names::PROXIES, labels], config),
             _ => unreachable!("only these two are operators"),
         };
         let outputs = [head::names::LOSS, head::names::MOMENTS, head::names::SAVED];
         let mut call = node(operator, &inputs, &outputs, head::attributes(config));
         call.domain = Some(head::DOMAIN.to_owned());
         nodes.list.push(call);
-        model.opset_import.push(head::opset_import(head::DOMAIN, 1));
     } else {
         let proxies = options.loss.has_proxies().then_some((head::names::PROXIES, options.classes));
-        let Written { loss, moments } = options.loss.write(&mut nodes, &place.name, proxies, names::LABELS);
+        let Written { loss, moments } = options.loss.write(&mut nodes, embeddings, proxies, labels);
         nodes.rename(loss, head::names::LOSS);
         if let Some(moments) = moments {
             nodes.rename(moments, head::names::MOMENTS);
         }
     }
     nodes.rename(place.name.clone(), names::EMBEDDINGS);
-    let mean_cosine = mean_cosine(&mut nodes, &place.name);
+    let mean_cosine = mean_cosine(&mut nodes, embeddings, labels);
     nodes.rename(mean_cosine, names::MEAN_COSINE);
     let Some(graph) = model.graph.as_mut() else { return };
     graph.node.extend(nodes.list);
@@ -280,13 +312,13 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
 }
 
 /// `(|sum_i z_i|^2 - sum_i |z_i|^2) / (B (B - 1))`; 0 for a batch of one.
-fn mean_cosine(nodes: &mut Nodes, embeddings: &str) -> String {
+fn mean_cosine(nodes: &mut Nodes, embeddings: &str, labels: &str) -> String {
     let z = nodes.unit_rows(embeddings);
     let total = nodes.reduce("ReduceSum", &z, 0, false);
     let all = nodes.reduce_all("ReduceSumSquare", &total);
     let own = nodes.reduce_all("ReduceSumSquare", &z);
     let pairs = nodes.sub(&all, &own);
-    let shape = nodes.op("Shape", &[names::LABELS]);
+    let shape = nodes.op("Shape", &[labels]);
     let shape = nodes.cast(&shape, nodes.element);
     let batch = nodes.sum(&shape);
     let others = nodes.shift(&batch, -1.0);
@@ -304,7 +336,7 @@ fn describe(
     state: Vec<State>,
     parameters: Parameters,
 ) -> Result<()> {
-    let spelling = if options.needs_library() { "operator" } else { "standard" };
+    let spelling = if options.has_operator() { "operator" } else { "standard" };
     let loss = LossDescription {
         name: options.loss.name().to_owned(),
         spelling: spelling.to_owned(),

@@ -40,6 +40,34 @@ pub struct StepOptions {
     pub dim: Option<usize>,
     /// Seed of the proxies' first values and of dropout.
     pub seed: u64,
+    /// Whether the graph runs on the ranks of an MPI launcher, each of which is given its rows of one batch.
+    pub ranks: Option<Ranks>,
+}
+
+/// How a step runs on several ranks: embeddings and labels are gathered, every loss is of the whole batch, and gradients are added
+/// up. The graph knows neither how many ranks there are nor which one it runs on; on one rank it is the same step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ranks {
+    /// BatchNormalization normalises by the whole batch, and not by the rank's rows.
+    pub sync_statistics: bool,
+    /// `first..end` of the classes whose proxies this rank has, where each has a part of them in their order; PD-Loss only. The graph
+    /// is then this rank's own.
+    pub classes: Option<(usize, usize)>,
+}
+
+impl Ranks {
+    /// With statistics of the whole batch, or of the rank's rows.
+    #[must_use]
+    pub fn new(sync_statistics: bool) -> Self {
+        Self { sync_statistics, classes: None }
+    }
+
+    /// The same with the proxies of these classes alone on this rank.
+    #[must_use]
+    pub fn with_classes(self, classes: std::ops::Range<usize>) -> Self {
+        Self { classes: Some((classes.start, classes.end)), ..self }
+    }
 }
 
 /// Which BatchNormalization nodes keep their running statistics.
@@ -88,12 +116,18 @@ impl StepOptions {
             embeddings: None,
             dim: None,
             seed: 0,
+            ranks: None,
         }
     }
 
     /// Whether the graph needs this project's library.
     #[must_use]
     pub fn needs_library(&self) -> bool {
+        self.has_operator() || self.ranks.is_some()
+    }
+
+    /// Whether the loss is an operator of this project's library.
+    pub(super) fn has_operator(&self) -> bool {
         self.loss.has_moments() && self.spelling == Spelling::Operator
     }
 
@@ -107,6 +141,16 @@ impl StepOptions {
         if self.spelling == Spelling::Function {
             let reason = "a function has no gradient; wanted the operators or standard operators in the graph";
             return Err(Error::model("spelling of the loss", reason));
+        }
+        if let Some((first, end)) = self.ranks.and_then(|ranks| ranks.classes) {
+            if !matches!(self.loss, Loss::Pd(_)) || self.spelling != Spelling::Operator {
+                let reason = "only PD-Loss as an operator has a part of its classes on each rank";
+                return Err(Error::model(format!("loss {}", self.loss.name()), reason));
+            }
+            if first >= end || end > self.classes {
+                let reason = format!("wanted at least one of {} on each rank, got {first}..{end}", self.classes);
+                return Err(Error::model("classes of a rank", reason));
+            }
         }
         if !(self.proxies_rate >= 0.0 && self.proxies_rate.is_finite()) {
             let reason = format!("wanted a finite number not below 0, got {}", self.proxies_rate);

@@ -10,6 +10,7 @@ use super::{
 use crate::graph::{
     Error, Result,
     build::{Element, declare, floats},
+    collective,
     head::Place,
     nodes::Nodes,
     proto::{GraphProto, ModelProto},
@@ -48,7 +49,12 @@ pub(super) fn update(
     let mut clipped = gradients.to_vec();
     // Weights may be of another type than the embeddings, with a Cast between.
     let squares = trained.iter().zip(gradients).map(|(tensor, grad)| {
-        let square = nodes.reduce_all("ReduceSumSquare", grad);
+        let mut square = nodes.reduce_all("ReduceSumSquare", grad);
+        if tensor.kind == Kind::Proxies && options.ranks.is_some_and(|ranks| ranks.classes.is_some()) {
+            let all = format!("{square}.all");
+            nodes.list.push(collective::all_reduce(&[&square], &[&all]));
+            square = all;
+        }
         if tensor.element == place.element { square } else { nodes.cast(&square, place.element) }
     });
     let squares: Vec<String> = squares.collect();

@@ -1,7 +1,7 @@
 //! Dropout whose mask is a pure function of a number (the step), the node and the place: a run that is resumed draws what
 //! the uninterrupted one would have drawn, on any machine.
 
-use super::noise::{Body, P};
+use super::noise::{Body, P, Seed};
 use crate::graph::{
     Error, Result,
     build::{Value, attribute, floats, node},
@@ -25,7 +25,7 @@ pub(super) fn turn_off(model: &mut ModelProto) {
 }
 
 /// Every `Dropout` becomes a product with its mask: `y = x keep / (1 - ratio)`.
-pub(super) fn write_out(model: &mut ModelProto, seed: &str) -> Result<()> {
+pub(super) fn write_out(model: &mut ModelProto, seed: Seed<'_>) -> Result<()> {
     let shapes = Shapes::of(model)?;
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     let mut nodes = Vec::new();
@@ -55,7 +55,7 @@ fn ratio(graph: &GraphProto, node: &NodeProto) -> Result<f64> {
 }
 
 /// The nodes of one dropout.
-fn masked(drop: &NodeProto, seed: &str, number: i64, ratio: f64, shapes: &Shapes) -> Result<Vec<NodeProto>> {
+fn masked(drop: &NodeProto, seed: Seed<'_>, number: i64, ratio: f64, shapes: &Shapes) -> Result<Vec<NodeProto>> {
     let (Some(x), Some(y)) = (drop.given(0), drop.made(0)) else {
         return Err(Error::model(drop.label(), "wanted an input and an output"));
     };
@@ -64,7 +64,8 @@ fn masked(drop: &NodeProto, seed: &str, number: i64, ratio: f64, shapes: &Shapes
     };
     let mut body = Body { prefix: format!("{y}.dropout"), nodes: Vec::new() };
     let size = body.op("Size", &[x], "size");
-    let mixed = body.places(seed, number, &size);
+    let before = body.before(seed, shapes.shape(x), &size, &drop.label())?;
+    let mixed = body.places(seed, number, &size, before.as_deref());
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a share of P fits in 31 bits")]
     let limit = body.number("limit", (ratio * P as f64) as i64);
     let keep = body.op("GreaterOrEqual", &[&mixed, &limit], "keep_flat");

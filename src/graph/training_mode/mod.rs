@@ -21,6 +21,7 @@ use super::{
 
 pub use super::free_batch::{cure, free_batch, is_first_of};
 pub use fold::fold;
+pub use noise::Rows;
 pub(crate) use random::into_inference;
 
 /// What training changes.
@@ -28,6 +29,8 @@ pub struct Options<'a> {
     /// The name of an int64 number (of rank 0, or one element), whose value decides the masks of `Dropout`: the count of steps,
     /// for one. Equal numbers make equal masks. `None` turns dropout off.
     pub dropout: Option<&'a str>,
+    /// Which rows of the batch the graph is given, where it runs on several ranks: masks are then those of the whole batch.
+    pub rows: Option<&'a Rows>,
     /// Which `BatchNormalization` nodes keep their running statistics and normalize by them.
     pub frozen: &'a dyn Fn(&NodeProto) -> bool,
 }
@@ -35,7 +38,7 @@ pub struct Options<'a> {
 impl Default for Options<'_> {
     /// No dropout, nothing frozen.
     fn default() -> Self {
-        Self { dropout: None, frozen: &|_| false }
+        Self { dropout: None, rows: None, frozen: &|_| false }
     }
 }
 
@@ -61,7 +64,8 @@ pub fn prepare(model: &mut ModelProto, options: &Options<'_>) -> Result<Vec<Runn
     sequences::split(model)?;
     upgrade(model)?;
     fold(model)?;
-    if let Some(seed) = options.dropout {
+    if let Some(value) = options.dropout {
+        let seed = noise::Seed { value, rows: options.rows };
         dropout::write_out(model, seed)?;
         random::write_out(model, seed)?;
     } else {

@@ -1,7 +1,8 @@
 //! Numbers that look like chance, and are a pure function of a number (the step), the node and the place.
 
 use crate::graph::{
-    build::{Element, Value, attribute, integers, node},
+    Error, Result,
+    build::{Dim, Element, Value, attribute, integers, node},
     proto::{NodeProto, TensorProto},
 };
 
@@ -14,10 +15,38 @@ const SECOND: i64 = 718_281_828;
 const STEP: i64 = 897_932_384;
 const NODE: i64 = 459_045_235;
 
+/// What the numbers of a graph are drawn by.
+#[derive(Clone, Copy)]
+pub(super) struct Seed<'a> {
+    /// The value that decides them all: the step.
+    pub(super) value: &'a str,
+    /// Where the graph runs on several ranks: which rows of the batch are this one's.
+    pub(super) rows: Option<&'a Rows>,
+}
+
+/// This rank's rows of the batch: the names of the place of the first, int64 `[]`, and of something with one number a row.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The place of the first.
+    pub first: String,
+    /// As long as there are rows.
+    pub each: String,
+}
+
 /// Nodes under construction.
 pub(super) struct Body {
     pub(super) prefix: String,
     pub(super) nodes: Vec<NodeProto>,
+}
+
+/// Whether the numbers of a value of this shape lie row after row of the batch; `None` where they lie otherwise.
+fn follows_batch(shape: Option<&[Dim]>) -> Option<bool> {
+    let is_open = |dim: &Dim| !matches!(dim, Dim::Known(_));
+    match shape {
+        Some(shape) if !shape.iter().any(is_open) => Some(false),
+        Some(shape) if shape.first().is_some_and(is_open) => Some(true),
+        _ => None,
+    }
 }
 
 impl Body {
@@ -52,8 +81,39 @@ impl Body {
         self.constant(name, integers("", &[], &[value]))
     }
 
-    /// A number from 0 to below `P` for each of `size` places, in order: other ones for every node, and for every value of `seed`.
-    pub(super) fn places(&mut self, seed: &str, number: i64, size: &str) -> String {
+    /// How many places of the whole batch's value come before those of this rank's rows, which are `size`; `None` where there
+    /// are no other ranks, or the value is the same on all.
+    ///
+    /// # Errors
+    /// When the places of a row do not lie together: what is drawn for an image would depend on the number of ranks.
+    pub(super) fn before(
+        &mut self,
+        seed: Seed<'_>,
+        shape: Option<&[Dim]>,
+        size: &str,
+        label: &str,
+    ) -> Result<Option<String>> {
+        let Some(rows) = seed.rows else { return Ok(None) };
+        match follows_batch(shape) {
+            Some(false) => Ok(None),
+            Some(true) => {
+                let (one, count) = (self.scalar("one_row", 1), self.op("Size", &[&rows.each], "rows"));
+                let count = self.op("Max", &[&count, &one], "rows_divided_by");
+                let of_row = self.op("Div", &[size, &count], "size_of_row");
+                Ok(Some(self.op("Mul", &[&rows.first, &of_row], "before")))
+            }
+            None => Err(Error::model(
+                label,
+                "its random numbers do not lie image after image, so that those of an image would depend on the number of ranks; \
+                 train without it (--no-dropout), or on one rank",
+            )),
+        }
+    }
+
+    /// A number from 0 to below `P` for each of `size` places, in order, the first `before` of them left out: other ones for every
+    /// node, and for every value of `seed`.
+    pub(super) fn places(&mut self, seed: Seed<'_>, number: i64, size: &str, before: Option<&str>) -> String {
+        let seed = seed.value;
         let prime = self.number("prime", P);
         // An offset for every step and node.
         let one = self.ints("one", &[1]);
@@ -65,7 +125,10 @@ impl Body {
         let seed = self.mixed(&seed, &prime, "seed_mixed");
         // A number below P for every place.
         let (zero, next) = (self.scalar("zero", 0), self.scalar("next", 1));
-        let place = self.op("Range", &[&zero, size, &next], "place");
+        let mut place = self.op("Range", &[&zero, size, &next], "place");
+        if let Some(before) = before {
+            place = self.op("Add", &[&place, before], "place_in_batch");
+        }
         let place_factor = self.number("place_factor", PLACE);
         let place = self.op("Mul", &[&place, &place_factor], "place_spread");
         let place = self.op("Add", &[&place, &seed], "place_offset");

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::noise::Body;
+use super::noise::{Body, Seed};
 use crate::graph::{
     Error, Result,
     build::{Element, Value, attribute, floats, integers, node},
@@ -23,7 +23,7 @@ fn is_random(node: &NodeProto) -> bool {
 }
 
 /// Every one of these operators becomes a function of the seed.
-pub(super) fn write_out(model: &mut ModelProto, seed: &str) -> Result<()> {
+pub(super) fn write_out(model: &mut ModelProto, seed: Seed<'_>) -> Result<()> {
     if !model.graph.iter().flat_map(|graph| &graph.node).any(is_random) {
         return Ok(());
     }
@@ -45,7 +45,7 @@ pub(super) fn write_out(model: &mut ModelProto, seed: &str) -> Result<()> {
 }
 
 /// The nodes that make one operator's numbers.
-fn drawn(random: &NodeProto, seed: &str, number: i64, shapes: &Shapes) -> Result<Vec<NodeProto>> {
+fn drawn(random: &NodeProto, seed: Seed<'_>, number: i64, shapes: &Shapes) -> Result<Vec<NodeProto>> {
     let Some(y) = random.made(0) else { return Err(Error::model(random.label(), "it has no output")) };
     let element = shapes.element(y).filter(|element| element.is_float());
     let Some(element) = element else { return Err(Error::model(random.label(), "wanted float32 or float64")) };
@@ -63,10 +63,11 @@ fn drawn(random: &NodeProto, seed: &str, number: i64, shapes: &Shapes) -> Result
             (body.constant("shape", integers("", &[lengths.len()], lengths)), size)
         }
     };
+    let before = body.before(seed, shapes.shape(y), &size, &random.label())?;
     let share = |body: &mut Body, number: i64, what: &str| {
         // 24 of the 31 bits, which a float32 holds exactly: below 1 after rounding, too.
         let mut part = Body { prefix: format!("{}.{what}", body.prefix), nodes: Vec::new() };
-        let places = part.places(seed, number, &size);
+        let places = part.places(seed, number, &size, before.as_deref());
         let fewer = part.number("fewer", 128);
         let steps = part.op("Div", &[&places, &fewer], "steps");
         let steps = part.op("Reshape", &[&steps, &shape], "shaped");

@@ -131,7 +131,7 @@ fn conv_and_norm() -> ModelProto {
 fn frozen_statistics_stay_and_still_carry_gradients() {
     let mut model = conv_and_norm();
     let running =
-        prepare(&mut model, &Options { frozen: &|node| node.op_type() == "BatchNormalization", dropout: None })
+        prepare(&mut model, &Options { frozen: &|node| node.op_type() == "BatchNormalization", ..Options::default() })
             .unwrap();
     assert!(running.is_empty());
     differentiate(&mut model, "loss", &["w", "scale", "bias"]).unwrap();

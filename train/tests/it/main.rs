@@ -7,6 +7,7 @@ mod ends;
 mod export;
 mod exports;
 mod killed;
+mod launched;
 mod losses;
 mod pairs;
 mod reference;

@@ -14,7 +14,7 @@ use super::assess::{Development, FigureArgs, Wanted};
 use super::groups::{GroupArgs, Grouping};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::suggest::doubt_of;
-use super::{InputArgs, describe_model};
+use super::{InputArgs, alike, describe_model};
 use crate::metrics::verification::{
     self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold,
     bootstrap, cross_validate, test_at,
@@ -29,9 +29,10 @@ use pdloss_embed::console::{note, wrote};
 use pdloss_embed::dataset::{Dataset, Format, Request, Split};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::Embeddings;
-use pdloss_embed::pipeline::embed_with;
+use pdloss_embed::pipeline::embed_over_ranks;
 use pdloss_embed::preprocess::{Landmarks, Steps};
 use pdloss_embed::program::Usual;
+use pdloss_embed::ranks::{agree, of_first, same, world};
 
 use listed::{Gaps, Listed, folds_of, images_of, score};
 
@@ -195,6 +196,9 @@ impl Plan {
         };
         let which = match list {
             None if args.all_pairs => Which::All,
+            Some(_) if !world().is_alone() => {
+                return usage("a list of pairs is compared by one process; several ranks compare --all-pairs");
+            }
             None => return usage("which pairs? Give --pairs FILE, or --all-pairs for every image against every other"),
             Some(path) => {
                 let training = args
@@ -258,8 +262,25 @@ impl Plan {
         let mut record = Record::new();
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
         let mut notes = Notes::default();
-        let (mut embeddings, there) = self.embeddings(&mut record, &mut notes)?;
-        describe_sameness(&embeddings, &mut notes);
+        let (embeddings, there) = self.embeddings(&mut record, &mut notes)?;
+        describe_sameness(&embeddings, &mut notes)?;
+        // Pairs are compared where all rows are.
+        match agree(embeddings.whole())? {
+            Some(embeddings) => agree(self.compare(embeddings, &there, record, notes, started, stdout)),
+            None => agree(Ok(record)),
+        }
+    }
+
+    /// Compares the pairs, and writes what comes of it.
+    fn compare(
+        &self,
+        mut embeddings: Embeddings,
+        there: &[String],
+        mut record: Record,
+        mut notes: Notes,
+        started: Instant,
+        stdout: &mut dyn Write,
+    ) -> Result<Record> {
         record
             .set("metric", "cosine")
             .set("threads", self.threads)
@@ -277,7 +298,7 @@ impl Plan {
                 record.set("class_names", class_names(&embeddings));
                 self.all_pairs(&embeddings, &mut record, &mut notes)?
             }
-            Which::Listed(listed) => self.listed(listed, &embeddings, &there, &mut record, &mut notes)?,
+            Which::Listed(listed) => self.listed(listed, &embeddings, there, &mut record, &mut notes)?,
         };
         notes.record(&mut record);
         if let Some(how) = &self.bootstrap {
@@ -298,18 +319,21 @@ impl Plan {
     fn embeddings(&self, record: &mut Record, notes: &mut Notes) -> Result<(Embeddings, Vec<String>)> {
         match &self.source {
             Source::Kept { path, labels, dim } => {
-                let embeddings = Embeddings::read(path, *dim, labels.as_deref())?;
+                let embeddings = agree(Embeddings::read(path, *dim, labels.as_deref()))?;
                 notes.extend(&embeddings.notes);
-                record.set("data", path.display().to_string()).set("data_sha256", embeddings.sha256());
+                let sha256 = embeddings.sha256();
+                same("the SHA-256 of the embeddings", &sha256)?;
+                record.set("data", path.display().to_string()).set("data_sha256", sha256);
                 let there = embeddings.rows.iter().map(|row| row.name.clone()).collect();
-                Ok((embeddings, there))
+                Ok((embeddings.share(), there))
             }
             Source::Images { data, request, model, how, save } => {
                 let dataset = match &self.which {
                     Which::All => {
-                        let dataset = Dataset::load(request)?;
-                        both_kinds(&dataset)?;
-                        self.bootstrap_holds(dataset.items.len())?;
+                        let dataset = agree(Dataset::load(request))?;
+                        agree(both_kinds(&dataset))?;
+                        agree(self.bootstrap_holds(dataset.items.len()))?;
+                        alike(&dataset, model)?;
                         dataset
                     }
                     Which::Listed(listed) => images_of(listed, data, &request.limits)?,
@@ -318,12 +342,13 @@ impl Plan {
                 let embeddings = embed(&dataset, model, how, self.threads, record)?;
                 notes.extend(&embeddings.notes);
                 if let Some(path) = save {
-                    embeddings.save(path)?;
+                    let whole = agree(embeddings.whole())?;
+                    agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
                     wrote(path);
                 }
                 let there = dataset.items.iter().map(|item| item.name.clone()).collect();
                 if how.align.is_none()
-                    && let Some(sentence) = doubt_of(model, dataset, self.threads)?
+                    && let Some(sentence) = of_first(|| doubt_of(model, dataset, self.threads))?
                 {
                     notes.add(sentence);
                 }
@@ -553,9 +578,9 @@ fn both_kinds(dataset: &Dataset) -> Result<()> {
 /// Embeds every image, and its mirror image where that is wanted.
 fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record: &mut Record) -> Result<Embeddings> {
     let names: Vec<&str> = dataset.items.iter().map(|item| item.name.as_str()).collect();
-    let align = how.align.as_ref().map(|(_, landmarks)| landmarks.under(&names).map(Arc::new)).transpose()?;
+    let align = agree(how.align.as_ref().map(|(_, landmarks)| landmarks.under(&names).map(Arc::new)).transpose())?;
     let loading = Instant::now();
-    let mut embedder = model.open()?;
+    let mut embedder = agree(model.open())?;
     describe_model(model, &embedder, record);
     record.set(
         "align",
@@ -570,19 +595,19 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
     let seconds_load = loading.elapsed().as_secs_f64();
     let started = Instant::now();
     let steps = Steps { align, mirror: false };
-    let embedded = embed_with(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?;
+    let embedded = embed_over_ranks(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?;
     let mut embeddings = embedded.embeddings;
     if let Some(flip) = how.flip {
         let steps = Steps { mirror: true, ..steps };
-        let mirrored = embed_with(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?.embeddings;
+        let mirrored =
+            embed_over_ranks(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?.embeddings;
         let matrix = match flip {
             Flip::Add => &embeddings.matrix + &mirrored.matrix,
             Flip::Concat => concatenate(Axis(1), &[embeddings.matrix.view(), mirrored.matrix.view()])
                 .map_err(|e| Error::Embeddings(format!("mirror images: {e}")))?,
         };
-        let notes = embeddings.notes;
-        embeddings = Embeddings::new(matrix.as_standard_layout().into_owned(), embeddings.rows, embeddings.classes)?;
-        embeddings.notes = notes;
+        embeddings.matrix = matrix.as_standard_layout().into_owned();
+        agree(embeddings.check())?;
     }
     let seconds = started.elapsed().as_secs_f64();
     embedded.skipped.iter().for_each(|(_, reason)| note(&format!("skipped: {reason}")));

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Several ranks against one process, built with the feature `mpi` into the folder of every other build, where dependencies are:
+#
+#     tests/distributed/run.sh           two ranks: what .ci/run has time for
+#     tests/distributed/run.sh all       more ranks, killed ranks, and two network namespaces where the machine has them
+#
+# Installs what it needs, as setup.sh does.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+which=${1:-short}
+if ! command -v mpicc >/dev/null || ! command -v mpirun >/dev/null; then
+    install="apt-get install -y --no-install-recommends libopenmpi-dev openmpi-bin"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "distributed: $install" >&2
+        log=$(mktemp)
+        if ! { apt-get update && DEBIAN_FRONTEND=noninteractive $install; } >"$log" 2>&1; then
+            cat "$log" >&2
+            exit 1
+        fi
+        rm -f "$log"
+    else
+        echo "distributed: packages are missing; run this and try again:" >&2
+        echo "    sudo apt-get update && sudo $install" >&2
+        exit 1
+    fi
+fi
+plugins/tests/venvs.sh 1.32.0
+export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/.runtime/onnxruntime/libonnxruntime.so}
+target=${CARGO_TARGET_DIR:-target}
+cargo build --locked --workspace --lib --bins --features pdloss-train/mpi,pdloss-eval/mpi,pdloss-ort/mpi
+# Under names of their own: the next build without the feature takes these places again.
+mkdir -p "$target/distributed"
+cp -f "$target"/debug/{pdloss,pdloss-eval,libpdloss_ort.so} "$target/distributed/"
+exec .runtime/python/1.32.0/bin/python tests/distributed/check.py "$target/distributed" "$which"

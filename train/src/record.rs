@@ -1,0 +1,184 @@
+//! What a run leaves behind: tables, checkpoints, embedder, and what is said on the way. Of several ranks the first one has it.
+
+use std::path::{Path, PathBuf};
+
+use pdloss::graph::file;
+use pdloss::graph::proto::ModelProto;
+use pdloss::graph::step::export_embedder;
+use pdloss_embed::console::note;
+use pdloss_embed::{Error, Result};
+use serde_json::Value;
+
+use crate::backbone::of_graph;
+use crate::checkpoint::{Checkpoint, Counters};
+use crate::cli::Keep;
+use crate::folder::{Begun, Folder};
+use crate::metrics::Table;
+use crate::monitor::Monitor;
+use crate::probe::Probe;
+use crate::session::Outcome;
+use crate::settings::Settings;
+use crate::tensor::Tensor;
+use crate::validation::{Recall, Validation};
+
+/// The record of a run under way.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) settings: Settings,
+    pub(crate) folder: Folder,
+    pub(crate) backbone: ModelProto,
+    pub(crate) validation: Option<Validation>,
+    /// Steps an epoch.
+    pub(crate) batches: u64,
+    pub(crate) metrics: Table,
+    pub(crate) validations: Table,
+    pub(crate) monitor: Monitor,
+    pub(crate) probe: Probe,
+    /// As [`Settings::behind_state`].
+    pub(crate) behind_state: Value,
+    /// The folder, until the first step is made.
+    pub(crate) guard: Option<Begun>,
+    /// The step of the last checkpoint.
+    pub(crate) saved: Option<u64>,
+}
+
+impl Record {
+    /// Keeps the folder: a step was made.
+    pub(crate) fn keep(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.keep();
+        }
+    }
+
+    /// Writes down a batch without pairs, in which the loss has nothing to compare.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn passed_over(&mut self, counters: &Counters, rate: f32) -> Result<()> {
+        if counters.passed_over == 1 {
+            self.monitor.aside(|| {
+                note(&format!(
+                    "step {}: the batch has no two images of one class, or no two classes, so the loss has nothing to compare: \
+                     it is passed over, as further ones will be; --per-class makes batches that have them",
+                    counters.step
+                ));
+            });
+        }
+        self.metrics.add(&[
+            ("step", counters.step.to_string()),
+            ("epoch", ((counters.step - 1) / self.batches).to_string()),
+            ("learning_rate", rate.to_string()),
+        ])?;
+        self.monitor.passed_over();
+        Ok(())
+    }
+
+    /// Writes down a step; refuses to go on from a loss that is no number.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Measure`] for such a loss.
+    pub(crate) fn step(&mut self, step: u64, outcome: &Outcome, rate: f32, images_per_second: f64) -> Result<()> {
+        let mut row = vec![
+            ("step", step.to_string()),
+            ("epoch", ((step - 1) / self.batches).to_string()),
+            ("loss", outcome.loss.to_string()),
+            ("mean_cosine", outcome.mean_cosine.to_string()),
+            ("gradient_norm", outcome.gradient_norm.to_string()),
+            ("learning_rate", rate.to_string()),
+            ("images_per_second", format!("{images_per_second:.1}")),
+        ];
+        let names = ["mu_genuine", "mu_impostor", "var_genuine", "var_impostor", "d_prime"];
+        row.extend(outcome.moments.iter().flat_map(|moments| names.into_iter().zip(moments.map(|m| m.to_string()))));
+        self.metrics.add(&row)?;
+        self.monitor.step(outcome, images_per_second);
+        if outcome.loss.is_finite() && outcome.gradient_norm.is_finite() {
+            return Ok(());
+        }
+        // What was measured up to here is worth keeping, also of the first step.
+        self.keep();
+        self.metrics.flush()?;
+        Err(Error::Measure(format!(
+            "step {step}: the loss is {}, its gradient's norm {}, at learning rate {rate}; try a lower --learning-rate, \
+             --warmup or --clip",
+            outcome.loss, outcome.gradient_norm
+        )))
+    }
+
+    /// Measures the embedder of a state, and writes that down; [`Record::settle`] comes next.
+    ///
+    /// # Errors
+    /// Those of writing and of measuring it; [`Error::Measure`] where nothing is validated on.
+    pub(crate) fn validate(&mut self, state: &[Tensor], counters: &Counters) -> Result<Recall> {
+        let candidate = self.candidate(state, counters.step, false)?;
+        let Some(validation) = &self.validation else { return Err(Error::Measure("nothing to validate on".into())) };
+        let found = self.monitor.aside(|| validation.measure(&candidate))?;
+        let step = counters.step;
+        self.validations.add(&[
+            ("step", step.to_string()),
+            ("epoch", (step / self.batches).to_string()),
+            ("recall@1", found.recall_at_1.to_string()),
+            ("map@r", found.map_at_r.to_string()),
+            ("queries", found.queries.to_string()),
+        ])?;
+        self.validations.flush()?;
+        self.monitor.recall(step, &found);
+        Ok(found)
+    }
+
+    /// Keeps the embedder that was measured, where it is better and the best is to be kept.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn settle(&self, is_better: bool) -> Result<()> {
+        let candidate = self.folder.candidate();
+        let wants_best = self.settings.validation.as_ref().is_some_and(|v| v.keep == Keep::Best);
+        if wants_best && is_better {
+            let kept = self.folder.embedder();
+            std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))
+        } else {
+            std::fs::remove_file(&candidate).map_err(|e| Error::write(&candidate, e))
+        }
+    }
+
+    /// Writes a checkpoint, after everything that belongs to it; `is_last` for the one that ends the run.
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Measure`] for an embedder that embeds nothing.
+    pub(crate) fn save(&mut self, state: Vec<Tensor>, counters: &Counters, is_last: bool) -> Result<()> {
+        self.metrics.flush()?;
+        self.validations.flush()?;
+        if self.settings.validation.as_ref().is_none_or(|v| v.keep == Keep::Last) {
+            let (candidate, kept) = (self.candidate(&state, counters.step, is_last)?, self.folder.embedder());
+            std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))?;
+        } else if is_last {
+            self.look_at(&self.folder.embedder(), counters.step, true)?;
+        }
+        let (counters, settings) = (counters.clone(), self.behind_state.clone());
+        let step = counters.step;
+        Checkpoint { counters, settings, state }.write(&self.folder.checkpoint())?;
+        self.saved = Some(step);
+        Ok(())
+    }
+
+    /// Writes the embedder of a state beside the run's, once it is seen to embed.
+    fn candidate(&self, state: &[Tensor], step: u64, is_last: bool) -> Result<PathBuf> {
+        let path = self.folder.candidate();
+        let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
+        let embedder = export_embedder(&self.backbone, find).map_err(|e| of_graph(&self.settings.model, e))?;
+        file::write(&embedder, &path).map_err(|e| of_graph(&path, e))?;
+        self.look_at(&path, step, is_last).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        Ok(path)
+    }
+
+    /// Refuses an embedder that embeds nothing; `is_last` for the one that ends the run, which nothing makes better any more.
+    fn look_at(&self, embedder: &Path, step: u64, is_last: bool) -> Result<()> {
+        let Some(fault) = self.probe.look(embedder, !is_last)? else { return Ok(()) };
+        let kept = match (self.saved, self.folder.embedder().exists()) {
+            (Some(step), true) => format!("embedder.onnx and the checkpoint are those of step {step} and before"),
+            _ => "no embedder.onnx was written".to_owned(),
+        };
+        Err(Error::Measure(format!(
+            "step {step}: the embedder {fault}; {kept}. Try a lower --learning-rate, --warmup or --clip"
+        )))
+    }
+}
