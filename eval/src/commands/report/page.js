@@ -40,7 +40,6 @@
   }
 
   // Charts: what stands where the pointer is, or where the slider under the chart is put by keyboard.
-  const drawn = name => document.createElementNS("http://www.w3.org/2000/svg", name);
   const nearest = (sorted, x, of) => {
     let [low, high] = [0, sorted.length - 1];
     while (high - low > 1) {
@@ -54,7 +53,7 @@
     for (const line of lines) line.points.sort((a, b) => a[0] - b[0]);
     const stops = [...new Set(lines.filter(line => line.shown).flatMap(line => line.points.map(point => point[0])))].sort((a, b) => a - b);
     if (!stops.length) continue;
-    const plot = figure.querySelector("svg.plot"), caption = figure.querySelector("figcaption").textContent;
+    const plot = figure.querySelector("svg.plot"), drawn = name => document.createElementNS(plot.namespaceURI, name), caption = figure.querySelector("figcaption").textContent;
     const slider = document.createElement("input"), reading = document.createElement("output"), cursor = drawn("g");
     Object.assign(slider, { type: "range", min: 0, max: stops.length - 1, step: 1, value: 0 });
     slider.setAttribute("aria-label", `Read: ${caption}`);
