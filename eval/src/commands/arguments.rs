@@ -57,7 +57,7 @@ impl InputArgs {
     /// Refuses `--skip-bad` where there is neither an image nor a list of pairs to be bad.
     ///
     /// # Errors
-    /// [`Error::Usage`](crate::Error::Usage).
+    /// [`Error::Usage`].
     pub(super) fn no_images_to_skip(&self) -> Result<()> {
         if !self.data.skip_bad {
             return Ok(());
@@ -69,7 +69,7 @@ impl InputArgs {
     /// files that are read, of which `inputs` are those that only the command knows.
     ///
     /// # Errors
-    /// [`Error::Usage`](crate::Error::Usage) naming the flags.
+    /// [`Error::Usage`] naming the flags.
     pub(super) fn check_places(&self, inputs: &[(&str, &Path)], outputs: &[(&str, &Path)]) -> Result<()> {
         const FLAG: &str = "--save-embeddings";
         let mut kept: Vec<PathBuf> = self.save_embeddings.iter().cloned().collect();
