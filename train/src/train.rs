@@ -11,7 +11,7 @@ use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
 use pdloss_embed::console::{inform, note};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
-use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
+use pdloss_embed::embedder::{Choice, Embedder, Model, Options, session_builder, version};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
@@ -209,6 +209,8 @@ fn alike(settings: &Settings, model: &Model, data: &Dataset, library: &Path) -> 
         return Ok(());
     }
     same("pdloss", env!("CARGO_PKG_VERSION"))?;
+    // Its version can be asked for once it is open.
+    session_builder(library, settings.device, settings.threads)?;
     same("onnxruntime", &version(library))?;
     same("the model's SHA-256", &model.sha256)?;
     let mut listed = Sha256::new();

@@ -262,7 +262,7 @@ pub(crate) fn follow_sample_variance(model: &mut ModelProto) {
 }
 
 /// An attribute of this program's own, too: the batch is that of all ranks.
-const OVER_RANKS: &str = "pdloss_over_ranks";
+pub(super) const OVER_RANKS: &str = "pdloss_over_ranks";
 
 /// Lets the nodes of a graph in training mode normalise by the batch of all ranks.
 pub(crate) fn normalise_over_ranks(model: &mut ModelProto) {

@@ -19,7 +19,13 @@ fn known(operator: &str) -> &'static [&'static str] {
         "AveragePool" => {
             &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"]
         }
-        "BatchNormalization" => &["epsilon", "momentum", "training_mode", super::normalization::SAMPLE_VARIANCE],
+        "BatchNormalization" => &[
+            "epsilon",
+            "momentum",
+            "training_mode",
+            super::normalization::SAMPLE_VARIANCE,
+            super::normalization::OVER_RANKS,
+        ],
         "Cast" => &["round_mode", "saturate", "to"],
         "CastLike" => &["round_mode", "saturate"],
         "Celu" | "Elu" | "LeakyRelu" | "Swish" | "ThresholdedRelu" => &["alpha"],
@@ -90,4 +96,21 @@ pub(super) fn unknown(node: &NodeProto) -> Option<&str> {
     let passed_over =
         |attribute: &&AttributeProto| !known(operator).contains(&attribute.name()) && !is_default(operator, attribute);
     node.attribute.iter().find(passed_over).map(AttributeProto::name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::build::{Value, attribute, node};
+
+    #[test]
+    fn attributes_of_this_program_are_known_and_others_are_named() {
+        let mut normalised = node("BatchNormalization", &["x"], &["y"], Vec::new());
+        for own in [super::super::normalization::SAMPLE_VARIANCE, super::super::normalization::OVER_RANKS] {
+            normalised.attribute.push(attribute(own, Value::Int(1)));
+        }
+        assert_eq!(unknown(&normalised), None);
+        normalised.attribute.push(attribute("spatial", Value::Int(0)));
+        assert_eq!(unknown(&normalised), Some("spatial"));
+    }
 }
