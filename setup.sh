@@ -1,6 +1,8 @@
 #!/bin/sh
 # Installs what the build needs: a C++ compiler, cmake and a BLAS (Debian packages), and ONNX Runtime's library (from its
-# PyPI wheel, into .runtime/). Does nothing where all of it is there.
+# PyPI wheel, into .runtime/). Does nothing where all of it is there. Further Debian packages are installed where named:
+#
+#     ./setup.sh [PACKAGE...]
 set -eu
 cd "$(dirname "$0")"
 
@@ -20,7 +22,7 @@ links() {
     rm -rf "$probe"
     return $status
 }
-packages=
+packages=${1:+ $*}
 command -v cmake >/dev/null || packages="$packages cmake"
 command -v g++ >/dev/null || packages="$packages g++"
 links -lblas -llapack || packages="$packages libopenblas-openmp-dev"

@@ -33,5 +33,5 @@ for suite in "$@"; do
     cp -r fixtures docs/install.md .ci/readme.py plugins/examples/loss.onnx packaging/tests/steps.sh packaging/tests/run_operator.py packaging/tests/test_measure.py "$root/trial"
     # The mount ends with the process that made it.
     unshare --mount sh -c 'mount -t proc proc "$1/proc" && exec chroot "$1" sh -eu /trial/steps.sh' sh "$root"
-    rm -rf "$root/trial" "$root/root/pdloss" "$root/bare"
+    rm -rf "$root/trial" "$root/bare"
 done

@@ -1,6 +1,7 @@
 # What a person does on a system that has nothing but Python: docs/install.md, then measuring and training. Run by install.sh inside it.
 cd /trial
-export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=$PWD/home PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mkdir -p "$HOME"
 for tool in cc gcc g++ ld make cmake cargo; do
     if command -v $tool; then echo "steps.sh: this system has $tool" >&2; exit 1; fi
 done
@@ -14,7 +15,7 @@ has() { grep -q -- "$2" "$1" || { cat "$1" >&2; echo "steps.sh: no «$2» in thi
 # The page's commands as they stand; the registry is the folder of wheels.
 export PIP_NO_INDEX=1 PIP_FIND_LINKS=/trial/wheels PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 python3 readme.py install.md
-PATH=/root/pdloss/bin:$PATH
+PATH=$HOME/pdloss/bin:$PATH
 pdloss-eval --version
 pdloss-eval inspect --model fixtures/embedder.onnx >inspect 2>&1
 has inspect "(in the program's Python environment)"

@@ -9,20 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 which=${1:-short}
 if ! command -v mpicc >/dev/null || ! command -v mpirun >/dev/null; then
-    install="apt-get install -y --no-install-recommends libopenmpi-dev openmpi-bin"
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "distributed: $install" >&2
-        log=$(mktemp)
-        if ! { apt-get update && DEBIAN_FRONTEND=noninteractive $install; } >"$log" 2>&1; then
-            cat "$log" >&2
-            exit 1
-        fi
-        rm -f "$log"
-    else
-        echo "distributed: packages are missing; run this and try again:" >&2
-        echo "    sudo apt-get update && sudo $install" >&2
-        exit 1
-    fi
+    ./setup.sh libopenmpi-dev openmpi-bin
 fi
 plugins/tests/venvs.sh 1.32.0
 export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/.runtime/onnxruntime/libonnxruntime.so}
