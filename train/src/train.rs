@@ -11,7 +11,7 @@ use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
 use pdloss_embed::console::{inform, note};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
-use pdloss_embed::embedder::{Choice, Embedder, Model, Options, session_builder, version};
+use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
@@ -140,7 +140,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     drop(state);
     let made_with = MadeWith {
         program: concat!("pdloss ", env!("CARGO_PKG_VERSION")).into(),
-        onnxruntime: version(&library),
+        onnxruntime: version(&library)?,
         model_sha256: model.sha256,
         data_sha256: sha256,
         part,
@@ -209,9 +209,7 @@ fn alike(settings: &Settings, model: &Model, data: &Dataset, library: &Path) -> 
         return Ok(());
     }
     same("pdloss", env!("CARGO_PKG_VERSION"))?;
-    // Its version can be asked for once it is open.
-    session_builder(library, settings.device, settings.threads)?;
-    same("onnxruntime", &version(library))?;
+    same("onnxruntime", &version(library)?)?;
     same("the model's SHA-256", &model.sha256)?;
     let mut listed = Sha256::new();
     for item in &data.items {

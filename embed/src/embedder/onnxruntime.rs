@@ -29,7 +29,7 @@ pub(super) fn open(
         let session = build(session_builder(library, device, threads)?, model, edited.as_deref())?;
         sessions.push(Box::new(OnnxRuntime { session, output: model.output.clone(), f16: model.input_is_f16() }));
     }
-    Ok((version(library), sessions))
+    Ok((version(library)?, sessions))
 }
 
 /// A builder of sessions of `threads` threads on `device`, of this library, which is opened where it is not yet.
@@ -38,9 +38,7 @@ pub(super) fn open(
 /// [`Error::Runtime`] where the library cannot be opened, another one is in use, or the device cannot be had.
 #[allow(clippy::result_large_err)] // the library's own error carries its builder
 pub fn session_builder(library: &Path, device: Device, threads: usize) -> Result<SessionBuilder> {
-    let wrong = |problem: String| Error::Runtime { runtime: NAME, problem };
-    let path = library.canonicalize().map_err(|e| wrong(format!("{}: {e}", library.display())))?;
-    let environment = environment(&path).map_err(wrong)?;
+    let (_, environment) = opened(library)?;
     let builder = ort::session::Session::builder(&environment)
         .map_err(|e| wrong(e.to_string()))?
         // `Level3` is refused by 1.19; `All` is the same thing.
@@ -91,14 +89,28 @@ fn build(mut builder: SessionBuilder, model: &Model, edited: Option<&[u8]>) -> R
     }
 }
 
-/// The version of an opened library: out of its file name, else out of the build information.
-pub fn version(library: &Path) -> String {
+/// The version of a library, which is opened where it is not yet: out of its file name, else out of the build information.
+///
+/// # Errors
+/// [`Error::Runtime`] where it cannot be opened, or another one is in use.
+pub fn version(library: &Path) -> Result<String> {
+    let (path, _) = opened(library)?;
     let build = ort::info();
     let branch = build.split("git-branch=rel-").nth(1).and_then(|rest| rest.split([',', ' ']).next());
-    let library = library.canonicalize().unwrap_or_else(|_| library.to_path_buf());
-    let name = library.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let by_name = name.split_once(".so.").map(|(_, version)| version);
-    by_name.or(branch).unwrap_or("of unknown version").to_owned()
+    Ok(by_name.or(branch).unwrap_or("of unknown version").to_owned())
+}
+
+/// A library's own path, and its environment.
+fn opened(library: &Path) -> Result<(PathBuf, Environment)> {
+    let path = library.canonicalize().map_err(|e| wrong(format!("{}: {e}", library.display())))?;
+    let environment = environment(&path).map_err(wrong)?;
+    Ok((path, environment))
+}
+
+fn wrong(problem: String) -> Error {
+    Error::Runtime { runtime: NAME, problem }
 }
 
 struct OnnxRuntime {
