@@ -37,6 +37,13 @@ pub(super) struct Series {
     pub(super) spread: Vec<(f64, f64, f64)>,
 }
 
+/// A plot's rectangle: all the width there is, or, for two axes of one scale, a square with its diagonal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Wide,
+    Square,
+}
+
 /// What the template draws.
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
@@ -58,6 +65,8 @@ pub(super) struct Chart {
     pub(super) numbers: super::Table,
     /// What the script reads back, as JSON that can stand in a page.
     reading: String,
+    /// What its bands and thin lines are; nothing, where it has none.
+    pub(super) note: String,
     /// Is shown on demand.
     pub(super) more: bool,
 }
@@ -124,39 +133,17 @@ impl Axis {
 impl Chart {
     /// Lays out lines on two axes. Points that are no numbers break a line.
     pub(super) fn new(
+        shape: Shape,
         caption: String,
         description: String,
         (x, y): (&Axis, &Axis),
         series: &[Series],
         numbers: super::Table,
     ) -> Self {
-        Self::within(RIGHT, caption, description, (x, y), series, numbers)
-    }
-
-    /// The same in a square with its diagonal, for two axes of one scale.
-    pub(super) fn square(
-        caption: String,
-        description: String,
-        (x, y): (&Axis, &Axis),
-        series: &[Series],
-        numbers: super::Table,
-    ) -> Self {
-        let right = LEFT + (BOTTOM - TOP);
-        let mut chart = Self::within(right, caption, description, (x, y), series, numbers);
-        let at = |v: f64| format!("{:.1} {:.1}", x.place(v, LEFT, right), y.place(v, BOTTOM, TOP));
-        let (from, to) = (x.from.max(y.from), x.to.min(y.to));
-        chart.diagonal = Some(format!("M{}L{}", at(from), at(to)));
-        chart
-    }
-
-    fn within(
-        right: f64,
-        caption: String,
-        description: String,
-        (x, y): (&Axis, &Axis),
-        series: &[Series],
-        numbers: super::Table,
-    ) -> Self {
+        let right = match shape {
+            Shape::Wide => RIGHT,
+            Shape::Square => LEFT + (BOTTOM - TOP),
+        };
         let across = |v: f64| x.place(v, LEFT, right);
         let up = |v: f64| y.place(v, BOTTOM, TOP);
         let mut x_ticks: Vec<(f64, &String)> = Vec::new();
@@ -210,7 +197,11 @@ impl Chart {
             x_ticks: x_ticks.into_iter().map(tick).collect(),
             y_ticks: y.ticks.iter().map(|(at, label)| tick((up(*at), label))).collect(),
             series: series.iter().enumerate().filter(|(_, s)| !s.unseen).map(line).collect(),
-            diagonal: None,
+            diagonal: (shape == Shape::Square).then(|| {
+                let at = |v: f64| format!("{:.1} {:.1}", across(v), up(v));
+                format!("M{}L{}", at(x.from.max(y.from)), at(x.to.min(y.to)))
+            }),
+            note: String::new(),
             marks: Vec::new(),
             right,
             numbers,

@@ -1,7 +1,7 @@
 //! The charts of all runs together: Recall@K, scores, ROC, DET. Runs on other data stand in charts of their own.
 
-use super::chart::{Axis, Chart, Series};
-use super::{Named, Table, figure, word};
+use super::chart::{Axis, Chart, Series, Shape};
+use super::{Named, Table, figure, grouped, word};
 use crate::metrics::significance::{Resampling, Units, paired};
 use crate::metrics::verification::{Bin, carries};
 use crate::plot::scale::{percent, power, probit, share_below, short};
@@ -41,13 +41,7 @@ pub(super) fn all(runs: &[Named<'_>]) -> Vec<Chart> {
 
 /// Runs on one data each, with what the captions call it: nothing, where there is one alone.
 fn by_data<'r, D>(runs: &[(&'r Named<'r>, &'r D)]) -> Vec<(String, Vec<(&'r Named<'r>, &'r D)>)> {
-    let mut groups: Vec<(&str, Vec<(&Named<'_>, &D)>)> = Vec::new();
-    for &(run, details) in runs {
-        match groups.iter_mut().find(|(data, _)| *data == run.data) {
-            Some((_, group)) => group.push((run, details)),
-            None => groups.push((&run.data, vec![(run, details)])),
-        }
-    }
+    let groups = grouped(runs.iter().copied(), |(run, _)| run.data.clone());
     let several = groups.len() > 1;
     let called = |runs: &[(&Named<'_>, &D)]| {
         if !several {
@@ -57,7 +51,7 @@ fn by_data<'r, D>(runs: &[(&'r Named<'r>, &'r D)]) -> Vec<(String, Vec<(&'r Name
         let on = &runs[0].0.dataset;
         if on.is_empty() { format!(": {}", names.join(", ")) } else { format!(" on {on}: {}", names.join(", ")) }
     };
-    groups.into_iter().map(|(_, runs)| (called(&runs), runs)).collect()
+    groups.into_iter().map(|runs| (called(&runs), runs)).collect()
 }
 
 /// The share of queries that have an image of their class among the K nearest.
@@ -129,13 +123,13 @@ fn recall(data: &str, runs: &[Retrieval<'_>]) -> Chart {
     );
     let words = runs.iter().map(|(run, details)| format!("{}: {:.3} at 1", run.name, recall_at(details, 1)));
     let banded = series.iter().any(|s| !s.spread.is_empty());
-    let description = format!(
-        "Recall at K from 1 to {deepest}. {}.{}",
-        words.collect::<Vec<_>>().join("; "),
-        if banded { " Bands: 95 % intervals, classes drawn with all their queries." } else { "" }
-    );
+    let description = format!("Recall at K from 1 to {deepest}. {}.", words.collect::<Vec<_>>().join("; "));
     let caption = format!("Recall@K: queries with an image of their class among the K nearest{data}");
-    Chart::new(caption, description, (&x, &y), &series, table)
+    let mut chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
+    if banded {
+        chart.note = "Bands: 95 % intervals, classes drawn with all their queries.".into();
+    }
+    chart
 }
 
 /// A histogram a run; those of one metric on the same axes, so that they can be compared by looking.
@@ -192,7 +186,7 @@ fn scores(runs: &[Verification<'_>]) -> Vec<Chart> {
             filled.collect::<Vec<_>>().iter().map(row).collect(),
         );
         let caption = format!("Scores of {}: d\u{2032} = {}", run.name, value("d_prime"));
-        let chart = Chart::new(caption, description, (&x, &y), &series, table);
+        let chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
         match run.number("eer_threshold").or_else(|| equal_error(details)) {
             Some(at) => chart.mark(&x, at, format!("EER at {}", short(at))),
             None => chart,
@@ -274,7 +268,11 @@ fn roc(data: &str, runs: &[Verification<'_>]) -> Chart {
     let columns = ["run".to_owned()].into_iter().chain(decades.iter().map(|(_, label)| format!("FMR {label}")));
     let table = Table::new("True match rate", columns, runs.iter().map(row).collect());
     let caption = format!("ROC: pairs rightly accepted at each false match rate{data}");
-    Chart::new(caption, description, (&x, &y), &series, table)
+    let mut chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
+    if series.iter().any(|s| !s.spread.is_empty()) {
+        chart.note = "Upright lines: the intervals of the result (--bootstrap).".into();
+    }
+    chart
 }
 
 fn det(data: &str, runs: &[Verification<'_>]) -> Chart {
@@ -323,5 +321,5 @@ fn det(data: &str, runs: &[Verification<'_>]) -> Chart {
         ["run".to_owned(), "EER".to_owned()].into_iter().chain(shown.iter().map(|&t| format!("FMR {}", percent(t))));
     let table = Table::new("False non-match rate", columns, runs.iter().map(row).collect());
     let caption = format!("DET: the price of each false match rate{data}");
-    Chart::square(caption, description, (&x, &y), &series, table)
+    Chart::new(Shape::Square, caption, description, (&x, &y), &series, table)
 }

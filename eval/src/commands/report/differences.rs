@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Named, Table, figure, word};
+use super::{Named, Table, figure, grouped, word};
 use crate::commands::compare::compared;
 use crate::metrics::significance::Resampling;
 use crate::plot::scale::short;
@@ -32,13 +32,18 @@ pub(super) fn all(runs: &[Named<'_>]) -> Vec<Difference> {
         }
         Details::Training(_) | Details::None => None,
     };
-    let alike = |a: &Named<'_>, b: &Named<'_>| size(a).map(|of| of.0) == size(b).map(|of| of.0) && a.data == b.data;
+    let measured = runs.iter().filter_map(|run| size(run).map(|(kind, count)| (run, kind, count)));
     let mut all = Vec::new();
-    for (at, b) in runs.iter().enumerate().filter(|(_, run)| size(run).is_some()) {
-        let Some(a) = runs[..at].iter().find(|a| alike(a, b)) else { continue };
-        let before = runs[..at].iter().filter(|other| alike(other, b)).count();
-        if before <= OTHERS {
-            all.push(difference(a, b, size(b).is_some_and(|of| of.1 > UP_TO)));
+    for alike in grouped(measured, |(run, kind, _)| (*kind, run.data.clone())) {
+        let [(a, ..), others @ ..] = &alike[..] else { continue };
+        all.extend(others.iter().take(OTHERS).map(|(b, _, count)| difference(a, b, *count > UP_TO)));
+        if let Some((b, ..)) = others.get(OTHERS) {
+            let left = others.len() - OTHERS - 1;
+            let more = if left == 0 { String::new() } else { format!(" and {left} more") };
+            all.push(Difference {
+                verdict: format!("{}{more} are not compared here; `pdloss-eval compare` does it.", b.name),
+                table: None,
+            });
         }
     }
     all

@@ -164,20 +164,36 @@ pub fn run(args: &ReportArgs) -> Result<()> {
 }
 
 /// Runs by their folders' or files' names; by their paths, where these are not distinct.
-fn named(runs: &[Run]) -> Vec<Named<'_>> {
+fn named<'r>(runs: &'r [Run]) -> Vec<Named<'r>> {
     let names: Vec<String> = runs.iter().map(Run::name).collect();
     let name = |(at, run): (usize, &'_ Run)| {
         let alone = names.iter().filter(|name| **name == names[at]).count() == 1;
         if alone { names[at].clone() } else { run.path.display().to_string() }
     };
-    let named = |(at, run): (usize, &'_ Run)| {
+    let named = |(at, run): (usize, &'r Run)| {
         let name = name((at, run));
         let row = tabulate::rows(run, &name).swap_remove(0);
         let dataset = row.get("dataset").map(Value::word).unwrap_or_default();
-        (name, dataset, tabulate::data_of(&row))
+        Named { name, dataset, data: tabulate::data_of(&row), run }
     };
-    let all = runs.iter().enumerate().map(|(at, run)| (named((at, run)), run));
-    all.map(|((name, dataset, data), run)| Named { name, dataset, data, run }).collect()
+    runs.iter().enumerate().map(named).collect()
+}
+
+/// What is alike by `key` together, in the order in which each is first met.
+fn grouped<K: PartialEq, T>(all: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<Vec<T>> {
+    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
+    for one in all {
+        let own = key(&one);
+        match groups.iter_mut().find(|(key, _)| *key == own) {
+            Some((_, group)) => group.push(one),
+            None => groups.push((own, vec![one])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+fn measure(row: &Record) -> String {
+    row.get("measure").map(Value::word).unwrap_or_default()
 }
 
 /// The days on which the results were written, the first and the last; nothing where the file system does not say.
@@ -194,25 +210,23 @@ fn date(results: &[PathBuf]) -> String {
 }
 
 /// A sentence for each measure on each data that several runs have: which is ahead, and by how much.
-fn leaders(runs: &[Named<'_>]) -> Vec<String> {
+fn leaders(rows: &[Record]) -> Vec<String> {
     const FIRST: [(&str, bool); 5] =
         [("recall@1", true), ("accuracy", true), ("eer", false), ("best recall@1", true), ("map@r", true)];
-    let mut groups: Vec<(String, &str, Vec<&Named<'_>>)> = Vec::new();
-    for run in runs {
-        let measure = run.word("measure");
-        match groups.iter_mut().find(|(of, data, _)| *of == measure && *data == run.data) {
-            Some((_, _, group)) => group.push(run),
-            None => groups.push((measure, &run.data, vec![run])),
-        }
-    }
-    let sentence = |(_, _, runs): &(String, &str, Vec<&Named<'_>>)| {
-        let all = |figure: &str| runs.iter().map(|run| run.number(figure)).collect::<Option<Vec<f64>>>();
+    let word = |row: &Record, column: &str| row.get(column).map(Value::word).unwrap_or_default();
+    let sentence = |rows: &Vec<&Record>| {
+        let all = |figure: &str| {
+            let numbers = rows.iter().map(|row| row.get(figure).and_then(Value::number));
+            numbers.collect::<Option<Vec<f64>>>()
+        };
         let (figure, higher, values) =
             FIRST.iter().find_map(|&(figure, higher)| Some((figure, higher, all(figure)?)))?;
-        let mut order: Vec<(f64, &str)> = values.into_iter().zip(runs.iter().map(|run| run.name.as_str())).collect();
+        let mut order: Vec<(f64, String)> =
+            values.into_iter().zip(rows.iter().map(|row| word(row, "result"))).collect();
         order.sort_by(|a, b| if higher { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) });
-        let [(best, leader), (next, other), ..] = order[..] else { return None };
-        let on = if runs[0].dataset.is_empty() { String::new() } else { format!(" on {}", runs[0].dataset) };
+        let [(best, leader), (next, other), ..] = &order[..] else { return None };
+        let dataset = word(rows[0], "dataset");
+        let on = if dataset.is_empty() { String::new() } else { format!(" on {dataset}") };
         let by = (best - next).abs();
         Some(if by < 5e-4 {
             format!("{leader} and {other} are level in {figure}{on}: {best:.3}.")
@@ -223,27 +237,19 @@ fn leaders(runs: &[Named<'_>]) -> Vec<String> {
             )
         })
     };
-    groups.iter().filter_map(sentence).collect()
+    grouped(rows, |row| (measure(row), tabulate::data_of(row))).iter().filter_map(sentence).collect()
 }
 
 /// A table for each kind of measure: runs of one kind have columns in common.
-fn summaries(runs: &[Named<'_>]) -> Vec<Table> {
-    let rows: Vec<Record> = runs.iter().flat_map(|run| tabulate::rows(run.run, &run.name)).collect();
-    let measure = |row: &Record| row.get("measure").map(Value::word).unwrap_or_default();
-    let mut measures: Vec<String> = Vec::new();
-    rows.iter().map(measure).for_each(|measure| {
-        if !measures.contains(&measure) {
-            measures.push(measure);
-        }
-    });
-    let table = |name: &String| {
-        let rows: Vec<Record> = rows.iter().filter(|row| measure(row) == *name).cloned().collect();
+fn summaries(rows: &[Record]) -> Vec<Table> {
+    let table = |rows: Vec<Record>| {
+        let kind = measure(&rows[0]);
+        let kind = if kind.is_empty() { "results" } else { &kind };
         let Sheet { columns, rows } = tabulate::overview(&rows);
-        let kind = if name.is_empty() { "results" } else { name };
         let table = Table::new(&format!("{kind}: the best on the same data in bold"), columns.into_iter(), rows);
         if table.columns.len() > WIDE && table.rows.len() <= SIDE_BY_SIDE { table.turned() } else { table }
     };
-    measures.iter().map(table).collect()
+    grouped(rows.iter().cloned(), measure).into_iter().map(table).collect()
 }
 
 fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
@@ -301,6 +307,7 @@ fn render(
     charts: &[chart::Chart],
     sections: &[Section],
 ) -> std::result::Result<String, minijinja::Error> {
+    let rows: Vec<Record> = named.iter().flat_map(|run| tabulate::rows(run.run, &run.name)).collect();
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.set_trim_blocks(true);
@@ -308,8 +315,8 @@ fn render(
     templates.add_template("page.html", include_str!("page.html"))?;
     templates.get_template("page.html")?.render(context! {
         title, date, charts, sections,
-        leaders => leaders(named),
-        summaries => summaries(named),
+        leaders => leaders(&rows),
+        summaries => summaries(&rows),
         differences => differences::all(named),
         style => include_str!("page.css"),
         script => include_str!("page.js"),

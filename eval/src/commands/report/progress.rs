@@ -1,6 +1,6 @@
 //! The charts of training: each metric by step, and the loss smoothed beside itself.
 
-use super::chart::{Axis, Chart, Series};
+use super::chart::{Axis, Chart, Series, Shape};
 use super::{Named, Table, figure, word};
 use crate::plot::scale::short;
 use crate::runs::{Details, Training};
@@ -67,11 +67,7 @@ fn chart(
     let last = taken.iter().filter_map(|(_, run, points)| {
         points.last().map(|&(_, value)| format!("{}: {} at the end", run.name, short(value)))
     });
-    let description = format!(
-        "{label} by step of training. {}.{}",
-        last.collect::<Vec<_>>().join("; "),
-        if series.len() > taken.len() { " Thin lines: single batches; thick: their running mean." } else { "" }
-    );
+    let description = format!("{label} by step of training. {}.", last.collect::<Vec<_>>().join("; "));
     let mut steps: Vec<f64> = points().map(|p| p.0).collect();
     steps.sort_by(f64::total_cmp);
     steps.dedup();
@@ -87,8 +83,11 @@ fn chart(
     };
     let columns = ["step".to_owned()].into_iter().chain(taken.iter().map(|(_, run, _)| run.name.clone()));
     let table = Table::new(caption, columns, shown.map(row).collect());
-    let mut chart = Chart::new(caption.into(), description, (&x, &y), &series, table);
+    let mut chart = Chart::new(Shape::Wide, caption.into(), description, (&x, &y), &series, table);
     chart.more = more;
+    if series.len() > taken.len() {
+        chart.note = "Thin lines: single batches; thick: their running mean.".into();
+    }
     Some(chart)
 }
 
