@@ -13,21 +13,19 @@ import json
 import math
 import os
 import pathlib
-import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 
+import in_turn
 import numpy as np
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 SIZE, DIM, RATE = 48, 64, 1e-3
 THREADS, STEPS, SEEDS, BATCH = (int(os.environ.get(name, usual)) for name, usual in (("THREADS", 2), ("STEPS", 200), ("SEEDS", 5), ("BATCH", 64)))
 LOSSES = ["proxy-anchor", "softmax", "multi-similarity", "pd"]
-AGREE, ROUNDS = 3, 30
+ROUNDS = 30
 # Of Student's t with as many degrees of freedom as there are seeds but one, for 95 %.
 T95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 
@@ -152,13 +150,7 @@ def serve(side, folder, name, seed):
     with np.load(folder / "batch.npz") as batch:
         images, labels = batch["images"], batch["labels"]
     worker = SIDES[side](folder, name, seed)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        loss = worker.step(images, labels)
-        seconds = time.perf_counter() - start
-        # Not ru_maxrss: that begins at the peak of the process which started this one.
-        peak = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]) / 1024
-        print(json.dumps([seconds, loss, peak]), flush=True)
+    in_turn.serve(lambda: worker.step(images, labels))
 
 
 def train(side, folder, name, seed):
@@ -257,23 +249,7 @@ def spawn(*words):
 
 def timed(folder, name):
     workers = {side: spawn("serve", side, folder, name, 0) for side in SIDES}
-    rows = {side: [] for side in SIDES}
-    for turn in range(AGREE + ROUNDS):
-        for side, worker in workers.items():
-            worker.stdin.write("step\n")
-            worker.stdin.flush()
-            answer = worker.stdout.readline()
-            if not answer:
-                sys.exit(f"{name}: {side} ended early")
-            rows[side].append(json.loads(answer))
-        here, there = rows["ours"][-1][1], rows["theirs"][-1][1]
-        if turn < AGREE and not abs(here - there) <= 1e-3 * max(1.0, abs(there)):
-            sys.exit(f"{name}: loss {here} here, {there} there at step {turn}: times mean nothing")
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    seconds = {side: statistics.median(row[0] for row in found[AGREE:]) for side, found in rows.items()}
-    return seconds, {side: found[-1][2] for side, found in rows.items()}
+    return in_turn.timed(name, workers, ROUNDS, 1.0)
 
 
 def recalls(root, losses, classes):

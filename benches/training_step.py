@@ -10,30 +10,21 @@ losses of the first steps are compared before anything is timed. Ratios are thei
 import json
 import os
 import pathlib
-import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
+import in_turn
 import numpy as np
 
 THREADS = 2
-AGREE = 3
 ROUNDS = 20
 
 
 def serve(step):
-    """Makes a step for each line; answers with its seconds, its loss, and the peak memory of the process in MiB."""
     data = np.load(pathlib.Path(sys.argv[2]) / "batch.npz")
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        loss = step(data["data"], data["labels"])
-        seconds = time.perf_counter() - start
-        # Not ru_maxrss: that begins at the peak of the process which started this one.
-        peak = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path("/proc/self/status").read_text())[1]) / 1024
-        print(json.dumps([seconds, loss, peak]), flush=True)
+    images, labels = data["data"], data["labels"]
+    in_turn.serve(lambda: step(images, labels))
 
 
 def serve_ours(folder):
@@ -100,23 +91,7 @@ def measure(name, backbone, batch):
                                    env=environment)
             for side, python in sides.items()
         }
-        rows = {side: [] for side in sides}
-        for _ in range(AGREE + ROUNDS):
-            for side, worker in workers.items():
-                worker.stdin.write("step\n")
-                worker.stdin.flush()
-                answer = worker.stdout.readline()
-                if not answer:
-                    sys.exit(f"{name}: {side} ended early")
-                rows[side].append(json.loads(answer))
-            losses = [rows[side][-1][1] for side in sides]
-            if len(rows["ours"]) <= AGREE and not abs(losses[0] - losses[1]) <= 1e-3 * abs(losses[1]):
-                sys.exit(f"{name}: loss {losses[0]} here, {losses[1]} there: times mean nothing")
-        for worker in workers.values():
-            worker.stdin.close()
-            worker.wait()
-    seconds = {side: statistics.median(row[0] for row in found[AGREE:]) for side, found in rows.items()}
-    peak = {side: found[-1][2] for side, found in rows.items()}
+        seconds, peak = in_turn.timed(name, workers, ROUNDS, 0.0)
     print(f"{name}, batch {batch}: ours {1000 * seconds['ours']:.1f} ms, {peak['ours']:.0f} MiB; theirs {1000 * seconds['theirs']:.1f} ms, "
           f"{peak['theirs']:.0f} MiB; ratio of times {seconds['theirs'] / seconds['ours']:.2f}, of memory {peak['theirs'] / peak['ours']:.2f}", flush=True)
 
