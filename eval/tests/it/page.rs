@@ -105,3 +105,43 @@ fn bad_results_are_named_and_leave_no_page() {
     std::fs::write(kept.join("neighbours.parquet"), "broken").unwrap();
     report("kept", 1, &["neighbours.parquet"]);
 }
+
+#[test]
+fn runs_on_the_same_data_are_compared_and_the_leader_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let first = measured(folder.path());
+    let second = at("second");
+    let (model, data) = (fixtures().join("backbone.onnx"), at("data"));
+    let arguments = ["recall", "--model", text(&model), "--data", text(&data), "--k", "1", "--save-run", text(&second)];
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let others: Vec<_> = (0..6).map(|n| at(&format!("copy{n}"))).collect();
+    for other in &others {
+        std::fs::create_dir(other).unwrap();
+        for file in std::fs::read_dir(&second).unwrap().map(|entry| entry.unwrap().path()) {
+            std::fs::copy(&file, other.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let (page, _) = report(&[&first, &others[0]], &at("page.html"), &["--no-images"]);
+    assert!(page.contains("copy0 against kept: difference with its 95 % interval"), "the comparison is there");
+    assert!(["is ahead in recall@1 on data", "are level in recall@1 on data"].iter().any(|words| page.contains(words)));
+    assert!(!page.contains("not compared here"));
+    // the first against four others; who is left out is said
+    let all: Vec<&Path> = [&first].into_iter().chain(&others).map(AsRef::as_ref).collect();
+    let (page, _) = report(&all, &at("page.html"), &["--no-images"]);
+    assert_eq!(
+        page.matches("against kept: difference").count() / page.matches("copy0 against kept: difference").count(),
+        4
+    );
+    assert!(page.contains("copy4 and 1 more are not compared here"));
+    // on other data: neither compared nor ranked
+    put(
+        at("other.json"),
+        "[{\"measure\": \"recall\", \"model\": \"x.onnx\", \"dataset\": \"birds\", \"recall@1\": 0.9}, \
+                            {\"measure\": \"recall\", \"model\": \"y.onnx\", \"dataset\": \"birds\", \"recall@1\": 0.5}]",
+    );
+    let (page, _) = report(&[&first, &at("other.json")], &at("page.html"), &["--no-images"]);
+    assert!(page.contains("other row 1 is ahead in recall@1 on birds: 0.900, 0.400 more than other row 2."));
+    assert!(!page.contains("against kept") && !page.contains("kept is ahead"));
+}
