@@ -17,11 +17,12 @@ impl Pictures<'_> {
         let line = format!("minimum Cllr {:.4} bits", min_cllr(self.tally, &blocks));
         let chart_area = self.head(area, "Calibration", &line)?;
         let fitted = self.line.map_or("no line fits best".to_owned(), |line| {
-            format!("logistic: {} x score {:+.4}", short(sign * line.slope), line.offset)
+            let side = if line.offset < 0.0 { '-' } else { '+' };
+            format!("logistic: {} x score {side} {:.4}", short(sign * line.slope), line.offset.abs())
         });
         for (left, color, name) in [
-            (250, GENUINE, "best rising map (PAV), dashed where one kind is alone".to_owned()),
-            (670, IMPOSTOR, fitted),
+            (250, GENUINE, "rising map (PAV), dashed where one kind is alone".to_owned()),
+            (720, IMPOSTOR, fitted),
         ] {
             area.draw(&Rectangle::new([(left, 57), (left + 18, 61)], color.filled()))?;
             area.draw(&Text::new(name, (left + 26, 50), (FONT, 17).into_font().color(&INK)))?;

@@ -187,9 +187,10 @@ fn scores(runs: &[Verification<'_>]) -> Vec<Chart> {
         );
         let caption = format!("Scores of {}: d\u{2032} = {}", run.name, value("d_prime"));
         let chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
-        match run.number("eer_threshold").or_else(|| equal_error(details)) {
-            Some(at) => chart.mark(&x, at, format!("EER at {}", short(at))),
-            None => chart,
+        match (run.number("eer_threshold"), equal_error(details)) {
+            (Some(at), _) => chart.mark(&x, at, format!("EER at {}", short(at))),
+            (None, Some(at)) => chart.mark(&x, at, format!("EER near {}", short(at))),
+            (None, None) => chart,
         }
     };
     runs.iter().map(chart).collect()
