@@ -17,3 +17,18 @@ pub fn available_threads() -> usize {
 pub fn most_threads() -> usize {
     available_threads().saturating_mul(16).max(256)
 }
+
+/// The most memory that this process has held at once, in bytes, as its system says; none where it does not.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+}
+
+/// The machine in words: its processors, and what they are where the system says.
+pub fn machine() -> String {
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let name = name.map_or(std::env::consts::ARCH, |(_, name)| name.trim());
+    format!("{} x {name}", available_threads())
+}

@@ -1,6 +1,7 @@
 //! Runs a model on batches of images, on ONNX Runtime or on the embedded tract; the code above sees no difference.
 
 mod bounds;
+mod efficiency;
 mod external;
 mod library;
 mod model;
@@ -19,6 +20,8 @@ use ndarray::{Array2, Array4, ArrayD};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use bounds::Work;
+pub use efficiency::Efficiency;
 pub use external::{open_regular, read_regular};
 pub use library::{Library, library};
 pub use model::{Model, Tensor};
@@ -145,6 +148,18 @@ impl Embedder {
     /// [`Error::Runtime`] where the runtime or device cannot be had, [`Error::Model`] where it does not take the model,
     /// [`Error::Usage`] where the batch size contradicts the model's.
     pub fn open(model: Model, image: Option<[usize; 3]>, options: &Options) -> Result<Self> {
+        Self::open_as(model, image, options, options.device == Device::Cpu)
+    }
+
+    /// The same in a single session, on all threads.
+    ///
+    /// # Errors
+    /// Those of [`Embedder::open`].
+    pub fn open_one(model: Model, image: Option<[usize; 3]>, options: &Options) -> Result<Self> {
+        Self::open_as(model, image, options, false)
+    }
+
+    fn open_as(model: Model, image: Option<[usize; 3]>, options: &Options, side_by_side: bool) -> Result<Self> {
         let fixed = model.fixed_batch();
         if let (Some(fixed), Some(asked)) = (fixed, options.batch)
             && fixed != asked
@@ -173,7 +188,7 @@ impl Embedder {
         let proto = model.proto()?;
         bounds::check(&model.path, &proto, shape.as_ref().map(|s| (model.input.name.as_str(), &s[..])))?;
         drop(proto);
-        let many = options.device == Device::Cpu && (library.is_none() || model.bytes <= MANY_SESSIONS_UP_TO);
+        let many = side_by_side && (library.is_none() || model.bytes <= MANY_SESSIONS_UP_TO);
         let (count, threads_each) = if many { (options.threads, 1) } else { (1, options.threads) };
         let (runtime, sessions) = match &library {
             Some(library) => {

@@ -72,7 +72,7 @@ impl Embedder {
 
 /// Values as prepared images have them, from -2 to 2, the same at each call.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // 24 bits fit
-fn noise(count: usize) -> Vec<f32> {
+pub(super) fn noise(count: usize) -> Vec<f32> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let next = |_| {
         // xorshift64

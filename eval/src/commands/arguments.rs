@@ -30,6 +30,9 @@ pub struct InputArgs {
     /// Keep the embeddings: .npy (labels in a .csv beside it) or .safetensors
     #[arg(long, value_name = "FILE", help_heading = "Results", conflicts_with = "embeddings")]
     pub save_embeddings: Option<PathBuf>,
+    /// Measure what the model costs, too: latency, throughput, memory, parameters, operations
+    #[arg(long, help_heading = "Results", conflicts_with = "embeddings")]
+    pub efficiency: bool,
     /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim (verify finds pairs by their names)
     #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
     pub embeddings: Option<PathBuf>,

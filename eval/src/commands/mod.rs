@@ -3,6 +3,7 @@
 mod arguments;
 mod assess;
 pub mod compare;
+mod efficiency;
 mod groups;
 pub mod inspect;
 mod outcome;

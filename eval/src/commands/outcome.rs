@@ -9,6 +9,7 @@ use pdloss_embed::console::wrote;
 use pdloss_embed::files::{can_fill, distinct};
 
 use super::assess::{Assessed, Development, Wanted};
+use super::efficiency;
 use super::groups::Grouped;
 use crate::metrics::verification::{Accuracy, Block, Interval, Line, Point, Rates, Tally, curve, logistic, pav};
 use crate::plot::Pictures;
@@ -341,7 +342,8 @@ impl Outcome {
             .set("zero_fmr", rates.zero_fmr)
             .set("zero_fnmr", rates.zero_fnmr)
             .set("eer_threshold", self.sign() * rates.eer.threshold);
-        writeln!(stdout, "\n{}", Record::text_over(&[spread], &self.counts()))
+        writeln!(stdout, "\n{}", Record::text_over(&[spread], &self.counts()))?;
+        efficiency::print(&about, stdout)
     }
 
     /// How many pairs carry the figures.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::arguments::{Notes, class_names, describe_copies, describe_sameness, rows_of};
+use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::{Storage, Variant};
@@ -106,7 +107,7 @@ pub struct Plan {
 
 #[derive(Debug)]
 enum Source {
-    Images { data: Request, model: Box<Prepared>, skip_bad: bool, save: Option<PathBuf> },
+    Images { data: Request, model: Box<Prepared>, skip_bad: bool, save: Option<PathBuf>, efficiency: bool },
     Kept { path: PathBuf, labels: Option<PathBuf>, dim: Option<usize> },
 }
 
@@ -179,9 +180,11 @@ impl Plan {
                 model: Box::new(args.input.run.prepare(model)?),
                 skip_bad: args.input.data.skip_bad,
                 save: args.input.save_embeddings.clone(),
+                efficiency: args.input.efficiency,
             },
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
+        efficiency::check(args.input.efficiency)?;
         index::check(&args.index)?;
         if args.all_figures && !world().is_alone() {
             return Err(Error::Usage("--all-figures: clusters want all rows in one process".into()));
@@ -212,13 +215,16 @@ impl Plan {
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "recall");
         let mut notes = Notes::default();
         let (mut embeddings, ks) = match &self.source {
-            Source::Images { data, model, skip_bad, save } => {
+            Source::Images { data, model, skip_bad, save, efficiency } => {
                 let dataset = agree(Dataset::load(data))?;
                 notes.extend(&dataset.notes);
                 let ks = agree(self.search.check(&rows_of(&dataset), dataset.format, &mut notes))?;
                 alike(&dataset, model)?;
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
                 notes.extend(&embeddings.notes);
+                if *efficiency {
+                    efficiency::record(model, &mut notes, &mut record)?;
+                }
                 if let Some(path) = save {
                     let whole = agree(embeddings.whole())?;
                     agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
@@ -415,5 +421,8 @@ fn print(rows: &[Record], ks: &[usize], all: bool, stdout: &mut dyn Write) -> st
             writeln!(stdout, "\n{whose}{search}")?;
         }
     }
-    if all { retrieval_figures::print(&rows[0], ks, stdout) } else { Ok(()) }
+    if all {
+        retrieval_figures::print(&rows[0], ks, stdout)?;
+    }
+    efficiency::print(&rows[0], stdout)
 }

@@ -123,6 +123,26 @@ pub const RESULTS: &[Column] = &[
     new("seconds_search", Real, "s", &[Recall], "searching"),
     new("seconds_compare", Real, "s", EMBEDDED, "scoring pairs"),
     new("seconds_total", Real, "s", MEASURED, "everything but writing"),
+    // what the model costs (--efficiency)
+    new("machine", Text, "", EMBEDDED, "processors of the machine that was timed"),
+    new("parameters", Whole, "", EMBEDDED, "values of the model's weights").measure(Lower, Nothing),
+    new(
+        "operations",
+        Whole,
+        "",
+        EMBEDDED,
+        "of one image's convolutions and matrix products: two for each pair of numbers multiplied",
+    )
+    .measure(Lower, Nothing),
+    new("model_bytes", Whole, "bytes", EMBEDDED, "size of the model's files").measure(Lower, Nothing),
+    new("latency", Real, "ms", EMBEDDED, "median of one image after the other, alone, in one session on all threads")
+        .measure(Lower, Nothing),
+    new("latency_p95", Real, "ms", EMBEDDED, "95 of 100 such runs take no longer").measure(Lower, Nothing),
+    new("latency_runs", Whole, "", EMBEDDED, "runs that both were taken over"),
+    new("throughput", Real, "images/s", EMBEDDED, "through all sessions in full batches, without decoding")
+        .measure(Higher, Nothing),
+    new("peak_memory", Whole, "bytes", EMBEDDED, "most that the process held while it embedded")
+        .measure(Lower, Nothing),
     // measures of retrieval
     new(
         "recall@{K}",

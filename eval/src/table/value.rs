@@ -36,6 +36,11 @@ impl From<usize> for Value {
         Self::Whole(count as u64)
     }
 }
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Whole(count)
+    }
+}
 impl From<f64> for Value {
     fn from(value: f64) -> Self {
         Self::Real(value)

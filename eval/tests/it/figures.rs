@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use ndarray_npy::WriteNpyExt;
 use serde_json::Value;
 
-use crate::tools::{fails, put, run, stderr, stdout};
+use crate::tools::{fails, fixtures, put, run, stderr, stdout};
 
 struct Lists(tempfile::TempDir);
 
@@ -286,4 +286,31 @@ fn open_set_identification_turns_strangers_away() {
     put(at("e.csv"), lines.split("s0.jpg").next().unwrap());
     matrix.slice(s![..6, ..]).to_owned().write_npy(std::fs::File::create(at("e.npy")).unwrap()).unwrap();
     fails(2, &[&recall[..], &["--open-set"]].concat(), &["--open-set: 0 queries have no image of their class"]);
+}
+
+#[test]
+fn what_a_model_costs_is_measured_beside_what_it_reaches() {
+    let path = |name: &str| fixtures().join(name).display().to_string();
+    let (model, data) = (path("embedder.onnx"), path("shapes"));
+    for runtime in ["onnxruntime", "tract"] {
+        let taken = ["recall", "--model", &model, "--data", &data, "--runtime", runtime, "--efficiency"];
+        let row = &rows(&taken)[0];
+        let number = |name: &str| row[name].as_f64().unwrap_or_else(|| panic!("{name}: {row}"));
+        // Each value of the three maps is a sum of 3x3 products a channel before it; the last layer is 64 by 32.
+        let products = 16 * 48 * 48 * 9 + 32 * 24 * 24 * 16 * 9 + 64 * 12 * 12 * 32 * 9 + 64 * 32;
+        assert_eq!(number("operations"), f64::from(2 * products));
+        assert_eq!(number("parameters"), 25_714.0);
+        assert_eq!(number("model_bytes"), std::fs::metadata(&model).unwrap().len() as f64);
+        assert!(0.0 < number("latency") && number("latency") <= number("latency_p95"), "{row}");
+        assert!(number("latency_runs") >= 1.0 && number("throughput") > 0.0, "{row}");
+        assert!(number("peak_memory") > number("model_bytes"), "{row}");
+        assert!(row["machine"].as_str().is_some_and(|machine| machine.contains(" x ")), "{row}");
+    }
+    let plain = run(&["verify", "--model", &model, "--data", &data, "--all-pairs", "--efficiency"]);
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    for words in ["ms an image one by one", "images/s in batches of 8", "25.71 k parameters, 11.28 M operations an image"] {
+        assert!(stdout(&plain).contains(words), "wanted '{words}' in: {}", stdout(&plain));
+    }
+    // Nothing is timed where nothing runs.
+    fails(2, &["recall", "--embeddings", "kept.npy", "--efficiency"], &["--efficiency", "--embeddings"]);
 }

@@ -4,6 +4,7 @@
 
 mod known;
 mod operator;
+mod work;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 pub(super) use known::of_tensor;
 use known::{Known, claims};
 use operator::Operator;
+pub use work::Work;
+pub(super) use work::work;
 
 /// Values that a tensor may hold: 8 GiB of float32.
 const MOST: u128 = 1 << 31;
@@ -25,6 +28,16 @@ const MOST_OF_CONSTANTS: u128 = 1 << 28;
 /// # Errors
 /// [`Error::Model`] naming an initializer that claims more than it holds, or the node that makes too much.
 pub(super) fn check(path: &Path, proto: &ModelProto, input: Option<(&str, &[usize])>) -> Result<()> {
+    follow(path, proto, input, |_, _| ())
+}
+
+/// The same, and calls `seen` with each node and all that is known of tensors when its own result has been followed.
+fn follow<'a>(
+    path: &Path,
+    proto: &'a ModelProto,
+    input: Option<(&'a str, &[usize])>,
+    mut seen: impl FnMut(&'a NodeProto, &HashMap<&'a str, Known>),
+) -> Result<()> {
     let Some(graph) = &proto.graph else { return Ok(()) };
     let mut known: HashMap<&str, Known> = HashMap::new();
     for tensor in &graph.initializer {
@@ -39,7 +52,10 @@ pub(super) fn check(path: &Path, proto: &ModelProto, input: Option<(&str, &[usiz
         for tensor in node.attribute.iter().flat_map(|a| a.t.iter().chain(&a.tensors)) {
             claims(path, tensor)?;
         }
-        let Some(mut made) = Operator { node, known: &known }.result() else { continue };
+        let Some(mut made) = Operator { node, known: &known }.result() else {
+            seen(node, &known);
+            continue;
+        };
         made.is_constant =
             node.input.iter().filter(|i| !i.is_empty()).all(|i| known.get(i.as_str()).is_some_and(|k| k.is_constant));
         let (count, most) = (made.count(), if made.is_constant { MOST_OF_CONSTANTS } else { MOST });
@@ -58,6 +74,7 @@ pub(super) fn check(path: &Path, proto: &ModelProto, input: Option<(&str, &[usiz
         for output in node.output.iter().take(outputs) {
             known.insert(output, made.clone());
         }
+        seen(node, &known);
     }
     Ok(())
 }

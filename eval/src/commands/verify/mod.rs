@@ -11,6 +11,7 @@ use ndarray::{Axis, concatenate};
 
 use super::arguments::{Notes, class_names, describe_copies, describe_sameness};
 use super::assess::{Development, FigureArgs, Wanted};
+use super::efficiency;
 use super::groups::{GroupArgs, Grouping};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::suggest::doubt_of;
@@ -145,8 +146,19 @@ pub struct Plan {
 
 #[derive(Debug)]
 enum Source {
-    Images { data: PathBuf, request: Request, model: Box<Prepared>, how: How, save: Option<PathBuf> },
-    Kept { path: PathBuf, labels: Option<PathBuf>, dim: Option<usize> },
+    Images {
+        data: PathBuf,
+        request: Box<Request>,
+        model: Box<Prepared>,
+        how: How,
+        save: Option<PathBuf>,
+        efficiency: bool,
+    },
+    Kept {
+        path: PathBuf,
+        labels: Option<PathBuf>,
+        dim: Option<usize>,
+    },
 }
 
 /// How images become embeddings, beside the model's own recipe.
@@ -237,14 +249,16 @@ impl Plan {
                     .transpose()?;
                 Source::Images {
                     data: data.into(),
-                    request: args.input.data.request(data),
+                    request: Box::new(args.input.data.request(data)),
                     model: Box::new(args.input.run.prepare(model)?),
                     how: How { flip: args.flip, align, skip_bad: args.input.data.skip_bad },
                     save: args.input.save_embeddings.clone(),
+                    efficiency: args.input.efficiency,
                 }
             }
             _ => return usage("give --model and --data, or --embeddings"),
         };
+        efficiency::check(args.input.efficiency)?;
         let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, seed: args.seed, level });
         let (sinks, threads) = (Sinks::plan(&args.results)?, args.input.run.threads()?);
         let wanted = Wanted::plan(&args.figures)?;
@@ -327,7 +341,7 @@ impl Plan {
                 let there = embeddings.rows.iter().map(|row| row.name.clone()).collect();
                 Ok((embeddings.share(), there))
             }
-            Source::Images { data, request, model, how, save } => {
+            Source::Images { data, request, model, how, save, efficiency } => {
                 let dataset = match &self.which {
                     Which::All => {
                         let dataset = agree(Dataset::load(request))?;
@@ -341,6 +355,9 @@ impl Plan {
                 notes.extend(&dataset.notes);
                 let embeddings = embed(&dataset, model, how, self.threads, record)?;
                 notes.extend(&embeddings.notes);
+                if *efficiency {
+                    efficiency::record(model, notes, record)?;
+                }
                 if let Some(path) = save {
                     let whole = agree(embeddings.whole())?;
                     agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
