@@ -308,7 +308,9 @@ fn what_a_model_costs_is_measured_beside_what_it_reaches() {
     }
     let plain = run(&["verify", "--model", &model, "--data", &data, "--all-pairs", "--efficiency"]);
     assert!(plain.status.success(), "{}", stderr(&plain));
-    for words in ["ms an image one by one", "images/s in batches of 8", "25.71 k parameters, 11.28 M operations an image"] {
+    for words in
+        ["ms an image one by one", "images/s in batches of 8", "25.71 k parameters, 11.28 M operations an image"]
+    {
         assert!(stdout(&plain).contains(words), "wanted '{words}' in: {}", stdout(&plain));
     }
     // Nothing is timed where nothing runs.
