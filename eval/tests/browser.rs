@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("the_page_is_whole_and_its_tables_sort", whole_and_sorted),
         trial("charts_answer_to_pointer_and_slider", charts_answer),
+        trial("maps_show_an_image_on_all_maps_of_its_data", maps_answer),
         trial("names_are_words_not_markup", names_are_words),
         trial("themes_differ_and_the_button_turns_them", themes),
         trial("nothing_is_wider_than_a_phone", phone),
@@ -268,6 +269,35 @@ fn charts_answer(browser: &Browser) -> Result<(), Failed> {
     // As a threshold the lowest score accepts all, the highest nearly none.
     holds(word("low").contains("FMR at this threshold 100 %") && word("low").contains("FNMR 0 %"), word("low"))?;
     holds(!word("high").contains("FMR at this threshold 100 %"), word("high"))
+}
+
+fn maps_answer(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const maps = [...document.querySelectorAll('figure.map')];
+        const [one, two] = maps, read = map => map.querySelector('output').textContent;
+        const slider = one.querySelector('input'), points = JSON.parse(one.querySelector('script').textContent);
+        slider.value = 7;
+        slider.dispatchEvent(new Event('input'));
+        const same = map => map.querySelectorAll('circle.same').length, here = map => map.querySelectorAll('circle.here').length;
+        const by_slider = [read(one), read(two), same(one), same(two), here(one), here(two), slider.getAttribute('aria-valuetext')];
+        const picture = one.querySelector('output img')?.src.slice(0, 22), of_class = points.filter(p => p.class === points[7].class).length;
+        const plot = two.querySelector('svg'), at = [...plot.querySelectorAll('circle')][30].getBoundingClientRect();
+        plot.dispatchEvent(new PointerEvent('pointermove', { clientX: at.left + at.width / 2, clientY: at.top + at.height / 2 }));
+        return { seen, maps: maps.length, circles: one.querySelectorAll('circle').length, points: points.length, name: points[7].name,
+            by_slider, of_class, picture, by_pointer: [read(one), read(two)] };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    holds(answer["maps"].as_u64() >= Some(2), &answer)?;
+    equal(&answer["circles"], &answer["points"], "a circle for each image")?;
+    let name = answer["name"].as_str().ok_or("no name")?;
+    let said = &answer["by_slider"];
+    for at in [0, 1, 6] {
+        holds(said[at].as_str().is_some_and(|words| words.ends_with(name)), said)?;
+    }
+    holds(said[2] == answer["of_class"] && said[3] == answer["of_class"] && said[4] == 1 && said[5] == 1, said)?;
+    equal(&answer["picture"], &serde_json::json!("data:image/jpeg;base64"), "its picture")?;
+    equal(&answer["by_pointer"][0], &answer["by_pointer"][1], "both maps show what one is pointed at")?;
+    holds(answer["by_pointer"][0] != said[0], &answer)
 }
 
 fn names_are_words(browser: &Browser) -> Result<(), Failed> {

@@ -13,7 +13,7 @@ use super::{InputArgs, alike, describe_model};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
 use crate::process;
-use crate::runs::{Details, KEPT_NEIGHBOURS, Retrieved, SaveRun, Verified};
+use crate::runs::{Details, KEPT_NEIGHBOURS, Map, Retrieved, SaveRun, Verified};
 use crate::table::schema::is_beside;
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
@@ -277,7 +277,8 @@ impl Plan {
             }
             if self.save_run.is_some() {
                 let scores = scores(&varied, &search, &mut row, &mut notes)?;
-                details = Some(Details::Retrieval(Retrieved::new(&varied, &measured, scores)));
+                let map = agree(varied.whole())?.and_then(|whole| Map::of(&whole, search.metric == Metric::Cosine));
+                details = Some(Details::Retrieval(Retrieved::new(&varied, &measured, scores, map)));
             }
             row.set("seconds_total", started.elapsed().as_secs_f64());
             rows.push(row);

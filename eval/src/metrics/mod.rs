@@ -3,5 +3,6 @@
 
 pub mod clustering;
 pub mod open_set;
+pub mod projection;
 pub mod significance;
 pub mod verification;

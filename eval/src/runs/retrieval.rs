@@ -4,6 +4,7 @@ use std::path::Path;
 
 use polars::prelude::Column;
 
+use super::map::Map;
 use super::verification::Verified;
 use crate::Result;
 use crate::table::Record;
@@ -24,6 +25,8 @@ pub struct Retrieved {
     pub queries: Vec<Query>,
     /// How the cosines of all images with all are spread, where they were searched by these.
     pub scores: Option<Verified>,
+    /// Where the images lie.
+    pub map: Option<Map>,
 }
 
 /// A query and what was found.
@@ -58,7 +61,7 @@ pub struct Neighbour {
 
 impl Retrieved {
     /// With names and classes in place of rows.
-    pub fn new(embeddings: &Embeddings, measured: &Retrieval, scores: Option<Verified>) -> Self {
+    pub fn new(embeddings: &Embeddings, measured: &Retrieval, scores: Option<Verified>, map: Option<Map>) -> Self {
         let about = |row: usize| {
             let row = &embeddings.rows[row];
             (row.name.clone(), embeddings.classes[row.class].clone())
@@ -80,7 +83,7 @@ impl Retrieved {
                 neighbours: q.nearest.iter().map(neighbour).collect(),
             }
         };
-        Self { queries: measured.each.iter().map(query).collect(), scores }
+        Self { queries: measured.each.iter().map(query).collect(), scores, map }
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
@@ -106,6 +109,7 @@ impl Retrieved {
             Column::new("score".into(), found.iter().map(|(_, _, n)| n.score).collect::<Vec<_>>()),
         ];
         table::write(&folder.join(NEIGHBOURS), columns)?;
+        self.map.as_ref().map_or(Ok(()), |map| map.write(folder))?;
         self.scores.as_ref().map_or(Ok(()), |scores| scores.write(folder))
     }
 
@@ -160,6 +164,7 @@ impl Retrieved {
             queries[query as usize].neighbours.push(Neighbour { name, class, score });
         }
         let scores = Verified::is_in(folder).then(|| Verified::read(folder)).transpose()?;
-        Ok(Self { queries, scores })
+        let map = Map::is_in(folder).then(|| Map::read(folder)).transpose()?;
+        Ok(Self { queries, scores, map })
     }
 }

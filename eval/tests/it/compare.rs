@@ -45,7 +45,10 @@ fn recall_run(path: &Path, values: &[f64], classes: &[usize], digest: &str) -> P
     record.set("measure", "recall").set("model", "m.onnx").set("model_sha256", "any").set("data_sha256", digest);
     record.set("recall@1", 0.0);
     let queries = values.iter().zip(classes).enumerate().map(query).collect();
-    SaveRun::plan(path).unwrap().write(&record, &Details::Retrieval(Retrieved { queries, scores: None })).unwrap();
+    SaveRun::plan(path)
+        .unwrap()
+        .write(&record, &Details::Retrieval(Retrieved { queries, scores: None, map: None }))
+        .unwrap();
     path.into()
 }
 
@@ -289,7 +292,10 @@ fn what_else_two_runs_differ_in_is_said_and_recorded() {
         }
         let queries = (0..30).map(query).collect();
         let path = folder.path().join(name);
-        SaveRun::plan(&path).unwrap().write(&record, &Details::Retrieval(Retrieved { queries, scores: None })).unwrap();
+        SaveRun::plan(&path)
+            .unwrap()
+            .write(&record, &Details::Retrieval(Retrieved { queries, scores: None, map: None }))
+            .unwrap();
         path
     };
     let plain = run_of("plain", &[("metric", "cosine"), ("index", "Flat"), ("preprocessing", "resize=exact:48x48")]);

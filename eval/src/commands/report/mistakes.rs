@@ -42,7 +42,7 @@ struct Image {
 }
 
 /// A long name without its middle: ends tell names apart as often as beginnings do.
-fn cut(name: &str) -> String {
+pub(super) fn cut(name: &str) -> String {
     const KEPT: usize = 11;
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= 2 * KEPT + 1 {

@@ -6,6 +6,7 @@
 mod chart;
 mod curves;
 mod differences;
+mod map;
 mod mistakes;
 mod progress;
 mod thumbnails;
@@ -154,9 +155,18 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     }
     let runs = args.results.iter().map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
     let named = named(&runs);
-    let sections = named.iter().map(|run| section(run, args)).collect::<Result<Vec<_>>>()?;
+    let mut notes = vec![Vec::new(); named.len()];
+    let opened = named.iter().zip(&mut notes).map(|(run, notes)| wanted_pictures(run, args, notes));
+    let mut opened = opened.collect::<Result<Vec<_>>>()?;
+    let maps = map::all(&named, &mut opened);
+    let sections: Vec<Section> = named
+        .iter()
+        .zip(&mut opened)
+        .zip(notes)
+        .map(|((run, pictures), notes)| section(run, pictures, notes))
+        .collect();
     let charts: Vec<chart::Chart> = curves::all(&named).into_iter().chain(progress::all(&named)).collect();
-    let html = render(&args.title, &date(&args.results), &named, &charts, &sections)
+    let html = render(&args.title, &date(&args.results), &named, &charts, &maps, &sections)
         .map_err(|e| Error::write(&args.out, std::io::Error::other(format!("{e:#}"))))?;
     write_atomically(&args.out, |file| file.write_all(html.as_bytes()))?;
     wrote(&args.out);
@@ -252,19 +262,19 @@ fn summaries(rows: &[Record]) -> Vec<Table> {
     grouped(rows.iter().cloned(), measure).into_iter().map(table).collect()
 }
 
-fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
-    let record = &run.run.records[0];
+/// The images of a run that has some, where they are wanted.
+fn wanted_pictures(run: &Named<'_>, args: &ReportArgs, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
     let with_images = matches!(&run.run.details, Details::Retrieval(_) | Details::Verification(_));
-    let mut notes = Vec::new();
-    let wanted = with_images && !args.no_images;
-    let mut pictures = if wanted { pictures(record, args.images.as_deref(), &mut notes)? } else { None };
+    if with_images && !args.no_images { pictures(&run.run.records[0], args.images.as_deref(), notes) } else { Ok(None) }
+}
+
+fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<String>) -> Section {
+    let record = &run.run.records[0];
     let (galleries, worst) = match &run.run.details {
-        Details::Retrieval(details) => {
-            (mistakes::retrieval(details, &mut pictures), Some(mistakes::worst_classes(details)))
-        }
+        Details::Retrieval(details) => (mistakes::retrieval(details, pictures), Some(mistakes::worst_classes(details))),
         Details::Verification(details) => {
             let pairs = details.pairs.as_ref();
-            (pairs.map(|pairs| mistakes::verification(pairs, record, &mut pictures)).unwrap_or_default(), None)
+            (pairs.map(|pairs| mistakes::verification(pairs, record, pictures)).unwrap_or_default(), None)
         }
         Details::Training(_) | Details::None => (Vec::new(), None),
     };
@@ -277,7 +287,7 @@ fn section(run: &Named<'_>, args: &ReportArgs) -> Result<Section> {
         known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
     );
     about.sortable = false;
-    Ok(Section { name: run.name.clone(), notes, galleries, worst, about })
+    Section { name: run.name.clone(), notes, galleries, worst, about }
 }
 
 /// The images of a run: where `--images` says, else in the data that the run names.
@@ -305,6 +315,7 @@ fn render(
     date: &str,
     named: &[Named<'_>],
     charts: &[chart::Chart],
+    maps: &[map::Figure],
     sections: &[Section],
 ) -> std::result::Result<String, minijinja::Error> {
     let rows: Vec<Record> = named.iter().flat_map(|run| tabulate::rows(run.run, &run.name)).collect();
@@ -314,7 +325,7 @@ fn render(
     templates.set_lstrip_blocks(true);
     templates.add_template("page.html", include_str!("page.html"))?;
     templates.get_template("page.html")?.render(context! {
-        title, date, charts, sections,
+        title, date, charts, maps, sections,
         leaders => leaders(&rows),
         summaries => summaries(&rows),
         differences => differences::all(named),

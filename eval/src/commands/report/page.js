@@ -96,4 +96,55 @@
     };
     plot.onpointerdown = plot.onpointermove;
   }
+
+  // Maps: the image that is nearest to the pointer, or that the slider stands at, with all of its class; on the other maps of the
+  // same data, too.
+  const maps = [];
+  for (const figure of document.querySelectorAll("figure.map")) {
+    const points = JSON.parse(figure.querySelector("script").textContent), plot = figure.querySelector("svg"), circles = [...plot.querySelectorAll("circle")];
+    if (!points.length) continue;
+    const slider = document.createElement("input"), reading = document.createElement("output"), caption = figure.querySelector("figcaption").textContent;
+    Object.assign(slider, { type: "range", min: 0, max: points.length - 1, step: 1, value: 0 });
+    slider.setAttribute("aria-label", `Images of: ${caption}`);
+    reading.className = "reading";
+    reading.textContent = "Point at the map, or move the slider, to see images.";
+    plot.after(slider, reading);
+    const places = circles.map(circle => [circle.cx.baseVal.value, circle.cy.baseVal.value]);
+    const by = new Map(points.map((point, at) => [point.name, at]));
+    const show = at => {
+      const { name, class: own, picture } = points[at];
+      slider.value = at;
+      plot.classList.add("chosen");
+      circles.forEach((circle, n) => {
+        circle.classList.toggle("same", points[n].class === own);
+        circle.classList.toggle("here", n === at);
+      });
+      const words = document.createElement("span"), what = document.createElement("b");
+      what.textContent = own;
+      words.append(what, ` · ${name}`);
+      reading.replaceChildren(words);
+      if (picture) {
+        const image = document.createElement("img");
+        Object.assign(image, { src: picture, alt: name });
+        reading.prepend(image);
+      }
+      slider.setAttribute("aria-valuetext", words.textContent);
+    };
+    const choose = at => {
+      for (const map of maps) {
+        const there = map.of === figure.dataset.of ? map.by.get(points[at].name) : undefined;
+        if (there !== undefined) map.show(there);
+      }
+    };
+    maps.push({ of: figure.dataset.of, by, show });
+    slider.oninput = () => choose(slider.valueAsNumber);
+    plot.onpointermove = event => {
+      const pointer = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse());
+      const apart = ([x, y]) => (x - pointer.x) ** 2 + (y - pointer.y) ** 2;
+      let at = 0;
+      places.forEach((place, n) => { if (apart(place) < apart(places[at])) at = n; });
+      choose(at);
+    };
+    plot.onpointerdown = plot.onpointermove;
+  }
 }

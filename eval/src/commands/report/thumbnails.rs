@@ -14,12 +14,14 @@ use pdloss_embed::preprocess::{Orientation, decode};
 
 /// Longer side of a small copy: shown smaller, for dense screens.
 const SIDE: u32 = 160;
+/// The same of the many that a map shows one at a time.
+const SMALL: u32 = 72;
 const QUALITY: u8 = 74;
 
 /// Images of one folder or archive, each made small once.
 pub(super) struct Pictures {
     source: Source,
-    made: HashMap<String, Option<String>>,
+    made: HashMap<(String, u32), Option<String>>,
     /// Why the first of those that cannot be had cannot.
     first_missing: Option<String>,
 }
@@ -38,17 +40,27 @@ impl Pictures {
 
     /// An image as a data URI; `None` where it cannot be had.
     pub(super) fn get(&mut self, name: &str) -> Option<String> {
-        if let Some(made) = self.made.get(name) {
+        self.sized(name, SIDE)
+    }
+
+    /// The same, smaller.
+    pub(super) fn small(&mut self, name: &str) -> Option<String> {
+        self.sized(name, SMALL)
+    }
+
+    fn sized(&mut self, name: &str, side: u32) -> Option<String> {
+        let key = (name.to_owned(), side);
+        if let Some(made) = self.made.get(&key) {
             return made.clone();
         }
-        let made = match self.make(name) {
+        let made = match self.make(name, side) {
             Ok(made) => Some(made),
             Err(error) => {
                 self.first_missing.get_or_insert_with(|| error.to_string());
                 None
             }
         };
-        self.made.insert(name.to_owned(), made.clone());
+        self.made.insert(key, made.clone());
         made
     }
 
@@ -62,10 +74,10 @@ impl Pictures {
         ))
     }
 
-    fn make(&self, name: &str) -> Result<String> {
+    fn make(&self, name: &str, side: u32) -> Result<String> {
         let image = decode(name, &self.source.read(name)?, Orientation::Exif)?;
-        let small = if image.width().max(image.height()) > SIDE {
-            image::DynamicImage::from(image).thumbnail(SIDE, SIDE).into_rgb8()
+        let small = if image.width().max(image.height()) > side {
+            image::DynamicImage::from(image).thumbnail(side, side).into_rgb8()
         } else {
             image
         };
