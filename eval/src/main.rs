@@ -1,10 +1,7 @@
-//! `pdloss-eval`: parse, run, exit code.
+//! `pdloss-eval`, a program over its library.
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-use pdloss_embed::program::Program;
-use pdloss_eval::commands::{Cli, USUAL};
 use pdloss_eval::process::Allocator;
 
 /// Runs before any library's own start.
@@ -19,7 +16,5 @@ static CHECK: extern "C" fn() = pdloss_eval::process::check_address_space;
 static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
-    let elsewhere = &[("train", "pdloss"), ("export", "pdloss")];
-    let program = Program { command: Cli::command(), usual: &[USUAL], flags_of: |table| table, elsewhere };
-    program.run(|cli: Cli, stdout| cli.command.run(stdout))
+    pdloss_eval::commands::main()
 }

@@ -1,5 +1,7 @@
-//! `pdloss`: the front door. Training, and all that `pdloss-eval` measures.
+//! `pdloss`: the front door. Training, and all that `pdloss-eval` measures; called by that name it is that program, so that what is
+//! installed is one file under two names.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::StyledStr;
@@ -45,6 +47,10 @@ fn under_this_name(command: clap::Command) -> clap::Command {
 }
 
 fn main() -> ExitCode {
+    let called = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&called).file_stem().is_some_and(|name| name == "pdloss-eval") {
+        return commands::main();
+    }
     let program = Program {
         command: pdloss_train::with_resume_alone(Cli::command().mut_subcommands(under_this_name)),
         usual: &[pdloss_train::USUAL, commands::USUAL],

@@ -18,12 +18,13 @@ mod variants;
 pub mod verify;
 
 use std::io::Write;
+use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::sha256;
 use pdloss_embed::embedder::{Embedder, Prepared};
-use pdloss_embed::program::Usual;
+use pdloss_embed::program::{Program, Usual};
 use pdloss_embed::ranks::{agree, same, world};
 
 use crate::Result;
@@ -111,6 +112,13 @@ impl Command {
     }
 }
 
+/// The program `pdloss-eval`: parse, run, exit code.
+pub fn main() -> ExitCode {
+    let elsewhere = &[("train", "pdloss"), ("export", "pdloss")];
+    let program = Program { command: Cli::command(), usual: &[USUAL], flags_of: |table| table, elsewhere };
+    program.run(|cli: Cli, stdout| cli.command.run(stdout))
+}
+
 /// The flags in the short help of each command.
 pub const USUAL: &[Usual] =
     &[recall::USUAL, verify::USUAL, scores::USUAL, report::USUAL, compare::USUAL, tabulate::USUAL, inspect::USUAL];
@@ -118,7 +126,6 @@ pub const USUAL: &[Usual] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
