@@ -498,6 +498,16 @@ pub const FILES: &[(&str, &[Column])] = &[
         ],
     ),
     (
+        "map.parquet",
+        &[
+            new("name", Text, "", &[Recall], "name of the image"),
+            new("class", Text, "", &[Recall], "its class"),
+            new("x", Real, "", &[Recall], "its place along the first principal component"),
+            new("y", Real, "", &[Recall], "along the second"),
+            new("share", Real, "share", &[Recall], "of all variance, what lies in this plane"),
+        ],
+    ),
+    (
         "images.parquet",
         &[new("name", Text, "", &[Verify], "name of the image"), new("subject", Text, "", &[Verify], "who is on it")],
     ),

@@ -113,6 +113,20 @@ fn one_program_has_every_command() {
 }
 
 #[test]
+#[cfg(unix)]
+fn the_program_is_the_measuring_one_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("pdloss-eval");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pdloss"), &name).unwrap();
+    let called = |arguments: &[&str]| std::process::Command::new(&name).args(arguments).output().unwrap();
+    let version = called(&["--version"]).stdout;
+    assert!(version.starts_with(b"pdloss-eval "), "{}", String::from_utf8_lossy(&version));
+    let refused = called(&["train"]);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && error.contains("pdloss train"), "{error}");
+}
+
+#[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn the_settings_of_a_run_make_it_again() {
     let place = Place::new();
