@@ -85,6 +85,11 @@ void pdloss_ranks_gather(const void *own, void *all, const int *counts, const in
     MPI_Allgatherv(own, counts[rank], MPI_BYTE, all, counts, offsets, MPI_BYTE, comm);
 }
 
+// The same on the first rank alone; the others take nothing.
+void pdloss_ranks_collect(const void *own, void *all, const int *counts, const int *offsets, int rank) {
+    MPI_Gatherv(own, counts[rank], MPI_BYTE, all, counts, offsets, MPI_BYTE, 0, comm);
+}
+
 void pdloss_ranks_broadcast(void *bytes, int count) { MPI_Bcast(bytes, count, MPI_BYTE, 0, comm); }
 
 void pdloss_ranks_sum_f32(float *values, int count) {

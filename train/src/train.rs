@@ -5,14 +5,17 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use ndarray::Array2;
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::proto::{GraphProto, ModelProto};
-use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
+use pdloss::graph::step::{Description, export_embedder};
+use pdloss::loss::ClassMeans;
 use pdloss_embed::console::{inform, note};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
 use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
-use pdloss_embed::pipeline::embed;
+use pdloss_embed::pipeline::embed_over_ranks;
+use pdloss_embed::preprocess::Steps;
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
 use serde_json::Value;
@@ -54,6 +57,8 @@ struct Run {
     counters: Counters,
     /// Of the rank that writes.
     record: Option<Record>,
+    /// What all ranks validate on.
+    validation: Option<Validation>,
 }
 
 /// Trains as planned, and writes what came of it to `stdout`.
@@ -110,24 +115,17 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
 
     let description = Description::of(&step).map_err(|e| of_graph(&settings.model, e))?;
     let shards = Shards::of(&description, settings.shard_classes);
-    let mut state = shards.whole(first_state(&step, &settings.model)?);
+    let mut state = first_state(&step, &settings.model)?;
     let behind_state = settings.behind_state()?;
-    // The first rank's state is that of all.
-    let (last, counters) = of_first(|| {
-        if begun.is_some() && folder.checkpoint().exists() {
-            let checkpoint = Checkpoint::read(&folder.checkpoint(), &state)?;
-            same_settings(&folder, &checkpoint.settings, &behind_state)?;
-            state = checkpoint.state;
-            return Ok((Some(checkpoint.counters.step), checkpoint.counters));
-        }
-        if settings.first_proxies == FirstProxies::ClassMeans {
-            let step = with_class_means(step.clone(), &model, &images, &settings, &library)?;
-            let means = first_state(&step, &settings.model)?.into_iter().find(|tensor| tensor.name == PROXIES);
-            state.iter_mut().filter(|tensor| tensor.name == PROXIES).zip(means).for_each(|(old, new)| *old = new);
-        }
-        Ok((None, Counters::default()))
-    })?;
-    let state = shards.spread(state);
+    let (mut last, mut counters) = (None, Counters::default());
+    if of_first(|| Ok(begun.is_some() && folder.checkpoint().exists()))? {
+        let checkpoint = Checkpoint::read(&folder.checkpoint(), &state, &shards)?;
+        of_first(|| same_settings(&folder, &checkpoint.settings, &behind_state))?;
+        (last, counters, state) = (Some(checkpoint.counters.step), checkpoint.counters, checkpoint.state);
+    } else if settings.first_proxies == FirstProxies::ClassMeans {
+        let means = class_means(&description, &model, &images, &settings, &library, &shards)?;
+        state.iter_mut().filter(|tensor| tensor.name == PROXIES).for_each(|tensor| tensor.set(&means));
+    }
     if let (None, Some(validation)) = (last, &validation) {
         let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
         let embedder = export_embedder(&backbone, find).map_err(|e| of_graph(&settings.model, e))?;
@@ -138,6 +136,9 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads));
     let trainer = agree(trainer)?;
     drop(state);
+    if !world().is_alone() {
+        same("the state at the start", &trainer.digest(&shards)?)?;
+    }
     let made_with = MadeWith {
         program: concat!("pdloss ", env!("CARGO_PKG_VERSION")).into(),
         onnxruntime: version(&library)?,
@@ -186,12 +187,11 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
             settings: settings.clone(),
             folder,
             backbone,
-            validation,
         })
     });
     let record = agree(record.transpose())?;
     record.iter().flat_map(|record: &Record| record.metrics.lacks(last)).for_each(|said| note(&said));
-    let mut run = Run { image, record, settings, trainer, shards, steps, validate_every, counters };
+    let mut run = Run { image, record, validation, settings, trainer, shards, steps, validate_every, counters };
     if last.is_none() {
         run.validate()?;
     }
@@ -322,22 +322,24 @@ impl Run {
 
     /// Measures the embedder as it is, where there is something to measure it on, and keeps it where it is to be kept.
     fn validate(&mut self) -> Result<()> {
-        if self.settings.validation.is_none() {
-            return Ok(());
-        }
-        let (trainer, counters, record) = (&self.trainer, &self.counters, &mut self.record);
-        let nobody = || Error::Measure("no rank has the record".into());
-        // As bits: text may lose the last one.
-        let (recall, is_better) = of_first(|| {
-            let recall = record.as_mut().ok_or_else(nobody)?.validate(&trainer.state()?, counters)?.recall_at_1;
-            Ok((recall.to_bits(), counters.best.is_none_or(|(best, _)| recall > best)))
-        })?;
+        let Some(validation) = &self.validation else { return Ok(()) };
+        let step = self.counters.step;
+        let candidate = self.record.as_ref().map(|record| record.candidate(&self.trainer.state()?, step, false));
+        let candidate = agree(candidate.transpose())?;
+        let measure = || validation.measure(candidate.as_deref());
+        let found = self.record.as_ref().map_or_else(measure, |record| record.monitor.aside(measure))?;
+        // The first rank's word goes: the others' best may have gone through text, which may lose its last bit.
+        let is_better = self.counters.best.is_none_or(|(best, _)| found.recall_at_1 > best);
+        let is_better = world().any(world().is_first() && is_better);
         if is_better {
-            (self.counters.best, self.counters.stale) = (Some((f64::from_bits(recall), self.counters.step)), 0);
+            (self.counters.best, self.counters.stale) = (Some((found.recall_at_1, step)), 0);
         } else {
             self.counters.stale += 1;
         }
-        agree(self.write(|record, _| record.settle(is_better)))
+        agree(self.write(|record, _| {
+            record.validated(&found, step)?;
+            record.settle(is_better)
+        }))
     }
 
     /// Writes a checkpoint; `is_last` for the one that ends the run. Ranks whose states have drifted apart go no further.
@@ -346,9 +348,18 @@ impl Run {
             same("the state", &self.trainer.digest(&self.shards)?)?;
         }
         let needed = self.record.is_some() || !self.shards.is_empty();
-        let state = if needed { self.trainer.state() } else { Ok(Vec::new()) };
-        let state = agree(state).map(|state| self.shards.whole(state));
-        agree(state.and_then(|state| self.write(|record, counters| record.save(state, counters, is_last))))
+        let state = agree(if needed { self.trainer.state() } else { Ok(Vec::new()) })?;
+        agree(self.write(|record, counters| record.save(&state, counters, is_last)))?;
+        let (path, settings) = self
+            .record
+            .as_ref()
+            .map(|record| (record.folder.checkpoint(), record.behind_state.clone()))
+            .unwrap_or_default();
+        Checkpoint { counters: self.counters.clone(), settings, state }.write(&path, &self.shards)?;
+        if let Some(record) = &mut self.record {
+            record.saved = Some(self.counters.step);
+        }
+        Ok(())
     }
 }
 
@@ -366,14 +377,15 @@ fn first_state(step: &ModelProto, model: &Path) -> Result<Vec<Tensor>> {
     tensors.collect()
 }
 
-/// The step graph with its proxies at the mean direction of their class's embeddings.
-fn with_class_means(
-    mut step: ModelProto,
+/// The mean direction of the embeddings of each class that this rank has.
+fn class_means(
+    description: &Description,
     model: &Model,
     images: &Images,
     settings: &Settings,
     library: &Path,
-) -> Result<ModelProto> {
+    shards: &Shards,
+) -> Result<Array2<f32>> {
     let preparation = images.preparation();
     let axes = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
     let options = Options {
@@ -383,9 +395,18 @@ fn with_class_means(
         threads: settings.threads,
         batch: None,
     };
-    let mut embedder = Embedder::open(model.clone(), Some(axes), &options)?;
-    let embeddings = embed(images.data(), &preparation.recipe, &mut embedder, settings.threads, false)?.embeddings;
-    let labels: Vec<i64> = embeddings.rows.iter().map(|row| row.class as i64).collect();
-    set_class_mean_proxies(&mut step, embeddings.matrix.view(), &labels).map_err(|e| of_graph(&settings.model, e))?;
-    Ok(step)
+    let mut embedder = agree(Embedder::open(model.clone(), Some(axes), &options))?;
+    let (recipe, steps) = (&preparation.recipe, Steps::default());
+    let embedded = embed_over_ranks(images.data(), recipe, &steps, &mut embedder, settings.threads, false)?;
+    let labels: Vec<i64> = embedded.embeddings.rows.iter().map(|row| row.class as i64).collect();
+    let classes = description.classes.unwrap_or(0);
+    let mut means = ClassMeans::new(classes, description.dim, description.seed, shards.own(classes));
+    embedded.embeddings.each_block(&mut |first, rows| {
+        let added = means.as_mut().map_or(Ok(()), |means| means.add(rows, &labels[first..first + rows.nrows()]));
+        if let Err(error) = added {
+            means = Err(error);
+        }
+    });
+    let means = means.map_err(|error| Error::model(&settings.model, format!("{PROXIES}: {error}")));
+    agree(means.map(|means| means.proxies()))
 }

@@ -5,25 +5,26 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use ndarray::Array2;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
 use serde::de::DeserializeOwned;
 
 use super::matrix::floats;
 use super::{Embeddings, Row};
 use crate::dataset::Role;
 use crate::error::{Error, Result};
+use crate::files::TensorPart;
 
 const TENSOR: &str = "embeddings";
 const LABELS: &str = "labels";
 
-pub(super) fn bytes(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, SafeTensorError> {
+/// The file up to the values of the embeddings, which come last.
+pub(super) fn head(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, SafeTensorError> {
     let rows = &embeddings.rows;
-    let values: Vec<u8> = embeddings.matrix.iter().flat_map(|v| v.to_le_bytes()).collect();
     let labels: Vec<u8> = rows.iter().flat_map(|r| (r.class as i64).to_le_bytes()).collect();
-    let (count, dim) = embeddings.matrix.dim();
+    let count = rows.len();
     let tensors = [
-        (TENSOR, TensorView::new(Dtype::F32, vec![count, dim], &values)?),
-        (LABELS, TensorView::new(Dtype::I64, vec![count], &labels)?),
+        (TENSOR, TensorPart { dtype: Dtype::F32, shape: vec![count, embeddings.dim()], data: Vec::new() }),
+        (LABELS, TensorPart { dtype: Dtype::I64, shape: vec![count], data: labels }),
     ];
     let json = |value: serde_json::Value| value.to_string();
     let names: Vec<_> = rows.iter().map(|r| r.name.as_str()).collect();

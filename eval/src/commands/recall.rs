@@ -220,8 +220,7 @@ impl Plan {
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
                 notes.extend(&embeddings.notes);
                 if let Some(path) = save {
-                    let whole = agree(embeddings.whole())?;
-                    agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
+                    embeddings.save(path)?;
                     wrote(path);
                 }
                 if let Some(sentence) = of_first(|| doubt_of(model, dataset, self.threads))? {
@@ -343,8 +342,7 @@ fn scores(
         return Ok(None);
     }
     let comparing = Instant::now();
-    let whole = agree(embeddings.whole())?;
-    let Some(tally) = agree(whole.map(|whole| tally_all(&whole)).transpose())? else { return Ok(None) };
+    let Some(tally) = tally_all(embeddings)? else { return Ok(None) };
     record.set("seconds_compare", comparing.elapsed().as_secs_f64());
     let rates = Rates::of(&tally);
     notes.extend(&rates.doubts());
