@@ -170,7 +170,13 @@ pub(crate) fn collect(own: &[u8], all: &mut [u8], counts: &[usize], rank: usize)
     // SAFETY: `all` of the first rank has room for the sum of the counts, and no other is written to; `own` has this rank's count;
     // callers give one count a rank of the world.
     unsafe {
-        pdloss_ranks_collect(own.as_ptr().cast(), all.as_mut_ptr().cast(), counts.as_ptr(), offsets.as_ptr(), int(rank));
+        pdloss_ranks_collect(
+            own.as_ptr().cast(),
+            all.as_mut_ptr().cast(),
+            counts.as_ptr(),
+            offsets.as_ptr(),
+            int(rank),
+        );
     }
 }
 

@@ -173,6 +173,9 @@ impl World {
             return own.to_vec();
         }
         let lengths = self.lengths(own.len());
+        if lengths.iter().all(|&length| length == 0) {
+            return Vec::new();
+        }
         if !self.is_first() {
             self.count(own.len());
         }
@@ -183,6 +186,9 @@ impl World {
 
     /// A number of every rank, in rank order.
     pub fn gather_numbers(&self, own: u64) -> Vec<u64> {
+        if self.is_alone() {
+            return vec![own];
+        }
         let mut all = vec![0; 8 * self.size];
         self.count(8);
         self.meet();

@@ -5,26 +5,19 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use ndarray::Array2;
 use pdloss::graph::head::names::PROXIES;
-use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::{Description, export_embedder};
-use pdloss::loss::ClassMeans;
 use pdloss_embed::console::{inform, note};
-use pdloss_embed::dataset::Dataset;
-use pdloss_embed::digest::hex;
-use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
-use pdloss_embed::pipeline::embed_over_ranks;
-use pdloss_embed::preprocess::Steps;
+use pdloss_embed::embedder::{Choice, Model, Options, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::FirstProxies;
 use crate::events::Events;
+use crate::first::{class_means, first_state};
 use crate::folder::{Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
 use crate::loader::Loader;
@@ -55,6 +48,8 @@ struct Run {
     /// Steps between validations.
     validate_every: u64,
     counters: Counters,
+    /// Bytes that this rank gave to exchanges in the steps made.
+    given: u64,
     /// Of the rank that writes.
     record: Option<Record>,
     /// What all ranks validate on.
@@ -82,7 +77,9 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     } = plan;
     notes.iter().for_each(|line| note(line));
     process::set_threads(settings.threads);
-    alike(&settings, &model, &data, &library)?;
+    alike(&settings, &model, &library)?;
+    data.same_over_ranks()?;
+    validation.as_ref().map_or(Ok(()), |validation| validation.data().same_over_ranks())?;
     let recipe = settings.preprocessing.clone();
     let size = recipe.output_size().ok_or_else(|| Error::Recipe("leaves the size of the images open".into()))?;
     let (part, classes, source) = (data.part.clone(), data.classes.len(), data.source.path().to_path_buf());
@@ -191,12 +188,18 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     });
     let record = agree(record.transpose())?;
     record.iter().flat_map(|record: &Record| record.metrics.lacks(last)).for_each(|said| note(&said));
-    let mut run = Run { image, record, validation, settings, trainer, shards, steps, validate_every, counters };
+    let mut run =
+        Run { image, record, validation, settings, trainer, shards, steps, validate_every, counters, given: 0 };
     if last.is_none() {
         run.validate()?;
     }
+    let before = run.counters.clone();
     run.train(&images, &sampler)?;
     run.save(true)?;
+    let made = (run.counters.step - run.counters.passed_over) - (before.step - before.passed_over);
+    if let (false, Some(bytes)) = (world().is_alone(), run.given.checked_div(made)) {
+        inform(&format!("each step gave {bytes} bytes of a rank to the exchanges between {} ranks", world().size()));
+    }
     let Run { record, counters, settings, .. } = run;
     let Some(Record { folder, monitor, .. }) = record else { return Ok(()) };
     drop(monitor);
@@ -204,18 +207,13 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
 }
 
 /// Refuses ranks that would not make the same run.
-fn alike(settings: &Settings, model: &Model, data: &Dataset, library: &Path) -> Result<()> {
+fn alike(settings: &Settings, model: &Model, library: &Path) -> Result<()> {
     if world().is_alone() {
         return Ok(());
     }
     same("pdloss", env!("CARGO_PKG_VERSION"))?;
     same("onnxruntime", &version(library)?)?;
     same("the model's SHA-256", &model.sha256)?;
-    let mut listed = Sha256::new();
-    for item in &data.items {
-        listed.update(format!("{}\0{}\0", item.name, item.class));
-    }
-    same("the SHA-256 of the list of images", &hex(&listed.finalize()))?;
     let mut chosen = settings.behind_state()?;
     for own in ["device", "threads"] {
         chosen.as_object_mut().and_then(|chosen| chosen.remove(own));
@@ -288,7 +286,9 @@ impl Run {
                     self.counters.passed_over += 1;
                     self.write(|record, counters| record.passed_over(counters, rate))
                 } else {
+                    let given = world().given();
                     let outcome = self.trainer.step(batch, self.image, rate)?;
+                    self.given += world().given() - given;
                     self.counters.step += 1;
                     let images_per_second = sampler.batch() as f64 / began.elapsed().as_secs_f64();
                     self.write(|record, counters| record.step(counters.step, &outcome, rate, images_per_second))
@@ -361,52 +361,4 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// The state that a step graph brings with it, in the order of its description.
-fn first_state(step: &ModelProto, model: &Path) -> Result<Vec<Tensor>> {
-    let wrong = |problem: String| Error::model(model, problem);
-    let description = Description::of(step).map_err(|e| of_graph(model, e))?;
-    let initializers = step.graph.as_ref().map_or(&[][..], |GraphProto { initializer, .. }| initializer);
-    let tensors = description.state.iter().map(|tensor| {
-        let found = initializers.iter().find(|i| i.name() == tensor.name);
-        let found =
-            found.ok_or_else(|| wrong(format!("its training step brings no first value of {}", tensor.name)))?;
-        Tensor::of_proto(found).map_err(wrong)
-    });
-    tensors.collect()
-}
-
-/// The mean direction of the embeddings of each class that this rank has.
-fn class_means(
-    description: &Description,
-    model: &Model,
-    images: &Images,
-    settings: &Settings,
-    library: &Path,
-    shards: &Shards,
-) -> Result<Array2<f32>> {
-    let preparation = images.preparation();
-    let axes = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
-    let options = Options {
-        runtime: Choice::Onnxruntime,
-        library: Some(library.to_path_buf()),
-        device: settings.device,
-        threads: settings.threads,
-        batch: None,
-    };
-    let mut embedder = agree(Embedder::open(model.clone(), Some(axes), &options))?;
-    let (recipe, steps) = (&preparation.recipe, Steps::default());
-    let embedded = embed_over_ranks(images.data(), recipe, &steps, &mut embedder, settings.threads, false)?;
-    let labels: Vec<i64> = embedded.embeddings.rows.iter().map(|row| row.class as i64).collect();
-    let classes = description.classes.unwrap_or(0);
-    let mut means = ClassMeans::new(classes, description.dim, description.seed, shards.own(classes));
-    embedded.embeddings.each_block(&mut |first, rows| {
-        let added = means.as_mut().map_or(Ok(()), |means| means.add(rows, &labels[first..first + rows.nrows()]));
-        if let Err(error) = added {
-            means = Err(error);
-        }
-    });
-    let means = means.map_err(|error| Error::model(&settings.model, format!("{PROXIES}: {error}")));
-    agree(means.map(|means| means.proxies()))
 }

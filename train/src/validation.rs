@@ -103,8 +103,7 @@ impl Validation {
             .and_then(|model| Embedder::open(model, self.image(), &self.options));
         let (mut embedder, steps) = (agree(open)?, Steps::default());
         let threads = self.options.threads;
-        let embedded =
-            embed_over_ranks(&self.data, &self.recipe, &steps, &mut embedder, threads, self.skip_bad)?;
+        let embedded = embed_over_ranks(&self.data, &self.recipe, &steps, &mut embedder, threads, self.skip_bad)?;
         let (first, now) = (self.first.get_or_init(|| embedded.data_sha256.clone()), &embedded.data_sha256);
         if first != now {
             let problem = format!(

@@ -49,7 +49,8 @@ impl Embeddings {
             let count = usize::try_from(count).expect("a number of rows in memory");
             for first in (0..count).step_by(BLOCK) {
                 let own = if rank == world.rank() { first..(first + BLOCK).min(count) } else { 0..0 };
-                let bytes = self.matrix.slice(s![own, ..]).iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+                let bytes =
+                    self.matrix.slice(s![own, ..]).iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
                 let values = matrix::floats(&world.gather(&bytes).concat());
                 let rows = ArrayView2::from_shape((values.len() / dim, dim), &values).expect("whole rows");
                 take(before + first, rows);

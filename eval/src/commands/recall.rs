@@ -8,7 +8,7 @@ use super::arguments::{Notes, class_names, describe_copies, describe_sameness, r
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::{Storage, Variant};
-use super::{InputArgs, alike, describe_model};
+use super::{InputArgs, alike, describe_model, same_runtime};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
 use crate::process;
@@ -311,6 +311,7 @@ impl Plan {
     fn embed(&self, dataset: &Dataset, model: &Prepared, skip_bad: bool, record: &mut Record) -> Result<Embeddings> {
         let loading = Instant::now();
         let mut embedder = agree(model.open())?;
+        same_runtime(&embedder)?;
         describe_model(model, &embedder, record);
         let seconds_load = loading.elapsed().as_secs_f64();
         let embedding = Instant::now();

@@ -3,8 +3,8 @@
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use pdloss::loss::{
-    Algorithm, Batch, Config, FloorMode, Form, Gradients, RowMoments, Samples, Serial, Statistics, Summary, Threads,
-    ClassMeans, class_mean_proxies, d_loss, forward_backward, genuine_summary, random_proxies, random_proxies_of,
+    Algorithm, Batch, ClassMeans, Config, FloorMode, Form, Gradients, RowMoments, Samples, Serial, Statistics, Summary,
+    Threads, class_mean_proxies, d_loss, forward_backward, genuine_summary, random_proxies, random_proxies_of,
 };
 use proptest::prelude::*;
 
@@ -256,7 +256,9 @@ fn first_proxies_of_a_part_of_the_classes_are_rows_of_the_whole() {
         }
         assert_eq!(part.proxies::<f32>(), means.slice(of_rows));
     }
-    assert!(random_proxies_of::<f32>(classes, dim, 9, 3..8).is_err() && ClassMeans::new(classes, dim, 9, 3..8).is_err());
+    assert!(
+        random_proxies_of::<f32>(classes, dim, 9, 3..8).is_err() && ClassMeans::new(classes, dim, 9, 3..8).is_err()
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::assess::{Development, FigureArgs, Wanted};
 use super::groups::{GroupArgs, Grouping};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::suggest::doubt_of;
-use super::{InputArgs, alike, describe_model};
+use super::{InputArgs, alike, describe_model, same_runtime};
 use crate::metrics::verification::{
     self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold,
     bootstrap, cross_validate, test_at,
@@ -591,6 +591,7 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
     let align = agree(how.align.as_ref().map(|(_, landmarks)| landmarks.under(&names).map(Arc::new)).transpose())?;
     let loading = Instant::now();
     let mut embedder = agree(model.open())?;
+    same_runtime(&embedder)?;
     describe_model(model, &embedder, record);
     record.set(
         "align",

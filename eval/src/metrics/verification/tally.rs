@@ -248,8 +248,7 @@ impl Counts {
                 continue;
             }
             counts.resize(1 << CHUNK_BITS, 0);
-            let mut sums: Vec<u64> =
-                (0..counts.len()).map(|at| self.get(&wrapped, chunk, &counts, at)).collect();
+            let mut sums: Vec<u64> = (0..counts.len()).map(|at| self.get(&wrapped, chunk, &counts, at)).collect();
             world.sum(&mut sums);
             if world.is_first() {
                 for (at, (count, sum)) in counts.iter_mut().zip(sums).enumerate() {
