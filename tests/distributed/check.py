@@ -37,13 +37,19 @@ def operators(ranks):
 def gradients(ranks, losses):
     """From each of ten states of one process, the same step by some ranks; twice, with the same bits."""
     for loss in losses:
-        one, many = exported(loss)
-        states = work / f"{loss}.npz"
-        run([sys.executable, HERE / "steps.py", "record", LIBRARY, one, states])
+        states, (_, many) = recorded(loss), exported(loss)
         for count in ranks:
             said = [run([*mpirun(count), sys.executable, HERE / "steps.py", "compare", LIBRARY, many, states, work / f"bits{again}"]).stdout for again in range(2)]
             check((work / "bits0").read_bytes() == (work / "bits1").read_bytes(), f"{loss}: {count} ranks give other bits the second time")
             print(said[0], end="")
+
+
+def recorded(loss):
+    """Ten states of one process, and what it makes of them."""
+    states = work / f"{loss}.npz"
+    if not states.exists():
+        run([sys.executable, HERE / "steps.py", "record", LIBRARY, exported(loss)[0], states])
+    return states
 
 
 def exported(loss):
@@ -82,8 +88,10 @@ def free_runs(ranks, losses):
 
 def sharded(ranks):
     """Classes over ranks: gradients of proxies, too; and a checkpoint of some ranks goes on with others."""
+    states = recorded("pd")
     for count in ranks:
-        said = run([*mpirun(count), sys.executable, HERE / "steps.py", "compare", LIBRARY, shards(count), work / "pd.npz"]).stdout
+        graphs = shards(count)
+        said = run([*mpirun(count), sys.executable, HERE / "steps.py", "compare", LIBRARY, graphs, states]).stdout
         print(f"classes over ranks: {said}", end="")
     more = ["--sync-statistics", "--shard-classes", "--checkpoint-every", "6"]
     for first in ("random", "class-means"):

@@ -1,12 +1,13 @@
 //! All in one: `.safetensors` with the tensors `embeddings` (F32 `[rows, dim]`) and `labels` (I64 `[rows]`), and lists in
 //! JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras` where there are such.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use ndarray::Array2;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorInfo};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::matrix::floats;
 use super::{Embeddings, Row};
@@ -42,7 +43,27 @@ pub(super) fn head(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, Safe
             metadata.insert(key.to_owned(), json(numbers.into()));
         }
     }
-    safetensors::serialize(tensors, Some(metadata))
+    in_order(&safetensors::serialize(tensors, Some(metadata))?)
+}
+
+/// The header of a file, as the library writes it.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    metadata: BTreeMap<String, String>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+/// The same file with its metadata in the order of their names, which the library leaves to chance: equal embeddings are equal files.
+fn in_order(file: &[u8]) -> std::result::Result<Vec<u8>, SafeTensorError> {
+    let (length, rest) = file.split_at(8);
+    let length = length.try_into().map_or(0, |bytes| usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(0));
+    let (header, rest) = rest.split_at(length);
+    let header: Header = serde_json::from_slice(header)?;
+    let mut sorted = serde_json::to_vec(&header)?;
+    sorted.resize(sorted.len().next_multiple_of(8), b' ');
+    Ok([&(sorted.len() as u64).to_le_bytes(), sorted.as_slice(), rest].concat())
 }
 
 pub(super) fn read(path: &Path) -> Result<Embeddings> {
