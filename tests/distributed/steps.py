@@ -157,7 +157,7 @@ def follow(library, model, path):
     rows = slice(rank * BATCH // size, (rank + 1) * BATCH // size)
     end = free_run(opened, about, first_state(model, about), [of[rows] for of in kept["images"]], [of[rows] for of in kept["labels"]])
     off, spread = distance(kept["end"][rows], end), float(kept["spread"])
-    if not off <= spread:
+    if not off <= ORDER * spread:
         sys.exit(f"rank {rank} of {size}: embeddings after {FREE} steps are {off:.1e} off, with other last bits {spread:.1e}")
     if rank == 0:
         print(f"{os.path.basename(model)}: embeddings after {FREE} steps of {size} ranks {off:.1e} from those of one process, which are {spread:.1e} "

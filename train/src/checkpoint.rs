@@ -311,7 +311,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, 7, 20, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            assert!(refused(&whole.state, &Shards::default()).contains("is no checkpoint"), "{length} bytes");
+            assert!(refused(&whole.state).contains("is no checkpoint"), "{length} bytes");
         }
     }
 }
