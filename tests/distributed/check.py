@@ -12,7 +12,9 @@ import faults
 from tools import BIN, FIXTURES, HERE, LIBRARY, SHAPES, check, losses_apart, mpirun, run, same_files, skipped, train, work
 
 WHICH = sys.argv[2]
-LOSSES = ["pd", "d-loss", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity"]
+LOSSES = ["pd", "multi-similarity", "softmax", "d-loss", "proxy-nca", "proxy-anchor"]
+# One with proxies, one of pairs.
+QUICK = LOSSES[:2]
 # Columns that are of this run's clock or place.
 TIMES = {"seconds_load", "seconds_embed", "seconds_search", "seconds_compare", "seconds_total", "images_per_second", "written", "threads"}
 
@@ -94,7 +96,7 @@ def sharded(ranks):
         said = run([*mpirun(count), sys.executable, HERE / "steps.py", "compare", LIBRARY, graphs, states]).stdout
         print(f"classes over ranks: {said}", end="")
     more = ["--sync-statistics", "--shard-classes", "--checkpoint-every", "6"]
-    for first in ("random", "class-means"):
+    for first in ("random", "class-means") if len(ranks) > 1 else ("class-means",):
         one = work / f"{first}1"
         train(one, more=[*more, "--first-proxies", first])
         for count in ranks:
@@ -206,7 +208,7 @@ def main():
     short = {
         "versions": versions,
         "operators": lambda: operators(ranks),
-        "gradients": lambda: gradients([2], LOSSES),
+        "gradients": lambda: gradients([2], LOSSES if everything else QUICK),
         "sharded": lambda: sharded(ranks),
         "trained": lambda: trained(ranks),
         "measuring": lambda: measuring(ranks, everything),
