@@ -1,6 +1,6 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
 .PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind test-distributed wheels dist test-wheel test-install lint \
-	bench-recall bench-loss bench-operators bench-training bench-torch kernels check-kernels gpu-check paper paper-quick book fixtures
+	bench-recall bench-loss bench-operators bench-training bench-torch bench-ranks kernels check-kernels gpu-check paper paper-quick book fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 PAPER_PYTHON = .runtime/paper/bin/python
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-operators  the operators against the loss in standard operators"
 	@echo "make bench-training a training step against onnxruntime-training 1.19.2 (MODEL=model.onnx adds one)"
 	@echo "make bench-torch   training beside pytorch-metric-learning in PyTorch (DATA=..., LOSSES=..., STEPS=..., SEEDS=...)"
+	@echo "make bench-ranks   what several ranks under MPI cost: exchanges, step time, bytes a step, memory"
 	@echo "make bench-recall  side by side with a Python script (DATA=list.csv MODEL=model.onnx)"
 	@echo "make kernels       compile the CUDA kernels' images; make check-kernels: compare them with those committed"
 	@echo "make gpu-check     everything that only a machine with a GPU can show; fails where there is none"
@@ -111,6 +112,9 @@ bench-operators:
 bench-training:
 	benches/training_step.sh $(MODEL)
 	tests/ort_training/run.sh benches/gradient_step.py
+
+bench-ranks: setup
+	tests/distributed/run.sh bench
 
 bench-torch: setup
 	STEPS=$(or $(STEPS),200) SEEDS=$(or $(SEEDS),5) benches/torch_step.sh $(or $(DATA),fixtures/shapes) $(LOSSES)

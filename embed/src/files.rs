@@ -1,9 +1,14 @@
 //! Files written whole or not at all, and places to write that are tried before the work.
 
+use std::borrow::Cow;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use safetensors::tensor::{Dtype, View};
+
 use crate::error::{Error, Result};
+use crate::ranks::{agree, world};
 
 /// The folder that a file lies in, or is to.
 pub fn folder_of(path: &Path) -> &Path {
@@ -186,6 +191,71 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> std::io::R
     write(beside.as_file_mut()).map_err(failed)?;
     beside.as_file().sync_all().map_err(failed)?;
     beside.persist(path).map(|_| ()).map_err(|e| failed(e.error))
+}
+
+/// A tensor of a safetensors file. Where it has no data, its bytes are written behind the head of the file by themselves: in the order of
+/// types, the widest first, then of names.
+#[derive(Clone, Debug)]
+pub struct TensorPart {
+    /// Type of its numbers.
+    pub dtype: Dtype,
+    /// Lengths of its axes.
+    pub shape: Vec<usize>,
+    /// Its bytes, or none.
+    pub data: Vec<u8>,
+}
+
+impl View for TensorPart {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.data)
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+/// Takes a block of bytes.
+pub type Take<'t> = dyn FnMut(&[u8]) -> std::io::Result<()> + 't;
+
+/// [`write_atomically`] by the first rank, of what all ranks bring: `head` begins the file, and `bring`, which every rank calls, gives the
+/// rest block by block on the first one, as [`stream`](crate::ranks::stream) does. Alone it is a way to write what is not all in memory.
+///
+/// # Errors
+/// [`Error::File`] naming `path`, [`Error::Ranks`] on every one of several ranks; the file beside it is removed.
+pub fn write_over_ranks(
+    path: &Path,
+    head: impl FnOnce(&mut File) -> std::io::Result<()>,
+    mut bring: impl FnMut(&mut Take<'_>) -> std::io::Result<()>,
+) -> Result<()> {
+    let (is_first, mut is_brought) = (world().is_first(), false);
+    let written = if is_first {
+        write_atomically(path, |file| {
+            is_brought = true;
+            let mut begun = head(file);
+            // Where it cannot be written, the other ranks still bring theirs.
+            let brought = bring(&mut |block| {
+                std::mem::replace(&mut begun, Ok(()))?;
+                file.write_all(block)
+            });
+            begun.and(brought)
+        })
+    } else {
+        Ok(())
+    };
+    if !is_brought {
+        // Nothing is taken, so nothing fails.
+        let _ = bring(&mut |_| Ok(()));
+    }
+    agree(written)
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What the ranks of a run tell each other as Rust values: results, and errors that all of them end with. In a world of one
 //! everything is what it was.
 
+use std::ops::Range;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use pdloss_ranks::{World, share_of, world};
+pub use pdloss_ranks::{World, alone, share_of, world};
 
 use crate::error::{Error, Result};
 
@@ -62,6 +64,35 @@ pub fn of_first<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> Result<T
     }
 }
 
+/// Brings what the ranks have each a part of to the first one: `length` bytes of this rank, of which `part` gives some at a time. The first
+/// rank's `take` gets them in rank order, block by block, so that no rank ever holds them all. Where `take` fails, the rest still travels,
+/// so that no rank waits for ever.
+///
+/// # Errors
+/// The first error of `take`.
+pub fn stream(
+    length: usize,
+    part: &dyn Fn(Range<usize>) -> Vec<u8>,
+    take: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    /// Bytes that travel at a time.
+    const BLOCK: usize = 1 << 24;
+    let world = world();
+    let mut taken = Ok(());
+    for (rank, length) in world.gather_numbers(length as u64).into_iter().enumerate() {
+        let length = usize::try_from(length).expect("a length in memory");
+        for first in (0..length).step_by(BLOCK) {
+            let own = if rank == world.rank() { part(first..(first + BLOCK).min(length)) } else { Vec::new() };
+            // What the first rank has itself needs no exchange.
+            let block = if rank == 0 { own } else { world.collect(&own) };
+            if world.is_first() && taken.is_ok() {
+                taken = take(&block);
+            }
+        }
+    }
+    taken
+}
+
 /// A value of every rank, in rank order, on all of them.
 ///
 /// # Errors
@@ -110,5 +141,25 @@ mod tests {
         assert_eq!(of_first(|| Ok(vec![1, 2])).unwrap(), [1, 2]);
         assert_eq!(all(&"own".to_owned()).unwrap(), ["own"]);
         same("version", "1").unwrap();
+    }
+
+    #[test]
+    fn what_is_streamed_is_whole_and_in_order() {
+        let length = (1 << 24) + 5;
+        let (mut found, mut blocks) = (Vec::new(), 0);
+        let part = |range: Range<usize>| range.map(|at| (at % 251).to_le_bytes()[0]).collect();
+        let mut take = |block: &[u8]| {
+            blocks += 1;
+            found.extend_from_slice(block);
+            Ok(())
+        };
+        stream(length, &part, &mut take).unwrap();
+        assert_eq!((blocks, found), (2, part(0..length)));
+        let mut calls = 0;
+        let full = stream(length, &part, &mut |_| {
+            calls += 1;
+            Err(std::io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!((full.unwrap_err().kind(), calls), (std::io::ErrorKind::StorageFull, 1));
     }
 }

@@ -17,6 +17,21 @@ const OF_STEP: &str = "SLURM_STEP_NUM_TASKS";
 /// What a task of a step has beside it.
 const BESIDE_STEP: [&str; 2] = ["SLURM_STEP_ID", "SLURM_PROCID"];
 
+/// The variable that holds how many seconds ranks wait for each other.
+#[cfg(any(feature = "mpi", test))]
+pub(crate) const PATIENCE: &str = "PDLOSS_RANKS_TIMEOUT";
+/// Where it is not set: longer than any of them works alone.
+#[cfg(any(feature = "mpi", test))]
+const USUAL_PATIENCE: u64 = 7200;
+
+/// How many seconds ranks wait for each other.
+#[cfg(any(feature = "mpi", test))]
+pub(crate) fn patience(set: Option<std::ffi::OsString>) -> crate::Result<u64> {
+    let Some(text) = set else { return Ok(USUAL_PATIENCE) };
+    let seconds = text.to_str().and_then(|text| text.parse().ok()).filter(|&seconds| seconds > 0);
+    seconds.ok_or_else(|| crate::Error::Patience { variable: PATIENCE, text: text.to_string_lossy().into_owned() })
+}
+
 impl Launch {
     /// What the environment of this process says; `None` where no launcher started it.
     pub fn of_process() -> Option<Self> {
@@ -52,6 +67,16 @@ mod tests {
         assert_eq!(of(&step), Some((2, "SLURM_STEP_NUM_TASKS")));
         // mpirun inside a step of srun: one process a node by srun, four by mpirun.
         assert_eq!(of(&[&step[..], &[("OMPI_COMM_WORLD_SIZE", "4")]].concat()), Some((4, "OMPI_COMM_WORLD_SIZE")));
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused() {
+        let of = |text: &str| patience(Some(text.into())).map_err(|error| error.to_string());
+        assert_eq!((patience(None), of("15")), (Ok(7200), Ok(15)));
+        for text in ["", "0", "-1", "1.5", "2h"] {
+            let error = of(text).unwrap_err();
+            assert!(error.contains("PDLOSS_RANKS_TIMEOUT") && error.contains(text), "{error}");
+        }
     }
 
     #[test]

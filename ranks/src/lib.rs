@@ -14,7 +14,7 @@ mod mpi;
 mod world;
 
 pub use launcher::Launch;
-pub use world::{Number, World, join, join_as_guest, library, share_of, world};
+pub use world::{Number, World, alone, join, join_as_guest, library, share_of, world};
 
 /// Why there is no world to join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,14 @@ pub enum Error {
         variable: &'static str,
         /// The MPI library.
         library: String,
+    },
+    /// How long ranks are to wait for each other is no time.
+    #[error("{variable} is '{text}': wanted a whole number of seconds from 1")]
+    Patience {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it holds.
+        text: String,
     },
     /// MPI cannot be used in this process.
     #[error("MPI: {0}")]

@@ -80,9 +80,21 @@ void pdloss_ranks_meet(void) {
     }
 }
 
-// `counts[r]` bytes of every rank r, one after the other in `all`.
+// Where nothing is: the address of an empty slice may be any, MPI_IN_PLACE among them.
+static char nothing;
+
+static const void *given(const void *bytes, int count) { return count > 0 ? bytes : &nothing; }
+
+static void *taken(void *bytes, int count) { return count > 0 ? bytes : &nothing; }
+
+// `counts[r]` bytes of every rank r, one after the other in `all`, which is not empty.
 void pdloss_ranks_gather(const void *own, void *all, const int *counts, const int *offsets, int rank) {
-    MPI_Allgatherv(own, counts[rank], MPI_BYTE, all, counts, offsets, MPI_BYTE, comm);
+    MPI_Allgatherv(given(own, counts[rank]), counts[rank], MPI_BYTE, all, counts, offsets, MPI_BYTE, comm);
+}
+
+// The same on the first rank alone; the others take nothing.
+void pdloss_ranks_collect(const void *own, void *all, const int *counts, const int *offsets, int rank) {
+    MPI_Gatherv(given(own, counts[rank]), counts[rank], MPI_BYTE, rank == 0 ? all : NULL, counts, offsets, MPI_BYTE, 0, comm);
 }
 
 void pdloss_ranks_broadcast(void *bytes, int count) { MPI_Bcast(bytes, count, MPI_BYTE, 0, comm); }
@@ -101,7 +113,8 @@ void pdloss_ranks_sum_u64(unsigned long long *values, int count) {
 
 // To the next rank of the ring and from the one before, at the same time.
 void pdloss_ranks_pass(const void *give, int give_count, int to, void *take, int take_count, int from) {
-    MPI_Sendrecv(give, give_count, MPI_BYTE, to, 0, take, take_count, MPI_BYTE, from, 0, comm, MPI_STATUS_IGNORE);
+    MPI_Sendrecv(given(give, give_count), give_count, MPI_BYTE, to, 0, taken(take, take_count), take_count, MPI_BYTE, from, 0,
+                 comm, MPI_STATUS_IGNORE);
 }
 
 void pdloss_ranks_finish(void) { end(); }

@@ -25,6 +25,13 @@ unsafe extern "C" {
         offsets: *const c_int,
         rank: c_int,
     );
+    fn pdloss_ranks_collect(
+        own: *const c_void,
+        all: *mut c_void,
+        counts: *const c_int,
+        offsets: *const c_int,
+        rank: c_int,
+    );
     fn pdloss_ranks_broadcast(bytes: *mut c_void, count: c_int);
     fn pdloss_ranks_sum_f32(values: *mut f32, count: c_int);
     fn pdloss_ranks_sum_f64(values: *mut f64, count: c_int);
@@ -79,14 +86,9 @@ fn millis() -> u64 {
     u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Seconds that ranks wait for each other, longer than any of them works alone, and the variable that holds another number.
-const PATIENCE: (u64, &str) = (7200, "PDLOSS_RANKS_TIMEOUT");
-
-/// Ends all ranks where a call takes longer than ranks wait for each other: MPI itself waits for ever for one that cannot be reached.
-fn watch(rank: usize, host: String) {
-    let (usual, variable) = PATIENCE;
-    let seconds = std::env::var(variable).ok().and_then(|text| text.parse().ok()).filter(|&seconds| seconds > 0);
-    let patience = seconds.unwrap_or(usual);
+/// Ends all ranks where a call takes longer than `patience` seconds: MPI itself waits for ever for one that cannot be reached.
+fn watch(rank: usize, host: String, patience: u64) {
+    let variable = crate::launcher::PATIENCE;
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(Duration::from_millis(500));
@@ -122,8 +124,9 @@ pub(crate) fn is_begun() -> bool {
     unsafe { pdloss_ranks_begun() != 0 }
 }
 
-/// Joins the world, initialising MPI where nobody has; a guest finalises it then when the process ends.
-pub(crate) fn join(is_guest: bool) -> Result<Place, &'static str> {
+/// Joins the world, initialising MPI where nobody has; a guest finalises it then when the process ends. Ranks wait `patience`
+/// seconds for each other.
+pub(crate) fn join(is_guest: bool, patience: u64) -> Result<Place, &'static str> {
     let _turn = turn();
     let (mut rank, mut size, mut local, mut status) = (0, 0, 0, 0);
     let host = text(|bytes, room| {
@@ -136,7 +139,7 @@ pub(crate) fn join(is_guest: bool) -> Result<Place, &'static str> {
     match status {
         0 => {
             if size > 1 {
-                watch(number(rank), host.clone());
+                watch(number(rank), host.clone(), patience);
             }
             Ok(Place { rank: number(rank), size: number(size), local_rank: number(local), host })
         }
@@ -152,12 +155,36 @@ pub(crate) fn meet() {
     unsafe { pdloss_ranks_meet() }
 }
 
+/// Where each rank's bytes begin in what is gathered, and how many they are.
+fn places(counts: &[usize]) -> (Vec<c_int>, Vec<c_int>) {
+    let offsets = counts.iter().scan(0, |at, &count| Some(std::mem::replace(at, *at + int(count))));
+    (offsets.collect(), counts.iter().map(|&count| int(count)).collect())
+}
+
+/// `counts[r]` bytes of each rank r into `all` of the first rank, one after the other.
+pub(crate) fn collect(own: &[u8], all: &mut [u8], counts: &[usize], rank: usize) {
+    assert_eq!(all.len(), if rank == 0 { counts.iter().sum::<usize>() } else { 0 });
+    assert_eq!(own.len(), counts[rank]);
+    let (offsets, counts) = places(counts);
+    let _turn = turn();
+    // SAFETY: `all` of the first rank has room for the sum of the counts, and no other is written to; `own` has this rank's count;
+    // callers give one count a rank of the world.
+    unsafe {
+        pdloss_ranks_collect(
+            own.as_ptr().cast(),
+            all.as_mut_ptr().cast(),
+            counts.as_ptr(),
+            offsets.as_ptr(),
+            int(rank),
+        );
+    }
+}
+
 /// `counts[r]` bytes of each rank r into `all`, one after the other.
 pub(crate) fn gather(own: &[u8], all: &mut [u8], counts: &[usize], rank: usize) {
     assert_eq!(all.len(), counts.iter().sum::<usize>());
     assert_eq!(own.len(), counts[rank]);
-    let offsets = counts.iter().scan(0, |at, &count| Some(std::mem::replace(at, *at + int(count))));
-    let (offsets, counts): (Vec<c_int>, Vec<c_int>) = (offsets.collect(), counts.iter().map(|&c| int(c)).collect());
+    let (offsets, counts) = places(counts);
     let _turn = turn();
     // SAFETY: `all` has room for the sum of the counts, `own` for this rank's; callers give one count a rank of the world.
     unsafe {

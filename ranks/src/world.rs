@@ -51,6 +51,11 @@ pub fn world() -> &'static World {
     WORLD.get().and_then(|joined| joined.as_ref().ok()).unwrap_or(&ALONE)
 }
 
+/// A world of this process alone, for work that one rank does while the others do something else.
+pub fn alone() -> &'static World {
+    &ALONE
+}
+
 /// Name and version of the MPI library that this is built with.
 pub fn library() -> Option<String> {
     #[cfg(feature = "mpi")]
@@ -73,7 +78,9 @@ fn enter(launch: Option<Launch>, is_guest: bool) -> Result<World> {
     if launch.is_none() && !crate::mpi::is_begun() {
         return Ok(World { host: String::new(), given: AtomicU64::new(0), ..ALONE });
     }
-    let crate::mpi::Place { rank, size, local_rank, host } = crate::mpi::join(is_guest).map_err(Error::Refused)?;
+    let patience = crate::launcher::patience(std::env::var_os(crate::launcher::PATIENCE))?;
+    let joined = crate::mpi::join(is_guest, patience).map_err(Error::Refused)?;
+    let crate::mpi::Place { rank, size, local_rank, host } = joined;
     match launch {
         Some(Launch { count, variable }) if count > 1 && size == 1 => {
             Err(Error::Apart { count, variable, library: crate::mpi::library() })
@@ -160,8 +167,28 @@ impl World {
         all
     }
 
+    /// The bytes of every rank, one rank's after the other's, on the first rank; the others get none. At most 1 GiB in all.
+    pub fn collect(&self, own: &[u8]) -> Vec<u8> {
+        if self.is_alone() {
+            return own.to_vec();
+        }
+        let lengths = self.lengths(own.len());
+        if lengths.iter().all(|&length| length == 0) {
+            return Vec::new();
+        }
+        if !self.is_first() {
+            self.count(own.len());
+        }
+        let mut all = vec![0; if self.is_first() { lengths.iter().sum() } else { 0 }];
+        self.collect_into(own, &mut all, &lengths);
+        all
+    }
+
     /// A number of every rank, in rank order.
     pub fn gather_numbers(&self, own: u64) -> Vec<u64> {
+        if self.is_alone() {
+            return vec![own];
+        }
         let mut all = vec![0; 8 * self.size];
         self.count(8);
         self.meet();
@@ -261,6 +288,11 @@ impl World {
     }
 
     #[cfg(feature = "mpi")]
+    fn collect_into(&self, own: &[u8], all: &mut [u8], counts: &[usize]) {
+        crate::mpi::collect(own, all, counts, self.rank);
+    }
+
+    #[cfg(feature = "mpi")]
     fn broadcast_into(&self, bytes: &mut [u8]) {
         crate::mpi::broadcast(bytes);
     }
@@ -294,6 +326,11 @@ impl World {
     }
 
     #[cfg(not(feature = "mpi"))]
+    fn collect_into(&self, own: &[u8], all: &mut [u8], _: &[usize]) {
+        all.copy_from_slice(own);
+    }
+
+    #[cfg(not(feature = "mpi"))]
     fn broadcast_into(&self, _: &mut [u8]) {}
 
     #[cfg(not(feature = "mpi"))]
@@ -309,6 +346,7 @@ mod tests {
         let world = &ALONE;
         assert_eq!((world.rank(), world.size(), world.is_first()), (0, 1, true));
         assert_eq!((world.gather(b"own"), world.broadcast(b"own".to_vec())), (vec![b"own".to_vec()], b"own".to_vec()));
+        assert_eq!(world.collect(b"own"), b"own");
         assert_eq!((world.gather_numbers(7), world.pass(b"own")), (vec![7], b"own".to_vec()));
         let mut values = [1.5_f32, 2.0];
         world.sum(&mut values);

@@ -6,7 +6,7 @@ use super::{
     literal,
     proto::TensorProto,
 };
-use crate::loss::random_proxies;
+use crate::loss::random_proxies_of;
 
 /// The most bytes that one ONNX file holds, and with it its proxies.
 const LARGEST: usize = i32::MAX as usize;
@@ -29,8 +29,7 @@ pub(super) fn random(
         );
         return Err(Error::model("proxies", reason));
     }
-    let proxies =
-        random_proxies::<f64>(classes, dim, seed).map_err(|error| Error::model("proxies", error.to_string()))?;
-    let values = proxies.into_raw_vec_and_offset().0;
-    Ok(floats(name, element, &[end - first, dim], &values[first * dim..end * dim]))
+    let proxies = random_proxies_of::<f64>(classes, dim, seed, first..end)
+        .map_err(|error| Error::model("proxies", error.to_string()))?;
+    Ok(floats(name, element, &[end - first, dim], &proxies.into_raw_vec_and_offset().0))
 }

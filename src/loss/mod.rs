@@ -36,7 +36,7 @@ pub use executor::{Executor, Serial, Threads};
 pub use forward::{Forward, forward};
 pub use gram::RowMoments;
 pub use moments::{Moments, Summary};
-pub use proxies::{class_mean_proxies, random_proxies};
+pub use proxies::{ClassMeans, class_mean_proxies, random_proxies, random_proxies_of};
 pub use rows::LENGTH_FLOOR;
 pub use saved::{Saved, SavedParts};
 pub use scalar::{Label, Real};

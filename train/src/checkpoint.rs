@@ -1,17 +1,21 @@
 //! A checkpoint: every tensor of the state and how far the run is, in one safetensors file that is there whole or not at all.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use pdloss_embed::console::note;
 use pdloss_embed::digest::hex;
-use pdloss_embed::files::write_atomically;
+use pdloss_embed::files::{TensorPart, write_over_ranks};
+use pdloss_embed::ranks::{agree, of_first, world};
 use pdloss_embed::{Error, Result};
-use safetensors::tensor::{SafeTensors, TensorView};
+use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::shards::Shards;
 use crate::tensor::Tensor;
 
 /// The key of the counters among the file's metadata.
@@ -64,83 +68,174 @@ fn digest_entry(sha256: &str) -> String {
     format!("\"sha256\":\"{sha256}\"")
 }
 
-/// SHA-256 over everything that a run goes on from: the header without its digest, and the state.
-fn sha256(header: &str, state: &[Tensor]) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(header);
-    for tensor in state {
-        hasher.update(format!("\0{}\0{:?}{:?}\0", tensor.name, tensor.dtype(), tensor.shape));
-        hasher.update(&tensor.bytes);
-    }
-    hex(&hasher.finalize())
+/// What a tensor adds to the digest before its bytes.
+fn mark(tensor: &Tensor, shape: &[usize]) -> String {
+    format!("\0{}\0{:?}{shape:?}\0", tensor.name, tensor.dtype())
 }
 
 impl Checkpoint {
-    /// Writes the file.
+    /// Writes the file, in which tensors that are spread over the ranks are whole: every rank brings its part, the first one writes, and
+    /// none holds it all.
     ///
     /// # Errors
     /// [`Error::File`]; the file is then what it was before.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path, shards: &Shards) -> Result<()> {
         let wrong = |e: &dyn std::fmt::Display| Error::write(path, std::io::Error::other(e.to_string()));
-        let mut tensors = Vec::with_capacity(self.state.len());
-        for tensor in &self.state {
-            let view = TensorView::new(tensor.dtype(), tensor.shape.clone(), &tensor.bytes).map_err(|e| wrong(&e))?;
-            tensors.push((tensor.name.as_str(), view));
-        }
         let header =
             Header { counters: self.counters.clone(), settings: self.settings.clone(), sha256: Some(String::new()) };
         let header = serde_json::to_string(&header).map_err(|e| wrong(&e))?;
-        let header = header.replacen(&digest_entry(""), &digest_entry(&sha256(&header, &self.state)), 1);
-        let metadata = HashMap::from([(KEY.to_owned(), header)]);
-        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| wrong(&e))?;
-        write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+        // Over everything that a run goes on from: the header without its digest, and the state.
+        let mut hasher = Sha256::new();
+        hasher.update(&header);
+        for tensor in &self.state {
+            hasher.update(mark(tensor, &shards.whole_shape(tensor)));
+            // Nothing fails.
+            let _ = shards.stream(tensor, &mut |block| {
+                hasher.update(block);
+                Ok(())
+            });
+        }
+        let header = header.replacen(&digest_entry(""), &digest_entry(&hex(&hasher.finalize())), 1);
+        let mut order: Vec<&Tensor> = self.state.iter().collect();
+        order.sort_by(|a, b| b.dtype().cmp(&a.dtype()).then(a.name.cmp(&b.name)));
+        let parts = order.iter().map(|tensor| {
+            let part = TensorPart { dtype: tensor.dtype(), shape: shards.whole_shape(tensor), data: Vec::new() };
+            (tensor.name.as_str(), part)
+        });
+        let head = safetensors::serialize(parts, Some(HashMap::from([(KEY.to_owned(), header)])));
+        let head = head.map_err(|e| wrong(&e))?;
+        write_over_ranks(
+            path,
+            |file| file.write_all(&head),
+            |take| order.iter().fold(Ok(()), |done, tensor| done.and(shards.stream(tensor, take))),
+        )
     }
 
-    /// Reads the file, whose tensors must be those of `like`, in any order. Files of version 0.1 have no digest and no
-    /// settings, which are `null` then.
+    /// Reads the file, whose tensors must be those of `like`, in any order; of several ranks the first one reads, and each gets all of the
+    /// state but what the others have of tensors that are spread. Files of version 0.1 have no digest and no settings, which are `null`
+    /// then.
     ///
     /// # Errors
     /// [`Error::File`]; [`Error::Data`] naming the tensor that is missing or of another type or shape, or where what is read
-    /// is not what was written.
-    pub(crate) fn read(path: &Path, like: &[Tensor]) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let wrong = |e: &dyn std::fmt::Display| Error::data(path, format!("is no checkpoint: {e}"));
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(&e))?;
-        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-        let header = header.ok_or_else(|| wrong(&format!("its metadata has no '{KEY}'")))?;
-        let Header { counters, settings, sha256: wanted } = serde_json::from_str(header).map_err(|e| wrong(&e))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(&e))?;
-        if file.len() != like.len() {
-            return Err(Error::data(path, format!("has {} tensors; wanted {}", file.len(), like.len())));
+    /// is not what was written. On every one of several ranks.
+    pub(crate) fn read(path: &Path, like: &[Tensor], shards: &Shards) -> Result<Self> {
+        /// Bytes that are read, and travel, at a time.
+        const BLOCK: usize = 1 << 24;
+        let mut opened = agree(world().is_first().then(|| Opened::new(path, like, shards)).transpose())?;
+        let mut state = like.to_vec();
+        let mut read = Ok(());
+        for tensor in &mut state {
+            let shape = shards.whole_shape(tensor);
+            let length = shape.iter().product::<usize>() * tensor.size_of_number();
+            let own = shards.own_bytes(tensor);
+            if let Some(opened) = &mut opened {
+                opened.hasher.update(mark(tensor, &shape));
+            }
+            tensor.bytes = Vec::with_capacity(own.len());
+            for first in (0..length).step_by(BLOCK) {
+                let last = (first + BLOCK).min(length);
+                let block = opened.as_mut().map(|opened| opened.read(&tensor.name, first, last - first));
+                // After an error the rest still travels, so that no rank waits for ever.
+                let block = block.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_else(|error| {
+                    read = Err(Error::read(path, error));
+                    vec![0; last - first]
+                });
+                let block = world().broadcast(block);
+                let (from, to) = (own.start.clamp(first, last) - first, own.end.clamp(first, last) - first);
+                tensor.bytes.extend_from_slice(&block[from..to]);
+            }
         }
-        let state = like.iter().map(|wanted| {
-            let found = file.tensor(&wanted.name).map_err(|e| Error::data(path, e.to_string()))?;
-            if (found.dtype(), found.shape()) != (wanted.dtype(), wanted.shape.as_slice()) {
+        let checked = read.and_then(|()| opened.map(|opened| opened.finish(path)).transpose());
+        let header = of_first(|| checked?.ok_or_else(|| Error::data(path, "was not read")))?;
+        Ok(Self { counters: header.counters, settings: header.settings, state })
+    }
+}
+
+/// A file whose header is read.
+struct Opened {
+    file: File,
+    /// Where the tensors begin.
+    start: usize,
+    metadata: Metadata,
+    header: Header,
+    /// Over what was read so far.
+    hasher: Sha256,
+}
+
+impl Opened {
+    /// Reads the header, and compares it with what is wanted.
+    fn new(path: &Path, like: &[Tensor], shards: &Shards) -> Result<Self> {
+        /// As the library has it.
+        const LONGEST: usize = 100_000_000;
+        let mut file = File::open(path).map_err(|e| Error::read(path, e))?;
+        let wrong = |e: &dyn std::fmt::Display| Error::data(path, format!("is no checkpoint: {e}"));
+        let size = file.metadata().map_err(|e| Error::read(path, e))?.len();
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(|e| wrong(&e))?;
+        let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if length > LONGEST || length as u64 + 8 > size {
+            return Err(wrong(&format!("its header claims {length} bytes, the file has {size}")));
+        }
+        let mut bytes = vec![0; length];
+        file.read_exact(&mut bytes).map_err(|e| wrong(&e))?;
+        let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
+        let start = 8 + length;
+        if (start + metadata.data_len()) as u64 != size {
+            let problem = format!("its header claims {} bytes, the file has {size}", start + metadata.data_len());
+            return Err(wrong(&problem));
+        }
+        let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)).cloned();
+        let text = text.ok_or_else(|| wrong(&format!("its metadata has no '{KEY}'")))?;
+        let header: Header = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+        let count = metadata.tensors().len();
+        if count != like.len() {
+            return Err(Error::data(path, format!("has {count} tensors; wanted {}", like.len())));
+        }
+        for wanted in like {
+            let missing = || Error::data(path, format!("has no tensor '{}'", wanted.name));
+            let (found, shape) = (metadata.info(&wanted.name).ok_or_else(missing)?, shards.whole_shape(wanted));
+            if (found.dtype, &found.shape) != (wanted.dtype(), &shape) {
                 return Err(Error::data(
                     path,
                     format!(
-                        "tensor '{}' is {:?} {:?}; wanted {:?} {:?}",
+                        "tensor '{}' is {:?} {:?}; wanted {:?} {shape:?}",
                         wanted.name,
-                        found.dtype(),
-                        found.shape(),
-                        wanted.dtype(),
-                        wanted.shape
+                        found.dtype,
+                        found.shape,
+                        wanted.dtype()
                     ),
                 ));
             }
-            Ok(Tensor { bytes: found.data().to_vec(), ..wanted.clone() })
-        });
-        let read = Self { counters, settings, state: state.collect::<Result<_>>()? };
-        let Some(wanted) = wanted else {
+        }
+        let mut hasher = Sha256::new();
+        if let Some(sha256) = &header.sha256 {
+            hasher.update(text.replacen(&digest_entry(sha256), &digest_entry(""), 1));
+        }
+        Ok(Self { file, start, metadata, header, hasher })
+    }
+
+    /// Some bytes of a tensor.
+    fn read(&mut self, name: &str, first: usize, length: usize) -> std::io::Result<Vec<u8>> {
+        let begin = self.metadata.info(name).map_or(0, |info| info.data_offsets.0);
+        self.file.seek(SeekFrom::Start((self.start + begin + first) as u64))?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact(&mut bytes)?;
+        self.hasher.update(&bytes);
+        Ok(bytes)
+    }
+
+    /// The header, where what was read is what was written.
+    fn finish(self, path: &Path) -> Result<Header> {
+        let Some(wanted) = &self.header.sha256 else {
             note(&format!("{}: has no digest (pdloss 0.1 wrote none), so it is taken as it is", path.display()));
-            return Ok(read);
+            return Ok(self.header);
         };
-        let found = sha256(&header.replacen(&digest_entry(&wanted), &digest_entry(""), 1), &read.state);
-        if found != wanted {
+        let found = hex(&self.hasher.finalize());
+        if found != *wanted {
             let problem = format!("was changed after it was written: SHA-256 of its contents {found}, wanted {wanted}");
             return Err(Error::data(path, problem));
         }
-        Ok(read)
+        Ok(self.header)
     }
 }
 
@@ -148,6 +243,7 @@ impl Checkpoint {
 mod tests {
     use super::*;
     use pdloss::graph::build::Element;
+    use safetensors::tensor::TensorView;
 
     fn checkpoint() -> Checkpoint {
         let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -163,8 +259,8 @@ mod tests {
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        checkpoint().write(&path).unwrap();
-        assert_eq!(Checkpoint::read(&path, &checkpoint().state).unwrap(), checkpoint());
+        checkpoint().write(&path, &Shards::default()).unwrap();
+        assert_eq!(Checkpoint::read(&path, &checkpoint().state, &Shards::default()).unwrap(), checkpoint());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
@@ -173,12 +269,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         let whole = checkpoint();
-        whole.write(&path).unwrap();
+        whole.write(&path, &Shards::default()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            Checkpoint::read(&path, &whole.state).unwrap_err().to_string()
+            Checkpoint::read(&path, &whole.state, &Shards::default()).unwrap_err().to_string()
         };
         // A bit of a weight, the number of steps, the best recall, a setting: each keeps the file's form.
         let mut weight = bytes.clone();
@@ -195,7 +291,7 @@ mod tests {
         });
         let old = HashMap::from([(KEY.to_owned(), r#"{"step":7,"best":null,"stale":1}"#.to_owned())]);
         std::fs::write(&path, safetensors::serialize(views, Some(old)).unwrap()).unwrap();
-        let read = Checkpoint::read(&path, &whole.state).unwrap();
+        let read = Checkpoint::read(&path, &whole.state, &Shards::default()).unwrap();
         assert_eq!((read.counters.step, read.settings, read.state), (7, Value::Null, whole.state));
     }
 
@@ -204,8 +300,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         let whole = checkpoint();
-        whole.write(&path).unwrap();
-        let refused = |like: &[Tensor]| Checkpoint::read(&path, like).unwrap_err().to_string();
+        whole.write(&path, &Shards::default()).unwrap();
+        let refused = |like: &[Tensor]| Checkpoint::read(&path, like, &Shards::default()).unwrap_err().to_string();
         let mut other = whole.state.clone();
         other[0].shape = vec![1, 2];
         assert!(refused(&other).contains("tensor 'b' is F32 [2, 1]; wanted F32 [1, 2]"));

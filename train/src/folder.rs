@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pdloss::graph::step::Parameters;
 use pdloss_embed::files::write_atomically;
+use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -72,14 +73,16 @@ impl Folder {
         Ok(Self(path.into()))
     }
 
-    /// The folder of a run that was begun, and its manifest.
+    /// The folder of a run that was begun, and its manifest. Of several ranks only the first one needs the folder.
     ///
     /// # Errors
     /// [`Error::Usage`] where there is none; [`Error::Data`] where its manifest is none of this program's.
     pub(crate) fn open(path: &Path) -> Result<(Self, Manifest)> {
         let file = path.join(MANIFEST);
-        let text = std::fs::read_to_string(&file).map_err(|e| {
-            Error::Usage(format!("--resume {}: no run was begun there: {}: {e}", path.display(), file.display()))
+        let text = of_first(|| {
+            std::fs::read_to_string(&file).map_err(|e| {
+                Error::Usage(format!("--resume {}: no run was begun there: {}: {e}", path.display(), file.display()))
+            })
         })?;
         let manifest = toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))?;
         Ok((Self(path.into()), manifest))

@@ -209,9 +209,10 @@ impl Images {
                 let (now, first) = (Sha256::digest(&bytes), &self.digests[draw.image]);
                 if now.as_slice() != first {
                     let (now, first) = (hex(&now), hex(first));
+                    let or_apart = if world().is_alone() { "" } else { ", or is another file on another rank" };
                     let problem = format!(
-                        "changed while the run goes on: SHA-256 {now}, first read {first}; put it back and --resume, or \
-                         begin a new run"
+                        "changed while the run goes on{or_apart}: SHA-256 {now}, first read {first}; put it back and --resume, \
+                         or begin a new run"
                     );
                     return Err(Error::image(&item.name, problem));
                 }

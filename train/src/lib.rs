@@ -18,6 +18,7 @@ mod checkpoint;
 mod cli;
 mod config;
 mod events;
+mod first;
 mod export;
 mod folder;
 mod images;

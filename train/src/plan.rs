@@ -199,13 +199,18 @@ impl Plan {
 /// What is to be said of a run on several ranks.
 fn of_ranks(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
     if settings.ranks == 1 {
-        return Ok(None);
+        let flags = [("--sync-statistics", settings.sync_statistics), ("--shard-classes", settings.shard_classes)];
+        let idle: Vec<&str> = flags.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect();
+        let change = if idle.len() == 1 { "changes" } else { "change" };
+        let of_one = format!("{} {change} nothing: the run is of one process", idle.join(" and "));
+        return Ok((!idle.is_empty()).then_some(of_one));
     }
     let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
     let normalises = description.state.iter().any(|tensor| tensor.kind == Kind::Running);
     let (batch, ranks) = (settings.batch, settings.ranks);
     let how = match (normalises, settings.sync_statistics) {
-        (false, _) => String::new(),
+        (false, false) => String::new(),
+        (false, true) => "; --sync-statistics changes nothing: no BatchNormalization is trained".to_owned(),
         (true, true) => "; BatchNormalization normalises by the whole batch (--sync-statistics)".to_owned(),
         (true, false) => format!(
             "; BatchNormalization normalises by the {} images of a rank, and the first rank's running statistics are the run's: \
@@ -213,7 +218,11 @@ fn of_ranks(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
             world().share_of(0, batch).len()
         ),
     };
-    Ok(Some(format!("the {batch} images of a step are spread over {ranks} ranks{how}")))
+    let threads = if settings.threads == 1 { "thread" } else { "threads" };
+    Ok(Some(format!(
+        "the {batch} images of a step are spread over {ranks} ranks, of {} {threads} each{how}",
+        settings.threads
+    )))
 }
 
 /// The library that a run goes on with. A path out of a file is not opened unless a person names it again: whatever lies there

@@ -10,7 +10,7 @@ use pdloss_embed::{Error, Result};
 use serde_json::Value;
 
 use crate::backbone::of_graph;
-use crate::checkpoint::{Checkpoint, Counters};
+use crate::checkpoint::Counters;
 use crate::cli::Keep;
 use crate::folder::{Begun, Folder};
 use crate::metrics::Table;
@@ -19,7 +19,7 @@ use crate::probe::Probe;
 use crate::session::Outcome;
 use crate::settings::Settings;
 use crate::tensor::Tensor;
-use crate::validation::{Recall, Validation};
+use crate::validation::Recall;
 
 /// The record of a run under way.
 #[derive(Debug)]
@@ -27,7 +27,6 @@ pub(crate) struct Record {
     pub(crate) settings: Settings,
     pub(crate) folder: Folder,
     pub(crate) backbone: ModelProto,
-    pub(crate) validation: Option<Validation>,
     /// Steps an epoch.
     pub(crate) batches: u64,
     pub(crate) metrics: Table,
@@ -104,15 +103,11 @@ impl Record {
         )))
     }
 
-    /// Measures the embedder of a state, and writes that down; [`Record::settle`] comes next.
+    /// Writes down what the embedder of this step was measured to be; [`Record::settle`] comes next.
     ///
     /// # Errors
-    /// Those of writing and of measuring it; [`Error::Measure`] where nothing is validated on.
-    pub(crate) fn validate(&mut self, state: &[Tensor], counters: &Counters) -> Result<Recall> {
-        let candidate = self.candidate(state, counters.step, false)?;
-        let Some(validation) = &self.validation else { return Err(Error::Measure("nothing to validate on".into())) };
-        let found = self.monitor.aside(|| validation.measure(&candidate))?;
-        let step = counters.step;
+    /// [`Error::File`].
+    pub(crate) fn validated(&mut self, found: &Recall, step: u64) -> Result<()> {
         self.validations.add(&[
             ("step", step.to_string()),
             ("epoch", (step / self.batches).to_string()),
@@ -121,8 +116,8 @@ impl Record {
             ("queries", found.queries.to_string()),
         ])?;
         self.validations.flush()?;
-        self.monitor.recall(step, &found);
-        Ok(found)
+        self.monitor.recall(step, found);
+        Ok(())
     }
 
     /// Keeps the embedder that was measured, where it is better and the best is to be kept.
@@ -140,28 +135,28 @@ impl Record {
         }
     }
 
-    /// Writes a checkpoint, after everything that belongs to it; `is_last` for the one that ends the run.
+    /// Writes everything that belongs to a checkpoint, which is written then; `is_last` for the one that ends the run.
     ///
     /// # Errors
     /// [`Error::File`]; [`Error::Measure`] for an embedder that embeds nothing.
-    pub(crate) fn save(&mut self, state: Vec<Tensor>, counters: &Counters, is_last: bool) -> Result<()> {
+    pub(crate) fn save(&mut self, state: &[Tensor], counters: &Counters, is_last: bool) -> Result<()> {
         self.metrics.flush()?;
         self.validations.flush()?;
         if self.settings.validation.as_ref().is_none_or(|v| v.keep == Keep::Last) {
-            let (candidate, kept) = (self.candidate(&state, counters.step, is_last)?, self.folder.embedder());
-            std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))?;
+            let (candidate, kept) = (self.candidate(state, counters.step, is_last)?, self.folder.embedder());
+            std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))
         } else if is_last {
-            self.look_at(&self.folder.embedder(), counters.step, true)?;
+            self.look_at(&self.folder.embedder(), counters.step, true)
+        } else {
+            Ok(())
         }
-        let (counters, settings) = (counters.clone(), self.behind_state.clone());
-        let step = counters.step;
-        Checkpoint { counters, settings, state }.write(&self.folder.checkpoint())?;
-        self.saved = Some(step);
-        Ok(())
     }
 
     /// Writes the embedder of a state beside the run's, once it is seen to embed.
-    fn candidate(&self, state: &[Tensor], step: u64, is_last: bool) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// [`Error::File`]; [`Error::Measure`] for one that embeds nothing.
+    pub(crate) fn candidate(&self, state: &[Tensor], step: u64, is_last: bool) -> Result<PathBuf> {
         let path = self.folder.candidate();
         let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
         let embedder = export_embedder(&self.backbone, find).map_err(|e| of_graph(&self.settings.model, e))?;

@@ -1,5 +1,6 @@
 //! A tensor of the state on its way between graph, device and file.
 
+use ndarray::Array2;
 use ort::memory::AllocationDevice;
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, Tensor as OrtTensor, TensorElementType};
 use pdloss::graph::build::Element;
@@ -46,6 +47,15 @@ impl Tensor {
             return Err(format!("tensor '{name}' of shape {shape:?} has {} bytes; wanted {wanted}", bytes.len()));
         }
         Ok(Self { name, element, shape, bytes })
+    }
+
+    /// Takes these values, in its own type.
+    pub(crate) fn set(&mut self, values: &Array2<f32>) {
+        self.shape = values.shape().to_vec();
+        self.bytes = match self.element {
+            Element::F64 => values.iter().flat_map(|&value| f64::from(value).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        };
     }
 
     /// Bytes of one number.

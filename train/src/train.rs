@@ -6,22 +6,18 @@ use std::path::Path;
 use std::time::Instant;
 
 use pdloss::graph::head::names::PROXIES;
-use pdloss::graph::proto::{GraphProto, ModelProto};
-use pdloss::graph::step::{Description, export_embedder, set_class_mean_proxies};
+use pdloss::graph::step::{Description, export_embedder};
 use pdloss_embed::console::{inform, note};
-use pdloss_embed::dataset::Dataset;
-use pdloss_embed::digest::hex;
-use pdloss_embed::embedder::{Choice, Embedder, Model, Options, version};
-use pdloss_embed::pipeline::embed;
+use pdloss_embed::embedder::{Choice, Model, Options, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::FirstProxies;
 use crate::events::Events;
+use crate::first::{class_means, first_state};
 use crate::folder::{Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
 use crate::loader::Loader;
@@ -52,8 +48,12 @@ struct Run {
     /// Steps between validations.
     validate_every: u64,
     counters: Counters,
+    /// Bytes that this rank gave to exchanges in the steps made.
+    given: u64,
     /// Of the rank that writes.
     record: Option<Record>,
+    /// What all ranks validate on.
+    validation: Option<Validation>,
 }
 
 /// Trains as planned, and writes what came of it to `stdout`.
@@ -77,7 +77,9 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     } = plan;
     notes.iter().for_each(|line| note(line));
     process::set_threads(settings.threads);
-    alike(&settings, &model, &data, &library)?;
+    alike(&settings, &model, &library)?;
+    data.same_over_ranks()?;
+    validation.as_ref().map_or(Ok(()), |validation| validation.data().same_over_ranks())?;
     let recipe = settings.preprocessing.clone();
     let size = recipe.output_size().ok_or_else(|| Error::Recipe("leaves the size of the images open".into()))?;
     let (part, classes, source) = (data.part.clone(), data.classes.len(), data.source.path().to_path_buf());
@@ -110,24 +112,17 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
 
     let description = Description::of(&step).map_err(|e| of_graph(&settings.model, e))?;
     let shards = Shards::of(&description, settings.shard_classes);
-    let mut state = shards.whole(first_state(&step, &settings.model)?);
+    let mut state = first_state(&step, &settings.model)?;
     let behind_state = settings.behind_state()?;
-    // The first rank's state is that of all.
-    let (last, counters) = of_first(|| {
-        if begun.is_some() && folder.checkpoint().exists() {
-            let checkpoint = Checkpoint::read(&folder.checkpoint(), &state)?;
-            same_settings(&folder, &checkpoint.settings, &behind_state)?;
-            state = checkpoint.state;
-            return Ok((Some(checkpoint.counters.step), checkpoint.counters));
-        }
-        if settings.first_proxies == FirstProxies::ClassMeans {
-            let step = with_class_means(step.clone(), &model, &images, &settings, &library)?;
-            let means = first_state(&step, &settings.model)?.into_iter().find(|tensor| tensor.name == PROXIES);
-            state.iter_mut().filter(|tensor| tensor.name == PROXIES).zip(means).for_each(|(old, new)| *old = new);
-        }
-        Ok((None, Counters::default()))
-    })?;
-    let state = shards.spread(state);
+    let (mut last, mut counters) = (None, Counters::default());
+    if of_first(|| Ok(begun.is_some() && folder.checkpoint().exists()))? {
+        let checkpoint = Checkpoint::read(&folder.checkpoint(), &state, &shards)?;
+        of_first(|| same_settings(&folder, &checkpoint.settings, &behind_state))?;
+        (last, counters, state) = (Some(checkpoint.counters.step), checkpoint.counters, checkpoint.state);
+    } else if settings.first_proxies == FirstProxies::ClassMeans {
+        let means = class_means(&description, &model, &images, &settings, &library, &shards)?;
+        state.iter_mut().filter(|tensor| tensor.name == PROXIES).for_each(|tensor| tensor.set(&means));
+    }
     if let (None, Some(validation)) = (last, &validation) {
         let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
         let embedder = export_embedder(&backbone, find).map_err(|e| of_graph(&settings.model, e))?;
@@ -138,6 +133,9 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads));
     let trainer = agree(trainer)?;
     drop(state);
+    if !world().is_alone() {
+        same("the state at the start", &trainer.digest(&shards)?)?;
+    }
     let made_with = MadeWith {
         program: concat!("pdloss ", env!("CARGO_PKG_VERSION")).into(),
         onnxruntime: version(&library)?,
@@ -186,17 +184,22 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
             settings: settings.clone(),
             folder,
             backbone,
-            validation,
         })
     });
     let record = agree(record.transpose())?;
     record.iter().flat_map(|record: &Record| record.metrics.lacks(last)).for_each(|said| note(&said));
-    let mut run = Run { image, record, settings, trainer, shards, steps, validate_every, counters };
+    let mut run =
+        Run { image, record, validation, settings, trainer, shards, steps, validate_every, counters, given: 0 };
     if last.is_none() {
         run.validate()?;
     }
+    let before = run.counters.clone();
     run.train(&images, &sampler)?;
     run.save(true)?;
+    let made = (run.counters.step - run.counters.passed_over) - (before.step - before.passed_over);
+    if let (false, Some(bytes)) = (world().is_alone(), run.given.checked_div(made)) {
+        inform(&format!("each step gave {bytes} bytes of a rank to the exchanges between {} ranks", world().size()));
+    }
     let Run { record, counters, settings, .. } = run;
     let Some(Record { folder, monitor, .. }) = record else { return Ok(()) };
     drop(monitor);
@@ -204,18 +207,13 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
 }
 
 /// Refuses ranks that would not make the same run.
-fn alike(settings: &Settings, model: &Model, data: &Dataset, library: &Path) -> Result<()> {
+fn alike(settings: &Settings, model: &Model, library: &Path) -> Result<()> {
     if world().is_alone() {
         return Ok(());
     }
     same("pdloss", env!("CARGO_PKG_VERSION"))?;
     same("onnxruntime", &version(library)?)?;
     same("the model's SHA-256", &model.sha256)?;
-    let mut listed = Sha256::new();
-    for item in &data.items {
-        listed.update(format!("{}\0{}\0", item.name, item.class));
-    }
-    same("the SHA-256 of the list of images", &hex(&listed.finalize()))?;
     let mut chosen = settings.behind_state()?;
     for own in ["device", "threads"] {
         chosen.as_object_mut().and_then(|chosen| chosen.remove(own));
@@ -288,7 +286,9 @@ impl Run {
                     self.counters.passed_over += 1;
                     self.write(|record, counters| record.passed_over(counters, rate))
                 } else {
+                    let given = world().given();
                     let outcome = self.trainer.step(batch, self.image, rate)?;
+                    self.given += world().given() - given;
                     self.counters.step += 1;
                     let images_per_second = sampler.batch() as f64 / began.elapsed().as_secs_f64();
                     self.write(|record, counters| record.step(counters.step, &outcome, rate, images_per_second))
@@ -322,22 +322,24 @@ impl Run {
 
     /// Measures the embedder as it is, where there is something to measure it on, and keeps it where it is to be kept.
     fn validate(&mut self) -> Result<()> {
-        if self.settings.validation.is_none() {
-            return Ok(());
-        }
-        let (trainer, counters, record) = (&self.trainer, &self.counters, &mut self.record);
-        let nobody = || Error::Measure("no rank has the record".into());
-        // As bits: text may lose the last one.
-        let (recall, is_better) = of_first(|| {
-            let recall = record.as_mut().ok_or_else(nobody)?.validate(&trainer.state()?, counters)?.recall_at_1;
-            Ok((recall.to_bits(), counters.best.is_none_or(|(best, _)| recall > best)))
-        })?;
+        let Some(validation) = &self.validation else { return Ok(()) };
+        let step = self.counters.step;
+        let candidate = self.record.as_ref().map(|record| record.candidate(&self.trainer.state()?, step, false));
+        let candidate = agree(candidate.transpose())?;
+        let measure = || validation.measure(candidate.as_deref());
+        let found = self.record.as_ref().map_or_else(measure, |record| record.monitor.aside(measure))?;
+        // The first rank's word goes: the others' best may have gone through text, which may lose its last bit.
+        let is_better = self.counters.best.is_none_or(|(best, _)| found.recall_at_1 > best);
+        let is_better = world().any(world().is_first() && is_better);
         if is_better {
-            (self.counters.best, self.counters.stale) = (Some((f64::from_bits(recall), self.counters.step)), 0);
+            (self.counters.best, self.counters.stale) = (Some((found.recall_at_1, step)), 0);
         } else {
             self.counters.stale += 1;
         }
-        agree(self.write(|record, _| record.settle(is_better)))
+        agree(self.write(|record, _| {
+            record.validated(&found, step)?;
+            record.settle(is_better)
+        }))
     }
 
     /// Writes a checkpoint; `is_last` for the one that ends the run. Ranks whose states have drifted apart go no further.
@@ -346,46 +348,17 @@ impl Run {
             same("the state", &self.trainer.digest(&self.shards)?)?;
         }
         let needed = self.record.is_some() || !self.shards.is_empty();
-        let state = if needed { self.trainer.state() } else { Ok(Vec::new()) };
-        let state = agree(state).map(|state| self.shards.whole(state));
-        agree(state.and_then(|state| self.write(|record, counters| record.save(state, counters, is_last))))
+        let state = agree(if needed { self.trainer.state() } else { Ok(Vec::new()) })?;
+        agree(self.write(|record, counters| record.save(&state, counters, is_last)))?;
+        let (path, settings) = self
+            .record
+            .as_ref()
+            .map(|record| (record.folder.checkpoint(), record.behind_state.clone()))
+            .unwrap_or_default();
+        Checkpoint { counters: self.counters.clone(), settings, state }.write(&path, &self.shards)?;
+        if let Some(record) = &mut self.record {
+            record.saved = Some(self.counters.step);
+        }
+        Ok(())
     }
-}
-
-/// The state that a step graph brings with it, in the order of its description.
-fn first_state(step: &ModelProto, model: &Path) -> Result<Vec<Tensor>> {
-    let wrong = |problem: String| Error::model(model, problem);
-    let description = Description::of(step).map_err(|e| of_graph(model, e))?;
-    let initializers = step.graph.as_ref().map_or(&[][..], |GraphProto { initializer, .. }| initializer);
-    let tensors = description.state.iter().map(|tensor| {
-        let found = initializers.iter().find(|i| i.name() == tensor.name);
-        let found =
-            found.ok_or_else(|| wrong(format!("its training step brings no first value of {}", tensor.name)))?;
-        Tensor::of_proto(found).map_err(wrong)
-    });
-    tensors.collect()
-}
-
-/// The step graph with its proxies at the mean direction of their class's embeddings.
-fn with_class_means(
-    mut step: ModelProto,
-    model: &Model,
-    images: &Images,
-    settings: &Settings,
-    library: &Path,
-) -> Result<ModelProto> {
-    let preparation = images.preparation();
-    let axes = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
-    let options = Options {
-        runtime: Choice::Onnxruntime,
-        library: Some(library.to_path_buf()),
-        device: settings.device,
-        threads: settings.threads,
-        batch: None,
-    };
-    let mut embedder = Embedder::open(model.clone(), Some(axes), &options)?;
-    let embeddings = embed(images.data(), &preparation.recipe, &mut embedder, settings.threads, false)?.embeddings;
-    let labels: Vec<i64> = embeddings.rows.iter().map(|row| row.class as i64).collect();
-    set_class_mean_proxies(&mut step, embeddings.matrix.view(), &labels).map_err(|e| of_graph(&settings.model, e))?;
-    Ok(step)
 }

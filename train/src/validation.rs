@@ -1,16 +1,18 @@
 //! Recall@1 of the embedder as it is, on images that training does not see.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use pdloss::graph::file;
 use pdloss::graph::proto::ModelProto;
 use pdloss_embed::dataset::{Dataset, Request};
 use pdloss_embed::embedder::{Choice, Embedder, Model, Options};
-use pdloss_embed::pipeline::embed;
-use pdloss_embed::preprocess::{Layout, Recipe};
-use pdloss_embed::retrieval::{Search, exact, measure};
+use pdloss_embed::pipeline::embed_over_ranks;
+use pdloss_embed::preprocess::{Layout, Recipe, Steps};
+use pdloss_embed::ranks::{agree, world};
+use pdloss_embed::retrieval::{Search, exact, measure_over_ranks};
 use pdloss_embed::{Error, Result};
+use tempfile::TempDir;
 
 /// Images to validate on, and how.
 #[derive(Debug)]
@@ -90,14 +92,18 @@ impl Validation {
         self.recipe.output_size().map(|size| self.layout.axes(self.recipe.color.channels(), size))
     }
 
-    /// Embeds all images by the model in this file, and measures.
+    /// Embeds all images by the model in the first rank's file, and measures. Of several ranks each embeds its share, and all have the
+    /// answer.
     ///
     /// # Errors
-    /// Those of the tool's `recall`; [`Error::Data`] where the images are not what they were before.
-    pub(crate) fn measure(&self, model: &Path) -> Result<Recall> {
-        let model = Model::read(model, Some(&self.output))?;
-        let mut embedder = Embedder::open(model, self.image(), &self.options)?;
-        let embedded = embed(&self.data, &self.recipe, &mut embedder, self.options.threads, self.skip_bad)?;
+    /// Those of the tool's `recall`; [`Error::Data`] where the images are not what they were before. On every one of several ranks.
+    pub(crate) fn measure(&self, model: Option<&Path>) -> Result<Recall> {
+        let (model, _lent) = lend(model)?;
+        let open = Model::read(&model, Some(&self.output))
+            .and_then(|model| Embedder::open(model, self.image(), &self.options));
+        let (mut embedder, steps) = (agree(open)?, Steps::default());
+        let threads = self.options.threads;
+        let embedded = embed_over_ranks(&self.data, &self.recipe, &steps, &mut embedder, threads, self.skip_bad)?;
         let (first, now) = (self.first.get_or_init(|| embedded.data_sha256.clone()), &embedded.data_sha256);
         if first != now {
             let problem = format!(
@@ -106,9 +112,26 @@ impl Validation {
             );
             return Err(Error::data(self.data.source.path(), problem));
         }
-        let found = measure(&embedded.embeddings, &Search::cosine(&[1]), &exact)?;
+        let found = measure_over_ranks(&embedded.embeddings, &Search::cosine(&[1]), &exact)?;
         Ok(Recall { recall_at_1: found.recall[0].1, map_at_r: found.map_at_r, queries: found.queries })
     }
+}
+
+/// A file of the first rank's, on every rank: the others get a copy, for as long as they keep its folder.
+fn lend(own: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
+    let bytes = match own {
+        Some(path) if world().is_alone() => return Ok((path.to_path_buf(), None)),
+        Some(path) => std::fs::read(path).map_err(|e| Error::read(path, e)),
+        None => Ok(Vec::new()),
+    };
+    let bytes = world().broadcast(agree(bytes)?);
+    let copy = || {
+        let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
+        let path = folder.path().join("embedder.onnx");
+        std::fs::write(&path, bytes).map_err(|e| Error::write(&path, e))?;
+        Ok((path, Some(folder)))
+    };
+    agree(own.map_or_else(copy, |path| Ok((path.to_path_buf(), None))))
 }
 
 #[cfg(test)]
@@ -136,11 +159,11 @@ mod tests {
             Options { runtime: Choice::Onnxruntime, library: None, device: Device::Cpu, threads: 1, batch: None };
         let request = Request::of(folder.path());
         let validation = Validation::new(&request, (&recipe, Layout::Nchw), "embedding", options, false).unwrap();
-        let first = validation.measure(&model).unwrap();
-        assert_eq!(validation.measure(&model).unwrap(), first);
+        let first = validation.measure(Some(&model)).unwrap();
+        assert_eq!(validation.measure(Some(&model)).unwrap(), first);
         let [one, two] = [0, 1].map(|at| folder.path().join(&validation.data().items[at].name));
         std::fs::copy(one, two).unwrap();
-        let error = validation.measure(&model).unwrap_err().to_string();
+        let error = validation.measure(Some(&model)).unwrap_err().to_string();
         assert!(error.contains("changed while the run goes on"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! Labelled images: which files, which classes, which part each plays. One file a format.
 
+mod alike;
 mod cars196;
 mod celeba;
 mod cub;

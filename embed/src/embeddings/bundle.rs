@@ -1,29 +1,31 @@
 //! All in one: `.safetensors` with the tensors `embeddings` (F32 `[rows, dim]`) and `labels` (I64 `[rows]`), and lists in
 //! JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras` where there are such.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use ndarray::Array2;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorInfo};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::matrix::floats;
 use super::{Embeddings, Row};
 use crate::dataset::Role;
 use crate::error::{Error, Result};
+use crate::files::TensorPart;
 
 const TENSOR: &str = "embeddings";
 const LABELS: &str = "labels";
 
-pub(super) fn bytes(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, SafeTensorError> {
+/// The file up to the values of the embeddings, which come last.
+pub(super) fn head(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, SafeTensorError> {
     let rows = &embeddings.rows;
-    let values: Vec<u8> = embeddings.matrix.iter().flat_map(|v| v.to_le_bytes()).collect();
     let labels: Vec<u8> = rows.iter().flat_map(|r| (r.class as i64).to_le_bytes()).collect();
-    let (count, dim) = embeddings.matrix.dim();
+    let count = rows.len();
     let tensors = [
-        (TENSOR, TensorView::new(Dtype::F32, vec![count, dim], &values)?),
-        (LABELS, TensorView::new(Dtype::I64, vec![count], &labels)?),
+        (TENSOR, TensorPart { dtype: Dtype::F32, shape: vec![count, embeddings.dim()], data: Vec::new() }),
+        (LABELS, TensorPart { dtype: Dtype::I64, shape: vec![count], data: labels }),
     ];
     let json = |value: serde_json::Value| value.to_string();
     let names: Vec<_> = rows.iter().map(|r| r.name.as_str()).collect();
@@ -41,7 +43,27 @@ pub(super) fn bytes(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, Saf
             metadata.insert(key.to_owned(), json(numbers.into()));
         }
     }
-    safetensors::serialize(tensors, Some(metadata))
+    in_order(&safetensors::serialize(tensors, Some(metadata))?)
+}
+
+/// The header of a file, as the library writes it.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    metadata: BTreeMap<String, String>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+/// The same file with its metadata in the order of their names, which the library leaves to chance: equal embeddings are equal files.
+fn in_order(file: &[u8]) -> std::result::Result<Vec<u8>, SafeTensorError> {
+    let (length, rest) = file.split_at(8);
+    let length = length.try_into().map_or(0, |bytes| usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(0));
+    let (header, rest) = rest.split_at(length);
+    let header: Header = serde_json::from_slice(header)?;
+    let mut sorted = serde_json::to_vec(&header)?;
+    sorted.resize(sorted.len().next_multiple_of(8), b' ');
+    Ok([&(sorted.len() as u64).to_le_bytes(), sorted.as_slice(), rest].concat())
 }
 
 pub(super) fn read(path: &Path) -> Result<Embeddings> {

@@ -4,19 +4,22 @@
 mod bundle;
 mod labels;
 mod matrix;
+mod over_ranks;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::{Role, slips_in};
 use crate::digest::hex;
 use crate::error::{Error, Result};
-use crate::files::{ending, write_atomically};
-use crate::ranks::world;
+use crate::files::{ending, write_atomically, write_over_ranks};
+use crate::ranks::{agree, world};
 
 /// One row's name, class and role, and what it must not be compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,50 +109,6 @@ impl Embeddings {
         Ok(())
     }
 
-    /// Keeps this rank's share of whole embeddings.
-    #[must_use]
-    pub fn share(mut self) -> Self {
-        let share = world().share(self.rows.len());
-        if !world().is_alone() {
-            self.matrix = self.matrix.slice(s![share.clone(), ..]).to_owned();
-            self.first = share.start;
-        }
-        self
-    }
-
-    /// The parts of all ranks put together, on the first of them; `None` on the others.
-    ///
-    /// # Errors
-    /// Those of [`Embeddings::new`].
-    pub fn whole(&self) -> Result<Option<Self>> {
-        /// Rows that travel at a time.
-        const BLOCK: usize = 1 << 14;
-        let world = world();
-        if world.is_alone() {
-            return Ok(Some(self.clone()));
-        }
-        let dim = self.dim();
-        let mut all = Array2::zeros((if world.is_first() { self.rows.len() } else { 0 }, dim));
-        let counts = world.gather_numbers(self.matrix.nrows() as u64);
-        let firsts = world.gather_numbers(self.first as u64);
-        let number = |value: u64| usize::try_from(value).expect("a number of rows in memory");
-        for block in (0..counts.iter().map(|&count| number(count)).max().unwrap_or(0)).step_by(BLOCK) {
-            let own = block.min(self.matrix.nrows())..(block + BLOCK).min(self.matrix.nrows());
-            let bytes: Vec<u8> = self.matrix.slice(s![own, ..]).iter().flat_map(|value| value.to_le_bytes()).collect();
-            let parts = world.gather(&bytes);
-            for (part, &first) in parts.iter().zip(&firsts).filter(|_| world.is_first()) {
-                let values = part.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
-                let places = all.slice_mut(s![number(first) + block.., ..]);
-                places.into_iter().zip(values).for_each(|(place, value)| *place = value);
-            }
-        }
-        if !world.is_first() {
-            return Ok(None);
-        }
-        let whole = Self::new(all, self.rows.clone(), self.classes.clone())?;
-        Ok(Some(Self { notes: self.notes.clone(), ..whole }))
-    }
-
     /// How many rows are copies of others, by [`Row::image`].
     pub fn copies(&self) -> Copies {
         let mut first: HashMap<u32, usize> = HashMap::new();
@@ -167,52 +126,10 @@ impl Embeddings {
         copies
     }
 
-    /// [`Embeddings::sameness`] of the rows of all ranks.
-    ///
-    /// # Errors
-    /// Those of telling the other ranks.
-    pub fn sameness_over_ranks(&self) -> Result<Option<f64>> {
-        let world = world();
-        if world.is_alone() {
-            return Ok(self.sameness());
-        }
-        // Every rank compares its rows with the first of all.
-        let own: Vec<u8> =
-            self.matrix.rows().into_iter().take(1).flatten().flat_map(|value| value.to_le_bytes()).collect();
-        let firsts = world.gather(&own);
-        let firsts = firsts.iter().find(|first| !first.is_empty()).map_or(&[][..], Vec::as_slice);
-        let first: Vec<f32> = firsts.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        let mut rows = Array2::zeros((self.matrix.nrows() + 1, self.dim()));
-        rows.row_mut(0).assign(&ndarray::aview1(&first));
-        rows.slice_mut(s![1.., ..]).assign(&self.matrix);
-        let own = if self.matrix.is_empty() { Some(0.0) } else { sameness(rows.view()) };
-        let all = world.gather_numbers(own.map_or(u64::MAX, f64::to_bits));
-        let apart = all.iter().map(|&bits| (bits != u64::MAX).then(|| f64::from_bits(bits)));
-        let widest = apart.collect::<Option<Vec<f64>>>().map(|apart| apart.into_iter().fold(0.0, f64::max));
-        Ok(widest.filter(|_| self.rows.len() > 1))
-    }
-
     /// How far apart rows are at most, as a share of the first one's length, where that is no more than what float32 rounds:
     /// they are then all the same. `None` where they differ, and for fewer than two.
     pub fn sameness(&self) -> Option<f64> {
         sameness(self.matrix.view())
-    }
-
-    /// [`Embeddings::twins`] of the rows of all ranks. Rows travel as 64-bit digests, and rows with the same one are taken for equal.
-    pub fn twins_over_ranks(&self) -> usize {
-        let world = world();
-        if world.is_alone() {
-            return self.twins();
-        }
-        let own: Vec<u8> = self.matrix.rows().into_iter().flat_map(|row| digest_of(row).to_le_bytes()).collect();
-        let all = world.gather(&own).concat();
-        let (mut first, mut twins): (HashMap<[u8; 8], usize>, usize) = (HashMap::new(), 0);
-        for (at, &digest) in all.as_chunks::<8>().0.iter().enumerate() {
-            let earlier = *first.entry(digest).or_insert(at);
-            let image = self.rows[at].image;
-            twins += usize::from(earlier != at && !(image.is_some() && image == self.rows[earlier].image));
-        }
-        twins
     }
 
     /// How many rows are equal to an earlier one, number by number, and are not known to be copies of its image.
@@ -250,23 +167,37 @@ impl Embeddings {
     }
 
     /// Writes `.npy` (and `.csv` beside it) or `.safetensors`, each whole or not at all. The CSV is written first and holds a
-    /// digest of its matrix, so that labels beside another matrix are refused.
+    /// digest of its matrix, so that labels beside another matrix are refused. Of several ranks, each with a part of the rows, the first
+    /// one writes, and none holds all rows.
     ///
     /// # Errors
-    /// [`Error::Usage`] for another ending, [`Error::File`] where writing fails.
+    /// [`Error::Usage`] for another ending, [`Error::File`] where writing fails; [`Error::Ranks`] on every one of several ranks.
     pub fn save(&self, path: &Path) -> Result<()> {
         match ending(path).as_str() {
             "npy" => {
-                write_atomically(&labels_beside(path), |file| {
-                    labels::write(self, &matrix::sha256(&self.matrix), file)
+                let mut hasher = Sha256::new();
+                // Nothing fails.
+                let _ = self.stream(&mut |block| {
+                    hasher.update(block);
+                    Ok(())
+                });
+                let beside = labels_beside(path);
+                let digest = hex(&hasher.finalize());
+                agree(if world().is_first() {
+                    write_atomically(&beside, |file| labels::write(self, &digest, file))
+                } else {
+                    Ok(())
                 })?;
-                write_atomically(path, |file| {
-                    ndarray_npy::WriteNpyExt::write_npy(&self.matrix, file).map_err(std::io::Error::other)
-                })
+                let shape = (self.rows.len(), self.dim());
+                let head = |file: &mut File| {
+                    ndarray_npy::write_zeroed_npy::<f32, _>(file, shape).map_err(std::io::Error::other)
+                };
+                write_over_ranks(path, head, |take| self.stream(take))
             }
             "safetensors" => {
-                let bytes = bundle::bytes(self).map_err(|e| Error::write(path, std::io::Error::other(e)))?;
-                write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+                let head = bundle::head(self).map_err(|e| Error::write(path, std::io::Error::other(e)));
+                let head = agree(head)?;
+                write_over_ranks(path, |file| file.write_all(&head), |take| self.stream(take))
             }
             _ => Self::can_save("embeddings", path),
         }

@@ -2,6 +2,7 @@
 
 mod config;
 mod help;
+mod meeting;
 mod pages;
 mod speech;
 
@@ -68,7 +69,12 @@ impl Program {
         command: impl FnOnce(C, &mut dyn Write) -> Result<()>,
     ) -> u8 {
         let mut stdout = UntilClosed { inner: std::io::stdout().lock(), closed: !world().is_first() };
-        let done = match self.matches(std::env::args_os().collect()) {
+        let asked = self.matches(std::env::args_os().collect());
+        let (name, version) = (self.command.get_name(), self.command.get_version().unwrap_or_default());
+        if let Err(error) = meeting::alike(name, version, &asked) {
+            return failed(&error);
+        }
+        let done = match asked {
             Ok(Asked::Run(matches)) => match C::from_arg_matches(&matches) {
                 Ok(cli) => match joined.map_err(|e| Error::Measure(e.to_string())).and_then(|_| together(&matches)) {
                     Ok(()) => command(cli, &mut stdout),
@@ -77,6 +83,7 @@ impl Program {
                 Err(wrong) => return printed(&wrong),
             },
             Ok(Asked::Completions(shell)) => pages::completions(shell, self.whole(), &mut stdout),
+            Ok(Asked::Manual(_)) if !world().is_first() => Ok(()),
             Ok(Asked::Manual(folder)) => pages::manual(self.whole(), &folder),
             Ok(Asked::Config(text)) => {
                 stdout.write_all(text.as_bytes()).map_err(|e| Error::write("standard output", e))

@@ -25,6 +25,9 @@ fn npy_and_safetensors_come_back_whole() {
         let read = Embeddings::read(&path, None, None).unwrap();
         assert_eq!(read, sample(), "{name}");
         assert_eq!(read.sha256(), sample().sha256());
+        let bytes = std::fs::read(&path).unwrap();
+        sample().save(&path).unwrap();
+        assert!(bytes == std::fs::read(&path).unwrap(), "{name} has other bytes the second time");
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 3, "no temporary file stays: {left:?}");

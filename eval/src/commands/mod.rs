@@ -22,7 +22,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use pdloss_embed::dataset::Dataset;
-use pdloss_embed::digest::sha256;
 use pdloss_embed::embedder::{Embedder, Prepared};
 use pdloss_embed::program::{Program, Usual};
 use pdloss_embed::ranks::{agree, same, world};
@@ -90,8 +89,13 @@ fn alike(data: &Dataset, model: &Prepared) -> Result<()> {
     same("pdloss-eval", env!("CARGO_PKG_VERSION"))?;
     same("the model's SHA-256", &model.model().sha256)?;
     same("the preprocessing", &model.recipe.to_line())?;
-    let listed: Vec<String> = data.items.iter().map(|item| format!("{}\0{}", item.name, item.class)).collect();
-    same("the SHA-256 of the list of images", &sha256(listed.join("\0").as_bytes()))
+    data.same_over_ranks()
+}
+
+/// Refuses ranks whose runtimes would not give the same bits.
+fn same_runtime(embedder: &Embedder) -> Result<()> {
+    let (runtime, version) = embedder.runtime();
+    same("the runtime", &format!("{runtime} {version}, {} images at a time", embedder.batch()))
 }
 
 impl Command {

@@ -9,7 +9,7 @@ use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::{Storage, Variant};
-use super::{InputArgs, alike, describe_model};
+use super::{InputArgs, alike, describe_model, same_runtime};
 use crate::index::{self, FLAT};
 use crate::metrics::verification::{Rates, curve, tally_all};
 use crate::process;
@@ -226,8 +226,7 @@ impl Plan {
                     efficiency::record(model, &mut notes, &mut record)?;
                 }
                 if let Some(path) = save {
-                    let whole = agree(embeddings.whole())?;
-                    agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
+                    embeddings.save(path)?;
                     wrote(path);
                 }
                 if let Some(sentence) = of_first(|| doubt_of(model, dataset, self.threads))? {
@@ -319,6 +318,7 @@ impl Plan {
     fn embed(&self, dataset: &Dataset, model: &Prepared, skip_bad: bool, record: &mut Record) -> Result<Embeddings> {
         let loading = Instant::now();
         let mut embedder = agree(model.open())?;
+        same_runtime(&embedder)?;
         describe_model(model, &embedder, record);
         let seconds_load = loading.elapsed().as_secs_f64();
         let embedding = Instant::now();
@@ -350,8 +350,7 @@ fn scores(
         return Ok(None);
     }
     let comparing = Instant::now();
-    let whole = agree(embeddings.whole())?;
-    let Some(tally) = agree(whole.map(|whole| tally_all(&whole)).transpose())? else { return Ok(None) };
+    let Some(tally) = tally_all(embeddings)? else { return Ok(None) };
     record.set("seconds_compare", comparing.elapsed().as_secs_f64());
     let rates = Rates::of(&tally);
     notes.extend(&rates.doubts());

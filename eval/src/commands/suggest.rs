@@ -10,7 +10,7 @@ use pdloss_embed::pipeline::{Embedded, embed};
 use pdloss_embed::preprocess::{Color, Origin, Pad, Recipe, Resize, Size};
 
 use crate::Result;
-use crate::metrics::verification::{Rates, tally_all};
+use crate::metrics::verification::{Rates, tally_alone};
 
 /// Images of each class in a sample, where there are as many.
 const OF_A_CLASS: usize = 5;
@@ -179,7 +179,7 @@ impl<'a> Trial<'a> {
 
 /// d' of all pairs.
 fn d_prime(embeddings: &Embeddings) -> Result<Option<f64>> {
-    let rates = Rates::of(&tally_all(embeddings)?);
+    let rates = Rates::of(&tally_alone(embeddings)?);
     Ok(rates.decidability.d_prime.filter(|d_prime| d_prime.is_finite()))
 }
 

@@ -3,8 +3,8 @@
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use pdloss::loss::{
-    Algorithm, Batch, Config, FloorMode, Form, Gradients, RowMoments, Samples, Serial, Statistics, Summary, Threads,
-    class_mean_proxies, d_loss, forward_backward, genuine_summary, random_proxies,
+    Algorithm, Batch, ClassMeans, Config, FloorMode, Form, Gradients, RowMoments, Samples, Serial, Statistics, Summary,
+    Threads, class_mean_proxies, d_loss, forward_backward, genuine_summary, random_proxies, random_proxies_of,
 };
 use proptest::prelude::*;
 
@@ -237,6 +237,28 @@ fn first_proxies_are_unit_rows_seeded_and_at_class_means() {
     assert!((means[(2, 0)] - half).abs() < 1e-15 && (means[(2, 1)] - half).abs() < 1e-15);
     assert!(means.outer_iter().all(|row| (row.dot(&row) - 1.0).abs() < 1e-12));
     assert!(class_mean_proxies::<f64, i64>(x.view(), &[2, 4], 4, 1).is_err());
+}
+
+#[test]
+fn first_proxies_of_a_part_of_the_classes_are_rows_of_the_whole() {
+    let (classes, dim) = (7, 5);
+    let whole = random_proxies::<f32>(classes, dim, 9).unwrap();
+    let x = random_proxies::<f32>(20, dim, 3).unwrap();
+    // Classes 3 and 5 have no samples.
+    let labels: Vec<i64> = (0..20).map(|at| [0, 1, 2, 4, 6][at % 5]).collect();
+    let means = class_mean_proxies(x.view(), &labels, classes, 9).unwrap();
+    for rows in [0..7, 0..0, 0..3, 3..5, 6..7, 7..7] {
+        let of_rows = ndarray::s![rows.clone(), ..];
+        assert_eq!(random_proxies_of::<f32>(classes, dim, 9, rows.clone()).unwrap(), whole.slice(of_rows));
+        let mut part = ClassMeans::new(classes, dim, 9, rows).unwrap();
+        for (x, labels) in [(0, 7), (7, 20)].map(|(a, b)| (x.slice(ndarray::s![a..b, ..]), &labels[a..b])) {
+            part.add(x, labels).unwrap();
+        }
+        assert_eq!(part.proxies::<f32>(), means.slice(of_rows));
+    }
+    assert!(
+        random_proxies_of::<f32>(classes, dim, 9, 3..8).is_err() && ClassMeans::new(classes, dim, 9, 3..8).is_err()
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::efficiency;
 use super::groups::{GroupArgs, Grouping};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::suggest::doubt_of;
-use super::{InputArgs, alike, describe_model};
+use super::{InputArgs, alike, describe_model, same_runtime};
 use crate::metrics::verification::{
     self as similarities, Accuracy, Bootstrap, Decisions, Folds, Interval, SubjectPair, Tally, best_threshold,
     bootstrap, cross_validate, test_at,
@@ -276,23 +276,37 @@ impl Plan {
         let mut record = Record::new();
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
         let mut notes = Notes::default();
-        let (embeddings, there) = self.embeddings(&mut record, &mut notes)?;
+        let (mut embeddings, there) = self.embeddings(&mut record, &mut notes)?;
         describe_sameness(&embeddings, &mut notes)?;
-        // Pairs are compared where all rows are.
-        match agree(embeddings.whole())? {
-            Some(embeddings) => agree(self.compare(embeddings, &there, record, notes, started, stdout)),
-            None => agree(Ok(record)),
+        if let Which::All = self.which {
+            let consequence =
+                if self.keep_copies { "they make pairs" } else { "they make no pairs; --keep-copies lets them" };
+            describe_copies(&embeddings, consequence, &mut notes, &mut record);
+            if self.keep_copies {
+                embeddings.rows.iter_mut().for_each(|row| row.image = None);
+            }
+            agree(self.bootstrap_holds(embeddings.rows.len()))?;
         }
+        let comparing = Instant::now();
+        // Pairs that are too many to keep are counted by all ranks, each of which has a part of the rows; few are kept by the first.
+        let is_counted = similarities::pair_count(embeddings.rows.len()) > similarities::KEPT_PAIRS;
+        let is_streamed = matches!(self.which, Which::All) && is_counted;
+        let counted = if is_streamed { similarities::count_all(&embeddings)? } else { None };
+        let embeddings = if is_streamed { Some(embeddings) } else { agree(embeddings.whole())? };
+        let Some(embeddings) = embeddings.filter(|_| world().is_first()) else { return agree(Ok(record)) };
+        agree(self.compare(&embeddings, counted, &there, record, notes, (started, comparing), stdout))
     }
 
-    /// Compares the pairs, and writes what comes of it.
+    /// Compares the pairs, where they are not `counted` already, and writes what comes of it.
+    #[allow(clippy::too_many_arguments)] // all are of one run
     fn compare(
         &self,
-        mut embeddings: Embeddings,
+        embeddings: &Embeddings,
+        counted: Option<Tally>,
         there: &[String],
         mut record: Record,
         mut notes: Notes,
-        started: Instant,
+        (started, comparing): (Instant, Instant),
         stdout: &mut dyn Write,
     ) -> Result<Record> {
         record
@@ -300,19 +314,12 @@ impl Plan {
             .set("threads", self.threads)
             .set("dim", embeddings.dim())
             .set("images", embeddings.rows.len());
-        let comparing = Instant::now();
         let outcome = match &self.which {
             Which::All => {
-                let consequence =
-                    if self.keep_copies { "they make pairs" } else { "they make no pairs; --keep-copies lets them" };
-                describe_copies(&embeddings, consequence, &mut notes, &mut record);
-                if self.keep_copies {
-                    embeddings.rows.iter_mut().for_each(|row| row.image = None);
-                }
-                record.set("class_names", class_names(&embeddings));
-                self.all_pairs(&embeddings, &mut record, &mut notes)?
+                record.set("class_names", class_names(embeddings));
+                self.all_pairs(embeddings, counted, &mut record, &mut notes)?
             }
-            Which::Listed(listed) => self.listed(listed, &embeddings, there, &mut record, &mut notes)?,
+            Which::Listed(listed) => self.listed(listed, embeddings, there, &mut record, &mut notes)?,
         };
         notes.record(&mut record);
         if let Some(how) = &self.bootstrap {
@@ -359,8 +366,7 @@ impl Plan {
                     efficiency::record(model, notes, record)?;
                 }
                 if let Some(path) = save {
-                    let whole = agree(embeddings.whole())?;
-                    agree(whole.map_or(Ok(()), |whole| whole.save(path)))?;
+                    embeddings.save(path)?;
                     wrote(path);
                 }
                 let there = dataset.items.iter().map(|item| item.name.clone()).collect();
@@ -387,17 +393,21 @@ impl Plan {
         }
     }
 
-    fn all_pairs(&self, embeddings: &Embeddings, record: &mut Record, notes: &mut Notes) -> Result<Outcome> {
+    fn all_pairs(
+        &self,
+        embeddings: &Embeddings,
+        counted: Option<Tally>,
+        record: &mut Record,
+        notes: &mut Notes,
+    ) -> Result<Outcome> {
         let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
         present.sort_unstable();
         present.dedup();
-        let count = similarities::pair_count(embeddings.rows.len());
-        let kept = count <= similarities::KEPT_PAIRS;
         record.set("pairs", "all against all").set("subjects", present.len());
+        let kept = counted.is_none();
         record.set("scores", if kept { "float64" } else { "float32 products, counted on a grid of 2^-24" });
-        self.bootstrap_holds(embeddings.rows.len())?;
-        if !kept {
-            let outcome = Outcome::new(similarities::count_all(embeddings)?, self.title(), "cosine", false);
+        if let Some(counted) = counted {
+            let outcome = Outcome::new(counted, self.title(), "cosine", false);
             // Each of its figures goes over the whole grid of scores.
             return Ok(if self.wanted.all { outcome.assessed(&self.wanted, false, None) } else { outcome });
         }
@@ -598,6 +608,7 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
     let align = agree(how.align.as_ref().map(|(_, landmarks)| landmarks.under(&names).map(Arc::new)).transpose())?;
     let loading = Instant::now();
     let mut embedder = agree(model.open())?;
+    same_runtime(&embedder)?;
     describe_model(model, &embedder, record);
     record.set(
         "align",

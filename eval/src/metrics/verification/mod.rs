@@ -26,6 +26,7 @@ mod pav;
 mod rates;
 mod rocch;
 mod similarities;
+mod streamed;
 mod tally;
 
 pub use assessment::{Asked, Assessment, PARTS};
@@ -50,6 +51,7 @@ pub use pav::{Block, pav};
 pub use rates::Rates;
 pub use rocch::eer_rocch;
 pub use similarities::{
-    KEPT_PAIRS, all_rows, are_copies, count_all, keep_all, of_pairs, pair_count, tally, tally_all, unit_rows,
+    KEPT_PAIRS, all_rows, are_copies, keep_all, of_pairs, pair_count, tally, tally_all, tally_alone, unit_rows,
 };
+pub use streamed::count_all;
 pub use tally::{Failed, GRID, GridCounter, Point, Step, Tally};

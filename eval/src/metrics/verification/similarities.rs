@@ -1,28 +1,19 @@
 //! Cosines of embeddings: of the pairs of a list, and of all pairs of a labelled set.
 //!
-//! All pairs of up to [`KEPT_PAIRS`] are computed in f64 and kept one by one. More are streamed: rows of length one are
-//! multiplied in f32, tile by tile, and each product is counted on a grid as fine as f32 itself between 1/2 and 1
-//! ([`GRID`](super::GRID)). The counts, and every rate made of them, are then exact; the scores carry f32's
-//! rounding, which is of the order of 1e-7. Memory holds the rows and the grid, however many the pairs.
+//! All pairs of up to [`KEPT_PAIRS`] are computed in f64 and kept one by one, of several ranks by the first, to which these few
+//! rows are brought. More are counted as they come ([`count_all`]).
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::{GridCounter, SubjectPair, Tally};
+use super::streamed::{count_all, count_alone};
+use super::{SubjectPair, Tally};
 use crate::{Error, Result};
-use pdloss_embed::console::Progress;
 use pdloss_embed::embeddings::{Embeddings, Row};
+use pdloss_embed::ranks::agree;
 
 /// Up to this many pairs of a set are kept: 4,096 images, about 200 MB.
 pub const KEPT_PAIRS: u64 = 4096 * 4095 / 2;
-
-/// Rows and columns of a tile of products: 256 KiB, which stays in a core's own cache until it is counted.
-const TILE: usize = 256;
 
 /// The rows divided by their lengths, in f64.
 ///
@@ -98,12 +89,25 @@ pub fn all_rows(embeddings: &Embeddings) -> impl Iterator<Item = (usize, usize)>
     (0..count).flat_map(move |a| (a + 1..count).map(move |b| (a, b))).filter(move |&(a, b)| !are_copies(row(a), row(b)))
 }
 
-/// How often each score is among all unordered pairs: of kept ones where they are few enough, else streamed.
+/// How often each score is among all unordered pairs: of kept ones where they are few enough, else streamed. Of several ranks, which
+/// have a part of the rows each, the first one has the answer.
 ///
 /// # Errors
-/// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair.
-pub fn tally_all(embeddings: &Embeddings) -> Result<Tally> {
-    if pair_count(embeddings.rows.len()) > KEPT_PAIRS { count_all(embeddings) } else { tally(&keep_all(embeddings)?) }
+/// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair. On every one of several ranks.
+pub fn tally_all(embeddings: &Embeddings) -> Result<Option<Tally>> {
+    if pair_count(embeddings.rows.len()) > KEPT_PAIRS {
+        return count_all(embeddings);
+    }
+    let whole = agree(embeddings.whole())?;
+    agree(whole.map(|whole| tally(&keep_all(&whole)?)).transpose())
+}
+
+/// [`tally_all`] of embeddings that this process has whole, whatever others do.
+///
+/// # Errors
+/// As [`tally_all`].
+pub fn tally_alone(embeddings: &Embeddings) -> Result<Tally> {
+    if pair_count(embeddings.rows.len()) > KEPT_PAIRS { count_alone(embeddings) } else { tally(&keep_all(embeddings)?) }
 }
 
 /// How often each score is among these pairs.
@@ -115,86 +119,11 @@ pub fn tally(pairs: &[SubjectPair]) -> Result<Tally> {
     Tally::of_scores(&scores(true), &scores(false))
 }
 
-/// All unordered pairs but those of copies, streamed.
-///
-/// # Errors
-/// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair.
-pub fn count_all(embeddings: &Embeddings) -> Result<Tally> {
-    // Rows of a class beside each other: the genuine columns of a row are then one run, and no product needs a question.
-    let mut order: Vec<usize> = (0..embeddings.rows.len()).collect();
-    order.sort_by_key(|&at| embeddings.rows[at].class);
-    let classes: Vec<usize> = order.iter().map(|&at| embeddings.rows[at].class).collect();
-    let rows = unit_rows_f32(embeddings)?.select(Axis(0), &order);
-    let (count, dim) = rows.dim();
-    let values = rows.as_slice().ok_or_else(|| Error::Embeddings("rows are not contiguous".into()))?;
-    // Where the class of each row ends.
-    let mut ends = vec![count; count];
-    for at in (0..count.saturating_sub(1)).rev() {
-        ends[at] = if classes[at] == classes[at + 1] { ends[at + 1] } else { at + 1 };
-    }
-    // Where the copies of each image are.
-    let mut copies: HashMap<u32, Vec<usize>> = HashMap::new();
-    let image = |row: usize| embeddings.rows[order[row]].image;
-    for row in 0..count {
-        if let Some(image) = image(row) {
-            copies.entry(image).or_default().push(row);
-        }
-    }
-    let tiles = count.div_ceil(TILE);
-    let block = |tile: usize| {
-        let (first, last) = (tile * TILE, ((tile + 1) * TILE).min(count));
-        (first, MatRef::from_row_major_slice(&values[first * dim..last * dim], last - first, dim))
-    };
-    let counter = GridCounter::default();
-    let progress = Progress::new("comparing", "rows", count);
-    let next = AtomicUsize::new(0);
-    rayon::broadcast(|_| {
-        let (mut genuine, mut impostor) = (counter.genuine(), counter.impostor());
-        let mut products = vec![0.0_f32; TILE * TILE];
-        loop {
-            let tile = next.fetch_add(1, Ordering::Relaxed);
-            if tile >= tiles {
-                return;
-            }
-            let (first, left) = block(tile);
-            for other in tile..tiles {
-                let (start, right) = block(other);
-                let (height, width) = (left.nrows(), right.nrows());
-                let out = MatMut::from_row_major_slice_mut(&mut products[..height * width], height, width);
-                matmul(out, Accum::Replace, left, right.transpose(), 1.0_f32, Par::Seq);
-                for (at, scores) in products[..height * width].chunks_exact(width).enumerate() {
-                    let row = first + at;
-                    // Only pairs with a later row; of those, first the same class, then others.
-                    let from = (row + 1).saturating_sub(start).min(width);
-                    let to = ends[row].saturating_sub(start).clamp(from, width);
-                    let mut at = from;
-                    let of_row = image(row).and_then(|image| copies.get(&image)).map_or(&[][..], Vec::as_slice);
-                    let here =
-                        of_row.iter().filter_map(|copy| copy.checked_sub(start).filter(|c| (from..width).contains(c)));
-                    for stop in here.chain([width]) {
-                        let middle = to.clamp(at, stop);
-                        genuine.extend(&scores[at..middle]);
-                        impostor.extend(&scores[middle..stop]);
-                        at = stop + 1;
-                    }
-                }
-            }
-            progress.advance(left.nrows());
-        }
-    });
-    progress.finish();
-    counter.finish()
-}
-
-/// [`unit_rows`] rounded to f32, without an f64 matrix in between.
-fn unit_rows_f32(embeddings: &Embeddings) -> Result<Array2<f32>> {
-    pdloss_embed::retrieval::unit_rows(&embeddings.matrix, |row| embeddings.rows[row].name.clone())
-}
-
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation)] // noise
 mod tests {
     use super::*;
+    use crate::metrics::verification::streamed::TILE;
     use crate::metrics::verification::{GRID, Rates, Step};
     use pdloss_embed::dataset::Role;
 
@@ -220,7 +149,7 @@ mod tests {
                 assert!(count_all(&set).unwrap_err().to_string().contains("0 impostor"));
                 continue;
             }
-            let (kept, streamed) = (tally(&kept).unwrap(), count_all(&set).unwrap());
+            let (kept, streamed) = (tally(&kept).unwrap(), count_all(&set).unwrap().unwrap());
             assert_eq!((kept.genuine(), kept.impostor()), (streamed.genuine(), streamed.impostor()));
             let (kept, streamed) = (Rates::of(&kept).figures(), Rates::of(&streamed).figures());
             for ((name, a), (_, b)) in kept.iter().zip(&streamed) {
@@ -237,7 +166,7 @@ mod tests {
         // Copies beside each other, tiles apart, of one class and of several.
         let images = [(0, 1), (5, 1), (400, 1), (10, 2), (TILE, 2), (TILE + 1, 3), (TILE + 6, 3), (500, 3)];
         images.iter().for_each(|&(row, image)| set.rows[row].image = Some(image));
-        let (kept, streamed) = (keep_all(&set).unwrap(), count_all(&set).unwrap());
+        let (kept, streamed) = (keep_all(&set).unwrap(), count_all(&set).unwrap().unwrap());
         assert_eq!(kept.len() as u64, pair_count(set.rows.len()) - 3 - 1 - 3);
         let kept = tally(&kept).unwrap();
         assert_eq!((kept.genuine(), kept.impostor()), (streamed.genuine(), streamed.impostor()));
@@ -256,7 +185,7 @@ mod tests {
         let first = set.matrix.row(0).to_owned();
         set.matrix.rows_mut().into_iter().for_each(|mut row| row.assign(&first));
         let mut steps: Vec<Step> = Vec::new();
-        count_all(&set).unwrap().sweep(|step| steps.push(*step));
+        count_all(&set).unwrap().unwrap().sweep(|step| steps.push(*step));
         assert!(steps.len() <= 4 && steps.iter().all(|s| (s.score - 1.0).abs() <= 4.0 * GRID), "{steps:?}");
     }
 

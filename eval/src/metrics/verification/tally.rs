@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::{Error, Result};
+use pdloss_embed::ranks::World;
 
 /// One distinct score and how many pairs have it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -237,6 +238,33 @@ impl Counts {
         chunks.sum::<u64>() + (wrapped.values().sum::<u64>() << 32)
     }
 
+    /// Adds up the counts of all ranks, on the first of them.
+    fn over_ranks(&self, world: &World) {
+        let mut wrapped = self.wrapped.lock().unwrap_or_else(PoisonError::into_inner);
+        for chunk in 0..CHUNKS {
+            let mut counts = self.chunks[chunk].lock().unwrap_or_else(PoisonError::into_inner);
+            // Most chunks are empty on all of them.
+            if !world.any(!counts.is_empty()) {
+                continue;
+            }
+            counts.resize(1 << CHUNK_BITS, 0);
+            let mut sums: Vec<u64> = (0..counts.len()).map(|at| self.get(&wrapped, chunk, &counts, at)).collect();
+            world.sum(&mut sums);
+            if world.is_first() {
+                for (at, (count, sum)) in counts.iter_mut().zip(sums).enumerate() {
+                    #[allow(clippy::cast_possible_truncation)] // the low half is what is wanted
+                    let low = sum as u32;
+                    *count = low;
+                    if sum >> 32 > 0 {
+                        wrapped.insert((chunk << CHUNK_BITS) + at, sum >> 32);
+                    }
+                }
+            } else {
+                *counts = Vec::new();
+            }
+        }
+    }
+
     fn sweep(&self, other: &Self, mut visit: impl FnMut(f64, u64, u64)) {
         let wrapped = [self, other].map(|c| c.wrapped.lock().unwrap_or_else(PoisonError::into_inner));
         for chunk in 0..CHUNKS {
@@ -284,6 +312,14 @@ impl GridCounter {
     /// A gatherer of impostor scores.
     pub(crate) fn impostor(&self) -> Gatherer<'_> {
         Gatherer::new(&self.impostor)
+    }
+
+    /// Adds up the counts of all ranks, on the first of them; every gatherer must have been dropped.
+    pub(crate) fn over_ranks(&self, world: &World) {
+        if !world.is_alone() {
+            self.genuine.over_ranks(world);
+            self.impostor.over_ranks(world);
+        }
     }
 
     /// What was counted; every gatherer must have been dropped.
@@ -421,8 +457,14 @@ mod tests {
         counts.chunks[3].lock().unwrap()[5] = u32::MAX;
         counts.add(3, &[5, 5]);
         assert_eq!(counts.total(), (1 << 32) + 1);
-        let mut seen = Vec::new();
-        counts.sweep(&Counts::new(), |_, own, _| seen.push(own));
-        assert_eq!(seen, [(1 << 32) + 1]);
+        let seen = || {
+            let mut seen = Vec::new();
+            counts.sweep(&Counts::new(), |_, own, _| seen.push(own));
+            seen
+        };
+        assert_eq!(seen(), [(1 << 32) + 1]);
+        // Also where it is added up over the ranks, of which there is one here.
+        counts.over_ranks(pdloss_embed::ranks::world());
+        assert_eq!(seen(), [(1 << 32) + 1]);
     }
 }

@@ -1,0 +1,74 @@
+//! The state that a run begins with.
+
+use std::path::Path;
+
+use ndarray::Array2;
+use pdloss::graph::head::names::PROXIES;
+use pdloss::graph::proto::{GraphProto, ModelProto};
+use pdloss::graph::step::Description;
+use pdloss::loss::ClassMeans;
+use pdloss_embed::embedder::{Choice, Embedder, Model, Options};
+use pdloss_embed::pipeline::embed_over_ranks;
+use pdloss_embed::preprocess::Steps;
+use pdloss_embed::ranks::agree;
+use pdloss_embed::{Error, Result};
+
+use crate::backbone::of_graph;
+use crate::images::Images;
+use crate::settings::Settings;
+use crate::shards::Shards;
+use crate::tensor::Tensor;
+
+/// The state that a step graph brings with it, in the order of its description.
+///
+/// # Errors
+/// [`Error::Model`] where a first value is missing.
+pub(crate) fn first_state(step: &ModelProto, model: &Path) -> Result<Vec<Tensor>> {
+    let wrong = |problem: String| Error::model(model, problem);
+    let description = Description::of(step).map_err(|e| of_graph(model, e))?;
+    let initializers = step.graph.as_ref().map_or(&[][..], |GraphProto { initializer, .. }| initializer);
+    let tensors = description.state.iter().map(|tensor| {
+        let found = initializers.iter().find(|i| i.name() == tensor.name);
+        let found =
+            found.ok_or_else(|| wrong(format!("its training step brings no first value of {}", tensor.name)))?;
+        Tensor::of_proto(found).map_err(wrong)
+    });
+    tensors.collect()
+}
+
+/// The mean direction of the embeddings of each class that this rank has.
+///
+/// # Errors
+/// Those of embedding, on every rank.
+pub(crate) fn class_means(
+    description: &Description,
+    model: &Model,
+    images: &Images,
+    settings: &Settings,
+    library: &Path,
+    shards: &Shards,
+) -> Result<Array2<f32>> {
+    let preparation = images.preparation();
+    let axes = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
+    let options = Options {
+        runtime: Choice::Onnxruntime,
+        library: Some(library.to_path_buf()),
+        device: settings.device,
+        threads: settings.threads,
+        batch: None,
+    };
+    let mut embedder = agree(Embedder::open(model.clone(), Some(axes), &options))?;
+    let (recipe, steps) = (&preparation.recipe, Steps::default());
+    let embedded = embed_over_ranks(images.data(), recipe, &steps, &mut embedder, settings.threads, false)?;
+    let labels: Vec<i64> = embedded.embeddings.rows.iter().map(|row| row.class as i64).collect();
+    let classes = description.classes.unwrap_or(0);
+    let mut means = ClassMeans::new(classes, description.dim, description.seed, shards.own(classes));
+    embedded.embeddings.each_block(&mut |first, rows| {
+        let added = means.as_mut().map_or(Ok(()), |means| means.add(rows, &labels[first..first + rows.nrows()]));
+        if let Err(error) = added {
+            means = Err(error);
+        }
+    });
+    let means = means.map_err(|error| Error::model(&settings.model, format!("{PROXIES}: {error}")));
+    agree(means.map(|means| means.proxies()))
+}
