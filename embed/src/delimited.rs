@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// Bytes of the longest line that is one of a table; what has longer ones is text of another kind, or damaged.
+const LONGEST_LINE: usize = 1 << 20;
 /// Lines looked at to recognise the delimiter and the header.
 const SAMPLE: usize = 100;
 
@@ -166,6 +168,7 @@ impl Table {
         if sample.is_empty() {
             return Err(Error::data(path, "is empty"));
         }
+        check_lines(path, &text)?;
         let delimiter = Delimiter::recognise(&sample.iter().map(|(_, line)| *line).collect::<Vec<_>>(), blanks);
         Self::parted(path, text, delimiter, is_header)
     }
@@ -306,6 +309,20 @@ fn untrimmed(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .zip(1..)
         .map(|(line, number)| (number, line.strip_suffix('\r').unwrap_or(line)))
         .filter(|(_, line)| !line.trim().is_empty())
+}
+
+/// Refuses text with a line that is too long.
+fn check_lines(path: &Path, text: &str) -> Result<()> {
+    match untrimmed(text).find(|(_, line)| line.len() > LONGEST_LINE) {
+        None => Ok(()),
+        Some((number, line)) => {
+            let problem = format!(
+                "line {number}: is {} bytes long; wanted a table of lines of at most {LONGEST_LINE}",
+                line.len()
+            );
+            Err(Error::data(path, problem))
+        }
+    }
 }
 
 fn record<'t>(path: &Path, number: usize, line: &'t str, delimiter: Delimiter) -> Result<Record<'t>> {
@@ -456,6 +473,17 @@ mod tests {
             "l: line 201: field 2: the quote is not closed on its line"
         );
         assert_eq!(wrong("\n \n"), "l: is empty");
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_before_anything_is_done_with_it() {
+        let wrong = |text: String| {
+            Table::parse(Path::new("l"), text, Blanks::Separate, |_| panic!("looked at")).unwrap_err().to_string()
+        };
+        let long = "a".repeat(LONGEST_LINE + 1);
+        assert!(wrong(long.clone()).starts_with("l: line 1: is 1048577 bytes long"));
+        assert!(wrong(format!("a,1\n{}b,{long}\n", "a,1\n".repeat(200))).starts_with("l: line 202: is 1048579 bytes"));
+        assert_eq!(fields(&"a".repeat(LONGEST_LINE)).len(), 1);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod embeddings;
 mod error;
 pub mod files;
 pub mod guard;
+pub mod npy;
 pub mod pipeline;
 pub mod preprocess;
 pub mod process;

@@ -15,7 +15,7 @@ use crate::dataset::{Dataset, Item};
 use crate::embedder::{Embedder, Worker};
 use crate::embeddings::{Embeddings, Row};
 use crate::error::{Error, Result};
-use crate::preprocess::{Layout, Preprocessor, Recipe, Size, Steps, are_several};
+use crate::preprocess::{Layout, Orientation, Preprocessor, Recipe, Size, Steps, Traits};
 use crate::ranks::{self, agree, world};
 
 /// A batch of images on its way to the model.
@@ -30,8 +30,8 @@ struct Batch {
 
 /// What the threads tell the collector.
 enum Event {
-    /// The SHA-256 of an image file's bytes, and whether they hold several pictures.
-    Digest(usize, [u8; 32], bool),
+    /// The SHA-256 of an image file's bytes, and what the file has that the model does not see.
+    Digest(usize, [u8; 32], Traits),
     /// An image that cannot be used.
     Bad(usize, Error),
     /// Embeddings of a batch.
@@ -79,7 +79,7 @@ pub fn embed_with(
     skip_bad: bool,
 ) -> Result<Embedded> {
     let found = run(data, (recipe, steps), embedder, threads, skip_bad, |batches| 0..batches)?;
-    finish(data, found, skip_bad)
+    finish(data, found, recipe.orientation, skip_bad)
 }
 
 /// [`embed_with`] by all ranks of the world, each of which embeds whole batches of those that one process would, and keeps the rows
@@ -96,7 +96,7 @@ pub fn embed_over_ranks(
     skip_bad: bool,
 ) -> Result<Embedded> {
     let found = agree(run(data, (recipe, steps), embedder, threads, skip_bad, |batches| world().share(batches)))?;
-    agree(finish(data, found.over_ranks()?, skip_bad))
+    agree(finish(data, found.over_ranks()?, recipe.orientation, skip_bad))
 }
 
 /// What embedding a range of images found.
@@ -111,8 +111,8 @@ struct Found {
     good: Vec<bool>,
     /// Images that cannot be used, by position, with the reason.
     bad: Vec<(usize, String)>,
-    /// Images whose files hold several pictures.
-    several: Vec<usize>,
+    /// What images have that the model does not see.
+    traits: Vec<(usize, Traits)>,
 }
 
 impl Found {
@@ -129,7 +129,7 @@ impl Found {
         self.digests = digests.as_chunks::<32>().0.to_vec();
         self.good = world.gather(&good).concat().into_iter().map(|good| good == 1).collect();
         self.bad = ranks::all(&self.bad)?.concat();
-        self.several = ranks::all(&self.several)?.concat();
+        self.traits = ranks::all(&self.traits)?.concat();
         let mut known = dims.iter().copied().filter(|&dim| dim > 0);
         let Some(dim) = known.next() else { return Ok(self) };
         if let Some(other) = known.find(|&other| other != dim) {
@@ -250,7 +250,7 @@ impl Decoder<'_> {
         let bytes = self.data.source.read(name)?;
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
         // Nobody listening means that the run is over.
-        let _ = self.tell.send(Event::Digest(at, digest, are_several(&bytes)));
+        let _ = self.tell.send(Event::Digest(at, digest, Traits::of(&bytes)));
         preprocessor.append(name, &bytes, values)
     }
 }
@@ -281,12 +281,12 @@ fn collect(
     let mut digests = vec![[0_u8; 32]; count];
     let mut matrix: Option<Array2<f32>> = None;
     let mut good = vec![false; count];
-    let (mut bad, mut several) = (Vec::<(usize, Error)>::new(), Vec::new());
+    let (mut bad, mut traits) = (Vec::<(usize, Error)>::new(), Vec::new());
     for event in events {
         match event {
-            Event::Digest(at, digest, is_several) => {
+            Event::Digest(at, digest, of_file) => {
                 digests[at] = digest;
-                several.extend(is_several.then_some(at));
+                traits.extend(of_file.is_some().then_some((at, of_file)));
             }
             Event::Bad(at, error) => {
                 bad.push((at, error));
@@ -320,19 +320,11 @@ fn collect(
         return Err(bad.swap_remove(0).1.or_skip_bad());
     }
     let bad = bad.into_iter().map(|(at, error)| (at, error.to_string())).collect();
-    Ok(Found { range, matrix, digests, good, bad, several })
+    Ok(Found { range, matrix, digests, good, bad, traits })
 }
 
-/// What is said of images whose files hold several pictures.
-pub fn of_several<'n>(mut names: impl ExactSizeIterator<Item = &'n str>) -> Option<String> {
-    let count = names.len();
-    let first = names.next()?;
-    let hold = if count == 1 { "file holds" } else { "files hold" };
-    Some(format!("{count} {hold} several pictures (animations, pages), of which the first is taken: {first} ..."))
-}
-
-fn finish(data: &Dataset, found: Found, skip_bad: bool) -> Result<Embedded> {
-    let Found { range, matrix, digests, good, bad, mut several } = found;
+fn finish(data: &Dataset, found: Found, orientation: Orientation, skip_bad: bool) -> Result<Embedded> {
+    let Found { range, matrix, digests, good, bad, mut traits } = found;
     if let (None, Some((_, reason)), true) = (&matrix, bad.first(), skip_bad) {
         return Err(Error::Measure(reason.clone()));
     }
@@ -349,9 +341,10 @@ fn finish(data: &Dataset, found: Found, skip_bad: bool) -> Result<Embedded> {
     let rows = kept.iter().zip(&images).map(row).collect();
     let skipped = bad.into_iter().map(|(at, reason)| (data.items[at].name.clone(), reason)).collect();
     let mut embeddings = Embeddings::part(matrix, first, rows, data.classes.clone())?;
-    several.retain(|&at| good[at]);
-    several.sort_unstable();
-    embeddings.notes.extend(of_several(several.into_iter().map(|at| data.items[at].name.as_str())));
+    traits.retain(|&(at, _)| good[at]);
+    traits.sort_unstable_by_key(|&(at, _)| at);
+    let traits: Vec<_> = traits.into_iter().map(|(at, of_file)| (data.items[at].name.as_str(), of_file)).collect();
+    embeddings.notes.extend(Traits::describe(&traits, orientation));
     Ok(Embedded { embeddings, skipped, data_sha256: data.sha256(&digests) })
 }
 

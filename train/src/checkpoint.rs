@@ -107,7 +107,15 @@ impl Checkpoint {
         write_over_ranks(
             path,
             |file| file.write_all(&head),
-            |take| order.iter().fold(Ok(()), |done, tensor| done.and(shards.stream(tensor, take))),
+            |take| {
+                // All ranks take part in every exchange, also behind an error.
+                let mut done = Ok(());
+                for tensor in &order {
+                    let streamed = shards.stream(tensor, take);
+                    done = done.and(streamed);
+                }
+                done
+            },
         )
     }
 

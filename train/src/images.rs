@@ -9,8 +9,7 @@ use image::{Rgb, RgbImage};
 use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::digest::hex;
-use pdloss_embed::pipeline::of_several;
-use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, are_several};
+use pdloss_embed::preprocess::{Layout, Preprocessor, Recipe, Size, Traits};
 use pdloss_embed::ranks::{self, agree, world};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
@@ -72,8 +71,8 @@ fn of_copies(data: &Dataset, digests: &[[u8; 32]]) -> Option<String> {
     ))
 }
 
-/// A file's digest, whether it holds several pictures, and the pixels of the first where there is room for them.
-type Read = ([u8; 32], bool, Option<RgbImage>);
+/// A file's digest, what it has that the model does not see, and its pixels where there is room for them.
+type Read = ([u8; 32], Traits, Option<RgbImage>);
 
 /// A data set's images, ready to be drawn from by several threads.
 #[derive(Debug)]
@@ -120,19 +119,19 @@ impl Images {
                     let digest = Sha256::digest(&bytes).into();
                     let pixels = preparation.pixels(&item.name, &bytes, preprocessor);
                     progress.advance(1);
-                    pixels.map(|image| (digest, are_several(&bytes), fits(&room, &image).then_some(image)))
+                    pixels.map(|image| (digest, Traits::of(&bytes), fits(&room, &image).then_some(image)))
                 },
             )
             .collect();
         progress.finish();
         let mut digests = vec![[0; 32]; share.len()];
-        let (mut skipped, mut several, mut first_bad) = (Vec::new(), Vec::new(), Ok(()));
+        let (mut skipped, mut traits, mut first_bad) = (Vec::new(), Vec::new(), Ok(()));
         let kept: Vec<OnceLock<RgbImage>> = data.items.iter().map(|_| OnceLock::new()).collect();
         for (at, outcome) in read.into_iter().enumerate() {
             match outcome {
-                Ok((digest, are_several, pixels)) => {
+                Ok((digest, of_file, pixels)) => {
                     digests[at] = digest;
-                    several.extend(are_several.then_some(share.start + at));
+                    traits.extend(of_file.is_some().then_some((share.start + at, of_file)));
                     // It is empty, and nobody else has it yet.
                     let _ = pixels.map(|pixels| kept[share.start + at].set(pixels));
                 }
@@ -149,9 +148,9 @@ impl Images {
             .collect();
         let skipped: Vec<(usize, String)> = ranks::all(&skipped)?.concat();
         let sha256 = data.sha256(&digests);
-        let several: Vec<usize> = ranks::all(&several)?.concat();
-        let several = several.iter().map(|&at| data.items[at].name.as_str());
-        let mut notes: Vec<String> = of_several(several).into_iter().collect();
+        let traits: Vec<(usize, Traits)> = ranks::all(&traits)?.concat();
+        let traits: Vec<_> = traits.iter().map(|&(at, of_file)| (data.items[at].name.as_str(), of_file)).collect();
+        let mut notes = Traits::describe(&traits, preparation.recipe.orientation);
         let mut good = vec![true; data.items.len()];
         skipped.iter().for_each(|&(at, _)| good[at] = false);
         let skipped: Vec<String> = skipped.into_iter().map(|(_, reason)| reason).collect();

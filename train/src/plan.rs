@@ -61,6 +61,8 @@ impl Plan {
             let mut notes = Vec::new();
             notes.extend(origin.note(&settings.model));
             notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&settings.preprocessing)));
+            notes.extend(settings.preprocessing.doubt());
+            notes.extend(model.class_scores.clone());
             return Self::of(settings, model, folder, None, notes);
         };
         let (folder, Manifest { made_with, mut settings }) = Folder::open(run)?;

@@ -7,16 +7,16 @@ mod table;
 
 use std::io::Write;
 
-pub use printable::{printable, printable_line};
+pub use printable::{in_short, printable, printable_line};
 pub use progress::{Pace, Progress};
 pub use speech::{Speech, inform, silence, wrote};
 pub use table::{Align, Table, width};
 
-/// A line on standard error; control characters of names in it are escaped.
+/// A line on standard error; control characters of names in it are escaped, and what is too long to be read is cut.
 pub fn note(line: &str) {
     if speech::is_silent() {
         return;
     }
     // Nobody reading standard error is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "{}", printable(line));
+    let _ = writeln!(std::io::stderr(), "{}", printable(&in_short(line)));
 }

@@ -12,6 +12,17 @@ pub fn printable_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_control)
 }
 
+/// A message that quotes a line of a million letters, cut in its midst.
+pub fn in_short(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 8000;
+    if text.len() <= MOST {
+        return Cow::Borrowed(text);
+    }
+    let begin: String = text.chars().take(MOST / 2).collect();
+    let end: Vec<char> = text.chars().rev().take(MOST / 4).collect();
+    Cow::Owned(format!("{begin} ... {}", end.into_iter().rev().collect::<String>()))
+}
+
 /// C0 and C1 controls, line and paragraph separators, and what turns the direction of the letters after it.
 fn is_control(letter: char) -> bool {
     letter.is_control()
@@ -40,5 +51,13 @@ mod tests {
         assert_eq!(printable("two\nlines"), "two\nlines");
         assert_eq!(printable_line("two\nlines"), "two\\nlines");
         assert!(matches!(printable("plain | text"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn long_messages_keep_their_begin_and_their_end() {
+        assert_eq!(in_short("list.csv: empty"), "list.csv: empty");
+        let text = format!("list.csv: '{}' is no pair: wanted two", "\u{e9}".repeat(1_000_000));
+        let long = in_short(&text);
+        assert!(long.len() < 20_000 && long.starts_with("list.csv") && long.ends_with("wanted two"), "{}", long.len());
     }
 }

@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::files::ending;
 pub use finder::Finder;
 use part::Part;
-pub(crate) use slips::slips_in;
+pub use slips::slips_in;
 pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
 

@@ -29,7 +29,7 @@ const NO_LABEL: [&str; 17] = [
 
 /// A sentence on names that differ by case, blanks, lines between words, characters without width, the form of letters or
 /// the way a number is written; and one on those that stand for no label.
-pub(crate) fn slips_in<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+pub fn slips_in<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let names: BTreeSet<&str> = names.collect();
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for &name in &names {
@@ -64,7 +64,7 @@ fn folded(name: &str) -> String {
 }
 
 fn number(text: &str) -> Option<String> {
-    let begins = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let begins = text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
     text.parse::<f64>().ok().filter(|_| begins).map(|number| number.to_string())
 }
 
@@ -86,6 +86,7 @@ mod tests {
             (["dog", "dog ", "cat"], "'dog' and 'dog '"),
             (["0", "0.0", "1"], "'0' and '0.0'"),
             (["01", "1", "2"], "'01' and '1'"),
+            (["+1", "1", "2"], "'+1' and '1'"),
             (["a  b", "a b", "c"], "'a  b' and 'a b'"),
             (["a_b", "a b", "c"], "'a b' and 'a_b'"),
             (["a-b", "a_b", "c"], "'a-b' and 'a_b'"),

@@ -1,6 +1,7 @@
 //! Runs a model on batches of images, on ONNX Runtime or on the embedded tract; the code above sees no difference.
 
 mod bounds;
+mod class_scores;
 mod efficiency;
 mod external;
 mod library;

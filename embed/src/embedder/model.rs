@@ -8,6 +8,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use tract_onnx::pb::{ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto};
 
+use super::class_scores;
 use super::external;
 use super::own_scaling::{self, OwnScaling};
 use super::training_mode::{self, Unsteady};
@@ -96,6 +97,8 @@ pub struct Model {
     pub is_quantized: bool,
     /// What it does to its input first, where that is a step of preprocessing.
     pub own_scaling: Option<OwnScaling>,
+    /// Why its output may be a classifier's answer: a sentence.
+    pub class_scores: Option<String>,
 }
 
 impl Model {
@@ -165,6 +168,11 @@ impl Model {
         let unsteady = training_mode::find(&proto, &name);
         let (has_halves, is_quantized) = kinds(graph, &input);
         let own_scaling = own_scaling::find(graph, &input.name);
+        let dim = outputs.iter().find(|o| o.name == name).and_then(|o| o.shape.as_ref()).and_then(|shape| {
+            let mut wide = shape.iter().skip(1).flatten().copied().filter(|&dim| dim != 1);
+            wide.next().filter(|_| wide.next().is_none())
+        });
+        let class_scores = class_scores::doubt(graph, &name, dim);
         // An inner tensor is made the only output; so is one of several, that the others need not be computed.
         let edited = (!is_declared || outputs.len() > 1).then(|| {
             choose(&mut proto, &name);
@@ -183,6 +191,7 @@ impl Model {
             has_halves,
             is_quantized,
             own_scaling,
+            class_scores,
         })
     }
 

@@ -57,6 +57,8 @@ impl Prepared {
         model.accepts(&recipe)?;
         notes.extend(origin.note(&model.path));
         notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&recipe)));
+        notes.extend(recipe.doubt());
+        notes.extend(model.class_scores.clone());
         Ok(Self { model, recipe, origin, options, notes })
     }
 

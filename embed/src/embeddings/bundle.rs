@@ -1,4 +1,4 @@
-//! All in one: `.safetensors` with the tensors `embeddings` (F32 `[rows, dim]`) and `labels` (I64 `[rows]`), and lists in
+//! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F16 or BF16 `[rows, dim]`) and `labels` (I64 `[rows]`), and lists in
 //! JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras` where there are such.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorInfo};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::matrix::floats;
+use super::matrix::numbers;
 use super::{Embeddings, Row};
 use crate::dataset::Role;
 use crate::error::{Error, Result};
@@ -71,22 +71,24 @@ pub(super) fn read(path: &Path) -> Result<Embeddings> {
     let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
-    let tensor = |name: &str, dtype: Dtype, rank: usize| {
+    let tensor = |name: &str, dtypes: &[Dtype], rank: usize| {
         let found = file
             .tensor(name)
             .map_err(|_| wrong(format!("has no tensor '{name}'; it has {}", file.names().join(", "))))?;
-        if found.dtype() != dtype || found.shape().len() != rank {
+        if !dtypes.contains(&found.dtype()) || found.shape().len() != rank {
+            let dtypes: Vec<_> = dtypes.iter().map(|dtype| format!("{dtype:?}")).collect();
             return Err(wrong(format!(
-                "tensor '{name}' is {:?} {:?}; wanted {dtype:?} of rank {rank}",
+                "tensor '{name}' is {:?} {:?}; wanted {} of rank {rank}",
                 found.dtype(),
-                found.shape()
+                found.shape(),
+                dtypes.join(" or ")
             )));
         }
         Ok(found)
     };
-    let values = tensor(TENSOR, Dtype::F32, 2)?;
-    let labels = tensor(LABELS, Dtype::I64, 1)?;
-    let matrix = Array2::from_shape_vec((values.shape()[0], values.shape()[1]), floats(values.data()))
+    let values = tensor(TENSOR, &[Dtype::F32, Dtype::F16, Dtype::BF16], 2)?;
+    let labels = tensor(LABELS, &[Dtype::I64], 1)?;
+    let matrix = Array2::from_shape_vec((values.shape()[0], values.shape()[1]), numbers(values.dtype(), values.data()))
         .map_err(|e| wrong(e.to_string()))?;
     let labels: Vec<i64> = labels.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
     if labels.len() != matrix.nrows() {

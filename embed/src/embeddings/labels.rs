@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
-use super::matrix::NPY_MAGIC;
 use super::{Embeddings, Row};
 use crate::dataset::{Role, composed, several, slips_in};
 use crate::delimited::{Blanks, Record, Table, decode, plain};
 use crate::error::{Error, Result};
+use crate::npy;
 
 /// What headers call the label.
 const LABEL: [&str; 7] = ["label", "labels", "class", "class_id", "target", "identity", "y"];
@@ -18,6 +18,8 @@ const IMAGE: &str = "image";
 const CAMERA: &str = "camera";
 /// The row of the matrix, from 0: lines that were sorted anew are noticed by it.
 const PLACE: &str = "row";
+/// What tables call the number of a line.
+const INDEX: [&str; 4] = ["index", "idx", "row", "number"];
 /// Of the embeddings that the labels were written for, in the first row.
 const MATRIX: &str = "matrix_sha256";
 
@@ -67,7 +69,7 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
 /// Reads either form.
 pub(super) fn read(path: &Path) -> Result<Labels> {
     let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-    if bytes.starts_with(NPY_MAGIC) {
+    if bytes.starts_with(npy::MAGIC) {
         let wanted = "numpy.savetxt('labels.txt', labels, fmt='%s')";
         return Err(Error::data(path, format!("is an .npy file; wanted text, one label a line or a CSV: {wanted}")));
     }
@@ -91,7 +93,16 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     let place = if matrix.is_some() { table.column(&[PLACE])? } else { None };
     let camera = camera?;
     let used = [Some(label), name, role, image, camera, matrix, place];
-    let notes = passed_over(path, &table, &used);
+    let mut notes = passed_over(path, &table, &used);
+    if let (Some(camera), None) = (camera, matrix) {
+        let camera = &table.header()[camera];
+        notes.push(format!(
+            "{}: images of one class and one camera (column '{camera}') are not counted as each other's neighbours, as on \
+             Market-1501; another name for the column has them counted",
+            path.display()
+        ));
+    }
+    notes.extend(doubt_of_order(path, &table));
     let mut read = Labels { rows: Vec::new(), classes: Vec::new(), matrix_sha256: None, notes, has_header };
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut last_line = None;
@@ -141,10 +152,37 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     Ok(read)
 }
 
+/// What is said of a column that numbers the lines, and has them in another order: a table that was shuffled or sorted keeps the
+/// index that it had.
+fn doubt_of_order(path: &Path, table: &Table) -> Option<String> {
+    let header = table.header();
+    let numbers_lines = |name: &str| is_index(name) || INDEX.contains(&plain(name).as_str());
+    (0..header.len()).filter(|&column| numbers_lines(&header[column])).find_map(|column| {
+        let records = table.records().map(|record| record.ok()?.fields[column].parse().ok());
+        let numbers: Vec<usize> = records.collect::<Option<_>>()?;
+        let first = *numbers.iter().min()?;
+        let mut sorted = numbers.clone();
+        sorted.sort_unstable();
+        let is_permutation = first <= 1 && sorted.iter().zip(first..).all(|(number, place)| *number == place);
+        (is_permutation && numbers != sorted).then(|| {
+            let name = if header[column].is_empty() { "1, which has no name," } else { header[column].as_str() };
+            format!(
+                "{}: column {name} numbers the lines in another order than theirs, and rows of the matrix are taken in the order \
+                 of the lines: was the table sorted or shuffled?",
+                path.display()
+            )
+        })
+    })
+}
+
+/// An index without a name, as pandas writes it.
+fn is_index(name: &str) -> bool {
+    name.is_empty() || name.to_lowercase().starts_with("unnamed:")
+}
+
 /// What is said of columns that nothing is read from; an index without a name, as pandas writes it, is none of them.
 fn passed_over(path: &Path, table: &Table, used: &[Option<usize>]) -> Vec<String> {
     let header = table.header();
-    let is_index = |name: &str| name.is_empty() || name.to_lowercase().starts_with("unnamed:");
     let left: Vec<&String> = (0..header.len())
         .filter(|at| !used.contains(&Some(*at)))
         .map(|at| &header[at])

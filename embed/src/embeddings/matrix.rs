@@ -3,15 +3,18 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use half::{bf16, f16};
 use ndarray::Array2;
 use ndarray_npy::{ReadNpyError, ReadNpyExt};
+use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::npy;
 
-pub(super) const NPY_MAGIC: &[u8] = b"\x93NUMPY";
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+const WANTED: &str = "wanted an .npy file of float32 or float64 (or float16) [rows, dim]";
 
 pub(super) fn update(hasher: &mut Sha256, matrix: &Array2<f32>) {
     for row in matrix.rows() {
@@ -26,12 +29,22 @@ pub(super) fn sha256(matrix: &Array2<f32>) -> String {
     hex(&hasher.finalize())
 }
 
+/// The values of little-endian float32, float16 or bfloat16.
+pub(super) fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    let halves = |value: fn([u8; 2]) -> f32| bytes.as_chunks::<2>().0.iter().map(|&b| value(b)).collect();
+    match dtype {
+        Dtype::F16 => halves(|b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => halves(|b| bf16::from_le_bytes(b).to_f32()),
+        _ => floats(bytes),
+    }
+}
+
 /// The values of little-endian f32.
 pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
-/// A matrix of float32, or of float64 rounded to it, which is then said.
+/// A matrix of float32 or float16, or of float64 rounded to float32, which is then said.
 #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
     let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
@@ -39,8 +52,8 @@ pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }
-    check_claim(&bytes)
-        .map_err(|problem| wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {problem}")))?;
+    npy::check(&bytes).map_err(|problem| wrong(format!("{WANTED}: {problem}")))?;
+    let bytes = npy::widened(bytes);
     let failed = |e: ReadNpyError| {
         let cure = match &e {
             ReadNpyError::WrongDescriptor(_) => {
@@ -48,7 +61,7 @@ pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
             }
             _ => "",
         };
-        wrong(format!("wanted an .npy file of float32 or float64 [rows, dim]: {e}{cure}"))
+        wrong(format!("{WANTED}: {e}{cure}"))
     };
     match Array2::<f32>::read_npy(Cursor::new(&bytes)) {
         Ok(matrix) => Ok((matrix.as_standard_layout().into_owned(), Vec::new())),
@@ -60,32 +73,6 @@ pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
         }
         Err(e) => Err(failed(e)),
     }
-}
-
-/// Refuses a header that claims more values than the file can hold, before room is made for them.
-fn check_claim(bytes: &[u8]) -> std::result::Result<(), String> {
-    if !bytes.starts_with(NPY_MAGIC) {
-        return Err("it does not begin like one".into());
-    }
-    // A length of two bytes in version 1, of four from version 2 on.
-    let length = match bytes.get(6) {
-        Some(1) => bytes.get(8..10).map(|b| (10, usize::from(b[0]) | usize::from(b[1]) << 8)),
-        _ => bytes.get(8..12).map(|b| (12, b.iter().rev().fold(0, |n, &byte| n << 8 | usize::from(byte)))),
-    };
-    let header = length.and_then(|(at, length)| Some((bytes.get(at..at + length)?, bytes.len() - at - length)));
-    let (header, rest) = header.ok_or("its header is cut off")?;
-    let header = String::from_utf8_lossy(header);
-    let shape = header.split_once("'shape'").and_then(|(_, behind)| behind.split_once('(')?.1.split_once(')'));
-    let (shape, _) = shape.ok_or("its header has no shape")?;
-    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
-    let sizes: Option<Vec<u128>> = sizes.map(|size| size.trim_end_matches('L').parse().ok()).collect();
-    let values = sizes.and_then(|sizes| sizes.into_iter().try_fold(1_u128, u128::checked_mul));
-    let values = values.ok_or_else(|| format!("its shape ({shape}) is none"))?;
-    // No number takes less than a byte.
-    if values > rest as u128 {
-        return Err(format!("its header claims shape ({shape}), {rest} bytes follow"));
-    }
-    Ok(())
 }
 
 fn npz(path: &Path) -> Error {
@@ -101,7 +88,7 @@ pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<(Array2<f32>, 
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }
-    if bytes.starts_with(NPY_MAGIC) {
+    if bytes.starts_with(npy::MAGIC) {
         return Err(Error::data(path, "is an .npy file by its first bytes; wanted its name to end in .npy"));
     }
     let dim = dim.filter(|&d| d > 0).ok_or_else(|| {

@@ -8,7 +8,7 @@ use image::{Rgb, RgbImage};
 use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
 
 use crate::dataset::Finder;
-use crate::delimited::{Blanks, Record, Table};
+use crate::delimited::{Blanks, Record, Table, plain};
 use crate::error::{Error, Result};
 
 /// Where left eye, right eye, nose tip, left and right corner of the mouth belong, as the viewer sees them.
@@ -24,13 +24,15 @@ pub struct Landmarks(HashMap<String, [[f64; 2]; 5]>);
 
 impl Landmarks {
     /// Reads a CSV of a path and ten numbers, x and y of each landmark in the template's order, in pixels of the image; a
-    /// header, and other separators (tab, semicolon, blanks), may be there.
+    /// header, and other separators (tab, semicolon, blanks), may be there. Where the header has all x before all y, they
+    /// are read so.
     ///
     /// # Errors
-    /// [`Error::File`], or [`Error::Data`] naming file and line.
+    /// [`Error::File`], or [`Error::Data`] naming file and line; also where all numbers are shares of the image.
     pub fn read(path: &Path) -> Result<Self> {
         let no_numbers = |record: &Record<'_>| record.fields.iter().skip(1).all(|f| f.parse::<f64>().is_err());
         let table = Table::read(path, Blanks::Separate, |records| no_numbers(&records[0]))?;
+        let places = places(table.header());
         let mut landmarks = HashMap::new();
         for record in table.ragged() {
             let Record { line, fields } = record?;
@@ -39,7 +41,7 @@ impl Landmarks {
             let p = points.ok_or_else(|| {
                 table.error(line, &format!("wanted a path and ten numbers, found '{}'", fields.join(" ")))
             })?;
-            let points = std::array::from_fn(|i| [p[2 * i], p[2 * i + 1]]);
+            let points = std::array::from_fn(|i| places[i].map(|place| p[place]));
             if landmarks.insert(fields[0].replace('\\', "/"), points).is_some_and(|before| before != points) {
                 return Err(table.error(line, &format!("{} has other landmarks in an earlier line", fields[0])));
             }
@@ -47,7 +49,24 @@ impl Landmarks {
         if landmarks.is_empty() {
             return Err(Error::data(path, "holds no landmarks"));
         }
+        let is_share = |number: &f64| (0.0..=1.0).contains(number);
+        if landmarks.values().flatten().flatten().all(is_share) {
+            return Err(Error::data(path, "all numbers are between 0 and 1, as shares of an image are; wanted pixels"));
+        }
         Ok(Self(landmarks))
+    }
+
+    /// What is to be said of landmarks that no turn and no scale brings near the template: a face from the side lies within some
+    /// ten pixels of it, landmarks in another order do not.
+    pub fn doubt(&self) -> Option<String> {
+        const FAR: f64 = 14.0;
+        let apart: f64 = self.0.values().filter_map(misfit).sum::<f64>() / self.0.len() as f64;
+        (apart > FAR).then(|| {
+            format!(
+                "landmarks lie {apart:.0} pixels from ArcFace's template when they are aligned (faces: up to 10): wanted x and y of \
+                 left eye, right eye, nose, left and right corner of the mouth, as the viewer sees them"
+            )
+        })
     }
 
     /// The same landmarks under the names that a data set gives its images.
@@ -77,9 +96,18 @@ impl Landmarks {
     /// The aligned face, black where the image does not reach.
     ///
     /// # Errors
-    /// [`Error::Image`] where it has no landmarks, or they all lie on one point.
+    /// [`Error::Image`] where it has no landmarks, or they all lie on one point, or about one outside of the image.
     pub fn align(&self, name: &str, image: &RgbImage) -> Result<RgbImage> {
         let points = self.0.get(name).ok_or_else(|| Error::image(name, "has no landmarks in the --align file"))?;
+        let (width, height) = image.dimensions();
+        let middle = [0, 1].map(|axis| points.iter().map(|point| point[axis]).sum::<f64>() / 5.0);
+        if !((0.0..=f64::from(width)).contains(&middle[0]) && (0.0..=f64::from(height)).contains(&middle[1])) {
+            let problem = format!(
+                "is {width}x{height}, and the middle of its five landmarks is at {:.0},{:.0}: they are those of another size",
+                middle[0], middle[1]
+            );
+            return Err(Error::image(name, problem));
+        }
         let [a, b, x, y] =
             similarity(points, &TEMPLATE).ok_or_else(|| Error::image(name, "its five landmarks lie on one point"))?;
         #[allow(clippy::cast_possible_truncation)] // pixels
@@ -109,6 +137,31 @@ fn similarity(from: &[[f64; 2]; 5], to: &[[f64; 2]; 5]) -> Option<[f64; 4]> {
     }
     let (a, b) = (real / square, imaginary / square);
     Some([a, b, to_mean[0] - (a * from_mean[0] - b * from_mean[1]), to_mean[1] - (b * from_mean[0] + a * from_mean[1])])
+}
+
+/// Which of the ten numbers are x and y of each landmark: in turn, but where the header has all x before all y.
+fn places(header: &[String]) -> [[usize; 2]; 5] {
+    let is = |name: &String, axis: char| {
+        let name = plain(name);
+        name.starts_with(axis) || name.ends_with(axis)
+    };
+    let names = header.get(1..).filter(|names| names.len() == 10);
+    match names.map(|names| names.split_at(5)) {
+        Some((first, second)) if first.iter().all(|n| is(n, 'x')) && second.iter().all(|n| is(n, 'y')) => {
+            std::array::from_fn(|i| [i, i + 5])
+        }
+        _ => std::array::from_fn(|i| [2 * i, 2 * i + 1]),
+    }
+}
+
+/// How far landmarks lie from the template when they are aligned: the root of the mean of squares, in its pixels.
+fn misfit(points: &[[f64; 2]; 5]) -> Option<f64> {
+    let [a, b, p, q] = similarity(points, &TEMPLATE)?;
+    let apart = points
+        .iter()
+        .zip(TEMPLATE)
+        .map(|(&[x, y], [u, v])| (a * x - b * y + p - u).powi(2) + (b * x + a * y + q - v).powi(2));
+    Some((apart.sum::<f64>() / 5.0).sqrt())
 }
 
 #[cfg(test)]
@@ -152,6 +205,52 @@ mod tests {
                 assert!(cost(other) > cost(found));
             }
         }
+    }
+
+    fn read(text: &str) -> std::result::Result<Landmarks, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.csv");
+        std::fs::write(&path, text).unwrap();
+        Landmarks::read(&path).map_err(|e| e.to_string())
+    }
+
+    /// A line of the template's points at these places, magnified.
+    fn line(order: &[[usize; 2]]) -> String {
+        let numbers: Vec<_> = order.iter().map(|&[point, axis]| (2.0 * TEMPLATE[point][axis]).to_string()).collect();
+        format!("a.jpg,{}\n", numbers.join(","))
+    }
+
+    #[test]
+    fn landmarks_in_another_order_are_read_by_their_header_or_doubted() {
+        let in_turn = |points: [usize; 5]| points.iter().flat_map(|&p| [[p, 0], [p, 1]]).collect::<Vec<_>>();
+        let usual = read(&line(&in_turn([0, 1, 2, 3, 4]))).unwrap();
+        assert_eq!(usual.doubt(), None);
+        let x_then_y: Vec<[usize; 2]> = [0, 1].iter().flat_map(|&axis| (0..5).map(move |p| [p, axis])).collect();
+        for header in ["path,x1,x2,x3,x4,x5,y1,y2,y3,y4,y5", "image,le_x,re_x,n_x,lm_x,rm_x,le_y,re_y,n_y,lm_y,rm_y"] {
+            assert_eq!(read(&format!("{header}\n{}", line(&x_then_y))).unwrap().0, usual.0, "{header}");
+        }
+        let header = "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5";
+        assert_eq!(read(&format!("{header}\n{}", line(&in_turn([0, 1, 2, 3, 4])))).unwrap().0, usual.0);
+        let turned_axes: Vec<[usize; 2]> = (0..5).flat_map(|p| [[p, 1], [p, 0]]).collect();
+        let orders = [[1, 0, 2, 4, 3], [1, 0, 2, 3, 4], [3, 4, 2, 0, 1], [2, 0, 1, 3, 4]].map(in_turn);
+        for order in orders.into_iter().chain([x_then_y, turned_axes]) {
+            let said = read(&line(&order)).unwrap().doubt().unwrap_or_default();
+            assert!(said.contains("pixels from ArcFace's template"), "{order:?}: {said}");
+        }
+        // A face from the side is narrow, and its nose sticks out.
+        let side: Vec<String> = TEMPLATE.iter().map(|[x, y]| format!("{},{y}", 56.0 + 0.4 * (x - 56.0))).collect();
+        assert_eq!(read(&format!("a.jpg,{}\n", side.join(","))).unwrap().doubt(), None);
+    }
+
+    #[test]
+    fn landmarks_of_another_size_are_refused() {
+        let shares: Vec<String> = TEMPLATE.iter().flatten().map(|v| (v / 112.0).to_string()).collect();
+        let error = read(&format!("a.jpg,{}\n", shares.join(","))).unwrap_err();
+        assert!(error.contains("l.csv: all numbers are between 0 and 1"), "{error}");
+        let landmarks = Landmarks(HashMap::from([("a.jpg".to_owned(), TEMPLATE.map(|p| p.map(|v| 3.0 * v)))]));
+        let error = landmarks.align("a.jpg", &RgbImage::new(112, 112)).unwrap_err().to_string();
+        assert!(error.contains("a.jpg: is 112x112, and the middle of its five landmarks is at 168,"), "{error}");
+        assert!(landmarks.align("a.jpg", &RgbImage::new(336, 336)).is_ok());
     }
 
     #[test]

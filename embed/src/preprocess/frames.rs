@@ -1,7 +1,7 @@
 //! Files that hold several pictures, of which the first is taken: animations and pages.
 
 /// Whether the bytes are a GIF, PNG, WebP or TIFF of more than one picture, as far as their structure says.
-pub fn are_several(bytes: &[u8]) -> bool {
+pub(super) fn are_several(bytes: &[u8]) -> bool {
     let several = match bytes {
         [b'G', b'I', b'F', b'8', ..] => gif(bytes),
         [0x89, b'P', b'N', b'G', ..] => png(bytes),

@@ -1,7 +1,7 @@
 //! One image through a [`Recipe`]: decode, turn, recolour, resample, crop, pad, normalise.
 
 use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
@@ -66,12 +66,15 @@ impl Preprocessor {
     /// # Errors
     /// As [`Preprocessor::append`].
     pub fn pixels(&self, name: &str, bytes: &[u8]) -> Result<RgbImage> {
+        // Until it is resized.
+        let turn = is_huge(bytes).then(|| HUGE.lock().unwrap_or_else(PoisonError::into_inner));
         let image = self.decode(name, bytes)?;
         let image = match &self.steps.align {
             Some(landmarks) => landmarks.align(name, &image)?,
             None => image,
         };
         let image = self.resize(name, image)?;
+        drop(turn);
         let image = match self.recipe.crop {
             Some(size) => centre_crop(name, &image, size)?,
             None => image,
@@ -202,10 +205,28 @@ fn decode_within(name: &str, bytes: &[u8], orientation: Orientation, max_pixels:
         let turn = decoder.orientation().map_err(wrong)?;
         (DynamicImage::from_decoder(decoder).map_err(wrong)?, turn)
     };
-    if orientation == Orientation::Exif {
+    // Pillow turns TIFF as it decodes, and no other format.
+    if orientation == Orientation::Exif || format == image::ImageFormat::Tiff {
         image.apply_orientation(turn);
     }
     Ok(image.into_rgb8())
+}
+
+/// One of these is decoded at a time, so that threads do not fill the memory with them: a progressive JPEG takes some nine bytes
+/// a pixel.
+static HUGE: Mutex<()> = Mutex::new(());
+
+/// Whether an image has so many pixels, as its header says, that one at a time is enough.
+fn is_huge(bytes: &[u8]) -> bool {
+    const FROM: u64 = 1 << 25;
+    let size = || {
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+        match reader.format()? {
+            image::ImageFormat::Jpeg => jpeg::size(bytes),
+            _ => reader.into_dimensions().ok().map(|(width, height)| u64::from(width) * u64::from(height)),
+        }
+    };
+    size().is_some_and(|pixels| pixels >= FROM)
 }
 
 /// Bytes of a pixel in the widest format that is decoded: four channels of 32 bits.
@@ -240,4 +261,42 @@ fn paste(name: &str, image: &RgbImage, pad: Pad, fill: &[u8]) -> Result<RgbImage
     let mut canvas = RgbImage::from_pixel(size.width, size.height, image::Rgb(color));
     image::imageops::replace(&mut canvas, image, i64::from(left), i64::from(top));
     Ok(canvas)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_images_are_known_by_their_headers() {
+        let encoded = |width: u32, height: u32, format: image::ImageFormat| {
+            let mut bytes = Cursor::new(Vec::new());
+            DynamicImage::new_luma8(width, height).write_to(&mut bytes, format).unwrap();
+            bytes.into_inner()
+        };
+        for format in
+            [image::ImageFormat::Png, image::ImageFormat::Bmp, image::ImageFormat::Tiff, image::ImageFormat::Pnm]
+        {
+            assert!(!is_huge(&encoded(64, 64, format)), "{format:?}");
+        }
+        let mut png = encoded(64, 64, image::ImageFormat::Png);
+        png[16..24].copy_from_slice(&[0, 0, 0x20, 0, 0, 0, 0x10, 0]); // 8192x4096
+        let checksum = crc32(&png[12..29]);
+        png[29..33].copy_from_slice(&checksum.to_be_bytes());
+        assert!(is_huge(&png));
+        let jpeg = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/odd/rgb.jpg")).unwrap();
+        assert!(!is_huge(&jpeg));
+        let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+        let large = [&jpeg[..frame + 5], &[0x20, 0, 0x20, 0], &jpeg[frame + 9..]].concat();
+        assert!(is_huge(&large));
+        assert!(!is_huge(b"") && !is_huge(b"no image"));
+    }
+
+    /// PNG's checksum, bit by bit.
+    fn crc32(bytes: &[u8]) -> u32 {
+        let step = |crc: u32, byte: &u8| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+        };
+        !bytes.iter().fold(u32::MAX, step)
+    }
 }

@@ -43,6 +43,17 @@ pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<(RgbImage, Orienta
     Ok((image, segments.orientation))
 }
 
+/// How many pixels a file has, by its header.
+pub(super) fn size(bytes: &[u8]) -> Option<u64> {
+    let header = Decompressor::new().ok()?.read_header(bytes).ok()?;
+    Some((header.width as u64).saturating_mul(header.height as u64))
+}
+
+/// How a file's EXIF tag would turn it.
+pub(super) fn orientation(bytes: &[u8]) -> Orientation {
+    Segments::of(bytes).orientation
+}
+
 /// Adobe stores CMYK inverted; Pillow takes all of it so. Its fixed-point product, too.
 fn rgb_of_inverted_cmyk([cyan, magenta, yellow, key]: [u8; 4]) -> [u8; 3] {
     let white = i32::from(key); // 255 less the ink

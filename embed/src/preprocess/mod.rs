@@ -9,13 +9,14 @@ mod patch;
 mod preset;
 mod recipe;
 mod resample;
+mod traits;
 mod values;
 
 pub use align::{Landmarks, TEMPLATE};
-pub use frames::are_several;
 pub use image::{Preprocessor, Steps, decode};
 pub use origin::Origin;
 pub use patch::Patch;
 pub use preset::Preset;
 pub use recipe::{MAX_PIXELS, Recipe};
+pub use traits::Traits;
 pub use values::{Color, Interpolation, Layout, Number, Orientation, Pad, Resize, Size};

@@ -113,6 +113,33 @@ impl Recipe {
         Ok(())
     }
 
+    /// What is to be said of numbers that fit each other so badly that images come out nearly alike, or far beyond what any model
+    /// is trained on: a mean and a deviation of pixels of 0 to 255 beside a scale of 1/255, or the other way round.
+    pub fn doubt(&self) -> Option<String> {
+        /// Levels of 0 to 255 less a mean lie within; nothing normalised is so narrow.
+        const WIDEST: f64 = 300.0;
+        const NARROWEST: f64 = 0.1;
+        let brightest = 255.0 * self.scale;
+        let of = |values: &[f64], channel: usize| values[if values.len() == 1 { 0 } else { channel }];
+        let ends = (0..self.color.channels()).map(|channel| {
+            let (mean, std) = (of(&self.mean, channel), of(&self.std, channel));
+            ((0.0 - mean) / std, (brightest - mean) / std)
+        });
+        let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (dark, bright)| {
+            (low.min(dark).min(bright), high.max(dark).max(bright))
+        });
+        let beyond = self.mean.iter().any(|mean| mean.abs() > brightest.abs());
+        let (mean, std) = (word(&self.mean), word(&self.std));
+        let values =
+            format!("prepared values run from {low:.4} to {high:.4} (scale {}, mean {mean}, std {std})", self.scale);
+        if beyond || high - low < NARROWEST {
+            return Some(format!(
+                "{values}, whatever the image: are mean and std of pixels of 0 to 255? They want --scale 1"
+            ));
+        }
+        (high - low > WIDEST).then(|| format!("{values}: are mean and std of pixels over 255? They want --scale 1/255"))
+    }
+
     /// The size that every image has at the end, where the recipe fixes it.
     pub fn output_size(&self) -> Option<Size> {
         let resized = match self.resize {
@@ -148,6 +175,10 @@ impl Recipe {
     }
 }
 
+fn word(values: &[f64]) -> String {
+    values.iter().map(f64::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// Whether an image of this size may be decoded.
 pub(super) fn check_pixels(width: u64, height: u64, max_pixels: u64) -> std::result::Result<(), String> {
     let pixels = width.saturating_mul(height);
@@ -158,4 +189,48 @@ pub(super) fn check_pixels(width: u64, height: u64, max_pixels: u64) -> std::res
         return Err(format!("its header says {width}x{height}, {pixels} pixels, more than --max-pixels {max_pixels}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preprocess::Preset;
+
+    #[test]
+    fn numbers_of_another_range_are_said() {
+        let recipe = |scale: f64, mean: &[f64], std: &[f64]| Recipe {
+            scale,
+            mean: mean.to_vec(),
+            std: std.to_vec(),
+            ..Recipe::default()
+        };
+        let said = |recipe: &Recipe| recipe.doubt().unwrap_or_default();
+        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        let levels = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]);
+        for bad in [
+            recipe(1.0 / 255.0, &levels.0, &levels.1),
+            recipe(1.0 / 255.0, &[127.5], &[127.5]),
+            recipe(1.0 / 255.0, &[127.5], &[1.0]),
+            recipe(1.0 / 255.0, &[0.0], &[255.0]),
+        ] {
+            assert!(said(&bad).contains("They want --scale 1"), "{bad:?}: {}", said(&bad));
+        }
+        for bad in [recipe(1.0, &mean, &std), recipe(1.0, &[0.5], &[0.5])] {
+            assert!(said(&bad).contains("They want --scale 1/255"), "{bad:?}: {}", said(&bad));
+        }
+        for good in [
+            Recipe::default(),
+            Preset::Imagenet.recipe(None),
+            Preset::Face112.recipe(None),
+            recipe(1.0, &levels.0, &levels.1),
+            recipe(1.0, &[104.0, 117.0, 123.0], &[1.0]),
+            recipe(1.0, &[0.0], &[1.0]),
+            recipe(1.0, &[0.0], &[255.0]),
+            recipe(1.0 / 127.5, &[1.0], &[1.0]),
+            recipe(1.0, &[127.5], &[128.0]),
+            recipe(2.0 / 255.0, &[1.0], &[1.0]),
+        ] {
+            assert_eq!(said(&good), "", "{good:?}");
+        }
+    }
 }

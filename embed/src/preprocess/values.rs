@@ -32,7 +32,7 @@ impl Color {
 pub enum Orientation {
     /// Turn the image as its EXIF tag says (as viewers and OpenCV do)
     Exif,
-    /// Take the pixels as stored (as Pillow and torchvision do)
+    /// Take the pixels as stored, but of TIFF (as Pillow and torchvision do)
     Stored,
 }
 

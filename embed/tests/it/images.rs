@@ -1,6 +1,8 @@
 //! Decoding and resampling against Pillow: `fixtures/make.py` says how each file was made.
 
-use pdloss_embed::preprocess::{Interpolation, Layout, Orientation, Patch, Preprocessor, Recipe, Resize, Size, decode};
+use pdloss_embed::preprocess::{
+    Interpolation, Layout, Orientation, Patch, Preprocessor, Recipe, Resize, Size, Traits, decode,
+};
 
 use crate::tools::fixtures;
 
@@ -63,6 +65,65 @@ fn exif_orientation_is_followed_or_not_as_the_recipe_says() {
     assert_eq!(turned.dimensions(), (24, 16));
     assert_near("exif6.jpg", quadrants(&turned), [RED, GREEN, BLUE, GREY], 3);
     assert_eq!(odd("exif6.jpg", Orientation::Stored).dimensions(), (16, 24));
+}
+
+/// A TIFF with an orientation tag: the encoder writes none, so that its last tag is made one.
+fn turned_tiff(orientation: u8) -> Vec<u8> {
+    let picture = image::DynamicImage::from(odd("rgb.png", Orientation::Exif));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Tiff).unwrap();
+    let mut bytes = bytes.into_inner();
+    let number = |at: usize, length: usize, bytes: &[u8]| {
+        bytes[at..at + length].iter().rev().fold(0, |n, &b| n << 8 | usize::from(b))
+    };
+    let first = number(4, 4, &bytes);
+    let tags = (0..number(first, 2, &bytes)).map(|tag| first + 2 + 12 * tag).collect::<Vec<_>>();
+    // The directory once more at the end, with the tag (0x112, one short) in its order.
+    let mut directory: Vec<Vec<u8>> = tags.iter().map(|&at| bytes[at..at + 12].to_vec()).collect();
+    directory.push([0x12, 1, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0].to_vec());
+    directory.sort_by_key(|tag| u16::from_le_bytes([tag[0], tag[1]]));
+    let place = u32::try_from(bytes.len()).unwrap();
+    bytes[4..8].copy_from_slice(&place.to_le_bytes());
+    bytes.extend(u16::try_from(directory.len()).unwrap().to_le_bytes());
+    bytes.extend(directory.concat());
+    bytes.extend([0; 4]);
+    bytes
+}
+
+#[test]
+fn tiff_is_turned_as_pillow_turns_it_whatever_the_recipe_says() {
+    for orientation in [Orientation::Exif, Orientation::Stored] {
+        for (tag, wanted) in
+            [(1, [RED, GREEN, BLUE, GREY]), (3, [GREY, BLUE, GREEN, RED]), (6, [BLUE, RED, GREY, GREEN])]
+        {
+            let image = decode("turned.tiff", &turned_tiff(tag), orientation).unwrap();
+            assert_near(&format!("orientation {tag}"), quadrants(&image), wanted, 0);
+        }
+    }
+}
+
+#[test]
+fn what_of_a_file_does_not_reach_the_model_is_seen() {
+    for (name, bits, alpha) in [
+        ("rgb.png", false, false),
+        ("grey16.png", true, false),
+        ("rgba.png", false, true),
+        ("rgb.gif", false, false),
+        ("cmyk.jpg", false, false),
+        ("one_bit.png", false, false),
+        ("palette.png", false, false),
+        ("rgb.tiff", false, false),
+        ("exif6.jpg", false, false),
+        ("text.jpg", false, false),
+        ("empty.jpg", false, false),
+    ] {
+        let bytes = std::fs::read(fixtures().join("odd").join(name)).unwrap();
+        assert_eq!(
+            Traits::of(&bytes),
+            Traits { bits, alpha, turned: name == "exif6.jpg", ..Traits::default() },
+            "{name}"
+        );
+    }
 }
 
 #[test]

@@ -41,6 +41,15 @@ fn norm(outputs: &[&str], training: Option<i64>) -> NodeProto {
 }
 
 #[test]
+fn answers_of_a_classifier_are_said_before_anything_is_measured() {
+    let said = |nodes, more| open(&ending(nodes, more, 17), false).unwrap().notes().join("; ");
+    let softmax = said(vec![node("Softmax", &["z"], &["y"], vec![int("axis", 1)])], vec![]);
+    assert!(softmax.contains("output y comes out of Softmax: are these scores of classes"), "{softmax}");
+    let plain = said(vec![node("Identity", &["z"], &["y"], vec![])], vec![]);
+    assert!(!plain.contains("scores of classes"), "{plain}");
+}
+
+#[test]
 fn nodes_in_training_mode_are_refused_by_name_and_cured_by_the_flag() {
     let ratio = || floats("ratio", &[], &[0.5]);
     let dropout = |mode: &str| node("Dropout", &["z", "ratio", mode], &["y"], vec![]);

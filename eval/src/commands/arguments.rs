@@ -181,6 +181,15 @@ pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) -> R
     Ok(())
 }
 
+/// Says where embeddings are one number each: their cosines are 1 and -1, by sign.
+pub(super) fn describe_dimension(embeddings: &Embeddings, notes: &mut Notes) {
+    if embeddings.dim() == 1 {
+        notes.add(
+            "embeddings of 1 dimension: every cosine is 1 or -1, and only signs are compared; --metric l2 of recall compares numbers",
+        );
+    }
+}
+
 /// Class names as a result carries them: the first few, how many there are, and a digest where not all are named.
 pub(super) fn class_names(embeddings: &Embeddings) -> String {
     const SHOWN: usize = 10;

@@ -94,7 +94,10 @@ impl Grouping {
         notes: &mut Notes,
     ) -> Result<Grouped> {
         let values = self.attributes.of(names)?;
+        notes.extend(&self.attributes.doubts);
         let mut groups: Vec<String> = Vec::new();
+        // Of each group, whether its two images differ.
+        let mut across: Vec<bool> = Vec::new();
         let mut numbers = std::collections::HashMap::new();
         let mut number = |(a, b): (usize, usize)| -> Option<u32> {
             let (a, b) = (values[a]?, values[b]?);
@@ -105,10 +108,22 @@ impl Grouping {
             };
             Some(*numbers.entry(name).or_insert_with_key(|name: &String| {
                 groups.push(name.clone());
+                across.push(a != b);
                 u32::try_from(groups.len() - 1).expect("fewer than 2^32 of them fit in memory")
             }))
         };
         let of: Vec<Option<u32>> = images.map(&mut number).collect();
+        let torn = pairs
+            .iter()
+            .zip(&of)
+            .filter(|(pair, group)| pair.same && group.is_some_and(|at| across[at as usize]))
+            .count();
+        if torn > 0 {
+            notes.add(format!(
+                "{torn} genuine pairs are of two groups: is a person told otherwise on one image than on another by '{}'?",
+                self.by
+            ));
+        }
         let without = of.iter().filter(|group| group.is_none()).count();
         if without == of.len() {
             let problem =

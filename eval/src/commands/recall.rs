@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::arguments::{Notes, class_names, describe_copies, describe_sameness, rows_of};
+use super::arguments::{Notes, class_names, describe_copies, describe_dimension, describe_sameness, rows_of};
 use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
@@ -262,6 +262,10 @@ impl Plan {
         for variant in &self.search.variants {
             let mut row = record.clone();
             let (varied, factory) = (variant.of(&embeddings), variant.factory(&self.search.index));
+            notes.extend(variant.doubt(&varied).as_slice());
+            if search.metric == Metric::Cosine {
+                describe_dimension(&varied, &mut notes);
+            }
             row.set("storage", variant.storage.to_string()).set("embedding_bytes", variant.bytes(varied.dim()));
             let searching = Instant::now();
             let measured = measure_over_ranks(&varied, &search, &index::by(&factory))?;

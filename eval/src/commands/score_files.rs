@@ -11,14 +11,15 @@ use polars::prelude::DataType;
 use pdloss_embed::delimited::{Blanks, Delimiter, Record, Table, plain};
 use pdloss_embed::files::{ending, open_file};
 use pdloss_embed::guard::guarded;
+use pdloss_embed::npy;
 
 use crate::table::{read_parquet, read_text};
 use crate::{Error, Result};
 
 /// More rows than this are no list of scores but a damaged file.
 const MOST_ROWS: usize = 1 << 28;
-/// A header of an .npy file is short and flat; its parser takes a stack frame for each bracket.
-const MOST_BRACKETS: usize = 16;
+/// What spreadsheets write for a value that they could not work out; no comment, though it begins like one.
+const BROKEN_CELLS: [&str; 8] = ["#N/A", "#DIV/0!", "#VALUE!", "#NUM!", "#REF!", "#NAME?", "#NULL!", "#ERROR!"];
 
 /// Scores in the order of their file, none of them NaN.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,7 +161,9 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
     let text: String = read_text(path)?
         .split_inclusive(['\n', '\r'])
         .map(|line| {
-            if line.trim_start().starts_with('#') { line.trim_start_matches(|c| c != '\n' && c != '\r') } else { line }
+            let begins = line.trim_start();
+            let is_comment = begins.starts_with('#') && !BROKEN_CELLS.iter().any(|cell| begins.starts_with(cell));
+            if is_comment { line.trim_start_matches(|c| c != '\n' && c != '\r') } else { line }
         })
         .collect();
     if text.trim().is_empty() {
@@ -224,13 +227,10 @@ fn read_npy(path: &Path) -> Result<Scores> {
     let mut bytes = Vec::new();
     open_file(path)?.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
     let wrong = |e: &dyn std::fmt::Display| {
-        Error::data(path, format!("wanted an .npy file of float32 or float64, little-endian: {e}"))
+        Error::data(path, format!("wanted an .npy file of float32 or float64 (or float16), little-endian: {e}"))
     };
-    let header = &bytes[..bytes.len().min(1 << 16)];
-    let header = &header[..header.iter().position(|&byte| byte == b'\n').unwrap_or(header.len())];
-    if header.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
-        return Err(wrong(&"its header is nested too deep"));
-    }
+    npy::check(&bytes).map_err(|problem| wrong(&problem))?;
+    let bytes = npy::widened(bytes);
     // A view is of the bytes that are there, whatever the header claims; it wants them where a number may stand.
     let first = bytes.as_ptr().align_offset(align_of::<f64>()).min(align_of::<f64>());
     let bytes = if first == 0 { bytes } else { [vec![0; align_of::<f64>()], bytes].concat() };
@@ -324,6 +324,10 @@ mod tests {
     fn what_is_no_score_is_named_with_its_line() {
         let message = |name: &str, bytes: &[u8], column: Option<&str>| scores(name, bytes, column).unwrap_err();
         assert_eq!(message("s.txt", b"0.1\n# c\nhigh\n", None), "s.txt: line 3: 'high' is not one number");
+        for cell in BROKEN_CELLS {
+            let text = format!("0.5\n0.25\n{cell}\n# a comment\n");
+            assert_eq!(message("s.txt", text.as_bytes(), None), format!("s.txt: line 3: '{cell}' is not one number"));
+        }
         let nan = message("s.csv", b"score\n1\nnan\n", None);
         assert!(nan.starts_with("s.csv: line 3: genuine score 2 of 2 is NaN"), "{nan}");
         assert!(message("s.txt", b"1e400\n", None).contains("line 1: 1e400 is beyond"));
@@ -346,6 +350,8 @@ mod tests {
         };
         let two: Vec<u8> = [0.5_f64, -1.0].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(scores("s.npy", &npy("(2,)", "<f8", &two), None), Ok(vec![0.5, -1.0]));
+        let halves = [0x00, 0x38, 0x00, 0xbc];
+        assert_eq!(scores("s.npy", &npy("(2,)", "<f2", &halves), None), Ok(vec![0.5, -1.0]));
         let two: Vec<u8> = [0.5_f32, f32::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert!(
             scores("s.npy", &npy("(2,)", "<f4", &two), None)

@@ -98,7 +98,7 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
     let mut tally = |genuine: &Path, impostor: &Path| -> Result<Tally> {
         let ((genuine, failed_genuine), (impostor, failed_impostor)) =
             (read(genuine, "genuine")?, read(impostor, "impostor")?);
-        doubtful.extend(doubts(&genuine, &impostor));
+        doubtful.extend(doubts(&genuine, &impostor, sign));
         let failed = Failed { genuine: failed_genuine, impostor: failed_impostor };
         Ok(Tally::of_scores(&genuine, &impostor)?.with_failed(failed))
     };
@@ -137,7 +137,7 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
 }
 
 /// What two lists of scores show that are not of two kinds, or not on one scale, or of which there is no mean.
-fn doubts(genuine: &[f64], impostor: &[f64]) -> Vec<String> {
+fn doubts(genuine: &[f64], impostor: &[f64], sign: f64) -> Vec<String> {
     /// Scores of one scale overlap, or are not so far apart.
     const SCALES: f64 = 10.0;
     let mut doubts = Vec::new();
@@ -154,6 +154,7 @@ fn doubts(genuine: &[f64], impostor: &[f64]) -> Vec<String> {
             "{of_genuine} genuine and {of_impostor} impostor scores are infinite: means, deviations and d' have no value"
         ));
     }
+    doubts.extend(marks(genuine, impostor, sign));
     let sizes = |scores: &[f64]| {
         scores
             .iter()
@@ -170,6 +171,67 @@ fn doubts(genuine: &[f64], impostor: &[f64]) -> Vec<String> {
     doubts
 }
 
+/// What is said of scores that are two answers, and of a value that recurs far from all others, as marks of a failure do; as the
+/// files have them, before they were multiplied by `sign`.
+fn marks(genuine: &[f64], impostor: &[f64], sign: f64) -> Option<String> {
+    /// Values of scores that the rest of a scale is known by.
+    const MANY: usize = 20;
+    /// How far from all others a mark lies, as a share of their range.
+    const APART: f64 = 0.25;
+    let mut scores: Vec<f64> =
+        genuine.iter().chain(impostor).map(|score| sign * score).filter(|score| score.is_finite()).collect();
+    scores.sort_by(f64::total_cmp);
+    let mut distinct = scores.clone();
+    distinct.dedup();
+    if let ([low, high], true) = (&distinct[..], scores.len() >= MANY) {
+        return Some(format!(
+            "all {} scores are {low} or {high}: are they decisions, or labels? Curves and error rates want scores",
+            scores.len()
+        ));
+    }
+    if distinct.len() < MANY {
+        return None;
+    }
+    let [first, second, .., before, last] = distinct[..] else { return None };
+    let found = [(first, second - first, last - second), (last, last - before, before - first)];
+    let found = found.into_iter().map(|(value, gap, range)| {
+        let count = scores.iter().filter(|score| **score == value).count();
+        (value, count, count > 1 && gap > APART * range)
+    });
+    found.filter(|(.., is_mark)| *is_mark).max_by_key(|(_, count, _)| *count).map(|(value, count, _)| {
+        format!(
+            "{count} scores are {value}, far from all others: does that stand for a failure? As NaN, --count-failures counts it; as a \
+             score it moves means, deviations and d'"
+        )
+    })
+}
+
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_failures_and_decisions_are_told_from_scores() {
+        let scores = |from: f64| -> Vec<f64> { (0..50).map(|n| from + f64::from(n) / 100.0).collect() };
+        let with = |more: &[f64]| [scores(0.3), more.to_vec()].concat();
+        let said = |genuine: &[f64], impostor: &[f64]| marks(genuine, impostor, 1.0).unwrap_or_default();
+        assert_eq!(said(&scores(0.3), &scores(0.0)), "");
+        for (mark, count) in [(-1.0, 3), (-999.0, 2), (9999.0, 4), (-1.0, 2)] {
+            let text = said(&with(&vec![mark; count]), &scores(0.0));
+            assert!(text.starts_with(&format!("{count} scores are {mark}, far from all others")), "{mark}: {text}");
+            assert!(said(&scores(0.0), &with(&vec![mark; count])).contains("far from all others"));
+        }
+        // One outlier is a score like any other; so are the ends of a scale that scores reach.
+        assert_eq!(said(&with(&[-1.0]), &scores(0.0)), "");
+        assert_eq!(said(&with(&[0.8, 0.8, 0.8]), &with(&[0.0, 0.0])), "");
+        let decisions = said(&[1.0; 15], &[0.0, 1.0, 0.0, 0.0, 0.0]);
+        assert!(decisions.starts_with("all 20 scores are 0 or 1: are they decisions"), "{decisions}");
+        assert_eq!(said(&[1.0, 0.5], &[0.0]), "");
+        let of_distances = marks(&[-1.0; 15], &[0.0, -1.0, 0.0, 0.0, 0.0], -1.0).unwrap_or_default();
+        assert!(of_distances.starts_with("all 20 scores are 0 or 1"), "{of_distances}");
+    }
 }

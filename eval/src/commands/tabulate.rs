@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -127,8 +128,12 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
         }
     }
     let mut rows = Vec::new();
+    let mut seen = HashMap::new();
     for path in &args.results {
-        rows.extend(self::rows(&Run::read(path)?, &path.display().to_string()));
+        let run = Run::read(path)?;
+        let of_run = self::rows(&run, &path.display().to_string());
+        again(&run, &of_run, &mut seen).iter().for_each(|sentence| note(sentence));
+        rows.extend(of_run);
     }
     Record::agree(&mut rows);
     for filter in &args.filters {
@@ -139,6 +144,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             return Err(Error::Usage(text));
         }
     }
+    of_one_name(&rows).iter().for_each(|sentence| note(sentence));
     let sort = args.sort.as_deref().map(|by| by.strip_prefix('-').map_or((by, false), |by| (by, true)));
     let in_rows = sort.filter(|(by, _)| Record::columns(&rows).contains(by));
     if let Some((by, turned)) = in_rows {
@@ -221,6 +227,50 @@ pub(crate) fn data_of(row: &Record) -> String {
     let validation = row.iter().filter(|(name, _)| name.starts_with("validation.data."));
     let parts = validation.map(|(name, value)| format!("{name} {}", value.word()));
     [data, word("part"), word("pairs_sha256")].into_iter().chain(parts).collect::<Vec<_>>().join("\0")
+}
+
+/// What is to be said of rows that were there before: a result knows its times, so that no two are alike in every column. `seen` has
+/// all rows so far, and what they are called.
+fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, String>) -> Vec<String> {
+    let mut said = Vec::new();
+    for (own, made) in run.records.iter().zip(rows) {
+        // What tables call a result is no part of it.
+        let columns = own.iter().filter(|(name, _)| *name != "result");
+        let columns = columns.map(|(name, value)| format!("{name}\0{}", value.word())).collect();
+        let name = result(made);
+        match seen.entry(columns) {
+            Entry::Occupied(earlier) => {
+                said.push(format!("{name} is {} again: one result stands in two rows", earlier.get()));
+            }
+            Entry::Vacant(place) => drop(place.insert(name)),
+        }
+    }
+    said
+}
+
+/// What is to be said of data that have one name and are not the same.
+fn of_one_name(rows: &[Record]) -> Vec<String> {
+    let word = |row: &Record, name: &str| row.get(name).map(Value::word).filter(|word| !word.is_empty());
+    let mut data: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| word(row, "data_sha256").is_some()) {
+        if let Some(name) = word(row, "dataset") {
+            data.entry(name).or_default().entry(data_of(row)).or_insert_with(|| result(row));
+        }
+    }
+    let several = data.iter().filter(|(_, of)| of.len() > 1);
+    let sentence = |(name, of): (&String, &BTreeMap<String, String>)| {
+        let results: Vec<&str> = of.values().map(String::as_str).collect();
+        format!(
+            "'{name}' is {} different data (other images, part or pairs), measured by {}: their figures are not to be compared",
+            of.len(),
+            results.join(", ")
+        )
+    };
+    several.map(sentence).collect()
+}
+
+fn result(row: &Record) -> String {
+    row.get("result").map(Value::word).unwrap_or_default()
 }
 
 /// Says so where rows are ordered by a measure that was taken on several data.

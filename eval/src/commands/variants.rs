@@ -119,6 +119,22 @@ impl Variant {
         }
     }
 
+    /// What is to be said of the embeddings that [`Variant::of`] gives: dimensions whose sign is the same in every row.
+    pub(super) fn doubt(&self, varied: &Embeddings) -> Option<String> {
+        if self.storage != Storage::Binary || varied.matrix.nrows() < 2 {
+            return None;
+        }
+        let is_one = |column: ndarray::ArrayView1<'_, f32>| column.iter().all(|value| *value == column[0]);
+        let (constant, dim) =
+            (varied.matrix.columns().into_iter().filter(|column| is_one(*column)).count(), varied.dim());
+        (2 * constant > dim).then(|| {
+            format!(
+                "binary: the sign of {constant} of {dim} dimensions is the same in every row, so that their bits tell nothing apart; \
+                 wanted numbers on both sides of 0 (embeddings before a ReLU, or less their mean)"
+            )
+        })
+    }
+
     /// The embeddings to search: cut, and for signs as plus and minus one. They must have been checked.
     pub(super) fn of(&self, embeddings: &Embeddings) -> Embeddings {
         let dims = self.dims.unwrap_or(embeddings.dim());

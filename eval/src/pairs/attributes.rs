@@ -1,9 +1,9 @@
 //! Attributes of images: a table of paths and of columns such as sex or age.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use pdloss_embed::dataset::Finder;
+use pdloss_embed::dataset::{Finder, slips_in};
 use pdloss_embed::delimited::{Blanks, Table};
 
 use crate::{Error, Result};
@@ -19,6 +19,8 @@ pub struct Attributes {
     path: PathBuf,
     /// An image's path, and its values, those of several columns joined.
     values: Vec<(String, String)>,
+    /// What is to be said of the values: a sentence each.
+    pub doubts: Vec<String>,
 }
 
 impl Attributes {
@@ -57,7 +59,8 @@ impl Attributes {
                 }
             }
         }
-        Ok(Self { path: path.into(), values })
+        let doubts = doubts(path, &values);
+        Ok(Self { path: path.into(), values, doubts })
     }
 
     /// The values of images by the names that a data set gives them; `None` for those that the table does not have.
@@ -77,6 +80,24 @@ impl Attributes {
         }
         Ok(found)
     }
+}
+
+/// Values that a slip tells apart, and columns of numbers that make a group of nearly every image.
+fn doubts(path: &Path, values: &[(String, String)]) -> Vec<String> {
+    let distinct: HashSet<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
+    let path = path.display();
+    let mut doubts: Vec<String> = slips_in(distinct.iter().copied())
+        .into_iter()
+        .map(|said| format!("{path}: {}", said.replace("classes whose", "groups whose").replace("a class", "a group")))
+        .collect();
+    if 2 * distinct.len() > values.len() && distinct.len() > 2 {
+        doubts.push(format!(
+            "{path}: {} images have {} values, a group each: are they numbers that should be ranges, such as 20-29?",
+            values.len(),
+            distinct.len()
+        ));
+    }
+    doubts
 }
 
 #[cfg(test)]
@@ -103,6 +124,18 @@ mod tests {
         assert_eq!(read(text, &["sex"]), Ok(vec![word("m"), word("f"), None]));
         assert_eq!(read(text, &["age", "sex"]), Ok(vec![word("young/m"), word("old/f"), None]));
         assert_eq!(read("sex;file\nm;3\n", &["sex"]), Ok(vec![None, None, word("m")]));
+    }
+
+    #[test]
+    fn values_that_make_groups_of_a_slip_are_said() {
+        let said = |values: &[&str]| {
+            let values: Vec<_> = values.iter().map(|value| (String::new(), (*value).to_owned())).collect();
+            doubts(Path::new("a.csv"), &values).join("; ")
+        };
+        assert_eq!(said(&["f", "m", "f", "m"]), "");
+        assert!(said(&["f", "m", "F", "m", "f", "m"]).starts_with("a.csv: groups whose names are nearly the same"));
+        assert!(said(&["f", "nan", "m", "f", "m", "m"]).contains("'nan' counts as a group like any other"));
+        assert!(said(&["20.5", "31.2", "44", "20.5"]).contains("4 images have 3 values, a group each"));
     }
 
     #[test]

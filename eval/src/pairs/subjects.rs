@@ -13,6 +13,8 @@ pub struct Subjects {
     pub names: Vec<String>,
     /// How they were found.
     pub by: &'static str,
+    /// What names and answers say against each other: a sentence each.
+    pub doubts: Vec<String>,
 }
 
 impl Subjects {
@@ -37,11 +39,16 @@ impl Subjects {
                 });
                 of.push(number);
             }
-            agrees(&of).then_some(Self { of, names, by })
+            agrees(&of).then_some(Self { of, names, by, doubts: Vec::new() })
         };
-        by_name(&folder, "folders")
-            .or_else(|| by_name(&before_number, "file names"))
-            .unwrap_or_else(|| Self::linked(images, pairs))
+        by_name(&folder, "folders").or_else(|| by_name(&before_number, "file names")).unwrap_or_else(|| {
+            let doubts =
+                [against(images, pairs, &folder, "folders"), against(images, pairs, &before_number, "file names")];
+            let doubt = doubts.into_iter().flatten().next();
+            let mut linked = Self::linked(images, pairs);
+            linked.doubts.splice(..0, doubt);
+            linked
+        })
     }
 
     fn linked(images: &[String], pairs: &[Pair]) -> Self {
@@ -65,9 +72,44 @@ impl Subjects {
                 u32::try_from(names.len() - 1).expect("fewer than 2^32 of them fit in memory")
             })
         };
-        let of = (0..images.len()).map(number).collect();
-        Self { of, names, by: "genuine links" }
+        let of: Vec<u32> = (0..images.len()).map(number).collect();
+        let mut torn = pairs.iter().filter(|pair| !pair.same && of[pair.a] == of[pair.b]);
+        let first = torn.next();
+        let doubt = first.map(|first| {
+            format!(
+                "{} impostor pairs are of images that genuine pairs say are one person, the first {} and {}: an answer must be wrong",
+                1 + torn.count(),
+                images[first.a],
+                images[first.b]
+            )
+        });
+        Self { of, names, by: "genuine links", doubts: doubt.into_iter().collect() }
     }
+}
+
+/// What is to be said of answers that names of images contradict: those few where nearly all of each kind agree with the names.
+fn against(images: &[String], pairs: &[Pair], name: &dyn Fn(&String) -> Option<String>, by: &str) -> Option<String> {
+    /// Of genuine and of impostor pairs each, this share of agreement is no accident.
+    const NEARLY_ALL: f64 = 0.8;
+    let people: Vec<String> = images.iter().map(name).collect::<Option<_>>()?;
+    let agrees = |pair: &&Pair| (people[pair.a] == people[pair.b]) == pair.same;
+    let share = |same: bool| {
+        let of_kind = pairs.iter().filter(|pair| pair.same == same);
+        of_kind.clone().filter(agrees).count() as f64 / of_kind.count() as f64
+    };
+    if !(share(true) >= NEARLY_ALL && share(false) >= NEARLY_ALL) {
+        return None;
+    }
+    let mut contrary = pairs.iter().filter(|pair| !agrees(pair));
+    let first = contrary.next()?;
+    Some(format!(
+        "{} of {} pairs say otherwise than the {by} of their images, the first {} and {} ({}): are the answers right?",
+        1 + contrary.count(),
+        pairs.len(),
+        images[first.a],
+        images[first.b],
+        if first.same { "genuine" } else { "impostor" }
+    ))
 }
 
 #[cfg(test)]
@@ -86,6 +128,27 @@ mod tests {
         let images = ["all/Al_1.jpg", "all/Al_2.jpg", "all/Bo_1.jpg"].map(String::from);
         let found = Subjects::find(&images, &[pair(0, 1, true), pair(1, 2, false)]);
         assert_eq!((found.of, found.by), (vec![0, 0, 1], "file names"));
+    }
+
+    #[test]
+    fn answers_that_names_or_other_answers_contradict_are_said() {
+        let images: Vec<String> = (0..20).map(|n| format!("{}/{n}.jpg", ["A", "B"][n / 10])).collect();
+        let mut pairs: Vec<Pair> = (0..9).flat_map(|n| [pair(n, n + 1, true), pair(n, n + 10, false)]).collect();
+        assert_eq!(Subjects::find(&images, &pairs).doubts, [""; 0]);
+        pairs.push(pair(0, 19, true));
+        let doubts = Subjects::find(&images, &pairs).doubts;
+        assert!(
+            doubts[0].contains("1 of 19 pairs say otherwise than the folders")
+                && doubts[0].contains("A/0.jpg and B/19.jpg (genuine)")
+        );
+        assert_eq!(doubts.len(), 1);
+        // Names that say nothing of people are no reason for doubt, answers that cannot all be true are.
+        let images = ["x/1.jpg", "y/2.jpg", "z/3.jpg"].map(String::from);
+        let doubts = Subjects::find(&images, &[pair(0, 1, true), pair(1, 2, true), pair(0, 2, false)]).doubts;
+        assert!(doubts[0].contains(
+            "1 impostor pairs are of images that genuine pairs say are one person, the first x/1.jpg and z/3.jpg"
+        ));
+        assert_eq!(doubts.len(), 1);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod bad_input;
 mod columns;
 mod command_line;
 mod compare;
+mod doubts;
 mod figures;
 mod outputs;
 mod page;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use ndarray::{Axis, concatenate};
 
-use super::arguments::{Notes, class_names, describe_copies, describe_sameness};
+use super::arguments::{Notes, class_names, describe_copies, describe_dimension, describe_sameness};
 use super::assess::{Development, FigureArgs, Wanted};
 use super::efficiency;
 use super::groups::{GroupArgs, Grouping};
@@ -278,6 +278,7 @@ impl Plan {
         let mut notes = Notes::default();
         let (mut embeddings, there) = self.embeddings(&mut record, &mut notes)?;
         describe_sameness(&embeddings, &mut notes)?;
+        describe_dimension(&embeddings, &mut notes);
         if let Which::All = self.which {
             let consequence =
                 if self.keep_copies { "they make pairs" } else { "they make no pairs; --keep-copies lets them" };
@@ -360,6 +361,9 @@ impl Plan {
                     Which::Listed(listed) => images_of(listed, data, &request.limits)?,
                 };
                 notes.extend(&dataset.notes);
+                if let Some((path, landmarks)) = &how.align {
+                    notes.extend(landmarks.doubt().map(|said| format!("{}: {said}", path.display())).as_slice());
+                }
                 let embeddings = embed(&dataset, model, how, self.threads, record)?;
                 notes.extend(&embeddings.notes);
                 if *efficiency {
@@ -489,12 +493,14 @@ impl Plan {
             notes.extend(&training.notes);
         }
         let subjects = Subjects::find(&list.images, &list.pairs);
+        notes.extend(&subjects.doubts);
         record.set("pairs", listed.path.display().to_string()).set("pairs_sha256", list.sha256.as_str());
         record.set("pairs_format", list.format).set("pairs_listed", list.pairs.len());
         record.set("pairs_without_image", scored.missing).set("pairs_with_bad_image", scored.bad);
         record.set("pairs_with_itself", scored.itself).set("pairs_of_copies", scored.copies);
         record.set("subjects", subjects.names.len()).set("subjects_by", subjects.by).set("scores", "float64");
         let folds = folds_of(list, &scored.kept);
+        notes.extend(folds.as_ref().filter(|_| listed.training.is_none()).and_then(Folds::doubt).as_slice());
         let on = Decisions { scores: &scored.scores, same: &scored.same };
         let mut development = None;
         let accuracy = match (&listed.training, &folds) {

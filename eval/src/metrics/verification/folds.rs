@@ -63,6 +63,18 @@ impl Folds {
         Some(Self { of: balanced.collect(), count, division: Division::Balanced })
     }
 
+    /// What is to be said of folds of very different size, of which accuracy is the mean all the same.
+    pub fn doubt(&self) -> Option<String> {
+        /// Parts of one list differ by a pair; folds of people, by some.
+        const APART: usize = 3;
+        let mut sizes = vec![0_usize; self.count];
+        self.of.iter().for_each(|&fold| sizes[fold] += 1);
+        let (least, most) = (sizes.iter().min()?, sizes.iter().max()?);
+        (*most >= APART * least).then(|| {
+            format!("folds have {least} to {most} pairs: accuracy is the mean of folds, in which a pair of a small one counts for more")
+        })
+    }
+
     /// In words, for the table.
     pub fn describe(&self) -> String {
         match self.division {
