@@ -15,7 +15,7 @@ BIN, WHICH = Path(sys.argv[1]).resolve(), sys.argv[2]
 LIBRARY = BIN / "libpdloss_ort.so"
 FIXTURES = ROOT / "fixtures"
 SHAPES = FIXTURES / "shapes"
-LOSSES = ["pd", "d-loss", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity"]
+LOSSES = ["pd", "d-loss", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity", "curricularface", "soft-triple", "triplet"]
 # Columns that are of this run's clock or place.
 TIMES = {"seconds_load", "seconds_embed", "seconds_search", "seconds_compare", "seconds_total", "images_per_second", "written", "threads"}
 work = Path(tempfile.mkdtemp(prefix="distributed-"))

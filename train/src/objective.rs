@@ -1,7 +1,7 @@
 //! The training step as asked for on the command line: loss, optimiser, proxies.
 
 use pdloss::graph::head::Spelling;
-use pdloss::graph::losses::Loss;
+use pdloss::graph::losses::{Loss, SoftTriple};
 use pdloss::graph::step::StepOptions;
 use pdloss::loss::{FloorMode, Form};
 use pdloss_embed::{Error, Result};
@@ -50,6 +50,11 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
             };
             Some((flag, is_given, why.to_owned()))
         }));
+    }
+    if let Loss::SoftTriple(SoftTriple { centers: 1, .. }) = &chosen {
+        let why = "with --centers 1 there is nothing to choose or to keep apart";
+        idle.push(("--gamma", loss.gamma.is_some(), why.to_owned()));
+        idle.push(("--penalty", loss.penalty.is_some(), why.to_owned()));
     }
     if !chosen.has_proxies() {
         let why = format!("the loss {} has no proxies", chosen.name());
@@ -130,5 +135,9 @@ mod tests {
             "{error}"
         );
         assert!(refuse_idle(&plain, &rate).is_ok());
+        let one = LossArgs { loss: Some(LossName::SoftTriple), centers: Some(1), ..plain };
+        assert_eq!(idle(&one), "");
+        assert!(idle(&LossArgs { gamma: Some(0.2), ..one.clone() }).contains("--gamma changes nothing here"));
+        assert!(idle(&LossArgs { penalty: Some(0.2), ..one }).contains("--penalty changes nothing here"));
     }
 }

@@ -29,7 +29,7 @@ pub struct Description {
     pub embeddings: String,
     /// Length of an embedding.
     pub dim: usize,
-    /// Rows of the proxies; none for losses without.
+    /// Classes; none for losses without proxies, which have a row for each, or as many as the loss's setting `centers`.
     pub classes: Option<usize>,
     /// The loss.
     pub loss: LossDescription,
@@ -197,6 +197,8 @@ pub enum Kind {
     Optimizer,
     /// A running mean or variance of the backbone, under its own name.
     Running,
+    /// A number that the loss itself follows the batches with.
+    Loss,
     /// The number of finished steps.
     Step,
 }

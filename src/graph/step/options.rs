@@ -11,7 +11,7 @@ pub struct StepOptions {
     /// How PD-Loss and D-Loss are written: as operators of this project's library, or in standard operators, which form all
     /// similarities and need no library. The other losses are always in standard operators.
     pub spelling: Spelling,
-    /// Rows of the proxies. Losses without proxies ignore it.
+    /// How many classes the proxies are of. Losses without proxies ignore it.
     pub classes: usize,
     /// How weights follow their gradients.
     pub optimizer: Optimizer,

@@ -12,6 +12,7 @@ use crate::graph::{
     build::{Element, declare, floats},
     collective,
     head::Place,
+    losses::Kept,
     nodes::Nodes,
     proto::{GraphProto, ModelProto},
     training_mode::Running,
@@ -41,9 +42,8 @@ pub(super) fn update(
     model: &mut ModelProto,
     place: &Place,
     options: &StepOptions,
-    trained: &[Trained],
-    gradients: &[String],
-    running: &[Running],
+    (trained, gradients): (&[Trained], &[String]),
+    (running, kept): (&[Running], Option<Kept>),
 ) -> Result<Vec<State>> {
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
     let mut clipped = gradients.to_vec();
@@ -104,6 +104,10 @@ pub(super) fn update(
     for Running { name, next } in running {
         let tensor = promote(graph, name, Kind::Running)?;
         state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next.clone()));
+    }
+    if let Some(Kept { name, next }) = kept {
+        let tensor = Trained { name: name.to_owned(), element: place.element, shape: Vec::new(), kind: Kind::Loss };
+        state.push(tell(&mut nodes, graph, &tensor, Kind::Loss, None, false, next));
     }
     let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
     state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, finished));
