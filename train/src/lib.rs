@@ -16,11 +16,13 @@ mod augment;
 mod backbone;
 mod checkpoint;
 mod cli;
+mod color;
 mod config;
 mod events;
 mod export;
 mod folder;
 mod images;
+mod init;
 mod loader;
 mod loss;
 mod metrics;
@@ -33,6 +35,7 @@ mod probe;
 mod proof;
 mod random;
 mod record;
+mod rehearsal;
 mod sampler;
 mod schedule;
 mod session;
@@ -57,7 +60,7 @@ impl Command {
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
         match self {
-            Self::Train(args) => train::run(agree(plan::Plan::new(args))?, stdout),
+            Self::Train(args) => train::run(agree(plan::Plan::new(args))?, args.dry_run, stdout),
             Self::Export(args) => export::run(args),
         }
     }

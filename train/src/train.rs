@@ -24,6 +24,7 @@ use crate::cli::FirstProxies;
 use crate::events::Events;
 use crate::folder::{Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
+use crate::init;
 use crate::loader::Loader;
 use crate::metrics::{METRICS, Table, VALIDATION};
 use crate::monitor::Monitor;
@@ -31,6 +32,7 @@ use crate::parts;
 use crate::plan::{self, Plan};
 use crate::probe::Probe;
 use crate::record::Record;
+use crate::rehearsal::Rehearsal;
 use crate::sampler::Sampler;
 use crate::session::Trainer;
 use crate::settings::{Settings, differences};
@@ -56,11 +58,11 @@ struct Run {
     record: Option<Record>,
 }
 
-/// Trains as planned, and writes what came of it to `stdout`.
+/// Trains as planned, and writes what came of it to `stdout`; `is_dry` to make the first steps alone, and to write nothing else.
 ///
 /// # Errors
 /// Whatever stops the run; its last checkpoint is then there to go on from.
-pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()> {
     let Plan {
         settings,
         folder,
@@ -97,10 +99,12 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     notes.extend(of_first(|| images_apart(&images, validation.as_ref(), &settings))?);
     let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
     let steps = settings.length.steps(sampler.batches());
+    notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
     settings.schedule.check(steps)?;
     for line in summary::header(&settings, images.data(), validation.as_ref().map(Validation::data), &sampler, steps) {
         inform(&line);
     }
+    summary::decay(&settings, &step).map_err(|e| of_graph(&settings.model, e))?.iter().for_each(|line| inform(line));
     // What is left out is a warning, which --quiet leaves.
     if parameters.is_partial() {
         note(&parameters.to_string())
@@ -112,6 +116,7 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let shards = Shards::of(&description, settings.shard_classes);
     let mut state = shards.whole(first_state(&step, &settings.model)?);
     let behind_state = settings.behind_state()?;
+    let mut init_sha256 = begun.as_ref().and_then(|begun| begun.init_sha256.clone());
     // The first rank's state is that of all.
     let (last, counters) = of_first(|| {
         if begun.is_some() && folder.checkpoint().exists() {
@@ -120,10 +125,18 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
             state = checkpoint.state;
             return Ok((Some(checkpoint.counters.step), checkpoint.counters));
         }
-        if settings.first_proxies == FirstProxies::ClassMeans {
+        if settings.first_proxies == FirstProxies::ClassMeans && !is_dry {
             let step = with_class_means(step.clone(), &model, &images, &settings, &library)?;
             let means = first_state(&step, &settings.model)?.into_iter().find(|tensor| tensor.name == PROXIES);
             state.iter_mut().filter(|tensor| tensor.name == PROXIES).zip(means).for_each(|(old, new)| *old = new);
+        }
+        if let Some(init) = &settings.init {
+            let taken = init::put(init, &mut state, (&description, &backbone), &parts::order_sha256(images.data()))?;
+            if let Some(before) = init_sha256.replace(taken.sha256.clone()) {
+                plan::same("checkpoint of --init-from", &init.init_from, &before, &taken.sha256)?;
+            }
+            note(&taken.said);
+            notes.push(taken.said);
         }
         Ok((None, Counters::default()))
     })?;
@@ -136,8 +149,17 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         notes.extend(unsteady);
     }
     let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads));
-    let trainer = agree(trainer)?;
+    let mut trainer = agree(trainer)?;
     drop(state);
+    let image = layout.axes(settings.preprocessing.color.channels(), size);
+    if is_dry {
+        let rehearsal = Rehearsal { settings: &settings, images: &images, sampler: &sampler, image, steps };
+        rehearsal.run(&mut trainer, stdout)?;
+        note(
+            "nothing was written (--dry-run); validation, checkpoints and images that --cache does not hold come on top",
+        );
+        return Ok(());
+    }
     let made_with = MadeWith {
         program: concat!("pdloss ", env!("CARGO_PKG_VERSION")).into(),
         onnxruntime: version(&library)?,
@@ -147,11 +169,11 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         images: images.data().items.len(),
         classes,
         class_order_sha256: Some(parts::order_sha256(images.data())),
+        init_sha256,
         notes,
         parameters,
     };
     let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
-    let image = layout.axes(settings.preprocessing.color.channels(), size);
     let record = world().is_first().then(|| {
         let guard = match &begun {
             Some(begun) => {
@@ -201,6 +223,20 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let Some(Record { folder, monitor, .. }) = record else { return Ok(()) };
     drop(monitor);
     summary::write(&folder, &counters, &settings, stdout)
+}
+
+/// What is to be said of an average of the weights: most of all where it is still of the first ones when the run ends.
+fn of_average(settings: &Settings, steps: u64) -> Option<String> {
+    let ema = settings.optimizer.ema?;
+    let first = 100.0 * ema.powf(steps as f64);
+    let warning = if first >= 1.0 {
+        format!("; after {steps} steps {first:.0} % of it is still the first weights")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "--ema {ema}: the average of the weights and running statistics is validated and becomes embedder.onnx{warning}"
+    ))
 }
 
 /// Refuses ranks that would not make the same run.

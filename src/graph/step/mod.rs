@@ -21,8 +21,9 @@
 //! | `S.next` for every tensor `S` of the state | as `S` | to be fed as `S` at the next step |
 //!
 //! Where no type stands it is the backbone's. The state is weights and running statistics under their names in the backbone,
-//! `pdloss.proxies`, what the loss itself keeps (`pdloss.curriculum`), the optimiser's tensors `pdloss.momentum.W`, or `pdloss.m.W` and `pdloss.v.W`, for every weight `W`,
-//! and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
+//! `pdloss.proxies`, the optimiser's tensors `pdloss.momentum.W`, or `pdloss.m.W` and `pdloss.v.W`, for every weight `W`,
+//! [`names::average`] of weights and running statistics with [`StepOptions::ema`], what the loss itself keeps
+//! (`pdloss.curriculum`), and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
 //! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
 //!
 //! With [`StepOptions::ranks`] the same graph runs on every rank of an MPI launcher: data, labels and [`names::EMBEDDINGS`] are
@@ -51,7 +52,7 @@ mod weights;
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::export_embedder;
 pub use optimizer::Optimizer;
-pub use options::{FreezeStatistics, Ranks, RunningVariance, StepOptions};
+pub use options::{FreezeStatistics, Group, Ranks, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
 pub use sharing::{COPIES, Copied, Shared, untie};
 
@@ -85,6 +86,12 @@ pub mod names {
     pub const MEAN_COSINE: &str = "pdloss.mean_cosine";
     /// Output: norm of all gradients together.
     pub const GRADIENT_NORM: &str = "pdloss.gradient_norm";
+
+    /// State: the average of a weight or of a running statistic, where the step keeps one.
+    #[must_use]
+    pub fn average(of: &str) -> String {
+        format!("{}ema.{of}", super::head::PREFIX)
+    }
 }
 
 /// Makes the step graph of a backbone.
@@ -113,6 +120,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
     let frozen = parameters.freeze(options)?;
+    let groups = parameters.groups(options, &frozen)?;
     let running = prepare(&mut model, options, &frozen)?;
 
     let graph = graph_of(&mut model)?;
@@ -141,7 +149,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     if options.ranks.is_some() {
         ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
     }
-    let state = update(&mut model, &place, options, (&trained, &gradients), (&running, kept))?;
+    let state = update(&mut model, &place, options, (&trained, &gradients), (&running, kept), &groups)?;
     collective::chain(graph_of(&mut model)?);
     describe(&mut model, data, &place, options, state, parameters.told())?;
     Ok(model)
@@ -359,6 +367,8 @@ fn describe(
         loss,
         optimizer: options.optimizer,
         proxies_rate: options.proxies_rate,
+        groups: options.groups.clone(),
+        ema: options.ema,
         clip: options.clip,
         freeze: options.freeze.clone(),
         seed: options.seed,
