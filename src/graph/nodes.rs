@@ -10,6 +10,9 @@ use super::{
 /// The version of the standard operators from which on all reductions take their axes as an input; `ReduceSum` does from 13.
 const REDUCTIONS_TAKE_AXES: i64 = 18;
 
+/// What the documentation of an `Identity` says which [`gradient`](super::gradient) takes for a constant.
+pub(crate) const HELD: &str = "pdloss: passes no gradient on";
+
 /// Nodes under construction: every call appends one and returns the name of its result.
 #[derive(Debug)]
 pub(crate) struct Nodes {
@@ -40,6 +43,22 @@ impl Nodes {
         let output = self.fresh(operator);
         self.list.push(node(operator, inputs, &[&output], attributes));
         output
+    }
+
+    /// The second of an operator's two results.
+    pub(crate) fn second(&mut self, operator: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
+        let (first, second) = (self.fresh(operator), format!("{}.second", self.fresh(operator)));
+        self.list.push(node(operator, inputs, &[&first, &second], attributes));
+        second
+    }
+
+    /// The same value, which passes no gradient on.
+    pub(crate) fn held(&mut self, value: &str) -> String {
+        let held = self.op("Identity", &[value]);
+        if let Some(node) = self.list.last_mut() {
+            node.doc_string = Some(HELD.to_owned());
+        }
+        held
     }
 
     /// Gives a value a name of the caller's choice, in place of its own where it was made here; that name.

@@ -12,7 +12,7 @@ import faults
 from tools import BIN, FIXTURES, HERE, LIBRARY, SHAPES, check, losses_apart, mpirun, run, same_files, skipped, train, work
 
 WHICH = sys.argv[2]
-LOSSES = ["pd", "multi-similarity", "softmax", "d-loss", "proxy-nca", "proxy-anchor"]
+LOSSES = ["pd", "multi-similarity", "softmax", "d-loss", "proxy-nca", "proxy-anchor", "curricularface", "soft-triple", "triplet"]
 # One with proxies, one of pairs.
 QUICK = LOSSES[:2]
 # Columns that are of this run's clock or place.

@@ -1,7 +1,7 @@
 //! Random changes of images in training, each off unless asked for. What is drawn depends on seed, epoch and image alone.
 
 use clap::Args;
-use image::imageops::flip_horizontal_in_place;
+use image::imageops::{blur, flip_horizontal_in_place};
 use image::{Rgb, RgbImage};
 use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
 use pdloss_embed::preprocess::{Preprocessor, Size};
@@ -9,6 +9,8 @@ use pdloss_embed::{Error, Result};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
+
+use crate::color::Change;
 
 /// What may change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Args)]
@@ -34,6 +36,28 @@ pub(crate) struct Augment {
     /// Shear by up to this many degrees
     #[arg(long, default_value_t = 0.0, value_name = "DEGREES")]
     pub(crate) shear: f64,
+    /// Brightness, contrast and saturation times 1 - this to 1 + this, hue turned by up to this share of the circle, in random
+    /// order: 0.4,0.4,0.4,0.1
+    #[arg(long, value_delimiter = ',', value_name = "B,C,S,H")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) color_jitter: Vec<f64>,
+    /// Share of the images that become grey
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) grey: f64,
+    /// Share of the images that are blurred, by a Gaussian of 0.1 to 2 pixels
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) blur: f64,
+    /// Share of the images in which a rectangle of 0.02 to 0.33 of the area becomes as what lies beyond an image's edge
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) erase: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 impl Augment {
@@ -48,11 +72,38 @@ impl Augment {
             ("--translate", self.translate, 0.0, 1.0, "a share from 0 to 1"),
             ("--zoom", self.zoom, 0.0, 0.9, "a share from 0 to 0.9"),
             ("--shear", self.shear, 0.0, 60.0, "0 to 60 degrees"),
+            ("--grey", self.grey, 0.0, 1.0, "a share from 0 to 1"),
+            ("--blur", self.blur, 0.0, 1.0, "a share from 0 to 1"),
+            ("--erase", self.erase, 0.0, 1.0, "a share from 0 to 1"),
         ];
+        match self.color_jitter.as_slice() {
+            [] => {}
+            [b, c, s, h] if [b, c, s].iter().all(|most| (0.0..=1.0).contains(*most)) && (0.0..=0.5).contains(h) => {}
+            given => {
+                let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+                return Err(Error::Usage(format!(
+                    "--color-jitter {}: wanted four numbers, brightness, contrast and saturation from 0 to 1, hue from 0 to 0.5",
+                    given.join(",")
+                )));
+            }
+        }
         match ranges.into_iter().find(|(_, value, low, high, _)| !(low..=high).contains(&value)) {
             Some((flag, value, .., wanted)) => Err(Error::Usage(format!("{flag} {value}: wanted {wanted}"))),
             None => Ok(()),
         }
+    }
+
+    /// Refuses changes of colours that images without colours do not have.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the flag.
+    pub(crate) fn refuse_colors(&self) -> Result<()> {
+        let of_colors = self.color_jitter.get(2..).is_some_and(|most| most.iter().any(|most| *most > 0.0));
+        let flag = if of_colors { "--color-jitter, saturation and hue" } else { "--grey" };
+        if of_colors || self.grey > 0.0 {
+            return Err(Error::Usage(format!("{flag}: changes nothing here, the model takes images of one channel")));
+        }
+        Ok(())
     }
 
     /// Whether the whole image is needed, before resize and crop.
@@ -84,7 +135,35 @@ impl Augment {
         if self.flip && random.random::<bool>() {
             flip_horizontal_in_place(&mut image);
         }
+        self.recolor(random, &mut image);
+        if self.blur > 0.0 && random.random::<f64>() < self.blur {
+            image = blur(&image, 0.1 + 1.9 * random.random::<f32>());
+        }
+        if self.erase > 0.0 && random.random::<f64>() < self.erase {
+            erase(random, &mut image, fill);
+        }
         Ok(image)
+    }
+
+    /// Colour jitter and grey. A change that is asked for with 0 draws its number and its place, too.
+    fn recolor(&self, random: &mut Pcg64, image: &mut RgbImage) {
+        if let [brightness, contrast, saturation, hue] = self.color_jitter[..] {
+            let mut within = |most: f64| most * (2.0 * random.random::<f64>() - 1.0);
+            let mut changes = [
+                Change::Brightness(1.0 + within(brightness)),
+                Change::Contrast(1.0 + within(contrast)),
+                Change::Saturation(1.0 + within(saturation)),
+                Change::Hue(within(hue)),
+            ];
+            // Fisher and Yates's shuffle, written out as that of the sampler.
+            for last in (1..changes.len()).rev() {
+                changes.swap(last, random.random_range(0..=last));
+            }
+            changes.iter().for_each(|change| change.apply(image));
+        }
+        if self.grey > 0.0 && random.random::<f64>() < self.grey {
+            Change::Grey.apply(image);
+        }
     }
 
     /// Shear, scale and turn about the middle, then shift.
@@ -106,6 +185,27 @@ impl Augment {
                 .and_then(Projection::rotate(angle as f32))
                 .and_then(Projection::translate((x + dx) as f32, (y + dy) as f32)),
         )
+    }
+}
+
+/// Fills a random rectangle (Zhong et al. 2020, "Random Erasing Data Augmentation", Algorithm 1): 0.02 to 0.33 of the area, sides
+/// 0.3 to 3.3. One that does not fit is drawn again, ten times; then nothing is erased.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels within the image
+fn erase(random: &mut Pcg64, image: &mut RgbImage, fill: Rgb<u8>) {
+    let (width, height) = image.dimensions();
+    let between = |random: &mut Pcg64, low: f64, high: f64| low + (high - low) * random.random::<f64>();
+    for _ in 0..10 {
+        let area = f64::from(width) * f64::from(height) * between(random, 0.02, 0.33);
+        let ratio = between(random, 0.3_f64.ln(), 3.3_f64.ln()).exp();
+        let (across, down) = ((area * ratio).sqrt().round() as u32, (area / ratio).sqrt().round() as u32);
+        if !(1..width).contains(&across) || !(1..height).contains(&down) {
+            continue;
+        }
+        let (left, top) = (random.random_range(0..=width - across), random.random_range(0..=height - down));
+        for (x, y) in (top..top + down).flat_map(|y| (left..left + across).map(move |x| (x, y))) {
+            image.put_pixel(x, y, fill);
+        }
+        return;
     }
 }
 
@@ -220,6 +320,57 @@ mod tests {
         assert!(furthest > 2.0 && widest > 0.1 && most > 8.0, "{furthest} {widest} {most}");
     }
 
+    /// Whole colours: what is grey, blurred, erased can be seen by itself.
+    #[test]
+    fn colours_blur_and_erasing_come_as_often_as_asked() {
+        let red = RgbImage::from_pixel(32, 24, Rgb([200, 40, 10]));
+        let edge = RgbImage::from_fn(32, 24, |x, _| if x < 16 { Rgb([200, 40, 10]) } else { Rgb([0, 0, 250]) });
+        let make = |augment: &Augment, image: &RgbImage, place: u64| {
+            let mut preprocessor = Preprocessor::new(&Recipe::default(), Layout::Nchw);
+            let mut random = stream(5, Purpose::Augment, [0, place, 0]);
+            augment.apply(&mut random, "image", image, (SIZE, FILL), &mut preprocessor).unwrap()
+        };
+        let nothing = Augment::default();
+        let grey = Augment { grey: 0.3, ..nothing.clone() };
+        let blur = Augment { blur: 0.3, ..nothing.clone() };
+        let eraser = Augment { erase: 0.3, ..nothing.clone() };
+        let jitter = Augment { color_jitter: vec![0.4, 0.4, 0.4, 0.1], ..nothing };
+        let mut counts = [0; 4];
+        for place in 0..400 {
+            let [a, b, c, d] = [(&grey, &red), (&blur, &edge), (&eraser, &red), (&jitter, &red)]
+                .map(|(augment, image)| (make(augment, image, place), image.clone()));
+            counts[0] += u32::from(a.0 != a.1);
+            assert!(a.0 == a.1 || a.0.pixels().all(|p| p.0 == [84; 3]), "{:?}", a.0.get_pixel(0, 0));
+            counts[1] += u32::from(b.0 != b.1);
+            assert!(
+                [0, 31].iter().all(|&x| b
+                    .0
+                    .get_pixel(x, 12)
+                    .0
+                    .iter()
+                    .zip(b.1.get_pixel(x, 12).0)
+                    .all(|(a, b)| a.abs_diff(b) < 2))
+            );
+            counts[2] += u32::from(c.0 != c.1);
+            let erased: Vec<(u32, u32)> =
+                c.0.enumerate_pixels().filter(|(.., p)| **p == FILL).map(|(x, y, _)| (x, y)).collect();
+            if c.0 != c.1 {
+                let (xs, ys) = (erased.iter().map(|p| p.0), erased.iter().map(|p| p.1));
+                let (across, down) = (
+                    xs.clone().max().unwrap() - xs.min().unwrap() + 1,
+                    ys.clone().max().unwrap() - ys.min().unwrap() + 1,
+                );
+                assert_eq!(erased.len(), (across * down) as usize, "a rectangle");
+                assert!((10..270).contains(&erased.len()), "{}", erased.len());
+            }
+            counts[3] += u32::from(d.0 != d.1);
+            assert_eq!(make(&jitter, &red, place), d.0);
+            let value = f64::from(*d.0.get_pixel(0, 0).0.iter().max().unwrap());
+            assert!((60.0..=255.0).contains(&value));
+        }
+        assert!(counts[..3].iter().all(|count| (85..155).contains(count)) && counts[3] > 390, "{counts:?}");
+    }
+
     #[test]
     fn values_out_of_range_are_named() {
         let nothing = Augment::default();
@@ -228,5 +379,16 @@ mod tests {
         assert!(refused(Augment { random_crop: Some(0.0), ..nothing.clone() }).contains("--random-crop 0"));
         assert!(refused(Augment { rotate: f64::NAN, ..nothing.clone() }).contains("--rotate NaN"));
         assert!(refused(Augment { zoom: 1.5, ..nothing.clone() }).contains("--zoom 1.5"));
+        assert!(refused(Augment { blur: 1.5, ..nothing.clone() }).contains("--blur 1.5"));
+        for given in [vec![0.4], vec![0.4, 0.4, 0.4, 0.6], vec![f64::NAN, 0.0, 0.0, 0.0], vec![0.1; 5]] {
+            assert!(refused(Augment { color_jitter: given, ..nothing.clone() }).contains("--color-jitter"));
+        }
+        let refused =
+            |augment: Augment| augment.refuse_colors().err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused(Augment { grey: 0.1, ..nothing.clone() }).contains("--grey: changes nothing here"));
+        assert!(
+            refused(Augment { color_jitter: vec![0.0, 0.0, 0.1, 0.0], ..nothing.clone() }).contains("--color-jitter")
+        );
+        assert_eq!(refused(Augment { color_jitter: vec![0.1, 0.1, 0.0, 0.0], ..nothing.clone() }), "");
     }
 }

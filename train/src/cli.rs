@@ -33,6 +33,7 @@ pub const USUAL: &[Usual] = &[
             "model",
             "out",
             "resume",
+            "dry-run",
             "data",
             "split",
             "batch",
@@ -151,6 +152,18 @@ pub(crate) enum FirstProxies {
     ClassMeans,
 }
 
+/// What is taken of another run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    /// Its embedder's weights and running statistics
+    Embedder,
+    /// Its proxies: the classes must be the same, in the same order
+    Proxies,
+    /// Its optimiser's memory, and the number of its steps
+    Optimizer,
+}
+
 /// Which state the run's embedder has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -174,6 +187,10 @@ pub struct TrainArgs {
     /// Go on with the run in this folder, with its own settings; --onnxruntime may be given beside it
     #[arg(long, value_name = "RUN")]
     pub(crate) resume: Option<PathBuf>,
+
+    /// Check everything, read all images, make the first four steps, say what a run would take, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     /// Folder, archive (.zip, .tar, .tar.gz) or list of labelled images
     #[arg(long, value_name = "PATH", required_unless_present = "resume", help_heading = "Data")]
@@ -254,6 +271,19 @@ pub struct TrainArgs {
     /// Where the proxies start
     #[arg(long, value_enum, default_value_t = FirstProxies::Random, help_heading = "Loss")]
     pub(crate) first_proxies: FirstProxies,
+    /// Start from the last state of the run in this folder, which had the same model
+    #[arg(long, value_name = "RUN", help_heading = "Loss")]
+    pub(crate) init_from: Option<PathBuf>,
+    /// What --init-from takes of it [default: embedder]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "PART,...",
+        requires = "init_from",
+        help_heading = "Loss"
+    )]
+    pub(crate) init: Vec<Part>,
     /// Optimiser
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
@@ -302,6 +332,7 @@ const TRAIN_EXAMPLES: &str = "Examples:
   pdloss train --model backbone.onnx --data CUB_200_2011 --out run --validation-split protocol
   pdloss train --model backbone.onnx --data photos/ --classes 1-100 --out run --flip --random-crop 0.3 --epochs 50
   pdloss train --model backbone.onnx --data photos/ --out run --loss d-loss --batch 64 --per-class 4 --steps 2000
+  pdloss train --model resnet50.onnx --data CUB_200_2011 --out run --ema 0.999 --group 'layer4.*' lr=0.1 --dry-run
   pdloss train --resume run
   pdloss-eval recall --model run/embedder.onnx --data CUB_200_2011
 

@@ -38,6 +38,9 @@ pub fn flags_of(mut file: Table) -> Table {
         (false, false) => &["eps"],
     };
     idle.iter().for_each(|key| drop(flags.remove(*key)));
+    if flags.get("centers").and_then(Value::as_integer) == Some(1) {
+        ["gamma", "penalty"].iter().for_each(|key| drop(flags.remove(*key)));
+    }
     // Validation on a part of the data itself.
     if flags.get("validation") == flags.get("data") {
         flags.remove("validation");

@@ -56,7 +56,8 @@ type Make = Box<dyn FnOnce(ModelProto) -> graph::Result<ModelProto>>;
 fn check_classes(arguments: &ExportArgs) -> Result<()> {
     /// The format's limit.
     const LARGEST: u128 = i32::MAX as u128;
-    let needs = arguments.classes as u128 * arguments.dim.unwrap_or(1) as u128 * 4;
+    let rows = arguments.classes as u128 * arguments.loss.loss()?.rows_per_class() as u128;
+    let needs = rows * arguments.dim.unwrap_or(1) as u128 * 4;
     if needs > LARGEST {
         return Err(Error::Usage(format!(
             "--classes {}: proxies of that many rows take {} GiB or more, but one ONNX file holds at most 2 GiB",

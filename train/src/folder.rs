@@ -43,6 +43,9 @@ pub(crate) struct MadeWith {
     /// SHA-256 of their names in the order of these rows; nothing in runs of version 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) class_order_sha256: Option<String>,
+    /// SHA-256 of the checkpoint that the run started from, of another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) init_sha256: Option<String>,
     /// What was assumed, chosen or passed over at the start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,

@@ -16,12 +16,14 @@ mod augment;
 mod backbone;
 mod checkpoint;
 mod cli;
+mod color;
 mod config;
 mod events;
 mod export;
 mod first;
 mod folder;
 mod images;
+mod init;
 mod loader;
 mod loss;
 mod metrics;
@@ -34,6 +36,7 @@ mod probe;
 mod proof;
 mod random;
 mod record;
+mod rehearsal;
 mod sampler;
 mod schedule;
 mod session;
@@ -58,7 +61,7 @@ impl Command {
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
         match self {
-            Self::Train(args) => train::run(agree(plan::Plan::new(args))?, stdout),
+            Self::Train(args) => train::run(agree(plan::Plan::new(args))?, args.dry_run, stdout),
             Self::Export(args) => export::run(args),
         }
     }

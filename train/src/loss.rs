@@ -1,7 +1,10 @@
 //! The loss as asked for on the command line.
 
 use clap::{Args, ValueEnum};
-use pdloss::graph::losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor, ProxyNca};
+use pdloss::graph::losses::{
+    ArcFace, Circle, Contrastive, CosFace, CurricularFace, Histogram, Lifted, Loss, MultiSimilarity, NPair,
+    NormalizedSoftmax, NtXent, ProxyAnchor, ProxyNca, SoftTriple, SubcenterArcFace, SupCon, Triplet, Triplets,
+};
 use pdloss::loss::{Config, FloorMode, Form};
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -24,8 +27,90 @@ pub(crate) enum LossName {
     ProxyNca,
     /// Proxy-Anchor
     ProxyAnchor,
+    /// ArcFace: softmax with a margin on the angle to the own proxy
+    Arcface,
+    /// CosFace: softmax with a margin on the cosine with the own proxy
+    Cosface,
+    /// ArcFace with several proxies a class, of which the nearest counts
+    SubcenterArcface,
+    /// ArcFace in which near impostors weigh more as training goes on
+    Curricularface,
+    /// SoftTriple: softmax with several proxies a class, weighed by nearness
+    SoftTriple,
     /// Multi-Similarity, without proxies
     MultiSimilarity,
+    /// Circle loss, without proxies
+    Circle,
+    /// Triplet loss, batch-hard or semi-hard (--triplets), without proxies
+    Triplet,
+    /// Contrastive loss, without proxies
+    Contrastive,
+    /// Supervised contrastive loss, without proxies
+    Supcon,
+    /// NT-Xent, the loss of SimCLR, without proxies
+    NtXent,
+    /// N-pair loss: two images of each class, not normalised, without proxies
+    NPair,
+    /// Lifted structured loss, without proxies
+    Lifted,
+    /// Histogram loss, without proxies
+    Histogram,
+}
+
+impl LossName {
+    /// The loss with its paper's settings.
+    fn usual(self) -> Loss {
+        let decidability = |form| Config::default().with_form(form);
+        match self {
+            Self::Pd => Loss::Pd(decidability(Form::Log)),
+            Self::PdNegative => Loss::Pd(decidability(Form::Negative)),
+            Self::PdInverse => Loss::Pd(decidability(Form::Inverse)),
+            Self::DLoss => Loss::DLoss(decidability(Form::Inverse)),
+            Self::Softmax => Loss::Softmax(NormalizedSoftmax::default()),
+            Self::ProxyNca => Loss::ProxyNca(ProxyNca::default()),
+            Self::ProxyAnchor => Loss::ProxyAnchor(ProxyAnchor::default()),
+            Self::Arcface => Loss::ArcFace(ArcFace::default()),
+            Self::Cosface => Loss::CosFace(CosFace::default()),
+            Self::SubcenterArcface => Loss::SubcenterArcFace(SubcenterArcFace::default()),
+            Self::Curricularface => Loss::CurricularFace(CurricularFace::default()),
+            Self::SoftTriple => Loss::SoftTriple(SoftTriple::default()),
+            Self::MultiSimilarity => Loss::MultiSimilarity(MultiSimilarity::default()),
+            Self::Circle => Loss::Circle(Circle::default()),
+            Self::Triplet => Loss::Triplet(Triplet::default()),
+            Self::Contrastive => Loss::Contrastive(Contrastive::default()),
+            Self::Supcon => Loss::SupCon(SupCon::default()),
+            Self::NtXent => Loss::NtXent(NtXent::default()),
+            Self::NPair => Loss::NPair(NPair::default()),
+            Self::Lifted => Loss::Lifted(Lifted::default()),
+            Self::Histogram => Loss::Histogram(Histogram::default()),
+        }
+    }
+
+    /// As it is typed.
+    fn word(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether a flag is about this loss; `setting` is what a number is called among the loss's settings.
+    fn has(self, flag: &str, setting: &str) -> bool {
+        let mut loss = self.usual();
+        match flag {
+            "--form" => matches!(self, Self::Pd | Self::DLoss),
+            "--triplets" => self == Self::Triplet,
+            "--floor" | "--floor-mode" | "--eps" | "--temperature" if loss.has_moments() => true,
+            _ => loss.number_mut(setting).is_some() || loss.count_mut(setting).is_some(),
+        }
+    }
+}
+
+/// Which triplets of a batch the triplet loss takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TripletsName {
+    /// Each image with its farthest genuine and its nearest impostor, by distance
+    BatchHard,
+    /// Each genuine pair with the nearest impostor beyond it, by squared distance
+    SemiHard,
 }
 
 /// The loss.
@@ -47,7 +132,8 @@ pub(crate) struct LossArgs {
     #[arg(long)]
     #[serde(with = "words", skip_serializing_if = "Option::is_none", default)]
     pub(crate) floor_mode: Option<FloorMode>,
-    /// Divides the similarities: softmax (0.05), proxy-nca (1/9); in pd and d-loss (1) it cancels but in moments and clamp
+    /// Divides the similarities: softmax (0.05), proxy-nca (1/9), supcon and nt-xent (0.1); in pd and d-loss (1) it cancels but
+    /// in moments and clamp
     #[arg(long)]
     pub(crate) temperature: Option<f64>,
     /// pd, d-loss: least gap of the clamp [default: 1e-6]
@@ -59,7 +145,8 @@ pub(crate) struct LossArgs {
     /// Steepness for impostor pairs: multi-similarity (50)
     #[arg(long)]
     pub(crate) beta: Option<f64>,
-    /// Margin: proxy-anchor (0.1)
+    /// Margin: proxy-anchor (0.1), cosface (0.35), soft-triple (0.01), circle (0.4), triplet (0.2), contrastive and lifted (1); of
+    /// angles in radians: arcface, subcenter-arcface and curricularface (0.5)
     #[arg(long)]
     pub(crate) margin: Option<f64>,
     /// The paper's lambda: multi-similarity (1)
@@ -68,97 +155,138 @@ pub(crate) struct LossArgs {
     /// Margin of the mining: multi-similarity (0.1)
     #[arg(long)]
     pub(crate) mining: Option<f64>,
+    /// Multiplies the similarities: arcface, cosface, subcenter-arcface and curricularface (64), soft-triple (20), circle (80)
+    #[arg(long)]
+    pub(crate) logit_scale: Option<f64>,
+    /// Proxies a class: subcenter-arcface (3), soft-triple (10)
+    #[arg(long, value_name = "K")]
+    pub(crate) centers: Option<usize>,
+    /// Softness of the choice among a class's proxies: soft-triple (0.1)
+    #[arg(long)]
+    pub(crate) gamma: Option<f64>,
+    /// Weight of what is added: soft-triple (0.2), distances between a class's proxies; n-pair (0.002), lengths of the embeddings
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) penalty: Option<f64>,
+    /// How fast the weight of near impostors follows the batches: curricularface (0.01)
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) curriculum_rate: Option<f64>,
+    /// triplet: which triplets of a batch [default: batch-hard]
+    #[arg(long, value_enum)]
+    pub(crate) triplets: Option<TripletsName>,
+    /// Nodes of the histograms: histogram (151)
+    #[arg(long, value_name = "N")]
+    pub(crate) bins: Option<usize>,
 }
 
+/// A number of a loss: its flag, what the loss calls it, and where it is kept.
+type Number<'a, T> = (&'static str, &'static str, &'a mut Option<T>);
+
 impl LossArgs {
+    /// Numbers of losses but those of d' (where the temperature is one, too).
+    fn numbers(&mut self) -> [Number<'_, f64>; 10] {
+        [
+            ("--temperature", "temperature", &mut self.temperature),
+            ("--alpha", "alpha", &mut self.alpha),
+            ("--beta", "beta", &mut self.beta),
+            ("--margin", "margin", &mut self.margin),
+            ("--base", "base", &mut self.base),
+            ("--mining", "epsilon", &mut self.mining),
+            ("--logit-scale", "scale", &mut self.logit_scale),
+            ("--gamma", "gamma", &mut self.gamma),
+            ("--penalty", "penalty", &mut self.penalty),
+            ("--curriculum-rate", "rate", &mut self.curriculum_rate),
+        ]
+    }
+
+    fn counts(&mut self) -> [Number<'_, usize>; 2] {
+        [("--centers", "centers", &mut self.centers), ("--bins", "bins", &mut self.bins)]
+    }
+
+    fn name(&self) -> LossName {
+        self.loss.unwrap_or(LossName::Pd)
+    }
+
+    /// Refuses a flag of another loss.
+    fn refuse_foreign(&self) -> Result<()> {
+        let mut own = self.clone();
+        let mut given = vec![
+            ("--form", "", self.form.is_some()),
+            ("--floor", "", self.floor.is_some()),
+            ("--floor-mode", "", self.floor_mode.is_some()),
+            ("--eps", "", self.eps.is_some()),
+            ("--triplets", "", self.triplets.is_some()),
+        ];
+        given.extend(own.numbers().map(|(flag, setting, value)| (flag, setting, value.is_some())));
+        given.extend(own.counts().map(|(flag, setting, value)| (flag, setting, value.is_some())));
+        let is_foreign = |(flag, setting, is_given): &(&str, &str, bool)| *is_given && !self.name().has(flag, setting);
+        let Some((flag, setting, _)) = given.into_iter().find(is_foreign) else { return Ok(()) };
+        let whose = LossName::value_variants().iter().filter(|name| name.has(flag, setting));
+        let whose: Vec<String> = whose.map(|name| name.word()).collect();
+        Err(Error::Usage(format!("{flag}: belongs to {}, not to {}", whose.join(", "), self.word())))
+    }
+
     /// The loss that these flags name.
     ///
     /// # Errors
     /// [`Error::Usage`] for a flag that the loss does not have, or a value out of range.
     pub(crate) fn loss(&self) -> Result<Loss> {
-        use LossName as Name;
-        let name = self.loss.unwrap_or(Name::Pd);
-        let given = [
-            ("--form", self.form.is_some(), &[Name::Pd, Name::DLoss][..]),
-            ("--floor", self.floor.is_some(), &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss]),
-            ("--floor-mode", self.floor_mode.is_some(), &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss]),
-            (
-                "--temperature",
-                self.temperature.is_some(),
-                &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss, Name::Softmax, Name::ProxyNca],
-            ),
-            ("--eps", self.eps.is_some(), &[Name::Pd, Name::PdNegative, Name::PdInverse, Name::DLoss]),
-            ("--alpha", self.alpha.is_some(), &[Name::ProxyAnchor, Name::MultiSimilarity]),
-            ("--beta", self.beta.is_some(), &[Name::MultiSimilarity]),
-            ("--margin", self.margin.is_some(), &[Name::ProxyAnchor]),
-            ("--base", self.base.is_some(), &[Name::MultiSimilarity]),
-            ("--mining", self.mining.is_some(), &[Name::MultiSimilarity]),
-        ];
-        let word = |name: LossName| name.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
-        if let Some((flag, _, whose)) =
-            given.into_iter().find(|(_, is_given, whose)| *is_given && !whose.contains(&name))
-        {
-            let whose: Vec<String> = whose.iter().map(|&name| word(name)).collect();
-            return Err(Error::Usage(format!("{flag}: belongs to {}, not to {}", whose.join(", "), word(name))));
+        self.refuse_foreign()?;
+        let mut loss = self.name().usual();
+        match &mut loss {
+            Loss::Pd(config) | Loss::DLoss(config) => *config = self.decidability(*config)?,
+            Loss::Triplet(triplet) => {
+                triplet.triplets = match self.triplets {
+                    None | Some(TripletsName::BatchHard) => Triplets::BatchHard,
+                    Some(TripletsName::SemiHard) => Triplets::SemiHard,
+                }
+            }
+            _ => {}
         }
-        let decidability = |form: Form| {
-            let mut config = Config::default().with_form(self.form.unwrap_or(form));
-            if let Some(mode) = self.floor_mode {
-                config = config.with_floor_mode(mode);
+        let mut own = self.clone();
+        for (_, setting, value) in own.numbers() {
+            if let (Some(number), Some(value)) = (loss.number_mut(setting), value) {
+                *number = *value;
             }
-            let usage = |e: pdloss::loss::Error| Error::Usage(e.to_string());
-            if let Some(floor) = self.floor {
-                config = config.with_floor(floor).map_err(usage)?;
+        }
+        for (_, setting, value) in own.counts() {
+            if let (Some(count), Some(value)) = (loss.count_mut(setting), value) {
+                *count = *value;
             }
-            if let Some(temperature) = self.temperature {
-                config = config.with_temperature(temperature).map_err(usage)?;
-            }
-            match self.eps {
-                Some(eps) => config.with_eps(eps).map_err(usage),
-                None => Ok(config),
-            }
-        };
-        Ok(match name {
-            Name::Pd => Loss::Pd(decidability(Form::Log)?),
-            Name::PdNegative => Loss::Pd(decidability(Form::Negative)?),
-            Name::PdInverse => Loss::Pd(decidability(Form::Inverse)?),
-            Name::DLoss => Loss::DLoss(decidability(Form::Inverse)?),
-            Name::Softmax => {
-                let usual = NormalizedSoftmax::default();
-                Loss::Softmax(NormalizedSoftmax { temperature: self.temperature.unwrap_or(usual.temperature) })
-            }
-            Name::ProxyNca => {
-                let usual = ProxyNca::default();
-                Loss::ProxyNca(ProxyNca { temperature: self.temperature.unwrap_or(usual.temperature) })
-            }
-            Name::ProxyAnchor => {
-                let usual = ProxyAnchor::default();
-                let (alpha, margin) = (self.alpha.unwrap_or(usual.alpha), self.margin.unwrap_or(usual.margin));
-                Loss::ProxyAnchor(ProxyAnchor { alpha, margin })
-            }
-            Name::MultiSimilarity => {
-                let usual = MultiSimilarity::default();
-                Loss::MultiSimilarity(MultiSimilarity {
-                    alpha: self.alpha.unwrap_or(usual.alpha),
-                    beta: self.beta.unwrap_or(usual.beta),
-                    base: self.base.unwrap_or(usual.base),
-                    epsilon: self.mining.unwrap_or(usual.epsilon),
-                })
-            }
-        })
+        }
+        Ok(loss)
     }
-}
 
-impl LossArgs {
+    fn decidability(&self, usual: Config) -> Result<Config> {
+        let mut config = usual.with_form(self.form.unwrap_or(usual.form()));
+        if let Some(mode) = self.floor_mode {
+            config = config.with_floor_mode(mode);
+        }
+        let usage = |e: pdloss::loss::Error| Error::Usage(e.to_string());
+        if let Some(floor) = self.floor {
+            config = config.with_floor(floor).map_err(usage)?;
+        }
+        if let Some(temperature) = self.temperature {
+            config = config.with_temperature(temperature).map_err(usage)?;
+        }
+        match self.eps {
+            Some(eps) => config.with_eps(eps).map_err(usage),
+            None => Ok(config),
+        }
+    }
+
     /// The loss's name, as it is typed.
     pub(crate) fn word(&self) -> String {
-        let name = self.loss.unwrap_or(LossName::Pd);
-        name.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+        self.name().word()
     }
 
     /// Whether it compares the images of a batch with each other, so that a batch needs two of one class and two classes.
     pub(crate) fn needs_pairs(&self) -> bool {
-        matches!(self.loss, Some(LossName::DLoss | LossName::MultiSimilarity))
+        self.name().usual().compares_pairs()
+    }
+
+    /// How many images of a class it compares, where that is not all that a batch has.
+    pub(crate) fn takes_of_class(&self) -> Option<usize> {
+        (self.name() == LossName::NPair).then_some(2)
     }
 
     /// The same with every default written out, so that a run's settings do not change with this program's.
@@ -166,38 +294,30 @@ impl LossArgs {
     /// # Errors
     /// As [`LossArgs::loss`].
     pub(crate) fn resolved(&self) -> Result<Self> {
-        let nothing = Self::default();
-        let decidability = |name: LossName, config: &Config| Self {
-            loss: Some(name),
-            form: Some(config.form()),
-            floor: Some(config.floor()),
-            floor_mode: Some(config.floor_mode()),
-            temperature: Some(config.temperature()),
-            eps: Some(config.eps()),
-            ..Self::default()
-        };
-        Ok(match self.loss()? {
-            Loss::Pd(config) => decidability(LossName::Pd, &config),
-            Loss::DLoss(config) => decidability(LossName::DLoss, &config),
-            Loss::Softmax(NormalizedSoftmax { temperature }) => {
-                Self { loss: Some(LossName::Softmax), temperature: Some(temperature), ..nothing }
-            }
-            Loss::ProxyNca(ProxyNca { temperature }) => {
-                Self { loss: Some(LossName::ProxyNca), temperature: Some(temperature), ..nothing }
-            }
-            Loss::ProxyAnchor(ProxyAnchor { alpha, margin }) => {
-                Self { loss: Some(LossName::ProxyAnchor), alpha: Some(alpha), margin: Some(margin), ..nothing }
-            }
-            Loss::MultiSimilarity(MultiSimilarity { alpha, beta, base, epsilon }) => Self {
-                loss: Some(LossName::MultiSimilarity),
-                alpha: Some(alpha),
-                beta: Some(beta),
-                base: Some(base),
-                mining: Some(epsilon),
-                ..nothing
-            },
-            other => return Err(Error::Usage(format!("--loss {}: there are no flags for it", other.name()))),
-        })
+        let mut loss = self.loss()?;
+        let mut written = Self { loss: Some(self.name()), ..Self::default() };
+        if let Loss::Pd(config) | Loss::DLoss(config) = &loss {
+            written = Self {
+                loss: Some(if matches!(loss, Loss::Pd(_)) { LossName::Pd } else { LossName::DLoss }),
+                form: Some(config.form()),
+                floor: Some(config.floor()),
+                floor_mode: Some(config.floor_mode()),
+                temperature: Some(config.temperature()),
+                eps: Some(config.eps()),
+                ..written
+            };
+            return Ok(written);
+        }
+        if self.name() == LossName::Triplet {
+            written.triplets = Some(self.triplets.unwrap_or(TripletsName::BatchHard));
+        }
+        for (_, setting, value) in written.numbers() {
+            *value = loss.number_mut(setting).copied();
+        }
+        for (_, setting, value) in written.counts() {
+            *value = loss.count_mut(setting).copied();
+        }
+        Ok(written)
     }
 }
 

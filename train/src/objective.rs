@@ -1,13 +1,13 @@
 //! The training step as asked for on the command line: loss, optimiser, proxies.
 
 use pdloss::graph::head::Spelling;
-use pdloss::graph::losses::Loss;
+use pdloss::graph::losses::{Loss, SoftTriple};
 use pdloss::graph::step::StepOptions;
 use pdloss::loss::{FloorMode, Form};
 use pdloss_embed::{Error, Result};
 
 use crate::loss::LossArgs;
-use crate::optimizer::{OptimizerArgs, OptimizerName};
+use crate::optimizer::OptimizerArgs;
 
 /// The settings of the step graph.
 ///
@@ -51,12 +51,18 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
             Some((flag, is_given, why.to_owned()))
         }));
     }
+    if let Loss::SoftTriple(SoftTriple { centers: 1, .. }) = &chosen {
+        let why = "with --centers 1 there is nothing to choose or to keep apart";
+        idle.push(("--gamma", loss.gamma.is_some(), why.to_owned()));
+        idle.push(("--penalty", loss.penalty.is_some(), why.to_owned()));
+    }
     if !chosen.has_proxies() {
         let why = format!("the loss {} has no proxies", chosen.name());
         idle.push(("--proxies-rate", optimizer.proxies_rate.is_some(), why.clone()));
         idle.push(("--decay-proxies", optimizer.decay_proxies, why));
     }
-    let decays = optimizer.weight_decay.map_or(optimizer.optimizer != Some(OptimizerName::Sgd), |decay| decay != 0.0);
+    let groups = optimizer.groups()?;
+    let decays = optimizer.optimizer()?.weight_decay() != 0.0 || groups.iter().any(|group| group.decay > Some(0.0));
     if !decays {
         let why = "the weight decay is 0; --weight-decay gives one";
         idle.push(("--decay-all", optimizer.decay_all, why.to_owned()));
@@ -72,10 +78,12 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
 mod tests {
     use super::*;
     use crate::loss::LossName;
+    use crate::optimizer::OptimizerName;
 
     #[test]
     fn writing_defaults_out_changes_nothing() {
-        for optimizer in [None, Some(OptimizerName::Sgd)] {
+        let names = [OptimizerName::Sgd, OptimizerName::Lion, OptimizerName::Lamb].map(Some);
+        for optimizer in names.into_iter().chain([None]) {
             let args = OptimizerArgs { optimizer, clip: Some(0.5), ..OptimizerArgs::default() };
             let make = |args| options(&LossArgs::default(), args, Spelling::Operator, 3, 0).unwrap();
             assert_eq!(make(&args.resolved().unwrap()), make(&args));
@@ -90,6 +98,26 @@ mod tests {
         assert!(refused(OptimizerArgs { momentum: Some(0.5), ..OptimizerArgs::default() }).contains("--momentum"));
         assert!(refused(OptimizerArgs { beta1: Some(1.5), ..OptimizerArgs::default() }).contains("beta1"));
         assert!(refused(OptimizerArgs { clip: Some(0.0), ..OptimizerArgs::default() }).contains("norm"));
+        assert!(refused(OptimizerArgs { ema: Some(1.0), ..OptimizerArgs::default() }).contains("between 0 and 1"));
+        let lion = OptimizerArgs { optimizer: Some(OptimizerName::Lion), ..OptimizerArgs::default() };
+        assert!(
+            refused(OptimizerArgs { adam_eps: Some(0.1), ..lion }).contains("--optimizer lion has no such setting")
+        );
+        let group =
+            |words: &[&str]| OptimizerArgs { group: words.iter().map(|&w| w.into()).collect(), ..Default::default() };
+        for (words, says) in [
+            (&["lr=0.1"][..], "wanted a pattern before it"),
+            (&["a.*"], "wanted lr=FACTOR or decay=DECAY"),
+            (&["a.*", "b.*", "lr=2"], "--group a.*"),
+            (&["a.*", "lr=x"], "lr=x: wanted a finite number"),
+            (&["a.*", "decay=-1"], "decay=-1: wanted a finite number"),
+            (&["a.*", "lr=1", "lr=2"], "'a.*' has one already"),
+        ] {
+            assert!(refused(group(words)).contains(says), "{words:?}: {}", refused(group(words)));
+        }
+        let groups = group(&["a.*", "decay=0", "lr=0.5", "b", "lr=2"]).groups().unwrap();
+        let told: Vec<_> = groups.iter().map(|group| (group.pattern.as_str(), group.rate, group.decay)).collect();
+        assert_eq!(told, [("a.*", 0.5, Some(0.0)), ("b", 2.0, None)]);
     }
 
     #[test]
@@ -130,5 +158,9 @@ mod tests {
             "{error}"
         );
         assert!(refuse_idle(&plain, &rate).is_ok());
+        let one = LossArgs { loss: Some(LossName::SoftTriple), centers: Some(1), ..plain };
+        assert_eq!(idle(&one), "");
+        assert!(idle(&LossArgs { gamma: Some(0.2), ..one.clone() }).contains("--gamma changes nothing here"));
+        assert!(idle(&LossArgs { penalty: Some(0.2), ..one }).contains("--penalty changes nothing here"));
     }
 }

@@ -1,7 +1,7 @@
 //! The optimiser as asked for on the command line, and what is frozen.
 
 use clap::{Args, ValueEnum};
-use pdloss::graph::step::{FreezeStatistics, Optimizer, RunningVariance, StepOptions};
+use pdloss::graph::step::{FreezeStatistics, Group, Optimizer, RunningVariance, StepOptions};
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,10 @@ pub(crate) enum OptimizerName {
     Adamw,
     /// Gradient descent with momentum
     Sgd,
+    /// Lion: the sign of a mean of gradients; wants a third to a tenth of AdamW's rate
+    Lion,
+    /// LAMB: Adam's direction as long as the tensor that it changes
+    Lamb,
 }
 
 /// How weights follow their gradients.
@@ -23,7 +27,7 @@ pub(crate) struct OptimizerArgs {
     /// The optimiser, as PyTorch defines it [default: adamw]
     #[arg(long, value_enum)]
     pub(crate) optimizer: Option<OptimizerName>,
-    /// Weight decay, not of biases, norms and proxies [default: adamw 0.01, sgd 0]
+    /// Weight decay, not of biases, norms and proxies [default: adamw and lamb 0.01, sgd and lion 0]
     #[arg(long, value_name = "DECAY")]
     pub(crate) weight_decay: Option<f64>,
     /// Weight decay of biases and norms, too
@@ -38,18 +42,28 @@ pub(crate) struct OptimizerArgs {
     /// sgd: look one step ahead
     #[arg(long)]
     pub(crate) nesterov: bool,
-    /// adamw [default: 0.9]
+    /// adamw, lion, lamb [default: 0.9]
     #[arg(long)]
     pub(crate) beta1: Option<f64>,
-    /// adamw [default: 0.999]
+    /// adamw, lion, lamb [default: 0.999, lion 0.99]
     #[arg(long)]
     pub(crate) beta2: Option<f64>,
-    /// adamw [default: 1e-8]
+    /// adamw, lamb [default: adamw 1e-8, lamb 1e-6]
     #[arg(long)]
     pub(crate) adam_eps: Option<f64>,
     /// Factor on the learning rate of the proxies [default: 1]
     #[arg(long, value_name = "FACTOR")]
     pub(crate) proxies_rate: Option<f64>,
+    /// Settings of the weights that a pattern names: --group 'layer4.*' lr=0.1 decay=0. lr is a factor on the learning rate, decay
+    /// the weight decay of those that have one; may be given again, and the first that names a weight has it
+    #[arg(long, value_names = ["PATTERN", "lr=FACTOR", "decay=DECAY"], num_args = 1..=3)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) group: Vec<String>,
+    /// Keep an average of the weights, DECAY times itself and the rest the new weights each step, which is validated and becomes the
+    /// embedder
+    #[arg(long, value_name = "DECAY")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ema: Option<f64>,
     /// Scale all gradients down together where their norm is above this [default: never]
     #[arg(long, value_name = "NORM")]
     pub(crate) clip: Option<f64>,
@@ -132,6 +146,8 @@ impl OptimizerArgs {
         options.decay_all = self.decay_all;
         options.decay_proxies = self.decay_proxies;
         options.proxies_rate = self.proxies_rate.unwrap_or(1.0);
+        options.groups = self.groups()?;
+        options.ema = self.ema;
         options.clip = self.clip;
         options.freeze = self.freeze.clone();
         options.also = self.also_train.clone();
@@ -148,25 +164,73 @@ impl OptimizerArgs {
         Ok(())
     }
 
-    fn optimizer(&self) -> Result<Optimizer> {
-        let of_sgd = [("--momentum", self.momentum.is_some()), ("--nesterov", self.nesterov)];
-        let of_adamw = [("--beta1", self.beta1), ("--beta2", self.beta2), ("--adam-eps", self.adam_eps)];
-        let of_adamw = of_adamw.map(|(flag, value)| (flag, value.is_some()));
-        let (name, foreign) = match self.optimizer.unwrap_or(OptimizerName::Adamw) {
-            OptimizerName::Adamw => ("adamw", &of_sgd[..]),
-            OptimizerName::Sgd => ("sgd", &of_adamw[..]),
-        };
-        if let Some((flag, _)) = foreign.iter().find(|(_, is_given)| *is_given) {
+    /// The groups that `--group` names: a pattern, and its settings up to the next pattern.
+    pub(crate) fn groups(&self) -> Result<Vec<Group>> {
+        let wrong = |word: &str, wanted: &str| Err(Error::Usage(format!("--group {word}: {wanted}")));
+        let mut groups: Vec<(Group, bool)> = Vec::new(); // with whether a rate was given
+        for word in &self.group {
+            let setting = [("lr=", true), ("decay=", false)]
+                .into_iter()
+                .find_map(|(name, is_rate)| word.strip_prefix(name).map(|value| (value, is_rate)));
+            let Some((value, is_rate)) = setting else {
+                groups.push((Group { pattern: word.clone(), rate: 1.0, decay: None }, false));
+                continue;
+            };
+            let Some((group, has_rate)) = groups.last_mut() else {
+                return wrong(word, "wanted a pattern before it, as in --group 'layer4.*' lr=0.1");
+            };
+            let number = value.parse::<f64>().ok().filter(|number| *number >= 0.0 && number.is_finite());
+            let Some(number) = number else { return wrong(word, "wanted a finite number not below 0") };
+            if if is_rate { *has_rate } else { group.decay.is_some() } {
+                return wrong(word, &format!("'{}' has one already", group.pattern));
+            }
+            if is_rate {
+                (group.rate, *has_rate) = (number, true);
+            } else {
+                group.decay = Some(number);
+            }
+        }
+        if let Some((Group { pattern, .. }, _)) =
+            groups.iter().find(|(group, has_rate)| !has_rate && group.decay.is_none())
+        {
+            return wrong(pattern, "wanted lr=FACTOR or decay=DECAY, or both, behind the pattern");
+        }
+        Ok(groups.into_iter().map(|(group, _)| group).collect())
+    }
+
+    pub(crate) fn optimizer(&self) -> Result<Optimizer> {
+        use OptimizerName as Name;
+        let chosen = self.optimizer.unwrap_or(Name::Adamw);
+        let given = [
+            ("--momentum", self.momentum.is_some(), &[Name::Sgd][..]),
+            ("--nesterov", self.nesterov, &[Name::Sgd]),
+            ("--beta1", self.beta1.is_some(), &[Name::Adamw, Name::Lion, Name::Lamb]),
+            ("--beta2", self.beta2.is_some(), &[Name::Adamw, Name::Lion, Name::Lamb]),
+            ("--adam-eps", self.adam_eps.is_some(), &[Name::Adamw, Name::Lamb]),
+        ];
+        if let Some((flag, ..)) = given.iter().find(|(_, is_given, whose)| *is_given && !whose.contains(&chosen)) {
+            let name = chosen.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
             return Err(Error::Usage(format!("{flag}: --optimizer {name} has no such setting")));
         }
-        Ok(match self.optimizer.unwrap_or(OptimizerName::Adamw) {
-            OptimizerName::Adamw => Optimizer::AdamW {
+        Ok(match chosen {
+            Name::Adamw => Optimizer::AdamW {
                 beta1: self.beta1.unwrap_or(0.9),
                 beta2: self.beta2.unwrap_or(0.999),
                 epsilon: self.adam_eps.unwrap_or(1e-8),
                 weight_decay: self.weight_decay.unwrap_or(0.01),
             },
-            OptimizerName::Sgd => Optimizer::Sgd {
+            Name::Lion => Optimizer::Lion {
+                beta1: self.beta1.unwrap_or(0.9),
+                beta2: self.beta2.unwrap_or(0.99),
+                weight_decay: self.weight_decay.unwrap_or(0.0),
+            },
+            Name::Lamb => Optimizer::Lamb {
+                beta1: self.beta1.unwrap_or(0.9),
+                beta2: self.beta2.unwrap_or(0.999),
+                epsilon: self.adam_eps.unwrap_or(1e-6),
+                weight_decay: self.weight_decay.unwrap_or(0.01),
+            },
+            Name::Sgd => Optimizer::Sgd {
                 momentum: self.momentum.unwrap_or(0.9),
                 nesterov: self.nesterov,
                 weight_decay: self.weight_decay.unwrap_or(0.0),
@@ -184,6 +248,21 @@ impl OptimizerArgs {
         let written = match self.optimizer()? {
             Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => Self {
                 optimizer: Some(OptimizerName::Adamw),
+                beta1: Some(beta1),
+                beta2: Some(beta2),
+                adam_eps: Some(epsilon),
+                weight_decay: Some(weight_decay),
+                ..self.clone()
+            },
+            Optimizer::Lion { beta1, beta2, weight_decay } => Self {
+                optimizer: Some(OptimizerName::Lion),
+                beta1: Some(beta1),
+                beta2: Some(beta2),
+                weight_decay: Some(weight_decay),
+                ..self.clone()
+            },
+            Optimizer::Lamb { beta1, beta2, epsilon, weight_decay } => Self {
+                optimizer: Some(OptimizerName::Lamb),
                 beta1: Some(beta1),
                 beta2: Some(beta2),
                 adam_eps: Some(epsilon),

@@ -134,6 +134,13 @@ impl Plan {
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {
             return Err(Error::Usage("--first-proxies class-means: the loss has no proxies".into()));
         }
+        let rows = step_options.loss.rows_per_class();
+        if settings.first_proxies == FirstProxies::ClassMeans && rows > 1 {
+            let loss = settings.loss.word();
+            return Err(Error::Usage(format!(
+                "--first-proxies class-means: the loss {loss} has {rows} proxies a class, which would all be equal and stay so"
+            )));
+        }
         if settings.batch < settings.ranks {
             let (batch, ranks) = (settings.batch, settings.ranks);
             return Err(Error::Usage(format!("--batch {batch}: wanted at least an image for each of {ranks} ranks")));
@@ -272,12 +279,21 @@ fn keep_apart(data: &mut Dataset, validation: &Dataset, settings: &Settings) -> 
 /// Sees to it that batches have pairs, for a loss that wants them; what is to be said of it. Runs of version 0.1 keep the
 /// batches that they were begun with.
 fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Option<String>> {
-    let loss = settings.loss.word();
+    let (loss, takes) = (settings.loss.word(), settings.loss.takes_of_class());
     match settings.per_class {
         _ if is_begun => Ok(None),
-        Some(each) => parts::check_pairs(&loss, settings.batch, each).map(|()| None),
+        Some(each) => {
+            parts::check_pairs(&loss, settings.batch, each)?;
+            let idle = takes.map_or(0, |takes| each.saturating_sub(takes));
+            Ok((idle > 0).then(|| {
+                format!(
+                    "the loss {loss} takes two images of each class of a batch: of --per-class {each}, {idle} are embedded for \
+                     nothing"
+                )
+            }))
+        }
         None => {
-            let each = parts::per_class(&loss, settings.batch, classes)?;
+            let each = parts::per_class(&loss, takes, settings.batch, classes)?;
             settings.per_class = Some(each);
             Ok(Some(format!(
                 "--per-class {each} is taken: the loss {loss} compares images of a class, which random batches may not have"

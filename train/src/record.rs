@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use pdloss::graph::file;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::export_embedder;
+use pdloss::graph::step::names::average;
 use pdloss_embed::console::note;
 use pdloss_embed::{Error, Result};
 use serde_json::Value;
@@ -158,7 +159,7 @@ impl Record {
     /// [`Error::File`]; [`Error::Measure`] for one that embeds nothing.
     pub(crate) fn candidate(&self, state: &[Tensor], step: u64, is_last: bool) -> Result<PathBuf> {
         let path = self.folder.candidate();
-        let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
+        let find = |name: &str| of_embedder(state, name).map(Tensor::to_proto);
         let embedder = export_embedder(&self.backbone, find).map_err(|e| of_graph(&self.settings.model, e))?;
         file::write(&embedder, &path).map_err(|e| of_graph(&path, e))?;
         self.look_at(&path, step, is_last).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
@@ -176,4 +177,11 @@ impl Record {
             "step {step}: the embedder {fault}; {kept}. Try a lower --learning-rate, --warmup or --clip"
         )))
     }
+}
+
+/// The tensor of a state that the embedder takes for one of the backbone's: the average, where there is one.
+fn of_embedder<'a>(state: &'a [Tensor], name: &str) -> Option<&'a Tensor> {
+    let average = average(name);
+    let called = |name: &str| state.iter().find(|tensor| tensor.name == name);
+    called(&average).or_else(|| called(name))
 }

@@ -147,14 +147,14 @@ impl Trainer {
     }
 
     /// SHA-256 of all of the state that is the same on every rank: running statistics follow a rank's own rows, unless they are
-    /// synchronised, and the first rank's are the run's; of `shards` each rank has a part.
+    /// synchronised, and the first rank's are the run's, as are averages, which follow from them; of `shards` each rank has a part.
     ///
     /// # Errors
     /// As [`Trainer::state`].
     pub(crate) fn digest(&self, shards: &Shards) -> Result<String> {
         let mut hasher = Sha256::new();
         for (tensor, value) in self.description.state.iter().zip(&self.state) {
-            if tensor.kind != Kind::Running && !shards.hold(&tensor.name) {
+            if !matches!(tensor.kind, Kind::Running | Kind::Average) && !shards.hold(&tensor.name) {
                 let copy = Tensor::of_value(&tensor.name, value);
                 let copy = copy.map_err(|e| Error::model(&self.model, format!("its state cannot be copied: {e}")))?;
                 hasher.update(&copy.bytes);

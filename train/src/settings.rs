@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::augment::Augment;
-use crate::cli::{FirstProxies, Keep, TrainArgs};
+use crate::cli::{FirstProxies, Keep, Part, TrainArgs};
 use crate::loss::LossArgs;
 use crate::objective;
 use crate::optimizer::OptimizerArgs;
@@ -62,6 +62,9 @@ pub(crate) struct Settings {
     pub(crate) inline: bool,
     /// Where the proxies start.
     pub(crate) first_proxies: FirstProxies,
+    /// What another run gives the first state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) init: Option<Init>,
     /// Whether the classes validated on are taken out of what is trained on.
     #[serde(default)]
     pub(crate) leave_out: bool,
@@ -92,6 +95,16 @@ fn one() -> usize {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_one(count: &usize) -> bool {
     *count == 1
+}
+
+/// Where a run starts from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Init {
+    /// The folder of the other run.
+    pub(crate) init_from: PathBuf,
+    /// What is taken of it.
+    pub(crate) init: Vec<Part>,
 }
 
 /// How long to train.
@@ -191,6 +204,9 @@ impl Settings {
                 "leaves images of different sizes, which make no batch; give --resize exact:WxH, --crop or --pad";
             return Err(Error::Recipe(problem.into()));
         }
+        if recipe.color.channels() == 1 {
+            args.augment.refuse_colors()?;
+        }
         let settings = Self {
             output: model.output.clone(),
             model: path,
@@ -209,6 +225,7 @@ impl Settings {
             cache: args.cache,
             inline: args.inline,
             first_proxies: args.first_proxies,
+            init: init(args)?,
             leave_out: is_same && args.classes.is_none() && args.validation_classes.is_some() && !args.allow_overlap,
             allow_overlap: validation.is_some().then_some(args.allow_overlap),
             validation,
@@ -217,7 +234,7 @@ impl Settings {
             augmentation: args.augment.clone(),
             loss: args.loss.resolved()?,
             optimizer: args.optimizer.resolved()?,
-            schedule: args.schedule.clone(),
+            schedule: args.schedule.resolved(),
         };
         settings.check()?;
         Ok((settings, model, origin))
@@ -279,9 +296,9 @@ impl Settings {
         for name in ["model", "onnxruntime", "cache", "checkpoint_every", "log_dir"] {
             value.as_object_mut().and_then(|settings| settings.remove(name));
         }
-        for place in ["/data", "/validation/data"] {
+        for place in ["/data", "/validation/data", "/init"] {
             if let Some(data) = value.pointer_mut(place).and_then(Value::as_object_mut) {
-                data.retain(|name, _| !["path", "root"].contains(&name.as_str()));
+                data.retain(|name, _| !["path", "root", "init_from"].contains(&name.as_str()));
             }
         }
         Ok(value)
@@ -335,6 +352,19 @@ fn validation(args: &TrainArgs, data: &Data) -> Result<Option<Validation>> {
         ..data.clone()
     };
     Ok(Some(Validation { every: args.validate_every, patience: args.patience, keep: args.keep, data }))
+}
+
+fn init(args: &TrainArgs) -> Result<Option<Init>> {
+    let Some(run) = &args.init_from else { return Ok(None) };
+    let parts = if args.init.is_empty() { vec![Part::Embedder] } else { args.init.clone() };
+    let loss = args.loss.loss()?;
+    if parts.contains(&Part::Proxies) && !loss.has_proxies() {
+        return Err(Error::Usage(format!("--init proxies: the loss {} has none", loss.name())));
+    }
+    if parts.contains(&Part::Proxies) && args.first_proxies == FirstProxies::ClassMeans {
+        return Err(Error::Usage("--first-proxies class-means: --init proxies says where they start".into()));
+    }
+    Ok(Some(Init { init_from: absolute(run)?, init: parts }))
 }
 
 /// The path from the root, so that a run can go on from any folder.

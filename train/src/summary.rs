@@ -2,6 +2,9 @@
 
 use std::io::Write;
 
+use pdloss::graph;
+use pdloss::graph::proto::ModelProto;
+use pdloss::graph::step::{Description, Group, Kind, State};
 use pdloss_embed::console::{self, Align};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::{Error, Result};
@@ -37,6 +40,29 @@ pub(crate) fn header(
         settings.schedule.learning_rate
     ));
     lines
+}
+
+/// Which tensors weight decay is of, and each group's own settings.
+///
+/// # Errors
+/// Where the step says nothing of itself.
+pub(crate) fn decay(settings: &Settings, step: &ModelProto) -> graph::Result<Vec<String>> {
+    let description = Description::of(step)?;
+    let trained = description.state.iter().filter(|tensor| matches!(tensor.kind, Kind::Weight | Kind::Proxies));
+    let (decayed, others): (Vec<&State>, Vec<&State>) = trained.partition(|tensor| tensor.decay);
+    let mut lines = Vec::new();
+    if !decayed.is_empty() {
+        let (some, all) = (decayed.len(), decayed.len() + others.len());
+        let left =
+            if others.is_empty() { "" } else { "; not of biases, norms and proxies (--decay-all, --decay-proxies)" };
+        lines.push(format!("weight decay {} of {some} of {all} tensors{left}", description.optimizer.weight_decay()));
+    }
+    let groups = settings.optimizer.groups().unwrap_or_default();
+    lines.extend(groups.iter().map(|Group { pattern, rate, decay }| {
+        let decay = decay.map_or(String::new(), |decay| format!(", weight decay {decay}"));
+        format!("group '{pattern}': learning rate times {rate}{decay}")
+    }));
+    Ok(lines)
 }
 
 /// What the run came to, out of its tables.

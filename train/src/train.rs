@@ -20,6 +20,7 @@ use crate::events::Events;
 use crate::first::{class_means, first_state};
 use crate::folder::{Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
+use crate::init;
 use crate::loader::Loader;
 use crate::metrics::{METRICS, Table, VALIDATION};
 use crate::monitor::Monitor;
@@ -27,6 +28,7 @@ use crate::parts;
 use crate::plan::{self, Plan};
 use crate::probe::Probe;
 use crate::record::Record;
+use crate::rehearsal::Rehearsal;
 use crate::sampler::Sampler;
 use crate::session::Trainer;
 use crate::settings::{Settings, differences};
@@ -56,11 +58,11 @@ struct Run {
     validation: Option<Validation>,
 }
 
-/// Trains as planned, and writes what came of it to `stdout`.
+/// Trains as planned, and writes what came of it to `stdout`; `is_dry` to make the first steps alone, and to write nothing else.
 ///
 /// # Errors
 /// Whatever stops the run; its last checkpoint is then there to go on from.
-pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()> {
     let Plan {
         settings,
         folder,
@@ -99,10 +101,12 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     notes.extend(of_first(|| images_apart(&images, validation.as_ref(), &settings))?);
     let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
     let steps = settings.length.steps(sampler.batches());
+    notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
     settings.schedule.check(steps)?;
     for line in summary::header(&settings, images.data(), validation.as_ref().map(Validation::data), &sampler, steps) {
         inform(&line);
     }
+    summary::decay(&settings, &step).map_err(|e| of_graph(&settings.model, e))?.iter().for_each(|line| inform(line));
     // What is left out is a warning, which --quiet leaves.
     if parameters.is_partial() {
         note(&parameters.to_string())
@@ -115,13 +119,26 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let mut state = first_state(&step, &settings.model)?;
     let behind_state = settings.behind_state()?;
     let (mut last, mut counters) = (None, Counters::default());
+    let mut init_sha256 = begun.as_ref().and_then(|begun| begun.init_sha256.clone());
     if of_first(|| Ok(begun.is_some() && folder.checkpoint().exists()))? {
         let checkpoint = Checkpoint::read(&folder.checkpoint(), &state, &shards)?;
         of_first(|| same_settings(&folder, &checkpoint.settings, &behind_state))?;
         (last, counters, state) = (Some(checkpoint.counters.step), checkpoint.counters, checkpoint.state);
-    } else if settings.first_proxies == FirstProxies::ClassMeans {
-        let means = class_means(&description, &model, &images, &settings, &library, &shards)?;
-        state.iter_mut().filter(|tensor| tensor.name == PROXIES).for_each(|tensor| tensor.set(&means));
+    } else {
+        if settings.first_proxies == FirstProxies::ClassMeans && !is_dry {
+            let means = class_means(&description, &model, &images, &settings, &library, &shards)?;
+            state.iter_mut().filter(|tensor| tensor.name == PROXIES).for_each(|tensor| tensor.set(&means));
+        }
+        if let Some(init) = &settings.init {
+            let order = parts::order_sha256(images.data());
+            let taken = agree(init::put(init, &mut state, (&description, &backbone), &order, &shards))?;
+            same("the checkpoint of --init-from", &taken.sha256)?;
+            if let Some(before) = init_sha256.replace(taken.sha256.clone()) {
+                plan::same("checkpoint of --init-from", &init.init_from, &before, &taken.sha256)?;
+            }
+            note(&taken.said);
+            notes.push(taken.said);
+        }
     }
     if let (None, Some(validation)) = (last, &validation) {
         let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
@@ -131,10 +148,19 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         notes.extend(unsteady);
     }
     let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads));
-    let trainer = agree(trainer)?;
+    let mut trainer = agree(trainer)?;
     drop(state);
     if !world().is_alone() {
         same("the state at the start", &trainer.digest(&shards)?)?;
+    }
+    let image = layout.axes(settings.preprocessing.color.channels(), size);
+    if is_dry {
+        let rehearsal = Rehearsal { settings: &settings, images: &images, sampler: &sampler, image, steps };
+        rehearsal.run(&mut trainer, stdout)?;
+        note(
+            "nothing was written (--dry-run); validation, checkpoints and images that --cache does not hold come on top",
+        );
+        return Ok(());
     }
     let made_with = MadeWith {
         program: concat!("pdloss ", env!("CARGO_PKG_VERSION")).into(),
@@ -145,11 +171,11 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
         images: images.data().items.len(),
         classes,
         class_order_sha256: Some(parts::order_sha256(images.data())),
+        init_sha256,
         notes,
         parameters,
     };
     let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
-    let image = layout.axes(settings.preprocessing.color.channels(), size);
     let record = world().is_first().then(|| {
         let guard = match &begun {
             Some(begun) => {
@@ -204,6 +230,20 @@ pub(crate) fn run(plan: Plan, stdout: &mut dyn Write) -> Result<()> {
     let Some(Record { folder, monitor, .. }) = record else { return Ok(()) };
     drop(monitor);
     summary::write(&folder, &counters, &settings, stdout)
+}
+
+/// What is to be said of an average of the weights: most of all where it is still of the first ones when the run ends.
+fn of_average(settings: &Settings, steps: u64) -> Option<String> {
+    let ema = settings.optimizer.ema?;
+    let first = 100.0 * ema.powf(steps as f64);
+    let warning = if first >= 1.0 {
+        format!("; after {steps} steps {first:.0} % of it is still the first weights")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "--ema {ema}: the average of the weights and running statistics is validated and becomes embedder.onnx{warning}"
+    ))
 }
 
 /// Refuses ranks that would not make the same run.

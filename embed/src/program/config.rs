@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 
 /// Flags that belong to a call and to no file.
-const OF_THE_CALL: [&str; 5] = ["config", "print-config", "help", "help-all", "version"];
+const OF_THE_CALL: [&str; 6] = ["config", "print-config", "dry-run", "help", "help-all", "version"];
 
 /// Adds the two flags to a command.
 pub(super) fn add(command: Command) -> Command {

@@ -30,6 +30,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Error, Result,
+    nodes::HELD,
     proto::{GraphProto, ModelProto, NodeProto},
     shapes::Shapes,
 };
@@ -155,7 +156,8 @@ pub(crate) fn is_constant_step(node: &NodeProto) -> bool {
         "Size",
         "Xor",
     ];
-    node.is_standard() && STEPS.contains(&node.op_type())
+    let is_held = node.op_type() == "Identity" && node.doc_string() == HELD;
+    node.is_standard() && (is_held || STEPS.contains(&node.op_type()))
 }
 
 /// Which of the values `names` the loss changes with.

@@ -5,7 +5,7 @@
 //! no gradient on, so that all gradients are zero. That is what the CUDA operators answer.
 
 use super::Nodes;
-use crate::graph::build::{Element, Value, attribute};
+use crate::graph::build::{Element, Value, attribute, int};
 
 /// Labels, one for each row of the embeddings.
 pub(super) struct Labels {
@@ -25,14 +25,25 @@ impl Labels {
     }
 
     /// Of a loss in which they name rows of the proxies.
-    pub(super) fn of_classes(nodes: &mut Nodes, labels: &str, embeddings: &str, proxies: &str) -> Self {
+    pub(super) fn of_rows(nodes: &mut Nodes, labels: &str, embeddings: &str, proxies: &str) -> Self {
         let labels = Self::compared(nodes, labels, embeddings).values;
         let classes = first_length(nodes, proxies);
+        Self::below(nodes, &labels, &classes)
+    }
+
+    /// Of a loss in which they name one of so many classes.
+    pub(super) fn of_classes(nodes: &mut Nodes, labels: &str, embeddings: &str, classes: usize) -> Self {
+        let labels = Self::compared(nodes, labels, embeddings).values;
+        let classes = nodes.integers(&[int(classes)]);
+        Self::below(nodes, &labels, &classes)
+    }
+
+    fn below(nodes: &mut Nodes, labels: &str, classes: &str) -> Self {
         let zero = nodes.integers(&[0]);
-        let counted = nodes.op("GreaterOrEqual", &[&labels, &zero]);
-        let below = nodes.op("Less", &[&labels, &classes]);
+        let counted = nodes.op("GreaterOrEqual", &[labels, &zero]);
+        let below = nodes.op("Less", &[labels, classes]);
         let is_row = nodes.op("And", &[&counted, &below]);
-        let values = nodes.op("Where", &[&is_row, &labels, &zero]);
+        let values = nodes.op("Where", &[&is_row, labels, &zero]);
         let is_none = nodes.op("Not", &[&is_row]);
         let each = nodes.cast(&is_none, nodes.element);
         Self { values, bad: Some(nodes.sum(&each)) }

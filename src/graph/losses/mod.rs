@@ -1,7 +1,8 @@
-//! Losses for embeddings in standard operators: PD-Loss and D-Loss, and the baselines they are compared with.
+//! Losses for embeddings in standard operators: PD-Loss and D-Loss, and those that they are compared with.
 //!
-//! One file a loss, its formula above it. All normalise the rows they compare; `s` are cosines. Every loss is finite and
-//! differentiable wherever its inputs are finite, but for the corners of masks and mining.
+//! One file a loss or a family, its formula above it. All but [`NPair`] normalise the rows they compare; `s` are cosines. Every
+//! loss is finite and differentiable wherever its inputs are finite, but for the corners of masks, margins and mining; where an
+//! embedding is not finite, the loss is NaN.
 
 use std::collections::BTreeMap;
 
@@ -10,27 +11,50 @@ use serde_json::Value as Setting;
 use crate::loss::Config;
 
 use super::{
-    Error, Result,
+    Result,
     build::{Value, attribute},
     nodes::Nodes,
 };
 
+mod centers;
+mod circle;
+mod contrast;
+mod contrastive;
+mod curricular_face;
 mod d_loss;
+mod formula;
+mod histogram;
 mod labels;
+mod lifted;
+mod margin;
 mod multi_similarity;
+mod n_pair;
 mod pairs;
 mod pd;
 mod proxy_anchor;
 mod proxy_nca;
 mod softmax;
+mod triplet;
 
+use formula::{Count, Formula, Number, Scope};
 use labels::Labels;
 
+pub use centers::{SoftTriple, SubcenterArcFace};
+pub use circle::Circle;
+pub use contrast::{NtXent, SupCon};
+pub use contrastive::Contrastive;
+pub use curricular_face::CurricularFace;
+pub use histogram::Histogram;
+pub use lifted::Lifted;
+pub use margin::{ArcFace, CosFace};
 pub use multi_similarity::MultiSimilarity;
+pub use n_pair::NPair;
 pub use proxy_anchor::ProxyAnchor;
 pub use proxy_nca::ProxyNca;
 pub use softmax::NormalizedSoftmax;
+pub use triplet::{Triplet, Triplets};
 
+pub(crate) use formula::{Kept, Written};
 pub(super) use pd::pd_loss;
 
 /// A loss for embeddings `[batch, dim]` and labels `[batch]`.
@@ -48,35 +72,87 @@ pub enum Loss {
     ProxyNca(ProxyNca),
     /// Proxy-Anchor.
     ProxyAnchor(ProxyAnchor),
+    /// ArcFace.
+    ArcFace(ArcFace),
+    /// CosFace.
+    CosFace(CosFace),
+    /// Sub-centre ArcFace, against proxies `[classes * centers, dim]`.
+    SubcenterArcFace(SubcenterArcFace),
+    /// CurricularFace.
+    CurricularFace(CurricularFace),
+    /// SoftTriple, against proxies `[classes * centers, dim]`.
+    SoftTriple(SoftTriple),
     /// Multi-Similarity, without proxies.
     MultiSimilarity(MultiSimilarity),
-}
-
-/// The names of a loss and of its reported moments in a graph.
-pub(crate) struct Written {
-    pub(crate) loss: String,
-    /// mu_genuine, mu_impostor, var_genuine, var_impostor, d', n_genuine, n_impostor, bad labels; float64.
-    pub(crate) moments: Option<String>,
+    /// Circle loss, without proxies.
+    Circle(Circle),
+    /// Triplet loss, without proxies.
+    Triplet(Triplet),
+    /// Contrastive loss, without proxies.
+    Contrastive(Contrastive),
+    /// SupCon, without proxies.
+    SupCon(SupCon),
+    /// NT-Xent, without proxies.
+    NtXent(NtXent),
+    /// N-pair loss, without proxies.
+    NPair(NPair),
+    /// Lifted structured loss, without proxies.
+    Lifted(Lifted),
+    /// Histogram loss, without proxies.
+    Histogram(Histogram),
 }
 
 impl Loss {
+    /// What is written in standard operators alone; `None` for PD-Loss and D-Loss.
+    fn formula(&mut self) -> Option<&mut dyn Formula> {
+        Some(match self {
+            Self::Pd(_) | Self::DLoss(_) => return None,
+            Self::Softmax(loss) => loss,
+            Self::ProxyNca(loss) => loss,
+            Self::ProxyAnchor(loss) => loss,
+            Self::ArcFace(loss) => loss,
+            Self::CosFace(loss) => loss,
+            Self::SubcenterArcFace(loss) => loss,
+            Self::CurricularFace(loss) => loss,
+            Self::SoftTriple(loss) => loss,
+            Self::MultiSimilarity(loss) => loss,
+            Self::Circle(loss) => loss,
+            Self::Triplet(loss) => loss,
+            Self::Contrastive(loss) => loss,
+            Self::SupCon(loss) => loss,
+            Self::NtXent(loss) => loss,
+            Self::NPair(loss) => loss,
+            Self::Lifted(loss) => loss,
+            Self::Histogram(loss) => loss,
+        })
+    }
+
     /// The name it goes by in a description and on the command line.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Pd(_) => "pd",
-            Self::DLoss(_) => "d-loss",
-            Self::Softmax(_) => "softmax",
-            Self::ProxyNca(_) => "proxy-nca",
-            Self::ProxyAnchor(_) => "proxy-anchor",
-            Self::MultiSimilarity(_) => "multi-similarity",
+    pub fn name(mut self) -> &'static str {
+        match (self, self.formula()) {
+            (_, Some(formula)) => formula.name(),
+            (Self::DLoss(_), None) => "d-loss",
+            _ => "pd",
         }
     }
 
-    /// Whether it learns a row for each class.
+    /// Whether it learns rows for each class.
     #[must_use]
     pub fn has_proxies(&self) -> bool {
-        !matches!(self, Self::DLoss(_) | Self::MultiSimilarity(_))
+        !self.compares_pairs()
+    }
+
+    /// Whether it compares the rows of a batch with each other, which then needs two of one class, and two classes.
+    #[must_use]
+    pub fn compares_pairs(mut self) -> bool {
+        matches!(self, Self::DLoss(_)) || self.formula().is_some_and(|formula| formula.compares_pairs())
+    }
+
+    /// Rows of the proxies for each class: those of class `c` are `c n .. c n + n`.
+    #[must_use]
+    pub fn rows_per_class(mut self) -> usize {
+        self.formula().map_or(1, |formula| formula.rows_per_class())
     }
 
     /// Whether it reports the moments of genuine and impostor similarities.
@@ -87,81 +163,77 @@ impl Loss {
 
     /// Its hyperparameters by name.
     #[must_use]
-    pub fn settings(&self) -> BTreeMap<String, Setting> {
-        let named = |settings: &[(&str, f64)]| {
-            settings.iter().map(|&(name, value)| (name.to_owned(), Setting::from(value))).collect()
-        };
-        match self {
-            Self::Pd(config) | Self::DLoss(config) => {
-                let mut settings: BTreeMap<String, Setting> =
-                    named(&[("floor", config.floor()), ("temperature", config.temperature()), ("eps", config.eps())]);
-                settings.insert("form".to_owned(), Setting::from(config.form().to_string()));
-                settings.insert("floor_mode".to_owned(), Setting::from(config.floor_mode().to_string()));
-                settings
-            }
-            Self::Softmax(loss) => named(&loss.settings()),
-            Self::ProxyNca(loss) => named(&loss.settings()),
-            Self::ProxyAnchor(loss) => named(&loss.settings()),
-            Self::MultiSimilarity(loss) => named(&loss.settings()),
+    pub fn settings(mut self) -> BTreeMap<String, Setting> {
+        let mut settings: BTreeMap<String, Setting> = BTreeMap::new();
+        if let Self::Pd(config) | Self::DLoss(config) = &self {
+            let numbers = [("floor", config.floor()), ("temperature", config.temperature()), ("eps", config.eps())];
+            settings.extend(numbers.map(|(name, value)| (name.to_owned(), value.into())));
+            let words = [("form", config.form().to_string()), ("floor_mode", config.floor_mode().to_string())];
+            settings.extend(words.map(|(name, value)| (name.to_owned(), value.into())));
         }
+        if let Some(formula) = self.formula() {
+            settings.extend(formula.words().into_iter().map(|(name, word)| (name.to_owned(), word.into())));
+            settings
+                .extend(formula.numbers().into_iter().map(|number| (number.name.to_owned(), (*number.value).into())));
+            settings.extend(formula.counts().into_iter().map(|count| (count.name.to_owned(), (*count.value).into())));
+        }
+        settings
+    }
+
+    /// The number of this name among its settings; `None` for PD-Loss and D-Loss, whose numbers are set by [`Config`].
+    pub fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        self.formula()?.numbers().into_iter().find(|number| number.name == name).map(|number| number.value)
+    }
+
+    /// The whole number of this name among its settings.
+    pub fn count_mut(&mut self, name: &str) -> Option<&mut usize> {
+        self.formula()?.counts().into_iter().find(|count| count.name == name).map(|count| count.value)
     }
 
     /// Refuses hyperparameters that no loss can be computed with.
-    pub(crate) fn check(&self) -> Result<()> {
-        let (settings, may_be_zero): (&[(&str, f64)], &[&str]) = match self {
-            Self::Pd(_) | Self::DLoss(_) => return Ok(()), // checked when they were set
-            Self::Softmax(loss) => (&loss.settings(), &[]),
-            Self::ProxyNca(loss) => (&loss.settings(), &[]),
-            Self::ProxyAnchor(loss) => (&loss.settings(), &["margin"]),
-            Self::MultiSimilarity(loss) => (&loss.settings(), &["base", "epsilon"]),
-        };
-        for &(name, value) in settings {
-            let is_zero = value == 0.0 && may_be_zero.contains(&name);
-            if !(value.is_finite() && (value > 0.0 || is_zero)) {
-                let least = if may_be_zero.contains(&name) { "not below 0" } else { "above 0" };
-                let reason = format!("wanted a finite number {least}, got {value}");
-                return Err(Error::model(format!("{name} of the loss {}", self.name()), reason));
-            }
-        }
-        Ok(())
+    pub(crate) fn check(mut self) -> Result<()> {
+        let name = self.name();
+        let Some(formula) = self.formula() else { return Ok(()) }; // checked when they were set
+        formula.numbers().iter().try_for_each(|number| number.check(name))?;
+        formula.counts().iter().try_for_each(|count| count.check(name))
     }
 
-    /// Writes the loss in standard operators. `proxies` is the name of the proxies and their number. A run with another
-    /// number of labels than rows fails; with a label that is not below the number of proxies, the loss is NaN and its
+    /// Writes the loss in standard operators. `proxies` is the name of the proxies and the number of classes. A run with
+    /// another number of labels than rows fails; with a label that is not below the number of classes, the loss is NaN and its
     /// gradients are zero.
     pub(crate) fn write(
-        &self,
+        mut self,
         nodes: &mut Nodes,
         embeddings: &str,
         proxies: Option<(&str, usize)>,
         labels: &str,
     ) -> Written {
-        let (rows, classes) = proxies.unwrap_or_default();
-        let (loss, labels) = match self {
-            Self::Pd(config) => return pd_loss(nodes, config, embeddings, rows, labels),
-            Self::DLoss(config) => {
-                let labels = Labels::compared(nodes, labels, embeddings);
-                return d_loss::d_loss(nodes, config, embeddings, &labels);
-            }
-            Self::MultiSimilarity(loss) => {
-                let labels = Labels::compared(nodes, labels, embeddings);
-                (loss.write(nodes, embeddings, &labels.values), labels)
-            }
-            Self::Softmax(loss) => {
-                let labels = Labels::of_classes(nodes, labels, embeddings, rows);
-                (loss.write(nodes, embeddings, rows, &labels.values), labels)
-            }
-            Self::ProxyNca(loss) => {
-                let labels = Labels::of_classes(nodes, labels, embeddings, rows);
-                (loss.write(nodes, embeddings, rows, &labels.values), labels)
-            }
-            Self::ProxyAnchor(loss) => {
-                let labels = Labels::of_classes(nodes, labels, embeddings, rows);
-                (loss.write(nodes, embeddings, rows, classes, &labels.values), labels)
-            }
+        let (proxies, classes) = proxies.unwrap_or_default();
+        if let Self::Pd(config) = &self {
+            return pd_loss(nodes, config, embeddings, proxies, labels);
+        }
+        let labels = if self.has_proxies() {
+            Labels::of_classes(nodes, labels, embeddings, classes)
+        } else {
+            Labels::compared(nodes, labels, embeddings)
         };
-        Written { loss: labels.guard(nodes, &loss), moments: None }
+        if let Self::DLoss(config) = &self {
+            return d_loss::d_loss(nodes, config, embeddings, &labels);
+        }
+        let Some(formula) = self.formula() else { unreachable!("all others are formulas") };
+        let scope = Scope { embeddings, proxies, classes, labels: &labels.values };
+        let written = formula.write(nodes, &scope);
+        let loss = not_a_number_of(nodes, embeddings, &written.loss);
+        Written { loss: labels.guard(nodes, &loss), ..written }
     }
+}
+
+/// The loss, or NaN where an embedding is not finite: masks and mining could pass over it.
+fn not_a_number_of(nodes: &mut Nodes, embeddings: &str, loss: &str) -> String {
+    let held = nodes.held(embeddings);
+    let nothing = nodes.sub(&held, &held);
+    let nothing = nodes.sum(&nothing);
+    nodes.add(loss, &nothing)
 }
 
 /// `s = z q'`: cosines of all rows of `left` with all rows of `right`.
@@ -170,6 +242,27 @@ fn cosines(nodes: &mut Nodes, left: &str, right: &str) -> String {
     let q = if left == right { z.clone() } else { nodes.unit_rows(right) };
     let transposed = nodes.transpose(&q);
     nodes.op("MatMul", &[&z, &transposed])
+}
+
+/// `|z - q|` of unit rows with these cosines. Its slope is zero where they are equal.
+fn distances(nodes: &mut Nodes, cosines: &str) -> String {
+    let twice = nodes.scale(cosines, -2.0);
+    let square = nodes.shift(&twice, 2.0);
+    let least = nodes.number(1e-12);
+    let square = nodes.op("Max", &[&square, &least]);
+    nodes.op("Sqrt", &[&square])
+}
+
+/// The mean of the values that a mask of their shape lets through; 0 where it lets none through.
+fn mean_where(nodes: &mut Nodes, mask: &str, values: &str) -> String {
+    let zero = nodes.number(0.0);
+    let kept = nodes.op("Where", &[mask, values, &zero]);
+    let sum = nodes.sum(&kept);
+    let count = nodes.cast(mask, nodes.element);
+    let count = nodes.sum(&count);
+    let one = nodes.number(1.0);
+    let count = nodes.op("Max", &[&count, &one]);
+    nodes.div(&sum, &count)
 }
 
 /// `-mean_i log softmax(logits)_iy`
@@ -189,4 +282,12 @@ fn log_one_plus_sum_exp(nodes: &mut Nodes, mask: &str, values: &str, axis: i64) 
     let pads = nodes.integers(if axis == 0 { &[1, 0, 0, 0] } else { &[0, 1, 0, 0] });
     let with_zero = nodes.op("Pad", &[&kept, &pads]);
     nodes.reduce("ReduceLogSumExp", &with_zero, axis, false)
+}
+
+/// `log(1 + exp(values))` of every number of a matrix; onnxruntime has no `Softplus` of float64.
+fn softplus(nodes: &mut Nodes, values: &str) -> String {
+    let column = nodes.unsqueeze(values, 2);
+    let pads = nodes.integers(&[0, 0, 1, 0, 0, 0]);
+    let with_zero = nodes.op("Pad", &[&column, &pads]);
+    nodes.reduce("ReduceLogSumExp", &with_zero, 2, false)
 }

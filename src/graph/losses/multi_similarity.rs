@@ -9,7 +9,7 @@
 //! the impostor pairs with `s_ik > min_{genuine l} s_il - epsilon`. What is kept does not depend on anything
 //! differentiably.
 
-use super::{Nodes, cosines, log_one_plus_sum_exp, pairs::Pairs};
+use super::{Formula, Nodes, Number, Scope, Written, cosines, log_one_plus_sum_exp, pairs::Pairs};
 
 /// Settings of Multi-Similarity.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,14 +31,27 @@ impl Default for MultiSimilarity {
     }
 }
 
-impl MultiSimilarity {
-    pub(super) fn settings(&self) -> [(&'static str, f64); 4] {
-        [("alpha", self.alpha), ("beta", self.beta), ("base", self.base), ("epsilon", self.epsilon)]
+impl Formula for MultiSimilarity {
+    fn name(&self) -> &'static str {
+        "multi-similarity"
     }
 
-    pub(super) fn write(&self, nodes: &mut Nodes, embeddings: &str, labels: &str) -> String {
-        let s = cosines(nodes, embeddings, embeddings);
-        let pairs = Pairs::write(nodes, labels);
+    fn numbers(&mut self) -> Vec<Number<'_>> {
+        vec![
+            Number::above_zero("alpha", &mut self.alpha),
+            Number::above_zero("beta", &mut self.beta),
+            Number::from_zero("base", &mut self.base),
+            Number::from_zero("epsilon", &mut self.epsilon),
+        ]
+    }
+
+    fn compares_pairs(&self) -> bool {
+        true
+    }
+
+    fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
+        let s = cosines(nodes, scope.embeddings, scope.embeddings);
+        let pairs = Pairs::write(nodes, scope.labels);
 
         // Beyond every cosine: a row without pairs of a kind keeps none of the other.
         let (low, high) = (nodes.number(-4.0), nodes.number(4.0));
@@ -62,6 +75,6 @@ impl MultiSimilarity {
         let pushes = log_one_plus_sum_exp(nodes, &pushed, &push, 1);
         let pushes = nodes.scale(&pushes, 1.0 / self.beta);
         let both = nodes.add(&pulls, &pushes);
-        nodes.reduce_all("ReduceMean", &both)
+        Written::of(nodes.reduce_all("ReduceMean", &both))
     }
 }

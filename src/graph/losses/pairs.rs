@@ -15,20 +15,42 @@ impl Pairs {
     pub(super) fn write(nodes: &mut Nodes, labels: &str) -> Self {
         let same = all_equal(nodes, labels);
         let impostor = nodes.op("Not", &[&same]);
-        // 1, 2, 3 ... with the labels' shape.
-        let true_everywhere = nodes.op("Equal", &[labels, labels]);
-        let ones = nodes.cast(&true_everywhere, Element::I64);
-        let axis = nodes.integer(0);
-        let number = nodes.op("CumSum", &[&ones, &axis]);
+        let number = numbers(nodes, labels);
         let is_itself = all_equal(nodes, &number);
         let another = nodes.op("Not", &[&is_itself]);
         let genuine = nodes.op("And", &[&same, &another]);
         Self { genuine, impostor }
     }
+
+    /// Which rows have pairs of both kinds, `[batch, 1]`.
+    pub(super) fn rows_with_both(&self, nodes: &mut Nodes) -> String {
+        let [genuine, impostor] = [&self.genuine, &self.impostor].map(|mask| {
+            let mask = nodes.cast(mask, Element::F32);
+            let most = nodes.reduce("ReduceMax", &mask, 1, true);
+            nodes.cast(&most, Element::Bool)
+        });
+        nodes.op("And", &[&genuine, &impostor])
+    }
 }
 
-fn all_equal(nodes: &mut Nodes, values: &str) -> String {
+/// 1, 2, 3 ... with the labels' shape.
+pub(super) fn numbers(nodes: &mut Nodes, labels: &str) -> String {
+    let true_everywhere = nodes.op("Equal", &[labels, labels]);
+    let ones = nodes.cast(&true_everywhere, Element::I64);
+    let axis = nodes.integer(0);
+    nodes.op("CumSum", &[&ones, &axis])
+}
+
+/// Which of all ordered pairs of a vector are equal.
+pub(super) fn all_equal(nodes: &mut Nodes, values: &str) -> String {
     let column = nodes.unsqueeze(values, 1);
     let row = nodes.unsqueeze(values, 0);
     nodes.op("Equal", &[&column, &row])
+}
+
+/// `log sum exp` of the values of each row that a mask lets through, `[batch, 1]`; about -1e9 where it lets none through.
+pub(super) fn log_sum_exp(nodes: &mut Nodes, mask: &str, values: &str) -> String {
+    let nothing = nodes.number(-1e9);
+    let kept = nodes.op("Where", &[mask, values, &nothing]);
+    nodes.reduce("ReduceLogSumExp", &kept, 1, true)
 }

@@ -17,7 +17,7 @@ pub(super) struct Set {
 /// Writes the loss and its moments.
 pub(crate) fn pd_loss(nodes: &mut Nodes, config: &Config, embeddings: &str, proxies: &str, labels: &str) -> Written {
     let s = cosines(nodes, embeddings, proxies);
-    let labels = Labels::of_classes(nodes, labels, embeddings, proxies);
+    let labels = Labels::of_rows(nodes, labels, embeddings, proxies);
     let column = nodes.unsqueeze(&labels.values, 1);
     let g = nodes.with("GatherElements", &[&s, &column], vec![attribute("axis", Value::Int(1))]); // [B, 1]
     let (n_g, n_all) = (count(nodes, &g), count(nodes, &s));
@@ -69,7 +69,7 @@ pub(super) fn finish(nodes: &mut Nodes, config: &Config, genuine: &Set, impostor
         (form, FloorMode::Clamp) => clamp(nodes, form, config, &gap, &variance),
     };
     let moments = report(nodes, config, genuine, impostor, &d_prime, labels);
-    Written { loss: labels.guard(nodes, &loss), moments: Some(moments) }
+    Written { loss: labels.guard(nodes, &loss), moments: Some(moments), kept: None }
 }
 
 /// `L(max(d', floor)) + slope * max(floor - d', 0)`: the curve above the floor, its tangent below.

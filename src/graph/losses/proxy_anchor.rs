@@ -7,7 +7,7 @@
 //!
 //! `C+` are the classes in the batch.
 
-use super::{Nodes, cosines, log_one_plus_sum_exp};
+use super::{Formula, Nodes, Number, Scope, Written, cosines, log_one_plus_sum_exp};
 use crate::graph::build::Element;
 
 /// Settings of Proxy-Anchor.
@@ -26,23 +26,20 @@ impl Default for ProxyAnchor {
     }
 }
 
-impl ProxyAnchor {
-    pub(super) fn settings(&self) -> [(&'static str, f64); 2] {
-        [("alpha", self.alpha), ("margin", self.margin)]
+impl Formula for ProxyAnchor {
+    fn name(&self) -> &'static str {
+        "proxy-anchor"
     }
 
-    pub(super) fn write(
-        &self,
-        nodes: &mut Nodes,
-        embeddings: &str,
-        proxies: &str,
-        classes: usize,
-        labels: &str,
-    ) -> String {
-        let s = cosines(nodes, embeddings, proxies);
-        let numbers: Vec<i64> = (0..).take(classes).collect();
+    fn numbers(&mut self) -> Vec<Number<'_>> {
+        vec![Number::above_zero("alpha", &mut self.alpha), Number::from_zero("margin", &mut self.margin)]
+    }
+
+    fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
+        let s = cosines(nodes, scope.embeddings, scope.proxies);
+        let numbers: Vec<i64> = (0..).take(scope.classes).collect();
         let numbers = nodes.integers(&numbers);
-        let column = nodes.unsqueeze(labels, 1);
+        let column = nodes.unsqueeze(scope.labels, 1);
         let own = nodes.op("Equal", &[&column, &numbers]);
         let other = nodes.op("Not", &[&own]);
 
@@ -60,6 +57,6 @@ impl ProxyAnchor {
         let push = nodes.scale(&past, self.alpha);
         let pushes = log_one_plus_sum_exp(nodes, &other, &push, 0);
         let pushes = nodes.reduce_all("ReduceMean", &pushes);
-        nodes.add(&pulls, &pushes)
+        Written::of(nodes.add(&pulls, &pushes))
     }
 }

@@ -5,7 +5,7 @@
 //! L = -mean_i log( exp(-d_iy / T) / sum_c exp(-d_ic / T) )          d_ic = |z_i - q_c|^2 = 2 - 2 s_ic
 //! ```
 
-use super::{Nodes, cosines, cross_entropy};
+use super::{Formula, Nodes, Number, Scope, Written, cosines, cross_entropy};
 
 /// Settings of ProxyNCA++.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,16 +21,20 @@ impl Default for ProxyNca {
     }
 }
 
-impl ProxyNca {
-    pub(super) fn settings(&self) -> [(&'static str, f64); 1] {
-        [("temperature", self.temperature)]
+impl Formula for ProxyNca {
+    fn name(&self) -> &'static str {
+        "proxy-nca"
     }
 
-    pub(super) fn write(&self, nodes: &mut Nodes, embeddings: &str, proxies: &str, labels: &str) -> String {
-        let s = cosines(nodes, embeddings, proxies);
+    fn numbers(&mut self) -> Vec<Number<'_>> {
+        vec![Number::above_zero("temperature", &mut self.temperature)]
+    }
+
+    fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
+        let s = cosines(nodes, scope.embeddings, scope.proxies);
         let twice = nodes.scale(&s, 2.0);
         let nearness = nodes.shift(&twice, -2.0);
         let logits = nodes.scale(&nearness, 1.0 / self.temperature);
-        cross_entropy(nodes, &logits, labels)
+        Written::of(cross_entropy(nodes, &logits, scope.labels))
     }
 }

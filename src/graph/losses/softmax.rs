@@ -4,7 +4,7 @@
 //! L = -mean_i log( exp(s_iy / T) / sum_c exp(s_ic / T) )
 //! ```
 
-use super::{Nodes, cosines, cross_entropy};
+use super::{Formula, Nodes, Number, Scope, Written, cosines, cross_entropy};
 
 /// Settings of the normalised softmax.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,14 +20,18 @@ impl Default for NormalizedSoftmax {
     }
 }
 
-impl NormalizedSoftmax {
-    pub(super) fn settings(&self) -> [(&'static str, f64); 1] {
-        [("temperature", self.temperature)]
+impl Formula for NormalizedSoftmax {
+    fn name(&self) -> &'static str {
+        "softmax"
     }
 
-    pub(super) fn write(&self, nodes: &mut Nodes, embeddings: &str, proxies: &str, labels: &str) -> String {
-        let s = cosines(nodes, embeddings, proxies);
+    fn numbers(&mut self) -> Vec<Number<'_>> {
+        vec![Number::above_zero("temperature", &mut self.temperature)]
+    }
+
+    fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
+        let s = cosines(nodes, scope.embeddings, scope.proxies);
         let logits = nodes.scale(&s, 1.0 / self.temperature);
-        cross_entropy(nodes, &logits, labels)
+        Written::of(cross_entropy(nodes, &logits, scope.labels))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Setting;
 
-use super::{Optimizer, Shared};
+use super::{Group, Optimizer, Shared};
 use crate::graph::{
     Error, Result,
     build::Element,
@@ -29,7 +29,7 @@ pub struct Description {
     pub embeddings: String,
     /// Length of an embedding.
     pub dim: usize,
-    /// Rows of the proxies; none for losses without.
+    /// Classes; none for losses without proxies, which have a row for each, or as many as the loss's setting `centers`.
     pub classes: Option<usize>,
     /// The loss.
     pub loss: LossDescription,
@@ -37,6 +37,12 @@ pub struct Description {
     pub optimizer: Optimizer,
     /// Factor on the learning rate of the proxies.
     pub proxies_rate: f64,
+    /// Weights with settings of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub groups: Vec<Group>,
+    /// How the averages follow the weights; none where there are none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ema: Option<f64>,
     /// The largest norm of all gradients together; none where they are not clipped.
     pub clip: Option<f64>,
     /// Patterns of the names of frozen weights.
@@ -174,7 +180,7 @@ pub struct State {
     pub next: String,
     /// What it is.
     pub kind: Kind,
-    /// The weight that an optimiser's tensor belongs to.
+    /// The tensor that an optimiser's one or an average belongs to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub of: Option<String>,
     /// Whether weight decay applies.
@@ -197,6 +203,10 @@ pub enum Kind {
     Optimizer,
     /// A running mean or variance of the backbone, under its own name.
     Running,
+    /// The average of a weight or of a running statistic, for the embedder.
+    Average,
+    /// A number that the loss itself follows the batches with.
+    Loss,
     /// The number of finished steps.
     Step,
 }

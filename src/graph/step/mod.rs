@@ -22,7 +22,8 @@
 //!
 //! Where no type stands it is the backbone's. The state is weights and running statistics under their names in the backbone,
 //! `pdloss.proxies`, the optimiser's tensors `pdloss.momentum.W`, or `pdloss.m.W` and `pdloss.v.W`, for every weight `W`,
-//! and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
+//! [`names::average`] of weights and running statistics with [`StepOptions::ema`], what the loss itself keeps
+//! (`pdloss.curriculum`), and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
 //! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
 //!
 //! With [`StepOptions::ranks`] the same graph runs on every rank of an MPI launcher: data, labels and [`names::EMBEDDINGS`] are
@@ -51,7 +52,7 @@ mod weights;
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::export_embedder;
 pub use optimizer::Optimizer;
-pub use options::{FreezeStatistics, Ranks, RunningVariance, StepOptions};
+pub use options::{FreezeStatistics, Group, Ranks, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
 pub use sharing::{COPIES, Copied, Shared, untie};
 
@@ -59,10 +60,10 @@ use std::collections::HashSet;
 
 use super::{
     Error, Result, branches,
-    build::{Element, declare, integers, node},
+    build::{Element, declare, floats, integers, node},
     collective, free_batch, gradient,
     head::{self, Place},
-    losses::{Loss, Written},
+    losses::{Kept, Loss, Written},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
     sequences,
@@ -85,6 +86,12 @@ pub mod names {
     pub const MEAN_COSINE: &str = "pdloss.mean_cosine";
     /// Output: norm of all gradients together.
     pub const GRADIENT_NORM: &str = "pdloss.gradient_norm";
+
+    /// State: the average of a weight or of a running statistic, where the step keeps one.
+    #[must_use]
+    pub fn average(of: &str) -> String {
+        format!("{}ema.{of}", super::head::PREFIX)
+    }
 }
 
 /// Makes the step graph of a backbone.
@@ -113,6 +120,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
     keep_only_embeddings(graph, &place);
     let frozen = parameters.freeze(options)?;
+    let groups = parameters.groups(options, &frozen)?;
     let running = prepare(&mut model, options, &frozen)?;
 
     let graph = graph_of(&mut model)?;
@@ -130,7 +138,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
             trained.push(promote(graph, head::names::PROXIES, Kind::Proxies)?);
         }
     }
-    attach_loss(&mut model, &place, options);
+    let kept = attach_loss(&mut model, &place, options);
     if options.needs_library() {
         model.opset_import.push(head::opset_import(head::DOMAIN, 1));
     }
@@ -141,7 +149,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     if options.ranks.is_some() {
         ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
     }
-    let state = update(&mut model, &place, options, &trained, &gradients, &running)?;
+    let state = update(&mut model, &place, options, (&trained, &gradients), (&running, kept), &groups)?;
     collective::chain(graph_of(&mut model)?);
     describe(&mut model, data, &place, options, state, parameters.told())?;
     Ok(model)
@@ -256,14 +264,15 @@ fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
 }
 
 fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<()> {
-    let rows = options.ranks.and_then(|ranks| ranks.classes).unwrap_or((0, options.classes));
-    let shape = [options.classes, place.dim];
+    let rows = options.ranks.and_then(|ranks| ranks.classes);
+    let shape = [options.classes.saturating_mul(options.loss.rows_per_class()), place.dim];
+    let rows = rows.unwrap_or((0, shape[0]));
     graph.initializer.push(super::proxies::random(head::names::PROXIES, place.element, (shape, rows), options.seed)?);
     Ok(())
 }
 
-/// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs.
-fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
+/// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs; what it keeps.
+fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) -> Option<Kept> {
     let opset = model.opset();
     let mut nodes = Nodes::new("pdloss.loss.", place.element, opset);
     let (embeddings, labels) = match options.ranks {
@@ -273,6 +282,7 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
         }
         None => (place.name.as_str(), names::LABELS),
     };
+    let mut keeps = None;
     let is_sharded = options.ranks.is_some_and(|ranks| ranks.classes.is_some());
     if let (true, Loss::Pd(config)) = (is_sharded, &options.loss) {
         let inputs = [embeddings, head::names::PROXIES, labels];
@@ -290,8 +300,9 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
         nodes.list.push(call);
     } else {
         let proxies = options.loss.has_proxies().then_some((head::names::PROXIES, options.classes));
-        let Written { loss, moments } = options.loss.write(&mut nodes, embeddings, proxies, labels);
+        let Written { loss, moments, kept } = options.loss.write(&mut nodes, embeddings, proxies, labels);
         nodes.rename(loss, head::names::LOSS);
+        keeps = kept;
         if let Some(moments) = moments {
             nodes.rename(moments, head::names::MOMENTS);
         }
@@ -299,8 +310,12 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
     nodes.rename(place.name.clone(), names::EMBEDDINGS);
     let mean_cosine = mean_cosine(&mut nodes, embeddings, labels);
     nodes.rename(mean_cosine, names::MEAN_COSINE);
-    let Some(graph) = model.graph.as_mut() else { return };
+    let graph = model.graph.as_mut()?;
     graph.node.extend(nodes.list);
+    if let Some(kept) = &keeps {
+        graph.initializer.push(floats(kept.name, place.element, &[], &[0.0]));
+        graph.input.push(declare(kept.name, place.element, &[]));
+    }
     graph.output.push(declare(head::names::LOSS, place.element, &[]));
     if options.loss.has_moments() {
         graph.output.push(declare(head::names::MOMENTS, Element::F64, &tensors::dims(&[8])));
@@ -309,6 +324,7 @@ fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) {
     graph.output.push(declare(names::GRADIENT_NORM, place.element, &[]));
     let shape = [place.batch.clone(), super::build::Dim::Known(place.dim)];
     graph.output.push(declare(names::EMBEDDINGS, place.element, &shape));
+    keeps
 }
 
 /// `(|sum_i z_i|^2 - sum_i |z_i|^2) / (B (B - 1))`; 0 for a batch of one.
@@ -351,6 +367,8 @@ fn describe(
         loss,
         optimizer: options.optimizer,
         proxies_rate: options.proxies_rate,
+        groups: options.groups.clone(),
+        ema: options.ema,
         clip: options.clip,
         freeze: options.freeze.clone(),
         seed: options.seed,

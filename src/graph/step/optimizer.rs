@@ -43,6 +43,38 @@ pub enum Optimizer {
         /// Share of the weight that `r` takes off.
         weight_decay: f64,
     },
+    /// Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", Algorithm 2):
+    ///
+    /// ```text
+    /// m' = beta2 m + (1 - beta2) g          w' = (1 - r weight_decay) w - r sign(beta1 m + (1 - beta1) g)
+    /// ```
+    #[serde(rename = "lion")]
+    Lion {
+        /// Memory of the direction.
+        beta1: f64,
+        /// Memory of the mean.
+        beta2: f64,
+        /// Share of the weight that `r` takes off.
+        weight_decay: f64,
+    },
+    /// LAMB (You et al. 2020, "Large Batch Optimization for Deep Learning", Algorithm 2), tensor by tensor:
+    ///
+    /// ```text
+    /// m' = beta1 m + (1 - beta1) g          v' = beta2 v + (1 - beta2) g^2
+    /// d = m' / (1 - beta1^t) / (sqrt(v' / (1 - beta2^t)) + epsilon) + weight_decay w
+    /// w' = w - r |w| / |d| d          (1 for |w| / |d| where either is 0)
+    /// ```
+    #[serde(rename = "lamb")]
+    Lamb {
+        /// Memory of the mean.
+        beta1: f64,
+        /// Memory of the square.
+        beta2: f64,
+        /// Added to the root of the square.
+        epsilon: f64,
+        /// Share of the weight that is part of the direction.
+        weight_decay: f64,
+    },
 }
 
 impl Default for Optimizer {
@@ -56,7 +88,8 @@ impl Default for Optimizer {
 pub(super) struct Parameter<'a> {
     pub(super) name: &'a str,
     pub(super) element: Element,
-    pub(super) has_decay: bool,
+    /// Weight decay, 0 for none.
+    pub(super) decay: f64,
     /// Factor on the learning rate.
     pub(super) rate: f64,
 }
@@ -78,13 +111,19 @@ impl Optimizer {
         match self {
             Self::Sgd { momentum: 0.0, .. } => &[],
             Self::Sgd { .. } => &["momentum"],
-            Self::AdamW { .. } => &["m", "v"],
+            Self::AdamW { .. } | Self::Lamb { .. } => &["m", "v"],
+            Self::Lion { .. } => &["m"],
         }
     }
 
-    pub(super) fn weight_decay(&self) -> f64 {
+    /// The weight decay of weights that have one.
+    #[must_use]
+    pub fn weight_decay(&self) -> f64 {
         match *self {
-            Self::Sgd { weight_decay, .. } | Self::AdamW { weight_decay, .. } => weight_decay,
+            Self::Sgd { weight_decay, .. }
+            | Self::AdamW { weight_decay, .. }
+            | Self::Lion { weight_decay, .. }
+            | Self::Lamb { weight_decay, .. } => weight_decay,
         }
     }
 
@@ -102,9 +141,15 @@ impl Optimizer {
         match *self {
             Self::Sgd { momentum, .. } if !below_one(momentum) => wrong("momentum", "0 <= momentum < 1", momentum),
             Self::Sgd { nesterov: true, momentum: 0.0, .. } => wrong("momentum", "momentum > 0 for nesterov", 0.0),
-            Self::AdamW { beta1, .. } if !below_one(beta1) => wrong("beta1", "0 <= beta1 < 1", beta1),
-            Self::AdamW { beta2, .. } if !below_one(beta2) => wrong("beta2", "0 <= beta2 < 1", beta2),
-            Self::AdamW { epsilon, .. } if !finite(epsilon) => wrong("epsilon", "a finite number not below 0", epsilon),
+            Self::AdamW { beta1, .. } | Self::Lion { beta1, .. } | Self::Lamb { beta1, .. } if !below_one(beta1) => {
+                wrong("beta1", "0 <= beta1 < 1", beta1)
+            }
+            Self::AdamW { beta2, .. } | Self::Lion { beta2, .. } | Self::Lamb { beta2, .. } if !below_one(beta2) => {
+                wrong("beta2", "0 <= beta2 < 1", beta2)
+            }
+            Self::AdamW { epsilon, .. } | Self::Lamb { epsilon, .. } if !finite(epsilon) => {
+                wrong("epsilon", "a finite number not below 0", epsilon)
+            }
             _ => Ok(()),
         }
     }
@@ -121,10 +166,10 @@ impl Optimizer {
         let factors = scalars.of(nodes, self, parameter);
         let w = parameter.name;
         match *self {
-            Self::Sgd { momentum, nesterov, weight_decay } => {
+            Self::Sgd { momentum, nesterov, .. } => {
                 let mut direction = gradient.to_owned();
-                if parameter.has_decay && weight_decay > 0.0 {
-                    let decay = nodes.scale(w, weight_decay);
+                if parameter.decay > 0.0 {
+                    let decay = nodes.scale(w, parameter.decay);
                     direction = nodes.add(&direction, &decay);
                 }
                 let mut state = Vec::new();
@@ -150,14 +195,51 @@ impl Optimizer {
                 let divisor = nodes.add(&root, &factors.epsilon);
                 let direction = nodes.div(&m, &divisor);
                 let step = nodes.mul(&direction, &factors.size);
-                let kept = match &factors.keep {
-                    Some(keep) => nodes.mul(w, keep),
-                    None => w.to_owned(),
-                };
+                let kept = factors.kept(nodes, w);
                 Update { weight: nodes.sub(&kept, &step), state: vec![m, v] }
+            }
+            Self::Lion { beta1, beta2, .. } => {
+                let memory_of = state_name("m", w);
+                let direction = memory(nodes, &memory_of, beta1, gradient);
+                let direction = nodes.op("Sign", &[&direction]);
+                let m = memory(nodes, &memory_of, beta2, gradient);
+                let step = nodes.mul(&direction, &factors.size);
+                let kept = factors.kept(nodes, w);
+                Update { weight: nodes.sub(&kept, &step), state: vec![m] }
+            }
+            Self::Lamb { beta1, beta2, .. } => {
+                let m = memory(nodes, &state_name("m", w), beta1, gradient);
+                let square = nodes.mul(gradient, gradient);
+                let v = memory(nodes, &state_name("v", w), beta2, &square);
+                let root = nodes.op("Sqrt", &[&v]);
+                let divisor = nodes.add(&root, &factors.epsilon);
+                let direction = nodes.div(&m, &divisor);
+                let mut direction = nodes.mul(&direction, &factors.unbiased);
+                if parameter.decay > 0.0 {
+                    let decay = nodes.scale(w, parameter.decay);
+                    direction = nodes.add(&direction, &decay);
+                }
+                let trust = trust(nodes, w, &direction);
+                let size = nodes.mul(&trust, &factors.size);
+                let step = nodes.mul(&direction, &size);
+                Update { weight: nodes.sub(w, &step), state: vec![m, v] }
             }
         }
     }
+}
+
+/// `|w| / |direction|`, 1 where either is 0.
+fn trust(nodes: &mut Nodes, w: &str, direction: &str) -> String {
+    let [of_w, of_direction] = [w, direction].map(|tensor| {
+        let square = nodes.reduce_all("ReduceSumSquare", tensor);
+        nodes.op("Sqrt", &[&square])
+    });
+    let (zero, one) = (nodes.number(0.0), nodes.number(1.0));
+    let product = nodes.mul(&of_w, &of_direction);
+    let is_none = nodes.op("Equal", &[&product, &zero]);
+    let divisor = nodes.op("Where", &[&is_none, &one, &of_direction]);
+    let ratio = nodes.div(&of_w, &divisor);
+    nodes.op("Where", &[&is_none, &one, &ratio])
 }
 
 /// `beta memory + (1 - beta) value`
@@ -171,17 +253,25 @@ fn memory(nodes: &mut Nodes, memory: &str, beta: f64, value: &str) -> String {
 pub(super) struct Scalars {
     learning_rate: String,
     step: String,
-    known: HashMap<(Element, u64, bool), Factors>,
+    known: HashMap<(Element, u64, u64), Factors>,
 }
 
 #[derive(Clone)]
 struct Factors {
     /// What the direction is multiplied by.
     size: String,
-    /// AdamW's, as [`Scalars::factors`] has it.
+    /// AdamW's and LAMB's, as [`Scalars::factors`] has it.
     epsilon: String,
+    /// LAMB's: what is left of AdamW's size without the rate.
+    unbiased: String,
     /// What is left of the weight.
     keep: Option<String>,
+}
+
+impl Factors {
+    fn kept(&self, nodes: &mut Nodes, w: &str) -> String {
+        self.keep.as_ref().map_or_else(|| w.to_owned(), |keep| nodes.mul(w, keep))
+    }
 }
 
 impl Scalars {
@@ -193,13 +283,12 @@ impl Scalars {
     }
 
     fn of(&mut self, nodes: &mut Nodes, optimizer: &Optimizer, parameter: &Parameter<'_>) -> Factors {
-        let has_decay = parameter.has_decay && optimizer.weight_decay() > 0.0;
-        let key = (parameter.element, parameter.rate.to_bits(), has_decay);
+        let key = (parameter.element, parameter.rate.to_bits(), parameter.decay.to_bits());
         if let Some(factors) = self.known.get(&key) {
             return factors.clone();
         }
         nodes.element = Element::F64;
-        let factors = self.factors(nodes, optimizer, parameter, has_decay);
+        let factors = self.factors(nodes, optimizer, parameter);
         nodes.element = parameter.element;
         self.known.insert(key, factors.clone());
         factors
@@ -207,13 +296,24 @@ impl Scalars {
 
     /// In float64: `1 - beta2^t` starts at 0.001, where float32 keeps four digits. AdamW's fraction is multiplied by
     /// `sqrt(1 - beta2^t)` above and below, which leaves one pass over the weight less.
-    fn factors(&self, nodes: &mut Nodes, optimizer: &Optimizer, parameter: &Parameter<'_>, has_decay: bool) -> Factors {
+    fn factors(&self, nodes: &mut Nodes, optimizer: &Optimizer, parameter: &Parameter<'_>) -> Factors {
         let mut rate = self.learning_rate.clone();
         if parameter.rate != 1.0 {
             rate = nodes.scale(&rate, parameter.rate);
         }
-        let Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } = *optimizer else {
-            return Factors { size: nodes.cast(&rate, parameter.element), epsilon: String::new(), keep: None };
+        let keep = |nodes: &mut Nodes| {
+            (parameter.decay > 0.0).then(|| {
+                let taken = nodes.scale(&rate, -parameter.decay);
+                let keep = nodes.shift(&taken, 1.0);
+                nodes.cast(&keep, parameter.element)
+            })
+        };
+        let (Optimizer::AdamW { beta1, beta2, epsilon, .. } | Optimizer::Lamb { beta1, beta2, epsilon, .. }) =
+            *optimizer
+        else {
+            let keep = if matches!(optimizer, Optimizer::Lion { .. }) { keep(nodes) } else { None };
+            let (size, nothing) = (nodes.cast(&rate, parameter.element), String::new());
+            return Factors { size, epsilon: nothing.clone(), unbiased: nothing, keep };
         };
         let mut unbiased = |beta: f64| {
             let beta = nodes.number(beta);
@@ -223,14 +323,22 @@ impl Scalars {
         };
         let (bias_m, bias_v) = (unbiased(beta1), unbiased(beta2));
         let root = nodes.op("Sqrt", &[&bias_v]);
+        let epsilon_of = |nodes: &mut Nodes| {
+            let epsilon = nodes.scale(&root, epsilon);
+            nodes.cast(&epsilon, parameter.element)
+        };
+        if matches!(optimizer, Optimizer::Lamb { .. }) {
+            let unbiased = nodes.div(&root, &bias_m);
+            return Factors {
+                unbiased: nodes.cast(&unbiased, parameter.element),
+                epsilon: epsilon_of(nodes),
+                size: nodes.cast(&rate, parameter.element),
+                keep: None,
+            };
+        }
         let size = nodes.mul(&rate, &root);
         let size = nodes.div(&size, &bias_m);
-        let epsilon = nodes.scale(&root, epsilon);
-        let keep = has_decay.then(|| {
-            let taken = nodes.scale(&rate, -weight_decay);
-            let keep = nodes.shift(&taken, 1.0);
-            nodes.cast(&keep, parameter.element)
-        });
-        Factors { size: nodes.cast(&size, parameter.element), epsilon: nodes.cast(&epsilon, parameter.element), keep }
+        let (epsilon, keep) = (epsilon_of(nodes), keep(nodes));
+        Factors { size: nodes.cast(&size, parameter.element), epsilon, unbiased: String::new(), keep }
     }
 }

@@ -1,5 +1,7 @@
 //! The settings of a training step.
 
+use serde::{Deserialize, Serialize};
+
 use super::Optimizer;
 use crate::graph::{Error, Result, head::Spelling, losses::Loss};
 
@@ -11,7 +13,7 @@ pub struct StepOptions {
     /// How PD-Loss and D-Loss are written: as operators of this project's library, or in standard operators, which form all
     /// similarities and need no library. The other losses are always in standard operators.
     pub spelling: Spelling,
-    /// Rows of the proxies. Losses without proxies ignore it.
+    /// How many classes the proxies are of. Losses without proxies ignore it.
     pub classes: usize,
     /// How weights follow their gradients.
     pub optimizer: Optimizer,
@@ -21,6 +23,10 @@ pub struct StepOptions {
     pub decay_proxies: bool,
     /// Factor on the learning rate of the proxies.
     pub proxies_rate: f64,
+    /// Weights with a rate or a decay of their own; the first group that names a weight has it.
+    pub groups: Vec<Group>,
+    /// Keeps an average of the backbone's weights and running statistics beside them, `ema a + (1 - ema) w'` after each step.
+    pub ema: Option<f64>,
     /// Scales all gradients down together when their common norm is larger than this.
     pub clip: Option<f64>,
     /// Weights that stay as they are: patterns of their names, with `*`, `?` and `[a-z]`. `pdloss.proxies` is one of the
@@ -42,6 +48,18 @@ pub struct StepOptions {
     pub seed: u64,
     /// Whether the graph runs on the ranks of an MPI launcher, each of which is given its rows of one batch.
     pub ranks: Option<Ranks>,
+}
+
+/// Weights with settings of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// A pattern of their names, with `*`, `?` and `[a-z]`; `pdloss.proxies` is one of the names.
+    pub pattern: String,
+    /// Factor on their learning rate, beside that of the proxies.
+    pub rate: f64,
+    /// Weight decay of those of them that have one; that of the optimiser where `None`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub decay: Option<f64>,
 }
 
 /// How a step runs on several ranks: embeddings and labels are gathered, every loss is of the whole batch, and gradients are added
@@ -107,6 +125,8 @@ impl StepOptions {
             decay_all: false,
             decay_proxies: false,
             proxies_rate: 1.0,
+            groups: Vec::new(),
+            ema: None,
             clip: None,
             freeze: Vec::new(),
             also: Vec::new(),
@@ -155,6 +175,20 @@ impl StepOptions {
         if !(self.proxies_rate >= 0.0 && self.proxies_rate.is_finite()) {
             let reason = format!("wanted a finite number not below 0, got {}", self.proxies_rate);
             return Err(Error::model("factor on the proxies' learning rate", reason));
+        }
+        for Group { pattern, rate, decay } in &self.groups {
+            let numbers = [("factor on the learning rate", *rate), ("weight decay", decay.unwrap_or(0.0))];
+            if let Some((what, value)) = numbers.into_iter().find(|(_, value)| !(*value >= 0.0 && value.is_finite())) {
+                let reason = format!("wanted a finite {what} not below 0, got {value}");
+                return Err(Error::model(format!("group '{pattern}'"), reason));
+            }
+        }
+        if let Some(ema) = self.ema.filter(|ema| !(*ema > 0.0 && *ema < 1.0)) {
+            return Err(Error::model("average of the weights", format!("wanted a decay between 0 and 1, got {ema}")));
+        }
+        if matches!(self.optimizer, Optimizer::Lamb { .. }) && self.ranks.is_some_and(|ranks| ranks.classes.is_some()) {
+            let reason = "it wants the norm of all proxies, of which each rank has a part";
+            return Err(Error::model("optimiser lamb", reason));
         }
         match self.clip {
             Some(norm) if !(norm > 0.0 && norm.is_finite()) => {

@@ -98,6 +98,17 @@ impl Found {
         Ok(frozen)
     }
 
+    /// The groups of the options, whose patterns must name something that is trained.
+    pub(super) fn groups(&self, options: &StepOptions, frozen: &Frozen) -> Result<Frozen> {
+        let trained = self.parameters.iter().filter(|parameter| parameter.stays.is_none());
+        let mut names: Vec<&str> = trained.map(|parameter| parameter.name.as_str()).collect();
+        if options.loss.has_proxies() && !frozen.holds(head::names::PROXIES) {
+            names.push(head::names::PROXIES);
+        }
+        let patterns: Vec<String> = options.groups.iter().map(|group| group.pattern.clone()).collect();
+        Frozen::new("group", &patterns, &names)
+    }
+
     /// The names of those that are trained, once those are left out that are not there.
     pub(super) fn trained(&mut self, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
         self.unreached(&|name| !is_there(name));

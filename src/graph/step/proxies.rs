@@ -22,6 +22,10 @@ pub fn set_class_mean_proxies(model: &mut ModelProto, embeddings: ArrayView2<'_,
     let description = Description::of(model)?;
     let without = || Error::model(names::PROXIES, format!("the loss {} has none", description.loss.name));
     let classes = description.classes.ok_or_else(without)?;
+    if description.loss.settings.get("centers").and_then(serde_json::Value::as_u64).is_some_and(|centers| centers > 1) {
+        let reason = format!("the loss {} has several for a class, which would all be equal", description.loss.name);
+        return Err(Error::model(names::PROXIES, reason));
+    }
     if embeddings.ncols() != description.dim {
         let reason = format!("wanted {} numbers a row, got {}", description.dim, embeddings.ncols());
         return Err(Error::model("embeddings", reason));

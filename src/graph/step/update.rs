@@ -5,6 +5,7 @@ use super::{
     description::element_name,
     graph_of, names,
     optimizer::{Parameter, Scalars, state_name},
+    patterns::Frozen,
     tensors,
 };
 use crate::graph::{
@@ -12,8 +13,9 @@ use crate::graph::{
     build::{Element, declare, floats},
     collective,
     head::Place,
+    losses::Kept,
     nodes::Nodes,
-    proto::{GraphProto, ModelProto},
+    proto::{GraphProto, ModelProto, TensorProto},
     training_mode::Running,
 };
 
@@ -41,9 +43,9 @@ pub(super) fn update(
     model: &mut ModelProto,
     place: &Place,
     options: &StepOptions,
-    trained: &[Trained],
-    gradients: &[String],
-    running: &[Running],
+    (trained, gradients): (&[Trained], &[String]),
+    (running, kept): (&[Running], Option<Kept>),
+    groups: &Frozen,
 ) -> Result<Vec<State>> {
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
     let mut clipped = gradients.to_vec();
@@ -81,15 +83,20 @@ pub(super) fn update(
     let mut scalars = Scalars::new(&mut nodes, names::LEARNING_RATE, &finished);
 
     let graph = graph_of(model)?;
-    let (mut state, mut moments) = (Vec::new(), Vec::new());
+    let (mut state, mut moments, mut averages) = (Vec::new(), Vec::new(), Vec::new());
     for (tensor, gradient) in trained.iter().zip(&clipped) {
         let is_proxies = tensor.kind == Kind::Proxies;
         let is_decayed = if is_proxies { options.decay_proxies } else { options.decay_all || tensor.shape.len() > 1 };
-        let has_decay = is_decayed && options.optimizer.weight_decay() > 0.0;
-        let rate = if is_proxies { options.proxies_rate } else { 1.0 };
-        let parameter = Parameter { name: &tensor.name, element: tensor.element, has_decay, rate };
+        let group = groups.which(&tensor.name).and_then(|pattern| options.groups.iter().find(|g| g.pattern == pattern));
+        let usual = options.optimizer.weight_decay();
+        let decay = if is_decayed { group.and_then(|group| group.decay).unwrap_or(usual) } else { 0.0 };
+        let rate = if is_proxies { options.proxies_rate } else { 1.0 } * group.map_or(1.0, |group| group.rate);
+        let parameter = Parameter { name: &tensor.name, element: tensor.element, decay, rate };
         let update = options.optimizer.write(&mut nodes, &mut scalars, &parameter, gradient);
-        state.push(tell(&mut nodes, graph, tensor, tensor.kind, None, has_decay, update.weight));
+        if tensor.kind == Kind::Weight {
+            averages.extend(average(&mut nodes, graph, options, tensor, &update.weight)?);
+        }
+        state.push(tell(&mut nodes, graph, tensor, tensor.kind, None, decay > 0.0, update.weight));
         for (kind, next) in options.optimizer.kinds().iter().zip(update.state) {
             let name = state_name(kind, &tensor.name);
             let zeros = vec![0.0; tensor.shape.iter().product()];
@@ -103,12 +110,41 @@ pub(super) fn update(
     state.extend(moments);
     for Running { name, next } in running {
         let tensor = promote(graph, name, Kind::Running)?;
+        averages.extend(average(&mut nodes, graph, options, &tensor, next)?);
         state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next.clone()));
+    }
+    state.extend(averages);
+    if let Some(Kept { name, next }) = kept {
+        let tensor = Trained { name: name.to_owned(), element: place.element, shape: Vec::new(), kind: Kind::Loss };
+        state.push(tell(&mut nodes, graph, &tensor, Kind::Loss, None, false, next));
     }
     let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
     state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, finished));
     graph.node.extend(nodes.list);
     Ok(state)
+}
+
+/// The average of a tensor that is `next` after the step, where there is to be one.
+fn average(
+    nodes: &mut Nodes,
+    graph: &mut GraphProto,
+    options: &StepOptions,
+    tensor: &Trained,
+    next: &str,
+) -> Result<Option<State>> {
+    let Some(ema) = options.ema else { return Ok(None) };
+    let missing = || Error::model(tensor.name.as_str(), "it is not among the initializers");
+    let first = graph.initializer.iter().find(|first| first.name() == tensor.name).ok_or_else(missing)?;
+    let name = names::average(&tensor.name);
+    let first = TensorProto { name: Some(name.clone()), ..first.clone() };
+    graph.initializer.push(first);
+    graph.input.push(declare(&name, tensor.element, &tensors::dims(&tensor.shape)));
+    nodes.element = tensor.element;
+    let kept = nodes.scale(&name, ema);
+    let added = nodes.scale(next, 1.0 - ema);
+    let value = nodes.add(&kept, &added);
+    let average = Trained { name, shape: tensor.shape.clone(), kind: Kind::Average, ..*tensor };
+    Ok(Some(tell(nodes, graph, &average, Kind::Average, Some(tensor.name.clone()), false, value)))
 }
 
 /// Gives the next value of a tensor its name, and makes it an output.

@@ -3,7 +3,10 @@
 use pdloss::{
     graph::{
         head::Spelling,
-        losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor, ProxyNca},
+        losses::{
+            ArcFace, Circle, Contrastive, CosFace, CurricularFace, Histogram, Lifted, Loss, MultiSimilarity, NPair,
+            NormalizedSoftmax, NtXent, ProxyAnchor, ProxyNca, SoftTriple, SubcenterArcFace, SupCon, Triplet, Triplets,
+        },
         step::{Optimizer, StepOptions},
     },
     loss::{Config, FloorMode, Form},
@@ -57,6 +60,34 @@ pub(crate) fn losses() -> Vec<Loss> {
         Loss::ProxyAnchor(ProxyAnchor { alpha: 8.0, margin: 0.0 }),
         Loss::MultiSimilarity(MultiSimilarity::default()),
         Loss::MultiSimilarity(MultiSimilarity { alpha: 2.0, beta: 40.0, base: 0.5, epsilon: 0.4 }),
+        Loss::ArcFace(ArcFace::default()),
+        Loss::ArcFace(ArcFace { scale: 8.0, margin: 1.2 }),
+        Loss::CosFace(CosFace::default()),
+        Loss::CosFace(CosFace { scale: 8.0, margin: 0.0 }),
+        Loss::SubcenterArcFace(SubcenterArcFace::default()),
+        Loss::SubcenterArcFace(SubcenterArcFace { scale: 8.0, margin: 0.2, centers: 2 }),
+        Loss::CurricularFace(CurricularFace::default()),
+        Loss::CurricularFace(CurricularFace { scale: 8.0, margin: 0.2, rate: 0.7 }),
+        Loss::SoftTriple(SoftTriple { centers: 4, ..SoftTriple::default() }),
+        Loss::SoftTriple(SoftTriple { scale: 8.0, margin: 0.1, gamma: 0.5, penalty: 2.0, centers: 2 }),
+        Loss::SoftTriple(SoftTriple { centers: 1, ..SoftTriple::default() }),
+        Loss::Circle(Circle::default()),
+        Loss::Circle(Circle { scale: 8.0, margin: 0.25 }),
+        Loss::Triplet(Triplet::default()),
+        Loss::Triplet(Triplet { margin: 1.0, triplets: Triplets::BatchHard }),
+        Loss::Triplet(Triplet { margin: 0.2, triplets: Triplets::SemiHard }),
+        Loss::Triplet(Triplet { margin: 1.0, triplets: Triplets::SemiHard }),
+        Loss::Contrastive(Contrastive::default()),
+        Loss::Contrastive(Contrastive { margin: 1.7 }),
+        Loss::SupCon(SupCon::default()),
+        Loss::NtXent(NtXent { temperature: 0.5 }),
+        Loss::NtXent(NtXent::default()),
+        Loss::NPair(NPair::default()),
+        Loss::NPair(NPair { penalty: 0.5 }),
+        Loss::Lifted(Lifted::default()),
+        Loss::Lifted(Lifted { margin: 0.3 }),
+        Loss::Histogram(Histogram::default()),
+        Loss::Histogram(Histogram { bins: 11 }),
     ];
     for form in [Form::Log, Form::Negative, Form::Inverse] {
         for mode in [FloorMode::Tangent, FloorMode::Clamp] {
@@ -122,6 +153,20 @@ fn finite_where_exponentials_are_not() {
         Loss::ProxyNca(ProxyNca { temperature: 1e-3 }),
         Loss::ProxyAnchor(ProxyAnchor { alpha: 1000.0, margin: 0.1 }),
         Loss::MultiSimilarity(MultiSimilarity { alpha: 1000.0, beta: 1000.0, base: 0.0, epsilon: 0.1 }),
+        Loss::ArcFace(ArcFace { scale: 1000.0, margin: 0.5 }),
+        Loss::CosFace(CosFace { scale: 1000.0, margin: 0.5 }),
+        Loss::SubcenterArcFace(SubcenterArcFace { scale: 1000.0, ..SubcenterArcFace::default() }),
+        Loss::CurricularFace(CurricularFace { scale: 1000.0, ..CurricularFace::default() }),
+        Loss::SoftTriple(SoftTriple { scale: 1000.0, gamma: 1e-3, ..SoftTriple::default() }),
+        Loss::Circle(Circle { scale: 1000.0, margin: 0.25 }),
+        Loss::Triplet(Triplet::default()),
+        Loss::Triplet(Triplet { triplets: Triplets::SemiHard, ..Triplet::default() }),
+        Loss::Contrastive(Contrastive::default()),
+        Loss::SupCon(SupCon { temperature: 1e-3 }),
+        Loss::NtXent(NtXent { temperature: 1e-3 }),
+        Loss::NPair(NPair::default()),
+        Loss::Lifted(Lifted::default()),
+        Loss::Histogram(Histogram::default()),
     ];
     for loss in steep {
         let mut driver = Driver::new(table(4, 2, &rows), &plain(loss, 2));
@@ -152,6 +197,50 @@ fn moments_equal_the_oracle() {
         let mut wanted = truth.moments.to_vec();
         wanted.push(0.0);
         assert_close(loss.name(), &outputs["pdloss.moments"].values(), &wanted, 1e-9);
+    }
+}
+
+/// What a mask or the mining could pass over is not lost: a row that is no number makes the loss none.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn a_row_that_is_no_number_is_seen() {
+    let labels = [0, 0, 1, 1, 2];
+    for loss in losses() {
+        for wrong in [f64::NAN, f64::INFINITY] {
+            let mut driver = Driver::new(table(5, 4, &rows(&[0, 0, 1, 1, 2], 4, 1.0, 9)), &plain(loss, 3));
+            let mut data = identity(5);
+            data[24] = wrong; // of the last row alone
+            let data = Array::f64(&[5, 5], &data);
+            let got = driver.step(&data, &labels, 0.1)["pdloss.loss"].number();
+            assert!(got.is_nan(), "{loss:?} with {wrong}: {got}");
+        }
+    }
+}
+
+/// `t` of CurricularFace follows the mean cosine from step to step, and is part of the state.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn the_curriculum_follows_the_batches() {
+    let labels = [0, 1, 1];
+    let rows = rows(&[0, 1, 1], 4, 0.5, 11);
+    let loss = Loss::CurricularFace(CurricularFace { scale: 8.0, margin: 0.2, rate: 0.25 });
+    let mut driver = Driver::new(table(3, 4, &rows), &plain(loss, 2));
+    let proxies = driver.weight("pdloss.proxies");
+    let own: f64 = labels
+        .iter()
+        .enumerate()
+        .map(|(i, &c)| {
+            let (x, q) = (&rows[i * 4..][..4], &proxies[c as usize * 4..][..4]);
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            dot(x, q) / (dot(x, x) * dot(q, q)).sqrt()
+        })
+        .sum::<f64>()
+        / 3.0;
+    let mut t = 0.0;
+    for _ in 0..3 {
+        driver.step(&Array::f64(&[3, 3], &identity(3)), &labels, 0.0);
+        t = 0.25 * own + 0.75 * t;
+        assert_close("t", &driver.weight("pdloss.curriculum"), &[t], 1e-12);
     }
 }
 

@@ -6,7 +6,7 @@ use pdloss::{
     graph::{
         head::Spelling,
         losses::Loss,
-        step::{Kind, Optimizer, StepOptions},
+        step::{Group, Kind, Optimizer, StepOptions},
     },
     loss::Config,
     reference::pd_loss,
@@ -31,15 +31,17 @@ type Tensors = BTreeMap<String, Vec<f64>>;
 /// Weights and the optimiser's memory, by the definitions that PyTorch's documentation gives.
 struct Reference {
     weights: Tensors,
+    /// Averages of the backbone's weights, kept whether they are asked for or not.
+    averages: Tensors,
     memory: BTreeMap<&'static str, Tensors>,
     step: i32,
 }
 
 impl Reference {
     fn new(driver: &Driver) -> Self {
-        let weights =
+        let weights: Tensors =
             [WEIGHT, BIAS, PROXIES].map(|name| (name.to_owned(), weight_of(driver, name))).into_iter().collect();
-        Self { weights, memory: BTreeMap::new(), step: 0 }
+        Self { averages: weights.clone(), weights, memory: BTreeMap::new(), step: 0 }
     }
 
     fn gradients(&self, data: &[f64], labels: &[usize]) -> (f64, Tensors) {
@@ -85,13 +87,23 @@ impl Reference {
                 BIAS => options.decay_all,
                 _ => options.decay_proxies,
             };
-            let rate = if name == PROXIES { learning_rate * options.proxies_rate } else { learning_rate };
-            self.update(options.optimizer, &name, &gradient, rate, is_decayed);
+            let mut rate = if name == PROXIES { learning_rate * options.proxies_rate } else { learning_rate };
+            let mut decay = if is_decayed { options.optimizer.weight_decay() } else { 0.0 };
+            // Groups are called by whole names here.
+            if let Some(group) = options.groups.iter().find(|group| group.pattern == name) {
+                rate *= group.rate;
+                decay = if is_decayed { group.decay.unwrap_or(decay) } else { 0.0 };
+            }
+            self.update(options.optimizer, &name, &gradient, rate, decay);
+            if let Some(ema) = options.ema.filter(|_| name != PROXIES) {
+                let average = self.averages.get_mut(&name).expect("an average");
+                average.iter_mut().zip(&self.weights[&name]).for_each(|(a, w)| *a = ema * *a + (1.0 - ema) * w);
+            }
         }
         (loss, norm)
     }
 
-    fn update(&mut self, optimizer: Optimizer, name: &str, gradient: &[f64], rate: f64, is_decayed: bool) {
+    fn update(&mut self, optimizer: Optimizer, name: &str, gradient: &[f64], rate: f64, decay: f64) {
         let step = self.step;
         let weights = self.weights.get_mut(name).expect("a weight");
         let mut memory = |kind: &'static str| {
@@ -99,31 +111,54 @@ impl Reference {
             of_kind.entry(name.to_owned()).or_insert_with(|| vec![0.0; gradient.len()]).clone()
         };
         match optimizer {
-            Optimizer::Sgd { momentum, nesterov, weight_decay } => {
+            Optimizer::Sgd { momentum, nesterov, .. } => {
                 let mut buffer = memory("momentum");
                 for (index, w) in weights.iter_mut().enumerate() {
-                    let mut g = gradient[index];
-                    if is_decayed {
-                        g += weight_decay * *w;
-                    }
+                    let g = gradient[index] + decay * *w;
                     buffer[index] = momentum * buffer[index] + g;
                     *w -= rate * if nesterov { g + momentum * buffer[index] } else { buffer[index] };
                 }
                 self.memory.entry("momentum").or_default().insert(name.to_owned(), buffer);
             }
-            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
+            Optimizer::AdamW { beta1, beta2, epsilon, .. } => {
                 let (mut m, mut v) = (memory("m"), memory("v"));
                 for (index, w) in weights.iter_mut().enumerate() {
                     let g = gradient[index];
-                    if is_decayed {
-                        *w -= rate * weight_decay * *w;
-                    }
+                    *w -= rate * decay * *w;
                     m[index] = beta1 * m[index] + (1.0 - beta1) * g;
                     v[index] = beta2 * v[index] + (1.0 - beta2) * g * g;
                     let mean = m[index] / (1.0 - beta1.powi(step));
                     let square = v[index] / (1.0 - beta2.powi(step));
                     *w -= rate * mean / (square.sqrt() + epsilon);
                 }
+                self.memory.entry("m").or_default().insert(name.to_owned(), m);
+                self.memory.entry("v").or_default().insert(name.to_owned(), v);
+            }
+            Optimizer::Lion { beta1, beta2, .. } => {
+                let mut m = memory("m");
+                for (index, w) in weights.iter_mut().enumerate() {
+                    let g = gradient[index];
+                    let direction = (beta1 * m[index] + (1.0 - beta1) * g).signum();
+                    *w -= rate * (direction + decay * *w);
+                    m[index] = beta2 * m[index] + (1.0 - beta2) * g;
+                }
+                self.memory.entry("m").or_default().insert(name.to_owned(), m);
+            }
+            Optimizer::Lamb { beta1, beta2, epsilon, .. } => {
+                let (mut m, mut v) = (memory("m"), memory("v"));
+                let mut direction = vec![0.0; weights.len()];
+                for (index, w) in weights.iter().enumerate() {
+                    let g = gradient[index];
+                    m[index] = beta1 * m[index] + (1.0 - beta1) * g;
+                    v[index] = beta2 * v[index] + (1.0 - beta2) * g * g;
+                    let mean = m[index] / (1.0 - beta1.powi(step));
+                    let square = v[index] / (1.0 - beta2.powi(step));
+                    direction[index] = mean / (square.sqrt() + epsilon) + decay * w;
+                }
+                let norm = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>().sqrt();
+                let (of_weights, of_direction) = (norm(weights), norm(&direction));
+                let trust = if of_weights > 0.0 && of_direction > 0.0 { of_weights / of_direction } else { 1.0 };
+                weights.iter_mut().zip(&direction).for_each(|(w, direction)| *w -= rate * trust * direction);
                 self.memory.entry("m").or_default().insert(name.to_owned(), m);
                 self.memory.entry("v").or_default().insert(name.to_owned(), v);
             }
@@ -156,6 +191,7 @@ fn hold_to_reference(options: &StepOptions) {
         for state in &driver.description.state {
             let got = driver.state[&state.name].values();
             let wanted = match (state.kind, &state.of) {
+                (Kind::Average, Some(of)) => reference.averages[of].clone(),
                 (Kind::Step, _) => vec![step as f64 + 1.0],
                 (Kind::Optimizer, Some(of)) => {
                     let kind = state.name.strip_prefix("pdloss.").and_then(|name| name.split('.').next());
@@ -174,6 +210,8 @@ fn options(optimizer: Optimizer) -> StepOptions {
 }
 
 const SGD: Optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
+const LION: Optimizer = Optimizer::Lion { beta1: 0.9, beta2: 0.95, weight_decay: 0.5 };
+const LAMB: Optimizer = Optimizer::Lamb { beta1: 0.9, beta2: 0.99, epsilon: 1e-4, weight_decay: 0.5 };
 const ADAMW: Optimizer = Optimizer::AdamW { beta1: 0.9, beta2: 0.99, epsilon: 1e-4, weight_decay: 0.5 };
 
 #[test]
@@ -193,6 +231,57 @@ fn adamw() {
     hold_to_reference(&options(ADAMW));
     hold_to_reference(&options(Optimizer::default()));
     hold_to_reference(&options(Optimizer::AdamW { beta1: 0.0, beta2: 0.5, epsilon: 0.1, weight_decay: 0.0 }));
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn lion_and_lamb() {
+    for optimizer in [
+        LION,
+        LAMB,
+        Optimizer::Lion { beta1: 0.0, beta2: 0.5, weight_decay: 0.0 },
+        Optimizer::Lamb { beta1: 0.0, beta2: 0.5, epsilon: 0.1, weight_decay: 0.0 },
+    ] {
+        hold_to_reference(&options(optimizer));
+        hold_to_reference(&StepOptions { decay_all: true, clip: Some(0.01), ..options(optimizer) });
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn groups_have_their_own_rate_and_decay() {
+    let group = |pattern: &str, rate, decay| Group { pattern: pattern.to_owned(), rate, decay };
+    for optimizer in [SGD, ADAMW, LION, LAMB] {
+        let groups = vec![group(WEIGHT, 0.25, Some(0.2)), group(PROXIES, 3.0, Some(0.3)), group("*", 2.0, None)];
+        // The reference knows whole names alone, and the last one is the bias then.
+        let told = StepOptions { groups: groups.clone(), decay_proxies: true, ..options(optimizer) };
+        let named = StepOptions { groups: [&groups[..2], &[group(BIAS, 2.0, None)]].concat(), ..told.clone() };
+        hold_to_reference(&named);
+        let [told, named] = [told, named].map(|options| {
+            let mut driver = Driver::new(linear(INPUTS, DIM), &options);
+            driver.step(&Array::f64(&[BATCH, INPUTS], &normal(BATCH * INPUTS, 1)), &[0, 1, 2, 0, 3, 1], 0.1);
+            driver.state
+        });
+        assert!(told.keys().all(|name| told[name].values() == named[name].values()));
+        let none = StepOptions { groups: vec![group(WEIGHT, 1.0, Some(0.0))], ..options(optimizer) };
+        hold_to_reference(&none);
+    }
+}
+
+/// Averages of the backbone's weights and running statistics, and not of the proxies.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn averages_follow_the_weights() {
+    for optimizer in [SGD, ADAMW] {
+        for ema in [0.9, 0.25] {
+            let options = StepOptions { ema: Some(ema), ..options(optimizer) };
+            hold_to_reference(&options);
+            let driver = Driver::new(linear(INPUTS, DIM), &options);
+            let averages = driver.description.state.iter().filter(|state| state.kind == Kind::Average);
+            let averages: Vec<&str> = averages.map(|state| state.name.as_str()).collect();
+            assert_eq!(averages, ["pdloss.ema.weight", "pdloss.ema.bias"]);
+        }
+    }
 }
 
 #[test]

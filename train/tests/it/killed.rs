@@ -49,17 +49,33 @@ impl Left {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
+    // Killed soon after it began, in the middle, and each time once more later.
+    let deaths = killed_and_resumed(&SETTINGS, &[0, 3, 11]);
+    assert!(deaths >= 4, "the processes were really killed: {deaths} times");
+}
+
+/// What a loss, an optimiser and averages keep from step to step is part of the checkpoint.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn whatever_a_run_keeps_from_step_to_step_goes_on() {
+    let more = ["--loss", "curricularface", "--optimizer", "lamb", "--ema", "0.9", "--schedule", "one-cycle"];
+    let group = ["--group", "linear.*", "lr=0.5", "decay=0.1"];
+    let deaths = killed_and_resumed(&[&SETTINGS[..], &more, &group].concat(), &[3]);
+    assert!(deaths >= 1, "the processes were really killed: {deaths} times");
+}
+
+/// Runs to the end, and again with a death after each of these numbers of steps and two more later; how many there were.
+fn killed_and_resumed(settings: &[&str], after: &[usize]) -> usize {
     let shapes = fixtures().join("shapes");
     let whole = Place::new();
-    succeeds(&whole.arguments(text(&shapes), &SETTINGS));
+    succeeds(&whole.arguments(text(&shapes), settings));
     let expected = Left::by(&whole);
     assert_eq!(expected.metrics.len(), 61);
 
-    // Killed soon after it began, in the middle, and each time once more later.
     let mut deaths = 0;
-    for patience in [0, 3, 11] {
+    for &patience in after {
         let place = Place::new();
-        let mut arguments = place.arguments(text(&shapes), &SETTINGS);
+        let mut arguments = place.arguments(text(&shapes), settings);
         let out = text(&place.out).to_owned();
         for rows in [patience, patience + 25, 1000] {
             let mut child = program().args(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -96,7 +112,7 @@ fn a_run_killed_at_any_moment_goes_on_to_the_same_bits() {
         let names: Vec<_> = std::fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 6, "nothing half written is left: {names:?}");
     }
-    assert!(deaths >= 4, "the processes were really killed: {deaths} times");
+    deaths
 }
 
 #[test]

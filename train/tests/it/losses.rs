@@ -1,6 +1,6 @@
 //! Every loss and setting trains.
 
-use crate::tools::{Place, hues, succeeds, text};
+use crate::tools::{Place, fails, hues, run, succeeds, text};
 
 /// The mean loss of the first and the last five of 40 steps on hues.
 fn trained(more: &[&str]) -> (f64, f64) {
@@ -19,7 +19,22 @@ fn trained(more: &[&str]) -> (f64, f64) {
 fn every_loss_falls() {
     let losses =
         ["pd", "pd-negative", "pd-inverse", "d-loss", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity"];
-    for loss in losses {
+    let others = [
+        "arcface",
+        "cosface",
+        "subcenter-arcface",
+        "curricularface",
+        "soft-triple",
+        "circle",
+        "triplet",
+        "contrastive",
+        "supcon",
+        "nt-xent",
+        "n-pair",
+        "lifted",
+        "histogram",
+    ];
+    for loss in losses.into_iter().chain(others) {
         let (first, last) = trained(&["--loss", loss]);
         assert!(last < first - 0.01 * first.abs(), "{loss}: {first} to {last}");
     }
@@ -28,9 +43,12 @@ fn every_loss_falls() {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn settings_of_loss_and_optimiser_are_heard() {
-    let settings: [&[&str]; 5] = [
+    let settings: [&[&str]; 8] = [
         &["--optimizer", "sgd", "--nesterov", "--clip", "1", "--warmup", "5"],
         &["--inline"],
+        &["--loss", "triplet", "--triplets", "semi-hard", "--margin", "0.5"],
+        &["--loss", "soft-triple", "--centers", "3", "--gamma", "0.2", "--penalty", "0.1", "--logit-scale", "10"],
+        &["--loss", "curricularface", "--logit-scale", "16", "--margin", "0.3", "--curriculum-rate", "0.1"],
         &["--first-proxies", "class-means"],
         &["--loss", "d-loss", "--form", "log", "--floor", "0.5", "--inline"],
         &["--loss", "proxy-anchor", "--alpha", "16", "--margin", "0.2", "--proxies-rate", "10", "--schedule", "step"],
@@ -38,6 +56,27 @@ fn settings_of_loss_and_optimiser_are_heard() {
     for more in settings {
         let (first, last) = trained(more);
         assert!(last < first, "{more:?}: {first} to {last}");
+    }
+}
+
+/// What N-pair does not look at is said; several proxies a class do not start at one place.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn what_a_loss_does_not_use_is_said_or_refused() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    let usual = ["--batch", "12", "--steps", "2"];
+    let means = ["--loss", "soft-triple", "--first-proxies", "class-means"];
+    fails(2, &place.arguments(text(&data), &[&usual[..], &means].concat()), &["class-means", "10 proxies a class"]);
+    for (more, says) in
+        [(&[][..], "--per-class 2 is taken"), (&["--per-class", "4"], "of --per-class 4, 2 are embedded")]
+    {
+        let place = Place::new();
+        let output = run(&place.arguments(text(&data), &[&usual[..], &["--loss", "n-pair"], more].concat()));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.contains(says), "{error}");
+        assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains(says));
     }
 }
 

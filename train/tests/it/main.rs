@@ -9,6 +9,7 @@ mod exports;
 mod killed;
 mod launched;
 mod losses;
+mod options;
 mod pairs;
 mod reference;
 mod tools;

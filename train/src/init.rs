@@ -1,0 +1,172 @@
+//! A run's first state out of another run's last one.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use pdloss::graph::file;
+use pdloss::graph::proto::ModelProto;
+use pdloss::graph::step::names::average;
+use pdloss::graph::step::{Description, Kind};
+use pdloss_embed::digest;
+use pdloss_embed::{Error, Result};
+use safetensors::tensor::SafeTensors;
+
+use crate::backbone::of_graph;
+use crate::cli::Part;
+use crate::folder::Folder;
+use crate::settings::Init;
+use crate::shards::Shards;
+use crate::tensor::Tensor;
+
+/// What was taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// SHA-256 of the other run's checkpoint.
+    pub(crate) sha256: String,
+    /// That in words.
+    pub(crate) said: String,
+}
+
+/// Puts the other run's tensors into the first state of this one, whose classes have an order of this digest. `state` is in the
+/// order of `step`.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::Data`] naming the file and what of it is missing, or of another type, shape or order.
+pub(crate) fn put(
+    init: &Init,
+    state: &mut [Tensor],
+    (step, backbone): (&Description, &ModelProto),
+    class_order: &str,
+    shards: &Shards,
+) -> Result<Taken> {
+    let (folder, manifest) = Folder::open(&init.init_from).map_err(|error| match error {
+        Error::Usage(problem) => Error::Usage(problem.replace("--resume", "--init-from")),
+        other => other,
+    })?;
+    let checkpoint = folder.checkpoint();
+    let bytes = std::fs::read(&checkpoint).map_err(|e| Error::read(&checkpoint, e))?;
+    let sha256 = digest::sha256(&bytes);
+    let other =
+        Other { file: SafeTensors::deserialize(&bytes).map_err(|e| damaged(&checkpoint, &e))?, path: &checkpoint };
+    if init.init.contains(&Part::Proxies) && manifest.made_with.class_order_sha256.as_deref() != Some(class_order) {
+        let problem =
+            "its classes are not those of this run, or in another order: the proxies would be of other classes";
+        return Err(Error::data(folder.manifest(), problem));
+    }
+    let mut counts = [0; 3];
+    let frozen = init.init.contains(&Part::Embedder).then(|| Frozen::read(&folder.embedder())).transpose()?;
+    if let Some(frozen) = &frozen {
+        frozen.refuse_others(step, backbone)?;
+    }
+    for (tensor, told) in state.iter_mut().zip(&step.state) {
+        let part = match told.kind {
+            Kind::Weight | Kind::Running | Kind::Average => Part::Embedder,
+            Kind::Proxies => Part::Proxies,
+            Kind::Optimizer | Kind::Step => Part::Optimizer,
+            // It follows the batches anew.
+            _ => continue,
+        };
+        if !init.init.contains(&part) {
+            continue;
+        }
+        tensor.bytes = match (&frozen, part) {
+            (Some(frozen), Part::Embedder) => {
+                let name = told.of.as_deref().unwrap_or(&told.name);
+                let averaged = average(name);
+                let kept = if other.has(&averaged) { averaged } else { name.to_owned() };
+                if other.has(&kept) { other.bytes(&kept, tensor, shards)? } else { frozen.bytes(name, tensor)? }
+            }
+            _ => other.bytes(&told.name, tensor, shards)?,
+        };
+        counts[part as usize] += 1;
+    }
+    let mut words = Vec::new();
+    for (part, count) in [Part::Embedder, Part::Proxies, Part::Optimizer].into_iter().zip(counts) {
+        if init.init.contains(&part) {
+            let word = part.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+            if count == 0 {
+                return Err(Error::Usage(format!("--init {word}: this run has none")));
+            }
+            words.push(format!("{word} ({count} tensors)"));
+        }
+    }
+    let (from, words) = (init.init_from.display(), words.join(", "));
+    Ok(Taken { said: format!("starts from {from} (--init-from): {words}; checkpoint with SHA-256 {sha256}"), sha256 })
+}
+
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::data(path, format!("is no checkpoint: {error}"))
+}
+
+/// The tensors of the other run's checkpoint.
+struct Other<'a> {
+    file: SafeTensors<'a>,
+    path: &'a Path,
+}
+
+impl Other<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.file.tensor(name).is_ok()
+    }
+
+    /// The bytes of a tensor like this one, of which this rank may have a part.
+    fn bytes(&self, name: &str, like: &Tensor, shards: &Shards) -> Result<Vec<u8>> {
+        let wanted = shards.whole_shape(like);
+        let found = self.file.tensor(name).map_err(|_| {
+            Error::data(
+                self.path,
+                format!("has no tensor '{name}', which this run's step has: another model, loss or optimiser"),
+            )
+        })?;
+        if (found.dtype(), found.shape()) == (like.dtype(), wanted.as_slice()) {
+            return Ok(found.data()[shards.own_bytes(like)].to_vec());
+        }
+        let (dtype, shape) = (found.dtype(), found.shape());
+        let problem = format!("tensor '{name}' is {dtype:?} {shape:?}; wanted {:?} {wanted:?}", like.dtype());
+        Err(Error::data(self.path, problem))
+    }
+}
+
+/// The other run's embedder, which has what that run did not train.
+struct Frozen {
+    path: PathBuf,
+    tensors: Vec<Tensor>,
+}
+
+impl Frozen {
+    fn read(path: &Path) -> Result<Self> {
+        let model = file::read(path).map_err(|e| of_graph(path, e))?;
+        let initializers = model.graph.map(|graph| graph.initializer).unwrap_or_default();
+        // Those of types that no state has are nobody's here.
+        let tensors = initializers.iter().filter_map(|tensor| Tensor::of_proto(tensor).ok()).collect();
+        Ok(Self { path: path.to_path_buf(), tensors })
+    }
+
+    /// Refuses a backbone of which something that is not trained here is otherwise there: it would stay as it is.
+    fn refuse_others(&self, step: &Description, backbone: &ModelProto) -> Result<()> {
+        let is_trained = |name: &str| step.state.iter().any(|tensor| tensor.name == name);
+        let initializers = backbone.graph.iter().flat_map(|graph| &graph.initializer);
+        for own in initializers.filter(|own| !is_trained(own.name())).filter_map(|own| Tensor::of_proto(own).ok()) {
+            if self.tensors.iter().any(|other| other.name == own.name && *other != own) {
+                let (name, path) = (&own.name, self.path.display());
+                return Err(Error::Usage(format!(
+                    "--init-from: '{name}' is not trained here, and not as it is in {path}: it would stay the model's; \
+                     --model {path} starts from all of that embedder"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, name: &str, like: &Tensor) -> Result<Vec<u8>> {
+        let found = self.tensors.iter().find(|tensor| tensor.name == name);
+        match found.filter(|found| (found.dtype(), &found.shape) == (like.dtype(), &like.shape)) {
+            Some(found) => Ok(found.bytes.clone()),
+            None => {
+                let problem =
+                    format!("has no tensor '{name}' of {:?} {:?}, nor has its checkpoint", like.dtype(), like.shape);
+                Err(Error::data(&self.path, problem))
+            }
+        }
+    }
+}
