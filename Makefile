@@ -124,6 +124,7 @@ kernels:
 
 check-kernels:
 	plugins/kernels/build.py --check
+	plugins/kernels/inspect.py --check
 
 gpu-check: setup
 	plugins/gpu-check

@@ -3,10 +3,11 @@ the forward pass alone against the function that `pdloss export` writes. Called 
 
     python cuda.py --library libpdloss_ort.so --pdloss pdloss [--shapes 128,10000,512 ...] [--repeat 20]
 
-Everything is float32 without TF32. Held to float64 first (in bands of classes, so that every shape fits), then timed in turn by
+Everything is float32 without TF32, but for one column, where our operator is given float16. Held to float64 first (in bands of classes, so that every shape fits), then timed in turn by
 events on one stream, the second-level cache flushed between runs, medians. Extra memory is what is taken beyond inputs and
-outputs. The floor is what no implementation can beat: inputs read and gradients written once at the measured copy rate, or the
-cheaper path's multiply-adds at the measured rate of a float32 matrix product, whichever takes longer.
+outputs. Floors are what no implementation can beat, from rates measured here: memory's (inputs read and gradients written once at
+the rate of a copy), tensor cores' (three TF32 products of the cheaper path, the symmetric Gram matrix once; in 16 bits one), and
+that of float32 without tensor cores. The last columns are each floor's share of the time.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from onnx import TensorProto, helper
 
 import onnxruntime
 
-SHAPES = ["128,10000,512", "512,100000,512", "4096,1000000,128", "8192,1000000,512"]
+SHAPES = ["1024,100000,128", "1024,100000,512", "1024,1000000,128", "1024,1000000,512", "128,10000,512", "512,100000,512", "4096,1000000,128", "8192,1000000,512"]
 TOLERANCE = 2e-5
 
 
@@ -32,14 +33,14 @@ def declare(name, element, shape):
     return helper.make_tensor_value_info(name, element, shape)
 
 
-def model_of_node(operator, outputs):
-    inputs = [("embeddings", TensorProto.FLOAT, 2), ("proxies", TensorProto.FLOAT, 2), ("labels", TensorProto.INT64, 1)]
+def model_of_node(operator, outputs, kind=TensorProto.FLOAT):
+    inputs = [("embeddings", kind, 2), ("proxies", kind, 2), ("labels", TensorProto.INT64, 1)]
     node = helper.make_node(operator, [name for name, *_ in inputs], outputs, domain="com.pdloss")
     graph = helper.make_graph(
         [node],
         "bench",
         [declare(name, element, [None] * rank) for name, element, rank in inputs],
-        [declare(name, TensorProto.DOUBLE if name == "moments" else TensorProto.FLOAT, None) for name in outputs],
+        [declare(name, TensorProto.DOUBLE if name == "moments" else kind, None) for name in outputs],
     )
     sets = [helper.make_opsetid("", 17), helper.make_opsetid("com.pdloss", 1)]
     return helper.make_model(graph, opset_imports=sets, ir_version=8)
@@ -76,7 +77,7 @@ class Ort:
         self.run_options = onnxruntime.RunOptions()
         self.run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self.binding = self.session.io_binding()
-        numbers = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
+        numbers = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
         for bind, tensors in [(self.binding.bind_input, feeds), (self.binding.bind_output, outputs)]:
             for name, tensor in tensors.items():
                 bind(name, "cuda", 0, numbers[tensor.dtype], tuple(tensor.shape), tensor.data_ptr())
@@ -155,12 +156,20 @@ def time_in_turn(ways, repeat):
 
 
 def rates():
-    """Bytes a second of a copy (read and written), multiply-adds a second of a float32 product."""
+    """Bytes a second of a copy (read and written), multiply-adds a second of products in float32, TF32 and float16."""
     source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     target, a = torch.empty_like(source), torch.randn(8192, 8192, device="cuda")
     b = torch.randn_like(a)
-    ms = time_in_turn({"copy": lambda: target.copy_(source), "product": lambda: a @ b}, 10)
-    return 2 * len(source) / ms["copy"] * 1e3, 8192**3 / ms["product"] * 1e3
+    half = a.half(), b.half()
+
+    def reduced():
+        torch.backends.cuda.matmul.allow_tf32 = True
+        a @ b
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+    products = {"float32": lambda: a @ b, "TF32": reduced, "float16": lambda: half[0] @ half[1]}
+    ms = time_in_turn({"copy": lambda: target.copy_(source), **products}, 10)
+    return 2 * len(source) / ms["copy"] * 1e3, {name: 8192**3 / ms[name] * 1e3 for name in products}
 
 
 def extra_memory(way, outputs):
@@ -182,7 +191,7 @@ def extra_memory(way, outputs):
     return taken / 2**20
 
 
-def measure(shape, options, copy_rate, product_rate):
+def measure(shape, options, copy_rate, product_rates):
     batch, classes, dim = shape
     random = torch.Generator(device="cuda").manual_seed(0)
     p = torch.randn(classes, dim, generator=random, device="cuda")
@@ -205,6 +214,12 @@ def measure(shape, options, copy_rate, product_rate):
         check(f"{what} at {shape}", got, value)
     del want
     torch.cuda.empty_cache()
+    narrow = {name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in feeds.items()}
+    narrow_results = {name: torch.zeros_like(tensor, dtype=torch.float16) for name, tensor in results.items() if name != "moments"}
+    narrow_results = {"loss": narrow_results.pop("loss"), "moments": moments, **narrow_results}
+    model = model_of_node("PDLossWithGrad", list(narrow_results), TensorProto.FLOAT16)
+    in_half = time_in_turn({"ours": Ort(options.library, model, narrow, narrow_results)}, options.repeat)["ours"]
+    del narrow, narrow_results
     eager, compiled = torch_way(loss_of), torch_way(torch.compile(loss_of))
     space["eager"] = extra_memory(eager, 4 * (x.numel() + p.numel()))
     times = time_in_turn({"ours": ours, "eager": eager, "compiled": compiled}, options.repeat)
@@ -218,15 +233,17 @@ def measure(shape, options, copy_rate, product_rate):
     check(f"loss of the function at {shape}", loss, fused.double())
 
     data = 2 * 4 * (batch + classes) * dim
-    work = min(2 * (batch + classes) * dim * dim, 4 * batch * classes * dim)
-    floor = max(data / copy_rate, work / product_rate) * 1e3
+    work = min(1.5 * (batch + classes) * dim * dim, 4 * batch * classes * dim)
+    memory, plain = data / copy_rate * 1e3, work / product_rates["float32"] * 1e3
+    tensor, in_half_tensor = 3 * work / product_rates["TF32"] * 1e3, work / product_rates["float16"] * 1e3
 
     def cell(value, digits=2):
         return "does not fit" if value is None else f"{value:.{digits}f}"
 
     row = [*map(str, shape), cell(times["ours"]), cell(times.get("eager")), cell(times.get("compiled"))]
     row += [cell(forwards["ours"]), cell(forwards["function"]), cell(space["ours"], 0), cell(space["eager"], 0)]
-    return [*row, f"{floor / times['ours']:.0%}"]
+    row += [cell(in_half)] + [f"{floor / times['ours']:.0%}" for floor in (memory, tensor, plain)]
+    return [*row, f"{max(memory / 2, in_half_tensor) / in_half:.0%}"]
 
 
 def main():
@@ -240,13 +257,16 @@ def main():
         sys.exit("benches/cuda.py: no GPU")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.cuda.set_stream(torch.cuda.Stream())
-    copy_rate, product_rate = rates()
-    print(f"copy {copy_rate / 1e12:.2f} TB/s, float32 product {2 * product_rate / 1e12:.1f} TFLOP/s, medians of {options.repeat}\n")
-    head = "B, C, D, ours ms, eager ms, compiled ms, forward ms, function's forward ms, extra MiB, eager's MiB, share of floor"
+    copy_rate, product_rates = rates()
+    products = ", ".join(f"{name} {2 * rate / 1e12:.1f}" for name, rate in product_rates.items())
+    print(f"copy {copy_rate / 1e12:.2f} TB/s; products, TFLOP/s: {products}; medians of {options.repeat}\n")
+    head = "B, C, D, ours ms, eager ms, compiled ms, forward ms, function's forward ms, extra MiB, eager's MiB, ours in float16 ms"
+    head += ", memory floor, tensor-core floor, float32 floor, float16: nearer floor"
     print("| " + " | ".join(head.split(", ")) + " |\n" + "|---" * len(head.split(", ")) + "|")
     for text in options.shapes:
         shape = tuple(int(length) for length in text.split(","))
-        print("| " + " | ".join(measure(shape, options, copy_rate, product_rate)) + " |", flush=True)
+        print("| " + " | ".join(measure(shape, options, copy_rate, product_rates)) + " |", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

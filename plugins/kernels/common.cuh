@@ -1,12 +1,21 @@
 // What all kernels share: element types, labels, sums over a warp or a block, and the layout of their parameters.
 //
-// Numbers: rows are read in their own type (f32, f16, bf16), centred rows and products are f32, sums that decide accuracy
-// are f64. No kernel uses floating-point atomics; every sum has a fixed order, so results repeat to the bit.
+// Numbers: rows are read in their own type (f32, f16, bf16), centred rows and products are f32. Where nearly parallel rows
+// would cost digits, a number is the unevaluated sum of two f32 (`Twice`), or, once a row, f64. No kernel uses
+// floating-point atomics; every sum has a fixed order, so results repeat to the bit.
 //
 // The same text compiles for a GPU (NVRTC, see build.py) and, with PDLOSS_EMULATE, for the CPU (see emulate/).
 #pragma once
 #ifdef PDLOSS_EMULATE
 #include "emulate/device.h"
+#define UNROLLED
+#define ROLLED
+#else
+// Loops whose turns are to be laid side by side, and those that are long enough as they are.
+#define UNROLLED _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
+// Shared memory whose size the launch says.
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned int name[]
 #endif
 
 typedef unsigned int u32;
@@ -53,6 +62,7 @@ struct Weights {
     double genuine_level, genuine_slope, genuine_mean;   // a genuine pair, likewise
     double centre;                                       // mean of the one side . mean of the other
     double mute;                                         // 0: write gradients; 1: write zeros; 2: write NaN
+    double share[2];  // of embeddings, of proxies: the other side's mean = share * own mean + rest
 
     __device__ double impostor(double similarity) const { return level + slope * (similarity - impostor_mean); }
     __device__ double genuine(double similarity) const {
@@ -61,7 +71,14 @@ struct Weights {
     // What a genuine pair weighs more than an impostor pair of its similarity would.
     __device__ double excess(double similarity) const { return genuine(similarity) - impostor(similarity); }
 };
-static_assert(sizeof(Weights) == 64, "as in params.rs");
+static_assert(sizeof(Weights) == 80, "as in params.rs");
+
+// One side's mean and what the other's is beside it, in f32; written by `weigh`, [3, dim].
+struct Vectors {
+    const float *high, *low;  // own mean
+    const float *rest;        // other mean - share * own mean
+};
+static_assert(sizeof(Vectors) == 24, "as in params.rs");
 
 // ---- Element types ----
 
@@ -98,6 +115,59 @@ __device__ inline void narrow(float value, Half &out) {
 #endif
 }
 
+// Four neighbours of a row, at column d; zero beyond its end. One load where the row lies so that it can be one.
+struct Four {
+    float at[4];
+};
+
+template <class T>
+__device__ inline Four load4(const T *__restrict__ row, u32 d, u32 dim) {
+    struct alignas(4 * sizeof(T)) Packed {
+        T at[4];
+    };
+    Four out;
+    if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0) {
+        const Packed packed = *(const Packed *)(row + d);
+        UNROLLED
+        for (u32 k = 0; k < 4; k++) out.at[k] = widen(packed.at[k]);
+    } else {
+        UNROLLED
+        for (u32 k = 0; k < 4; k++) out.at[k] = d + k < dim ? widen(row[d + k]) : 0.0f;
+    }
+    return out;
+}
+
+template <class T>
+__device__ inline void store4(T *__restrict__ row, u32 d, u32 dim, const Four &values) {
+    struct alignas(4 * sizeof(T)) Packed {
+        T at[4];
+    };
+    if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0) {
+        Packed packed;
+        UNROLLED
+        for (u32 k = 0; k < 4; k++) narrow(values.at[k], packed.at[k]);
+        *(Packed *)(row + d) = packed;
+    } else {
+        UNROLLED
+        for (u32 k = 0; k < 4; k++)
+            if (d + k < dim) narrow(values.at[k], row[d + k]);
+    }
+}
+
+// A number to twice the precision of f32: high + low.
+struct Twice {
+    float high, low;
+
+    __device__ explicit Twice(double value) : high((float)value), low((float)(value - high)) {}
+};
+
+// value * reciprocal - mean, the mean as high + low: what two rows share is gone before anything is rounded. Reciprocals of
+// lengths above 1e30 have no low part in f32; there f64 does it.
+__device__ inline float centred(float value, double reciprocal, const Twice &parts, float high, float low) {
+    if (reciprocal < 1e-30) return (float)(fma((double)value, reciprocal, -(double)high) - low);
+    return fmaf(value, parts.low, fmaf(value, parts.high, -high)) - low;
+}
+
 // One entry point for each element type.
 #define FOR_ELEMENTS(NAME, PARAMS)                                                                          \
     extern "C" __global__ void __launch_bounds__(256) NAME##_f32(PARAMS p) { NAME<float>(p); }              \
@@ -119,6 +189,11 @@ __device__ inline u32 warps() { return blockDim.x / WARP; }
 
 // Sum over the warp, in all lanes. All 32 lanes must call.
 __device__ inline double warp_sum(double value) {
+    for (u32 step = WARP / 2; step > 0; step /= 2) value += __shfl_xor_sync(ALL_LANES, value, step);
+    return value;
+}
+
+__device__ inline float warp_sum(float value) {
     for (u32 step = WARP / 2; step > 0; step /= 2) value += __shfl_xor_sync(ALL_LANES, value, step);
     return value;
 }

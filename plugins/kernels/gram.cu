@@ -23,34 +23,27 @@ extern "C" __global__ void __launch_bounds__(256) add_scatter(AddScatter p) {
 
 struct ScatterProducts {
     const double *embedding_scatter, *proxy_scatter;  // [dim, dim]
-    const double *embedding_mean;                     // [dim]
-    double *out;                                      // [dim, 2]
+    double *out;                                      // [dim]
     u32 dim, unused;
 };
-static_assert(sizeof(ScatterProducts) == 40, "as in params.rs");
+static_assert(sizeof(ScatterProducts) == 32, "as in params.rs");
 
-// Row by row: the share of <K_z, K_q>, and that of zbar' K_q zbar. Launch: a block of 256 threads for each row.
+// The share of each row in <K_z, K_q>. Launch: a block of 256 threads for each row.
 extern "C" __global__ void __launch_bounds__(256) scatter_products(ScatterProducts p) {
     const u64 row = (u64)blockIdx.x * p.dim;
-    double inner = 0, applied = 0;
-    for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) {
+    double inner = 0;
+    for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x)
         inner = fma(p.embedding_scatter[row + d], p.proxy_scatter[row + d], inner);
-        applied = fma(p.proxy_scatter[row + d], p.embedding_mean[d], applied);
-    }
     inner = block_sum(inner);
-    applied = block_sum(applied);
-    if (threadIdx.x == 0) {
-        p.out[2 * blockIdx.x] = inner;
-        p.out[2 * blockIdx.x + 1] = applied * p.embedding_mean[blockIdx.x];
-    }
+    if (threadIdx.x == 0) p.out[blockIdx.x] = inner;
 }
 
 struct ScaleScatter {
-    const double *scatter;   // [dim, dim], of the other side
-    const double *mean;      // [dim], of this side
+    const double *scatter;  // [dim, dim], of the other side
+    const double *along;    // [dim]: scatter * mean of this side
     const Weights *weights;
-    float *out;              // [dim, dim]: slope * scatter
-    double *constant;        // [dim]: slope * scatter * mean
+    float *out;             // [dim, dim]: slope * scatter
+    float *constant;        // [dim]: slope * along
     u32 dim, unused;
 };
 static_assert(sizeof(ScaleScatter) == 48, "as in params.rs");
@@ -60,11 +53,6 @@ static_assert(sizeof(ScaleScatter) == 48, "as in params.rs");
 extern "C" __global__ void __launch_bounds__(256) scale_scatter(ScaleScatter p) {
     const u64 row = (u64)blockIdx.x * p.dim;
     const double slope = p.weights->slope;
-    double applied = 0;
-    for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) {
-        p.out[row + d] = (float)(slope * p.scatter[row + d]);
-        applied = fma(p.scatter[row + d], p.mean[d], applied);
-    }
-    applied = block_sum(applied);
-    if (threadIdx.x == 0) p.constant[blockIdx.x] = slope * applied;
+    for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) p.out[row + d] = (float)(slope * p.scatter[row + d]);
+    if (threadIdx.x == 0) p.constant[blockIdx.x] = (float)(slope * p.along[blockIdx.x]);
 }

@@ -105,8 +105,8 @@ struct Conclude {
     double *header, *summaries, *moments;  // [10], [6], [8]
     void *loss;                            // of type `element`
     const double *cosines;                 // [batch]; null: D-Loss
-    const double *along;                   // [batch]: qbar . a_i, on the Gram path
-    const double *products;                // [dim, 2] of `scatter_products`; null: tiles
+    const double *spreads[2];              // sum of (a . other mean)^2 of embeddings and of proxies, on the Gram path
+    const double *products;                // [dim] of `scatter_products`; null: tiles
     const double *tile_sums;               // [blocks, 6], on the tiles path
     const double *embedding_mean, *proxy_mean;  // [dim]
     Labels labels;
@@ -114,7 +114,7 @@ struct Conclude {
     u32 batch, classes, dim, blocks;
     u32 element, unused;
 };
-static_assert(sizeof(Conclude) == 152, "as in params.rs");
+static_assert(sizeof(Conclude) == 160, "as in params.rs");
 
 // Moments, loss, and the header of the saved state. Launch: one block of 1024 threads.
 extern "C" __global__ void __launch_bounds__(1024) conclude(Conclude p) {
@@ -141,16 +141,11 @@ extern "C" __global__ void __launch_bounds__(1024) conclude(Conclude p) {
         genuine.squares = block_sum(squares);
     }
     if (p.products) {
-        double inner = 0, applied = 0, spread = 0;
-        for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) {
-            inner += p.products[2 * d];
-            applied += p.products[2 * d + 1];
-        }
-        for (u32 i = threadIdx.x; i < p.batch; i += blockDim.x) spread = fma(p.along[i], p.along[i], spread);
+        double inner = 0;
+        for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) inner += p.products[d];
         inner = block_sum(inner);
-        applied = block_sum(applied);
-        spread = block_sum(spread);
-        const Summary whole = {(double)p.batch * p.classes, centre, inner + p.batch * applied + p.classes * spread};
+        const double squares = inner + p.classes * *p.spreads[0] + (double)p.batch * *p.spreads[1];
+        const Summary whole = {(double)p.batch * p.classes, centre, squares};
         impostor = whole.without(genuine);
     } else {
         double sums[TILE_SUMS];
@@ -206,17 +201,33 @@ struct Weigh {
     const void *upstream;                        // of type `element`; null: 1
     const double *embedding_mean, *proxy_mean;   // [dim]
     Weights *out;
+    float *vectors;                 // [2, 3, dim]: `Vectors` of embeddings and of proxies
     u32 batch, classes, dim, gram;  // what the host knows: classes 0 for D-Loss
     u32 element, unused;
 };
-static_assert(sizeof(Weigh) == 80, "as in params.rs");
+static_assert(sizeof(Weigh) == 88, "as in params.rs");
 
 // What pairs weigh in the gradient. A state that is not of these shapes mutes the gradient with NaN: the host cannot look
 // at it, so this is where it is refused. Launch: one block of 256 threads.
 extern "C" __global__ void __launch_bounds__(256) weigh(Weigh p) {
-    double centre = 0;
+    double centre = 0, shares[2];
     for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) centre = fma(p.embedding_mean[d], p.proxy_mean[d], centre);
     centre = block_sum(centre);
+    for (u32 side = 0; side < 2; side++) {
+        const double *own = side == 0 ? p.embedding_mean : p.proxy_mean;
+        const double *other = side == 0 ? p.proxy_mean : p.embedding_mean;
+        double square = 0;
+        for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) square = fma(own[d], own[d], square);
+        square = block_sum(square);
+        shares[side] = square == 0 ? 0.0 : centre / square;
+        float *high = p.vectors + (u64)side * 3 * p.dim, *low = high + p.dim, *rest = low + p.dim;
+        for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) {
+            const Twice mean(own[d]);
+            high[d] = mean.high;
+            low[d] = mean.low;
+            rest[d] = (float)(other[d] - shares[side] * own[d]);
+        }
+    }
     if (threadIdx.x != 0) return;
 
     const double *h = p.header, *s = p.summaries;
@@ -240,6 +251,8 @@ extern "C" __global__ void __launch_bounds__(256) weigh(Weigh p) {
     w.impostor_mean = impostor.mean;
     w.genuine_mean = genuine.mean;
     w.centre = centre;
+    w.share[0] = shares[0];
+    w.share[1] = shares[1];
     const bool undefined = genuine.count == 0 || impostor.count == 0 || p.moments[7] > 0;
     w.mute = !ours ? 2 : undefined ? 1 : 0;
     *p.out = w;

@@ -28,33 +28,117 @@ __device__ void cosines(const Cosines &p) {
 }
 FOR_ELEMENTS(cosines, Cosines)
 
+// Samples in the order of their labels, as keys: label, then sample.
 struct Links {
     Labels labels;
-    int *heads;  // [classes]: the first sample of each class, or -1
-    int *next;   // [batch]: the next sample of the same class, or -1
-    u32 classes, unused;
+    u64 *keys, *merged;  // [batch]
+    int *heads;          // [classes]: where in the keys a class starts, or -1
+    u32 classes, run;    // run: keys that are in order already, side by side
 };
-static_assert(sizeof(Links) == 40, "as in params.rs");
+static_assert(sizeof(Links) == 48, "as in params.rs");
 
-// Launch: threads stride over the classes. Before `links`.
-extern "C" __global__ void __launch_bounds__(256) no_links(Links p) {
+const u32 SORTED = 1024;  // keys that a block brings in order
+
+__device__ inline u32 key_label(u64 key) { return (u32)(key >> 32); }
+__device__ inline u32 key_sample(u64 key) { return (u32)key; }
+
+// Keys of 1024 samples, in order; those of labels out of range come last. Launch: a block of 1024 threads for each 1024.
+extern "C" __global__ void __launch_bounds__(1024) sort_labels(Links p) {
+    __shared__ u64 keys[SORTED];
+    const u32 thread = threadIdx.x, sample = blockIdx.x * SORTED + thread;
+    u64 key = ~0ull;
+    if (sample < p.labels.count) {
+        const long long label = label_at(p.labels, sample);
+        key = (u64)(in_range(label, p.classes) ? (u32)label : ~0u) << 32 | sample;
+    }
+    keys[thread] = key;
+    // Bitonic: blocks of `size` keys become ordered, up and down in turn.
+    for (u32 size = 2; size <= SORTED; size *= 2) {
+        for (u32 step = size / 2; step > 0; step /= 2) {
+            __syncthreads();
+            const u32 other = thread ^ step;
+            const u64 own = keys[thread], far = keys[other];
+            const bool up = (thread & size) == 0, lower = thread < other;
+            __syncthreads();
+            keys[thread] = (own < far) == (up == lower) ? own : far;
+        }
+    }
+    if (sample < p.labels.count) p.keys[sample] = keys[thread];
+}
+
+// Two neighbouring runs become one: a key's place is its place in its own run, and how many of the other run are smaller.
+// Launch: a thread for each key.
+extern "C" __global__ void __launch_bounds__(256) merge_labels(Links p) {
+    const u32 at = blockIdx.x * blockDim.x + threadIdx.x, count = p.labels.count;
+    if (at >= count) return;
+    const u64 key = p.keys[at];
+    const u32 own = at / p.run * p.run, pair = own / (2 * p.run) * (2 * p.run);
+    const u32 other = own == pair ? pair + p.run : pair;
+    u32 low = other < count ? other : count, high = other + p.run < count ? other + p.run : count;
+    const u32 start = low;
+    while (low < high) {
+        const u32 middle = (low + high) / 2;
+        if (p.keys[middle] < key) low = middle + 1;
+        else high = middle;
+    }
+    p.merged[pair + (at - own) + (low - start)] = key;
+}
+
+// Launch: threads stride over the classes. Before `heads`.
+extern "C" __global__ void __launch_bounds__(256) no_heads(Links p) {
     for (u32 c = blockIdx.x * blockDim.x + threadIdx.x; c < p.classes; c += gridDim.x * blockDim.x) p.heads[c] = -1;
 }
 
-// Samples of a class as a list in ascending order, so that their gradients add up in one order. Launch: a thread for each
-// sample, which looks at all labels (all threads at the same one at a time): B^2 comparisons cost less than a sort's
-// launches up to some ten thousand samples.
-extern "C" __global__ void __launch_bounds__(256) links(Links p) {
-    const u32 sample = blockIdx.x * blockDim.x + threadIdx.x;
-    if (sample >= p.labels.count) return;
-    const long long own = label_at(p.labels, sample);
-    bool first = true;
-    int next = -1;
-    for (u32 other = 0; other < p.labels.count; other++) {
-        if (label_at(p.labels, other) != own) continue;
-        if (other < sample) first = false;
-        if (other > sample && next < 0) next = (int)other;
-    }
-    p.next[sample] = next;
-    if (first && in_range(own, p.classes)) p.heads[own] = (int)sample;
+// Launch: a thread for each key.
+extern "C" __global__ void __launch_bounds__(256) heads(Links p) {
+    const u32 at = blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= p.labels.count) return;
+    const u32 label = key_label(p.keys[at]);
+    if (label < p.classes && (at == 0 || key_label(p.keys[at - 1]) != label)) p.heads[label] = (int)at;
 }
+
+struct GatherLinks {
+    Side embeddings;
+    const float *high, *low;  // their mean
+    const u64 *keys;
+    const double *cosines;
+    const Weights *weights;
+    float *sums;    // [batch, dim]; rows of pieces alone are written
+    double *totals; // [batch], likewise
+    u32 classes, unused;
+};
+static_assert(sizeof(GatherLinks) == 96, "as in params.rs");
+
+const u32 PIECE = 32;  // no piece of a class crosses a multiple of this
+
+// What the samples of a class add to its gradient, in pieces, each kept at the place of its first key: excess * centred row,
+// and the sum of the excesses. Launch: blocks of a warp each; blockIdx.x a piece's keys, blockIdx.y 128 columns.
+template <class T>
+__device__ void gather_links(const GatherLinks &p) {
+    const u32 dim = p.embeddings.dim, d = blockIdx.y * 4 * WARP + 4 * lane();
+    const u32 first = blockIdx.x * PIECE;
+    const u32 last = first + PIECE < p.embeddings.count ? first + PIECE : p.embeddings.count;
+    const Weights weights = *p.weights;
+    const Four high = load4(p.high, d, dim), low = load4(p.low, d, dim);
+    Four sum = {};
+    double total = 0;
+    u32 start = first;
+    for (u32 at = first; at < last; at++) {
+        const u64 key = p.keys[at];
+        const u32 label = key_label(key), sample = key_sample(key);
+        if (label >= p.classes) return;  // so are all that follow
+        const double excess = weights.excess(p.cosines[sample]), reciprocal = p.embeddings.reciprocals[sample];
+        const Twice parts(reciprocal);
+        const Four x = load4((const T *)p.embeddings.rows + (u64)sample * dim, d, dim);
+        for (u32 k = 0; k < 4; k++)
+            sum.at[k] = fmaf((float)excess, centred(x.at[k], reciprocal, parts, high.at[k], low.at[k]), sum.at[k]);
+        total += excess;
+        if (at + 1 < last && key_label(p.keys[at + 1]) == label) continue;
+        store4(p.sums + (u64)start * dim, d, dim, sum);
+        if (d == 0) p.totals[start] = total;
+        sum = {};
+        total = 0;
+        start = at + 1;
+    }
+}
+FOR_ELEMENTS(gather_links, GatherLinks)

@@ -1,7 +1,7 @@
 // Rows on the unit sphere: lengths, mean, centred rows. CPU twin: src/loss/rows.rs and src/loss/gram.rs.
 //
-// Two passes over the rows: `unit_rows` finds lengths and column sums together, `centre` subtracts the mean in f64 before
-// it rounds to f32, so that the digits that nearly parallel rows share cost no accuracy.
+// Two passes over the rows: `unit_rows` finds lengths and column sums together, `centre` subtracts the mean before it rounds,
+// so that the digits that nearly parallel rows share cost no accuracy.
 #include "common.cuh"
 
 struct UnitRows {
@@ -90,15 +90,25 @@ template <class T>
 __device__ void centre(const Centre &p) {
     const u32 r = blockIdx.x * warps() + warp(), dim = p.side.dim;
     if (r >= p.padded) return;
-    float *out = p.out + (u64)r * dim;
+    float *__restrict__ out = p.out + (u64)r * dim;
     if (r >= p.band.count) {
         for (u32 d = lane(); d < dim; d += WARP) out[d] = 0;
         return;
     }
     const u32 row = p.band.first + r;
-    const T *values = (const T *)p.side.rows + (u64)row * dim;
+    const T *__restrict__ values = (const T *)p.side.rows + (u64)row * dim;
     const double reciprocal = p.side.reciprocals[row];
-    for (u32 d = lane(); d < dim; d += WARP) out[d] = (float)fma((double)widen(values[d]), reciprocal, -p.side.mean[d]);
+    const Twice parts(reciprocal);
+    ROLLED
+    for (u32 d = 4 * lane(); d < dim; d += 4 * WARP) {
+        const Four x = load4(values, d, dim);
+        Four a;
+        for (u32 k = 0; k < 4; k++) {
+            const Twice mean(d + k < dim ? p.side.mean[d + k] : 0.0);
+            a.at[k] = centred(x.at[k], reciprocal, parts, mean.high, mean.low);
+        }
+        store4(out, d, dim, a);
+    }
 }
 FOR_ELEMENTS(centre, Centre)
 
@@ -109,17 +119,72 @@ struct Along {
 };
 static_assert(sizeof(Along) == 48, "as in params.rs");
 
-// (unit row - mean) . direction, all in f64. Launch: a warp for each row.
+// (unit row - mean) . direction, in f64: along the mean of nearly parallel rows that is small against the deviations, and f32
+// would hold rounding alone. All lanes of a warp must call; all get it.
+template <class T>
+__device__ double along_row(const Side &side, const T *__restrict__ rows, u32 row, const double *__restrict__ direction) {
+    const u32 dim = side.dim;
+    const double reciprocal = side.reciprocals[row];
+    double sum = 0;
+    ROLLED
+    for (u32 d = 4 * lane(); d < dim; d += 4 * WARP) {
+        const Four x = load4(rows + (u64)row * dim, d, dim);
+        UNROLLED
+        for (u32 k = 0; k < 4; k++)
+            if (d + k < dim) sum = fma(fma((double)x.at[k], reciprocal, -side.mean[d + k]), direction[d + k], sum);
+    }
+    return warp_sum(sum);
+}
+
+// Launch: a warp for each row.
 template <class T>
 __device__ void along(const Along &p) {
-    const u32 row = blockIdx.x * warps() + warp(), dim = p.side.dim;
+    const u32 row = blockIdx.x * warps() + warp();
     if (row >= p.side.count) return;
-    const T *values = (const T *)p.side.rows + (u64)row * dim;
-    const double reciprocal = p.side.reciprocals[row];
-    double sum = 0;
-    for (u32 d = lane(); d < dim; d += WARP)
-        sum = fma(fma((double)widen(values[d]), reciprocal, -p.side.mean[d]), p.direction[d], sum);
-    sum = warp_sum(sum);
+    const double sum = along_row(p.side, (const T *)p.side.rows, row, p.direction);
     if (lane() == 0) p.out[row] = sum;
 }
 FOR_ELEMENTS(along, Along)
+
+struct ScatterAlong {
+    Side side;
+    const double *direction;  // [dim]
+    double *partials;         // [slabs, dim + 1]
+    u32 slab, unused;         // rows in a slab
+};
+static_assert(sizeof(ScatterAlong) == 56, "as in params.rs");
+
+// The scatter matrix times a direction, sum of (a . direction) a, and at the end of each row of `partials` the sum of
+// (a . direction)^2. Launch: a block of 256 threads for each slab, as `unit_rows`. Two-stage: `sum_slabs` adds the slabs.
+template <class T>
+__device__ void scatter_along(const ScatterAlong &p) {
+    __shared__ double alongs[STRIP];
+    const T *__restrict__ rows = (const T *)p.side.rows;
+    const u32 dim = p.side.dim, first = blockIdx.x * p.slab;
+    const u32 last = first + p.slab < p.side.count ? first + p.slab : p.side.count;
+    double *__restrict__ out = p.partials + (u64)blockIdx.x * (dim + 1);
+    double squares = 0;
+    for (u32 start = first; start < last; start += STRIP) {
+        const u32 strip = start + STRIP < last ? STRIP : last - start;
+        for (u32 r = warp(); r < strip; r += warps()) {
+            const double along = along_row(p.side, rows, start + r, p.direction);
+            if (lane() == 0) alongs[r] = along;
+        }
+        __syncthreads();
+        for (u32 d = threadIdx.x; d < dim; d += blockDim.x) {
+            const Twice mean(p.side.mean[d]);
+            double sum = start == first ? 0.0 : out[d];
+            for (u32 r = 0; r < strip; r++) {
+                const double reciprocal = p.side.reciprocals[start + r];
+                const float x = widen(rows[(u64)(start + r) * dim + d]);
+                sum = fma(alongs[r], (double)centred(x, reciprocal, Twice(reciprocal), mean.high, mean.low), sum);
+            }
+            out[d] = sum;
+        }
+        if (threadIdx.x < strip) squares = fma(alongs[threadIdx.x], alongs[threadIdx.x], squares);
+        __syncthreads();
+    }
+    squares = block_sum(squares);
+    if (threadIdx.x == 0) out[dim] = squares;
+}
+FOR_ELEMENTS(scatter_along, ScatterAlong)

@@ -15,23 +15,30 @@ use crate::{
 
 pub(crate) fn run<T: Element, L: Label>(signature: &Signature, run: &Run<'_>) -> Result<()> {
     let inputs = inputs::<T, L>(signature, run)?;
-    let upstream = run.required(signature.input("loss_grad"), "loss_grad")?;
-    let &[upstream] = upstream.as_slice::<T>()? else {
-        return Err(Error::tensor("loss_grad", "one number", format!("{:?}", upstream.shape())));
-    };
+    let upstream = upstream::<T>(signature, run)?.ok_or_else(|| Error::tensor("loss_grad", "one number", "none"))?;
     let saved = run.required(signature.input("saved"), "saved")?.as_slice::<f64>()?;
     let (batch, dim) = inputs.embeddings.dim();
     let classes = inputs.proxies.map(|proxies| proxies.nrows());
     let state = state::unpack::<T>(saved, batch, classes, dim)?;
     let mut gradients = Gradients::new(signature, &inputs, run)?;
-    cpu::backward(&state, upstream.to_f64(), &inputs, gradients.views()?, run)
+    cpu::backward(&state, upstream, &inputs, gradients.views()?, run)
 }
 
 pub(crate) fn run_with_loss<T: Element, L: Label>(signature: &Signature, config: &Config, run: &Run<'_>) -> Result<()> {
     let inputs = inputs::<T, L>(signature, run)?;
     let mut gradients = Gradients::new(signature, &inputs, run)?;
-    let (loss, moments) = cpu::forward_backward(config, &inputs, gradients.views()?, run)?;
+    let upstream = upstream::<T>(signature, run)?.unwrap_or(1.0);
+    let (loss, moments) = cpu::forward_backward(config, upstream, &inputs, gradients.views()?, run)?;
     write_loss::<T>(loss, &moments, run)
+}
+
+/// What the gradients are multiplied with, where the node is given it.
+fn upstream<T: Element>(signature: &Signature, run: &Run<'_>) -> Result<Option<f64>> {
+    let Some(upstream) = run.input(signature.input("loss_grad"), "loss_grad")? else { return Ok(None) };
+    match upstream.as_slice::<T>()? {
+        &[value] => Ok(Some(value.to_f64())),
+        _ => Err(Error::tensor("loss_grad", "one number", format!("{:?}", upstream.shape()))),
+    }
 }
 
 /// Where the gradients go: the host's memory, or ours for one that nobody asked for.

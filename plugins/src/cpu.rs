@@ -96,13 +96,14 @@ pub(crate) fn backward<T: Element, L: Label>(
     written.map_err(Error::loss)
 }
 
-/// Loss, moments and gradients in one pass.
+/// Loss, moments and gradients of `upstream * loss` in one pass.
 pub(crate) fn forward_backward<T: Element, L: Label>(
     config: &Config,
+    upstream: f64,
     inputs: &Inputs<'_, T, L>,
     out: GradientsMut<'_, T>,
     run: &Run<'_>,
 ) -> Result<(f64, Moments)> {
     let threads = HostThreads(run.threads());
-    loss::forward_backward_into(config, 1.0, &inputs.batch()?, out, &threads).map_err(Error::loss)
+    loss::forward_backward_into(config, upstream, &inputs.batch()?, out, &threads).map_err(Error::loss)
 }

@@ -10,7 +10,7 @@ use crate::{
     cuda,
     error::{Error, Result},
     forward,
-    ort_api::{NodeInfo, Run, TypeCode, type_name},
+    ort_api::{NodeInfo, Place, Run, TypeCode, type_name},
     schema::{Operator, Signature},
     settings, sharded,
     types::{ElementType, LabelType, Provider},
@@ -19,11 +19,12 @@ use crate::{
 /// One node of a session. It holds nothing that a run changes, so that runs may overlap.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    provider: Provider,
     signature: &'static Signature,
     element: ElementType,
     label: LabelType,
     config: Config,
+    /// On a device.
+    place: Option<Place>,
     /// Whether the ranks have compared what they exchange here.
     compared: AtomicBool,
 }
@@ -40,7 +41,8 @@ impl Kernel {
             collective::join()?;
         }
         let config = settings::read(node, signature.operator)?;
-        Ok(Self { provider, signature, element, label, config, compared: AtomicBool::new(false) })
+        let place = (provider == Provider::Cuda).then(|| node.place()).transpose()?;
+        Ok(Self { signature, element, label, config, place, compared: AtomicBool::new(false) })
     }
 
     pub(crate) fn label(&self) -> &'static str {
@@ -53,8 +55,8 @@ impl Kernel {
             Operator::AllReduce => return collective::all_reduce(run, &self.compared),
             _ => {}
         }
-        if self.provider == Provider::Cuda {
-            return cuda::run(self.signature, &self.config, self.element, self.label, run);
+        if let Some(place) = &self.place {
+            return cuda::run(self.signature, &self.config, (self.element, self.label), place, run);
         }
         match (self.element, self.label) {
             (ElementType::F32, LabelType::I64) => self.run_as::<f32, i64>(run),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `PDLoss` | embeddings `[B, D]`, proxies `[C, D]`, labels `[B]` | loss `[]`, moments `[8]`, saved `[n]` |
 //! | `PDLossGrad` | loss_grad `[]`, embeddings, proxies, labels, moments, saved | embeddings_grad, proxies_grad |
-//! | `PDLossWithGrad` | embeddings, proxies, labels | loss, moments, embeddings_grad, proxies_grad |
+//! | `PDLossWithGrad` | embeddings, proxies, labels, loss_grad `[]` (optional) | loss, moments, embeddings_grad, proxies_grad |
 //! | `DLoss` | embeddings, labels | loss, moments, saved |
 //! | `DLossGrad` | loss_grad, embeddings, labels, moments, saved | embeddings_grad |
 //! | `AllGather` | token `[]`, rows `[n, ...]` | token, rows of all ranks `[N, ...]`, place of the own first row `[]` |
@@ -16,6 +16,9 @@
 //! `AllGather` and `AllReduce` are exchanges between the ranks of an MPI launcher, and those of a world of one without the feature `mpi`: what
 //! goes in comes out. The token, int64, puts them in order, the same on all ranks whatever the host's schedule: each takes that of
 //! the one before, and gives it on with one added. Rows are of any type, values float32 or float64.
+//!
+//! The gradients of `PDLossWithGrad` are those of `loss_grad * loss`, of `1 * loss` without one. They are multiplied before they are
+//! rounded: a float16 gradient needs a factor, or those of absent classes are below its smallest number.
 //!
 //! Embeddings, proxies, loss and gradients are float32 or float64, on CUDA float32, float16 or bfloat16, all of one type; labels
 //! are int64 or int32; moments and saved are float64. Attributes of the operators that compute a loss, each optional: `form` (`log`, `negative`, `inverse`; of

@@ -23,7 +23,8 @@ pub enum Operator {
     PdLoss,
     /// `PDLossGrad(loss_grad, embeddings, proxies, labels, moments, saved) -> (embeddings_grad, proxies_grad)`
     PdLossGrad,
-    /// `PDLossWithGrad(embeddings, proxies, labels) -> (loss, moments, embeddings_grad, proxies_grad)`
+    /// `PDLossWithGrad(embeddings, proxies, labels, loss_grad) -> (loss, moments, embeddings_grad, proxies_grad)`, `loss_grad` being
+    /// optional: what both gradients are multiplied with before they are rounded
     PdLossWithGrad,
     /// `DLoss(embeddings, labels) -> (loss, moments, saved)`
     DLoss,
@@ -128,6 +129,7 @@ pub const MOMENTS: usize = 8;
 
 const LOSS: Port = port("loss", Kind::Element, &[]);
 const LOSS_GRAD: Port = port("loss_grad", Kind::Element, &[]);
+const LOSS_GRAD_IN: Port = optional("loss_grad", Kind::Element, &[]);
 const EMBEDDINGS: Port = port("embeddings", Kind::Element, &[Axis::Batch, Axis::Dim]);
 const PROXIES: Port = port("proxies", Kind::Element, &[Axis::Classes, Axis::Dim]);
 const LABELS: Port = port("labels", Kind::Label, &[Axis::Batch]);
@@ -160,7 +162,7 @@ pub const OPERATORS: &[Signature] = &[
     Signature {
         operator: Operator::PdLossWithGrad,
         name: c"PDLossWithGrad",
-        inputs: &[EMBEDDINGS, PROXIES, LABELS],
+        inputs: &[EMBEDDINGS, PROXIES, LABELS, LOSS_GRAD_IN],
         outputs: &[LOSS, required(MOMENTS_OUT), required(EMBEDDINGS_GRAD), required(PROXIES_GRAD)],
     },
     Signature {

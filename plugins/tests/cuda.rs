@@ -7,7 +7,7 @@ mod common;
 #[path = "common/emulation.rs"]
 mod emulation;
 
-use std::sync::MutexGuard;
+use std::{process::Command, sync::MutexGuard};
 
 use anyhow::Result;
 use common::{
@@ -91,6 +91,7 @@ fn cases_in_float16() {
 #[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
 fn several_bands() {
     let emulation = emulation();
+    without_tensor_cores(&emulation);
     for (problem, kernel, times) in [
         (one((40, 70_000, 64), Distribution::Clustered, true), "add_scatter", 3),
         (one((8, 40_000, 128), Distribution::NearlyParallel, true), "sum_tile", 2),
@@ -102,6 +103,75 @@ fn several_bands() {
         let log = emulation.log();
         let launched = log.iter().filter(|line| line.starts_with(kernel)).count();
         assert_eq!(launched, times * forwards, "{kernel}: {log:?}");
+    }
+    with_tensor_cores(&emulation);
+    assert_clean(&emulation);
+}
+
+/// A device that has none: products are cuBLAS's.
+fn without_tensor_cores(emulation: &Emulation) {
+    emulation.new_context();
+    emulation.capability(7);
+}
+
+fn with_tensor_cores(emulation: &Emulation) {
+    emulation.new_context();
+    emulation.capability(8);
+}
+
+/// The Gram path through cuBLAS, in f32: other devices, longer rows, or because the person wants it.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn the_gram_path_without_tensor_cores() {
+    let emulation = emulation();
+    without_tensor_cores(&emulation);
+    let mut ran = 0;
+    for problem in on_cuda(Width::F32) {
+        hold(&emulation, &problem).unwrap_or_else(|reason| panic!("{}: {reason}", problem.name()));
+        let log = emulation.log();
+        assert!(!log.iter().any(|line| line.starts_with("tensor")), "{log:?}");
+        ran += usize::from(log.iter().any(|line| line.starts_with("add_scatter")));
+        if ran == 25 {
+            break;
+        }
+    }
+    with_tensor_cores(&emulation);
+    assert_eq!(ran, 25);
+    assert_clean(&emulation);
+}
+
+/// Several tiles in a slab; two, three and more strips of columns; more columns than tensor cores are given.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn long_rows_and_many_of_them() {
+    let emulation = emulation();
+    for (shape, kernel) in [
+        ((20, 9000, 20), "tensor_gradient_f32"),
+        ((200, 200, 136), "tensor_gradient_f32"),
+        ((300, 300, 260), "tensor_gradient_wide_f32"),
+        ((520, 530, 515), "add_scatter"),
+    ] {
+        let problem = Narrowed::new(one(shape, Distribution::Clustered, true), Width::F32);
+        hold(&emulation, &problem).unwrap_or_else(|reason| panic!("{}: {reason}", problem.name()));
+        let log = emulation.log();
+        assert!(log.iter().any(|line| line.starts_with(kernel)), "{kernel}: {log:?}");
+    }
+    assert_clean(&emulation);
+}
+
+/// One label for all, and more samples than a block sorts: pieces of one class, and several runs that are merged.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn labels_are_sorted() {
+    let emulation = emulation();
+    let mut one_label = one((2500, 70, 5), Distribution::Random, true);
+    one_label.case.labels.fill(3);
+    for problem in [one_label, one((2500, 70, 5), Distribution::Clustered, true)] {
+        let problem = Narrowed::new(problem, Width::F32);
+        hold(&emulation, &problem).unwrap_or_else(|reason| panic!("{}: {reason}", problem.name()));
+        let log = emulation.log();
+        let merges = log.iter().filter(|line| line.starts_with("merge_labels")).count();
+        assert_eq!(merges, 2 * 2, "{log:?}");
     }
     assert_clean(&emulation);
 }
@@ -197,7 +267,7 @@ fn launches() {
     let emulation = emulation();
     let problem = one(GRAM, Distribution::Random, true);
     let mut before = Vec::new();
-    for (major, image) in [(8, "load cubin"), (9, "load cubin"), (12, "load ptx")] {
+    for (major, image) in [(7, "load cubin"), (8, "load cubin"), (9, "load cubin"), (12, "load ptx")] {
         emulation.new_context();
         emulation.capability(major);
         run(&emulation, &problem).expect("it runs");
@@ -211,6 +281,32 @@ fn launches() {
     }
     assert!(before.iter().any(|line| line.starts_with("unit_rows_f32 7,1,1 256 stream")), "{before:?}");
     emulation.capability(8);
+}
+
+/// `kernels/model.py` calculates with the launches that are really made: name by name, block by block.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn launches_are_those_of_the_model() {
+    let emulation = emulation();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/model.py");
+    for (batch, classes, dim) in [(130, 200, 129), (1100, 70, 5), (40, 9000, 20)] {
+        let problem = one((batch, classes, dim), Distribution::Random, true);
+        let mut model = problem.model();
+        let graph = model.graph.as_mut().expect("a graph");
+        graph.node.retain(|node| node.output.iter().any(|name| name == "fused_loss"));
+        graph.output.retain(|output| output.name().starts_with("fused"));
+        let mut session = session::open(emulation.builder().expect("a builder"), &model).expect("it opens");
+        emulation.log();
+        session::run(&mut session, problem.inputs()).expect("it runs");
+        let log = emulation.log();
+        let made: Vec<_> = log.iter().filter(|line| !line.starts_with("load")).collect();
+        let made: Vec<String> = made.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+        let shape = format!("{batch},{classes},{dim}");
+        let output = Command::new("python3").args([script, "--launches", &shape, "f32"]).output().expect("python3");
+        let wanted: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        assert!(wanted.len() > 20, "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(made, wanted, "{shape}");
+    }
 }
 
 /// Whatever the driver answers, the run ends with a status that says which call failed, and the next run works.
@@ -247,8 +343,8 @@ fn refusals_of_the_driver() {
         run(&emulation, &problem).unwrap_or_else(|error| panic!("after {function}: {error}"));
     }
     emulation.new_context();
-    emulation.capability(7);
-    refused(&["8.0", "7.x"]);
+    emulation.capability(6);
+    refused(&["7.5", "6.x"]);
     emulation.capability(8);
     emulation.version(11080);
     refused(&["12.0", "11.8"]);

@@ -17,6 +17,11 @@ extern Position threadIdx, blockIdx, blockDim, gridDim;
 
 void __syncthreads();
 double __shfl_xor_sync(unsigned mask, double value, int lanes);
+double __shfl_sync(unsigned mask, double value, int lane);
+void emulate_multiply_add(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]);
+extern unsigned emulated_shared[];
+#define DYNAMIC_SHARED(name) unsigned *name = emulated_shared
+
 
 inline float __uint_as_float(unsigned bits) {
     float value;
@@ -25,6 +30,11 @@ inline float __uint_as_float(unsigned bits) {
 }
 inline unsigned __float_as_uint(float value) {
     unsigned bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+inline long long __double_as_longlong(double value) {
+    long long bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }

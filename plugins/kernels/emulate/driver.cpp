@@ -15,6 +15,9 @@
 #include <vector>
 
 Position threadIdx, blockIdx, blockDim, gridDim;
+// What a device of compute capability 8.0 gives a block at most.
+const unsigned MOST_SHARED = 163 * 1024;
+alignas(16) unsigned emulated_shared[MOST_SHARED / 4];
 
 namespace {
 
@@ -27,6 +30,7 @@ struct Coroutine {
     State state = DONE;
     unsigned turn = 0;  // which of the two slots the next shuffle writes
     double slots[2];
+    unsigned fragments[2][6];
 };
 
 const size_t STACK = 128 * 1024;
@@ -128,11 +132,20 @@ const std::map<std::string, Kernel> kernels = {
     ENTRIES(unit_rows, UnitRows),
     ENTRIES(centre, Centre),
     ENTRIES(along, Along),
+    ENTRIES(scatter_along, ScatterAlong),
+    ENTRIES(gather_links, GatherLinks),
     ENTRIES(cosines, Cosines),
     ENTRIES(finish, Finish),
+    ENTRIES(tensor_gram, TensorGram),
+    ENTRIES(tensor_gradient, TensorGradient),
+    ENTRIES(tensor_gradient_wide, TensorGradient),
+    ENTRY(add_gram, AddGram, 256),
+    ENTRY(split_scatter, SplitScatter, 256),
     ENTRY(sum_slabs, SumSlabs, 1024),
-    ENTRY(no_links, Links, 256),
-    ENTRY(links, Links, 256),
+    ENTRY(sort_labels, Links, 1024),
+    ENTRY(merge_labels, Links, 256),
+    ENTRY(no_heads, Links, 256),
+    ENTRY(heads, Links, 256),
     ENTRY(add_scatter, AddScatter, 256),
     ENTRY(scatter_products, ScatterProducts, 256),
     ENTRY(scale_scatter, ScaleScatter, 256),
@@ -146,6 +159,7 @@ std::recursive_mutex lock;
 std::string log_text;
 std::map<std::string, int> failures;
 int version = 12000, capability = 8;
+std::map<std::string, unsigned> shared_allowed;
 void *current_context;
 int capture_mode;
 
@@ -160,13 +174,42 @@ const int INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_FOUND = 500, LAUNCH_FAIL
 
 void __syncthreads() { wait(AT_BLOCK); }
 
-double __shfl_xor_sync(unsigned mask, double value, int lanes) {
+static double exchange(unsigned mask, double value, unsigned other) {
     if (mask != 0xffffffffu) abort();
     Coroutine &own = coroutines[running];
-    const unsigned slot = own.turn++ % 2, other = running ^ (unsigned)lanes;
+    const unsigned slot = own.turn++ % 2;
     own.slots[slot] = value;
     wait(AT_WARP);
     return coroutines[other].slots[slot];
+}
+
+double __shfl_xor_sync(unsigned mask, double value, int lanes) { return exchange(mask, value, running ^ (unsigned)lanes); }
+double __shfl_sync(unsigned mask, double value, int lane) { return exchange(mask, value, running / 32 * 32 + (unsigned)lane); }
+
+// What tensor cores do, bit by bit: f16 products are exact, their sums of eight are added to the f32 sum and cut off towards zero.
+// Which lane holds what is PTX's table for mma.m16n8k16.
+void emulate_multiply_add(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]) {
+    static float table[65536];
+    static bool filled = false;
+    for (unsigned bits = 0; !filled && bits < 65536; bits++) table[bits] = half_to_float((unsigned short)bits);
+    filled = true;
+    Coroutine &own = coroutines[running];
+    const unsigned slot = own.turn++ % 2, warp = running / 32 * 32, g = running % 32 / 4, t = running % 4;
+    memcpy(own.fragments[slot], left, sizeof left);
+    memcpy(own.fragments[slot] + 4, right, sizeof right);
+    wait(AT_WARP);
+    for (unsigned c = 0; c < 4; c++)
+        for (unsigned half = 0; half < 2; half++) {
+            double sum = sums[c];
+            for (unsigned k = 0; k < 4; k++) {
+                const unsigned row = coroutines[warp + 4 * g + k].fragments[slot][2 * half + c / 2];
+                const unsigned column = coroutines[warp + 4 * (2 * t + c % 2) + k].fragments[slot][4 + half];
+                sum += (double)table[row & 0xffff] * table[column & 0xffff] + (double)table[row >> 16] * table[column >> 16];
+            }
+            float cut = (float)sum;
+            if (std::fabs((double)cut) > std::fabs(sum)) cut = std::nextafter(cut, 0.0f);
+            sums[c] = cut;
+        }
 }
 
 #define GUARD                                      \
@@ -211,8 +254,9 @@ int cuCtxGetId(void *context, unsigned long long *out) { GUARD; *out = (unsigned
 int cuCtxGetDevice(int *out) { GUARD; *out = 0; return current_context ? 0 : INVALID_CONTEXT; }
 int cuDeviceGetAttribute(int *out, int attribute, int) {
     GUARD;
-    if (attribute != 75 && attribute != 76) return INVALID_VALUE;  // compute capability, major and minor
-    *out = attribute == 75 ? capability : 0;
+    // Compute capability, major; shared memory that a block may ask for.
+    if (attribute != 75 && attribute != 97) return INVALID_VALUE;
+    *out = attribute == 75 ? capability : MOST_SHARED;
     return 0;
 }
 // A stream's first word is its context.
@@ -243,6 +287,12 @@ int cuModuleGetFunction(void **out, void *, const char *name) {
     *out = (void *)&*found;
     return 0;
 }
+int cuFuncSetAttribute(void *function, int attribute, int value) {
+    GUARD;
+    if (attribute != 8 || value < 0 || (unsigned)value > MOST_SHARED) return INVALID_VALUE;
+    shared_allowed[((const std::pair<const std::string, Kernel> *)function)->first] = (unsigned)value;
+    return 0;
+}
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *stream, void **parameters, void **extra) {
     GUARD;
@@ -251,7 +301,9 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     snprintf(line, sizeof line, "%s %u,%u,%u %u stream %p", name.c_str(), gx, gy, gz, bx, stream);
     emulate_note(line);
     const bool shapes = gx && gy && gz && gy <= 65535 && gz == 1 && by == 1 && bz == 1 && bx <= kernel.most_threads && bx % 32 == 0;
-    if (!shapes || shared || extra || (stream && *(void **)stream != current_context)) return INVALID_VALUE;
+    if (!shapes || shared > shared_allowed[name] || extra || (stream && *(void **)stream != current_context)) return INVALID_VALUE;
+    // What an earlier block left there is not to be relied on.
+    memset(emulated_shared, 0xff, shared);
     body = kernel.run;
     body_parameters = parameters[0];
     blockDim = {bx, 1, 1};

@@ -3,17 +3,25 @@
 
 use super::{
     Problem,
-    forward::Tiles,
+    forward::{Alongs, Tiles},
     layout::Layout,
-    params::{Address, Finish, Links, ScaleScatter, Side, WEIGHTS, Weigh, WeighTile},
+    params::{Address, Finish, GatherLinks, Links, ScaleScatter, Vectors, WEIGHTS, Weigh, WeighTile},
     queue::{Grid, Queue, int, plain, transposed},
     sides::{band, band_rows, bands, centre, sum_slabs},
+    tensor,
 };
 use crate::error::Result;
 
 const F32: usize = size_of::<f32>();
 const F64: usize = size_of::<f64>();
 const I32: usize = size_of::<i32>();
+const KEY: usize = size_of::<u64>();
+
+/// Keys that one block of `sort_labels` brings in order.
+const SORTED: usize = 1024;
+/// Keys whose samples one block of `gather_links` adds up, and columns.
+const PIECE: usize = 32;
+const PIECE_COLUMNS: usize = 128;
 
 /// How the kernel `finish` finds genuine pairs.
 const NO_LINKS: u32 = 0;
@@ -27,25 +35,38 @@ pub(crate) struct Gradients {
     pub(crate) proxies: Option<Address>,
 }
 
-/// Gradients of `upstream * loss`; a null upstream is 1.
+/// What comes in beside the state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    pub(crate) moments: Address,
+    /// What is to be multiplied with; null: 1.
+    pub(crate) upstream: Address,
+    /// On the Gram path, where the forward pass was just made.
+    pub(crate) alongs: Option<Alongs>,
+}
+
+/// Gradients of `upstream * loss`.
 pub(crate) fn run(
     queue: &Queue<'_>,
     problem: &Problem,
     layout: &Layout,
     gram: bool,
-    (moments, upstream): (Address, Address),
+    given: Given,
     out: Gradients,
 ) -> Result<()> {
     let (z, q) = (layout.embeddings, layout.proxies);
     let weights = queue.scratch(WEIGHTS, 1)?;
+    let dim = problem.shape.dim;
+    let vectors = queue.scratch(2 * 3 * dim, F32)?;
     let weigh = Weigh {
         header: layout.header,
         summaries: layout.summaries,
-        moments,
-        upstream,
+        moments: given.moments,
+        upstream: given.upstream,
         embedding_mean: z.mean,
         proxy_mean: q.mean,
         out: weights,
+        vectors,
         batch: z.count,
         classes: if problem.shape.classes.is_some() { q.count } else { 0 },
         dim: z.dim,
@@ -54,56 +75,101 @@ pub(crate) fn run(
         unused: 0,
     };
     queue.launch("weigh", Grid::Blocks(1), &weigh)?;
+    let vectors_of = |side: usize| {
+        let part = |index: usize| vectors.after((3 * side + index) * dim, F32);
+        Vectors { high: part(0), low: part(1), rest: part(2) }
+    };
     let mut finish = Finish {
         own: z,
         other: q,
+        vectors: vectors_of(0),
+        others: vectors_of(1),
         product: Address::NULL,
         constant: Address::NULL,
         tile: Address::NULL,
         row_sums: Address::NULL,
         cosines: layout.cosines,
         heads: Address::NULL,
-        next: Address::NULL,
+        keys: Address::NULL,
+        sums: Address::NULL,
+        totals: Address::NULL,
         labels: problem.labels,
         weights,
         out: Address::NULL,
         band: band(0, 0)?,
         columns: z.count,
         links: NO_LINKS,
+        side: 0,
+        unused: 0,
     };
     if !gram {
         return tiles(queue, problem, layout, finish, out);
     }
+    let alongs = given.alongs.map_or_else(|| Alongs::of(queue, layout), Ok)?;
     if let Some(out) = out.embeddings {
         let finish = Finish { out, links: OF_SAMPLES, ..finish };
-        through_scatter(queue, layout.proxy_scatter, finish)?;
+        through_scatter(queue, layout.proxy_scatter, alongs.proxies, finish)?;
     }
     if let Some(out) = out.proxies {
-        (finish.heads, finish.next) = links(queue, problem, &q)?;
-        let finish = Finish { own: q, other: z, out, links: OF_CLASSES, ..finish };
-        through_scatter(queue, layout.embedding_scatter, finish)?;
+        gather_links(queue, &mut finish)?;
+        let finish = of_proxies(Finish { out, links: OF_CLASSES, ..finish });
+        through_scatter(queue, layout.embedding_scatter, alongs.embeddings, finish)?;
     }
     Ok(())
 }
 
-/// The samples of each class as lists.
-fn links(queue: &Queue<'_>, problem: &Problem, proxies: &Side) -> Result<(Address, Address)> {
-    let heads = queue.scratch(proxies.count as usize, I32)?;
-    let next = queue.scratch(problem.shape.batch, I32)?;
-    let parameters = Links { labels: problem.labels, heads, next, classes: proxies.count, unused: 0 };
-    queue.launch("no_links", Grid::Elements(proxies.count as usize), &parameters)?;
-    queue.launch("links", Grid::Columns(problem.shape.batch, 1), &parameters)?;
-    Ok((heads, next))
+/// The same from the other side.
+fn of_proxies(finish: Finish) -> Finish {
+    let Finish { own, other, vectors, others, .. } = finish;
+    Finish { own: other, other: own, vectors: others, others: vectors, side: 1, ..finish }
 }
 
-/// The gradient of `finish.own`, by the other side's scatter matrix.
-fn through_scatter(queue: &Queue<'_>, scatter: Address, finish: Finish) -> Result<()> {
+/// What the samples of each class add to its gradient: samples sorted by label, then added up in pieces.
+fn gather_links(queue: &Queue<'_>, finish: &mut Finish) -> Result<()> {
+    let (z, q) = (finish.own, finish.other);
+    let (batch, classes, dim) = (z.count as usize, q.count as usize, z.dim as usize);
+    let heads = queue.scratch(classes, I32)?;
+    let keys = queue.scratch(batch, KEY)?;
+    let merged = if batch > SORTED { queue.scratch(batch, KEY)? } else { Address::NULL };
+    let mut links = Links { labels: finish.labels, keys, merged, heads, classes: q.count, run: 0 };
+    queue.launch_wide("sort_labels", batch.div_ceil(SORTED), &links)?;
+    let mut run = SORTED;
+    while run < batch {
+        links.run = int(run)?;
+        queue.launch("merge_labels", Grid::Columns(batch, 1), &links)?;
+        (links.keys, links.merged) = (links.merged, links.keys);
+        run *= 2;
+    }
+    queue.launch("no_heads", Grid::Elements(classes), &links)?;
+    queue.launch("heads", Grid::Columns(batch, 1), &links)?;
+    (finish.heads, finish.keys) = (heads, links.keys);
+    (finish.sums, finish.totals) = (queue.scratch(batch * dim, F32)?, queue.scratch(batch, F64)?);
+    let gather = GatherLinks {
+        embeddings: z,
+        high: finish.vectors.high,
+        low: finish.vectors.low,
+        keys: finish.keys,
+        cosines: finish.cosines,
+        weights: finish.weights,
+        sums: finish.sums,
+        totals: finish.totals,
+        classes: q.count,
+        unused: 0,
+    };
+    queue.launch_warps("gather_links", (batch.div_ceil(PIECE), dim.div_ceil(PIECE_COLUMNS)), &gather)
+}
+
+/// The gradient of `finish.own`, by the other side's scatter matrix, and that times the own mean.
+fn through_scatter(queue: &Queue<'_>, scatter: Address, along: Address, finish: Finish) -> Result<()> {
+    if tensor::takes(queue, finish.own.dim as usize)? {
+        return tensor::gradient(queue, scatter, along, finish);
+    }
     let own = finish.own;
     let (count, dim) = (own.count as usize, own.dim as usize);
     let scaled = queue.scratch(dim * dim, F32)?;
-    let constant = queue.scratch(dim, F64)?;
+    let constant = queue.scratch(dim, F32)?;
     let weights = finish.weights;
-    let scale = ScaleScatter { scatter, mean: own.mean, weights, out: scaled, constant, dim: own.dim, unused: 0 };
+    let scale = ScaleScatter { scatter, along, weights, out: scaled, constant, dim: own.dim, unused: 0 };
     queue.launch("scale_scatter", Grid::Blocks(dim), &scale)?;
     let rows = band_rows(count, dim);
     let centred = queue.scratch(rows * dim, F32)?;
@@ -119,7 +185,6 @@ fn through_scatter(queue: &Queue<'_>, scatter: Address, finish: Finish) -> Resul
 
 /// Both gradients from tiles of weights.
 fn tiles(queue: &Queue<'_>, problem: &Problem, layout: &Layout, finish: Finish, out: Gradients) -> Result<()> {
-    let (z, q) = (layout.embeddings, layout.proxies);
     let (batch, dim) = (problem.shape.batch, problem.shape.dim);
     let tiles = Tiles::new(queue, problem, layout)?;
     let slab = tiles.rows().div_ceil(1024).max(32);
@@ -146,7 +211,8 @@ fn tiles(queue: &Queue<'_>, problem: &Problem, layout: &Layout, finish: Finish, 
         }
         if let Some(out) = of_bands {
             queue.multiply(product, [rows, dim, batch], plain(tile.values), plain(tiles.embeddings), false)?;
-            let finish = Finish { own: q, other: z, product, tile: tile.values, band: tile.band, out, ..finish };
+            let finish = of_proxies(finish);
+            let finish = Finish { product, tile: tile.values, band: tile.band, out, ..finish };
             queue.launch_typed("finish", Grid::Warps(rows), &finish)?;
         }
         Ok(())

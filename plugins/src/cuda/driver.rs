@@ -6,12 +6,13 @@
 
 use std::{
     collections::HashMap,
-    ffi::{CString, c_void},
+    ffi::{CString, c_char, c_void},
     ptr,
     sync::{LazyLock, Mutex, OnceLock, PoisonError},
 };
 
-use cudarc::driver::{result, sys};
+use cudarc::driver::{result::DriverError, sys};
+use libloading::Library;
 
 use super::{images, params::Parameters};
 use crate::error::{Error, Result};
@@ -19,31 +20,83 @@ use crate::error::{Error, Result};
 /// The first driver whose calls and images these are: that of CUDA 12.0.
 const LEAST_VERSION: i32 = 12000;
 
-fn failed(doing: &str) -> impl Fn(result::DriverError) -> Error + '_ {
+fn failed(doing: &str) -> impl Fn(DriverError) -> Error + '_ {
     move |error| Error::Device(format!("{doing}: {:?}", error.0))
 }
 
-/// Whether there is a driver that this library can work with; looked for once.
-fn check_driver() -> Result<()> {
-    static PRESENT: OnceLock<bool> = OnceLock::new();
-    // SAFETY: opens the driver's library, whose initialisers run wherever CUDA is used at all.
-    if !PRESENT.get_or_init(|| unsafe { sys::is_culib_present() }) {
-        return Err(Error::Device("libcuda.so.1 is not found: is the NVIDIA driver installed?".to_owned()));
-    }
+/// The driver's functions that are called here, found in its library.
+macro_rules! functions {
+    ($($name:ident($($argument:ty),*);)*) => {
+        #[allow(non_snake_case, reason = "the driver's names")]
+        struct Functions {
+            $($name: unsafe extern "C" fn($($argument),*) -> sys::CUresult,)*
+        }
+
+        impl Functions {
+            fn of(library: &Library) -> std::result::Result<Self, libloading::Error> {
+                Ok(Self {
+                    $($name: {
+                        // SAFETY: the types below are those that CUDA's documentation gives, as `sys` has them.
+                        *unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) }?
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    cuDriverGetVersion(*mut i32);
+    cuCtxGetCurrent(*mut sys::CUcontext);
+    cuCtxSetCurrent(sys::CUcontext);
+    cuCtxGetId(sys::CUcontext, *mut u64);
+    cuCtxGetDevice(*mut sys::CUdevice);
+    cuDeviceGetAttribute(*mut i32, sys::CUdevice_attribute, sys::CUdevice);
+    cuStreamGetCtx(sys::CUstream, *mut sys::CUcontext);
+    cuThreadExchangeStreamCaptureMode(*mut sys::CUstreamCaptureMode);
+    cuModuleLoadData(*mut sys::CUmodule, *const c_void);
+    cuModuleGetFunction(*mut sys::CUfunction, sys::CUmodule, *const c_char);
+    cuFuncSetAttribute(sys::CUfunction, sys::CUfunction_attribute, i32);
+    cuLaunchKernel(sys::CUfunction, u32, u32, u32, u32, u32, u32, u32, sys::CUstream, *mut *mut c_void, *mut *mut c_void);
+}
+
+/// The driver; looked for once. `libcuda.so.1` comes first, because `libcuda.so` may be the toolkit's stub.
+fn driver() -> Result<&'static Functions> {
+    static FOUND: OnceLock<std::result::Result<Functions, String>> = OnceLock::new();
+    let names = if cfg!(windows) { ["nvcuda.dll", "nvcuda"] } else { ["libcuda.so.1", "libcuda.so"] };
+    let found = FOUND.get_or_init(|| {
+        // SAFETY: opens the driver's library, whose initialisers run wherever CUDA is used at all.
+        let library = names.iter().find_map(|&name| unsafe { Library::new(name) }.ok());
+        let library = library.ok_or_else(|| format!("{} is not found: is the NVIDIA driver installed?", names[0]))?;
+        let functions = Functions::of(&library)
+            .map_err(|error| format!("{}: {error}; wanted a driver for CUDA 12.0 or later", names[0]))?;
+        std::mem::forget(library); // its functions are used until the process ends
+        Ok(functions)
+    });
+    found.as_ref().map_err(|reason| Error::Device(reason.clone()))
+}
+
+/// The driver, if it is one that this library can work with.
+fn check_driver() -> Result<&'static Functions> {
+    let driver = driver()?;
     let mut version = 0;
     // SAFETY: writes one integer; every driver has this call, before any initialisation.
-    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().map_err(failed("asking for the driver's version"))?;
+    unsafe { (driver.cuDriverGetVersion)(&raw mut version) }
+        .result()
+        .map_err(failed("asking for the driver's version"))?;
     if version < LEAST_VERSION {
         let text = |version: i32| format!("{}.{}", version / 1000, version % 1000 / 10);
         let (wanted, got) = (text(LEAST_VERSION), text(version));
         return Err(Error::Device(format!("wanted a driver for CUDA {wanted} or later, got one for {got}")));
     }
-    Ok(())
+    Ok(driver)
 }
 
 /// The kernels of one context, by name. Never unloaded: the context's end does that.
 struct Module {
     functions: HashMap<String, sys::CUfunction>,
+    /// See [`Stream::tensor_memory`].
+    tensor_memory: Option<usize>,
 }
 
 // SAFETY: functions are handles that may be launched from any thread while their context is current, which `Stream::launch`
@@ -57,6 +110,7 @@ static MODULES: LazyLock<Mutex<HashMap<u64, &'static Module>>> = LazyLock::new(M
 
 /// A context that is current in this thread as long as this lives.
 struct Current {
+    driver: &'static Functions,
     /// What was current before, and is again afterwards.
     before: sys::CUcontext,
     context: sys::CUcontext,
@@ -65,15 +119,19 @@ struct Current {
 impl Current {
     /// # Safety
     /// `context` is live, and stays so as long as the result.
-    unsafe fn make(context: sys::CUcontext) -> Result<Self> {
+    unsafe fn make(driver: &'static Functions, context: sys::CUcontext) -> Result<Self> {
         let mut before = ptr::null_mut();
         // SAFETY: writes one pointer.
-        unsafe { sys::cuCtxGetCurrent(&raw mut before) }.result().map_err(failed("asking for the current context"))?;
+        unsafe { (driver.cuCtxGetCurrent)(&raw mut before) }
+            .result()
+            .map_err(failed("asking for the current context"))?;
         if before != context {
             // SAFETY: live by this function's contract.
-            unsafe { sys::cuCtxSetCurrent(context) }.result().map_err(failed("making the stream's context current"))?;
+            unsafe { (driver.cuCtxSetCurrent)(context) }
+                .result()
+                .map_err(failed("making the stream's context current"))?;
         }
-        Ok(Self { before, context })
+        Ok(Self { driver, before, context })
     }
 }
 
@@ -81,13 +139,14 @@ impl Drop for Current {
     fn drop(&mut self) {
         if self.before != self.context {
             // SAFETY: was this thread's current context, or null, when the other one took its place.
-            let _ = unsafe { sys::cuCtxSetCurrent(self.before) };
+            let _ = unsafe { (self.driver.cuCtxSetCurrent)(self.before) };
         }
     }
 }
 
 /// ONNX Runtime's stream, its context current, the kernels loaded in that.
 pub(crate) struct Stream {
+    driver: &'static Functions,
     raw: sys::CUstream,
     module: &'static Module,
     _current: Current,
@@ -100,16 +159,21 @@ impl Stream {
     /// `raw` is a live stream of the CUDA runtime or driver in this process, or null for the default stream of the current
     /// context, and stays alive as long as the result.
     pub(crate) unsafe fn of(raw: *mut c_void) -> Result<Self> {
-        check_driver()?;
+        let driver = check_driver()?;
         let raw = raw.cast::<sys::CUstream_st>();
         let mut context = ptr::null_mut();
         // SAFETY: `raw` is live by this function's contract; writes one pointer.
-        unsafe { sys::cuStreamGetCtx(raw, &raw mut context) }
+        unsafe { (driver.cuStreamGetCtx)(raw, &raw mut context) }
             .result()
             .map_err(failed("asking for the context of the provider's stream"))?;
         // SAFETY: a live stream's context is live.
-        let current = unsafe { Current::make(context) }?;
-        Ok(Self { raw, module: module_of(context)?, _current: current })
+        let current = unsafe { Current::make(driver, context) }?;
+        Ok(Self { driver, raw, module: module_of(driver, context)?, _current: current })
+    }
+
+    /// Shared memory that a block of a kernel for tensor cores may have; none on devices that run none.
+    pub(crate) fn tensor_memory(&self) -> Option<usize> {
+        self.module.tensor_memory
     }
 
     /// The stream, as cuBLAS takes it.
@@ -124,6 +188,7 @@ impl Stream {
         name: &str,
         (columns, rows): (u32, u32),
         threads: u32,
+        shared: u32,
         parameters: &P,
     ) -> Result<()> {
         let known = self.module.functions.get(name);
@@ -131,22 +196,37 @@ impl Stream {
         let mut arguments = [ptr::from_ref(parameters).cast_mut().cast::<c_void>()];
         // SAFETY: the function belongs to the stream's context, which is current. The kernel takes exactly one parameter, of
         // the layout that `Parameters` promises; the driver copies it before the call returns, and does not write to it.
-        unsafe { result::launch_kernel(function, (columns, rows, 1), (threads, 1, 1), 0, self.raw, &mut arguments) }
-            .map_err(failed(name))
+        unsafe {
+            (self.driver.cuLaunchKernel)(
+                function,
+                columns,
+                rows,
+                1,
+                threads,
+                1,
+                1,
+                shared,
+                self.raw,
+                arguments.as_mut_ptr(),
+                ptr::null_mut(),
+            )
+        }
+        .result()
+        .map_err(failed(name))
     }
 }
 
 /// The kernels in the current context.
-fn module_of(context: sys::CUcontext) -> Result<&'static Module> {
+fn module_of(driver: &Functions, context: sys::CUcontext) -> Result<&'static Module> {
     let mut id = 0;
     // SAFETY: the context is live; writes one number.
-    unsafe { sys::cuCtxGetId(context, &raw mut id) }.result().map_err(failed("asking for the context's number"))?;
+    unsafe { (driver.cuCtxGetId)(context, &raw mut id) }.result().map_err(failed("asking for the context's number"))?;
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(module) = modules.get(&id) {
         return Ok(module);
     }
     // Leaked on purpose: kernels stay loaded as long as their context, and there is one context a device.
-    let module: &'static Module = Box::leak(Box::new(load()?));
+    let module: &'static Module = Box::leak(Box::new(load(driver)?));
     modules.insert(id, module);
     Ok(module)
 }
@@ -156,43 +236,61 @@ fn module_of(context: sys::CUcontext) -> Result<&'static Module> {
 /// Under a CUDA graph this happens in the runs that ONNX Runtime makes before it captures one. Should a capture be under way
 /// all the same, in this thread or another, the relaxed mode keeps loading from spoiling it: it allocates, but enqueues
 /// nothing on the captured stream.
-fn load() -> Result<Module> {
+fn load(driver: &Functions) -> Result<Module> {
     let mut device = 0;
     // SAFETY: a context is current; writes one integer.
-    unsafe { sys::cuCtxGetDevice(&raw mut device) }.result().map_err(failed("asking for the device"))?;
-    let mut major = 0;
-    let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
-    // SAFETY: the device was just named by the driver; writes one integer.
-    unsafe { sys::cuDeviceGetAttribute(&raw mut major, attribute, device) }
-        .result()
-        .map_err(failed("asking for the device's compute capability"))?;
+    unsafe { (driver.cuCtxGetDevice)(&raw mut device) }.result().map_err(failed("asking for the device"))?;
+    let attribute = |attribute| {
+        let mut value = 0;
+        // SAFETY: the device was just named by the driver; writes one integer.
+        unsafe { (driver.cuDeviceGetAttribute)(&raw mut value, attribute, device) }
+            .result()
+            .map_err(failed("asking for the device's compute capability and shared memory"))?;
+        Ok(value)
+    };
+    let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let shared = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+    // The kernels' products are instructions of 8.0.
+    let tensor_memory = (major >= 8).then_some(shared);
     let image = images::image(major)?;
     let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
     // SAFETY: swaps this thread's mode with the variable's.
-    unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) }
+    unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&raw mut mode) }
         .result()
         .map_err(failed("changing the capture mode"))?;
-    let loaded = load_image(&image);
+    let loaded = load_image(driver, &image, tensor_memory);
     // SAFETY: as above; puts back what was.
-    let restored = unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) };
+    let restored = unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&raw mut mode) };
     let module = loaded?;
     restored.result().map_err(failed("changing the capture mode back"))?;
     Ok(module)
 }
 
-fn load_image(image: &[u8]) -> Result<Module> {
+fn load_image(driver: &Functions, image: &[u8], tensor_memory: Option<i32>) -> Result<Module> {
+    let mut module = ptr::null_mut();
     // SAFETY: a complete cubin, or a PTX that ends in NUL: the checksums beside the images are tested. The driver copies it.
-    let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failed("loading the kernels"))?;
+    unsafe { (driver.cuModuleLoadData)(&raw mut module, image.as_ptr().cast()) }
+        .result()
+        .map_err(failed("loading the kernels"))?;
     let names = images::KERNELS.iter().map(|name| name.to_string_lossy().into_owned());
     let by_element =
         images::BY_ELEMENT.iter().flat_map(|name| ["f32", "f16", "bf16"].map(|element| format!("{name}_{element}")));
     let mut functions = HashMap::new();
     for name in names.chain(by_element) {
         let text = CString::new(name.clone()).unwrap_or_default();
-        // SAFETY: the module was just loaded and is never unloaded.
-        let function = unsafe { result::module::get_function(module, text) }
+        let mut function = ptr::null_mut();
+        // SAFETY: the module was just loaded and is never unloaded; the name ends in NUL.
+        unsafe { (driver.cuModuleGetFunction)(&raw mut function, module, text.as_ptr()) }
+            .result()
             .map_err(|error| Error::Device(format!("kernel {name}: {:?}", error.0)))?;
+        if let Some(most) = tensor_memory.filter(|_| name.starts_with("tensor_gradient")) {
+            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: a function of the module just loaded; the size is what the device gives a block.
+            unsafe { (driver.cuFuncSetAttribute)(function, attribute, most) }
+                .result()
+                .map_err(failed("asking for shared memory"))?;
+        }
         functions.insert(name, function);
     }
-    Ok(Module { functions })
+    Ok(Module { functions, tensor_memory: tensor_memory.and_then(|bytes| usize::try_from(bytes).ok()) })
 }

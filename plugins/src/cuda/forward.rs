@@ -7,7 +7,8 @@ use super::{
     layout::Layout,
     params::{Address, Conclude, Cosines, ScatterProducts, Settings, SumTile, TILE_SUMS, Tile},
     queue::{Grid, Queue, THREADS, int, plain, transposed},
-    sides::{along, band, band_rows, bands, centre, measure, scatter},
+    sides::{along, band, band_rows, bands, centre, measure, scatter, scatter_along},
+    tensor,
 };
 use crate::{error::Result, state};
 
@@ -26,6 +27,22 @@ pub(crate) struct Outputs {
     pub(crate) moments: Address,
 }
 
+/// On the Gram path, each side's scatter matrix times the mean of the other, and the spread behind it (see
+/// [`scatter_along`]).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alongs {
+    pub(crate) embeddings: Address,
+    pub(crate) proxies: Address,
+}
+
+impl Alongs {
+    /// From the rows.
+    pub(crate) fn of(queue: &Queue<'_>, layout: &Layout) -> Result<Self> {
+        let (z, q) = (&layout.embeddings, &layout.proxies);
+        Ok(Self { embeddings: scatter_along(queue, z, q.mean)?, proxies: scatter_along(queue, q, z.mean)? })
+    }
+}
+
 /// Loss, moments and the saved state.
 pub(crate) fn run(
     queue: &Queue<'_>,
@@ -34,7 +51,7 @@ pub(crate) fn run(
     layout: &Layout,
     gram: bool,
     out: Outputs,
-) -> Result<()> {
+) -> Result<Option<Alongs>> {
     let (z, q) = (layout.embeddings, layout.proxies);
     let (form, mode) = state::codes(config);
     let mut conclude = Conclude {
@@ -43,7 +60,7 @@ pub(crate) fn run(
         moments: out.moments,
         loss: out.loss,
         cosines: layout.cosines,
-        along: Address::NULL,
+        spreads: [Address::NULL; 2],
         products: Address::NULL,
         tile_sums: Address::NULL,
         embedding_mean: z.mean,
@@ -63,16 +80,19 @@ pub(crate) fn run(
         let cosines = Cosines { embeddings: z, proxies: q, labels: problem.labels, out: layout.cosines };
         queue.launch_typed("cosines", Grid::Warps(problem.shape.batch), &cosines)?;
     }
+    let mut known = None;
     if gram {
         let dim = problem.shape.dim;
-        scatter(queue, &z, layout.embedding_scatter)?;
-        scatter(queue, &q, layout.proxy_scatter)?;
-        conclude.along = along(queue, &z, q.mean)?;
-        conclude.products = queue.scratch(2 * dim, F64)?;
+        let make = if tensor::takes(queue, dim)? { tensor::scatter } else { scatter };
+        make(queue, &z, layout.embedding_scatter)?;
+        make(queue, &q, layout.proxy_scatter)?;
+        let alongs = Alongs::of(queue, layout)?;
+        conclude.spreads = [alongs.embeddings.after(dim, F64), alongs.proxies.after(dim, F64)];
+        known = Some(alongs);
+        conclude.products = queue.scratch(dim, F64)?;
         let products = ScatterProducts {
             embedding_scatter: layout.embedding_scatter,
             proxy_scatter: layout.proxy_scatter,
-            embedding_mean: z.mean,
             out: conclude.products,
             dim: z.dim,
             unused: 0,
@@ -90,7 +110,8 @@ pub(crate) fn run(
             queue.launch("sum_tile", Grid::Blocks(blocks), &SumTile { tile, out })
         })?;
     }
-    queue.launch_wide("conclude", 1, &conclude)
+    queue.launch_wide("conclude", 1, &conclude)?;
+    Ok(known)
 }
 
 /// The similarities, a band of classes after the other, each made from centred rows and overwritten by the next.

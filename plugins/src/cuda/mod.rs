@@ -1,7 +1,7 @@
 //! The operators on the CUDA provider: the same mathematics as `pdloss::loss`, as launches on ONNX Runtime's stream.
 //!
 //! ```text
-//! provider (stream, handle) -> driver (kernels) ------+-> queue -> sides -> forward / backward (what is launched when)
+//! provider (stream, handle) -> driver (kernels) ------+-> queue -> sides, tensor -> forward / backward (what is launched when)
 //!                              cublas (products) -----+   layout: where the saved state's parts are
 //!                              images (compiled kernels), params (what kernels take)
 //! ```
@@ -21,6 +21,7 @@ mod params;
 mod provider;
 mod queue;
 mod sides;
+mod tensor;
 
 use pdloss::loss::Config;
 
@@ -35,7 +36,7 @@ pub(crate) use crate::types::ElementType;
 use crate::{
     error::{Error, Result},
     forward::Given,
-    ort_api::{Plain, Run, TypeCode},
+    ort_api::{Place, Plain, Run, TypeCode},
     schema::{MOMENTS, Operator, Signature},
     types::LabelType,
 };
@@ -71,8 +72,8 @@ pub(crate) struct Problem {
 pub(crate) fn run(
     signature: &Signature,
     config: &Config,
-    element: ElementType,
-    label: LabelType,
+    (element, label): (ElementType, LabelType),
+    place: &Place,
     run: &Run<'_>,
 ) -> Result<()> {
     let given = Given::of(signature, run)?;
@@ -91,7 +92,7 @@ pub(crate) fn run(
     let counts = (int(shape.batch)?, int(shape.classes.unwrap_or(shape.batch))?, int(shape.dim)?);
     let layout = |start| Layout::new(start, &shape, (embeddings, proxies), counts);
 
-    let memory = run.memory(&given.embeddings)?;
+    let memory = run.memory(place)?;
     let (stream, blas) = provider::open(run)?;
     let queue = Queue::new(stream, blas, memory, element);
     let output = |name: &str, lengths: &[usize], code| -> Result<Option<Address>> {
@@ -107,25 +108,34 @@ pub(crate) fn run(
         })
     };
 
+    let upstream_of = |required: bool| -> Result<Address> {
+        let Some(upstream) = run.input(signature.input("loss_grad"), "loss_grad")? else {
+            let missing = || Err(Error::tensor("loss_grad", "one number", "none"));
+            return if required { missing() } else { Ok(Address::NULL) };
+        };
+        if upstream.shape().iter().product::<usize>() != 1 {
+            return Err(Error::tensor("loss_grad", "one number", format!("{:?}", upstream.shape())));
+        }
+        upstream.address(code).map(Address)
+    };
+
     match signature.operator {
         Operator::PdLoss | Operator::DLoss | Operator::PdLossWithGrad => {
             let gram = shape.prefers_gram();
             let loss = or_scratch(output("loss", &[], code)?, 1)?;
             let moments = or_scratch(output("moments", &[MOMENTS], DOUBLE)?, MOMENTS)?;
             let state = or_scratch(output("saved", &[shape.state(gram)], DOUBLE)?, shape.state(gram))?;
-            forward::run(&queue, config, &problem, &layout(state), gram, Outputs { loss, moments })?;
+            let alongs = forward::run(&queue, config, &problem, &layout(state), gram, Outputs { loss, moments })?;
             if signature.operator == Operator::PdLossWithGrad {
-                backward::run(&queue, &problem, &layout(state), gram, (moments, Address::NULL), gradients()?)?;
+                let given = backward::Given { moments, upstream: upstream_of(false)?, alongs };
+                backward::run(&queue, &problem, &layout(state), gram, given, gradients()?)?;
             }
             Ok(())
         }
         Operator::PdLossGrad | Operator::DLossGrad => {
             let input = |name| run.required(signature.input(name), name);
-            let (upstream, moments, saved) = (input("loss_grad")?, input("moments")?, input("saved")?);
+            let (moments, saved) = (input("moments")?, input("saved")?);
             let wrong = |tensor: &str, wanted: String, got: &[usize]| Error::tensor(tensor, wanted, format!("{got:?}"));
-            if upstream.shape().iter().product::<usize>() != 1 {
-                return Err(wrong("loss_grad", "one number".to_owned(), upstream.shape()));
-            }
             if moments.shape() != [MOMENTS] {
                 return Err(wrong("moments", format!("[{MOMENTS}]"), moments.shape()));
             }
@@ -134,8 +144,9 @@ pub(crate) fn run(
                 wrong("saved", format!("[{}] or [{}]", shape.state(false), shape.state(true)), saved.shape())
             })?;
             let layout = layout(Address(saved.address(DOUBLE)?));
-            let read = (Address(moments.address(DOUBLE)?), Address(upstream.address(code)?));
-            backward::run(&queue, &problem, &layout, gram, read, gradients()?)
+            let moments = Address(moments.address(DOUBLE)?);
+            let given = backward::Given { moments, upstream: upstream_of(true)?, alongs: None };
+            backward::run(&queue, &problem, &layout, gram, given, gradients()?)
         }
         Operator::AllGather | Operator::AllReduce | Operator::PdLossOverRanks => {
             unreachable!("they have kernels for the processor only")

@@ -34,14 +34,14 @@ macro_rules! parameters {
 }
 
 parameters! {
-    UnitRows: 48, SumSlabs: 40, Centre: 56, Along: 48, Cosines: 88, Links: 40, AddScatter: 32, ScatterProducts: 40,
-    ScaleScatter: 48, SumTile: 64, WeighTile: 80, Conclude: 152, Weigh: 80, Finish: 168,
+    UnitRows: 48, SumSlabs: 40, Centre: 56, Along: 48, ScatterAlong: 56, Cosines: 88, Links: 48, GatherLinks: 96,
+    AddScatter: 32, ScatterProducts: 32, ScaleScatter: 48, SumTile: 64, WeighTile: 80, Conclude: 160, Weigh: 88, Finish: 240, TensorGram: 48, AddGram: 32, SplitScatter: 56, TensorGradient: 264,
 }
 const _: () = assert!(size_of::<Side>() == 32 && size_of::<Labels>() == 16 && size_of::<Band>() == 8);
-const _: () = assert!(size_of::<Tile>() == 56 && size_of::<Settings>() == 32);
+const _: () = assert!(size_of::<Tile>() == 56 && size_of::<Settings>() == 32 && size_of::<Vectors>() == 24);
 
 /// Bytes of the kernels' `Weights`, which the host only allocates.
-pub(crate) const WEIGHTS: usize = 64;
+pub(crate) const WEIGHTS: usize = 80;
 
 /// Numbers that a block of `sum_tile` writes.
 pub(crate) const TILE_SUMS: usize = 6;
@@ -112,6 +112,24 @@ pub(crate) struct Along {
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
+pub(crate) struct ScatterAlong {
+    pub(crate) side: Side,
+    pub(crate) direction: Address,
+    pub(crate) partials: Address,
+    pub(crate) slab: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Vectors {
+    pub(crate) high: Address,
+    pub(crate) low: Address,
+    pub(crate) rest: Address,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Cosines {
     pub(crate) embeddings: Side,
     pub(crate) proxies: Side,
@@ -123,8 +141,24 @@ pub(crate) struct Cosines {
 #[repr(C)]
 pub(crate) struct Links {
     pub(crate) labels: Labels,
+    pub(crate) keys: Address,
+    pub(crate) merged: Address,
     pub(crate) heads: Address,
-    pub(crate) next: Address,
+    pub(crate) classes: u32,
+    pub(crate) run: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct GatherLinks {
+    pub(crate) embeddings: Side,
+    pub(crate) high: Address,
+    pub(crate) low: Address,
+    pub(crate) keys: Address,
+    pub(crate) cosines: Address,
+    pub(crate) weights: Address,
+    pub(crate) sums: Address,
+    pub(crate) totals: Address,
     pub(crate) classes: u32,
     pub(crate) unused: u32,
 }
@@ -144,7 +178,6 @@ pub(crate) struct AddScatter {
 pub(crate) struct ScatterProducts {
     pub(crate) embedding_scatter: Address,
     pub(crate) proxy_scatter: Address,
-    pub(crate) embedding_mean: Address,
     pub(crate) out: Address,
     pub(crate) dim: u32,
     pub(crate) unused: u32,
@@ -154,7 +187,7 @@ pub(crate) struct ScatterProducts {
 #[repr(C)]
 pub(crate) struct ScaleScatter {
     pub(crate) scatter: Address,
-    pub(crate) mean: Address,
+    pub(crate) along: Address,
     pub(crate) weights: Address,
     pub(crate) out: Address,
     pub(crate) constant: Address,
@@ -209,7 +242,7 @@ pub(crate) struct Conclude {
     pub(crate) moments: Address,
     pub(crate) loss: Address,
     pub(crate) cosines: Address,
-    pub(crate) along: Address,
+    pub(crate) spreads: [Address; 2],
     pub(crate) products: Address,
     pub(crate) tile_sums: Address,
     pub(crate) embedding_mean: Address,
@@ -234,6 +267,7 @@ pub(crate) struct Weigh {
     pub(crate) embedding_mean: Address,
     pub(crate) proxy_mean: Address,
     pub(crate) out: Address,
+    pub(crate) vectors: Address,
     pub(crate) batch: u32,
     pub(crate) classes: u32,
     pub(crate) dim: u32,
@@ -247,17 +281,66 @@ pub(crate) struct Weigh {
 pub(crate) struct Finish {
     pub(crate) own: Side,
     pub(crate) other: Side,
+    pub(crate) vectors: Vectors,
+    pub(crate) others: Vectors,
     pub(crate) product: Address,
     pub(crate) constant: Address,
     pub(crate) tile: Address,
     pub(crate) row_sums: Address,
     pub(crate) cosines: Address,
     pub(crate) heads: Address,
-    pub(crate) next: Address,
+    pub(crate) keys: Address,
+    pub(crate) sums: Address,
+    pub(crate) totals: Address,
     pub(crate) labels: Labels,
     pub(crate) weights: Address,
     pub(crate) out: Address,
     pub(crate) band: Band,
     pub(crate) columns: u32,
     pub(crate) links: u32,
+    pub(crate) side: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct TensorGram {
+    pub(crate) side: Side,
+    pub(crate) partials: Address,
+    pub(crate) slab: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct AddGram {
+    pub(crate) partials: Address,
+    pub(crate) scatter: Address,
+    pub(crate) dim: u32,
+    pub(crate) pairs: u32,
+    pub(crate) slabs: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct SplitScatter {
+    pub(crate) scatter: Address,
+    pub(crate) along: Address,
+    pub(crate) weights: Address,
+    pub(crate) matrix: Address,
+    pub(crate) factor: Address,
+    pub(crate) constant: Address,
+    pub(crate) dim: u32,
+    pub(crate) split: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct TensorGradient {
+    pub(crate) finish: Finish,
+    pub(crate) matrix: Address,
+    pub(crate) factor: Address,
+    pub(crate) strips: u32,
+    pub(crate) unused: u32,
 }

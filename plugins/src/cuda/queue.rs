@@ -50,6 +50,8 @@ pub(crate) enum Grid {
     Elements(usize),
     /// A thread for each column, and so many slabs of rows.
     Columns(usize, usize),
+    /// So many columns and rows of blocks.
+    Rectangle(usize, usize),
 }
 
 impl Grid {
@@ -61,6 +63,7 @@ impl Grid {
             Self::Warps(warps) => (warps.div_ceil(WARPS), 1),
             Self::Elements(elements) => (elements.div_ceil(threads).clamp(1, STRIDING_BLOCKS), 1),
             Self::Columns(columns, slabs) => (columns.div_ceil(threads), slabs),
+            Self::Rectangle(columns, rows) => (columns, rows),
         };
         Ok((int(columns)?, int(rows)?))
     }
@@ -86,7 +89,7 @@ impl<'a> Queue<'a> {
     }
 
     pub(crate) fn launch<P: Parameters>(&self, name: &str, grid: Grid, parameters: &P) -> Result<()> {
-        self.stream.launch(name, grid.size()?, THREADS, parameters)
+        self.stream.launch(name, grid.size()?, THREADS, 0, parameters)
     }
 
     /// Launches the variant of a kernel for the operator's element type.
@@ -96,7 +99,35 @@ impl<'a> Queue<'a> {
 
     /// Launches a kernel that wants blocks of 1024 threads.
     pub(crate) fn launch_wide<P: Parameters>(&self, name: &str, blocks: usize, parameters: &P) -> Result<()> {
-        self.stream.launch(name, Grid::Blocks(blocks).size()?, 1024, parameters)
+        self.stream.launch(name, Grid::Blocks(blocks).size()?, 1024, 0, parameters)
+    }
+
+    /// Launches the variant of a kernel for the operator's element type, with dynamic shared memory for each block.
+    pub(crate) fn launch_shared<P: Parameters>(
+        &self,
+        name: &str,
+        blocks: usize,
+        bytes: usize,
+        parameters: &P,
+    ) -> Result<()> {
+        let name = format!("{name}_{}", self.element.suffix());
+        self.stream.launch(&name, Grid::Blocks(blocks).size()?, THREADS, int(bytes)?, parameters)
+    }
+
+    /// Shared memory that a block of a kernel for tensor cores may have; none on devices that run none.
+    pub(crate) fn tensor_memory(&self) -> Option<usize> {
+        self.stream.tensor_memory()
+    }
+
+    /// Launches the variant of a kernel whose blocks are single warps.
+    pub(crate) fn launch_warps<P: Parameters>(
+        &self,
+        name: &str,
+        (columns, rows): (usize, usize),
+        parameters: &P,
+    ) -> Result<()> {
+        let name = format!("{name}_{}", self.element.suffix());
+        self.stream.launch(&name, (int(columns)?, int(rows)?), 32, 0, parameters)
     }
 
     /// `out[m, n] = left[m, k] right[k, n]`; `add`: to what is there.

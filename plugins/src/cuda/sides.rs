@@ -2,7 +2,7 @@
 //! `gram.rs` of `pdloss::loss`.
 
 use super::{
-    params::{AddScatter, Address, Along, Band, Centre, Side, SumSlabs, UnitRows},
+    params::{AddScatter, Address, Along, Band, Centre, ScatterAlong, Side, SumSlabs, UnitRows},
     queue::{Grid, Queue, int},
 };
 use crate::error::Result;
@@ -28,12 +28,17 @@ pub(crate) fn band(first: usize, count: usize) -> Result<Band> {
     Ok(Band { first: int(first)?, count: int(count)? })
 }
 
+/// Rows in a slab, and slabs: what a block goes through.
+fn slabs(count: usize) -> (usize, usize) {
+    const MOST_SLABS: usize = 2048;
+    let slab = count.div_ceil(MOST_SLABS).next_multiple_of(32);
+    (slab, count.div_ceil(slab))
+}
+
 /// Lengths and mean of all rows.
 pub(crate) fn measure(queue: &Queue<'_>, side: &Side) -> Result<()> {
-    const MOST_SLABS: usize = 2048;
     let (count, dim) = (side.count as usize, side.dim as usize);
-    let slab = count.div_ceil(MOST_SLABS).next_multiple_of(32);
-    let slabs = count.div_ceil(slab);
+    let (slab, slabs) = slabs(count);
     let partials = queue.scratch(slabs * dim, F64)?;
     let unit_rows = UnitRows { side: *side, partials, slab: int(slab)?, unused: 0 };
     queue.launch_typed("unit_rows", Grid::Blocks(slabs), &unit_rows)?;
@@ -65,6 +70,18 @@ pub(crate) fn centre(queue: &Queue<'_>, side: &Side, band: Band, padded: usize, 
 pub(crate) fn along(queue: &Queue<'_>, side: &Side, direction: Address) -> Result<Address> {
     let out = queue.scratch(side.count as usize, F64)?;
     queue.launch_typed("along", Grid::Warps(side.count as usize), &Along { side: *side, direction, out })?;
+    Ok(out)
+}
+
+/// The scatter matrix times a direction, `[dim]`, and behind it the sum of the squares of the rows' parts along it.
+pub(crate) fn scatter_along(queue: &Queue<'_>, side: &Side, direction: Address) -> Result<Address> {
+    let (count, dim) = (side.count as usize, side.dim as usize);
+    let (slab, slabs) = slabs(count);
+    let partials = queue.scratch(slabs * (dim + 1), F64)?;
+    let out = queue.scratch(dim + 1, F64)?;
+    let parameters = ScatterAlong { side: *side, direction, partials, slab: int(slab)?, unused: 0 };
+    queue.launch_typed("scatter_along", Grid::Blocks(slabs), &parameters)?;
+    sum_slabs(queue, partials, slabs, dim + 1, out, 1.0, false)?;
     Ok(out)
 }
 

@@ -7,9 +7,9 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use ort_sys::{OrtAllocator, OrtKernelContext, OrtMemoryInfo};
+use ort_sys::{OrtAllocator, OrtKernelContext, OrtMemType, OrtMemoryInfo};
 
-use super::{Api, Run, Tensor};
+use super::{Api, NodeInfo, Run};
 use crate::error::{Error, Result};
 
 impl<'a> Run<'a> {
@@ -21,14 +21,46 @@ impl<'a> Run<'a> {
         Ok(resource)
     }
 
-    /// Memory where `tensor` lies.
-    pub(crate) fn memory(&self, tensor: &Tensor<'a>) -> Result<Memory<'a>> {
-        let mut place = ptr::null();
-        call!(unsafe self.api, GetTensorMemoryInfo(tensor.value.as_ptr(), &mut place))?;
+    /// Memory of the device that the node runs on.
+    pub(crate) fn memory(&self, place: &'a Place) -> Result<Memory<'a>> {
+        let place = place.info;
         let mut allocator = ptr::null_mut();
         call!(unsafe self.api, KernelContext_GetAllocator(self.context, place, &mut allocator))?;
         let allocator = NonNull::new(allocator).ok_or_else(|| Error::Runtime("no allocator".to_owned()))?;
         Ok(Memory { api: self.api, context: self.context, place, allocator, run: PhantomData })
+    }
+}
+
+/// Where a node's provider has its memory: that of the kernel's own allocator. Tensors may lie in memory that the caller bound,
+/// for which the host has no allocator.
+#[derive(Debug)]
+pub(crate) struct Place {
+    api: Api,
+    allocator: NonNull<OrtAllocator>,
+    info: *const OrtMemoryInfo,
+}
+
+// SAFETY: the description is constant; the allocator is only kept so that it lives, and released once.
+unsafe impl Send for Place {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Place {}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        call_void!(unsafe self.api, ReleaseAllocator(self.allocator.as_ptr()));
+    }
+}
+
+impl NodeInfo<'_> {
+    /// The place of the node's provider.
+    pub(crate) fn place(&self) -> Result<Place> {
+        let mut allocator = ptr::null_mut();
+        let kind = OrtMemType::OrtMemTypeDefault;
+        call!(unsafe self.api, KernelInfoGetAllocator(self.info, kind, &mut allocator))?;
+        let allocator = NonNull::new(allocator).ok_or_else(|| Error::Runtime("no allocator".to_owned()))?;
+        let mut place = Place { api: self.api, allocator, info: ptr::null() };
+        call!(unsafe self.api, AllocatorGetInfo(allocator.as_ptr(), &mut place.info))?;
+        Ok(place)
     }
 }
 

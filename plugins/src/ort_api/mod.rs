@@ -57,7 +57,7 @@ mod status;
 mod threads;
 mod types;
 
-pub(crate) use device::{Memory, Scratch};
+pub(crate) use device::{Memory, Place, Scratch};
 pub(crate) use inference::{Inference, Length};
 pub(crate) use node::{Attribute, NodeInfo};
 pub(crate) use run::{Run, Tensor};

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 
 /// What a node says about itself when its kernel is made.
 pub(crate) struct NodeInfo<'a> {
-    api: Api,
-    info: *const OrtKernelInfo,
+    pub(super) api: Api,
+    pub(super) info: *const OrtKernelInfo,
     call: PhantomData<&'a OrtKernelInfo>,
 }
 

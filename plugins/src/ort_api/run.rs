@@ -140,7 +140,6 @@ pub(crate) struct Tensor<'a> {
     element: TypeCode,
     shape: Vec<usize>,
     data: *const c_void,
-    pub(super) value: NonNull<OrtValue>,
     run: PhantomData<&'a OrtValue>,
 }
 
@@ -158,7 +157,7 @@ impl<'a> Tensor<'a> {
             .map_err(|_| Error::tensor(name, "lengths of 0 and more", format!("{dimensions:?}")))?;
         let mut data = ptr::null_mut();
         call!(unsafe api, GetTensorMutableData(value.as_ptr(), &mut data))?;
-        Ok(Self { name, element, shape, data, value, run: PhantomData })
+        Ok(Self { name, element, shape, data, run: PhantomData })
     }
 
     /// The name under which errors speak of it.

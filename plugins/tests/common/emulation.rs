@@ -28,7 +28,9 @@ use ort::{
     AsPointer as _,
     session::{Session, builder::SessionBuilder},
 };
-use ort_sys::{OrtAllocator, OrtApi, OrtCustomOp, OrtCustomOpDomain, OrtKernelContext, OrtMemoryInfo, OrtStatusPtr};
+use ort_sys::{
+    OrtAllocator, OrtApi, OrtCustomOp, OrtCustomOpDomain, OrtKernelContext, OrtMemoryInfo, OrtStatusPtr, OrtValue,
+};
 
 use crate::common::session::environment;
 
@@ -200,6 +202,7 @@ fn table() -> *const OrtApi {
         table.KernelContext_GetResource = resource;
         table.KernelContext_GetScratchBuffer = scratch;
         table.AllocatorFree = free;
+        table.GetTensorMemoryInfo = memory_of_tensor;
         Box::into_raw(table) as usize
     }) as *const OrtApi
 }
@@ -238,6 +241,12 @@ unsafe extern "system" fn resource(
     // SAFETY: the library asks with a place to write to.
     unsafe { *out = found };
     OrtStatusPtr(ptr::null_mut())
+}
+
+/// The caller may have bound memory for which onnxruntime has no allocator.
+unsafe extern "system" fn memory_of_tensor(_: *const OrtValue, _: *mut *const OrtMemoryInfo) -> OrtStatusPtr {
+    eprintln!("scratch memory is the kernel's own, not a tensor's");
+    process::abort();
 }
 
 /// Bytes before and behind each scratch buffer that nobody may write to.

@@ -120,6 +120,9 @@ impl Problem {
         ];
         if self.proxies {
             let fused = ["fused_loss", "fused_moments", "fused_embeddings_grad", "fused_proxies_grad"];
+            if self.scales() {
+                given.push("loss_grad");
+            }
             nodes.push(ours("PDLossWithGrad", &given, &fused, self.attributes()));
         }
         model(GraphProto {
@@ -129,6 +132,11 @@ impl Problem {
             output: outputs,
             ..GraphProto::default()
         })
+    }
+
+    /// Whether the node that does both in one pass is given a factor for its gradients: every other shape.
+    fn scales(&self) -> bool {
+        self.case.classes.is_multiple_of(2)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an attribute is a 32-bit number")]
@@ -203,8 +211,9 @@ impl Problem {
         if self.proxies {
             gradient("proxies_grad", &case.proxies, UPSTREAM, &truth.proxies, &columns)?;
             compare_value("fused_loss", one("fused_loss")?, truth.loss, loss, slack)?;
-            gradient("fused_embeddings_grad", &case.embeddings, 1.0, &truth.embeddings, &rows)?;
-            gradient("fused_proxies_grad", &case.proxies, 1.0, &truth.proxies, &columns)?;
+            let factor = if self.scales() { UPSTREAM } else { 1.0 };
+            gradient("fused_embeddings_grad", &case.embeddings, factor, &truth.embeddings, &rows)?;
+            gradient("fused_proxies_grad", &case.proxies, factor, &truth.proxies, &columns)?;
         }
         Ok(())
     }

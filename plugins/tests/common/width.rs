@@ -166,24 +166,7 @@ fn every_setting() -> Vec<Config> {
     settings
 }
 
-/// Why the CUDA kernels are not held to a case; `None` for all others.
-///
-/// They centre both sides, but carry `W mean` and the product with a scatter matrix in float32 into the last step, which takes
-/// most of both away again where rows are nearly parallel: 4e-6 to 4e-5 of the largest gradient, and 1e-5 to 4e-4 of d' on the
-/// Gram path, from a distance of 1e-3 down. The CPU's way out (`src/loss/gradient.rs`: `share`, `rest`; `rows.rs`:
-/// `scatter_along`) asks for another pass over both sides.
-fn beyond_the_kernels(case: &Case) -> Option<&'static str> {
-    match case.distribution {
-        Distribution::Parallel(distance) if distance <= 1e-3 && case.classes > 2 => {
-            Some("nearer to parallel than 1e-2")
-        }
-        Distribution::Equal => Some("a batch fallen into one point: gradients of 1e-4 in place of zero"),
-        _ => None,
-    }
-}
-
-/// Every case once in this type, labels of either type in turn; without those that float16 cannot hold, and with a line for
-/// each that the kernels are not held to.
+/// Every case once in this type, labels of either type in turn; without those that float16 cannot hold.
 pub(crate) fn on_cuda(width: Width) -> Vec<Narrowed> {
     let more = gram_cases().into_iter().map(|case| Problem {
         case,
@@ -194,10 +177,8 @@ pub(crate) fn on_cuda(width: Width) -> Vec<Narrowed> {
     let single = problems().into_iter().step_by(2).chain(more).enumerate();
     let labelled =
         single.map(|(index, problem)| Problem { labels: [Element::I64, Element::I32][index % 2], ..problem });
-    let held = labelled.filter(|problem| {
-        let reason = beyond_the_kernels(&problem.case);
-        reason.iter().for_each(|reason| eprintln!("not held to {}: {reason}", problem.name()));
-        reason.is_none()
-    });
-    held.map(|problem| Narrowed::new(problem, width)).filter(|problem| width != Width::F16 || problem.fits()).collect()
+    labelled
+        .map(|problem| Narrowed::new(problem, width))
+        .filter(|problem| width != Width::F16 || problem.fits())
+        .collect()
 }

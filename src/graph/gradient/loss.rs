@@ -43,6 +43,9 @@ fn state(tape: &mut Tape<'_>, call: &Call<'_>) -> Result<[String; 2]> {
 
 /// The operator has made both gradients already, for `g = 1`.
 fn with_grad(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
+    if call.node.input.get(3).is_some_and(|name| !name.is_empty()) {
+        return Err(call.error("its gradients are those of loss_grad * loss: leave loss_grad out, or use PDLoss"));
+    }
     let grad = call.grad()?;
     (2..4).map(|index| Ok(Some(tape.op("Mul", &[call.output(index)?, grad])?))).collect()
 }

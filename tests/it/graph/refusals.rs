@@ -157,6 +157,15 @@ fn what_a_subgraph_takes_from_outside_is_not_lost() {
 }
 
 #[test]
+fn gradients_that_are_scaled_already_are_not_differentiated() {
+    let case = Case::new("PDLossWithGrad", F32).input("x", &[4, 3], -1.0, 1.0).input("p", &[5, 3], -1.0, 1.0);
+    let case = case.input("scale", &[1], 1.0, 2.0).index("labels", &[4], &[0, 1, 2, 3]);
+    let case = case.ops("PDLossWithGrad", &["x", "p", "labels", "scale"], &["loss", "moments", "dx", "dp"], &[]);
+    let error = error(&case.domain("com.pdloss").model(&[("loss", F32)]), "loss", &["x"]);
+    assert!(error.contains("loss_grad * loss: leave loss_grad out, or use PDLoss"), "{error}");
+}
+
+#[test]
 fn the_losses_of_this_project_have_operators_for_their_gradients() {
     for (operator, inputs, outputs, inside) in [
         ("PDLoss", &["x", "p", "labels"][..], &["loss"][..], Some("PDLossGrad")),
