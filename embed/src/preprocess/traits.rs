@@ -65,13 +65,13 @@ impl Traits {
                 Orientation::Exif => {
                     let are = files(count, "image is", "images are");
                     format!(
-                        "{are} turned as its EXIF tag says: {first} ...; torchvision does not, nor does --orientation stored"
+                        "{are} turned as the EXIF tag says: {first} ...; torchvision does not, nor does --orientation stored"
                     )
                 }
                 Orientation::Stored => {
                     let have = files(count, "image has", "images have");
                     format!(
-                        "{have} an EXIF tag that turns it, which is not followed (--orientation stored): {first} ..."
+                        "{have} an EXIF tag that turns the picture, which is not followed (--orientation stored): {first} ..."
                     )
                 }
             }),
@@ -149,7 +149,7 @@ mod tests {
         let turned = [("a.jpg", Traits { turned: true, ..Traits::default() })];
         assert!(
             Traits::describe(&turned, Orientation::Exif)[0]
-                .starts_with("1 image is turned as its EXIF tag says: a.jpg")
+                .starts_with("1 image is turned as the EXIF tag says: a.jpg")
         );
         assert!(
             Traits::describe(&turned, Orientation::Stored)[0].contains("which is not followed (--orientation stored)")
