@@ -161,7 +161,7 @@ fn gather_links(queue: &Queue<'_>, finish: &mut Finish) -> Result<()> {
 
 /// The gradient of `finish.own`, by the other side's scatter matrix, and that times the own mean.
 fn through_scatter(queue: &Queue<'_>, scatter: Address, along: Address, finish: Finish) -> Result<()> {
-    if tensor::takes(queue, finish.own.dim as usize)? {
+    if tensor::takes_gradient(queue, finish.own.dim as usize)? {
         return tensor::gradient(queue, scatter, along, finish);
     }
     let own = finish.own;
