@@ -360,7 +360,7 @@ mod tests {
                     xs.clone().max().unwrap() - xs.min().unwrap() + 1,
                     ys.clone().max().unwrap() - ys.min().unwrap() + 1,
                 );
-                assert_eq!(erased.len() as u32, across * down, "a rectangle");
+                assert_eq!(erased.len(), (across * down) as usize, "a rectangle");
                 assert!((10..270).contains(&erased.len()), "{}", erased.len());
             }
             counts[3] += u32::from(d.0 != d.1);

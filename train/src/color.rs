@@ -110,7 +110,9 @@ mod tests {
 
     #[test]
     fn no_change_is_none() {
-        let image = RgbImage::from_fn(16, 16, |x, y| Rgb([(x * 16) as u8, (y * 16) as u8, (x * y) as u8]));
+        let image =
+            RgbImage::from_vec(16, 16, (0..=255).flat_map(|at: u8| [at, at.rotate_left(4), at ^ 0x5a]).collect())
+                .unwrap();
         for change in [
             Change::Brightness(1.0),
             Change::Contrast(1.0),

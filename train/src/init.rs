@@ -70,7 +70,7 @@ pub(crate) fn put(
         tensor.bytes = match (&frozen, part) {
             (Some(frozen), Part::Embedder) => {
                 let name = told.of.as_deref().unwrap_or(&told.name);
-                let kept = other.has(&average(name)).then(|| average(name)).unwrap_or_else(|| name.to_owned());
+                let kept = if other.has(&average(name)) { average(name) } else { name.to_owned() };
                 if other.has(&kept) { other.bytes(&kept, tensor)? } else { frozen.bytes(name, tensor)? }
             }
             _ => other.bytes(&told.name, tensor)?,
