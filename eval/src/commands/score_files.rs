@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use ndarray::ArrayViewD;
-use ndarray_npy::ViewNpyExt;
+use ndarray::ArrayD;
+use ndarray_npy::ReadNpyExt;
 use polars::prelude::DataType;
 
 use pdloss_embed::delimited::{Blanks, Delimiter, Record, Table, plain};
@@ -231,14 +231,9 @@ fn read_npy(path: &Path) -> Result<Scores> {
     };
     npy::check(&bytes).map_err(|problem| wrong(&problem))?;
     let bytes = npy::widened(bytes);
-    // A view is of the bytes that are there, whatever the header claims; it wants them where a number may stand.
-    let first = bytes.as_ptr().align_offset(align_of::<f64>()).min(align_of::<f64>());
-    let bytes = if first == 0 { bytes } else { [vec![0; align_of::<f64>()], bytes].concat() };
-    let start = if first == 0 { 0 } else { align_of::<f64>() };
-    let bytes = &bytes[start..];
-    let (shape, values): (Vec<usize>, Vec<f64>) = guarded(path, || match ArrayViewD::<f64>::view_npy(bytes) {
+    let (shape, values): (Vec<usize>, Vec<f64>) = guarded(path, || match ArrayD::<f64>::read_npy(&bytes[..]) {
         Ok(values) => Ok((values.shape().into(), values.iter().copied().collect())),
-        Err(double) => match ArrayViewD::<f32>::view_npy(bytes) {
+        Err(double) => match ArrayD::<f32>::read_npy(&bytes[..]) {
             Ok(values) => Ok((values.shape().into(), values.iter().map(|&value| f64::from(value)).collect())),
             Err(_) => Err(wrong(&double)),
         },

@@ -178,8 +178,9 @@ fn marks(genuine: &[f64], impostor: &[f64], sign: f64) -> Option<String> {
     const MANY: usize = 20;
     /// How far from all others a mark lies, as a share of their range.
     const APART: f64 = 0.25;
+    // A zero has no sign for people.
     let mut scores: Vec<f64> =
-        genuine.iter().chain(impostor).map(|score| sign * score).filter(|score| score.is_finite()).collect();
+        genuine.iter().chain(impostor).map(|score| sign * score + 0.0).filter(|score| score.is_finite()).collect();
     scores.sort_by(f64::total_cmp);
     let mut distinct = scores.clone();
     distinct.dedup();
@@ -227,7 +228,7 @@ mod tests {
         }
         // One outlier is a score like any other; so are the ends of a scale that scores reach.
         assert_eq!(said(&with(&[-1.0]), &scores(0.0)), "");
-        assert_eq!(said(&with(&[0.8, 0.8, 0.8]), &with(&[0.0, 0.0])), "");
+        assert_eq!(said(&with(&[0.8, 0.8, 0.8]), &[scores(0.0), vec![0.0, 0.0]].concat()), "");
         let decisions = said(&[1.0; 15], &[0.0, 1.0, 0.0, 0.0, 0.0]);
         assert!(decisions.starts_with("all 20 scores are 0 or 1: are they decisions"), "{decisions}");
         assert_eq!(said(&[1.0, 0.5], &[0.0]), "");

@@ -248,17 +248,17 @@ fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, String>) ->
     said
 }
 
-/// What is to be said of data that have one name and are not the same.
+/// What is to be said of data that have one name and are not the same, where one measure was taken on both.
 fn of_one_name(rows: &[Record]) -> Vec<String> {
     let word = |row: &Record, name: &str| row.get(name).map(Value::word).filter(|word| !word.is_empty());
-    let mut data: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut data: BTreeMap<(String, Option<String>), BTreeMap<String, String>> = BTreeMap::new();
     for row in rows.iter().filter(|row| word(row, "data_sha256").is_some()) {
         if let Some(name) = word(row, "dataset") {
-            data.entry(name).or_default().entry(data_of(row)).or_insert_with(|| result(row));
+            data.entry((name, word(row, "measure"))).or_default().entry(data_of(row)).or_insert_with(|| result(row));
         }
     }
     let several = data.iter().filter(|(_, of)| of.len() > 1);
-    let sentence = |(name, of): (&String, &BTreeMap<String, String>)| {
+    let sentence = |((name, _), of): (&(String, Option<String>), &BTreeMap<String, String>)| {
         let results: Vec<&str> = of.values().map(String::as_str).collect();
         format!(
             "'{name}' is {} different data (other images, part or pairs), measured by {}: their figures are not to be compared",

@@ -1,6 +1,6 @@
 //! Small copies of a run's images, as data URIs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -66,11 +66,14 @@ impl Pictures {
 
     /// How many of the images that were asked for cannot be had, and why the first cannot; `None` where all are there.
     pub(super) fn missing(&self) -> Option<String> {
-        let missing = self.made.values().filter(|made| made.is_none()).count();
         let first = self.first_missing.as_ref()?;
+        let all: HashSet<&str> = self.made.keys().map(|(name, _)| name.as_str()).collect();
+        let missing = self.made.iter().filter(|(_, made)| made.is_none());
+        let missing: HashSet<&str> = missing.map(|((name, _), _)| name.as_str()).collect();
         Some(format!(
-            "{missing} of {} images cannot be had, and their places are empty; the first: {first}",
-            self.made.len()
+            "{} of {} images cannot be had, and their places are empty; the first: {first}",
+            missing.len(),
+            all.len()
         ))
     }
 
