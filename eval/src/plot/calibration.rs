@@ -21,7 +21,7 @@ impl Pictures<'_> {
             format!("logistic: {} x score {side} {:.4}", short(sign * line.slope), line.offset.abs())
         });
         for (left, color, name) in
-            [(250, GENUINE, "rising map (PAV), dashed where one kind is alone".to_owned()), (720, IMPOSTOR, fitted)]
+            [(250, GENUINE, "PAV, dashed where one kind is alone".to_owned()), (600, IMPOSTOR, fitted)]
         {
             area.draw(&Rectangle::new([(left, 57), (left + 18, 61)], color.filled()))?;
             area.draw(&Text::new(name, (left + 26, 50), (FONT, 17).into_font().color(&INK)))?;
