@@ -280,7 +280,7 @@ impl Plan {
             }
             if self.save_run.is_some() {
                 let scores = scores(&varied, &search, &mut row, &mut notes)?;
-                let map = agree(varied.whole())?.and_then(|whole| Map::of(&whole, search.metric == Metric::Cosine));
+                let map = Map::of(&varied, search.metric == Metric::Cosine);
                 details = Some(Details::Retrieval(Retrieved::new(&varied, &measured, scores, map)));
             }
             row.set("seconds_total", started.elapsed().as_secs_f64());

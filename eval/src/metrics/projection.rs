@@ -3,7 +3,8 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::ArrayView1;
+use pdloss_embed::embeddings::Embeddings;
 
 /// Rows that directions are found on; more are taken evenly, and still all are projected.
 const FITTED: usize = 10_000;
@@ -19,33 +20,32 @@ pub struct Plane {
     pub share: f64,
 }
 
-/// Projects rows `[rows, dim]`, brought to length one first where `unit`. `None` where all rows are alike. The sign of each
-/// direction is that in which its greatest part is positive.
-pub fn principal(matrix: ArrayView2<'_, f32>, unit: bool) -> Option<Plane> {
-    let (rows, dim) = matrix.dim();
+/// Projects embeddings, brought to length one first where `unit`. `None` where all rows are alike. The sign of each direction is that
+/// in which its greatest part is positive. Every one of several ranks, of which none holds all rows, has the answer.
+pub fn principal(embeddings: &Embeddings, unit: bool) -> Option<Plane> {
+    let (rows, dim) = (embeddings.rows.len(), embeddings.dim());
     let scaled = |row: ArrayView1<'_, f32>| -> Vec<f64> {
         let values: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
         let length = if unit { values.iter().map(|v| v * v).sum::<f64>().sqrt() } else { 1.0 };
         values.into_iter().map(|v| if length > 0.0 { v / length } else { v }).collect()
     };
     let fitted = rows.min(FITTED);
-    if fitted < 2 || dim == 0 {
+    if fitted < 2 {
         return None;
     }
-    let chosen: Vec<Vec<f64>> = (0..fitted).map(|n| scaled(matrix.row(n * rows / fitted))).collect();
+    let mut chosen = Vec::with_capacity(fitted);
+    embeddings.each_block(&mut |first, block| {
+        while let Some(row) = (chosen.len() * rows / fitted).checked_sub(first).filter(|row| *row < block.nrows()) {
+            chosen.push(scaled(block.row(row)));
+        }
+    });
     let mut mean = vec![0.0; dim];
     chosen.iter().for_each(|row| row.iter().zip(&mut mean).for_each(|(v, mean)| *mean += v / fitted as f64));
     let mut covariance = Mat::<f64>::zeros(dim, dim);
     for block in chosen.chunks(BLOCK) {
         let centred = Mat::from_fn(block.len(), dim, |r, c| block[r][c] - mean[c]);
-        matmul(
-            covariance.as_mut(),
-            Accum::Add,
-            centred.transpose(),
-            centred.as_ref(),
-            1.0 / fitted as f64,
-            Par::rayon(0),
-        );
+        let (transposed, share) = (centred.transpose(), 1.0 / fitted as f64);
+        matmul(covariance.as_mut(), Accum::Add, transposed, centred.as_ref(), share, Par::rayon(0));
     }
     let total: f64 = (0..dim).map(|at| covariance[(at, at)]).sum();
     if total.is_nan() || total <= 0.0 {
@@ -53,15 +53,18 @@ pub fn principal(matrix: ArrayView2<'_, f32>, unit: bool) -> Option<Plane> {
     }
     let directions = leading(&covariance, 2)?;
     let share = directions.iter().map(|(value, _)| value).sum::<f64>() / total;
-    let points = matrix.rows().into_iter().map(|row| {
-        let centred: Vec<f64> = scaled(row).iter().zip(&mean).map(|(v, mean)| v - mean).collect();
-        let along = |at: usize| {
-            let direction = directions.get(at).map_or(&[][..], |(_, direction)| direction);
-            centred.iter().zip(direction).map(|(v, d)| v * d).sum::<f64>()
-        };
-        [along(0), along(1)]
+    let mut points = Vec::with_capacity(rows);
+    embeddings.each_block(&mut |_, block| {
+        points.extend(block.rows().into_iter().map(|row| {
+            let centred: Vec<f64> = scaled(row).iter().zip(&mean).map(|(v, mean)| v - mean).collect();
+            let along = |at: usize| {
+                let direction = directions.get(at).map_or(&[][..], |(_, direction)| direction);
+                centred.iter().zip(direction).map(|(v, d)| v * d).sum::<f64>()
+            };
+            [along(0), along(1)]
+        }));
     });
-    Some(Plane { points: points.collect(), share: share.min(1.0) })
+    Some(Plane { points, share: share.min(1.0) })
 }
 
 /// The greatest eigenvalues of a covariance, with their directions; `None` where they are not found.
@@ -80,6 +83,13 @@ fn leading(covariance: &Mat<f64>, count: usize) -> Option<Vec<(f64, Vec<f64>)>> 
 mod tests {
     use super::*;
     use ndarray::{Array2, array};
+    use pdloss_embed::dataset::Role;
+    use pdloss_embed::embeddings::Row;
+
+    fn principal(matrix: &Array2<f32>, unit: bool) -> Option<Plane> {
+        let rows = (0..matrix.nrows()).map(|row| Row::new(row.to_string(), 0, Role::Both)).collect();
+        super::principal(&Embeddings::new(matrix.clone(), rows, vec!["a".into()]).unwrap(), unit)
+    }
 
     #[test]
     fn points_of_a_plane_keep_their_distances() {
@@ -87,7 +97,7 @@ mod tests {
         let (u, v) = ([0.6, 0.8, 0.0, 0.0, 0.0], [0.0, 0.0, 0.48, 0.6, 0.64]);
         let places: Vec<[f32; 2]> = (0..40_u16).map(|n| [f32::from(n) - 20.0, f32::from(n * 7 % 11)]).collect();
         let matrix = Array2::from_shape_fn((40, 5), |(r, c)| 3.0 + places[r][0] * u[c] + places[r][1] * v[c]);
-        let plane = principal(matrix.view(), false).unwrap();
+        let plane = principal(&matrix, false).unwrap();
         assert!((plane.share - 1.0).abs() < 1e-9, "{}", plane.share);
         for (a, b) in [(0, 1), (3, 30), (39, 2)] {
             let apart = |of: &dyn Fn(usize) -> [f64; 2]| {
@@ -105,12 +115,12 @@ mod tests {
     #[test]
     fn lengths_are_left_out_where_rows_are_directions_and_equal_rows_have_no_plane() {
         let rows = array![[1.0_f32, 0.0], [10.0, 0.0], [0.0, 2.0], [0.0, 3.0]];
-        let plane = principal(rows.view(), true).unwrap();
+        let plane = principal(&rows, true).unwrap();
         assert!((plane.points[0][0] - plane.points[1][0]).abs() < 1e-12);
         assert!((plane.points[0][0] - plane.points[2][0]).abs() > 1.0);
-        assert_eq!(principal(Array2::ones((5, 3)).view(), false), None);
-        assert_eq!(principal(Array2::ones((1, 3)).view(), false), None);
-        let line = principal(array![[1.0_f32], [3.0]].view(), false).unwrap();
+        assert_eq!(principal(&Array2::ones((5, 3)), false), None);
+        assert_eq!(principal(&Array2::ones((1, 3)), false), None);
+        let line = principal(&array![[1.0_f32], [3.0]], false).unwrap();
         assert_eq!(line, Plane { points: vec![[-1.0, 0.0], [1.0, 0.0]], share: 1.0 });
     }
 }

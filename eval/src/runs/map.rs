@@ -36,7 +36,7 @@ pub struct Place {
 impl Map {
     /// The map of embeddings, of their directions where `unit`; `None` where all are alike.
     pub fn of(embeddings: &Embeddings, unit: bool) -> Option<Self> {
-        let plane = principal(embeddings.matrix.view(), unit)?;
+        let plane = principal(embeddings, unit)?;
         let place = |(row, [x, y]): (&pdloss_embed::embeddings::Row, [f64; 2])| Place {
             name: row.name.clone(),
             class: embeddings.classes[row.class].clone(),
