@@ -46,10 +46,7 @@ impl Formula for SubcenterArcFace {
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
         let s = by_center(nodes, scope, self.centers);
         let s = nodes.reduce("ReduceMax", &s, 2, false);
-        let own = margin::own(nodes, &s, scope.labels);
-        let turned = margin::turned(nodes, &own, self.margin);
-        let target = margin::monotone(nodes, &own, &turned, self.margin);
-        Written::of(margin::classified(nodes, &s, &target, self.scale, scope.labels))
+        Written::of(margin::angular(nodes, &s, self.margin, self.scale, scope.labels))
     }
 }
 

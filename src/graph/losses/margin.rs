@@ -40,10 +40,7 @@ impl Formula for ArcFace {
 
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
         let s = cosines(nodes, scope.embeddings, scope.proxies);
-        let own = own(nodes, &s, scope.labels);
-        let turned = turned(nodes, &own, self.margin);
-        let target = monotone(nodes, &own, &turned, self.margin);
-        Written::of(classified(nodes, &s, &target, self.scale, scope.labels))
+        Written::of(angular(nodes, &s, self.margin, self.scale, scope.labels))
     }
 }
 
@@ -82,6 +79,14 @@ impl Formula for CosFace {
         let target = nodes.shift(&own, -self.margin);
         Written::of(classified(nodes, &s, &target, self.scale, scope.labels))
     }
+}
+
+/// [`ArcFace`] of cosines `[batch, classes]`.
+pub(super) fn angular(nodes: &mut Nodes, s: &str, margin: f64, scale: f64, labels: &str) -> String {
+    let own = own(nodes, s, labels);
+    let turned = turned(nodes, &own, margin);
+    let target = monotone(nodes, &own, &turned, margin);
+    classified(nodes, s, &target, scale, labels)
 }
 
 /// Every row's cosine with its own class, `[batch, 1]`.

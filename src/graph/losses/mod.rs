@@ -244,10 +244,15 @@ fn cosines(nodes: &mut Nodes, left: &str, right: &str) -> String {
     nodes.op("MatMul", &[&z, &transposed])
 }
 
+/// `|z - q|^2` of unit rows with these cosines.
+fn squared_distances(nodes: &mut Nodes, cosines: &str) -> String {
+    let twice = nodes.scale(cosines, -2.0);
+    nodes.shift(&twice, 2.0)
+}
+
 /// `|z - q|` of unit rows with these cosines. Its slope is zero where they are equal.
 fn distances(nodes: &mut Nodes, cosines: &str) -> String {
-    let twice = nodes.scale(cosines, -2.0);
-    let square = nodes.shift(&twice, 2.0);
+    let square = squared_distances(nodes, cosines);
     let least = nodes.number(1e-12);
     let square = nodes.op("Max", &[&square, &least]);
     nodes.op("Sqrt", &[&square])

@@ -1,6 +1,6 @@
 //! Triplet losses, of the triplets that their mining finds in a batch.
 
-use super::{Formula, Nodes, Number, Scope, Written, cosines, distances, mean_where, pairs::Pairs};
+use super::{Formula, Nodes, Number, Scope, Written, cosines, distances, mean_where, pairs::Pairs, squared_distances};
 use crate::graph::build::{Element, Value, attribute};
 
 /// Which triplets of a batch count. Rows without both kinds of pairs take part in none.
@@ -95,8 +95,7 @@ impl Triplet {
     }
 
     fn semi_hard(&self, nodes: &mut Nodes, s: &str, pairs: &Pairs) -> String {
-        let twice = nodes.scale(s, -2.0);
-        let d = nodes.shift(&twice, 2.0);
+        let d = squared_distances(nodes, s);
         let chosen = next_impostors(nodes, &d, pairs);
         let nearest = nodes.with("GatherElements", &[&d, &chosen], vec![attribute("axis", Value::Int(1))]);
         let difference = nodes.sub(&d, &nearest);

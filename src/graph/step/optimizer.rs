@@ -167,11 +167,7 @@ impl Optimizer {
         let w = parameter.name;
         match *self {
             Self::Sgd { momentum, nesterov, .. } => {
-                let mut direction = gradient.to_owned();
-                if parameter.decay > 0.0 {
-                    let decay = nodes.scale(w, parameter.decay);
-                    direction = nodes.add(&direction, &decay);
-                }
+                let mut direction = with_decay(nodes, parameter, gradient.to_owned());
                 let mut state = Vec::new();
                 if momentum > 0.0 {
                     let kept = nodes.scale(&state_name("momentum", w), momentum);
@@ -188,15 +184,10 @@ impl Optimizer {
                 Update { weight: nodes.sub(w, &step), state }
             }
             Self::AdamW { beta1, beta2, .. } => {
-                let m = memory(nodes, &state_name("m", w), beta1, gradient);
-                let square = nodes.mul(gradient, gradient);
-                let v = memory(nodes, &state_name("v", w), beta2, &square);
-                let root = nodes.op("Sqrt", &[&v]);
-                let divisor = nodes.add(&root, &factors.epsilon);
-                let direction = nodes.div(&m, &divisor);
+                let (direction, state) = adaptive(nodes, w, gradient, (beta1, beta2), &factors.epsilon);
                 let step = nodes.mul(&direction, &factors.size);
                 let kept = factors.kept(nodes, w);
-                Update { weight: nodes.sub(&kept, &step), state: vec![m, v] }
+                Update { weight: nodes.sub(&kept, &step), state }
             }
             Self::Lion { beta1, beta2, .. } => {
                 let memory_of = state_name("m", w);
@@ -208,24 +199,41 @@ impl Optimizer {
                 Update { weight: nodes.sub(&kept, &step), state: vec![m] }
             }
             Self::Lamb { beta1, beta2, .. } => {
-                let m = memory(nodes, &state_name("m", w), beta1, gradient);
-                let square = nodes.mul(gradient, gradient);
-                let v = memory(nodes, &state_name("v", w), beta2, &square);
-                let root = nodes.op("Sqrt", &[&v]);
-                let divisor = nodes.add(&root, &factors.epsilon);
-                let direction = nodes.div(&m, &divisor);
-                let mut direction = nodes.mul(&direction, &factors.unbiased);
-                if parameter.decay > 0.0 {
-                    let decay = nodes.scale(w, parameter.decay);
-                    direction = nodes.add(&direction, &decay);
-                }
+                let (direction, state) = adaptive(nodes, w, gradient, (beta1, beta2), &factors.epsilon);
+                let direction = nodes.mul(&direction, &factors.unbiased);
+                let direction = with_decay(nodes, parameter, direction);
                 let trust = trust(nodes, w, &direction);
                 let size = nodes.mul(&trust, &factors.size);
                 let step = nodes.mul(&direction, &size);
-                Update { weight: nodes.sub(w, &step), state: vec![m, v] }
+                Update { weight: nodes.sub(w, &step), state }
             }
         }
     }
+}
+
+/// `m / (sqrt(v) + epsilon)` of the moving averages `m` of the gradient and `v` of its square, and these.
+fn adaptive(
+    nodes: &mut Nodes,
+    w: &str,
+    gradient: &str,
+    (beta1, beta2): (f64, f64),
+    epsilon: &str,
+) -> (String, Vec<String>) {
+    let m = memory(nodes, &state_name("m", w), beta1, gradient);
+    let square = nodes.mul(gradient, gradient);
+    let v = memory(nodes, &state_name("v", w), beta2, &square);
+    let root = nodes.op("Sqrt", &[&v]);
+    let divisor = nodes.add(&root, epsilon);
+    (nodes.div(&m, &divisor), vec![m, v])
+}
+
+/// `direction + decay w`
+fn with_decay(nodes: &mut Nodes, parameter: &Parameter<'_>, direction: String) -> String {
+    if parameter.decay <= 0.0 {
+        return direction;
+    }
+    let decay = nodes.scale(parameter.name, parameter.decay);
+    nodes.add(&direction, &decay)
 }
 
 /// `|w| / |direction|`, 1 where either is 0.
