@@ -21,13 +21,13 @@ impl Dataset {
         }
         let mut digests = vec![[0; 32]; self.items.len()];
         same("the SHA-256 of the list of images", &self.sha256(&digests))?;
-        for at in (0..SAMPLE).map(|at| at * self.items.len() / SAMPLE) {
+        let count = SAMPLE.min(self.items.len());
+        for at in (0..count).map(|at| at * self.items.len() / count) {
             // One that cannot be read is an error later, or skipped, as is asked for.
             if let Ok(bytes) = self.source.read(&self.items[at].name) {
                 digests[at] = Sha256::digest(&bytes).into();
             }
         }
-        let what = format!("the SHA-256 of {} of the images' files", SAMPLE.min(self.items.len()));
-        same(&what, &self.sha256(&digests))
+        same(&format!("the SHA-256 of {count} of the images' files"), &self.sha256(&digests))
     }
 }
