@@ -7,7 +7,7 @@ use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::Description;
 use pdloss::loss::ClassMeans;
-use pdloss_embed::embedder::{Choice, Embedder, Model, Options};
+use pdloss_embed::embedder::{Embedder, Model};
 use pdloss_embed::pipeline::embed_over_ranks;
 use pdloss_embed::preprocess::Steps;
 use pdloss_embed::ranks::agree;
@@ -50,14 +50,7 @@ pub(crate) fn class_means(
 ) -> Result<Array2<f32>> {
     let preparation = images.preparation();
     let axes = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
-    let options = Options {
-        runtime: Choice::Onnxruntime,
-        library: Some(library.to_path_buf()),
-        device: settings.device,
-        threads: settings.threads,
-        batch: None,
-    };
-    let mut embedder = agree(Embedder::open(model.clone(), Some(axes), &options))?;
+    let mut embedder = agree(Embedder::open(model.clone(), Some(axes), &settings.embedding(library)))?;
     let (recipe, steps) = (&preparation.recipe, Steps::default());
     let embedded = embed_over_ranks(images.data(), recipe, &steps, &mut embedder, settings.threads, false)?;
     let labels: Vec<i64> = embedded.embeddings.rows.iter().map(|row| row.class as i64).collect();

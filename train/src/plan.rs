@@ -10,7 +10,7 @@ use pdloss::graph::shapes::Shapes;
 use pdloss::graph::step::{Description, Kind, Parameters, Ranks};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
-use pdloss_embed::embedder::{self, Choice, Model, Options};
+use pdloss_embed::embedder::{self, Model};
 use pdloss_embed::preprocess::Layout;
 use pdloss_embed::ranks::world;
 use pdloss_embed::{Error, Result};
@@ -95,19 +95,12 @@ impl Plan {
         let mut data = Dataset::load(&settings.data.request())?;
         let library = embedder::library(settings.onnxruntime.as_deref())?.path;
         let layout = settings.preprocessing.layout.unwrap_or(model.layout());
-        let options = Options {
-            runtime: Choice::Onnxruntime,
-            library: Some(library.clone()),
-            device: settings.device,
-            threads: settings.threads,
-            batch: None,
-        };
         let validation = settings.validation.as_ref().map(|v| {
             Validation::new(
                 &v.data.request(),
                 (&settings.preprocessing, layout),
                 &settings.output,
-                options,
+                settings.embedding(&library),
                 v.data.skip_bad,
             )
         });

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pdloss_embed::console::{self, Align};
 use pdloss_embed::ranks::{agree, world};
-use pdloss_embed::{Error, Result};
+use pdloss_embed::{Error, Result, process};
 
 use crate::images::Images;
 use crate::loader::Loader;
@@ -73,13 +73,13 @@ impl Rehearsal<'_> {
         }
         later.sort_by(f64::total_cmp);
         let each = later.get(later.len() / 2).copied();
-        let mebibytes = |bytes: usize| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+        let mebibytes = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
         let word = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let figures = [
             ("steps", self.steps.to_string()),
             ("steps made", seconds.len().to_string()),
-            ("state, MiB", mebibytes(state)),
-            ("memory at most, MiB", word(most_memory().map(mebibytes))),
+            ("state, MiB", mebibytes(state as u64)),
+            ("memory at most, MiB", word(process::peak_memory().map(mebibytes))),
             ("seconds a step", word(each.map(|each| format!("{each:.3}")))),
             ("hours of steps", word(each.map(|each| format!("{:.2}", each * self.steps as f64 / 3600.0)))),
         ];
@@ -87,11 +87,4 @@ impl Rehearsal<'_> {
         let columns = names.into_iter().map(|name| (name.to_owned(), Align::Right)).collect();
         console::Table { columns, rows: vec![cells] }
     }
-}
-
-/// The most memory that this process has had so far, in bytes, where the system says it.
-fn most_memory() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kibibytes| kibibytes << 10)
 }

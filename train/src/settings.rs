@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pdloss::graph::head::Spelling;
 use pdloss_embed::dataset::{Format, Request, Source, Split};
-use pdloss_embed::embedder::{Device, Model};
+use pdloss_embed::embedder::{Choice, Device, Model, Options};
 use pdloss_embed::preprocess::{Origin, Recipe};
 use pdloss_embed::ranks::world;
 use pdloss_embed::{Error, Result, process};
@@ -172,6 +172,17 @@ pub(crate) struct Validation {
 }
 
 impl Settings {
+    /// How embedders are run beside the steps: on their library, device and threads.
+    pub(crate) fn embedding(&self, library: &Path) -> Options {
+        Options {
+            runtime: Choice::Onnxruntime,
+            library: Some(library.to_path_buf()),
+            device: self.device,
+            threads: self.threads,
+            batch: None,
+        }
+    }
+
     /// What the flags mean, with everything checked that needs no images; and the model, and where its recipe came from.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::time::Instant;
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::step::{Description, export_embedder};
 use pdloss_embed::console::{inform, note};
-use pdloss_embed::embedder::{Choice, Model, Options, version};
+use pdloss_embed::embedder::{Model, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
 use serde_json::Value;
@@ -190,16 +190,9 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
             None => Some(folder.begin(&Manifest { made_with, settings: settings.clone() })?),
         };
         write_toml(&folder.preprocessing(), &settings.preprocessing)?;
-        let probe_options = Options {
-            runtime: Choice::Onnxruntime,
-            library: Some(library.clone()),
-            device: settings.device,
-            threads: 1,
-            batch: None,
-        };
         let events = |kind| settings.log_dir.as_deref().map(|folder| Events::create(folder, kind)).transpose();
         Ok(Record {
-            probe: Probe::new(&images, &settings.output, probe_options)?,
+            probe: Probe::new(&images, &settings.output, settings.embedding(&library))?,
             behind_state,
             guard,
             saved: last,

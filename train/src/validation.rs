@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use pdloss::graph::file;
 use pdloss::graph::proto::ModelProto;
 use pdloss_embed::dataset::{Dataset, Request};
-use pdloss_embed::embedder::{Choice, Embedder, Model, Options};
+use pdloss_embed::embedder::{Embedder, Model, Options};
 use pdloss_embed::pipeline::embed_over_ranks;
 use pdloss_embed::preprocess::{Layout, Recipe, Steps};
 use pdloss_embed::ranks::{agree, world};
@@ -55,7 +55,6 @@ impl Validation {
             })),
             other => other,
         })?;
-        let options = Options { runtime: Choice::Onnxruntime, ..options };
         Ok(Self {
             data,
             recipe: recipe.clone(),
@@ -138,7 +137,7 @@ fn lend(own: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
 mod tests {
     use super::*;
     use pdloss_embed::dataset::Split;
-    use pdloss_embed::embedder::Device;
+    use pdloss_embed::embedder::{Choice, Device};
     use pdloss_embed::preprocess::Patch;
 
     #[test]
