@@ -1,5 +1,5 @@
-// CUDA's language for the CPU, as far as the kernels use it: threads of a block are coroutines (emulate/driver.cpp), one
-// runs at a time, and only barriers and shuffles switch.
+// CUDA's language for the CPU, as far as the kernels use it: threads of a block are coroutines (emulate/driver.cpp) of one thread
+// of the process, one runs at a time, and only barriers and shuffles switch. Each thread of the process has a block of its own.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -8,18 +8,18 @@
 #define __device__
 #define __global__
 #define __launch_bounds__(threads)
-#define __shared__ static  // one block at a time is under way
+#define __shared__ static __thread
 
 struct Position {
     unsigned x, y, z;
 };
-extern Position threadIdx, blockIdx, blockDim, gridDim;
+extern __thread Position threadIdx, blockIdx, blockDim, gridDim;
 
 void __syncthreads();
 double __shfl_xor_sync(unsigned mask, double value, int lanes);
 double __shfl_sync(unsigned mask, double value, int lane);
 void emulate_multiply_add(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]);
-extern unsigned emulated_shared[];
+extern __thread unsigned *emulated_shared;
 #define DYNAMIC_SHARED(name) unsigned *name = emulated_shared
 
 

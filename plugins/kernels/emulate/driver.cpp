@@ -5,28 +5,35 @@
 #define PDLOSS_EMULATE
 #include "../kernels.cu"
 
-#include <csetjmp>
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <ucontext.h>
 #include <vector>
 
-Position threadIdx, blockIdx, blockDim, gridDim;
+__thread Position threadIdx, blockIdx, blockDim, gridDim;
 // What a device of compute capability 8.0 gives a block at most.
 const unsigned MOST_SHARED = 163 * 1024;
-alignas(16) unsigned emulated_shared[MOST_SHARED / 4];
+__thread unsigned *emulated_shared;
 
 namespace {
 
 // ---- Threads of a block as coroutines ----
 
+// What a jump returns to. The compiler's own jumps cost a tenth of the C library's, which are most of what an emulation does; both
+// GCC and Clang have them.
+typedef void *Place[5];
+
 enum State { READY, AT_WARP, AT_BLOCK, DONE };
 
 struct Coroutine {
-    jmp_buf here;
+    Place place;
     State state = DONE;
     unsigned turn = 0;  // which of the two slots the next shuffle writes
     double slots[2];
@@ -35,16 +42,27 @@ struct Coroutine {
 
 const size_t STACK = 128 * 1024;
 const unsigned MOST_THREADS = 1024;
-Coroutine coroutines[MOST_THREADS];
-jmp_buf scheduler;
-unsigned running;
+// What a thread of the process runs one block after the other on.
+struct Multiprocessor {
+    Coroutine coroutines[MOST_THREADS];
+    bool started[MOST_THREADS] = {};
+    unsigned running = 0;  // which coroutine
+    Place scheduler;
+    alignas(16) unsigned shared[MOST_SHARED / 4];
+};
+__thread Multiprocessor *here;
 void (*body)(const void *);
 const void *body_parameters;
 bool reversed;
 
-void wait(State state) {
-    coroutines[running].state = state;
-    if (_setjmp(coroutines[running].here) == 0) _longjmp(scheduler, 1);
+// Not in the function that a place is of.
+__attribute__((noinline, noreturn)) void jump(Place &place) { __builtin_longjmp(place, 1); }
+
+__attribute__((noinline)) void wait(State state) {
+    Multiprocessor &at = *here;
+    Coroutine &own = at.coroutines[at.running];
+    own.state = state;
+    if (__builtin_setjmp(own.place) == 0) jump(at.scheduler);
 }
 
 void endless() {
@@ -55,38 +73,37 @@ void endless() {
 }
 
 // The first entry onto a new stack; it is only ever left by a jump.
-void start(unsigned thread) {
+void start() {
     ucontext_t context, back;
     getcontext(&context);
     context.uc_stack.ss_sp = malloc(STACK);
     context.uc_stack.ss_size = STACK;
     context.uc_link = nullptr;
     makecontext(&context, endless, 0);
-    (void)thread;
     swapcontext(&back, &context);
 }
 
-void resume(unsigned thread) {
-    static bool started[MOST_THREADS];
-    running = thread;
+__attribute__((noinline)) void resume(Multiprocessor &at, unsigned thread) {
+    at.running = thread;
     threadIdx = {thread, 0, 0};
-    if (_setjmp(scheduler) != 0) return;
-    if (!started[thread]) {
-        started[thread] = true;
-        start(thread);
+    if (__builtin_setjmp(at.scheduler) != 0) return;
+    if (!at.started[thread]) {
+        at.started[thread] = true;
+        start();
     }
-    _longjmp(coroutines[thread].here, 1);
+    jump(at.coroutines[thread].place);
 }
 
 // Runs a warp as far as it gets; true where it got anywhere. A shuffle names all lanes, so all must come.
-bool run_warp(unsigned first) {
+bool run_warp(Multiprocessor &at, unsigned first) {
+    Coroutine *const coroutines = at.coroutines;
     bool moved = false;
     for (;;) {
         bool ran = false;
         for (unsigned k = 0; k < 32; k++) {
             const unsigned t = first + (reversed ? 31 - k : k);
             if (coroutines[t].state != READY) continue;
-            resume(t);
+            resume(at, t);
             ran = true;
         }
         if (!ran) return moved;
@@ -102,10 +119,12 @@ bool run_warp(unsigned first) {
 // One warp after the other, each up to a barrier of the block: of all orders the one that a missing barrier shows in, since
 // warps are as far apart as barriers let them be.
 bool run_block(unsigned threads) {
+    Multiprocessor &at = *here;
+    Coroutine *const coroutines = at.coroutines;
     for (unsigned t = 0; t < threads; t++) coroutines[t].state = READY;
     for (;;) {
         bool moved = false, alive = false, all = true;
-        for (unsigned first = 0; first < threads; first += 32) moved |= run_warp(reversed ? threads - 32 - first : first);
+        for (unsigned first = 0; first < threads; first += 32) moved |= run_warp(at, reversed ? threads - 32 - first : first);
         for (unsigned t = 0; t < threads; t++) {
             alive |= coroutines[t].state != DONE;
             all &= coroutines[t].state == AT_BLOCK || coroutines[t].state == DONE;
@@ -116,6 +135,74 @@ bool run_block(unsigned threads) {
             if (coroutines[t].state == AT_BLOCK) coroutines[t].state = READY;
     }
 }
+
+// ---- The device ----
+
+// The grid under way, whose blocks the multiprocessors take in turn. Kernels have no atomics: what blocks write is read by later
+// grids only.
+struct Grid {
+    Position blocks, threads;
+    unsigned shared;
+    std::atomic<unsigned long long> next{0};
+    std::atomic<bool> failed{false};
+};
+
+class Device {
+   public:
+    // Threads that wait for grids as long as the process lives.
+    Device() {
+        std::unique_lock<std::mutex> hold(lock);
+        for (working = 0; working < count; working++) std::thread(&Device::multiprocess, this).detach();
+        changed.wait(hold, [&] { return working == 0; });
+    }
+
+    // False where threads of a block waited for each other for ever.
+    bool run(Grid &grid) {
+        std::unique_lock<std::mutex> hold(lock);
+        current = &grid;
+        number++;
+        working = count;
+        changed.notify_all();
+        changed.wait(hold, [&] { return working == 0; });
+        return !grid.failed;
+    }
+
+   private:
+    void multiprocess() {
+        here = new Multiprocessor;
+        emulated_shared = here->shared;
+        std::unique_lock<std::mutex> hold(lock);
+        for (unsigned long long done = 0;; done = number) {
+            working--;
+            changed.notify_all();
+            changed.wait(hold, [&] { return number != done; });
+            Grid &grid = *current;
+            hold.unlock();
+            take_blocks(grid);
+            hold.lock();
+        }
+    }
+
+    static void take_blocks(Grid &grid) {
+        // What an earlier block left there is not to be relied on.
+        memset(emulated_shared, 0xff, grid.shared);
+        blockDim = grid.threads;
+        gridDim = grid.blocks;
+        const unsigned long long count = (unsigned long long)grid.blocks.x * grid.blocks.y;
+        for (unsigned long long k; !grid.failed && (k = grid.next++) < count;) {
+            const unsigned long long block = reversed ? count - 1 - k : k;
+            blockIdx = {(unsigned)(block % grid.blocks.x), (unsigned)(block / grid.blocks.x), 0};
+            if (!run_block(grid.threads.x)) grid.failed = true;
+        }
+    }
+
+    const unsigned count = std::max(1u, std::thread::hardware_concurrency());
+    std::mutex lock;
+    std::condition_variable changed;
+    Grid *current = nullptr;
+    unsigned long long number = 0;
+    unsigned working = 0;
+};
 
 // ---- Kernels by name ----
 
@@ -176,25 +263,28 @@ void __syncthreads() { wait(AT_BLOCK); }
 
 static double exchange(unsigned mask, double value, unsigned other) {
     if (mask != 0xffffffffu) abort();
-    Coroutine &own = coroutines[running];
+    Multiprocessor &at = *here;
+    Coroutine &own = at.coroutines[at.running];
     const unsigned slot = own.turn++ % 2;
     own.slots[slot] = value;
     wait(AT_WARP);
-    return coroutines[other].slots[slot];
+    return at.coroutines[other].slots[slot];
 }
 
-double __shfl_xor_sync(unsigned mask, double value, int lanes) { return exchange(mask, value, running ^ (unsigned)lanes); }
-double __shfl_sync(unsigned mask, double value, int lane) { return exchange(mask, value, running / 32 * 32 + (unsigned)lane); }
+double __shfl_xor_sync(unsigned mask, double value, int lanes) { return exchange(mask, value, here->running ^ (unsigned)lanes); }
+double __shfl_sync(unsigned mask, double value, int lane) { return exchange(mask, value, here->running / 32 * 32 + (unsigned)lane); }
 
 // What tensor cores do, bit by bit: f16 products are exact, their sums of eight are added to the f32 sum and cut off towards zero.
 // Which lane holds what is PTX's table for mma.m16n8k16.
 void emulate_multiply_add(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]) {
-    static float table[65536];
-    static bool filled = false;
-    for (unsigned bits = 0; !filled && bits < 65536; bits++) table[bits] = half_to_float((unsigned short)bits);
-    filled = true;
-    Coroutine &own = coroutines[running];
-    const unsigned slot = own.turn++ % 2, warp = running / 32 * 32, g = running % 32 / 4, t = running % 4;
+    static const std::vector<float> table = [] {
+        std::vector<float> values(65536);
+        for (unsigned bits = 0; bits < 65536; bits++) values[bits] = half_to_float((unsigned short)bits);
+        return values;
+    }();
+    Multiprocessor &at = *here;
+    Coroutine *const coroutines = at.coroutines, &own = coroutines[at.running];
+    const unsigned slot = own.turn++ % 2, warp = at.running / 32 * 32, g = at.running % 32 / 4, t = at.running % 4;
     memcpy(own.fragments[slot], left, sizeof left);
     memcpy(own.fragments[slot] + 4, right, sizeof right);
     wait(AT_WARP);
@@ -302,19 +392,11 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     emulate_note(line);
     const bool shapes = gx && gy && gz && gy <= 65535 && gz == 1 && by == 1 && bz == 1 && bx <= kernel.most_threads && bx % 32 == 0;
     if (!shapes || shared > shared_allowed[name] || extra || (stream && *(void **)stream != current_context)) return INVALID_VALUE;
-    // What an earlier block left there is not to be relied on.
-    memset(emulated_shared, 0xff, shared);
     body = kernel.run;
     body_parameters = parameters[0];
-    blockDim = {bx, 1, 1};
-    gridDim = {gx, gy, 1};
-    const unsigned long long blocks = (unsigned long long)gx * gy;
-    for (unsigned long long k = 0; k < blocks; k++) {
-        const unsigned long long block = reversed ? blocks - 1 - k : k;
-        blockIdx = {(unsigned)(block % gx), (unsigned)(block / gx), 0};
-        if (!run_block(bx)) return LAUNCH_FAILED;
-    }
-    return 0;
+    static Device &device = *new Device;
+    Grid grid{{gx, gy, 1}, {bx, 1, 1}, shared};
+    return device.run(grid) ? 0 : LAUNCH_FAILED;
 }
 int cuGetErrorName(int, const char **out) { *out = "CUDA_ERROR_EMULATED"; return 0; }
 int cuGetErrorString(int, const char **out) { *out = "emulated failure"; return 0; }
