@@ -1,11 +1,8 @@
 //! Files written whole or not at all, and places to write that are tried before the work.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
-
-use safetensors::tensor::{Dtype, View};
 
 use crate::error::{Error, Result};
 use crate::ranks::{agree, world};
@@ -191,36 +188,6 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut File) -> std::io::R
     write(beside.as_file_mut()).map_err(failed)?;
     beside.as_file().sync_all().map_err(failed)?;
     beside.persist(path).map(|_| ()).map_err(|e| failed(e.error))
-}
-
-/// A tensor of a safetensors file. Where it has no data, its bytes are written behind the head of the file by themselves: in the order of
-/// types, the widest first, then of names.
-#[derive(Clone, Debug)]
-pub struct TensorPart {
-    /// Type of its numbers.
-    pub dtype: Dtype,
-    /// Lengths of its axes.
-    pub shape: Vec<usize>,
-    /// Its bytes, or none.
-    pub data: Vec<u8>,
-}
-
-impl View for TensorPart {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.data)
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
-    }
 }
 
 /// Takes a block of bytes.

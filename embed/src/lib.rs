@@ -32,5 +32,6 @@ pub mod process;
 pub mod program;
 pub mod ranks;
 pub mod retrieval;
+pub mod tensors;
 
 pub use error::{Error, Result};

@@ -48,6 +48,18 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// Where the values begin and their shape `(rows, columns)`, of a file that begins with `head` and holds little-endian float32 row by
+/// row: such values may be read a part at a time. `None` for any other.
+pub fn plain(head: &[u8]) -> Option<(usize, (usize, usize))> {
+    let (at, data) = places(head).ok()?;
+    let header: String = std::str::from_utf8(&head[at..data]).ok()?.chars().filter(|c| !c.is_whitespace()).collect();
+    let is_plain = header.contains("'descr':'<f4'") && header.contains("'fortran_order':False");
+    let (shape, _) = header.split_once("'shape':(")?.1.split_once(')').filter(|_| is_plain)?;
+    let sizes: Vec<usize> = shape.split(',').filter_map(|size| size.parse().ok()).collect();
+    let &[rows, columns] = sizes.as_slice() else { return None };
+    Some((data, (rows, columns)))
+}
+
 /// The file with numbers of float16 as float32, which holds every one of them; any other as it is.
 pub fn widened(bytes: Vec<u8>) -> Vec<u8> {
     let Ok((at, data)) = places(&bytes) else { return bytes };
@@ -90,6 +102,15 @@ mod tests {
         for other in [npy("<f4", "(2,)", &little), npy("<i2", "(4,)", &little), b"no array".to_vec(), Vec::new()] {
             assert_eq!(widened(other.clone()), other);
         }
+    }
+
+    #[test]
+    fn rows_of_float32_are_read_by_parts() {
+        let begins = |kind, shape| plain(&npy(kind, shape, &[]));
+        assert_eq!(begins("<f4", "(2, 3)").unwrap().1, (2, 3));
+        assert_eq!([begins("<f8", "(2, 3)"), begins(">f4", "(2, 3)"), begins("<f4", "(6,)")], [None; 3]);
+        let turned = String::from_utf8_lossy(&npy("<f4", "(2, 3)", &[])[10..]).replace("False", "True ");
+        assert_eq!(plain(&[&npy("<f4", "(2, 3)", &[])[..10], turned.as_bytes()].concat()), None);
     }
 
     #[test]

@@ -162,6 +162,9 @@ def measuring(ranks, everything):
     searches = [
         (["recall", *images], "recall", "npy"),
         (["verify", *images, "--all-pairs", "--bootstrap", "50"], "verify", "safetensors"),
+        # What the two before have kept.
+        (["recall", "--embeddings", work / "recall1" / "kept.npy"], "kept", None),
+        (["verify", "--all-pairs", "--embeddings", work / "verify1" / "kept.safetensors"], "kept-verify", None),
     ]
     if everything:
         large = ["--embeddings", large_set()]

@@ -1,16 +1,15 @@
 //! A checkpoint: every tensor of the state and how far the run is, in one safetensors file that is there whole or not at all.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::Path;
 
 use pdloss_embed::console::note;
 use pdloss_embed::digest::hex;
-use pdloss_embed::files::{TensorPart, write_over_ranks};
+use pdloss_embed::files::write_over_ranks;
 use pdloss_embed::ranks::{agree, of_first, world};
+use pdloss_embed::tensors::{OpenTensors, TensorPart};
 use pdloss_embed::{Error, Result};
-use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -161,10 +160,7 @@ impl Checkpoint {
 
 /// A file whose header is read.
 struct Opened {
-    file: File,
-    /// Where the tensors begin.
-    start: usize,
-    metadata: Metadata,
+    tensors: OpenTensors,
     header: Header,
     /// Over what was read so far.
     hasher: Sha256,
@@ -173,25 +169,9 @@ struct Opened {
 impl Opened {
     /// Reads the header, and compares it with what is wanted.
     fn new(path: &Path, like: &[Tensor], shards: &Shards) -> Result<Self> {
-        /// As the library has it.
-        const LONGEST: usize = 100_000_000;
-        let mut file = File::open(path).map_err(|e| Error::read(path, e))?;
+        let tensors = OpenTensors::new(path, "checkpoint")?;
+        let metadata = &tensors.header;
         let wrong = |e: &dyn std::fmt::Display| Error::data(path, format!("is no checkpoint: {e}"));
-        let size = file.metadata().map_err(|e| Error::read(path, e))?.len();
-        let mut length = [0; 8];
-        file.read_exact(&mut length).map_err(|e| wrong(&e))?;
-        let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
-        if length > LONGEST || length as u64 + 8 > size {
-            return Err(wrong(&format!("its header claims {length} bytes, the file has {size}")));
-        }
-        let mut bytes = vec![0; length];
-        file.read_exact(&mut bytes).map_err(|e| wrong(&e))?;
-        let metadata: Metadata = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
-        let start = 8 + length;
-        if (start + metadata.data_len()) as u64 != size {
-            let problem = format!("its header claims {} bytes, the file has {size}", start + metadata.data_len());
-            return Err(wrong(&problem));
-        }
         let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)).cloned();
         let text = text.ok_or_else(|| wrong(&format!("its metadata has no '{KEY}'")))?;
         let header: Header = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
@@ -219,15 +199,14 @@ impl Opened {
         if let Some(sha256) = &header.sha256 {
             hasher.update(text.replacen(&digest_entry(sha256), &digest_entry(""), 1));
         }
-        Ok(Self { file, start, metadata, header, hasher })
+        Ok(Self { tensors, header, hasher })
     }
 
     /// Some bytes of a tensor.
     fn read(&mut self, name: &str, first: usize, length: usize) -> std::io::Result<Vec<u8>> {
-        let begin = self.metadata.info(name).map_or(0, |info| info.data_offsets.0);
-        self.file.seek(SeekFrom::Start((self.start + begin + first) as u64))?;
-        let mut bytes = vec![0; length];
-        self.file.read_exact(&mut bytes)?;
+        let tensor = self.tensors.header.info(name).cloned();
+        let tensor = tensor.ok_or_else(|| std::io::Error::other(format!("no tensor '{name}'")))?;
+        let bytes = self.tensors.read(&tensor, first, length)?;
         self.hasher.update(&bytes);
         Ok(bytes)
     }

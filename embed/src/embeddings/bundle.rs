@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use ndarray::Array2;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorInfo};
+use safetensors::tensor::{Dtype, SafeTensorError, TensorInfo};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
-use super::matrix::numbers;
+use super::matrix::{Stored, numbers};
 use super::{Embeddings, Row};
 use crate::dataset::Role;
 use crate::error::{Error, Result};
-use crate::files::TensorPart;
+use crate::tensors::{OpenTensors, TensorPart};
 
 const TENSOR: &str = "embeddings";
 const LABELS: &str = "labels";
@@ -66,21 +67,20 @@ fn in_order(file: &[u8]) -> std::result::Result<Vec<u8>, SafeTensorError> {
     Ok([&(sorted.len() as u64).to_le_bytes(), sorted.as_slice(), rest].concat())
 }
 
-pub(super) fn read(path: &Path) -> Result<Embeddings> {
+pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
     let wrong = |problem: String| Error::data(path, problem);
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
+    let failed = |e: std::io::Error| Error::read(path, e);
+    let mut file = OpenTensors::new(path, "safetensors file")?;
     let tensor = |name: &str, dtypes: &[Dtype], rank: usize| {
-        let found = file
-            .tensor(name)
-            .map_err(|_| wrong(format!("has no tensor '{name}'; it has {}", file.names().join(", "))))?;
-        if !dtypes.contains(&found.dtype()) || found.shape().len() != rank {
+        let has = || file.header.offset_keys().join(", ");
+        let found = file.header.info(name).cloned();
+        let found = found.ok_or_else(|| wrong(format!("has no tensor '{name}'; it has {}", has())))?;
+        if !dtypes.contains(&found.dtype) || found.shape.len() != rank {
             let dtypes: Vec<_> = dtypes.iter().map(|dtype| format!("{dtype:?}")).collect();
             return Err(wrong(format!(
                 "tensor '{name}' is {:?} {:?}; wanted {} of rank {rank}",
-                found.dtype(),
-                found.shape(),
+                found.dtype,
+                found.shape,
                 dtypes.join(" or ")
             )));
         }
@@ -88,13 +88,19 @@ pub(super) fn read(path: &Path) -> Result<Embeddings> {
     };
     let values = tensor(TENSOR, &[Dtype::F32, Dtype::F16, Dtype::BF16], 2)?;
     let labels = tensor(LABELS, &[Dtype::I64], 1)?;
-    let matrix = Array2::from_shape_vec((values.shape()[0], values.shape()[1]), numbers(values.dtype(), values.data()))
-        .map_err(|e| wrong(e.to_string()))?;
-    let labels: Vec<i64> = labels.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
-    if labels.len() != matrix.nrows() {
-        return Err(wrong(format!("tensor '{TENSOR}' has {} rows, '{LABELS}' {}", matrix.nrows(), labels.len())));
+    let (count, dim) = (values.shape[0], values.shape[1]);
+    let labels = file.read_all(&labels).map_err(failed)?;
+    let stored = if values.dtype == Dtype::F32 && dim > 0 {
+        file.at(&values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)?
+    } else {
+        let numbers = numbers(values.dtype, &file.read_all(&values).map_err(failed)?);
+        Stored::of(Array2::from_shape_vec((count, dim), numbers).map_err(|e| wrong(e.to_string()))?, Vec::new())
+    };
+    let labels: Vec<i64> = labels.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+    if labels.len() != count {
+        return Err(wrong(format!("tensor '{TENSOR}' has {count} rows, '{LABELS}' {}", labels.len())));
     }
-    let metadata = header.metadata().clone().unwrap_or_default();
+    let metadata = file.header.metadata().clone().unwrap_or_default();
     let (labels, classes) = classes(path, &labels, list::<String>(path, &metadata, "classes", None)?)?;
     let rows = Some(labels.len());
     let names = list::<String>(path, &metadata, "names", rows)?;
@@ -112,7 +118,7 @@ pub(super) fn read(path: &Path) -> Result<Embeddings> {
         Ok(Row { image: number(&images), camera: number(&cameras), ..Row::new(name, class, role) })
     };
     let rows = labels.iter().enumerate().map(row).collect::<Result<_>>()?;
-    Embeddings::new(matrix, rows, classes)
+    Ok((Embeddings::part(stored.matrix, stored.first, rows, classes)?, stored.digest))
 }
 
 /// A list of the metadata, of this length where one is wanted.

@@ -1,17 +1,18 @@
 //! The numbers alone: `.npy` and raw float32.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use half::{bf16, f16};
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use ndarray_npy::{ReadNpyError, ReadNpyExt};
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
-use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::npy;
+use crate::ranks::world;
 
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
 const WANTED: &str = "wanted an .npy file of float32 or float64 (or float16) [rows, dim]";
@@ -20,13 +21,6 @@ pub(super) fn update(hasher: &mut Sha256, matrix: &Array2<f32>) {
     for row in matrix.rows() {
         hasher.update(row.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
     }
-}
-
-/// SHA-256 of the values, row by row, in little-endian f32.
-pub(super) fn sha256(matrix: &Array2<f32>) -> String {
-    let mut hasher = Sha256::new();
-    update(&mut hasher, matrix);
-    hex(&hasher.finalize())
 }
 
 /// The values of little-endian float32, float16 or bfloat16.
@@ -44,11 +38,63 @@ pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
+/// The numbers of a file: this rank's share of the rows, and what all of them say.
+pub(super) struct Stored {
+    pub(super) matrix: Array2<f32>,
+    /// Which row it begins with.
+    pub(super) first: usize,
+    /// Rows of the file.
+    pub(super) count: usize,
+    /// Of the values of all rows, as [`update`] takes them.
+    pub(super) digest: Sha256,
+    pub(super) notes: Vec<String>,
+}
+
+impl Stored {
+    /// The share of a matrix that is read as a whole.
+    pub(super) fn of(matrix: Array2<f32>, notes: Vec<String>) -> Self {
+        let (mut digest, count) = (Sha256::new(), matrix.nrows());
+        update(&mut digest, &matrix);
+        let share = world().share(count);
+        let matrix = if world().is_alone() { matrix } else { matrix.slice(s![share.clone(), ..]).to_owned() };
+        Self { matrix, first: share.start, count, digest, notes }
+    }
+
+    /// What a file of little-endian float32 holds from where it stands: no rank holds more than its share and a block.
+    ///
+    /// `see` is shown the values of every row.
+    pub(super) fn stream(
+        file: &mut File,
+        (rows, dim): (usize, usize),
+        see: &mut dyn FnMut(&[f32]),
+    ) -> std::io::Result<Self> {
+        const BLOCK: usize = 4 << 20;
+        let (share, width) = (world().share(rows), 4 * dim);
+        let (mut digest, mut values) = (Sha256::new(), Vec::with_capacity(share.len() * dim));
+        let mut block = vec![0; (BLOCK / width).max(1) * width];
+        for first in (0..rows).step_by(block.len() / width) {
+            let count = (block.len() / width).min(rows - first);
+            let bytes = &mut block[..count * width];
+            file.read_exact(bytes)?;
+            digest.update(&*bytes);
+            let numbers = floats(bytes);
+            see(&numbers);
+            let own = share.start.clamp(first, first + count)..share.end.clamp(first, first + count);
+            values.extend_from_slice(&numbers[(own.start - first) * dim..(own.end - first) * dim]);
+        }
+        let matrix = Array2::from_shape_vec((share.len(), dim), values).map_err(std::io::Error::other)?;
+        Ok(Self { matrix, first: share.start, count: rows, digest, notes: Vec::new() })
+    }
+}
+
 /// A matrix of float32 or float16, or of float64 rounded to float32, which is then said.
 #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
-pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+pub(super) fn read_npy(path: &Path) -> Result<Stored> {
     let wrong = |problem: String| Error::data(path, problem);
+    if let Some(stored) = read_plain_npy(path)? {
+        return Ok(stored);
+    }
+    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }
@@ -64,15 +110,36 @@ pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
         wrong(format!("{WANTED}: {e}{cure}"))
     };
     match Array2::<f32>::read_npy(Cursor::new(&bytes)) {
-        Ok(matrix) => Ok((matrix.as_standard_layout().into_owned(), Vec::new())),
+        Ok(matrix) => Ok(Stored::of(matrix.as_standard_layout().into_owned(), Vec::new())),
         // numpy's own default is float64
         Err(ReadNpyError::WrongDescriptor(_)) => {
             let matrix = Array2::<f64>::read_npy(Cursor::new(&bytes)).map_err(failed)?;
             let note = format!("{} holds float64; its values were rounded to float32", path.display());
-            Ok((matrix.mapv(|v| v as f32).as_standard_layout().into_owned(), vec![note]))
+            Ok(Stored::of(matrix.mapv(|v| v as f32).as_standard_layout().into_owned(), vec![note]))
         }
         Err(e) => Err(failed(e)),
     }
+}
+
+/// The usual file, part by part; `None` where it is another, or not whole, which is said by who reads it whole.
+fn read_plain_npy(path: &Path) -> Result<Option<Stored>> {
+    /// Longer headers are those of other files.
+    const HEAD: u64 = 1 << 12;
+    let failed = |e: std::io::Error| Error::read(path, e);
+    let mut file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Ok(None);
+    }
+    let mut head = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut head).map_err(failed)?;
+    let Some((data, shape)) = npy::plain(&head) else { return Ok(None) };
+    let wanted = (shape.0 as u128) * (shape.1 as u128) * 4 + data as u128;
+    if shape.1 == 0 || wanted != u128::from(about.len()) {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(data as u64)).map_err(failed)?;
+    Stored::stream(&mut file, shape, &mut |_| {}).map(Some).map_err(failed)
 }
 
 fn npz(path: &Path) -> Error {
@@ -83,12 +150,15 @@ fn npz(path: &Path) -> Error {
 }
 
 /// Little-endian f32, `dim` a row; what is said where its numbers look like those of another type.
-pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<(Array2<f32>, Vec<String>)> {
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-    if bytes.starts_with(ZIP_MAGIC) {
+pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<Stored> {
+    let failed = |e: std::io::Error| Error::read(path, e);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut head = Vec::new();
+    file.by_ref().take(npy::MAGIC.len() as u64).read_to_end(&mut head).map_err(failed)?;
+    if head.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }
-    if bytes.starts_with(npy::MAGIC) {
+    if head.starts_with(npy::MAGIC) {
         return Err(Error::data(path, "is an .npy file by its first bytes; wanted its name to end in .npy"));
     }
     let dim = dim.filter(|&d| d > 0).ok_or_else(|| {
@@ -97,27 +167,34 @@ pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<(Array2<f32>, 
             path.display()
         ))
     })?;
-    let width = dim.checked_mul(4).filter(|&width| width > 0 && bytes.len().is_multiple_of(width));
+    let about = file.metadata().map_err(failed)?;
+    let length = usize::try_from(about.len()).ok().filter(|_| about.is_file());
+    let length = length.ok_or_else(|| Error::data(path, "is no regular file"))?;
+    let width = dim.checked_mul(4).filter(|&width| length.is_multiple_of(width));
     let width = width.ok_or_else(|| {
-        Error::data(path, format!("its {} bytes are no whole number of rows of {dim} float32 (--dim)", bytes.len()))
+        Error::data(path, format!("its {length} bytes are no whole number of rows of {dim} float32 (--dim)"))
     })?;
-    let values = floats(&bytes);
-    let notes = strange(&values).map(|said| format!("{}: {said}", path.display())).into_iter().collect();
-    let matrix = Array2::from_shape_vec((bytes.len() / width, dim), values);
-    Ok((matrix.map_err(|e| Error::data(path, e.to_string()))?, notes))
+    file.rewind().map_err(failed)?;
+    let (mut values, mut beyond) = (0, 0);
+    let mut see = |numbers: &[f32]| {
+        values += numbers.len();
+        beyond += numbers.iter().filter(|v| v.is_finite() && **v != 0.0 && !USUAL.contains(&v.abs())).count();
+    };
+    let mut stored = Stored::stream(&mut file, (length / width, dim), &mut see).map_err(failed)?;
+    stored.notes.extend(strange(beyond, values).map(|said| format!("{}: {said}", path.display())));
+    Ok(stored)
 }
 
+/// Sizes of the numbers of embeddings.
+const USUAL: std::ops::Range<f32> = 1e-12..1e12;
+
 /// Bits of float64 or float16 that are read as float32 have exponents all over the range, which those of embeddings have not.
-fn strange(values: &[f32]) -> Option<String> {
-    const USUAL: std::ops::Range<f32> = 1e-12..1e12;
-    let beyond = values.iter().filter(|v| v.is_finite() && **v != 0.0 && !USUAL.contains(&v.abs())).count();
-    (beyond * 100 > values.len()).then(|| {
+fn strange(beyond: usize, values: usize) -> Option<String> {
+    (beyond * 100 > values).then(|| {
         format!(
-            "{beyond} of {} numbers are below {:e} or above {:e} in size: is it float32, little-endian, and not float64 or \
+            "{beyond} of {values} numbers are below {:e} or above {:e} in size: is it float32, little-endian, and not float64 or \
              float16?",
-            values.len(),
-            USUAL.start,
-            USUAL.end
+            USUAL.start, USUAL.end
         )
     })
 }

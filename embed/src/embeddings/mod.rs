@@ -212,6 +212,14 @@ impl Embeddings {
     /// [`Error::Usage`] where `dim` or `labels` are missing, [`Error::File`] and [`Error::Data`] where a file is not what
     /// it should be, and those of [`Embeddings::new`].
     pub fn read(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<Self> {
+        Self::read_part(path, dim, labels).map(|(read, _)| read)
+    }
+
+    /// [`Embeddings::read`], and the SHA-256 of the whole file's values and labels; of several ranks, each keeps its share of the rows.
+    ///
+    /// # Errors
+    /// As [`Embeddings::read`].
+    pub fn read_part(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<(Self, String)> {
         let kind = ending(path);
         if let (Some(dim), "npy" | "safetensors") = (dim, kind.as_str()) {
             let problem = "says by itself how long its rows are; --dim is for raw float32";
@@ -221,11 +229,12 @@ impl Embeddings {
             if labels.is_some() {
                 return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
             }
-            let mut read = bundle::read(path)?;
+            let (mut read, digest) = bundle::read(path)?;
             read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
-            return Ok(read);
+            let sha256 = read.with_labels(digest);
+            return Ok((read, sha256));
         }
-        let (matrix, mut notes) = match kind.as_str() {
+        let stored = match kind.as_str() {
             "npy" => matrix::read_npy(path)?,
             _ => matrix::read_raw(path, dim)?,
         };
@@ -242,19 +251,21 @@ impl Embeddings {
             }
         };
         let read = labels::read(&labels)?;
-        if read.rows.len() != matrix.nrows() {
+        let dim = stored.matrix.ncols();
+        if read.rows.len() != stored.count {
             return Err(Error::Embeddings(format!(
                 "{} holds {} rows of {}, {} holds {} labels{}",
                 path.display(),
-                matrix.nrows(),
-                matrix.ncols(),
+                stored.count,
+                dim,
                 labels.display(),
                 read.rows.len(),
-                read.hint(matrix.dim())
+                read.hint((stored.count, dim))
             )));
         }
+        let mut notes = stored.notes;
         match &read.matrix_sha256 {
-            Some(digest) if *digest != matrix::sha256(&matrix) => {
+            Some(digest) if *digest != hex(&stored.digest.clone().finalize()) => {
                 return Err(Error::Embeddings(format!(
                     "{} was written for other embeddings than {} holds (their SHA-256 differs): save both again, or take the column matrix_sha256 out of the labels if they do belong together",
                     labels.display(),
@@ -269,13 +280,20 @@ impl Embeddings {
             _ => {}
         }
         notes.extend(read.notes);
-        Ok(Self { notes, ..Self::new(matrix, read.rows, read.classes)? })
+        let read = Self { notes, ..Self::part(stored.matrix, stored.first, read.rows, read.classes)? };
+        let sha256 = read.with_labels(stored.digest);
+        Ok((read, sha256))
     }
 
     /// SHA-256 over the values and the labels: the same numbers and classes give the same digest in every form.
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         matrix::update(&mut hasher, &self.matrix);
+        self.with_labels(hasher)
+    }
+
+    /// The digest of values, gone on with over the labels.
+    fn with_labels(&self, mut hasher: Sha256) -> String {
         for row in &self.rows {
             hasher.update(self.classes[row.class].as_bytes());
             hasher.update([0]);

@@ -9,17 +9,6 @@ use crate::error::Result;
 use crate::ranks::{stream, world};
 
 impl Embeddings {
-    /// Keeps this rank's share of whole embeddings.
-    #[must_use]
-    pub fn share(mut self) -> Self {
-        let share = world().share(self.rows.len());
-        if !world().is_alone() {
-            self.matrix = self.matrix.slice(s![share.clone(), ..]).to_owned();
-            self.first = share.start;
-        }
-        self
-    }
-
     /// The values of all ranks' rows in their order, row by row in little-endian f32, block by block on the first rank.
     ///
     /// # Errors

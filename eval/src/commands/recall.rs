@@ -235,13 +235,12 @@ impl Plan {
                 (embeddings, ks)
             }
             Source::Kept { path, labels, dim } => {
-                let embeddings = agree(Embeddings::read(path, *dim, labels.as_deref()))?;
+                let (embeddings, sha256) = agree(Embeddings::read_part(path, *dim, labels.as_deref()))?;
                 notes.extend(&embeddings.notes);
-                let sha256 = embeddings.sha256();
                 same("the SHA-256 of the embeddings", &sha256)?;
                 record.set("data", path.display().to_string()).set("data_sha256", sha256);
                 let ks = agree(self.search.check(&embeddings.rows, Format::Auto, &mut notes))?;
-                (embeddings.share(), ks)
+                (embeddings, ks)
             }
         };
         let consequence = if self.search.keep_copies {

@@ -52,13 +52,12 @@ impl Plan {
     pub(super) fn embeddings(&self, record: &mut Record, notes: &mut Notes) -> Result<(Embeddings, Vec<String>)> {
         match &self.source {
             Source::Kept { path, labels, dim } => {
-                let embeddings = agree(Embeddings::read(path, *dim, labels.as_deref()))?;
+                let (embeddings, sha256) = agree(Embeddings::read_part(path, *dim, labels.as_deref()))?;
                 notes.extend(&embeddings.notes);
-                let sha256 = embeddings.sha256();
                 same("the SHA-256 of the embeddings", &sha256)?;
                 record.set("data", path.display().to_string()).set("data_sha256", sha256);
                 let there = embeddings.rows.iter().map(|row| row.name.clone()).collect();
-                Ok((embeddings.share(), there))
+                Ok((embeddings, there))
             }
             Source::Images { data, request, model, how, save, efficiency } => {
                 let dataset = match &self.which {
