@@ -107,6 +107,22 @@ impl Folder {
         Ok(begun)
     }
 
+    /// Adds a sentence to what `run.toml` has to say of the run.
+    ///
+    /// # Errors
+    /// Those of [`Folder::open`]; [`Error::File`].
+    pub(crate) fn record(&self, said: &str) -> Result<()> {
+        let file = self.manifest();
+        let text = std::fs::read_to_string(&file).map_err(|e| Error::read(&file, e))?;
+        let mut manifest: Manifest = toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))?;
+        let notes = &mut manifest.made_with.notes;
+        if notes.iter().any(|known| known == said) {
+            return Ok(());
+        }
+        notes.push(said.to_owned());
+        write_toml(&file, &manifest)
+    }
+
     /// Removes what a process that was killed left half written, by this program's own names.
     ///
     /// # Errors

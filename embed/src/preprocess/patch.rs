@@ -89,6 +89,12 @@ impl Patch {
         }
     }
 
+    /// Values that stay pixels from 0 to 255.
+    pub(super) fn levels() -> Self {
+        let (zero, one) = (Number(0.0), Number(1.0));
+        Self { scale: Some(one), mean: Some(vec![zero]), std: Some(vec![one]), ..Self::default() }
+    }
+
     /// The manifest that belongs to a model: `model.onnx` has `model.toml`.
     pub fn beside(model: &Path) -> PathBuf {
         model.with_extension("toml")

@@ -112,7 +112,7 @@ fn recipes_that_ask_for_too_many_pixels_or_pad_outside_are_refused() {
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), manifest).unwrap();
-        let message = Recipe::of(file.path(), Some(file.path()), &Default::default(), None).unwrap_err().to_string();
+        let message = Recipe::of(file.path(), Some(file.path()), &Default::default(), (None, false)).unwrap_err().to_string();
         assert!(message.contains(says), "{manifest}: {message}");
     }
     let pad = Recipe { pad: Some("48x48+4294967295+4294967295".parse().unwrap()), ..Recipe::default() };

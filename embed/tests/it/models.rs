@@ -20,7 +20,7 @@ fn run(model: &str, output: Option<&str>, runtime: Choice, batch: Option<usize>)
     let model = Model::read(&fixtures().join("models").join(model), output)?;
     let resize = Some("exact:8x8".parse().unwrap());
     let flags = Patch { preset: Some(Preset::None), resize, ..Patch::default() };
-    let (recipe, _) = Recipe::of(&model.path, None, &flags, model.image_size())?;
+    let (recipe, _) = Recipe::of(&model.path, None, &flags, model.takes())?;
     model.accepts(&recipe)?;
     let shape = if model.layout() == Layout::Nchw { [3, 8, 8] } else { [8, 8, 3] };
     let options = Options { runtime, library: None, device: Device::Cpu, threads: 2, batch };
@@ -129,7 +129,7 @@ fn the_recipe_must_make_what_the_model_takes() {
     let model = Model::read(&fixtures().join("models/fixed_batch_1.onnx"), None).unwrap();
     let accepts = |toml: &str| {
         let flags: Patch = toml::from_str(toml).unwrap();
-        let (recipe, _) = Recipe::of(&model.path, None, &flags, model.image_size()).unwrap();
+        let (recipe, _) = Recipe::of(&model.path, None, &flags, model.takes()).unwrap();
         model.accepts(&recipe).unwrap_err().to_string()
     };
     assert!(accepts("crop = 9").contains("makes images of 9x9, when the model's input is image FLOAT [1, 3, 8, 8]"));
@@ -145,7 +145,7 @@ fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
         .iter()
         .map(|&runtime| {
             let model = Model::read(&fixtures().join("embedder.onnx"), None).unwrap();
-            let (recipe, _) = Recipe::of(&model.path, None, &Patch::default(), model.image_size()).unwrap();
+            let (recipe, _) = Recipe::of(&model.path, None, &Patch::default(), model.takes()).unwrap();
             let options = Options { runtime, library: None, device: Device::Cpu, threads: 2, batch: Some(5) };
             let mut embedder = Embedder::open(model, Some([1, 48, 48]), &options).unwrap();
             embed(&data, &recipe, &mut embedder, 2, false).unwrap().embeddings.matrix
