@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::step::Parameters;
-use pdloss_embed::files::write_atomically;
+use pdloss_embed::files::{can_fill, write_atomically};
 use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,7 @@ impl Folder {
                 "--out {path}: exists; give another name, or go on with --resume {path}"
             )));
         }
+        of_first(|| can_fill("--out", path))?;
         Ok(Self(path.into()))
     }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use pdloss::graph::file;
 use pdloss::graph::proto::ModelProto;
-use pdloss::graph::step::{Moved, export_embedder, moved};
 use pdloss::graph::step::names::average;
+use pdloss::graph::step::{Moved, export_embedder, moved};
 use pdloss_embed::console::note;
 use pdloss_embed::{Error, Result};
 use serde_json::Value;

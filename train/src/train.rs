@@ -1,6 +1,7 @@
 //! A run: what it starts from, its steps, and when it validates and saves; on several ranks, of which each makes the same steps on
 //! its rows of the batch, and the first one writes.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
@@ -115,8 +116,9 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
     }
 
     let description = Description::of(&step).map_err(|e| of_graph(&settings.model, e))?;
-    let weights: Vec<String> =
-        description.state.iter().filter(|of| of.kind == Kind::Weight).map(|of| of.name.clone()).collect();
+    let stays: HashSet<&str> = parameters.left.iter().map(|left| left.name.as_str()).collect();
+    let weights = description.state.iter().filter(|of| of.kind == Kind::Weight && !stays.contains(of.name.as_str()));
+    let weights: Vec<String> = weights.map(|of| of.name.clone()).collect();
     let shards = Shards::of(&description, settings.shard_classes);
     let mut state = first_state(&step, &settings.model)?;
     let behind_state = settings.behind_state()?;

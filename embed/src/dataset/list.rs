@@ -349,7 +349,8 @@ impl Columns {
             (None, Some(gallery)) => Some((gallery, "queries")),
             _ => None,
         };
-        notes.extend(alone.map(|(column, others)| format!("images with False in column {} are {others}", name(column))));
+        notes
+            .extend(alone.map(|(column, others)| format!("images with False in column {} are {others}", name(column))));
         if !self.passed_by.is_empty() {
             let others = several(self.passed_by.iter().map(|&c| name(c)));
             notes.push(format!(

@@ -13,7 +13,7 @@ use super::matrix::numbers;
 use super::{Embeddings, Row};
 use crate::dataset::Role;
 use crate::error::{Error, Result};
-use crate::files::TensorPart;
+use crate::files::{self, TensorPart};
 
 const TENSOR: &str = "embeddings";
 const LABELS: &str = "labels";
@@ -68,7 +68,7 @@ fn in_order(file: &[u8]) -> std::result::Result<Vec<u8>, SafeTensorError> {
 
 pub(super) fn read(path: &Path) -> Result<Embeddings> {
     let wrong = |problem: String| Error::data(path, problem);
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    let bytes = files::read(path)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("not a safetensors file: {e}")))?;
     let tensor = |name: &str, dtypes: &[Dtype], rank: usize| {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::npy;
 
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
@@ -47,7 +48,7 @@ pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
 /// A matrix of float32 or float16, or of float64 rounded to float32, which is then said.
 #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 pub(super) fn read_npy(path: &Path) -> Result<(Array2<f32>, Vec<String>)> {
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    let bytes = files::read(path)?;
     let wrong = |problem: String| Error::data(path, problem);
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
@@ -84,7 +85,7 @@ fn npz(path: &Path) -> Error {
 
 /// Little-endian f32, `dim` a row; what is said where its numbers look like those of another type.
 pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<(Array2<f32>, Vec<String>)> {
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    let bytes = files::read(path)?;
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }

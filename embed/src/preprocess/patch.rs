@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::preset::Preset;
 use super::recipe::Recipe;
 use super::values::{Color, Interpolation, Layout, Number, Orientation, Pad, Resize, Size};
+use crate::delimited::read_text;
 use crate::error::{Error, Result};
 
 /// The parts of a recipe that a manifest or the command line gives; what it leaves out stays as it was.
@@ -65,7 +66,7 @@ impl Patch {
     /// # Errors
     /// [`Error::File`], or [`Error::Recipe`] naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+        let text = read_text(path)?;
         toml::from_str(&text).map_err(|e| Error::Recipe(format!("{}: {}", path.display(), e.to_string().trim())))
     }
 

@@ -243,7 +243,8 @@ fn manifests_with_mistakes_are_refused_by_key() {
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), manifest).unwrap();
-        let message = Recipe::of(file.path(), Some(file.path()), &Patch::default(), (None, false)).unwrap_err().to_string();
+        let message =
+            Recipe::of(file.path(), Some(file.path()), &Patch::default(), (None, false)).unwrap_err().to_string();
         assert!(message.contains(says), "{manifest}: {message}");
     }
 }
