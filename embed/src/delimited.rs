@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::read;
 
 /// Bytes of the longest line that is one of a table; what has longer ones is text of another kind, or damaged.
 const LONGEST_LINE: usize = 1 << 20;
@@ -135,7 +136,7 @@ pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
 /// # Errors
 /// [`Error::File`], and those of [`decode`].
 pub fn read_text(path: &Path) -> Result<String> {
-    decode(path, std::fs::read(path).map_err(|e| Error::read(path, e))?)
+    decode(path, read(path)?)
 }
 
 /// The lines that are not blank, trimmed, with their numbers from 1.

@@ -1,7 +1,7 @@
 //! Files written whole or not at all, and places to write that are tried before the work.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -43,6 +43,16 @@ pub fn open_file(path: &Path) -> Result<File> {
         return Err(failed(std::io::Error::other(format!("{what}; wanted a file"))));
     }
     File::open(path).map_err(failed)
+}
+
+/// All bytes of a file that [`open_file`] opens.
+///
+/// # Errors
+/// [`Error::File`] naming it.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(path)?.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
+    Ok(bytes)
 }
 
 /// Tries, before any work is done, whether [`write_atomically`] can write this file. Nothing is left behind.

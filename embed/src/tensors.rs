@@ -8,6 +8,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, View};
 
 use crate::error::{Error, Result};
+use crate::files::open_file;
 
 /// A tensor of a safetensors file. Where it has no data, its bytes are written behind the head of the file by themselves: in the order of
 /// types, the widest first, then of names.
@@ -57,7 +58,7 @@ impl OpenTensors {
     pub fn new(path: &Path, what: &str) -> Result<Self> {
         /// As the library has it.
         const LONGEST: u64 = 100_000_000;
-        let mut file = File::open(path).map_err(|e| Error::read(path, e))?;
+        let mut file = open_file(path)?;
         let wrong = |e: &dyn std::fmt::Display| Error::data(path, format!("is no {what}: {e}"));
         let size = file.metadata().map_err(|e| Error::read(path, e))?.len();
         let mut length = [0; 8];

@@ -101,6 +101,11 @@ impl Factory {
         self.parts.first().is_some_and(|(_, part)| *part == Part::IdMap)
     }
 
+    /// Whether FAISS makes it for Euclidean distance alone.
+    pub fn wants_l2(&self) -> bool {
+        self.parts.iter().any(|(_, part)| matches!(part, Part::Lsh { .. }))
+    }
+
     /// Checks every number against the rows that are to be stored, on which the index is trained.
     ///
     /// # Errors

@@ -67,6 +67,9 @@ impl FaissIndex {
         } else {
             let checked = Factory::parse(factory)?;
             checked.check(rows as u64, u64::from(dim))?;
+            if checked.wants_l2() && metric != Metric::L2 {
+                return Err(wrong("LSH compares by Euclidean distance; wanted --metric l2, or another index".into()));
+            }
             let mut index = faiss::index_factory(dim, factory, kind).map_err(failed)?;
             if !index.is_trained() {
                 index.train(data).map_err(failed)?;

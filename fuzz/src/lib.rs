@@ -137,7 +137,7 @@ fn onnx_graph(bytes: &[u8]) {
 fn recipe(bytes: &[u8]) {
     in_file("m.toml", bytes, |path| {
         if let Ok(patch) = Patch::read(path) {
-            drop(Recipe::of(Path::new("m.onnx"), None, &patch, None));
+            drop(Recipe::of(Path::new("m.onnx"), None, &patch, (None, false)));
         }
     });
 }

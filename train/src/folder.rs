@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::step::Parameters;
-use pdloss_embed::files::write_atomically;
+use pdloss_embed::files::{can_fill, write_atomically};
 use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,7 @@ impl Folder {
                 "--out {path}: exists; give another name, or go on with --resume {path}"
             )));
         }
+        of_first(|| can_fill("--out", path))?;
         Ok(Self(path.into()))
     }
 
@@ -105,6 +106,22 @@ impl Folder {
         std::fs::create_dir(&self.0).map_err(create)?;
         write_toml(&self.manifest(), manifest)?;
         Ok(begun)
+    }
+
+    /// Adds a sentence to what `run.toml` has to say of the run.
+    ///
+    /// # Errors
+    /// Those of [`Folder::open`]; [`Error::File`].
+    pub(crate) fn record(&self, said: &str) -> Result<()> {
+        let file = self.manifest();
+        let text = std::fs::read_to_string(&file).map_err(|e| Error::read(&file, e))?;
+        let mut manifest: Manifest = toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))?;
+        let notes = &mut manifest.made_with.notes;
+        if notes.iter().any(|known| known == said) {
+            return Ok(());
+        }
+        notes.push(said.to_owned());
+        write_toml(&file, &manifest)
     }
 
     /// Removes what a process that was killed left half written, by this program's own names.

@@ -88,8 +88,12 @@ impl Plan {
         begun: Option<MadeWith>,
         mut notes: Vec<String>,
     ) -> Result<Self> {
-        if model.input_is_f16() {
-            return Err(Error::model(&model.path, format!("input {}: training wants FLOAT", model.input.describe())));
+        if !model.takes_f32() {
+            let problem = format!(
+                "input {}: training wants FLOAT; export the model so that it takes float32 numbers",
+                model.input.describe()
+            );
+            return Err(Error::model(&model.path, problem));
         }
         model.accepts(&settings.preprocessing)?;
         let mut data = Dataset::load(&settings.data.request())?;

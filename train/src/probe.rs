@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use pdloss::graph::file;
+use pdloss::graph::proto::ModelProto;
 use pdloss_embed::embedder::{Embedder, Model, Options};
 use pdloss_embed::{Error, Result};
 
@@ -60,6 +62,23 @@ impl Probe {
         }
         Ok(fault(&rows, &self.images, is_on_its_way))
     }
+}
+
+/// What is to be said of an embedder whose embeddings depend on the batch or on chance, before anything is trained or measured.
+///
+/// # Errors
+/// Those of opening and running it.
+pub(crate) fn unsteadiness(
+    embedder: &ModelProto,
+    output: &str,
+    image: [usize; 3],
+    options: &Options,
+) -> Result<Option<String>> {
+    let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
+    let path = folder.path().join("embedder.onnx");
+    file::write(embedder, &path).map_err(|e| Error::model(&path, e.to_string()))?;
+    let cure = "its figures are those of the batches in which images come; export the model so that images do not meet";
+    Embedder::open(Model::read(&path, Some(output))?, Some(image), options)?.unsteadiness(image, cure)
 }
 
 /// What is wrong with embeddings of images, in words.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use pdloss::graph::file;
 use pdloss::graph::proto::ModelProto;
-use pdloss::graph::step::export_embedder;
 use pdloss::graph::step::names::average;
+use pdloss::graph::step::{Moved, export_embedder, moved};
 use pdloss_embed::console::note;
 use pdloss_embed::{Error, Result};
 use serde_json::Value;
@@ -28,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) settings: Settings,
     pub(crate) folder: Folder,
     pub(crate) backbone: ModelProto,
+    /// Names of its tensors that are trained.
+    pub(crate) weights: Vec<String>,
     /// Steps an epoch.
     pub(crate) batches: u64,
     pub(crate) metrics: Table,
@@ -143,6 +145,9 @@ impl Record {
     pub(crate) fn save(&mut self, state: &[Tensor], counters: &Counters, is_last: bool) -> Result<()> {
         self.metrics.flush()?;
         self.validations.flush()?;
+        if is_last {
+            self.has_moved(state, counters.step)?;
+        }
         if self.settings.validation.as_ref().is_none_or(|v| v.keep == Keep::Last) {
             let (candidate, kept) = (self.candidate(state, counters.step, is_last)?, self.folder.embedder());
             std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))
@@ -166,6 +171,25 @@ impl Record {
         Ok(path)
     }
 
+    /// Refuses to end with the backbone that the run began with; says and records what of it has not moved.
+    fn has_moved(&self, state: &[Tensor], step: u64) -> Result<()> {
+        let wrong = |e| of_graph(&self.settings.model, e);
+        let find = |name: &str| of_embedder(state, name).map(Tensor::to_proto);
+        let embedder = export_embedder(&self.backbone, find).map_err(wrong)?;
+        let found = moved(&self.backbone, &embedder, &self.weights).map_err(wrong)?;
+        let tensors = self.weights.len();
+        let Some(said) = of_moved(&found, tensors) else { return Ok(()) };
+        if found.values == 0 {
+            let rate = self.settings.schedule.learning_rate;
+            return Err(Error::Measure(format!(
+                "step {step}: {said}, and the embedder would be the backbone that it was; wanted weights that move: \
+                 --learning-rate {rate} is too small beside them, or what comes before it (--clip, --warmup, --group, --ema)"
+            )));
+        }
+        self.monitor.aside(|| note(&said));
+        self.folder.record(&said)
+    }
+
     /// Refuses an embedder that embeds nothing; `is_last` for the one that ends the run, which nothing makes better any more.
     fn look_at(&self, embedder: &Path, step: u64, is_last: bool) -> Result<()> {
         let Some(fault) = self.probe.look(embedder, !is_last)? else { return Ok(()) };
@@ -177,6 +201,24 @@ impl Record {
             "step {step}: the embedder {fault}; {kept}. Try a lower --learning-rate, --warmup or --clip"
         )))
     }
+}
+
+/// What is to be said of trained tensors that stayed as they were, or hardly moved.
+fn of_moved(found: &Moved, tensors: usize) -> Option<String> {
+    const SHOWN: usize = 6;
+    let Moved { values, of, still } = found;
+    if still.is_empty() && values.saturating_mul(100) >= *of {
+        return None;
+    }
+    let names = match still.as_slice() {
+        [] => String::new(),
+        still => {
+            let shown: Vec<String> = still.iter().take(SHOWN).map(|name| format!("'{name}'")).collect();
+            let more = if still.len() > SHOWN { format!(" and {} more", still.len() - SHOWN) } else { String::new() };
+            format!("; as they were: {}{more}", shown.join(", "))
+        }
+    };
+    Some(format!("{values} of the {of} values of {tensors} trained tensors have moved{names}"))
 }
 
 /// The tensor of a state that the embedder takes for one of the backbone's: the average, where there is one.

@@ -208,7 +208,7 @@ impl Settings {
         args.schedule.refuse_idle()?;
         args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
         let model = Model::read(&path, args.output.as_deref())?;
-        let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.image_size())?;
+        let (recipe, origin) = Recipe::of(&path, args.preprocess.as_deref(), &args.patch, model.takes())?;
         model.accepts(&recipe)?;
         if recipe.output_size().is_none() {
             let problem =

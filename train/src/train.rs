@@ -1,12 +1,13 @@
 //! A run: what it starts from, its steps, and when it validates and saves; on several ranks, of which each makes the same steps on
 //! its rows of the batch, and the first one writes.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 use pdloss::graph::head::names::PROXIES;
-use pdloss::graph::step::{Description, export_embedder};
+use pdloss::graph::step::{Description, Kind, export_embedder};
 use pdloss_embed::console::{inform, note};
 use pdloss_embed::embedder::{Model, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
@@ -26,7 +27,7 @@ use crate::metrics::{METRICS, Table, VALIDATION};
 use crate::monitor::Monitor;
 use crate::parts;
 use crate::plan::{self, Plan};
-use crate::probe::Probe;
+use crate::probe::{Probe, unsteadiness};
 use crate::record::Record;
 use crate::rehearsal::Rehearsal;
 use crate::sampler::Sampler;
@@ -115,6 +116,9 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
     }
 
     let description = Description::of(&step).map_err(|e| of_graph(&settings.model, e))?;
+    let stays: HashSet<&str> = parameters.left.iter().map(|left| left.name.as_str()).collect();
+    let weights = description.state.iter().filter(|of| of.kind == Kind::Weight && !stays.contains(of.name.as_str()));
+    let weights: Vec<String> = weights.map(|of| of.name.clone()).collect();
     let shards = Shards::of(&description, settings.shard_classes);
     let mut state = first_state(&step, &settings.model)?;
     let behind_state = settings.behind_state()?;
@@ -140,10 +144,13 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
             notes.push(taken.said);
         }
     }
-    if let (None, Some(validation)) = (last, &validation) {
+    let image = layout.axes(settings.preprocessing.color.channels(), size);
+    if last.is_none() {
         let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
         let embedder = export_embedder(&backbone, find).map_err(|e| of_graph(&settings.model, e))?;
-        let unsteady = of_first(|| validation.unsteadiness(&embedder))?;
+        let unsteady = of_first(|| unsteadiness(&embedder, &settings.output, image, &settings.embedding(&library)))?;
+        let of = if validation.is_some() { "validation: " } else { "" };
+        let unsteady = unsteady.map(|said| format!("{of}{said}"));
         unsteady.iter().for_each(|said| note(said));
         notes.extend(unsteady);
     }
@@ -153,7 +160,6 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
     if !world().is_alone() {
         same("the state at the start", &trainer.digest(&shards)?)?;
     }
-    let image = layout.axes(settings.preprocessing.color.channels(), size);
     if is_dry {
         let rehearsal = Rehearsal { settings: &settings, images: &images, sampler: &sampler, image, steps };
         rehearsal.run(&mut trainer, stdout)?;
@@ -202,6 +208,7 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
             monitor: Monitor::new(counters.step, steps, settings.batch),
             settings: settings.clone(),
             folder,
+            weights,
             backbone,
         })
     });

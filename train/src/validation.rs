@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use pdloss::graph::file;
-use pdloss::graph::proto::ModelProto;
 use pdloss_embed::dataset::{Dataset, Request};
 use pdloss_embed::embedder::{Embedder, Model, Options};
 use pdloss_embed::pipeline::embed_over_ranks;
@@ -69,21 +67,6 @@ impl Validation {
     /// The images.
     pub(crate) fn data(&self) -> &Dataset {
         &self.data
-    }
-
-    /// What is to be said where what this embedder gives depends on the batch or on chance.
-    ///
-    /// # Errors
-    /// Those of writing it into a temporary file, and of running it.
-    pub(crate) fn unsteadiness(&self, embedder: &ModelProto) -> Result<Option<String>> {
-        let Some(image) = self.image() else { return Ok(None) };
-        let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
-        let path = folder.path().join("embedder.onnx");
-        file::write(embedder, &path).map_err(|e| Error::model(&path, e.to_string()))?;
-        let cure =
-            "Recall@1 is that of the batches in which the images come; export the model so that images do not meet";
-        let mut embedder = Embedder::open(Model::read(&path, Some(&self.output))?, Some(image), &self.options)?;
-        Ok(embedder.unsteadiness(image, cure)?.map(|said| format!("validation: {said}")))
     }
 
     /// The axes of an image, where the recipe fixes them.
@@ -153,7 +136,7 @@ mod tests {
             std::fs::copy(fixtures.join("shapes").join(&item.name), to).unwrap();
         }
         let model = fixtures.join("embedder.onnx");
-        let (recipe, _) = Recipe::of(&model, None, &Patch::default(), None).unwrap();
+        let (recipe, _) = Recipe::of(&model, None, &Patch::default(), (None, false)).unwrap();
         let options =
             Options { runtime: Choice::Onnxruntime, library: None, device: Device::Cpu, threads: 1, batch: None };
         let request = Request::of(folder.path());

@@ -323,6 +323,9 @@ impl Columns {
             (Some(true), _) => Ok(Role::Query),
             (_, Some(true)) => Ok(Role::Gallery),
             _ if part == Some(Part::Train) => Ok(Role::Both),
+            // One of the two columns alone says both.
+            (Some(false), None) if self.gallery.is_none() => Ok(Role::Gallery),
+            (None, Some(false)) if self.query.is_none() => Ok(Role::Query),
             _ => Err(table.error(record.line, "is neither query nor gallery")),
         }
     }
@@ -341,6 +344,13 @@ impl Columns {
                 name(self.label)
             ));
         }
+        let alone = match (self.query, self.gallery) {
+            (Some(query), None) => Some((query, "the gallery")),
+            (None, Some(gallery)) => Some((gallery, "queries")),
+            _ => None,
+        };
+        notes
+            .extend(alone.map(|(column, others)| format!("images with False in column {} are {others}", name(column))));
         if !self.passed_by.is_empty() {
             let others = several(self.passed_by.iter().map(|&c| name(c)));
             notes.push(format!(

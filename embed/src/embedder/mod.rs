@@ -111,6 +111,12 @@ trait Session: Send {
     fn run(&mut self, images: Array4<f32>) -> std::result::Result<ArrayD<f32>, String>;
 }
 
+/// A prepared value as a pixel from 0 to 255.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the bounds
+fn level(value: f32) -> u8 {
+    value.round().clamp(0.0, 255.0) as u8
+}
+
 /// A model ready to run, in as many sessions as run side by side.
 pub struct Embedder {
     model: Model,

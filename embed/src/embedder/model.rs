@@ -68,6 +68,10 @@ impl Tensor {
         // A tensor of undeclared type gets the benefit of the doubt; what it produces is checked.
         self.is_tensor && matches!(self.element, None | Some(DataType::Float | DataType::Float16 | DataType::Double))
     }
+
+    fn is_image(&self) -> bool {
+        self.is_float() || self.is_tensor && self.element == Some(DataType::Uint8)
+    }
 }
 
 /// A model file, read, with one of its tensors chosen as the embedding.
@@ -126,8 +130,15 @@ impl Model {
                 format!("has {} inputs; an embedder has one, the image. Found: {}", inputs.len(), described(&inputs)),
             ));
         };
-        if !input.is_float() || input.element == Some(DataType::Double) {
-            return Err(Error::model(path, format!("input {}: wanted FLOAT or FLOAT16", input.describe())));
+        if !input.is_image() {
+            return Err(Error::model(
+                path,
+                format!(
+                    "input {}: wanted FLOAT, FLOAT16 or DOUBLE, or UINT8, which gets pixels from 0 to 255; export the model with \
+                     such an input",
+                    input.describe()
+                ),
+            ));
         }
         if input.shape.as_ref().is_some_and(|s| s.len() != 4) {
             return Err(Error::model(
@@ -249,6 +260,11 @@ impl Model {
         Some(Size { width: u32::try_from(width).ok()?, height: u32::try_from(height).ok()? })
     }
 
+    /// The size of its images, where its input fixes it, and whether it takes pixels as they are: what [`Recipe::of`] asks.
+    pub fn takes(&self) -> (Option<Size>, bool) {
+        (self.image_size(), self.takes_levels())
+    }
+
     /// Channels of an image, where the input fixes them.
     pub fn channels(&self) -> Option<usize> {
         self.input_dim(if self.layout() == Layout::Nchw { 1 } else { 3 })
@@ -268,6 +284,16 @@ impl Model {
                 self.input.describe()
             )));
         }
+        if self.takes_levels() && !recipe.leaves_levels() {
+            return Err(Error::Recipe(format!(
+                "changes the pixels' values (scale {}, mean {:?}, std {:?}), when the model's input {} takes them as they are, from 0 \
+                 to 255; wanted --scale 1 --mean 0 --std 1",
+                recipe.scale,
+                recipe.mean,
+                recipe.std,
+                self.input.describe()
+            )));
+        }
         match (self.image_size(), recipe.output_size()) {
             (Some(want), Some(made)) if want != made => Err(Error::Recipe(format!(
                 "makes images of {made}, when the model's input is {}; change --resize, --crop or --pad",
@@ -280,9 +306,14 @@ impl Model {
         }
     }
 
-    /// Whether the input is 16-bit.
-    pub fn input_is_f16(&self) -> bool {
-        self.input.element == Some(DataType::Float16)
+    /// Whether the input is float32, or does not say what it is.
+    pub fn takes_f32(&self) -> bool {
+        matches!(self.input.element, None | Some(DataType::Float))
+    }
+
+    /// Whether the input takes pixels as they are, whole numbers from 0 to 255.
+    pub fn takes_levels(&self) -> bool {
+        self.input.element == Some(DataType::Uint8)
     }
 
     /// The folder of the file, where external data lies.

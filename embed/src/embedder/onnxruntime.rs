@@ -10,9 +10,10 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
 use prost::Message;
+use tract_onnx::pb::tensor_proto::DataType;
 
 use super::library::NAME;
-use super::{Device, Model, Session};
+use super::{Device, Model, Session, level};
 use crate::error::{Error, Result};
 
 /// Opens `count` sessions of `threads` threads each; returns the library's version and the sessions.
@@ -27,7 +28,7 @@ pub(super) fn open(
     let mut sessions: Vec<Box<dyn Session>> = Vec::with_capacity(count);
     for _ in 0..count {
         let session = build(session_builder(library, device, threads)?, model, edited.as_deref())?;
-        sessions.push(Box::new(OnnxRuntime { session, output: model.output.clone(), f16: model.input_is_f16() }));
+        sessions.push(Box::new(OnnxRuntime { session, output: model.output.clone(), input: model.input.element }));
     }
     Ok((version(library)?, sessions))
 }
@@ -116,17 +117,26 @@ fn wrong(problem: String) -> Error {
 struct OnnxRuntime {
     session: ort::session::Session,
     output: String,
-    f16: bool,
+    input: Option<DataType>,
 }
 
 impl Session for OnnxRuntime {
     fn run(&mut self, images: Array4<f32>) -> std::result::Result<ArrayD<f32>, String> {
         let failed = |e: ort::Error| format!("running it failed: {e}");
-        let outputs = if self.f16 {
-            let halves = images.mapv(half::f16::from_f32);
-            self.session.run(ort::inputs![TensorRef::from_array_view(&halves).map_err(failed)?])
-        } else {
-            self.session.run(ort::inputs![TensorRef::from_array_view(&images).map_err(failed)?])
+        let outputs = match self.input {
+            Some(DataType::Float16) => {
+                let halves = images.mapv(half::f16::from_f32);
+                self.session.run(ort::inputs![TensorRef::from_array_view(&halves).map_err(failed)?])
+            }
+            Some(DataType::Double) => {
+                let doubles = images.mapv(f64::from);
+                self.session.run(ort::inputs![TensorRef::from_array_view(&doubles).map_err(failed)?])
+            }
+            Some(DataType::Uint8) => {
+                let levels = images.mapv(level);
+                self.session.run(ort::inputs![TensorRef::from_array_view(&levels).map_err(failed)?])
+            }
+            _ => self.session.run(ort::inputs![TensorRef::from_array_view(&images).map_err(failed)?]),
         }
         .map_err(failed)?;
         let value =

@@ -53,7 +53,7 @@ impl Prepared {
         } else if inference_mode {
             notes.push("--inference-mode: no node was in training mode".into());
         }
-        let (recipe, origin) = Recipe::of(&model.path, manifest, patch, model.image_size())?;
+        let (recipe, origin) = Recipe::of(&model.path, manifest, patch, model.takes())?;
         model.accepts(&recipe)?;
         notes.extend(origin.note(&model.path));
         notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&recipe)));

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use ndarray::{Array4, ArrayD};
 use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::prelude::*;
 
-use super::{Model, Session};
+use super::{Model, Session, level};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 
@@ -44,7 +45,7 @@ pub(super) fn open(
     }?;
     let session = || {
         let path = model.path.clone();
-        Box::new(Tract { plan: Arc::clone(&plan), f16: model.input_is_f16(), path }) as Box<dyn Session>
+        Box::new(Tract { plan: Arc::clone(&plan), input: model.input.element, path }) as Box<dyn Session>
     };
     Ok((0..count).map(|_| session()).collect())
 }
@@ -90,24 +91,31 @@ fn build(model: &Model, proto: &ModelProto, batch: usize, image: [usize; 3]) -> 
     if !parsed.unresolved_inputs.is_empty() {
         return Err(anyhow::anyhow!("inputs {:?} are given by nothing", parsed.unresolved_inputs));
     }
-    let element = if model.input_is_f16() { f16::datum_type() } else { f32::datum_type() };
+    let element = match model.input.element {
+        Some(DataType::Float16) => f16::datum_type(),
+        Some(DataType::Double) => f64::datum_type(),
+        Some(DataType::Uint8) => u8::datum_type(),
+        _ => f32::datum_type(),
+    };
     let fact = InferenceFact::dt_shape(element, tvec!(batch, image[0], image[1], image[2]));
     parsed.model.with_input_fact(0, fact)?.into_optimized()?.into_runnable()
 }
 
 struct Tract {
     plan: Plan,
-    f16: bool,
+    input: Option<DataType>,
     path: PathBuf,
 }
 
 impl Session for Tract {
     fn run(&mut self, images: Array4<f32>) -> std::result::Result<ArrayD<f32>, String> {
         let failed = |e: TractError| format!("running it failed: {e:#}");
-        let mut input = images.into_tensor();
-        if self.f16 {
-            input = input.cast_to::<f16>().map_err(failed)?.into_owned();
-        }
+        let input = match self.input {
+            Some(DataType::Float16) => images.into_tensor().cast_to::<f16>().map_err(failed)?.into_owned(),
+            Some(DataType::Double) => images.into_tensor().cast_to::<f64>().map_err(failed)?.into_owned(),
+            Some(DataType::Uint8) => images.mapv(level).into_tensor(),
+            _ => images.into_tensor(),
+        };
         let outputs = guarded(&self.path, || Ok(self.plan.run(tvec!(input.into_tvalue()))))
             .map_err(|panic| format!("running it failed: {panic}"))?
             .map_err(failed)?;

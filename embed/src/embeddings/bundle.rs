@@ -1,4 +1,4 @@
-//! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F16 or BF16 `[rows, dim]`) and `labels` (I64 `[rows]`), and lists in
+//! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F16 or BF16 `[rows, dim]`) and `labels` (I64, or read as other integers, `[rows]`), and lists in
 //! JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras` where there are such.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -87,16 +87,15 @@ pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
         Ok(found)
     };
     let values = tensor(TENSOR, &[Dtype::F32, Dtype::F16, Dtype::BF16], 2)?;
-    let labels = tensor(LABELS, &[Dtype::I64], 1)?;
+    let labels = tensor(LABELS, &INTEGERS, 1)?;
     let (count, dim) = (values.shape[0], values.shape[1]);
-    let labels = file.read_all(&labels).map_err(failed)?;
+    let labels = integers(labels.dtype, &file.read_all(&labels).map_err(failed)?);
     let stored = if values.dtype == Dtype::F32 && dim > 0 {
         file.at(&values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)?
     } else {
         let numbers = numbers(values.dtype, &file.read_all(&values).map_err(failed)?);
         Stored::of(Array2::from_shape_vec((count, dim), numbers).map_err(|e| wrong(e.to_string()))?, Vec::new())
     };
-    let labels: Vec<i64> = labels.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
     if labels.len() != count {
         return Err(wrong(format!("tensor '{TENSOR}' has {count} rows, '{LABELS}' {}", labels.len())));
     }
@@ -119,6 +118,25 @@ pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
     };
     let rows = labels.iter().enumerate().map(row).collect::<Result<_>>()?;
     Ok((Embeddings::part(stored.matrix, stored.first, rows, classes)?, stored.digest))
+}
+
+/// What labels may be.
+const INTEGERS: [Dtype; 7] = [Dtype::I64, Dtype::I32, Dtype::I16, Dtype::I8, Dtype::U32, Dtype::U16, Dtype::U8];
+
+/// The values of little-endian integers.
+fn integers(dtype: Dtype, bytes: &[u8]) -> Vec<i64> {
+    fn of<const N: usize>(bytes: &[u8], value: fn([u8; N]) -> i64) -> Vec<i64> {
+        bytes.as_chunks::<N>().0.iter().map(|&b| value(b)).collect()
+    }
+    match dtype {
+        Dtype::I32 => of(bytes, |b| i32::from_le_bytes(b).into()),
+        Dtype::I16 => of(bytes, |b| i16::from_le_bytes(b).into()),
+        Dtype::I8 => of(bytes, |b| i8::from_le_bytes(b).into()),
+        Dtype::U32 => of(bytes, |b| u32::from_le_bytes(b).into()),
+        Dtype::U16 => of(bytes, |b| u16::from_le_bytes(b).into()),
+        Dtype::U8 => of(bytes, |b| u8::from_le_bytes(b).into()),
+        _ => of(bytes, i64::from_le_bytes),
+    }
 }
 
 /// A list of the metadata, of this length where one is wanted.

@@ -8,6 +8,7 @@ use super::{Embeddings, Row};
 use crate::dataset::{Role, composed, several, slips_in};
 use crate::delimited::{Blanks, Record, Table, decode, plain};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::npy;
 
 /// What headers call the label.
@@ -68,7 +69,7 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
 
 /// Reads either form.
 pub(super) fn read(path: &Path) -> Result<Labels> {
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    let bytes = files::read(path)?;
     if bytes.starts_with(npy::MAGIC) {
         let wanted = "numpy.savetxt('labels.txt', labels, fmt='%s')";
         return Err(Error::data(path, format!("is an .npy file; wanted text, one label a line or a CSV: {wanted}")));

@@ -11,6 +11,7 @@ use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::npy;
 use crate::ranks::world;
 
@@ -94,7 +95,7 @@ pub(super) fn read_npy(path: &Path) -> Result<Stored> {
     if let Some(stored) = read_plain_npy(path)? {
         return Ok(stored);
     }
-    let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+    let bytes = files::read(path)?;
     if bytes.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }
@@ -126,7 +127,7 @@ fn read_plain_npy(path: &Path) -> Result<Option<Stored>> {
     /// Longer headers are those of other files.
     const HEAD: u64 = 1 << 12;
     let failed = |e: std::io::Error| Error::read(path, e);
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = files::open_file(path)?;
     let about = file.metadata().map_err(failed)?;
     if !about.is_file() {
         return Ok(None);
@@ -152,7 +153,7 @@ fn npz(path: &Path) -> Error {
 /// Little-endian f32, `dim` a row; what is said where its numbers look like those of another type.
 pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<Stored> {
     let failed = |e: std::io::Error| Error::read(path, e);
-    let mut file = File::open(path).map_err(failed)?;
+    let mut file = files::open_file(path)?;
     let mut head = Vec::new();
     file.by_ref().take(npy::MAGIC.len() as u64).read_to_end(&mut head).map_err(failed)?;
     if head.starts_with(ZIP_MAGIC) {
@@ -169,7 +170,8 @@ pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<Stored> {
     })?;
     let about = file.metadata().map_err(failed)?;
     let length = usize::try_from(about.len()).ok().filter(|_| about.is_file());
-    let length = length.ok_or_else(|| Error::data(path, "is no regular file"))?;
+    let length = length
+        .ok_or_else(|| Error::data(path, "is a pipe, which has no length to tell its rows by; wanted a plain file"))?;
     let width = dim.checked_mul(4).filter(|&width| length.is_multiple_of(width));
     let width = width.ok_or_else(|| {
         Error::data(path, format!("its {length} bytes are no whole number of rows of {dim} float32 (--dim)"))

@@ -58,11 +58,17 @@ impl Origin {
 
 impl Recipe {
     /// The recipe of a model: its manifest (named, or beside it), then the flags, checked. Without a manifest and without
-    /// `--preset`, the flags go over the imagenet preset, and what is left of that is [`Origin::Assumed`].
+    /// `--preset`, the flags go over the imagenet preset, and what is left of that is [`Origin::Assumed`]. A model that takes
+    /// pixels as they are gets them so where nobody says otherwise.
     ///
     /// # Errors
     /// [`Error::Usage`] for a preset of which the manifest leaves nothing, [`Error::Recipe`] where values contradict each other; those of [`Patch::read`].
-    pub fn of(model: &Path, manifest: Option<&Path>, flags: &Patch, input: Option<Size>) -> Result<(Self, Origin)> {
+    pub fn of(
+        model: &Path,
+        manifest: Option<&Path>,
+        flags: &Patch,
+        (input, takes_levels): (Option<Size>, bool),
+    ) -> Result<(Self, Origin)> {
         let beside = Patch::beside(model);
         let manifest = manifest.map(Path::to_path_buf).or_else(|| beside.is_file().then_some(beside));
         let (given, mut origin) = match manifest {
@@ -70,14 +76,16 @@ impl Recipe {
             None => (Patch::default(), Origin::Flags),
         };
         let mut preset = flags.preset.or(given.preset);
+        let unscaled = takes_levels && preset.is_none_or(|preset| preset == Preset::None);
+        let below = if unscaled { given.or(&Patch::levels()) } else { given.clone() };
         if preset.is_none() && origin == Origin::Flags {
-            let steps = flags.assumed();
+            let steps = flags.or(&below).assumed();
             if !steps.is_empty() {
                 preset = Some(Preset::Imagenet);
                 origin = Origin::Assumed(steps);
             }
         }
-        let patch = flags.or(&given);
+        let patch = flags.or(&below);
         let of = |patch: &Patch, preset: Option<Preset>| -> Result<Self> {
             Ok(patch.apply(preset.map_or(Ok(Self::default()), |preset| patch.over(preset, input))?))
         };

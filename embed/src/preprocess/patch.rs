@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::preset::Preset;
 use super::recipe::Recipe;
 use super::values::{Color, Interpolation, Layout, Number, Orientation, Pad, Resize, Size};
+use crate::delimited::read_text;
 use crate::error::{Error, Result};
 
 /// The parts of a recipe that a manifest or the command line gives; what it leaves out stays as it was.
@@ -65,7 +66,7 @@ impl Patch {
     /// # Errors
     /// [`Error::File`], or [`Error::Recipe`] naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?;
+        let text = read_text(path)?;
         toml::from_str(&text).map_err(|e| Error::Recipe(format!("{}: {}", path.display(), e.to_string().trim())))
     }
 
@@ -87,6 +88,12 @@ impl Patch {
             layout: self.layout.or(other.layout),
             max_pixels: self.max_pixels.or(other.max_pixels),
         }
+    }
+
+    /// Values that stay pixels from 0 to 255.
+    pub(super) fn levels() -> Self {
+        let (zero, one) = (Number(0.0), Number(1.0));
+        Self { scale: Some(one), mean: Some(vec![zero]), std: Some(vec![one]), ..Self::default() }
     }
 
     /// The manifest that belongs to a model: `model.onnx` has `model.toml`.

@@ -140,6 +140,11 @@ impl Recipe {
         (high - low > WIDEST).then(|| format!("{values}: are mean and std of pixels over 255? They want --scale 1/255"))
     }
 
+    /// Whether values stay pixels from 0 to 255.
+    pub fn leaves_levels(&self) -> bool {
+        self.scale == 1.0 && self.mean.iter().all(|mean| *mean == 0.0) && self.std.iter().all(|std| *std == 1.0)
+    }
+
     /// The size that every image has at the end, where the recipe fixes it.
     pub fn output_size(&self) -> Option<Size> {
         let resized = match self.resize {

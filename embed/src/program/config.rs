@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
+use crate::delimited::read_text;
 use crate::error::{Error, Result};
 
 /// Flags that belong to a call and to no file.
@@ -52,7 +53,7 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
     let Some(file) = texts[place].strip_prefix("--config=").or(texts.get(place + 1).map(String::as_str)) else {
         return Ok(words); // clap says that the value is missing
     };
-    let text = std::fs::read_to_string(file).map_err(|e| Error::read(Path::new(file), e))?;
+    let text = read_text(Path::new(file))?;
     let wrong = |reason: String| Error::Usage(format!("--config {file}: {reason}"));
     let table: Table = toml::from_str(&text).map_err(|e| wrong(e.to_string().trim().to_owned()))?;
     let is_given = |arg: &Arg| {
@@ -66,14 +67,16 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
         let called = |arg: &&Arg| {
             arg.get_long() == Some(&name) || arg.get_all_aliases().is_some_and(|names| names.contains(&name.as_str()))
         };
-        let Some(arg) = command.get_arguments().chain(program.get_arguments()).find(called) else {
+        let owners = [command, program].into_iter();
+        let found = owners.filter_map(|owner| Some((owner, owner.get_arguments().find(called)?))).next();
+        let Some((owner, arg)) = found else {
             return Err(wrong(format!("{key}: {} {} has no flag --{name}", program.get_name(), command.get_name())));
         };
         if OF_THE_CALL.contains(&name.as_str()) {
             return Err(wrong(format!("{key}: --{name} belongs on the command line")));
         }
         // What was typed goes before the file, also where both cannot be.
-        if is_given(arg) || rivals(command, arg).any(is_given) {
+        if is_given(arg) || rivals(owner, arg).any(is_given) {
             continue;
         }
         from_file.extend(words_of(arg, &name, &value).map_err(|wanted| wrong(format!("{key} = {value}: {wanted}")))?);
@@ -83,7 +86,7 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
     Ok(expanded)
 }
 
-/// The flags that cannot be beside one, whichever of the two says so.
+/// The flags of a command that cannot be beside one of its own, whichever of the two says so.
 fn rivals<'a>(command: &'a Command, arg: &'a Arg) -> impl Iterator<Item = &'a Arg> {
     let says = |one: &Arg, other: &Arg| {
         command.get_arg_conflicts_with(one).iter().any(|rival| rival.get_id() == other.get_id())
@@ -180,7 +183,8 @@ mod tests {
             Arg::new("epochs").long("epochs").default_value("20"),
         ]);
         Command::new("p")
-            .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue))
+            .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue).conflicts_with("verbose"))
+            .arg(Arg::new("verbose").long("verbose").global(true).action(ArgAction::SetTrue))
             .subcommand(add(run))
     }
 
@@ -206,6 +210,10 @@ mod tests {
             ["--flip", "--freeze=a.*", "--freeze=b"]
         );
         assert_eq!(expanded("epochs = 3", &["--steps", "9"]).unwrap(), ["--steps", "9"]);
+        // Flags of the program itself have rivals among its own.
+        assert_eq!(expanded("quiet = true", &[]).unwrap(), ["--quiet"]);
+        assert_eq!(expanded("quiet = true", &["--verbose"]).unwrap(), ["--verbose"]);
+        assert_eq!(expanded("verbose = true", &["--quiet"]).unwrap(), ["--quiet"]);
     }
 
     #[test]

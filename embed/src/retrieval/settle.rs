@@ -93,9 +93,11 @@ impl Gallery {
     fn rounding(&self, query: ArrayView1<'_, f32>) -> f64 {
         let steps = (self.rows.ncols() + 4) as f64 * 2.0_f64.powi(-24);
         let norm = query.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        // What underflow takes of each product.
+        let least = self.rows.ncols() as f64 * f64::from(f32::MIN_POSITIVE);
         match self.metric {
-            Metric::Cosine | Metric::Ip => steps * norm * self.longest,
-            Metric::L2 => steps * (norm + self.longest).powi(2),
+            Metric::Cosine | Metric::Ip => steps * norm * self.longest + least,
+            Metric::L2 => steps * (norm + self.longest).powi(2) + least,
         }
     }
 }
@@ -114,7 +116,9 @@ fn settle(
     let mut start = 0;
     while start < list.len().min(k) {
         let mut end = start + 1;
-        while end < list.len() && list[end - 1].0 - list[end].0 <= 2.0 * doubt {
+        // Similarities that overflowed are told apart by nothing.
+        let is_apart = |end: usize| list[end - 1].0 - list[end].0 > 2.0 * doubt && list[end - 1].0.is_finite();
+        while end < list.len() && !is_apart(end) {
             end += 1;
         }
         if end - start > 1 {

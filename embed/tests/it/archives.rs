@@ -102,6 +102,14 @@ fn gzip_of_several_members_is_read_and_a_cut_one_refused() {
     let whole = packed(&tar);
     assert!(refused(&place.put("cut.tgz", &whole[..whole.len() / 2])).contains("cut off"));
     assert!(refused(&place.put("cut.tar", &tar[..tar.len() / 2])).contains("cut off"));
+    // Cut between two members, where nothing is half there.
+    let between = 512 * (20 * (1 + png([1, 1, 1]).len().div_ceil(512)));
+    let said = |path: PathBuf| Dataset::load(&Request::of(&path)).unwrap().notes.join("; ");
+    for (name, bytes) in [("end.tar", tar[..between].to_vec()), ("end.tgz", packed(&tar[..between]))] {
+        let notes = said(place.put(name, bytes));
+        assert!(notes.contains("is it cut off? 20 files were found in it") && notes.contains(name), "{notes}");
+    }
+    assert!(!said(place.put("whole.tar", &tar)).contains("cut off"));
     let limits = Limits { unpacked: Some(4096), ..Limits::default() };
     let message = Dataset::load(&Request { limits, ..Request::of(&path) }).unwrap_err().to_string();
     assert!(message.contains("unpack to more than 4096; wanted fewer (--max-unpacked"), "{message}");

@@ -222,6 +222,31 @@ fn safetensors_labels_are_checked() {
     assert!(wrong("names", "{").contains("is not the list that is wanted"));
 }
 
+#[test]
+fn safetensors_labels_may_be_integers_of_any_width() {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.safetensors");
+    let values = [0_u8; 24].map(|_| 63);
+    for (dtype, labels) in [
+        (Dtype::I32, [300_i32, 5, 300].map(i32::to_le_bytes).concat()),
+        (Dtype::U32, [300_u32, 5, 300].map(u32::to_le_bytes).concat()),
+        (Dtype::I16, [300_i16, 5, 300].map(i16::to_le_bytes).concat()),
+        (Dtype::U16, [300_u16, 5, 300].map(u16::to_le_bytes).concat()),
+        (Dtype::U8, vec![200, 5, 200]),
+        (Dtype::I8, vec![100, 5, 100]),
+    ] {
+        let tensors = [
+            ("embeddings", TensorView::new(Dtype::F32, vec![3, 2], &values).unwrap()),
+            ("labels", TensorView::new(dtype, vec![3], &labels).unwrap()),
+        ];
+        put(&path, serialize(tensors, None).unwrap());
+        let found = Embeddings::read(&path, None, None).unwrap();
+        assert_eq!(found.rows.iter().map(|row| row.class).collect::<Vec<_>>(), [1, 0, 1], "{dtype:?}");
+        assert_eq!(found.classes[0], "5");
+    }
+}
+
 /// Three rows of two numbers and their labels, as a person's own files: `notes`, or the error.
 fn of_files(labels: &[u8], dim: Option<usize>) -> Result<Embeddings, String> {
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
-use pdloss_embed::preprocess::{Layout, Orientation, Preprocessor, Recipe, Resize, Size, decode};
+use pdloss_embed::preprocess::{Layout, Orientation, Patch, Preprocessor, Recipe, Resize, Size, decode};
 use pdloss_embed::{Error, Result};
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 
@@ -112,7 +112,8 @@ fn recipes_that_ask_for_too_many_pixels_or_pad_outside_are_refused() {
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), manifest).unwrap();
-        let message = Recipe::of(file.path(), Some(file.path()), &Default::default(), None).unwrap_err().to_string();
+        let message =
+            Recipe::of(file.path(), Some(file.path()), &Default::default(), (None, false)).unwrap_err().to_string();
         assert!(message.contains(says), "{manifest}: {message}");
     }
     let pad = Recipe { pad: Some("48x48+4294967295+4294967295".parse().unwrap()), ..Recipe::default() };
@@ -342,4 +343,40 @@ fn outputs_of_float64_are_taken_and_integers_are_not() {
     let long = tract_onnx::pb::tensor_proto::DataType::Int64;
     let error: Error = open(folder.path(), &giving(cast(7), long), Choice::Tract, Some(2)).unwrap_err();
     assert!(error.to_string().contains("no float output; found: y INT64"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn devices_and_pipes_are_refused_by_every_reader() {
+    use pdloss_embed::dataset::{Dataset, Request};
+    use pdloss_embed::embeddings::Embeddings;
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing comes out of this device: a reader that opens it says that the file is empty.
+    let link = |name: &str| {
+        let path = folder.path().join(name);
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        path
+    };
+    let matrix = folder.path().join("e.f32");
+    std::fs::write(&matrix, [0; 16]).unwrap();
+    let load = |name: &str| Dataset::load(&Request::of(link(name))).map(drop).unwrap_err().to_string();
+    let embeddings = |name: &str, dim| Embeddings::read(&link(name), None, dim).map(drop).unwrap_err().to_string();
+    let labels = |name: &str| Embeddings::read(&matrix, Some(&link(name)), Some(2)).map(drop).unwrap_err().to_string();
+    let manifest = link("manifest.toml");
+    for said in [
+        load("list.csv"),
+        load("a.zip"),
+        load("a.tar"),
+        load("a.tgz"),
+        embeddings("e.npy", None),
+        embeddings("e.safetensors", None),
+        embeddings("raw.f32", Some(2)),
+        labels("labels.txt"),
+        Patch::read(&manifest).map(drop).unwrap_err().to_string(),
+    ] {
+        assert!(
+            said.contains("is no plain file, but a device, pipe or socket") || said.contains("no regular file"),
+            "{said}"
+        );
+    }
 }

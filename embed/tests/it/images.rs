@@ -192,7 +192,7 @@ fn crop_pad_channel_order_and_scaling_follow_the_recipe() {
         let patch: Patch = toml::from_str(recipe).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), recipe).unwrap();
-        let (recipe, _) = Recipe::of(file.path(), Some(file.path()), &Patch::default(), None).unwrap();
+        let (recipe, _) = Recipe::of(file.path(), Some(file.path()), &Patch::default(), (None, false)).unwrap();
         let mut values = Vec::new();
         let size = Preprocessor::new(&recipe, layout).append("rgb.png", &bytes, &mut values).unwrap();
         assert_eq!(patch.scale.is_some(), recipe.scale != 1.0 / 255.0);
@@ -243,7 +243,8 @@ fn manifests_with_mistakes_are_refused_by_key() {
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), manifest).unwrap();
-        let message = Recipe::of(file.path(), Some(file.path()), &Patch::default(), None).unwrap_err().to_string();
+        let message =
+            Recipe::of(file.path(), Some(file.path()), &Patch::default(), (None, false)).unwrap_err().to_string();
         assert!(message.contains(says), "{manifest}: {message}");
     }
 }

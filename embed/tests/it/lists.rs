@@ -139,6 +139,22 @@ fn splits_and_roles_of_lists_are_parts() {
 }
 
 #[test]
+fn one_column_of_roles_says_both() {
+    let root = place();
+    let list = |name: &str| format!("path,label,{name}\na/1.png,u,1\na/2.png,u,0\nb/3 x.png,v,0\n");
+    let roles = |list: String| {
+        let data = with(root.path(), &list).unwrap();
+        (data.items.iter().map(|item| item.role).collect::<Vec<_>>(), data.notes.join("; "))
+    };
+    let (found, notes) = roles(list("is_query"));
+    assert_eq!(found, [Role::Query, Role::Gallery, Role::Gallery]);
+    assert!(notes.contains("images with False in column 'is_query' are the gallery"), "{notes}");
+    let (found, notes) = roles(list("is_gallery"));
+    assert_eq!(found, [Role::Gallery, Role::Query, Role::Query]);
+    assert!(notes.contains("images with False in column 'is_gallery' are queries"), "{notes}");
+}
+
+#[test]
 fn labels_that_are_numbers_are_chosen_by_them() {
     let root = place();
     put(root.path().join("list.csv"), "a/1.png,0\na/2.png,7\nb/3 x.png,40\n");

@@ -6,8 +6,12 @@ use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::preprocess::{Layout, Patch, Preset, Recipe};
 use pdloss_embed::{Error, Result};
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, ModelProto, type_proto};
 
-use crate::tools::{colored_folder, fixtures};
+use crate::onnx::{self, N};
+use crate::tools::{colored_folder, fixtures, text};
 
 const BOTH: [Choice; 2] = [Choice::Onnxruntime, Choice::Tract];
 
@@ -17,10 +21,11 @@ fn run(model: &str, output: Option<&str>, runtime: Choice, batch: Option<usize>)
     colored_folder(folder.path(), 1, 7);
     let request = Request { split: Split::All, ..Request::of(folder.path()) };
     let data = Dataset::load(&request)?;
+    // A whole path goes before the fixtures'.
     let model = Model::read(&fixtures().join("models").join(model), output)?;
     let resize = Some("exact:8x8".parse().unwrap());
     let flags = Patch { preset: Some(Preset::None), resize, ..Patch::default() };
-    let (recipe, _) = Recipe::of(&model.path, None, &flags, model.image_size())?;
+    let (recipe, _) = Recipe::of(&model.path, None, &flags, model.takes())?;
     model.accepts(&recipe)?;
     let shape = if model.layout() == Layout::Nchw { [3, 8, 8] } else { [8, 8, 3] };
     let options = Options { runtime, library: None, device: Device::Cpu, threads: 2, batch };
@@ -129,7 +134,7 @@ fn the_recipe_must_make_what_the_model_takes() {
     let model = Model::read(&fixtures().join("models/fixed_batch_1.onnx"), None).unwrap();
     let accepts = |toml: &str| {
         let flags: Patch = toml::from_str(toml).unwrap();
-        let (recipe, _) = Recipe::of(&model.path, None, &flags, model.image_size()).unwrap();
+        let (recipe, _) = Recipe::of(&model.path, None, &flags, model.takes()).unwrap();
         model.accepts(&recipe).unwrap_err().to_string()
     };
     assert!(accepts("crop = 9").contains("makes images of 9x9, when the model's input is image FLOAT [1, 3, 8, 8]"));
@@ -145,7 +150,7 @@ fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
         .iter()
         .map(|&runtime| {
             let model = Model::read(&fixtures().join("embedder.onnx"), None).unwrap();
-            let (recipe, _) = Recipe::of(&model.path, None, &Patch::default(), model.image_size()).unwrap();
+            let (recipe, _) = Recipe::of(&model.path, None, &Patch::default(), model.takes()).unwrap();
             let options = Options { runtime, library: None, device: Device::Cpu, threads: 2, batch: Some(5) };
             let mut embedder = Embedder::open(model, Some([1, 48, 48]), &options).unwrap();
             embed(&data, &recipe, &mut embedder, 2, false).unwrap().embeddings.matrix
@@ -154,4 +159,83 @@ fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
     let apart = rows[0].iter().zip(&rows[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart < 1e-4, "off by {apart}");
     assert!(rows[0].iter().any(|v| v.abs() > 0.1));
+}
+
+/// Mean of each channel of images of this type and shape.
+fn pooling(element: DataType, shape: &[i64]) -> ModelProto {
+    let axes = AttributeProto { ints: vec![0, 3, 1, 2], ..onnx::int("perm", 0) };
+    let axes = AttributeProto { r#type: AttributeType::Ints as i32, ..axes };
+    let cast = onnx::node("Cast", &["x"], &["numbers"], vec![onnx::int("to", DataType::Float as i64)]);
+    let turn = onnx::node("Transpose", &["numbers"], &["turned"], vec![axes]);
+    let pooled = if shape[1] == 3 { "numbers" } else { "turned" };
+    let mut nodes = vec![cast];
+    nodes.extend((shape[1] != 3).then_some(turn));
+    nodes.push(onnx::node("GlobalAveragePool", &[pooled], &["pooled"], vec![]));
+    nodes.push(onnx::node("Flatten", &["pooled"], &["y"], vec![]));
+    let mut model = onnx::model(shape, 17, nodes, vec![]);
+    let graph = model.graph.as_mut().unwrap();
+    let Some(type_proto::Value::TensorType(tensor)) = &mut graph.input[0].r#type.as_mut().unwrap().value else {
+        unreachable!()
+    };
+    tensor.elem_type = element as i32;
+    graph.output[0].r#type = None;
+    model
+}
+
+#[test]
+fn pixels_as_they_are_and_float64_go_into_models_that_take_them_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rows, columns) = ([N, 3, 8, 8], [N, 8, 8, 3]);
+    let cases = [
+        ("levels", DataType::Uint8, rows, 255.0),
+        ("levels_last", DataType::Uint8, columns, 255.0),
+        ("levels_of_four", DataType::Uint8, [4, 3, 8, 8], 255.0),
+        ("doubles", DataType::Double, rows, 1.0),
+    ];
+    for (name, element, shape, brightest) in cases {
+        let path = onnx::save(folder.path(), &format!("{name}.onnx"), &pooling(element, &shape));
+        for runtime in BOTH {
+            let found = run(text(&path), None, runtime, None).unwrap_or_else(|e| panic!("{name} on {runtime:?}: {e}"));
+            assert_is_mean_color(&(found / brightest), &format!("{name} on {runtime:?}"));
+        }
+    }
+    // What nobody says is taken from the type; what somebody says must fit it.
+    let model = Model::read(&folder.path().join("levels.onnx"), None).unwrap();
+    let of = |flags: &str| {
+        let flags: Patch = toml::from_str(flags).unwrap();
+        let (recipe, origin) = Recipe::of(&model.path, None, &flags, model.takes()).unwrap();
+        (recipe.leaves_levels(), model.accepts(&recipe).err().map(|e| e.to_string()), origin.to_string())
+    };
+    let (levels, error, origin) = of("");
+    assert!(levels && error.is_none() && origin.contains("resize") && !origin.contains("mean"), "{error:?} {origin}");
+    assert!(of("resize = 'exact:8x8'").0 && of("preset = 'none'\ncrop = 8").0);
+    for flags in
+        ["preset = 'imagenet'", "preset = 'none'\ncrop = 8\nscale = '1/255'", "resize = 'exact:8x8'\nmean = [127.5]"]
+    {
+        let (levels, error, _) = of(flags);
+        let error = error.unwrap();
+        assert!(!levels && error.contains("UINT8") && error.contains("--scale 1 --mean 0 --std 1"), "{error}");
+    }
+    let path = onnx::save(folder.path(), "integers.onnx", &pooling(DataType::Int32, &rows));
+    let refused = Model::read(&path, None).unwrap_err().to_string();
+    assert!(refused.contains("input x INT32 [?, 3, 8, 8]: wanted FLOAT, FLOAT16 or DOUBLE, or UINT8"), "{refused}");
+}
+
+#[test]
+fn models_of_pixels_are_tried_with_pixels_for_what_depends_on_the_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut proto = pooling(DataType::Uint8, &[N, 3, 8, 8]);
+    let graph = proto.graph.as_mut().unwrap();
+    graph.node.last_mut().unwrap().output[0] = "row".into();
+    // Less the mean over the batch.
+    let axes = AttributeProto { ints: vec![0], r#type: AttributeType::Ints as i32, ..onnx::int("axes", 0) };
+    graph.node.push(onnx::node("ReduceMean", &["row"], &["mean"], vec![axes]));
+    graph.node.push(onnx::node("Sub", &["row", "mean"], &["y"], vec![]));
+    let path = onnx::save(folder.path(), "m.onnx", &proto);
+    for runtime in BOTH {
+        let options = Options { runtime, library: None, device: Device::Cpu, threads: 1, batch: Some(4) };
+        let mut embedder = Embedder::open(Model::read(&path, None).unwrap(), Some([3, 8, 8]), &options).unwrap();
+        let said = embedder.unsteadiness([3, 8, 8], "").unwrap().unwrap_or_default();
+        assert!(said.contains("EMBEDDINGS DEPEND ON THE BATCH"), "{runtime:?}: {said}");
+    }
 }

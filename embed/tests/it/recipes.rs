@@ -10,7 +10,7 @@ const INPUT: Size = Size { width: 224, height: 224 };
 /// The recipe of a model without a manifest, by flags in TOML.
 fn of(flags: &str, input: Option<Size>) -> Result<(Recipe, Origin)> {
     let flags: Patch = toml::from_str(flags).unwrap();
-    Recipe::of(Path::new("/nowhere/model.onnx"), None, &flags, input)
+    Recipe::of(Path::new("/nowhere/model.onnx"), None, &flags, (input, false))
 }
 
 fn assumed(origin: &Origin) -> Vec<&'static str> {
@@ -143,11 +143,11 @@ fn a_manifest_is_not_filled_with_assumptions() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("m.toml"), "resize = 'exact:8x8'").unwrap();
     let model = folder.path().join("m.onnx");
-    let (recipe, origin) = Recipe::of(&model, None, &Patch::default(), Some(INPUT)).unwrap();
+    let (recipe, origin) = Recipe::of(&model, None, &Patch::default(), (Some(INPUT), false)).unwrap();
     assert_eq!((recipe.mean, origin), (vec![0.0], Origin::Manifest(folder.path().join("m.toml"))));
     // a preset by flag lies under the manifest
     let flags: Patch = toml::from_str("preset = 'imagenet'").unwrap();
-    let (recipe, _) = Recipe::of(&model, None, &flags, Some(INPUT)).unwrap();
+    let (recipe, _) = Recipe::of(&model, None, &flags, (Some(INPUT), false)).unwrap();
     assert_eq!((recipe.crop, recipe.mean.len(), recipe.resize.to_string().as_str()), (None, 3, "exact:8x8"));
 }
 
@@ -157,7 +157,7 @@ fn what_a_manifest_takes_from_a_preset_is_said_and_a_preset_of_which_nothing_is_
     let (model, manifest) = (folder.path().join("m.onnx"), folder.path().join("m.toml"));
     let with = |text: &str, flags: &str| {
         std::fs::write(&manifest, text).unwrap();
-        Recipe::of(&model, None, &toml::from_str(flags).unwrap(), Some(INPUT))
+        Recipe::of(&model, None, &toml::from_str(flags).unwrap(), (Some(INPUT), false))
     };
     let (_, origin) = with("resize = 'exact:8x8'", "preset = 'imagenet'").unwrap();
     let note = origin.note(&model).unwrap();

@@ -85,7 +85,7 @@ impl PairList {
     /// # Errors
     /// [`Error::File`], or [`Error::Data`] naming file and line.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+        let bytes = pdloss_embed::files::read(path)?;
         let sha256 = pdloss_embed::digest::hex(&Sha256::digest(&bytes));
         if Self::brings_images(path) {
             let (builder, contents) = insightface::read(path, &bytes)?;

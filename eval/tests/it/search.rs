@@ -66,6 +66,28 @@ fn all_rows_alike_is_the_order_of_rows() {
     assert_is_exact(&Array2::from_elem((50, 8), 0.25), Metric::Cosine, 5, "collapsed");
 }
 
+#[test]
+fn lengths_beyond_what_products_of_float32_hold_change_no_order() {
+    // Products underflow to nothing, or overflow to infinity.
+    for scale in [1e-30_f32, 1e-21, 1e19, 1e30] {
+        for rows in [40, 300] {
+            let matrix = noise(rows, 16, 4).mapv(|v| scale * v);
+            METRICS.iter().for_each(|&metric| assert_is_exact(&matrix, metric, 10, &format!("{rows} rows of {scale}")));
+        }
+    }
+}
+
+#[test]
+fn an_index_of_euclidean_distance_alone_is_refused_by_what_would_do() {
+    let matrix = noise(50, 16, 5);
+    let build = |metric| FaissIndex::build("LSH", metric, matrix.view(), &|row| row.to_string());
+    build(Metric::L2).unwrap();
+    for metric in [Metric::Cosine, Metric::Ip] {
+        let said = build(metric).unwrap_err().to_string();
+        assert!(said.contains("index LSH") && said.contains("--metric l2"), "{said}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]

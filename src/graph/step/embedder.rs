@@ -1,5 +1,7 @@
 //! The trained embedder.
 
+use std::collections::HashMap;
+
 use super::{sharing, tensors::describe};
 use crate::graph::{
     Error, Result, branches,
@@ -39,6 +41,46 @@ pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<Ten
     infer_only(graph);
     training_mode::into_inference(graph);
     Ok(model)
+}
+
+/// How far training has moved a backbone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Numbers that are not what they were.
+    pub values: u64,
+    /// Numbers in all.
+    pub of: u64,
+    /// Tensors of which no number is.
+    pub still: Vec<String>,
+}
+
+/// How far the embedder's tensors of these names are from what they are in its backbone.
+///
+/// # Errors
+/// As [`export_embedder`].
+pub fn moved(backbone: &ModelProto, embedder: &ModelProto, names: &[String]) -> Result<Moved> {
+    let before = export_embedder(backbone, |_| None)?;
+    let (before, after) = (tensors(&before), tensors(embedder));
+    let mut moved = Moved::default();
+    for name in names {
+        let numbers = |tensors: &HashMap<String, TensorProto>| tensors.get(name).and_then(literal::any_floats);
+        let (Some(old), Some(new)) = (numbers(&before), numbers(&after)) else { continue };
+        let count = old.iter().zip(&new).filter(|(old, new)| old != new).count();
+        moved.values += count as u64;
+        moved.of += new.len() as u64;
+        if count == 0 {
+            moved.still.push(name.clone());
+        }
+    }
+    Ok(moved)
+}
+
+/// The tensors that a model holds, by name.
+fn tensors(model: &ModelProto) -> HashMap<String, TensorProto> {
+    let graph = model.graph.iter();
+    let initializers = graph.clone().flat_map(|graph| graph.initializer.iter().cloned());
+    let constants = graph.flat_map(|graph| graph.node.iter().filter_map(literal::of_node));
+    initializers.chain(constants).map(|tensor| (tensor.name().to_owned(), tensor)).collect()
 }
 
 /// A tensor of the state in the type of the backbone's.

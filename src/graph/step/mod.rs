@@ -50,7 +50,7 @@ mod update;
 mod weights;
 
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
-pub use embedder::export_embedder;
+pub use embedder::{Moved, export_embedder, moved};
 pub use optimizer::Optimizer;
 pub use options::{FreezeStatistics, Group, Ranks, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
@@ -151,6 +151,7 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
     }
     let state = update(&mut model, &place, options, (&trained, &gradients), (&running, kept), &groups)?;
     collective::chain(graph_of(&mut model)?);
+    parameters.held(options, &groups);
     describe(&mut model, data, &place, options, state, parameters.told())?;
     Ok(model)
 }

@@ -20,6 +20,9 @@ use crate::graph::{
 /// How the reason of a frozen parameter begins.
 const FROZEN: &str = "frozen by";
 
+/// How that of one begins whose group does not learn.
+const NO_RATE: &str = "learning rate times 0 by group";
+
 /// How many tables are named.
 const TABLES: usize = 12;
 
@@ -109,6 +112,16 @@ impl Found {
         Frozen::new("group", &patterns, &names)
     }
 
+    /// Notes which stay as they are because their group has a learning rate of 0.
+    pub(super) fn held(&mut self, options: &StepOptions, groups: &Frozen) {
+        for parameter in self.parameters.iter_mut().filter(|parameter| parameter.stays.is_none()) {
+            let Some(pattern) = groups.which(&parameter.name) else { continue };
+            if options.groups.iter().any(|group| group.pattern == pattern && group.rate == 0.0) {
+                parameter.stays = Some(format!("{NO_RATE} '{pattern}'"));
+            }
+        }
+    }
+
     /// The names of those that are trained, once those are left out that are not there.
     pub(super) fn trained(&mut self, is_there: &dyn Fn(&str) -> bool) -> Vec<String> {
         self.unreached(&|name| !is_there(name));
@@ -187,6 +200,8 @@ impl Parameters {
             "train the model in float32 and quantise what comes out"
         } else if has(FROZEN) {
             "freeze less of it"
+        } else if has(NO_RATE) {
+            "give its group a rate above 0"
         } else if has("float16") {
             "export it in float32"
         } else if has("does not depend on it") {

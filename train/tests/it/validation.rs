@@ -125,3 +125,41 @@ fn an_embedder_that_depends_on_the_batch_is_said_before_it_is_validated() {
     let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
     assert!(error.contains(said) && manifest.contains(said), "{error} {manifest}");
 }
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn an_embedder_that_depends_on_the_batch_or_on_chance_is_said_without_a_validation_too() {
+    use pdloss::graph::build::{Value, attribute, node};
+    let mean = || {
+        let axes = attribute("axes", Value::Ints(vec![0]));
+        [node("ReduceMean", &["row"], &["more"], vec![axes]), node("Sub", &["row", "more"], &["embedding"], Vec::new())]
+    };
+    let noise = || {
+        [
+            node("RandomNormalLike", &["row"], &["more"], Vec::new()),
+            node("Add", &["row", "more"], &["embedding"], Vec::new()),
+        ]
+    };
+    let among = || {
+        let axis = attribute("axis", Value::Int(0));
+        [node("Softmax", &["row"], &["more"], vec![axis]), node("Mul", &["row", "more"], &["embedding"], Vec::new())]
+    };
+    for (nodes, says) in [(mean(), "BATCH"), (noise(), "CHANCE"), (among(), "BATCH")] {
+        let place = Place::new();
+        let data = place.folder.path().join("hues");
+        hues(&data, 6);
+        let mut model = pdloss::graph::file::read(&place.model).unwrap();
+        let graph = model.graph.as_mut().unwrap();
+        let last = graph.node.last_mut().unwrap();
+        (last.name, last.output) = (Some("row".into()), vec!["row".into()]);
+        graph.node.extend(nodes);
+        pdloss::graph::file::write(&model, &place.model).unwrap();
+        let output = run(&place.arguments(text(&data), &["--batch", "8", "--steps", "1"]));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        let said = format!("EMBEDDINGS DEPEND ON {}{says}", if says == "BATCH" { "THE " } else { "" });
+        let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+        assert!(error.contains(&said) && manifest.contains(&said), "{error} {manifest}");
+        assert!(!error.contains("validation:"), "{error}");
+    }
+}

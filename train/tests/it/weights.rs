@@ -217,3 +217,65 @@ fn what_a_run_does_is_said_before_its_first_step_and_at_each_validation() {
         assert!(error.contains(says), "wanted '{says}' in {error}");
     }
 }
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_that_moves_no_weight_is_no_training() {
+    let shapes = fixtures().join("shapes");
+    for more in [
+        &["--learning-rate", "1e-30"][..],
+        &["--learning-rate", "1e-30", "--weight-decay", "0.5"],
+        &["--optimizer", "sgd", "--clip", "1e-30"],
+        &["--optimizer", "lion", "--learning-rate", "1e-30"],
+        &["--group", "*.weight", "lr=1e-30", "--group", "*.bias", "lr=1e-30"],
+        &["--loss", "d-loss", "--learning-rate", "1e-30"],
+    ] {
+        let place = Place::new();
+        let more = [&["--batch", "40", "--steps", "2"], more].concat();
+        let says = ["step 2: 0 of the 452 values of 5 trained tensors have moved", "'conv.weight'", "--learning-rate"];
+        fails(1, &place.arguments(text(&shapes), &more), &says);
+        assert!(!place.file("embedder.onnx").exists(), "{more:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn trained_tensors_that_end_as_they_began_are_said_and_recorded() {
+    let shapes = fixtures().join("shapes");
+    let place = Place::new();
+    let more = ["--batch", "40", "--steps", "2", "--group", "conv.*", "lr=1e-30"];
+    let output = run(&place.arguments(text(&shapes), &more));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let says = "128 of the 452 values of 5 trained tensors have moved; as they were: 'conv.weight'";
+    assert!(output.status.success() && error.contains(says), "{error}");
+    let recorded = |place: &Place| std::fs::read_to_string(place.file("run.toml")).unwrap();
+    assert!(recorded(&place).contains(says), "{}", recorded(&place));
+    // A run that goes on says it again, and records it once.
+    let resumed = run(&["train", "--resume", text(&place.out)]);
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert_eq!(recorded(&place).matches(says).count(), 1);
+    let whole = Place::new();
+    succeeds(&whole.arguments(text(&shapes), &["--batch", "40", "--steps", "2"]));
+    assert!(!recorded(&whole).contains("have moved"), "{}", recorded(&whole));
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn weights_of_a_group_without_a_learning_rate_are_not_said_to_be_trained() {
+    let shapes = fixtures().join("shapes");
+    let steps = ["--batch", "40", "--steps", "2"];
+    let place = Place::new();
+    let output = run(&place.arguments(text(&shapes), &[&steps[..], &["--group", "conv.*", "lr=0"]].concat()));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let says =
+        "trains 4 of 5 tensors (128 of 452 values); 'conv.weight' stays: learning rate times 0 by group 'conv.*'";
+    assert!(output.status.success() && error.contains(says), "{error}");
+    assert!(!error.contains("have moved"), "what is not trained need not move: {error}");
+    // Proxies that stay at random are a choice, weights that all stay are none.
+    succeeds(&Place::new().arguments(text(&shapes), &[&steps[..], &["--group", "pdloss.proxies", "lr=0"]].concat()));
+    let place = Place::new();
+    let all = ["--group", "*.weight", "lr=0", "--group", "*.bias", "lr=0"];
+    let says = ["nothing to train: trains 0 of 5", "give its group a rate above 0"];
+    fails(1, &place.arguments(text(&shapes), &[&steps[..], &all].concat()), &says);
+    assert!(!place.out.exists());
+}

@@ -18,6 +18,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::delimited;
 use crate::error::{Error, Result};
+use crate::files::open_file;
 use kind::Kind;
 use names::{composed, is_hidden, tidy};
 
@@ -114,7 +115,7 @@ impl Source {
             let (names, notes) = folder::walk(path)?;
             return Ok(Self::new(path, Store::Folder, names, notes));
         }
-        let file = File::open(path).map_err(|e| Error::read(path, e))?;
+        let file = open_file(path)?;
         let kind = Kind::of(path);
         kind.map_or(Ok(()), |kind| kind.check(path, &file))?;
         let (store, names, notes) = match kind {

@@ -10,7 +10,11 @@ use tar::EntryType;
 
 use super::links::{Link, follow};
 use super::{Limits, Store, names, read_all};
+use crate::console::{Pace, Speech, note};
 use crate::error::{Error, Result};
+
+/// Bytes of a tar's blocks.
+const BLOCK: usize = 512;
 
 /// Where a member's bytes begin, and how many they are.
 pub(super) type Place = (u64, u64);
@@ -23,6 +27,7 @@ pub(super) fn unpack(path: &Path, file: File, limits: &Limits) -> Result<File> {
     let mut unpacked = flate2::read::MultiGzDecoder::new(std::io::BufReader::new(file)).take(most.saturating_add(1));
     let mut block = vec![0; 1 << 16];
     let mut total = 0_u64;
+    let (is_told, pace) = (Speech::now().progress, Pace::default());
     loop {
         let got = match unpacked.read(&mut block) {
             Ok(0) => break,
@@ -42,6 +47,9 @@ pub(super) fn unpack(path: &Path, file: File, limits: &Limits) -> Result<File> {
             return Err(Limits::too_large(path, packed, most));
         }
         plain.write_all(&block[..got]).map_err(|e| Error::write(std::env::temp_dir(), e))?;
+        if is_told && pace.is_due() {
+            note(&format!("unpacking {}: {} MiB so far, at most {}", path.display(), total >> 20, most >> 20));
+        }
     }
     plain.flush().map_err(|e| Error::write(std::env::temp_dir(), e))?;
     Ok(plain)
@@ -92,12 +100,30 @@ pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Stor
         }
     }
     let mut notes = Vec::new();
+    if !ends(&mut file, end).map_err(|e| Error::read(path, e))? {
+        notes.push(format!(
+            "{} ends without the blocks of zeros that end a tar archive: is it cut off? {} files were found in it",
+            path.display(),
+            members.len()
+        ));
+    }
     if !others.is_empty() {
         notes.push(format!("passed over {} devices and pipes: {}", others.len(), names::several(others)));
     }
     notes.extend(follow(path, &mut members, links)?);
     let names = members.keys().cloned().collect();
     Ok((Store::Tar(Mutex::new(file), members), names, notes))
+}
+
+/// Whether the last block of a tar of this length is one of zeros.
+fn ends(file: &mut File, length: u64) -> std::io::Result<bool> {
+    let mut block = [0; BLOCK];
+    if length < BLOCK as u64 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::Start(length - BLOCK as u64))?;
+    file.read_exact(&mut block)?;
+    Ok(block == [0; BLOCK])
 }
 
 pub(super) fn read(here: &Path, file: &Mutex<File>, (offset, length): Place) -> Result<Vec<u8>> {
