@@ -279,3 +279,26 @@ fn weights_of_a_group_without_a_learning_rate_are_not_said_to_be_trained() {
     fails(1, &place.arguments(text(&shapes), &[&steps[..], &all].concat()), &says);
     assert!(!place.out.exists());
 }
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn the_header_comes_again_where_a_run_goes_on_and_not_where_quiet_is_asked_for() {
+    let shapes = fixtures().join("shapes");
+    let place = Place::new();
+    let more = ["--batch", "40", "--per-class", "4", "--steps", "2", "--loss", "supcon"];
+    let header = ["trains on 160 images of 10 classes", "2 steps of 40 images, 4 of each of 10 classes", "loss supcon"];
+    let said = |arguments: &[&str]| {
+        let output = run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}");
+        error
+    };
+    let first = said(&place.arguments(text(&shapes), &more));
+    let again = said(&["train", "--resume", text(&place.out)]);
+    let quiet = said(&["train", "--resume", text(&place.out), "--quiet"]);
+    for words in header {
+        assert!(first.contains(words) && again.contains(words) && !quiet.contains(words), "{words}: {first} {again}");
+    }
+    // What was measured is on disk, a row a step, when the program ends.
+    assert_eq!(place.table("metrics.csv", &[]).len(), 3);
+}
