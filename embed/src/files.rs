@@ -29,14 +29,15 @@ pub fn folder_exists(flag: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file to read it. Only plain files (also behind links) are opened, and the pipes that a shell makes for `<(...)`:
-/// a device or a pipe that nobody writes into would be read for ever.
+/// Opens a file to read it. Only plain files (also behind links) are opened, the pipes that a shell makes for `<(...)`, and
+/// standard input by its name: a device or a pipe that nobody writes into would be read for ever.
 ///
 /// # Errors
 /// [`Error::File`] naming it.
 pub fn open_file(path: &Path) -> Result<File> {
     let failed = |e| Error::read(path, e);
-    let is_substitution = ["/dev/fd/", "/proc/self/fd/"].iter().any(|folder| path.starts_with(folder));
+    let is_given = path == Path::new("/dev/stdin");
+    let is_substitution = is_given || ["/dev/fd/", "/proc/self/fd/"].iter().any(|folder| path.starts_with(folder));
     let about = std::fs::metadata(path).map_err(failed)?;
     if !about.is_file() && !is_substitution {
         let what = if about.is_dir() { "is a folder" } else { "is no plain file, but a device, pipe or socket" };

@@ -95,10 +95,12 @@ impl Gallery {
         let norm = query.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         // What underflow takes of each product.
         let least = self.rows.ncols() as f64 * f64::from(f32::MIN_POSITIVE);
-        match self.metric {
-            Metric::Cosine | Metric::Ip => steps * norm * self.longest + least,
-            Metric::L2 => steps * (norm + self.longest).powi(2) + least,
-        }
+        let most = match self.metric {
+            Metric::Cosine | Metric::Ip => norm * self.longest,
+            Metric::L2 => (norm + self.longest).powi(2),
+        };
+        // Sums that overflow on their way say nothing.
+        if most > f64::from(f32::MAX) { f64::INFINITY } else { steps * most + least }
     }
 }
 
@@ -116,8 +118,7 @@ fn settle(
     let mut start = 0;
     while start < list.len().min(k) {
         let mut end = start + 1;
-        // Similarities that overflowed are told apart by nothing.
-        let is_apart = |end: usize| list[end - 1].0 - list[end].0 > 2.0 * doubt && list[end - 1].0.is_finite();
+        let is_apart = |end: usize| list[end - 1].0 - list[end].0 > 2.0 * doubt;
         while end < list.len() && !is_apart(end) {
             end += 1;
         }

@@ -360,8 +360,8 @@ fn devices_and_pipes_are_refused_by_every_reader() {
     let matrix = folder.path().join("e.f32");
     std::fs::write(&matrix, [0; 16]).unwrap();
     let load = |name: &str| Dataset::load(&Request::of(link(name))).map(drop).unwrap_err().to_string();
-    let embeddings = |name: &str, dim| Embeddings::read(&link(name), None, dim).map(drop).unwrap_err().to_string();
-    let labels = |name: &str| Embeddings::read(&matrix, Some(&link(name)), Some(2)).map(drop).unwrap_err().to_string();
+    let embeddings = |name: &str, dim| Embeddings::read(&link(name), dim, None).map(drop).unwrap_err().to_string();
+    let labels = |name: &str| Embeddings::read(&matrix, Some(2), Some(&link(name))).map(drop).unwrap_err().to_string();
     let manifest = link("manifest.toml");
     for said in [
         load("list.csv"),

@@ -55,3 +55,69 @@ fn a_batch_without_pairs_of_a_run_begun_at_random_is_passed_over_and_counted() {
         assert!(said.contains("batches_without_pairs") && said.contains(&passed.to_string()), "{said}");
     }
 }
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn every_loss_of_pairs_takes_balanced_batches_and_says_so() {
+    for (loss, each) in [
+        ("circle", 4),
+        ("triplet", 4),
+        ("contrastive", 4),
+        ("supcon", 4),
+        ("nt-xent", 4),
+        ("n-pair", 2),
+        ("lifted", 4),
+        ("histogram", 4),
+    ] {
+        let place = Place::new();
+        let data = place.folder.path().join("hues");
+        hues(&data, 6);
+        let output = run(&place.arguments(text(&data), &["--loss", loss, "--batch", "8", "--steps", "1"]));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && error.contains(&format!("--per-class {each} is taken")), "{loss}: {error}");
+        assert!(error.contains(&format!("{each} of each of {} classes", 8 / each)), "{loss}: {error}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn classes_of_a_single_image_make_pairs_of_it_with_itself_which_is_said() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    for class in 0..3 {
+        for number in 1..8 {
+            std::fs::remove_file(data.join(format!("class{class:02}/{number}.png"))).unwrap();
+        }
+    }
+    let output = run(&place.arguments(text(&data), &["--loss", "supcon", "--batch", "8", "--steps", "2"]));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let says = "3 of the 6 classes have fewer than the 4 images that --per-class wants";
+    assert!(output.status.success() && error.contains(says), "{error}");
+    assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains(says));
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn batches_that_were_passed_over_stay_counted_where_a_run_goes_on() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    let more =
+        ["--loss", "contrastive", "--batch", "4", "--per-class", "2", "--steps", "12", "--checkpoint-every", "1"];
+    assert!(run(&place.arguments(text(&data), &more)).status.success());
+    let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+    std::fs::write(place.file("run.toml"), manifest.replace("per_class = 2\n", "")).unwrap();
+    std::fs::remove_file(place.file("checkpoint.safetensors")).unwrap();
+    let counted = || {
+        let output = run(&["train", "--resume", text(&place.out)]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("batches_without_pairs"), "{said}");
+        place.table("metrics.csv", &["images_per_second"])
+    };
+    // The second time there is nothing left to do.
+    let rows = counted();
+    assert_eq!(rows.len(), 13);
+    assert_eq!(counted(), rows);
+}

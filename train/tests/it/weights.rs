@@ -222,20 +222,26 @@ fn what_a_run_does_is_said_before_its_first_step_and_at_each_validation() {
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn a_run_that_moves_no_weight_is_no_training() {
     let shapes = fixtures().join("shapes");
+    // Biases begin at 0, which any number at all moves.
     for more in [
         &["--learning-rate", "1e-30"][..],
         &["--learning-rate", "1e-30", "--weight-decay", "0.5"],
         &["--optimizer", "sgd", "--clip", "1e-30"],
         &["--optimizer", "lion", "--learning-rate", "1e-30"],
-        &["--group", "*.weight", "lr=1e-30", "--group", "*.bias", "lr=1e-30"],
+        &["--group", "*.weight", "lr=1e-30"],
         &["--loss", "d-loss", "--learning-rate", "1e-30"],
     ] {
         let place = Place::new();
-        let more = [&["--batch", "40", "--steps", "2"], more].concat();
-        let says = ["step 2: 0 of the 452 values of 5 trained tensors have moved", "'conv.weight'", "--learning-rate"];
+        let more = [&["--batch", "40", "--steps", "2", "--freeze", "*.bias"], more].concat();
+        let says = ["step 2: 0 of the 432 values of 3 trained tensors have moved", "'conv.weight'", "--learning-rate"];
         fails(1, &place.arguments(text(&shapes), &more), &says);
         assert!(!place.file("embedder.onnx").exists(), "{more:?}");
     }
+    let place = Place::new();
+    let output = run(&place.arguments(text(&shapes), &["--batch", "40", "--steps", "2", "--learning-rate", "1e-30"]));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let says = "20 of the 452 values of 5 trained tensors have moved; as they were: 'conv.weight', 'norm.weight'";
+    assert!(output.status.success() && error.contains(says), "{error}");
 }
 
 #[test]
@@ -278,4 +284,27 @@ fn weights_of_a_group_without_a_learning_rate_are_not_said_to_be_trained() {
     let says = ["nothing to train: trains 0 of 5", "give its group a rate above 0"];
     fails(1, &place.arguments(text(&shapes), &[&steps[..], &all].concat()), &says);
     assert!(!place.out.exists());
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn the_header_comes_again_where_a_run_goes_on_and_not_where_quiet_is_asked_for() {
+    let shapes = fixtures().join("shapes");
+    let place = Place::new();
+    let more = ["--batch", "40", "--per-class", "4", "--steps", "2", "--loss", "supcon"];
+    let header = ["trains on 160 images of 10 classes", "2 steps of 40 images, 4 of each of 10 classes", "loss supcon"];
+    let said = |arguments: &[&str]| {
+        let output = run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}");
+        error
+    };
+    let first = said(&place.arguments(text(&shapes), &more));
+    let again = said(&["train", "--resume", text(&place.out)]);
+    let quiet = said(&["train", "--resume", text(&place.out), "--quiet"]);
+    for words in header {
+        assert!(first.contains(words) && again.contains(words) && !quiet.contains(words), "{words}: {first} {again}");
+    }
+    // What was measured is on disk, a row a step, when the program ends.
+    assert_eq!(place.table("metrics.csv", &[]).len(), 3);
 }
