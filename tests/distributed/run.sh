@@ -15,6 +15,8 @@ fi
 plugins/tests/venvs.sh 1.32.0
 export ORT_DYLIB_PATH=${ORT_DYLIB_PATH:-$PWD/.runtime/onnxruntime/libonnxruntime.so}
 target=${CARGO_TARGET_DIR:-target}
+# Compiled quickly where nothing is timed: both sides of every comparison run the same code.
+[ "$which" = bench ] || export CARGO_PROFILE_DEV_OPT_LEVEL=0
 cargo build --locked --workspace --lib --bins --features pdloss-train/mpi,pdloss-eval/mpi,pdloss-ort/mpi
 # A world of one must not ask MPI for anything.
 cargo test --quiet --locked -p pdloss-ranks --features mpi
