@@ -66,7 +66,7 @@ impl Prepared {
 /// Seconds of each run.
 fn latencies(workers: &mut [Worker<'_>], images: usize, shape: [usize; 3]) -> Result<Vec<f64>> {
     let worker = &mut workers[0];
-    let values = noise(worker.model, images * shape.iter().product::<usize>());
+    let values = noise(worker.model.takes_levels(), images * shape.iter().product::<usize>());
     for _ in 0..WARM_UP {
         worker.embed(values.clone(), images, shape)?;
     }
@@ -84,7 +84,7 @@ fn latencies(workers: &mut [Worker<'_>], images: usize, shape: [usize; 3]) -> Re
 /// Images a second through all sessions.
 fn throughput(embedder: &mut Embedder, shape: [usize; 3]) -> Result<f64> {
     let batch = embedder.batch();
-    let values = noise(embedder.model(), batch * shape.iter().product::<usize>());
+    let values = noise(embedder.model().takes_levels(), batch * shape.iter().product::<usize>());
     let mut workers = embedder.workers();
     workers.iter_mut().try_for_each(|worker| worker.embed(values.clone(), batch, shape).map(drop))?;
     let started = Instant::now();

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use super::{Embedder, Model};
+use super::Embedder;
 use crate::error::{Error, Result};
 
 /// How far apart two embeddings of one image may be, by the length of their difference over their own: what rounding in
@@ -23,7 +23,7 @@ impl Embedder {
         let count = self.batch();
         let bound = if self.model.has_halves { ROUNDING_OF_HALVES } else { ROUNDING };
         let length: usize = shape.iter().product();
-        let images = noise(&self.model, count * length);
+        let images = noise(self.model.takes_levels(), count * length);
         let can_be_cured = count > 1 && !self.full_batches;
         let mut workers = self.workers();
         let Some(worker) = workers.first_mut() else { return Ok(None) };
@@ -72,8 +72,8 @@ impl Embedder {
 
 /// Values as prepared images have them, from -2 to 2, or from 0 to 255 where the model wants pixels; the same at each call.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // 24 bits fit
-pub(super) fn noise(model: &Model, count: usize) -> Vec<f32> {
-    let (lowest, width) = if model.takes_levels() { (0.0, 255.0) } else { (-2.0, 4.0) };
+pub(super) fn noise(takes_levels: bool, count: usize) -> Vec<f32> {
+    let (lowest, width) = if takes_levels { (0.0, 255.0) } else { (-2.0, 4.0) };
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let next = |_| {
         // xorshift64
@@ -104,8 +104,10 @@ mod tests {
 
     #[test]
     fn noise_is_the_same_each_time_and_fills_its_range() {
-        let values = noise(10_000);
-        assert_eq!(values, noise(10_000));
+        let values = noise(false, 10_000);
+        assert_eq!(values, noise(false, 10_000));
+        let levels = noise(true, 10_000);
+        assert!(levels.iter().all(|v| (0.0..255.0).contains(v)) && levels.iter().any(|v| *v > 200.0));
         assert!(values.iter().all(|v| (-2.0..2.0).contains(v)));
         let mean = values.iter().sum::<f32>() / 10_000.0;
         assert!(mean.abs() < 0.05, "{mean}");
