@@ -72,8 +72,8 @@ impl Embedder {
 
 /// Values as prepared images have them, from -2 to 2, or from 0 to 255 where the model wants pixels; the same at each call.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // 24 bits fit
-pub(super) fn noise(is_level: bool, count: usize) -> Vec<f32> {
-    let (lowest, width) = if is_level { (0.0, 255.0) } else { (-2.0, 4.0) };
+pub(super) fn noise(takes_levels: bool, count: usize) -> Vec<f32> {
+    let (lowest, width) = if takes_levels { (0.0, 255.0) } else { (-2.0, 4.0) };
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let next = |_| {
         // xorshift64
@@ -106,6 +106,8 @@ mod tests {
     fn noise_is_the_same_each_time_and_fills_its_range() {
         let values = noise(false, 10_000);
         assert_eq!(values, noise(false, 10_000));
+        let levels = noise(true, 10_000);
+        assert!(levels.iter().all(|v| (0.0..255.0).contains(v)) && levels.iter().any(|v| *v > 200.0));
         assert!(values.iter().all(|v| (-2.0..2.0).contains(v)));
         let mean = values.iter().sum::<f32>() / 10_000.0;
         assert!(mean.abs() < 0.05, "{mean}");

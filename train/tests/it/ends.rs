@@ -136,3 +136,17 @@ fn a_run_that_fails_before_its_first_step_leaves_no_folder_and_sweeps_nothing_of
     assert!(theirs.iter().all(|name| place.file(name).exists()), "a person's files stay");
     assert!(ours.iter().all(|name| !place.file(name).exists()), "leftovers of a kill go");
 }
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_place_that_takes_no_run_is_said_before_anything_is_read() {
+    let place = Place::new();
+    let beneath = place.model.join("run");
+    // Neither model nor data are there: the place is said first.
+    let (model, data) = (place.folder.path().join("none.onnx"), place.folder.path().join("none"));
+    for (out, says) in
+        [(text(&beneath), "backbone.onnx is a file, not a folder"), ("/proc/self/run", "cannot write into")]
+    {
+        fails(2, &["train", "--model", text(&model), "--data", text(&data), "--out", out], &["--out", says]);
+    }
+}
