@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from torch.nn import functional as F
@@ -77,8 +77,9 @@ def widened(graph):
                 widened(attribute.g)
             elif attribute.name in ("to", "dtype") and attribute.i == SINGLE:
                 attribute.i = DOUBLE
-            else:
-                assert attribute.name not in ("value_float", "value_floats"), f"{node.op_type}: {attribute.name}"
+            elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+                value = attribute.f if attribute.name == "value_float" else attribute.floats
+                attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(np.array(value, np.float64))))
 
 
 def evaluator(path):
