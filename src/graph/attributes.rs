@@ -1,6 +1,9 @@
 //! Reads a node's attributes and its place in the standard.
 
-use super::proto::{AttributeProto, ModelProto, NodeProto, TensorProto};
+use super::{
+    Error, Result,
+    proto::{AttributeProto, ModelProto, NodeProto, TensorProto},
+};
 
 impl NodeProto {
     /// Whether the operator is one of the standard's.
@@ -22,6 +25,16 @@ impl NodeProto {
     /// An input's name; `None` where it is left out.
     pub(crate) fn given(&self, index: usize) -> Option<&str> {
         self.input.get(index).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// The name of an input that may not be left out.
+    pub(crate) fn needed(&self, index: usize) -> Result<&str> {
+        self.given(index).ok_or_else(|| self.error(format!("input {index} is missing")))
+    }
+
+    /// Why something cannot be done to this node.
+    pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
+        Error::model(self.label(), reason)
     }
 
     /// An output's name; `None` where it is left out.

@@ -39,16 +39,6 @@ fn gate(tape: &mut Tape<'_>, condition: &str, grad: &str) -> Result<String> {
     tape.op("Mul", &[grad, &mask])
 }
 
-fn scaled(tape: &mut Tape<'_>, value: &str, factor: f64) -> Result<String> {
-    let factor = tape.scalar(factor, value)?;
-    tape.op("Mul", &[value, &factor])
-}
-
-fn shifted(tape: &mut Tape<'_>, value: &str, by: f64) -> Result<String> {
-    let by = tape.scalar(by, value)?;
-    tape.op("Add", &[value, &by])
-}
-
 /// `y = max(x, 0): dx = g` where `y > 0`, else 0
 fn relu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let y = call.output(0)?;
@@ -64,7 +54,7 @@ fn leaky_relu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let sign = if alpha > 0.0 { call.output(0)? } else { call.input(0)? };
     let zero = tape.scalar(0.0, sign)?;
     let positive = tape.op("Greater", &[sign, &zero])?;
-    let small = scaled(tape, grad, alpha)?;
+    let small = tape.scaled(grad, alpha)?;
     Ok(vec![Some(tape.op("Where", &[&positive, grad, &small])?)])
 }
 
@@ -122,7 +112,7 @@ fn sigmoid(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 fn hard_sigmoid(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let y = call.output(0)?;
     let inside = within(tape, y, 0.0, 1.0)?;
-    let grad = scaled(tape, call.grad()?, call.node.float("alpha", 0.2))?;
+    let grad = tape.scaled(call.grad()?, call.node.float("alpha", 0.2))?;
     Ok(vec![Some(gate(tape, &inside, &grad)?)])
 }
 
@@ -140,8 +130,8 @@ fn hard_swish(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let zero = tape.scalar(0.0, x)?;
     let positive = tape.op("Greater", &[x, &zero])?;
     let outside = gate(tape, &positive, grad)?;
-    let third = scaled(tape, x, 1.0 / 3.0)?;
-    let slope = shifted(tape, &third, 0.5)?;
+    let third = tape.scaled(x, 1.0 / 3.0)?;
+    let slope = tape.shifted(&third, 0.5)?;
     let middle = tape.op("Mul", &[grad, &slope])?;
     Ok(vec![Some(tape.op("Where", &[&inside, &middle, &outside])?)])
 }
@@ -164,9 +154,9 @@ fn erf(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 /// `height exp(-steepness x x)`
 fn bell(tape: &mut Tape<'_>, x: &str, steepness: f64, height: f64) -> Result<String> {
     let square = tape.op("Mul", &[x, x])?;
-    let exponent = scaled(tape, &square, -steepness)?;
+    let exponent = tape.scaled(&square, -steepness)?;
     let bell = tape.op("Exp", &[&exponent])?;
-    scaled(tape, &bell, height)
+    tape.scaled(&bell, height)
 }
 
 /// `y = x (1 + erf(x / sqrt 2)) / 2: dx = g ((1 + erf(x / sqrt 2)) / 2 + x exp(-x x / 2) / sqrt(2 pi))`;
@@ -182,23 +172,23 @@ fn gelu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (step, slope) = if approximate == "tanh" {
         let (c, a) = (FRAC_2_SQRT_PI * FRAC_1_SQRT_2, 0.044_715);
         let square = tape.op("Mul", &[x, x])?;
-        let cubic = scaled(tape, &square, c * a)?;
-        let factor = shifted(tape, &cubic, c)?;
+        let cubic = tape.scaled(&square, c * a)?;
+        let factor = tape.shifted(&cubic, c)?;
         let inner = tape.op("Mul", &[x, &factor])?;
         let t = tape.op("Tanh", &[&inner])?;
         let t_square = tape.op("Mul", &[&t, &t])?;
         let one = tape.scalar(1.0, x)?;
         let rest = tape.op("Sub", &[&one, &t_square])?;
-        let cubic = scaled(tape, &square, 1.5 * c * a)?;
-        let rise = shifted(tape, &cubic, 0.5 * c)?;
+        let cubic = tape.scaled(&square, 1.5 * c * a)?;
+        let rise = tape.shifted(&cubic, 0.5 * c)?;
         (t, tape.op("Mul", &[&rest, &rise])?)
     } else {
-        let scaled = scaled(tape, x, FRAC_1_SQRT_2)?;
+        let scaled = tape.scaled(x, FRAC_1_SQRT_2)?;
         let erf = tape.op("Erf", &[&scaled])?;
         (erf, bell(tape, x, 0.5, 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2)?)
     };
-    let half = scaled(tape, &step, 0.5)?;
-    let share = shifted(tape, &half, 0.5)?;
+    let half = tape.scaled(&step, 0.5)?;
+    let share = tape.shifted(&half, 0.5)?;
     let moved = tape.op("Mul", &[x, &slope])?;
     let total = tape.op("Add", &[&share, &moved])?;
     Ok(vec![Some(tape.op("Mul", &[call.grad()?, &total])?)])
@@ -215,7 +205,7 @@ fn elu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (y, grad) = (call.output(0)?, call.grad()?);
     let zero = tape.scalar(0.0, y)?;
     let positive = tape.op("Greater", &[y, &zero])?;
-    let slope = shifted(tape, y, call.node.float("alpha", 1.0))?;
+    let slope = tape.shifted(y, call.node.float("alpha", 1.0))?;
     let below = tape.op("Mul", &[grad, &slope])?;
     Ok(vec![Some(tape.op("Where", &[&positive, grad, &below])?)])
 }

@@ -57,7 +57,7 @@ struct Call<'a> {
 impl Call<'_> {
     /// The input's name.
     fn input(&self, index: usize) -> Result<&str> {
-        self.node.given(index).ok_or_else(|| self.error(format!("input {index} is missing")))
+        self.node.needed(index)
     }
 
     /// The output's name.
@@ -76,7 +76,7 @@ impl Call<'_> {
     }
 
     fn error(&self, reason: impl Into<String>) -> Error {
-        Error::model(self.node.label(), reason)
+        self.node.error(reason)
     }
 }
 

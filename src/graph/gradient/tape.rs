@@ -132,7 +132,11 @@ impl<'a> Tape<'a> {
         let facts: Vec<_> = node.output.iter().map(|name| (name, self.shapes.get(name).cloned())).collect();
         self.spelling = Some(Vec::new());
         let answer = write(self);
-        let nodes = self.spelling.take().unwrap_or_default();
+        let mut nodes = self.spelling.take().unwrap_or_default();
+        // The layer that the exporter wrote down.
+        for other in &mut nodes {
+            other.metadata_props.clone_from(&node.metadata_props);
+        }
         // The values are the same, and keep the names of their lengths.
         for (name, fact) in facts {
             if let Some(fact) = fact {
@@ -249,6 +253,18 @@ impl<'a> Tape<'a> {
         self.once(format!("{CONSTANT}{value:?} {element:?}"), |tape| tape.constant(floats("", element, &[], &[value])))
     }
 
+    /// `value` times a number.
+    pub(super) fn scaled(&mut self, value: &str, factor: f64) -> Result<String> {
+        let factor = self.scalar(factor, value)?;
+        self.op("Mul", &[value, &factor])
+    }
+
+    /// `value` plus a number.
+    pub(super) fn shifted(&mut self, value: &str, by: f64) -> Result<String> {
+        let by = self.scalar(by, value)?;
+        self.op("Add", &[value, &by])
+    }
+
     /// Ones in the shape of a single number.
     pub(super) fn one_like(&mut self, loss: &str) -> Result<String> {
         let shape = self.shape(loss)?;
@@ -291,19 +307,18 @@ impl<'a> Tape<'a> {
 
     /// Sums over axes; over none it is the value itself.
     pub(super) fn sum(&mut self, value: &str, axes: &[usize], keep: bool) -> Result<String> {
+        self.reduce("ReduceSum", value, axes, keep)
+    }
+
+    /// A reduction; over no axes it is the value itself.
+    pub(super) fn reduce(&mut self, operator: &str, value: &str, axes: &[usize], keep: bool) -> Result<String> {
         if axes.is_empty() {
             return Ok(value.to_owned());
         }
         let axes: Vec<i64> = axes.iter().map(|&axis| int(axis)).collect();
-        let axes = self.ints(&axes)?;
-        self.with("ReduceSum", &[value, &axes], vec![attribute("keepdims", Value::Int(i64::from(keep)))])
-    }
-
-    /// Another reduction, whose axes became an input in opset 18.
-    pub(super) fn reduce(&mut self, operator: &str, value: &str, axes: &[usize], keep: bool) -> Result<String> {
-        let axes: Vec<i64> = axes.iter().map(|&axis| int(axis)).collect();
         let keep = attribute("keepdims", Value::Int(i64::from(keep)));
-        if self.opset >= 18 {
+        // All reductions take their axes as an input since opset 18, `ReduceSum` since 13.
+        if self.opset >= 18 || operator == "ReduceSum" {
             let axes = self.ints(&axes)?;
             return self.with(operator, &[value, &axes], vec![keep]);
         }
@@ -324,6 +339,17 @@ impl<'a> Tape<'a> {
         let axes: Vec<i64> = axes.iter().map(|&axis| int(axis)).collect();
         let axes = self.ints(&axes)?;
         self.op("Unsqueeze", &[value, &axes])
+    }
+
+    pub(super) fn concat(&mut self, parts: &[&str], axis: i64) -> Result<String> {
+        self.with("Concat", parts, vec![attribute("axis", Value::Int(axis))])
+    }
+
+    /// The elements from `start` to before `end` along an axis, every `step`th.
+    pub(super) fn slice(&mut self, value: &str, axis: usize, (start, end, step): (i64, i64, i64)) -> Result<String> {
+        let (start, end, step) = (self.ints(&[start])?, self.ints(&[end])?, self.ints(&[step])?);
+        let axis = self.ints(&[int(axis)])?;
+        self.op("Slice", &[value, &start, &end, &axis, &step])
     }
 
     /// The same value under a name that tells what it is.

@@ -5,14 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ndarray::{ArrayD, IxDyn, Zip};
+use ndarray::{ArrayD, Axis, IxDyn, Zip, concatenate};
 
 use crate::graph::{
     Error, Result,
     build::{Dim, Element, Value, attribute, floats, integers, node},
     literal,
     proto::{ModelProto, NodeProto, TensorProto},
-    shapes::Shapes,
+    shapes::{Shapes, axis_of},
 };
 
 /// The largest constant that is computed here, in elements ...
@@ -161,6 +161,12 @@ fn compute(node: &NodeProto, known: &HashMap<String, Number>, shapes: &Shapes) -
         "Expand" => {
             let (x, lengths) = (of(0)?, lengths()?);
             Some(Number { element: x.element, values: x.values.broadcast(lengths.as_slice())?.to_owned() })
+        }
+        "Concat" => {
+            let parts: Vec<&Number> = (0..node.input.len()).map(of).collect::<Option<_>>()?;
+            let axis = axis_of(node.int("axis", 0), lengths()?.len())?;
+            let values: Vec<_> = parts.iter().map(|part| part.values.view()).collect();
+            Some(Number { element: parts.first()?.element, values: concatenate(Axis(axis), &values).ok()? })
         }
         "ConstantOfShape" => {
             let fill = node.tensor("value");

@@ -257,6 +257,16 @@ fn constants_are_folded() {
     assert!(after.graph.as_ref().unwrap().initializer.is_empty());
     let out = |model: &ModelProto| run(&mut open(model).unwrap(), &case.feeds()).unwrap();
     assert_eq!(out(&before), out(&after));
+    // Scales that an exporter without folding joins in the graph.
+    let joined =
+        Case::new("joined", F32).input("x", &[1, 2, 3, 4], -1.0, 1.0).ints("same", &[1, 1]).ints("twice", &[2, 2]);
+    let joined = joined.op("Cast", &["same"], "a", &[("to", Int(1))]).op("Cast", &["twice"], "b", &[("to", Int(1))]);
+    let joined = joined.op("Concat", &["a", "b"], "scales", &[("axis", Int(0))]);
+    let before = joined.op("Resize", &["x", "", "scales"], "y", &[]).model(&[("y", F32)]);
+    let mut after = before.clone();
+    fold(&mut after).unwrap();
+    let kinds: Vec<&str> = after.graph.as_ref().unwrap().node.iter().map(NodeProto::op_type).collect();
+    assert_eq!(kinds, ["Constant", "Resize"]);
     // With a batch that is not known its length stays in the graph.
     let mut symbolic = Case { symbolic: true, ..case }.model(&[("y", F32)]);
     fold(&mut symbolic).unwrap();

@@ -1,8 +1,8 @@
 //! `Einsum` as matrix products.
 
-use super::{Spelling, Writer};
+use super::{super::tape::Tape, Spelling};
 use crate::graph::{
-    Result,
+    Error, Result,
     build::{Dim, int},
     proto::NodeProto,
     shapes::einsum::{Equation, Label},
@@ -19,89 +19,86 @@ struct Term {
 }
 
 /// Operands are multiplied from the left to the right. Axes that nothing needs any more are summed as soon as that is so.
-fn einsum(writer: &mut Writer, node: &NodeProto) -> Result<String> {
-    let ranks: Vec<usize> = node.input.iter().map(|name| writer.rank(name)).collect::<Result<_>>()?;
-    let equation = Equation::read(node.text("equation", ""), &ranks).map_err(|reason| writer.error(reason))?;
+fn einsum(tape: &mut Tape<'_>, node: &NodeProto) -> Result<String> {
+    let ranks: Vec<usize> = node.input.iter().map(|name| tape.rank(name)).collect::<Result<_>>()?;
+    let equation = Equation::read(node.text("equation", ""), &ranks).map_err(|reason| node.error(reason))?;
     if let Some(operand) = equation.diagonal() {
         let reason = format!(
             "its equation '{}' takes a diagonal of operand {operand}, which cannot be differentiated; take it with \
              GatherElements or a product with the unit matrix",
             node.text("equation", "")
         );
-        return Err(writer.error(reason));
+        return Err(node.error(reason));
     }
     let mut terms = node.input.iter().zip(&equation.inputs);
     let mut terms = terms.by_ref().map(|(value, labels)| Term { value: value.clone(), labels: labels.clone() });
-    let mut left = terms.next().ok_or_else(|| writer.error("it has no operand"))?;
+    let mut left = terms.next().ok_or_else(|| node.error("it has no operand"))?;
     let mut rest: Vec<Term> = terms.collect();
     while !rest.is_empty() {
         let right = rest.remove(0);
         let later =
             |label: &Label| equation.output.contains(label) || rest.iter().any(|term| term.labels.contains(label));
-        left = product(writer, left, right, &later)?;
+        left = product(tape, left, right, &later)?;
     }
-    let summed = sum_out(writer, left, &|label| equation.output.contains(label))?;
+    let summed = sum_out(tape, left, &|label| equation.output.contains(label))?;
     let order: Vec<usize> =
         equation.output.iter().filter_map(|label| summed.labels.iter().position(|other| other == label)).collect();
-    writer.transpose(&summed.value, &order)
+    tape.transpose(&summed.value, &order)
 }
 
 /// Sums over the axes that are not wanted.
-fn sum_out(writer: &mut Writer, term: Term, wanted: &dyn Fn(&Label) -> bool) -> Result<Term> {
+fn sum_out(tape: &mut Tape<'_>, term: Term, wanted: &dyn Fn(&Label) -> bool) -> Result<Term> {
     let axes: Vec<usize> = (0..term.labels.len()).filter(|&axis| !wanted(&term.labels[axis])).collect();
-    let value = writer.reduce("ReduceSum", &term.value, &axes, false)?;
+    let value = tape.reduce("ReduceSum", &term.value, &axes, false)?;
     Ok(Term { value, labels: term.labels.into_iter().filter(wanted).collect() })
 }
 
 /// The product of two terms, summed over what neither `later` nor the other terms want.
-fn product(writer: &mut Writer, left: Term, right: Term, later: &dyn Fn(&Label) -> bool) -> Result<Term> {
-    let left = sum_out(writer, left, &|label| later(label) || right.labels.contains(label))?;
-    let right = sum_out(writer, right, &|label| later(label) || left.labels.contains(label))?;
+fn product(tape: &mut Tape<'_>, left: Term, right: Term, later: &dyn Fn(&Label) -> bool) -> Result<Term> {
+    let left = sum_out(tape, left, &|label| later(label) || right.labels.contains(label))?;
+    let right = sum_out(tape, right, &|label| later(label) || left.labels.contains(label))?;
     let shared = |label: &&Label| right.labels.contains(label);
     let stacks: Vec<Label> = left.labels.iter().filter(shared).filter(|label| later(label)).copied().collect();
     let inner: Vec<Label> = left.labels.iter().filter(shared).filter(|label| !later(label)).copied().collect();
     let rows: Vec<Label> = left.labels.iter().filter(|label| !right.labels.contains(label)).copied().collect();
     let columns: Vec<Label> = right.labels.iter().filter(|label| !left.labels.contains(label)).copied().collect();
     if inner.is_empty() {
-        return elementwise(writer, &left, &right, [&stacks, &rows, &columns]);
+        return elementwise(tape, &left, &right, [&stacks, &rows, &columns]);
     }
-    let a = ordered(writer, &left, &[&stacks, &rows, &inner])?;
-    let b = ordered(writer, &right, &[&stacks, &inner, &columns])?;
-    let (row_lengths, column_lengths) = (lengths(writer, &left, &rows)?, lengths(writer, &right, &columns)?);
-    let a = merged(writer, &a, stacks.len(), [rows.len(), inner.len()])?;
-    let b = merged(writer, &b, stacks.len(), [inner.len(), columns.len()])?;
-    let value = writer.op("MatMul", &[&a, &b])?;
+    let a = ordered(tape, &left, &[&stacks, &rows, &inner])?;
+    let b = ordered(tape, &right, &[&stacks, &inner, &columns])?;
+    let (row_lengths, column_lengths) = (lengths(tape, &left, &rows)?, lengths(tape, &right, &columns)?);
+    let a = merged(tape, &a, stacks.len(), [rows.len(), inner.len()])?;
+    let b = merged(tape, &b, stacks.len(), [inner.len(), columns.len()])?;
+    let value = tape.op("MatMul", &[&a, &b])?;
     let mut target = vec![0; stacks.len()];
     target.extend(row_lengths.iter().chain(&column_lengths));
-    let value = if rows.len() == 1 && columns.len() == 1 {
-        value
-    } else {
-        writer.reshape(&value, &free_one(writer, target)?)?
-    };
+    let value =
+        if rows.len() == 1 && columns.len() == 1 { value } else { tape.reshape(&value, &free_one(&value, target)?)? };
     Ok(Term { value, labels: [stacks, rows, columns].concat() })
 }
 
 /// The product where nothing is summed: axes that one has alone are repeated along the other.
-fn elementwise(writer: &mut Writer, left: &Term, right: &Term, [stacks, rows, columns]: [&[Label]; 3]) -> Result<Term> {
-    let a = ordered(writer, left, &[stacks, rows])?;
-    let b = ordered(writer, right, &[stacks, columns])?;
+fn elementwise(tape: &mut Tape<'_>, left: &Term, right: &Term, [stacks, rows, columns]: [&[Label]; 3]) -> Result<Term> {
+    let a = ordered(tape, left, &[stacks, rows])?;
+    let b = ordered(tape, right, &[stacks, columns])?;
     let behind: Vec<usize> = (stacks.len() + rows.len()..stacks.len() + rows.len() + columns.len()).collect();
     let between: Vec<usize> = (stacks.len()..stacks.len() + rows.len()).collect();
-    let (a, b) = (writer.unsqueeze(&a, &behind)?, writer.unsqueeze(&b, &between)?);
-    let value = writer.op("Mul", &[&a, &b])?;
+    let (a, b) = (tape.unsqueeze(&a, &behind)?, tape.unsqueeze(&b, &between)?);
+    let value = tape.op("Mul", &[&a, &b])?;
     Ok(Term { value, labels: [stacks, rows, columns].concat() })
 }
 
 /// The term with its axes in this order.
-fn ordered(writer: &mut Writer, term: &Term, order: &[&[Label]]) -> Result<String> {
+fn ordered(tape: &mut Tape<'_>, term: &Term, order: &[&[Label]]) -> Result<String> {
     let places = order.iter().flat_map(|labels| labels.iter());
     let perm: Vec<usize> = places.filter_map(|label| term.labels.iter().position(|other| other == label)).collect();
-    writer.transpose(&term.value, &perm)
+    tape.transpose(&term.value, &perm)
 }
 
 /// The lengths of some axes; -1 where a length is not known.
-fn lengths(writer: &Writer, term: &Term, labels: &[Label]) -> Result<Vec<i64>> {
-    let shape = writer.shape(&term.value)?;
+fn lengths(tape: &Tape<'_>, term: &Term, labels: &[Label]) -> Result<Vec<i64>> {
+    let shape = tape.shape(&term.value)?;
     let length = |label: &Label| {
         let axis = term.labels.iter().position(|other| other == label).unwrap_or(0);
         if let Dim::Known(length) = shape[axis] { int(length) } else { -1 }
@@ -110,11 +107,11 @@ fn lengths(writer: &Writer, term: &Term, labels: &[Label]) -> Result<Vec<i64>> {
 }
 
 /// Behind the stacks, two groups of axes become one axis each.
-fn merged(writer: &mut Writer, value: &str, stacks: usize, groups: [usize; 2]) -> Result<String> {
+fn merged(tape: &mut Tape<'_>, value: &str, stacks: usize, groups: [usize; 2]) -> Result<String> {
     if groups == [1, 1] {
         return Ok(value.to_owned());
     }
-    let shape = writer.shape(value)?;
+    let shape = tape.shape(value)?;
     let mut target = vec![0; stacks];
     let mut at = stacks;
     for group in groups {
@@ -123,14 +120,15 @@ fn merged(writer: &mut Writer, value: &str, stacks: usize, groups: [usize; 2]) -
         target.push(lengths.map_or(-1, |lengths| lengths.iter().product()));
         at += group;
     }
-    let target = free_one(writer, target)?;
-    writer.reshape(value, &target)
+    let target = free_one(value, target)?;
+    tape.reshape(value, &target)
 }
 
 /// The target of a `Reshape`, in which at most one length may be unknown.
-fn free_one(writer: &Writer, target: Vec<i64>) -> Result<Vec<i64>> {
+fn free_one(value: &str, target: Vec<i64>) -> Result<Vec<i64>> {
     if target.iter().filter(|&&length| length == -1).count() > 1 {
-        return Err(writer.error("more than one length of its product is not known, and its gradient needs them"));
+        let reason = "more than one length of its product is not known, and its gradient needs them";
+        return Err(Error::model(value, reason));
     }
     Ok(target)
 }

@@ -9,17 +9,16 @@ mod einsum;
 mod normalization;
 mod pool;
 mod sampling;
-mod writer;
 
-use super::super::{
+use super::tape::Tape;
+use crate::graph::{
     Error, Result,
     proto::{ModelProto, NodeProto},
     shapes::Shapes,
 };
-use writer::Writer;
 
 /// Writes what a node computes; the value that its first output is.
-type Spelling = fn(&mut Writer, &NodeProto) -> Result<String>;
+type Spelling = fn(&mut Tape<'_>, &NodeProto) -> Result<String>;
 
 fn spelling(operator: &str) -> Option<Spelling> {
     let families = [
@@ -45,27 +44,33 @@ pub(super) fn handles(node: &NodeProto) -> bool {
 pub(super) fn write_out(model: &mut ModelProto, places: &[usize]) -> Result<()> {
     let shapes = Shapes::of(model)?;
     let opset = model.opset();
-    let Some(graph) = model.graph.as_mut() else { return Ok(()) };
-    let taken = graph.node.iter().flat_map(|node| node.input.iter().chain(&node.output)).cloned().collect();
-    let mut writer = Writer::new(shapes, opset, taken);
-    let mut nodes = Vec::with_capacity(graph.node.len());
-    for (place, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
-        match spelling(node.op_type()).filter(|_| places.contains(&place)) {
-            Some(spelling) => nodes.extend(written(&mut writer, &node, spelling)?),
-            None => nodes.push(node),
+    let Some(graph) = &model.graph else { return Ok(()) };
+    let mut tape = Tape::new(graph, shapes, opset);
+    for &place in places {
+        let node = &graph.node[place];
+        if let Some(spelling) = spelling(node.op_type()) {
+            write(&mut tape, node, spelling)?;
         }
     }
-    graph.node = nodes;
+    let nodes = tape.finish(&graph.node, &[]);
+    if let Some(graph) = model.graph.as_mut() {
+        graph.node = nodes;
+    }
     Ok(())
 }
 
-fn written(writer: &mut Writer, node: &NodeProto, spelling: Spelling) -> Result<Vec<NodeProto>> {
+fn write(tape: &mut Tape<'_>, node: &NodeProto, spelling: Spelling) -> Result<()> {
     if let Some(output) = node.output.iter().skip(1).find(|output| !output.is_empty()) {
-        let reason = format!("only its first output can be differentiated, and it has '{output}'");
-        return Err(Error::model(node.label(), reason));
+        return Err(node.error(format!("only its first output can be differentiated, and it has '{output}'")));
     }
-    let Some(y) = node.made(0) else { return Err(Error::model(node.label(), "it has no output")) };
-    writer.begin(node);
-    let value = spelling(writer, node)?;
-    Ok(writer.finish(&value, y))
+    let Some(y) = node.made(0) else { return Err(node.error("it has no output")) };
+    tape.respell(node, |tape| {
+        let value = spelling(tape, node)?;
+        tape.make(y, "Identity", &[&value], Vec::new())
+    })
+    .map_err(|error| match error {
+        // Of a value that only the spelling has.
+        Error::Model { subject, reason } if subject != node.label() => node.error(format!("{subject}: {reason}")),
+        error => error,
+    })
 }
