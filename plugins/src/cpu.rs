@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, thread};
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, NdFloat};
 use pdloss::loss::{self, Batch, Config, Executor, GradientsMut, Moments, Real, Samples};
 use pdloss_ranks::Number;
 
@@ -21,6 +21,16 @@ impl Element for f64 {}
 pub(crate) trait Label: Plain + loss::Label {}
 impl Label for i32 {}
 impl Label for i64 {}
+
+/// A number that is computed with, one by one.
+pub(crate) trait Float: Plain + NdFloat {
+    /// The nearest.
+    fn of(value: f64) -> Self {
+        Self::from(value).unwrap_or_else(Self::nan)
+    }
+}
+impl Float for f32 {}
+impl Float for f64 {}
 
 /// What every operator reads: views of the host's memory, with shapes that agree.
 pub(crate) struct Inputs<'a, T, L> {

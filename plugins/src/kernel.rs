@@ -5,16 +5,28 @@ use std::sync::atomic::AtomicBool;
 use pdloss::loss::Config;
 
 use crate::{
+    activation::{self, Activation},
     backward, collective,
     cpu::{Element, Label},
     cuda,
     error::{Error, Result},
     forward,
+    normalization::{self, Normalization},
     ort_api::{NodeInfo, Place, Run, TypeCode, type_name},
     schema::{Operator, Signature},
     settings, sharded,
     types::{ElementType, LabelType, Provider},
+    update,
 };
+
+/// What a node's attributes say.
+#[derive(Debug)]
+enum Settings {
+    Loss(Config),
+    Update(update::Rule),
+    Activation(Activation),
+    Normalization(Normalization),
+}
 
 /// One node of a session. It holds nothing that a run changes, so that runs may overlap.
 #[derive(Debug)]
@@ -22,7 +34,7 @@ pub(crate) struct Kernel {
     signature: &'static Signature,
     element: ElementType,
     label: LabelType,
-    config: Config,
+    settings: Settings,
     /// On a device.
     place: Option<Place>,
     /// Whether the ranks have compared what they exchange here.
@@ -40,9 +52,23 @@ impl Kernel {
         if signature.operator.is_collective() {
             collective::join()?;
         }
-        let config = settings::read(node, signature.operator)?;
+        if provider == Provider::Cuda && signature.operator.is_of_step() {
+            return Err(Error::Device(format!(
+                "{} has a kernel for the CPU alone; write the step for the device, as `pdloss train --device cuda` does (`pdloss \
+                 export --train --device cuda`)",
+                signature.label()
+            )));
+        }
+        let settings = match signature.operator {
+            Operator::Update => Settings::Update(update::Rule::read(node)?),
+            Operator::ActivationGrad => Settings::Activation(Activation::read(node)?),
+            Operator::BatchNormTraining | Operator::BatchNormGrad | Operator::LayerNormGrad => {
+                Settings::Normalization(Normalization::read(node)?)
+            }
+            operator => Settings::Loss(settings::read(node, operator)?),
+        };
         let place = (provider == Provider::Cuda).then(|| node.place()).transpose()?;
-        Ok(Self { signature, element, label, config, place, compared: AtomicBool::new(false) })
+        Ok(Self { signature, element, label, settings, place, compared: AtomicBool::new(false) })
     }
 
     pub(crate) fn label(&self) -> &'static str {
@@ -55,14 +81,20 @@ impl Kernel {
             Operator::AllReduce => return collective::all_reduce(run, &self.compared),
             _ => {}
         }
+        let config = match &self.settings {
+            Settings::Loss(config) => config,
+            Settings::Update(rule) => return update::run(self.signature, rule, run),
+            Settings::Activation(of) => return activation::run(self.signature, *of, run),
+            Settings::Normalization(of) => return normalization::run(self.signature, of, run),
+        };
         if let Some(place) = &self.place {
-            return cuda::run(self.signature, &self.config, (self.element, self.label), place, run);
+            return cuda::run(self.signature, config, (self.element, self.label), place, run);
         }
         match (self.element, self.label) {
-            (ElementType::F32, LabelType::I64) => self.run_as::<f32, i64>(run),
-            (ElementType::F32, LabelType::I32) => self.run_as::<f32, i32>(run),
-            (ElementType::F64, LabelType::I64) => self.run_as::<f64, i64>(run),
-            (ElementType::F64, LabelType::I32) => self.run_as::<f64, i32>(run),
+            (ElementType::F32, LabelType::I64) => self.run_as::<f32, i64>(config, run),
+            (ElementType::F32, LabelType::I32) => self.run_as::<f32, i32>(config, run),
+            (ElementType::F64, LabelType::I64) => self.run_as::<f64, i64>(config, run),
+            (ElementType::F64, LabelType::I32) => self.run_as::<f64, i32>(config, run),
             (ElementType::F16 | ElementType::BF16, _) => {
                 let got = type_name(self.element.code() as TypeCode);
                 Err(Error::tensor("embeddings", "float32 or float64 on the CPU", got))
@@ -70,13 +102,13 @@ impl Kernel {
         }
     }
 
-    fn run_as<T: Element, L: Label>(&self, run: &Run<'_>) -> Result<()> {
+    fn run_as<T: Element, L: Label>(&self, config: &Config, run: &Run<'_>) -> Result<()> {
         match self.signature.operator {
-            Operator::PdLoss | Operator::DLoss => forward::run::<T, L>(self.signature, &self.config, run),
+            Operator::PdLoss | Operator::DLoss => forward::run::<T, L>(self.signature, config, run),
             Operator::PdLossGrad | Operator::DLossGrad => backward::run::<T, L>(self.signature, run),
-            Operator::PdLossWithGrad => backward::run_with_loss::<T, L>(self.signature, &self.config, run),
-            Operator::PdLossOverRanks => sharded::run::<T, L>(self.signature, &self.config, run),
-            Operator::AllGather | Operator::AllReduce => unreachable!("exchanges know no such types"),
+            Operator::PdLossWithGrad => backward::run_with_loss::<T, L>(self.signature, config, run),
+            Operator::PdLossOverRanks => sharded::run::<T, L>(self.signature, config, run),
+            _ => unreachable!("they have been run"),
         }
     }
 }

@@ -9,9 +9,14 @@
 //! | `DLossGrad` | loss_grad, embeddings, labels, moments, saved | embeddings_grad |
 //! | `AllGather` | token `[]`, rows `[n, ...]` | token, rows of all ranks `[N, ...]`, place of the own first row `[]` |
 //! | `AllReduce` | token `[]`, values ... | token, their sums over all ranks ... |
-//!
 //! | `PDLossOverRanks` | token `[]`, embeddings `[B, D]`, proxies `[C / N, D]`, labels `[B]` | token, loss, moments, embeddings_grad, proxies_grad |
+//! | `Update` | learning_rate `[]`, step `[]`, gradient_norm `[]`, settings `[n, 3]`, tensors ... | next values of the tensors ... |
+//! | `ActivationGrad` | grad, kept, second (optional) | input_grad |
+//! | `BatchNormTraining` | x `[N, C, ...]`, scale, bias, running_mean, running_variance `[C]` | y, mean, variance, next_mean, next_variance |
+//! | `BatchNormGrad` | grad, x, scale, mean, variance | x_grad, scale_grad, bias_grad |
+//! | `LayerNormGrad` | grad, x, scale, mean, inverse_deviation | x_grad, scale_grad, bias_grad |
 //!
+//! The last five are of training steps, and run on the CPU alone, in float32 and float64: `docs/operators.md`.
 //! `PDLossOverRanks` is PD-Loss with a part of the classes on each rank, in their order; both gradients are those of `1 * loss`.
 //! `AllGather` and `AllReduce` are exchanges between the ranks of an MPI launcher, and those of a world of one without the feature `mpi`: what
 //! goes in comes out. The token, int64, puts them in order, the same on all ranks whatever the host's schedule: each takes that of
@@ -42,6 +47,7 @@
 //! `docs/gpu.md` what was tried on CUDA and what was not, `docs/extending.md` how an operator and a kernel are added.
 #![deny(unsafe_code)]
 
+mod activation;
 mod backward;
 mod collective;
 mod cpu;
@@ -49,6 +55,7 @@ mod cuda;
 mod error;
 mod forward;
 mod kernel;
+mod normalization;
 mod ort_api;
 mod register;
 pub mod schema;
@@ -56,6 +63,7 @@ mod settings;
 mod sharded;
 mod state;
 mod types;
+mod update;
 
 pub use error::{Error, Result};
 pub use register::{RegisterCustomOps, register};

@@ -106,8 +106,12 @@ fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
             unsafe { api.add_operator(domain, operator.cast::<OrtCustomOp>()) }
         };
         if signature.operator.is_untyped() {
-            // One table takes all types. On a device the host brings the tensors here and back.
+            // One table takes all types. On a device the host brings the tensors of an exchange here and back; where it should
+            // not, a table for the device is there to refuse the node.
             add(CustomOp::new(api, Provider::Cpu, signature, ElementType::F32, LabelType::I64))?;
+            if signature.operator.is_of_step() {
+                add(CustomOp::new(api, Provider::Cuda, signature, ElementType::F32, LabelType::I64))?;
+            }
             continue;
         }
         // The CPU's first: where types agree between providers, the host takes the schema from the first table.
@@ -187,6 +191,7 @@ impl CustomOp {
             Some(Kind::Element) => self.element.code(),
             Some(Kind::Label) => self.label.code(),
             Some(Kind::Double) => <f64 as Plain>::TYPE,
+            Some(Kind::Single) => <f32 as Plain>::TYPE,
             Some(Kind::Token) => <i64 as Plain>::TYPE,
             Some(Kind::Any) | None => Type::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED,
         }

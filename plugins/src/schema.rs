@@ -37,6 +37,16 @@ pub enum Operator {
     /// `PDLossOverRanks(token, embeddings, proxies, labels) -> (token, loss, moments, embeddings_grad, proxies_grad)`, the proxies
     /// being those of this rank's classes
     PdLossOverRanks,
+    /// `Update(learning_rate, step, gradient_norm, settings, tensors...) -> (tensors...)`: the optimiser's step of all weights
+    Update,
+    /// `ActivationGrad(grad, kept, second) -> input_grad`, `second` being optional
+    ActivationGrad,
+    /// `BatchNormTraining(x, scale, bias, running_mean, running_variance) -> (y, mean, variance, next_mean, next_variance)`
+    BatchNormTraining,
+    /// `BatchNormGrad(grad, x, scale, mean, variance) -> (x_grad, scale_grad, bias_grad)`
+    BatchNormGrad,
+    /// `LayerNormGrad(grad, x, scale, mean, inverse_deviation) -> (x_grad, scale_grad, bias_grad)`
+    LayerNormGrad,
 }
 
 impl Operator {
@@ -45,9 +55,18 @@ impl Operator {
         matches!(self, Self::AllGather | Self::AllReduce | Self::PdLossOverRanks)
     }
 
-    /// Whether it takes numbers of any type.
+    /// Whether it is of a training step, beside the losses: with kernels for the processor only, so that a session on a device
+    /// refuses it.
+    pub(crate) fn is_of_step(self) -> bool {
+        matches!(
+            self,
+            Self::Update | Self::ActivationGrad | Self::BatchNormTraining | Self::BatchNormGrad | Self::LayerNormGrad
+        )
+    }
+
+    /// Whether the host need not know of which type its numbers are: they are looked at when the node runs.
     pub(crate) fn is_untyped(self) -> bool {
-        matches!(self, Self::AllGather | Self::AllReduce)
+        matches!(self, Self::AllGather | Self::AllReduce) || self.is_of_step()
     }
 }
 
@@ -60,7 +79,9 @@ pub enum Kind {
     Label,
     /// float64 whatever the operator's type: moments and sums.
     Double,
-    /// int64: what puts the exchanges between ranks in order.
+    /// float32 whatever the operator's type: a learning rate.
+    Single,
+    /// int64: a number of steps, and what puts the exchanges between ranks in order.
     Token,
     /// Whatever the node is given.
     Any,
@@ -145,6 +166,30 @@ const FIRST: Port = optional("first", Kind::Token, &[]);
 const ROWS: Port = port("rows", Kind::Any, &[Axis::Rest]);
 const VALUES: Port = Port { variadic: true, ..port("values", Kind::Any, &[Axis::Rest]) };
 
+const LEARNING_RATE: Port = port("learning_rate", Kind::Single, &[]);
+const STEP: Port = port("step", Kind::Token, &[]);
+const GRADIENT_NORM: Port = port("gradient_norm", Kind::Any, &[]);
+const SETTINGS: Port = port("settings", Kind::Double, &[Axis::Free, Axis::Fixed(3)]);
+const GRAD: Port = port("grad", Kind::Any, &[Axis::Rest]);
+const KEPT: Port = port("kept", Kind::Any, &[Axis::Rest]);
+const SECOND: Port = optional("second", Kind::Any, &[Axis::Rest]);
+const INPUT_GRAD: Port = port("input_grad", Kind::Any, &[Axis::Rest]);
+const X: Port = port("x", Kind::Any, &[Axis::Rest]);
+const Y: Port = port("y", Kind::Any, &[Axis::Rest]);
+const SCALE: Port = port("scale", Kind::Any, &[Axis::Rest]);
+const BIAS: Port = port("bias", Kind::Any, &[Axis::Free]);
+const MEAN: Port = port("mean", Kind::Any, &[Axis::Rest]);
+const VARIANCE: Port = port("variance", Kind::Any, &[Axis::Free]);
+const INVERSE_DEVIATION: Port = port("inverse_deviation", Kind::Any, &[Axis::Rest]);
+const RUNNING_MEAN: Port = port("running_mean", Kind::Any, &[Axis::Free]);
+const RUNNING_VARIANCE: Port = port("running_variance", Kind::Any, &[Axis::Free]);
+const NEXT_MEAN: Port = optional("next_mean", Kind::Any, &[Axis::Free]);
+const NEXT_VARIANCE: Port = optional("next_variance", Kind::Any, &[Axis::Free]);
+const X_GRAD: Port = port("x_grad", Kind::Any, &[Axis::Rest]);
+const SCALE_GRAD: Port = optional("scale_grad", Kind::Any, &[Axis::Rest]);
+const BIAS_GRAD: Port = optional("bias_grad", Kind::Any, &[Axis::Rest]);
+const TENSORS: Port = Port { variadic: true, ..port("tensors", Kind::Any, &[Axis::Rest]) };
+
 /// Every operator of this library.
 pub const OPERATORS: &[Signature] = &[
     Signature {
@@ -194,6 +239,36 @@ pub const OPERATORS: &[Signature] = &[
         name: c"PDLossOverRanks",
         inputs: &[TOKEN, EMBEDDINGS, PROXIES, LABELS],
         outputs: &[TOKEN, LOSS, required(MOMENTS_OUT), required(EMBEDDINGS_GRAD), required(PROXIES_GRAD)],
+    },
+    Signature {
+        operator: Operator::Update,
+        name: c"Update",
+        inputs: &[LEARNING_RATE, STEP, GRADIENT_NORM, SETTINGS, TENSORS],
+        outputs: &[TENSORS],
+    },
+    Signature {
+        operator: Operator::ActivationGrad,
+        name: c"ActivationGrad",
+        inputs: &[GRAD, KEPT, SECOND],
+        outputs: &[INPUT_GRAD],
+    },
+    Signature {
+        operator: Operator::BatchNormTraining,
+        name: c"BatchNormTraining",
+        inputs: &[X, SCALE, BIAS, RUNNING_MEAN, RUNNING_VARIANCE],
+        outputs: &[Y, MEAN, VARIANCE, NEXT_MEAN, NEXT_VARIANCE],
+    },
+    Signature {
+        operator: Operator::BatchNormGrad,
+        name: c"BatchNormGrad",
+        inputs: &[GRAD, X, SCALE, MEAN, VARIANCE],
+        outputs: &[X_GRAD, SCALE_GRAD, BIAS_GRAD],
+    },
+    Signature {
+        operator: Operator::LayerNormGrad,
+        name: c"LayerNormGrad",
+        inputs: &[GRAD, X, SCALE, MEAN, INVERSE_DEVIATION],
+        outputs: &[X_GRAD, SCALE_GRAD, BIAS_GRAD],
     },
 ];
 
@@ -271,10 +346,32 @@ impl Axes {
     }
 }
 
+/// The first output is as this input.
+fn copy(graph: &Inference, input: usize) -> Result<()> {
+    match graph.input(input)? {
+        // A tensor of unknown rank looks like a scalar here. A length that is not known would be declared as -1, which onnxruntime
+        // (1.32) takes for a number when it computes shapes ahead; the type follows from the inputs'.
+        Some((element, lengths))
+            if element != 0 && !lengths.is_empty() && lengths.iter().all(|length| *length != Length::Unknown) =>
+        {
+            graph.set_output(0, element, &lengths)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Types and shapes of the outputs from those of the inputs; what contradicts itself is refused while the graph is built.
 pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
-    if signature.operator.is_untyped() {
-        return graph.set_output(0, <i64 as Plain>::TYPE as TypeCode, &[]);
+    match signature.operator {
+        Operator::AllGather | Operator::AllReduce => {
+            return graph.set_output(0, <i64 as Plain>::TYPE as TypeCode, &[]);
+        }
+        Operator::ActivationGrad => return copy(graph, signature.input("grad")),
+        Operator::BatchNormTraining | Operator::BatchNormGrad | Operator::LayerNormGrad => {
+            return copy(graph, signature.input("x"));
+        }
+        Operator::Update => return copy(graph, signature.input("tensors")),
+        _ => {}
     }
     let mut axes = Axes::default();
     let mut element: TypeCode = <f32 as Plain>::TYPE as TypeCode;

@@ -12,13 +12,13 @@ use crate::{
 
 /// Reads the attributes form, temperature, floor, floor_mode and eps. A node need not name any of them.
 ///
-/// The gradient operators take none: what they need to know comes with the saved state.
+/// Only the operators that compute a loss take them: what its gradient needs to know comes with the saved state.
 pub(crate) fn read(node: &NodeInfo<'_>, operator: Operator) -> Result<Config> {
     let mut config = Config::default();
     match operator {
-        Operator::PdLossGrad | Operator::DLossGrad | Operator::AllGather | Operator::AllReduce => return Ok(config),
         Operator::DLoss => config = config.with_form(Form::Inverse),
         Operator::PdLoss | Operator::PdLossWithGrad | Operator::PdLossOverRanks => {}
+        _ => return Ok(config),
     }
     if let Some(form) = name::<Form>(node, c"form")? {
         config = config.with_form(form);
@@ -47,14 +47,30 @@ fn number(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<f64>> {
     }
 }
 
-fn name<T: FromStr<Err = pdloss::loss::Error>>(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<T>> {
+/// A number as an attribute, or as its decimal in a string where a float32 does not hold that.
+pub(crate) fn decimal(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<f64>> {
+    match node.attribute(name)? {
+        Attribute::Text(text) => {
+            let number = text.parse().map_err(|_| wrong(name, format!("wanted a number, got the string '{text}'")))?;
+            Ok(Some(number))
+        }
+        _ => number(node, name),
+    }
+}
+
+/// A string.
+pub(crate) fn text(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<String>> {
     match node.attribute(name)? {
         Attribute::Missing => Ok(None),
-        Attribute::Text(text) => text.parse().map(Some).map_err(Error::loss),
+        Attribute::Text(text) => Ok(Some(text)),
         Attribute::Number(value) => Err(wrong(name, format!("wanted a string, got the number {value}"))),
     }
 }
 
-fn wrong(name: &CStr, reason: String) -> Error {
+fn name<T: FromStr<Err = pdloss::loss::Error>>(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<T>> {
+    text(node, name)?.map(|text| text.parse().map_err(Error::loss)).transpose()
+}
+
+pub(crate) fn wrong(name: &CStr, reason: String) -> Error {
     Error::Attribute { name: name.to_string_lossy().into_owned(), reason }
 }

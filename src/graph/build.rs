@@ -191,3 +191,30 @@ pub fn declared(value: &ValueInfoProto) -> Option<(Element, Option<Vec<Dim>>)> {
     };
     Some((element, tensor.shape.as_ref().map(|shape| shape.dim.iter().map(dim).collect())))
 }
+
+/// A number, or its decimal in a string where a float32 does not hold that.
+pub(crate) fn decimal(name: &str, value: f64) -> AttributeProto {
+    #[expect(clippy::cast_possible_truncation, reason = "what is lost is looked at")]
+    let short = value as f32;
+    match short.to_string().parse::<f64>() {
+        Ok(read) if read.to_bits() == value.to_bits() => attribute(name, Value::Float(short)),
+        _ => attribute(name, Value::Text(value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_all_their_digits() {
+        for (value, is_short) in [(0.9, true), (1e-8, true), (0.0, true), (0.999_999_999, false), (1.0 / 3.0, false)] {
+            let written = decimal("beta", value);
+            let read = match written.s.as_ref().map(|text| String::from_utf8_lossy(text).into_owned()) {
+                Some(text) => text.parse::<f64>().unwrap(),
+                None => written.f().to_string().parse().unwrap(),
+            };
+            assert_eq!((read, written.s.is_none()), (value, is_short));
+        }
+    }
+}

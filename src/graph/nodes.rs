@@ -102,7 +102,7 @@ impl Nodes {
         self.constant(integers("", &[], &[value]))
     }
 
-    fn constant(&mut self, tensor: super::proto::TensorProto) -> String {
+    pub(crate) fn constant(&mut self, tensor: super::proto::TensorProto) -> String {
         self.with("Constant", &[], vec![attribute("value", Value::Tensor(Box::new(tensor)))])
     }
 

@@ -7,7 +7,7 @@ use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::Ranks;
 use pdloss::graph::{self, file};
 use pdloss_embed::console::note;
-use pdloss_embed::embedder;
+use pdloss_embed::embedder::{self, Device};
 use pdloss_embed::ranks::share_of;
 use pdloss_embed::{Error, Result};
 
@@ -96,6 +96,10 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     }
     let mut options =
         objective::options(&arguments.loss, &arguments.optimizer, spelling, arguments.classes, arguments.seed)?;
+    // Asked for, or where the graph needs the library anyway.
+    let takes_operators =
+        arguments.spelling == Some(As::Op) || (spelling == Spelling::Operator && options.needs_library());
+    options.fused = takes_operators && arguments.device == Device::Cpu;
     options.embeddings = arguments.embeddings.clone();
     options.dim = arguments.dim;
     options.ranks = arguments.ranks.then(|| {

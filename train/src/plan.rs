@@ -10,7 +10,7 @@ use pdloss::graph::shapes::Shapes;
 use pdloss::graph::step::{Description, Kind, Parameters, Ranks};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
-use pdloss_embed::embedder::{self, Model};
+use pdloss_embed::embedder::{self, Device, Model};
 use pdloss_embed::preprocess::Layout;
 use pdloss_embed::ranks::world;
 use pdloss_embed::{Error, Result};
@@ -128,6 +128,8 @@ impl Plan {
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let mut step_options =
             objective::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
+        // Its other operators have no kernels for a device, where standard operators do as well.
+        step_options.fused = !settings.inline && settings.device == Device::Cpu;
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {
             return Err(Error::Usage("--first-proxies class-means: the loss has no proxies".into()));
         }

@@ -1,4 +1,5 @@
-//! The step graph on onnxruntime. The state stays on the device: the outputs of one step are the inputs of the next.
+//! The step graph on onnxruntime. The state stays on the device: the outputs of one step are the inputs of the next, and written into
+//! these where the graph allows that.
 
 use std::path::{Path, PathBuf};
 
@@ -114,14 +115,19 @@ impl Trainer {
         for (tensor, value) in self.description.state.iter().zip(&self.state) {
             binding.bind_input(tensor.name.as_str(), value)?;
         }
-        // Bound anew each time: else onnxruntime writes into the buffers of the step before, which are inputs now.
+        // Bound anew each time: else onnxruntime writes into the buffers of the step before, which are inputs now, also where it must
+        // not.
         binding.clear_outputs();
         let numbers = [LOSS, MEAN_COSINE, GRADIENT_NORM];
         for name in numbers.into_iter().chain(self.has_moments.then_some(MOMENTS)) {
             binding.bind_output_to_device(name, &self.here)?;
         }
-        for tensor in &self.description.state {
-            binding.bind_output_to_device(tensor.next.as_str(), &self.there)?;
+        for (tensor, value) in self.description.state.iter().zip(&mut self.state) {
+            if tensor.in_place {
+                binding.bind_output(tensor.next.as_str(), value)?;
+            } else {
+                binding.bind_output_to_device(tensor.next.as_str(), &self.there)?;
+            }
         }
         let mut outputs = self.session.run_binding(binding)?;
         let number = |name: &str| outputs[name].try_extract_tensor::<f32>().map(|(_, values)| values[0]);

@@ -1,7 +1,7 @@
 //! A tensor of the state on its way between graph, device and file.
 
 use ndarray::Array2;
-use ort::memory::AllocationDevice;
+use ort::memory::{AllocationDevice, Allocator};
 use ort::value::{DynTensor, DynValue, PrimitiveTensorElementType, Tensor as OrtTensor, TensorElementType};
 use pdloss::graph::build::Element;
 use pdloss::graph::proto::TensorProto;
@@ -74,14 +74,18 @@ impl Tensor {
         }
     }
 
-    /// As onnxruntime takes it, in the memory of the processor.
+    /// As onnxruntime takes it, in memory of its own on the processor, so that it can be bound as an output, too.
     pub(crate) fn to_value(&self) -> ort::Result<DynValue> {
         fn values<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static, const N: usize>(
             tensor: &Tensor,
             of: fn([u8; N]) -> T,
         ) -> ort::Result<DynValue> {
-            let values: Vec<T> = tensor.bytes.as_chunks::<N>().0.iter().map(|&bytes| of(bytes)).collect();
-            Ok(OrtTensor::from_array((tensor.shape.clone(), values))?.into_dyn())
+            let mut value = OrtTensor::<T>::new(&Allocator::default(), tensor.shape.clone())?;
+            let (_, values) = value.extract_tensor_mut();
+            for (value, &bytes) in values.iter_mut().zip(tensor.bytes.as_chunks::<N>().0) {
+                *value = of(bytes);
+            }
+            Ok(value.into_dyn())
         }
         match self.element {
             Element::F32 => values(self, f32::from_le_bytes),

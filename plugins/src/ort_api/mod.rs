@@ -50,6 +50,7 @@ macro_rules! call_void {
 }
 
 mod device;
+mod in_place;
 mod inference;
 mod node;
 mod run;
@@ -58,6 +59,7 @@ mod threads;
 mod types;
 
 pub(crate) use device::{Memory, Place, Scratch};
+pub(crate) use in_place::{Block, NextValue};
 pub(crate) use inference::{Inference, Length};
 pub(crate) use node::{Attribute, NodeInfo};
 pub(crate) use run::{Run, Tensor};

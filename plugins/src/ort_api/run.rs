@@ -13,6 +13,9 @@ pub(crate) struct Run<'a> {
     pub(super) api: Api,
     pub(super) context: *mut OrtKernelContext,
     taken: RefCell<HashSet<usize>>,
+    /// Inputs that were handed out to be read, and those that may become their own next values.
+    pub(super) read: RefCell<HashSet<usize>>,
+    pub(super) changed: RefCell<HashSet<usize>>,
     call: PhantomData<&'a mut OrtKernelContext>,
 }
 
@@ -21,7 +24,8 @@ impl<'a> Run<'a> {
     /// `context` is what the host passed to `KernelComputeV2`, that call is still in progress during `'a`, and no other
     /// `Run` is made of it.
     pub(crate) unsafe fn new(api: Api, context: *mut OrtKernelContext) -> Self {
-        Self { api, context, taken: RefCell::default(), call: PhantomData }
+        let (taken, read, changed) = <(RefCell<_>, RefCell<_>, RefCell<_>)>::default();
+        Self { api, context, taken, read, changed, call: PhantomData }
     }
 
     /// How many inputs the node has.
@@ -32,7 +36,16 @@ impl<'a> Run<'a> {
     }
 
     /// The input at `index`, or `None` where an optional input was left out.
+    ///
+    /// # Panics
+    /// When the input may become its own next value: then nobody else reads it.
     pub(crate) fn input(&self, index: usize, name: &'static str) -> Result<Option<Tensor<'a>>> {
+        assert!(!self.changed.borrow().contains(&index), "input {index} is changed elsewhere");
+        self.read.borrow_mut().insert(index);
+        self.tensor(index, name)
+    }
+
+    pub(super) fn tensor(&self, index: usize, name: &'static str) -> Result<Option<Tensor<'a>>> {
         if index >= self.inputs()? {
             return Ok(None);
         }
@@ -139,7 +152,7 @@ pub(crate) struct Tensor<'a> {
     name: &'static str,
     element: TypeCode,
     shape: Vec<usize>,
-    data: *const c_void,
+    pub(super) data: *const c_void,
     run: PhantomData<&'a OrtValue>,
 }
 
@@ -178,7 +191,8 @@ impl<'a> Tensor<'a> {
             return Ok(&[]);
         }
         // SAFETY: `elements` checked type and alignment, the host's tensor has `length` elements by its own shape, and
-        // inputs are neither written nor freed before the run's callback returns.
+        // inputs are neither written nor freed before the run's callback returns, but for those that become their own next values:
+        // `Run` hands these out for nothing else.
         Ok(unsafe { std::slice::from_raw_parts(data.as_ptr(), length) })
     }
 
@@ -194,11 +208,11 @@ impl<'a> Tensor<'a> {
             return Ok(&[]);
         }
         // SAFETY: the host's tensor has as many bytes by its own type and shape; inputs are neither written nor freed before the
-        // run's callback returns.
+        // run's callback returns, as in `as_slice`.
         Ok(unsafe { std::slice::from_raw_parts(self.data.cast::<u8>(), length) })
     }
 
-    fn byte_count(&self) -> Result<usize> {
+    pub(super) fn byte_count(&self) -> Result<usize> {
         let size = size_of_type(self.element)
             .ok_or_else(|| Error::tensor(self.name, "numbers of a known size", type_name(self.element)))?;
         Ok(self.shape.iter().product::<usize>() * size)
@@ -213,7 +227,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// Checks type, length and alignment; an empty tensor may have no memory at all.
-    fn elements<T: Plain>(&self, length: usize) -> Result<NonNull<T>> {
+    pub(super) fn elements<T: Plain>(&self, length: usize) -> Result<NonNull<T>> {
         if self.element != T::TYPE as TypeCode {
             return Err(Error::tensor(self.name, type_name(T::TYPE as TypeCode), type_name(self.element)));
         }

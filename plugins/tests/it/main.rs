@@ -8,10 +8,14 @@ mod runtime;
 
 use common::session::environment;
 
+mod activation;
+mod both;
 mod cases;
 mod examples;
 mod first_sessions;
 mod kernels;
+mod normalization;
 mod refusals;
 mod step;
 mod stress;
+mod update;

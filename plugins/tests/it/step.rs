@@ -1,7 +1,7 @@
 //! Step graphs with the operators against the same steps in standard operators.
 
 #[path = "../../../tests/it/step/driver.rs"]
-mod driver;
+pub(crate) mod driver;
 
 use crate::common::session;
 use driver::{Array, Driver, assert_close};
@@ -20,7 +20,7 @@ const INPUTS: usize = 9;
 const DIM: usize = 6;
 const BATCH: usize = 8;
 
-fn numbers(count: usize, seed: u64) -> Vec<f64> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f64> {
     let rows = random_proxies::<f64>(count, 3, seed).expect("rows");
     rows.column(0).iter().map(|value| value * 1.7).collect()
 }

@@ -1,6 +1,6 @@
 //! Activations.
 
-use super::{Call, Rule, tape::Tape};
+use super::{Call, Rule, one_pass, tape::Tape};
 use crate::graph::{Result, proto::NodeProto};
 
 type Grads = Result<Vec<Option<String>>>;
@@ -42,6 +42,9 @@ fn gate(tape: &mut Tape<'_>, condition: &str, grad: &str) -> Result<String> {
 /// `y = max(x, 0): dx = g` where `y > 0`, else 0
 fn relu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let y = call.output(0)?;
+    if let Some(grad) = one_pass::activation(tape, call, "relu", &[y], &[])? {
+        return Ok(vec![Some(grad)]);
+    }
     let zero = tape.scalar(0.0, y)?;
     let positive = tape.op("Greater", &[y, &zero])?;
     Ok(vec![Some(gate(tape, &positive, call.grad()?)?)])
@@ -52,6 +55,9 @@ fn leaky_relu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (alpha, grad) = (call.node.float("alpha", 0.01), call.grad()?);
     // Where `alpha > 0`, `y` has the sign of `x`, which then need not be kept.
     let sign = if alpha > 0.0 { call.output(0)? } else { call.input(0)? };
+    if let Some(grad) = one_pass::activation(tape, call, "leaky-relu", &[sign], &[("alpha", alpha)])? {
+        return Ok(vec![Some(grad)]);
+    }
     let zero = tape.scalar(0.0, sign)?;
     let positive = tape.op("Greater", &[sign, &zero])?;
     let small = tape.scaled(grad, alpha)?;
@@ -84,6 +90,9 @@ fn clip(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     if call.wants(1) || call.wants(2) {
         return Err(call.error("its bounds cannot be trained"));
     }
+    if let Some(grad) = one_pass::clip(tape, call)? {
+        return Ok(vec![Some(grad)]);
+    }
     let (y, grad) = (call.output(0)?, call.grad()?);
     let mut inside = Vec::new();
     for (index, compare) in [(1, "Greater"), (2, "Less")] {
@@ -102,6 +111,9 @@ fn clip(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 /// `dx = g y (1 - y)`
 fn sigmoid(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let y = call.output(0)?;
+    if let Some(grad) = one_pass::activation(tape, call, "sigmoid", &[y], &[])? {
+        return Ok(vec![Some(grad)]);
+    }
     let one = tape.scalar(1.0, y)?;
     let rest = tape.op("Sub", &[&one, y])?;
     let slope = tape.op("Mul", &[y, &rest])?;
@@ -110,9 +122,12 @@ fn sigmoid(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 
 /// `y = clip(alpha x + beta, 0, 1): dx = alpha g` where `0 < y < 1`, else 0
 fn hard_sigmoid(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
-    let y = call.output(0)?;
+    let (y, alpha) = (call.output(0)?, call.node.float("alpha", 0.2));
+    if let Some(grad) = one_pass::activation(tape, call, "hard-sigmoid", &[y], &[("alpha", alpha)])? {
+        return Ok(vec![Some(grad)]);
+    }
     let inside = within(tape, y, 0.0, 1.0)?;
-    let grad = tape.scaled(call.grad()?, call.node.float("alpha", 0.2))?;
+    let grad = tape.scaled(call.grad()?, alpha)?;
     Ok(vec![Some(gate(tape, &inside, &grad)?)])
 }
 
@@ -126,6 +141,9 @@ fn within(tape: &mut Tape<'_>, value: &str, low: f64, high: f64) -> Result<Strin
 /// `y = x clip(x / 6 + 1 / 2, 0, 1): dx = 0` below -3, `g` above 3, `g (x / 3 + 1 / 2)` between
 fn hard_swish(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (x, grad) = (call.input(0)?, call.grad()?);
+    if let Some(grad) = one_pass::activation(tape, call, "hard-swish", &[x], &[])? {
+        return Ok(vec![Some(grad)]);
+    }
     let inside = within(tape, x, -3.0, 3.0)?;
     let zero = tape.scalar(0.0, x)?;
     let positive = tape.op("Greater", &[x, &zero])?;
@@ -139,6 +157,9 @@ fn hard_swish(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 /// `dx = g (1 - y y)`
 fn tanh(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let y = call.output(0)?;
+    if let Some(grad) = one_pass::activation(tape, call, "tanh", &[y], &[])? {
+        return Ok(vec![Some(grad)]);
+    }
     let square = tape.op("Mul", &[y, y])?;
     let one = tape.scalar(1.0, y)?;
     let slope = tape.op("Sub", &[&one, &square])?;
@@ -168,6 +189,9 @@ fn gelu(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let approximate = call.node.text("approximate", "none");
     if !matches!(approximate, "none" | "tanh") {
         return Err(call.error(format!("attribute approximate is '{approximate}', wanted none or tanh")));
+    }
+    if let Some(grad) = one_pass::gelu(tape, call, approximate)? {
+        return Ok(vec![Some(grad)]);
     }
     let (step, slope) = if approximate == "tanh" {
         let (c, a) = (FRAC_2_SQRT_PI * FRAC_1_SQRT_2, 0.044_715);

@@ -1,6 +1,6 @@
 //! Arithmetic with broadcasting, and functions of one number.
 
-use super::{Call, Rule, tape::Tape};
+use super::{Call, Rule, one_pass, tape::Tape};
 use crate::graph::{
     Result,
     build::{Value, attribute},
@@ -75,6 +75,9 @@ fn subtract(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
 
 /// `y = a b: da = g b, db = g a`
 fn multiply(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
+    if let Some(grads) = one_pass::silu(tape, call)? {
+        return Ok(grads);
+    }
     each(tape, call, |tape, index| tape.op("Mul", &[call.grad()?, call.input(1 - index)?]))
 }
 

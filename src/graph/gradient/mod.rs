@@ -19,6 +19,7 @@ mod linear;
 mod loss;
 mod missing;
 mod normalization;
+mod one_pass;
 mod pool;
 mod reduction;
 mod resize;
@@ -213,6 +214,11 @@ fn carries(node: &NodeProto, index: usize) -> bool {
 /// When a node on the way has no rule, naming all such nodes; when the loss is not a single number, does not depend on one
 /// of `wrt`, or a shape is needed that is not known. The model is unchanged then.
 pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result<Vec<String>> {
+    differentiate_with(model, loss, wrt, false)
+}
+
+/// [`differentiate`]; if `fused`, in operators of this project's library where it has them.
+pub(crate) fn differentiate_with(model: &mut ModelProto, loss: &str, wrt: &[&str], fused: bool) -> Result<Vec<String>> {
     let opset = model.opset();
     if opset < OPSET {
         let reason = format!("wanted opset {OPSET} or newer to write gradients in, got {opset}; upgrade it first");
@@ -221,10 +227,10 @@ pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result
     let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
     let path = Path::between(graph, &Shapes::of(model)?, loss, wrt)?;
     if path.written_out.is_empty() {
-        return append(model, loss, wrt);
+        return append(model, loss, wrt, fused);
     }
     let (written_out, before) = (path.written_out, graph.node.clone());
-    let answer = decompose::write_out(model, &written_out).and_then(|()| append(model, loss, wrt));
+    let answer = decompose::write_out(model, &written_out).and_then(|()| append(model, loss, wrt, fused));
     if let (Err(_), Some(graph)) = (&answer, model.graph.as_mut()) {
         graph.node = before;
     }
@@ -232,12 +238,12 @@ pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result
 }
 
 /// [`differentiate`] where every operator on the way has a rule of its own.
-fn append(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result<Vec<String>> {
+fn append(model: &mut ModelProto, loss: &str, wrt: &[&str], fused: bool) -> Result<Vec<String>> {
     let opset = model.opset();
     let shapes = Shapes::of(model)?;
     let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
     let path = Path::between(graph, &shapes, loss, wrt)?;
-    let mut tape = Tape::new(graph, shapes, opset);
+    let mut tape = Tape::new(graph, shapes, opset, fused);
     let mut grads: HashMap<&str, Vec<String>> = HashMap::new();
     grads.insert(loss, vec![tape.one_like(loss)?]);
     for &(node, rule) in path.nodes.iter().rev() {

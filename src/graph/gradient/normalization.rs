@@ -6,7 +6,8 @@
 use super::{Call, Rule, tape::Tape};
 use crate::graph::{
     Result,
-    build::{Element, Value, attribute},
+    build::{Element, Value, attribute, decimal},
+    head::DOMAIN,
     proto::{AttributeProto, ModelProto, NodeProto},
     shapes::axis_of,
 };
@@ -64,6 +65,14 @@ fn layer_normalization(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let axes: Vec<usize> = (axis..rank).collect();
     let (c, r) = if tape.element(x)? == Element::F32 {
         let (mean, r) = (tape.output(call.node, 1)?, tape.output(call.node, 2)?);
+        // The operator has a scale of all that is normalized together, and a bias like it.
+        let shape = tape.shape(x)?;
+        let is_whole = |name: &str| tape.shapes.shape(name) == Some(&shape[axis..]);
+        if tape.fused && is_whole(scale) && call.node.given(2).is_none_or(is_whole) {
+            let inputs = [grad, x, scale, &mean, &r];
+            let made = tape.many("LayerNormGrad", DOMAIN, &inputs, Vec::new(), 3)?;
+            return Ok(made.into_iter().map(Some).collect());
+        }
         (tape.op("Sub", &[x, &mean])?, r)
     } else {
         // The operator's own mean has 32 bits.
@@ -184,16 +193,41 @@ pub(super) fn write_out(tape: &mut Tape<'_>, node: &NodeProto) -> Result<()> {
     if tape.is_respelt(node) {
         return Ok(());
     }
+    if has_operator(tape, node) {
+        return spell_as_operator(tape, node).map(drop);
+    }
     spell(tape, node).map(drop)
 }
 
-fn spell(tape: &mut Tape<'_>, node: &NodeProto) -> Result<Batch> {
+/// Its five inputs and its first output.
+fn parts(node: &NodeProto) -> Result<([&str; 5], &str)> {
     let missing = || crate::graph::Error::model(node.label(), "wanted five inputs and an output");
     let inputs: Option<Vec<&str>> = (0..5).map(|index| node.given(index)).collect();
-    let [x, scale, bias, running_mean, running_variance] = inputs.ok_or_else(missing)?[..] else {
-        return Err(missing());
-    };
-    let y = node.made(0).ok_or_else(missing)?;
+    let inputs = inputs.and_then(|inputs| inputs.try_into().ok()).ok_or_else(missing)?;
+    Ok((inputs, node.made(0).ok_or_else(missing)?))
+}
+
+/// Whether the node is one operator of this project's domain: where the batch is that of this rank.
+fn has_operator(tape: &Tape<'_>, node: &NodeProto) -> bool {
+    tape.fused && node.int(OVER_RANKS, 0) == 0
+}
+
+/// As one operator; mean and variance of each channel.
+fn spell_as_operator(tape: &mut Tape<'_>, node: &NodeProto) -> Result<[String; 2]> {
+    let (inputs, y) = parts(node)?;
+    let attributes = vec![
+        decimal("epsilon", epsilon(node)),
+        decimal("momentum", node.float("momentum", 0.9)),
+        attribute("sample", Value::Int(node.int(SAMPLE_VARIANCE, 0))),
+    ];
+    let outputs = [Some(y), None, None, node.made(1), node.made(2)];
+    let made =
+        tape.respell(node, |tape| tape.make_all(&outputs, ("BatchNormTraining", DOMAIN), &inputs, attributes))?;
+    Ok([made[1].clone(), made[2].clone()])
+}
+
+fn spell(tape: &mut Tape<'_>, node: &NodeProto) -> Result<Batch> {
+    let ([x, scale, bias, running_mean, running_variance], y) = parts(node)?;
     let axes = all_but_channels(tape.rank(x)?);
     tape.respell(node, |tape| {
         let flat = |tape: &mut Tape<'_>, value: &str| tape.reshape(value, &[-1]);
@@ -296,6 +330,15 @@ fn of_sample(tape: &mut Tape<'_>, x: &str, variance: &str, count: Option<&str>) 
 fn by_batch(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     if call.grads.iter().skip(1).any(Option::is_some) {
         return Err(call.error("running statistics have no gradient"));
+    }
+    if has_operator(tape, call.node) {
+        let [mean, variance] = spell_as_operator(tape, call.node)?;
+        let inputs = [call.grad()?, call.input(0)?, call.input(1)?, &mean, &variance];
+        let attributes = vec![decimal("epsilon", epsilon(call.node))];
+        let mut grads: Vec<_> =
+            tape.many("BatchNormGrad", DOMAIN, &inputs, attributes, 3)?.into_iter().map(Some).collect();
+        grads.resize(5, None);
+        return Ok(grads);
     }
     let Batch { centred, variance, count } = spell(tape, call.node)?;
     let (x, scale, grad) = (call.input(0)?, call.input(1)?, call.grad()?);

@@ -35,10 +35,14 @@ pub(super) struct Tape<'a> {
     count: usize,
     /// Constants of the graph.
     constants: HashMap<&'a str, TensorProto>,
+    /// Whether gradients may be written in operators of this project's library.
+    pub(super) fused: bool,
+    /// What each sigmoid of the graph is of.
+    sigmoids: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Tape<'a> {
-    pub(super) fn new(graph: &'a GraphProto, shapes: Shapes, opset: i64) -> Self {
+    pub(super) fn new(graph: &'a GraphProto, shapes: Shapes, opset: i64, fused: bool) -> Self {
         let inputs = graph.input.iter().map(|input| input.name());
         let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
         let initializers = graph.initializer.iter().map(TensorProto::name);
@@ -52,6 +56,8 @@ impl<'a> Tape<'a> {
                 constants.insert(name, tensor);
             }
         }
+        let sigmoids = graph.node.iter().filter(|node| node.is_standard() && node.op_type() == "Sigmoid");
+        let sigmoids = sigmoids.filter_map(|node| node.made(0).zip(node.given(0)));
         Self {
             shapes,
             opset,
@@ -63,7 +69,14 @@ impl<'a> Tape<'a> {
             made: HashMap::new(),
             count: 0,
             constants,
+            fused,
+            sigmoids: sigmoids.collect(),
         }
+    }
+
+    /// What a value is the sigmoid of.
+    pub(super) fn under_sigmoid(&self, name: &str) -> Option<&'a str> {
+        self.sigmoids.get(name).copied()
     }
 
     /// The one number that a constant of the graph holds.
@@ -160,6 +173,23 @@ impl<'a> Tape<'a> {
         attributes: Vec<AttributeProto>,
     ) -> Result<()> {
         self.push(node(operator, inputs, &[output], attributes))
+    }
+
+    /// Emits a node of any domain that makes these values of the graph, inside [`Tape::respell`]; what has no name gets one.
+    pub(super) fn make_all(
+        &mut self,
+        outputs: &[Option<&str>],
+        (operator, domain): (&str, &str),
+        inputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> Result<Vec<String>> {
+        let names = outputs.iter().map(|name| name.map_or_else(|| self.fresh(operator), str::to_owned));
+        let names: Vec<String> = names.collect();
+        let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut node = node(operator, inputs, &outputs, attributes);
+        node.domain = Some(domain.to_owned());
+        self.push(node)?;
+        Ok(names)
     }
 
     /// The name of a node's output, which the node is made to have where it left it out.

@@ -134,6 +134,11 @@ pub(super) fn loss(shapes: &Shapes, node: &NodeProto) -> Vec<Fact> {
             vec![number(TOKEN), loss, moments, like(1), like(2)]
         }
         "AllReduce" => std::iter::once(number(TOKEN)).chain((1..node.input.len()).map(like)).collect(),
+        // The weights come first, as among its outputs; nothing reads the others.
+        "BatchNormTraining" => vec![like(0), like(1), like(1), like(1), like(1)],
+        "BatchNormGrad" | "LayerNormGrad" => vec![like(1), like(2), like(2)],
+        "ActivationGrad" => vec![like(0)],
+        "Update" => (4..node.input.len()).map(like).take(node.output.len()).collect(),
         _ => Vec::new(),
     }
 }

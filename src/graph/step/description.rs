@@ -189,6 +189,14 @@ pub struct State {
     pub shape: Vec<usize>,
     /// `float32`, `float64` or `int64`.
     pub element: String,
+    /// Whether one buffer may be bound as the input and as the output: nothing reads the tensor after its next value is made.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub in_place: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What a tensor of the state is.

@@ -36,6 +36,8 @@
 mod constants;
 mod description;
 mod embedder;
+mod in_place;
+mod operator;
 mod optimizer;
 mod options;
 mod parameters;
@@ -139,18 +141,20 @@ pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto>
         }
     }
     let kept = attach_loss(&mut model, &place, options);
-    if options.needs_library() {
-        model.opset_import.push(head::opset_import(head::DOMAIN, 1));
-    }
 
     let trained = only_reached(&mut model, trained, &mut parameters)?;
     let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
-    let mut gradients = gradient::differentiate(&mut model, head::names::LOSS, &found)?;
+    let mut gradients = gradient::differentiate_with(&mut model, head::names::LOSS, &found, options.fused)?;
     if options.ranks.is_some() {
         ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
     }
-    let state = update(&mut model, &place, options, (&trained, &gradients), (&running, kept), &groups)?;
-    collective::chain(graph_of(&mut model)?);
+    let mut state = update(&mut model, &place, options, (&trained, &gradients), (&running, kept), &groups)?;
+    let graph = graph_of(&mut model)?;
+    collective::chain(graph);
+    if graph.node.iter().any(|node| node.domain() == head::DOMAIN) {
+        model.opset_import.push(head::opset_import(head::DOMAIN, 1));
+    }
+    in_place::mark(graph_of(&mut model)?, &mut state);
     parameters.held(options, &groups);
     describe(&mut model, data, &place, options, state, parameters.told())?;
     Ok(model)

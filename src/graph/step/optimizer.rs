@@ -92,12 +92,15 @@ pub(super) struct Parameter<'a> {
     pub(super) decay: f64,
     /// Factor on the learning rate.
     pub(super) rate: f64,
+    /// Whether there is an average of it.
+    pub(super) averaged: bool,
 }
 
-/// The next values of a weight and of the optimiser's tensors for it, in the order of [`Optimizer::kinds`].
+/// The next values of a weight, of the optimiser's tensors for it, in the order of [`Optimizer::kinds`], and of its average.
 pub(super) struct Update {
     pub(super) weight: String,
     pub(super) state: Vec<String>,
+    pub(super) average: Option<String>,
 }
 
 /// The name of the optimiser's tensor of this kind for this weight.
@@ -181,13 +184,13 @@ impl Optimizer {
                     state.push(buffer);
                 }
                 let step = nodes.mul(&direction, &factors.size);
-                Update { weight: nodes.sub(w, &step), state }
+                Update { weight: nodes.sub(w, &step), state, average: None }
             }
             Self::AdamW { beta1, beta2, .. } => {
                 let (direction, state) = adaptive(nodes, w, gradient, (beta1, beta2), &factors.epsilon);
                 let step = nodes.mul(&direction, &factors.size);
                 let kept = factors.kept(nodes, w);
-                Update { weight: nodes.sub(&kept, &step), state }
+                Update { weight: nodes.sub(&kept, &step), state, average: None }
             }
             Self::Lion { beta1, beta2, .. } => {
                 let memory_of = state_name("m", w);
@@ -196,7 +199,7 @@ impl Optimizer {
                 let m = memory(nodes, &memory_of, beta2, gradient);
                 let step = nodes.mul(&direction, &factors.size);
                 let kept = factors.kept(nodes, w);
-                Update { weight: nodes.sub(&kept, &step), state: vec![m] }
+                Update { weight: nodes.sub(&kept, &step), state: vec![m], average: None }
             }
             Self::Lamb { beta1, beta2, .. } => {
                 let (direction, state) = adaptive(nodes, w, gradient, (beta1, beta2), &factors.epsilon);
@@ -205,7 +208,7 @@ impl Optimizer {
                 let trust = trust(nodes, w, &direction);
                 let size = nodes.mul(&trust, &factors.size);
                 let step = nodes.mul(&direction, &size);
-                Update { weight: nodes.sub(w, &step), state }
+                Update { weight: nodes.sub(w, &step), state, average: None }
             }
         }
     }

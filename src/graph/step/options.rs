@@ -13,6 +13,9 @@ pub struct StepOptions {
     /// How PD-Loss and D-Loss are written: as operators of this project's library, or in standard operators, which form all
     /// similarities and need no library. The other losses are always in standard operators.
     pub spelling: Spelling,
+    /// Whether the rest of the step, too, is written in operators of this project's library where it has them: the update of the
+    /// weights, normalization by the batch, and gradients of activations and normalizations. They have kernels for the processor only.
+    pub fused: bool,
     /// How many classes the proxies are of. Losses without proxies ignore it.
     pub classes: usize,
     /// How weights follow their gradients.
@@ -120,6 +123,7 @@ impl StepOptions {
         Self {
             loss,
             spelling: Spelling::Operator,
+            fused: false,
             classes,
             optimizer: Optimizer::default(),
             decay_all: false,
@@ -140,10 +144,10 @@ impl StepOptions {
         }
     }
 
-    /// Whether the graph needs this project's library.
+    /// Whether the graph may need this project's library.
     #[must_use]
     pub fn needs_library(&self) -> bool {
-        self.has_operator() || self.ranks.is_some()
+        self.has_operator() || self.fused || self.ranks.is_some()
     }
 
     /// Whether the loss is an operator of this project's library.

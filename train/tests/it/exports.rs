@@ -184,11 +184,19 @@ fn export_train_records_copies_and_takes_the_running_variance() {
     assert_eq!(description(&export(&[])).parameters.shared[0].layers.len(), 2);
 
     let place = Place::new();
-    let sizes = [&[][..], &["--running-variance", "sample"], &["--running-variance", "population"]].map(|more| {
+    let choices = [&[][..], &["--running-variance", "sample"], &["--running-variance", "population"]];
+    let nodes = |spelling: &str, more: &[&str]| {
         let step = place.folder.path().join("step.onnx");
-        let files = ["export", text(&place.model), text(&step), "--train", "--classes", "3"];
+        let files = ["export", text(&place.model), text(&step), "--train", "--as", spelling, "--classes", "3"];
         succeeds(&[&files[..], more].concat());
-        file::read(&step).unwrap().graph.unwrap().node.len()
+        file::read(&step).unwrap().graph.unwrap().node
+    };
+    let of_sample = choices.map(|more| {
+        let nodes = nodes("op", more);
+        let norm = nodes.iter().find(|node| node.op_type() == "BatchNormTraining").unwrap();
+        norm.attribute.iter().find(|attribute| attribute.name() == "sample").unwrap().i()
     });
+    assert_eq!(of_sample, [1, 1, 0]);
+    let sizes = choices.map(|more| nodes("inline", more).len());
     assert!(sizes[0] == sizes[1] && sizes[1] > sizes[2], "{sizes:?}");
 }

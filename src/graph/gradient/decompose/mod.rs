@@ -45,7 +45,7 @@ pub(super) fn write_out(model: &mut ModelProto, places: &[usize]) -> Result<()> 
     let shapes = Shapes::of(model)?;
     let opset = model.opset();
     let Some(graph) = &model.graph else { return Ok(()) };
-    let mut tape = Tape::new(graph, shapes, opset);
+    let mut tape = Tape::new(graph, shapes, opset, false);
     for &place in places {
         let node = &graph.node[place];
         if let Some(spelling) = spelling(node.op_type()) {

@@ -1,0 +1,193 @@
+//! `ActivationGrad(grad, kept, second) -> input_grad`: from the gradient of an activation's output that of its input, in one pass
+//! over what the forward pass keeps, without masks in memory.
+//!
+//! With `g` the gradient, and the attribute `activation`:
+//!
+//! | | kept | gradient |
+//! |---|---|---|
+//! | `relu` | output `y` | `g` where `y > 0`, else 0 |
+//! | `clip` (`low`, `high`, each optional) | output `y` | `g` where `low < y < high`, else 0 |
+//! | `leaky-relu` (`alpha`) | output or input, whose sign is the same | `g` where it is above 0, else `alpha g` |
+//! | `sigmoid` | output `y` | `g y (1 - y)` |
+//! | `tanh` | output `y` | `g (1 - y y)` |
+//! | `hard-sigmoid` (`alpha`) | output `y` | `alpha g` where `0 < y < 1`, else 0 |
+//! | `hard-swish` | input `x` | 0 below -3, `g` above 3, `g (x / 3 + 1 / 2)` between |
+//! | `silu` | input `x`, second its sigmoid `s` | `g s (1 + x (1 - s))` |
+//! | `gelu` | input `x` | `g ((1 + erf(x / sqrt 2)) / 2 + x exp(-x x / 2) / sqrt(2 pi))` |
+//! | `gelu-tanh` | input `x` | `g ((1 + t) / 2 + x (1 - t t) c (1 + 3 a x x) / 2)`, `t = tanh(c (x + a x^3))`, `c = sqrt(2 / pi)`, `a = 0.044715` |
+//!
+//! All in float32 and float64, the last two in float32 alone. The order of operations is that of `pdloss::graph::gradient` in standard
+//! operators.
+
+mod functions;
+
+use std::{mem::MaybeUninit, sync::Mutex};
+
+use pdloss::loss::Executor as _;
+
+use crate::{
+    cpu::{self, Float},
+    error::{Error, Result},
+    ort_api::{NodeInfo, Plain, Run, Tensor, TypeCode, type_name},
+    schema::Signature,
+    settings::{decimal, text, wrong},
+};
+use functions::{gelu_slope, gelu_tanh_slope};
+
+/// Numbers that one task takes.
+const BLOCK: usize = 1 << 14;
+
+/// A node's attributes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Activation {
+    Relu,
+    Clip { low: f64, high: f64 },
+    LeakyRelu { alpha: f64 },
+    Sigmoid,
+    Tanh,
+    HardSigmoid { alpha: f64 },
+    HardSwish,
+    Silu,
+    Gelu,
+    GeluTanh,
+}
+
+impl Activation {
+    pub(crate) fn read(node: &NodeInfo<'_>) -> Result<Self> {
+        let alpha =
+            || decimal(node, c"alpha")?.ok_or_else(|| wrong(c"alpha", "wanted a number, and it is not there".into()));
+        let name = text(node, c"activation")?;
+        Ok(match name.as_deref() {
+            Some("relu") => Self::Relu,
+            Some("clip") => Self::Clip {
+                low: decimal(node, c"low")?.unwrap_or(f64::NEG_INFINITY),
+                high: decimal(node, c"high")?.unwrap_or(f64::INFINITY),
+            },
+            Some("leaky-relu") => Self::LeakyRelu { alpha: alpha()? },
+            Some("sigmoid") => Self::Sigmoid,
+            Some("tanh") => Self::Tanh,
+            Some("hard-sigmoid") => Self::HardSigmoid { alpha: alpha()? },
+            Some("hard-swish") => Self::HardSwish,
+            Some("silu") => Self::Silu,
+            Some("gelu") => Self::Gelu,
+            Some("gelu-tanh") => Self::GeluTanh,
+            other => {
+                let got = other.map_or_else(|| "none".to_owned(), |name| format!("'{name}'"));
+                return Err(wrong(
+                    c"activation",
+                    format!(
+                        "wanted relu, clip, leaky-relu, sigmoid, tanh, hard-sigmoid, hard-swish, silu, gelu or gelu-tanh, got {got}"
+                    ),
+                ));
+            }
+        })
+    }
+}
+
+/// Runs a node.
+pub(crate) fn run(signature: &Signature, activation: Activation, run: &Run<'_>) -> Result<()> {
+    let input = |name| run.input(signature.input(name), name);
+    let missing = |name| move || Error::tensor(name, "a tensor", "none");
+    let grad = input("grad")?.ok_or_else(missing("grad"))?;
+    let kept = input("kept")?.ok_or_else(missing("kept"))?;
+    let second = match activation {
+        Activation::Silu => Some(input("second")?.ok_or_else(missing("second"))?),
+        _ => None,
+    };
+    match grad.element() {
+        code if code == <f32 as Plain>::TYPE as TypeCode => match activation {
+            Activation::Gelu => each(run, &grad, &kept, |g: f32, x| g * gelu_slope(x)),
+            Activation::GeluTanh => each(run, &grad, &kept, |g: f32, x| g * gelu_tanh_slope(x)),
+            _ => run_as::<f32>(activation, run, (&grad, &kept, second.as_ref())),
+        },
+        code if code == <f64 as Plain>::TYPE as TypeCode => {
+            run_as::<f64>(activation, run, (&grad, &kept, second.as_ref()))
+        }
+        other => Err(Error::tensor("grad", "float32 or float64", type_name(other))),
+    }
+}
+
+fn run_as<T: Float>(
+    activation: Activation,
+    run: &Run<'_>,
+    (grad, kept, second): (&Tensor<'_>, &Tensor<'_>, Option<&Tensor<'_>>),
+) -> Result<()> {
+    let (zero, one) = (T::zero(), T::one());
+    // A product, as in standard operators: what is not finite stays so.
+    let gate = |holds: bool| if holds { one } else { zero };
+    match activation {
+        Activation::Relu => each::<T>(run, grad, kept, |g, y| g * gate(y > zero)),
+        Activation::Clip { low, high } => {
+            let (low, high) = (T::of(low), T::of(high));
+            each::<T>(run, grad, kept, |g, y| g * gate((y > low) & (y < high)))
+        }
+        Activation::LeakyRelu { alpha } => {
+            let alpha = T::of(alpha);
+            each::<T>(run, grad, kept, |g, y| if y > zero { g } else { g * alpha })
+        }
+        Activation::Sigmoid => each::<T>(run, grad, kept, |g, y| g * (y * (one - y))),
+        Activation::Tanh => each::<T>(run, grad, kept, |g, y| g * (one - y * y)),
+        Activation::HardSigmoid { alpha } => {
+            let alpha = T::of(alpha);
+            each::<T>(run, grad, kept, |g, y| g * alpha * gate((y > zero) & (y < one)))
+        }
+        Activation::HardSwish => {
+            let (end, third, half) = (T::of(3.0), T::of(1.0 / 3.0), T::of(0.5));
+            each::<T>(run, grad, kept, |g, x| {
+                let (middle, outside) = (g * (x * third + half), g * gate(x > zero));
+                if (x > -end) & (x < end) { middle } else { outside }
+            })
+        }
+        Activation::Silu => {
+            let second = second.ok_or_else(|| Error::tensor("second", "a tensor", "none"))?;
+            same_shape(grad, second)?;
+            let second = second.as_slice::<T>()?;
+            over_blocks::<T>(run, grad, kept, |start, grad, kept, out| {
+                for (((out, &g), &x), &s) in out.iter_mut().zip(grad).zip(kept).zip(&second[start..]) {
+                    out.write(g * (s * (one + x * (one - s))));
+                }
+            })
+        }
+        Activation::Gelu | Activation::GeluTanh => {
+            Err(Error::tensor("grad", "float32 of the activation gelu", type_name(<f64 as Plain>::TYPE as TypeCode)))
+        }
+    }
+}
+
+/// Number by number.
+fn each<T: Float>(run: &Run<'_>, grad: &Tensor<'_>, kept: &Tensor<'_>, of: impl Fn(T, T) -> T + Sync) -> Result<()> {
+    over_blocks(run, grad, kept, |_, grad, kept, out| {
+        for ((out, &g), &kept) in out.iter_mut().zip(grad).zip(kept) {
+            out.write(of(g, kept));
+        }
+    })
+}
+
+/// Block by block, on the host's threads. `of` writes all of the block that it is given, whose first number is at its first
+/// argument.
+fn over_blocks<T: Float>(
+    run: &Run<'_>,
+    grad: &Tensor<'_>,
+    kept: &Tensor<'_>,
+    of: impl Fn(usize, &[T], &[T], &mut [MaybeUninit<T>]) + Sync,
+) -> Result<()> {
+    same_shape(grad, kept)?;
+    let (values, keeps) = (grad.as_slice::<T>()?, kept.as_slice::<T>()?);
+    let Some(out) = run.output::<T>(0, grad.shape())? else { return Ok(()) };
+    let blocks = values.chunks(BLOCK).zip(keeps.chunks(BLOCK)).zip(out.chunks_mut(BLOCK));
+    let tasks: Vec<_> = blocks.map(|block| Mutex::new(Some(block))).collect();
+    cpu::threads(run).run(tasks.len(), &|index| {
+        if let Some(((grad, kept), out)) = tasks[index].lock().ok().and_then(|mut task| task.take()) {
+            of(index * BLOCK, grad, kept, out);
+        }
+    });
+    Ok(())
+}
+
+fn same_shape(grad: &Tensor<'_>, other: &Tensor<'_>) -> Result<()> {
+    if grad.shape() == other.shape() {
+        return Ok(());
+    }
+    let wanted = format!("{:?} as grad has", grad.shape());
+    Err(Error::tensor(other.name(), wanted, format!("{:?}", other.shape())))
+}

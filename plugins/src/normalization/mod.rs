@@ -1,0 +1,97 @@
+//! Normalization in training: `BatchNormTraining`, `BatchNormGrad` and `LayerNormGrad`.
+//!
+//! With `c = x - mean`, `r = 1 / sqrt(variance + epsilon)` and `n = c r`, where mean and variance are those of the elements that are
+//! normalized together:
+//!
+//! `y = scale n + bias: dbias = sum g, dscale = sum g n, dx = r (h - mean h - n mean(h n))` with `h = scale g`
+//!
+//! Sums are in float64, and cut up by shapes alone, so that no bit follows from the number of threads.
+
+mod batch;
+mod layer;
+mod sums;
+
+use std::mem::MaybeUninit;
+
+use crate::{
+    cpu::Float,
+    error::{Error, Result},
+    ort_api::{NodeInfo, Plain, Run, Tensor, TypeCode, type_name},
+    schema::{Operator, Signature},
+    settings::{decimal, wrong},
+};
+
+/// A node's attributes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normalization {
+    /// Added to the variance.
+    epsilon: f64,
+    /// How much of a running statistic stays.
+    momentum: f64,
+    /// Whether the running variance follows that of the sample, divided by `n - 1`.
+    of_sample: bool,
+}
+
+impl Normalization {
+    /// Reads `epsilon` (1e-5), `momentum` (0.9) and `sample` (0).
+    pub(crate) fn read(node: &NodeInfo<'_>) -> Result<Self> {
+        let number = |name, usual| decimal(node, name).map(|value| value.unwrap_or(usual));
+        let (epsilon, momentum, sample) =
+            (number(c"epsilon", 1e-5)?, number(c"momentum", 0.9)?, number(c"sample", 0.0)?);
+        if !(epsilon >= 0.0 && epsilon.is_finite()) {
+            return Err(wrong(c"epsilon", format!("wanted a finite number not below 0, got {epsilon}")));
+        }
+        if !(0.0..=1.0).contains(&momentum) {
+            return Err(wrong(c"momentum", format!("wanted a number from 0 to 1, got {momentum}")));
+        }
+        Ok(Self { epsilon, momentum, of_sample: sample != 0.0 })
+    }
+}
+
+/// Runs a node.
+pub(crate) fn run(signature: &Signature, of: &Normalization, run: &Run<'_>) -> Result<()> {
+    match run.required(signature.input("x"), "x")?.element() {
+        code if code == <f32 as Plain>::TYPE as TypeCode => run_as::<f32>(signature, of, run),
+        code if code == <f64 as Plain>::TYPE as TypeCode => run_as::<f64>(signature, of, run),
+        other => Err(Error::tensor("x", "float32 or float64", type_name(other))),
+    }
+}
+
+fn run_as<T: Float>(signature: &Signature, of: &Normalization, run: &Run<'_>) -> Result<()> {
+    let node = Node { signature, run };
+    match signature.operator {
+        Operator::BatchNormTraining => batch::forward::<T>(of, &node),
+        Operator::BatchNormGrad => batch::backward::<T>(of, &node),
+        _ => layer::backward::<T>(&node),
+    }
+}
+
+/// The tensors of a run by their names in the signature.
+struct Node<'n, 'a> {
+    signature: &'n Signature,
+    run: &'n Run<'a>,
+}
+
+impl<'a> Node<'_, 'a> {
+    fn input(&self, name: &'static str) -> Result<Tensor<'a>> {
+        self.run.required(self.signature.input(name), name)
+    }
+
+    /// An input of this many numbers.
+    fn numbers<T: Plain>(&self, name: &'static str, count: usize) -> Result<&'a [T]> {
+        let tensor = self.input(name)?;
+        let numbers = tensor.as_slice::<T>()?;
+        if numbers.len() == count {
+            return Ok(numbers);
+        }
+        Err(Error::tensor(name, format!("{count} numbers"), format!("{:?}", tensor.shape())))
+    }
+
+    /// An output, where anybody asked for it.
+    fn output<T: Plain>(&self, name: &str, shape: &[usize]) -> Result<Option<&'a mut [MaybeUninit<T>]>> {
+        match self.signature.output(name) {
+            Some(index) => self.run.output(index, shape),
+            None => Ok(None),
+        }
+    }
+}
