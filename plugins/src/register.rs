@@ -106,11 +106,16 @@ fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
             unsafe { api.add_operator(domain, operator.cast::<OrtCustomOp>()) }
         };
         if signature.operator.is_untyped() {
-            // One table takes all types. On a device the host brings the tensors of an exchange here and back; where it should
-            // not, a table for the device is there to refuse the node.
+            // One table takes all types. On a device the host brings the tensors here and back.
             add(CustomOp::new(api, Provider::Cpu, signature, ElementType::F32, LabelType::I64))?;
-            if signature.operator.is_of_step() {
-                add(CustomOp::new(api, Provider::Cuda, signature, ElementType::F32, LabelType::I64))?;
+            continue;
+        }
+        if signature.operator.is_of_step() {
+            // No labels. A table for a device is there to refuse the node, which the host would else run here without a word.
+            for provider in [Provider::Cpu, Provider::Cuda] {
+                for element in [ElementType::F32, ElementType::F64] {
+                    add(CustomOp::new(api, provider, signature, element, LabelType::I64))?;
+                }
             }
             continue;
         }

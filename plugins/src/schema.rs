@@ -66,7 +66,7 @@ impl Operator {
 
     /// Whether the host need not know of which type its numbers are: they are looked at when the node runs.
     pub(crate) fn is_untyped(self) -> bool {
-        matches!(self, Self::AllGather | Self::AllReduce) || self.is_of_step()
+        matches!(self, Self::AllGather | Self::AllReduce)
     }
 }
 
@@ -168,27 +168,27 @@ const VALUES: Port = Port { variadic: true, ..port("values", Kind::Any, &[Axis::
 
 const LEARNING_RATE: Port = port("learning_rate", Kind::Single, &[]);
 const STEP: Port = port("step", Kind::Token, &[]);
-const GRADIENT_NORM: Port = port("gradient_norm", Kind::Any, &[]);
+const GRADIENT_NORM: Port = port("gradient_norm", Kind::Element, &[]);
 const SETTINGS: Port = port("settings", Kind::Double, &[Axis::Free, Axis::Fixed(3)]);
-const GRAD: Port = port("grad", Kind::Any, &[Axis::Rest]);
-const KEPT: Port = port("kept", Kind::Any, &[Axis::Rest]);
-const SECOND: Port = optional("second", Kind::Any, &[Axis::Rest]);
-const INPUT_GRAD: Port = port("input_grad", Kind::Any, &[Axis::Rest]);
-const X: Port = port("x", Kind::Any, &[Axis::Rest]);
-const Y: Port = port("y", Kind::Any, &[Axis::Rest]);
-const SCALE: Port = port("scale", Kind::Any, &[Axis::Rest]);
-const BIAS: Port = port("bias", Kind::Any, &[Axis::Free]);
-const MEAN: Port = port("mean", Kind::Any, &[Axis::Rest]);
-const VARIANCE: Port = port("variance", Kind::Any, &[Axis::Free]);
-const INVERSE_DEVIATION: Port = port("inverse_deviation", Kind::Any, &[Axis::Rest]);
-const RUNNING_MEAN: Port = port("running_mean", Kind::Any, &[Axis::Free]);
-const RUNNING_VARIANCE: Port = port("running_variance", Kind::Any, &[Axis::Free]);
-const NEXT_MEAN: Port = optional("next_mean", Kind::Any, &[Axis::Free]);
-const NEXT_VARIANCE: Port = optional("next_variance", Kind::Any, &[Axis::Free]);
-const X_GRAD: Port = port("x_grad", Kind::Any, &[Axis::Rest]);
-const SCALE_GRAD: Port = optional("scale_grad", Kind::Any, &[Axis::Rest]);
-const BIAS_GRAD: Port = optional("bias_grad", Kind::Any, &[Axis::Rest]);
-const TENSORS: Port = Port { variadic: true, ..port("tensors", Kind::Any, &[Axis::Rest]) };
+const GRAD: Port = port("grad", Kind::Element, &[Axis::Rest]);
+const KEPT: Port = port("kept", Kind::Element, &[Axis::Rest]);
+const SECOND: Port = optional("second", Kind::Element, &[Axis::Rest]);
+const INPUT_GRAD: Port = port("input_grad", Kind::Element, &[Axis::Rest]);
+const X: Port = port("x", Kind::Element, &[Axis::Rest]);
+const Y: Port = port("y", Kind::Element, &[Axis::Rest]);
+const SCALE: Port = port("scale", Kind::Element, &[Axis::Rest]);
+const BIAS: Port = port("bias", Kind::Element, &[Axis::Free]);
+const MEAN: Port = port("mean", Kind::Element, &[Axis::Rest]);
+const VARIANCE: Port = port("variance", Kind::Element, &[Axis::Free]);
+const INVERSE_DEVIATION: Port = port("inverse_deviation", Kind::Element, &[Axis::Rest]);
+const RUNNING_MEAN: Port = port("running_mean", Kind::Element, &[Axis::Free]);
+const RUNNING_VARIANCE: Port = port("running_variance", Kind::Element, &[Axis::Free]);
+const NEXT_MEAN: Port = optional("next_mean", Kind::Element, &[Axis::Free]);
+const NEXT_VARIANCE: Port = optional("next_variance", Kind::Element, &[Axis::Free]);
+const X_GRAD: Port = port("x_grad", Kind::Element, &[Axis::Rest]);
+const SCALE_GRAD: Port = optional("scale_grad", Kind::Element, &[Axis::Rest]);
+const BIAS_GRAD: Port = optional("bias_grad", Kind::Element, &[Axis::Rest]);
+const TENSORS: Port = Port { variadic: true, ..port("tensors", Kind::Element, &[Axis::Rest]) };
 
 /// Every operator of this library.
 pub const OPERATORS: &[Signature] = &[
