@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum LossName {
     /// PD-Loss: -log d'
+    #[value(aliases = ["pdloss", "pd-loss"])]
     Pd,
     /// PD-Loss without the logarithm: -d'
     PdNegative,

@@ -13,8 +13,10 @@ pub enum Metric {
     /// Cosine of the angle
     Cosine,
     /// Inner product
+    #[cfg_attr(feature = "cli", value(aliases = ["inner-product", "dot"]))]
     Ip,
     /// Euclidean distance
+    #[cfg_attr(feature = "cli", value(alias = "euclidean"))]
     L2,
 }
 

@@ -8,7 +8,7 @@ import sysconfig
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 __all__ = ["Error", "recall", "verify"]
 
@@ -21,7 +21,7 @@ def recall(
     embeddings: Any,
     labels: Any,
     *,
-    k: Optional[Sequence[int]] = None,
+    k: Union[int, Sequence[int], None] = None,
     metric: str = "cosine",
     roles: Optional[Sequence[str]] = None,
     index: str = "Flat",
@@ -32,7 +32,7 @@ def recall(
     Args:
         embeddings: `[rows, dim]`: a numpy array, a torch tensor on any device, or what numpy takes for an array. Measured as float32.
         labels: `[rows]`: class of each row; numbers or text.
-        k: the K of Recall@K; by default 1, 2, 4, 8.
+        k: the K of Recall@K, one or several; by default 1, 2, 4, 8.
         metric: "cosine", "inner-product" or "l2".
         roles: `[rows]`: "query", "gallery" or "both" for each row; by default every row is looked for among all others.
         index: FAISS factory string; "Flat" is exact.
@@ -61,7 +61,7 @@ def recall(
             writer.writerows(zip(*columns.values()))
         arguments = ["--embeddings", "embeddings.npy", "--labels", "labels.csv", "--metric", metric, "--index", index]
         if k is not None:
-            arguments += ["--k", ",".join(str(int(value)) for value in k)]
+            arguments += ["--k", ",".join(str(int(value)) for value in ([k] if isinstance(k, int) else k))]
         if threads is not None:
             arguments += ["--threads", str(int(threads))]
         return _run(["recall", *arguments], files)
@@ -120,7 +120,10 @@ def _program(name: str) -> str:
 
 
 def _array(values: Any, name: str, axes: int, floats: bool = False) -> Any:
-    import numpy
+    try:
+        import numpy
+    except ImportError as error:
+        raise Error("measuring arrays needs numpy: pip install numpy") from error
 
     if hasattr(values, "detach"):  # torch
         values = values.detach().cpu()
