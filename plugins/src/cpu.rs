@@ -28,6 +28,11 @@ pub(crate) trait Float: Plain + NdFloat {
     fn of(value: f64) -> Self {
         Self::from(value).unwrap_or_else(Self::nan)
     }
+
+    /// The same in float64.
+    fn wide(self) -> f64 {
+        self.to_f64().unwrap_or(f64::NAN)
+    }
 }
 impl Float for f32 {}
 impl Float for f64 {}

@@ -83,9 +83,15 @@ impl Kernel {
         }
         let config = match &self.settings {
             Settings::Loss(config) => config,
-            Settings::Update(rule) => return update::run(self.signature, rule, run),
-            Settings::Activation(of) => return activation::run(self.signature, *of, run),
-            Settings::Normalization(of) => return normalization::run(self.signature, of, run),
+            Settings::Activation(of) => return activation::run(self.signature, *of, self.element, run),
+            Settings::Update(rule) if self.element == ElementType::F32 => {
+                return update::run::<f32>(self.signature, rule, run);
+            }
+            Settings::Update(rule) => return update::run::<f64>(self.signature, rule, run),
+            Settings::Normalization(of) if self.element == ElementType::F32 => {
+                return normalization::run::<f32>(self.signature, of, run);
+            }
+            Settings::Normalization(of) => return normalization::run::<f64>(self.signature, of, run),
         };
         if let Some(place) = &self.place {
             return cuda::run(self.signature, config, (self.element, self.label), place, run);

@@ -110,21 +110,14 @@ fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
             add(CustomOp::new(api, Provider::Cpu, signature, ElementType::F32, LabelType::I64))?;
             continue;
         }
-        if signature.operator.is_of_step() {
-            // No labels. A table for a device is there to refuse the node, which the host would else run here without a word.
-            for provider in [Provider::Cpu, Provider::Cuda] {
-                for element in [ElementType::F32, ElementType::F64] {
-                    add(CustomOp::new(api, provider, signature, element, LabelType::I64))?;
-                }
-            }
-            continue;
-        }
         // The CPU's first: where types agree between providers, the host takes the schema from the first table.
         let providers =
             if signature.operator.is_collective() { &[Provider::Cpu][..] } else { &[Provider::Cpu, Provider::Cuda] };
         for &provider in providers {
-            for &element in provider.elements() {
-                for label in [LabelType::I64, LabelType::I32] {
+            // Those of the step are refused on a device: in the types of the processor, where the host would else run them without a word.
+            let elements = if signature.operator.is_of_step() { Provider::Cpu.elements() } else { provider.elements() };
+            for &element in elements {
+                for &label in signature.labels() {
                     add(CustomOp::new(api, provider, signature, element, label))?;
                 }
             }

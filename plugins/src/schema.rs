@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use crate::{
     error::{Error, Result},
     ort_api::{BFLOAT16, FLOAT16, Inference, Length, Plain, TypeCode, type_name},
+    types::LabelType,
 };
 
 /// The operators' domain.
@@ -273,6 +274,12 @@ pub const OPERATORS: &[Signature] = &[
 ];
 
 impl Signature {
+    /// The types of labels that it has a table for: one, where it has no labels.
+    pub(crate) fn labels(&self) -> &'static [LabelType] {
+        let has_labels = self.inputs.iter().any(|port| port.kind == Kind::Label);
+        if has_labels { &[LabelType::I64, LabelType::I32] } else { &[LabelType::I64] }
+    }
+
     /// The operator's name as text.
     pub fn label(&self) -> &'static str {
         self.name.to_str().expect("operators have ASCII names")

@@ -1,5 +1,6 @@
-//! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F16 or BF16 `[rows, dim]`) and `labels` (I64, or read as other integers, `[rows]`), and lists in
-//! JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras` where there are such.
+//! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F16 or BF16 `[rows, dim]`) and `labels` (I64, or read as
+//! other integers, `[rows]`), and lists in JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras`
+//! where there are such.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;

@@ -26,30 +26,18 @@ pub(super) struct Candidate {
     pub(super) recipe: Recipe,
 }
 
-/// What is tried first.
-const AS_IT_IS: &str = "as it is";
-
 /// What a candidate came to.
 #[derive(Clone, Debug)]
 pub(super) struct Tried {
     /// The recipe.
     pub(super) candidate: Candidate,
-    /// What was changed before it, of which it is the last change.
-    pub(super) upon: Vec<String>,
+    /// All that it changes, one upon another, its own change last; nothing where it is what is tried first.
+    changes: Vec<String>,
     /// d' of all pairs of the sample; `None` where the embeddings have none (all alike, NaN).
     pub(super) d_prime: Option<f64>,
 }
 
 impl Tried {
-    /// All that is changed, the last change last; none of what is prepared as it was.
-    fn changes(&self) -> Vec<String> {
-        if self.candidate.change == AS_IT_IS {
-            Vec::new()
-        } else {
-            [&self.upon[..], std::slice::from_ref(&self.candidate.change)].concat()
-        }
-    }
-
     /// By more than what a sample leaves open.
     fn is_better_than(&self, other: &Self) -> bool {
         const MARGIN: f64 = 0.02;
@@ -150,19 +138,18 @@ impl<'a> Trial<'a> {
     pub(super) fn run(&mut self) -> Result<Vec<Tried>> {
         let recipe = &self.model.recipe;
         let size = self.model.model().image_size().or(recipe.output_size());
-        let now = Candidate { change: AS_IT_IS.to_owned(), recipe: recipe.clone() };
+        let now = Candidate { change: "as it is".to_owned(), recipe: recipe.clone() };
         let first = self.embedded(recipe)?;
         let bad: HashSet<&str> = first.skipped.iter().map(|(name, _)| name.as_str()).collect();
         self.sample.items.retain(|item| !bad.contains(item.name.as_str()));
         self.unusable = bad.len();
-        let mut tried = vec![Tried { d_prime: d_prime(&first.embeddings)?, candidate: now, upon: Vec::new() }];
+        let mut tried = vec![Tried { d_prime: d_prime(&first.embeddings)?, candidate: now, changes: Vec::new() }];
         let sizes = |from: &Recipe| size.map(|size| sizes(from, size)).unwrap_or_default();
         // What range is best may be seen only at the right size.
         let steps: [Ways<'_>; 4] = [&ranges, &sizes, &ranges, &orders];
         let progress = Progress::new("trying preprocessing", "candidates", MOST_CANDIDATES - 1);
         for candidates in steps {
             let best = best(&tried).clone();
-            let upon = best.changes();
             for candidate in candidates(&best.candidate.recipe) {
                 progress.advance(1);
                 let is_new = tried.iter().all(|tried| tried.candidate.recipe != candidate.recipe);
@@ -170,7 +157,8 @@ impl<'a> Trial<'a> {
                     // Where an image does not fit a canvas, figures would be of the others alone.
                     let whole = self.embedded(&candidate.recipe).ok().filter(|embedded| embedded.skipped.is_empty());
                     let d_prime = whole.and_then(|embedded| d_prime(&embedded.embeddings).ok().flatten());
-                    tried.push(Tried { d_prime, candidate, upon: upon.clone() });
+                    let changes = [&best.changes[..], std::slice::from_ref(&candidate.change)].concat();
+                    tried.push(Tried { d_prime, candidate, changes });
                 }
             }
         }
@@ -220,7 +208,7 @@ pub(super) fn doubt(tried: &[Tried], images: usize) -> Option<String> {
              ({}); `inspect --suggest --data` tries them and writes the best as a manifest",
             word(now.d_prime),
             word(best.d_prime),
-            best.changes().join("; ")
+            best.changes.join("; ")
         )
     })
 }
@@ -340,14 +328,13 @@ mod tests {
             let candidate = || Candidate { change: "x".to_owned(), recipe: Recipe::default() };
             d_primes
                 .iter()
-                .map(|&d_prime| Tried { candidate: candidate(), d_prime, upon: Vec::new() })
+                .map(|&d_prime| Tried { candidate: candidate(), d_prime, changes: Vec::new() })
                 .collect::<Vec<_>>()
         };
         assert!(doubt(&tried(&[Some(1.0), Some(1.2)]), 60).is_none());
         assert!(doubt(&tried(&[Some(1.0), Some(2.0)]), 60).unwrap().contains("1.00"));
         let mut third = tried(&[Some(0.5), Some(1.0), Some(2.0)]);
-        third[2].upon = third[1].changes();
-        third[2].candidate.change = "y".to_owned();
+        third[2].changes = vec!["x".to_owned(), "y".to_owned()];
         assert!(doubt(&third, 60).unwrap().contains("another way (x; y)"), "all that is changed is named");
         assert!(doubt(&tried(&[None, Some(2.0)]), 60).unwrap().contains("none"));
         assert!(doubt(&tried(&[Some(0.1), Some(0.3)]), 60).is_none(), "neither tells classes apart");

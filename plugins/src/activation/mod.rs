@@ -31,6 +31,7 @@ use crate::{
     ort_api::{NodeInfo, Plain, Run, Tensor, TypeCode, type_name},
     schema::Signature,
     settings::{decimal, text, wrong},
+    types::ElementType,
 };
 use functions::{gelu_slope, gelu_tanh_slope};
 
@@ -84,8 +85,8 @@ impl Activation {
     }
 }
 
-/// Runs a node.
-pub(crate) fn run(signature: &Signature, activation: Activation, run: &Run<'_>) -> Result<()> {
+/// Runs a node of this type, float32 or float64.
+pub(crate) fn run(signature: &Signature, activation: Activation, element: ElementType, run: &Run<'_>) -> Result<()> {
     let input = |name| run.input(signature.input(name), name);
     let missing = |name| move || Error::tensor(name, "a tensor", "none");
     let grad = input("grad")?.ok_or_else(missing("grad"))?;
@@ -94,16 +95,11 @@ pub(crate) fn run(signature: &Signature, activation: Activation, run: &Run<'_>) 
         Activation::Silu => Some(input("second")?.ok_or_else(missing("second"))?),
         _ => None,
     };
-    match grad.element() {
-        code if code == <f32 as Plain>::TYPE as TypeCode => match activation {
-            Activation::Gelu => each(run, &grad, &kept, |g: f32, x| g * gelu_slope(x)),
-            Activation::GeluTanh => each(run, &grad, &kept, |g: f32, x| g * gelu_tanh_slope(x)),
-            _ => run_as::<f32>(activation, run, (&grad, &kept, second.as_ref())),
-        },
-        code if code == <f64 as Plain>::TYPE as TypeCode => {
-            run_as::<f64>(activation, run, (&grad, &kept, second.as_ref()))
-        }
-        other => Err(Error::tensor("grad", "float32 or float64", type_name(other))),
+    match (element, activation) {
+        (ElementType::F32, Activation::Gelu) => each(run, &grad, &kept, |g: f32, x| g * gelu_slope(x)),
+        (ElementType::F32, Activation::GeluTanh) => each(run, &grad, &kept, |g: f32, x| g * gelu_tanh_slope(x)),
+        (ElementType::F32, _) => run_as::<f32>(activation, run, (&grad, &kept, second.as_ref())),
+        _ => run_as::<f64>(activation, run, (&grad, &kept, second.as_ref())),
     }
 }
 

@@ -101,8 +101,7 @@ pub(super) fn forward<T: Float>(of: &Normalization, node: &Node<'_, '_>) -> Resu
                 out.write((x - mean) * factor + bias[channel]);
             }
         }
-        let number = |value: T| value.to_f64().unwrap_or(f64::NAN);
-        (number(mean), number(variance))
+        (mean.wide(), variance.wide())
     });
     let channels = [layout.channels];
     write::<T>(node.output("mean", &channels)?, statistics.iter().map(|(mean, _)| *mean));
@@ -151,14 +150,13 @@ pub(super) fn backward<T: Float>(of: &Normalization, node: &Node<'_, '_>) -> Res
     #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
     let count = layout.count() as f64;
     let sums = each_channel::<T, (f64, f64)>(node, layout, node.output("x_grad", x.shape())?, |channel, out| {
-        let number = |value: T| value.to_f64().unwrap_or(f64::NAN);
-        let (mean, r) = (number(mean[channel]), number(inverse_deviation(variance[channel], of.epsilon)));
+        let (mean, r) = (mean[channel].wide(), inverse_deviation(variance[channel], of.epsilon).wide());
         let pairs = || layout.rows(grads, channel).zip(layout.rows(values, channel));
         let mut sums = Sums::<2>::ZERO;
         pairs().for_each(|(grad, row)| sums.add(grad, row, |g, x| [g, g * (x - mean)]));
         let [sum, along] = sums.totals();
         // dx = scale r (g - mean g - c r^2 mean(g c))
-        let (size, middle) = (T::of(number(scale[channel]) * r), T::of(sum / count));
+        let (size, middle) = (T::of(scale[channel].wide() * r), T::of(sum / count));
         let (bend, mean) = (T::of(r * r * along / count), T::of(mean));
         for ((grad, row), out) in pairs().zip(out.into_iter().flatten()) {
             for ((out, &g), &x) in out.iter_mut().zip(grad).zip(row) {

@@ -33,51 +33,50 @@ pub(super) fn backward<T: Float>(node: &Node<'_, '_>) -> Result<()> {
     let (means, deviations) = (node.numbers::<T>("mean", rows)?, node.numbers::<T>("inverse_deviation", rows)?);
     let height = rows.div_ceil(BLOCKS).max(8);
     let block = height * width;
-    let number = |value: T| value.to_f64().unwrap_or(f64::NAN);
-    let of_row = |index: usize, grad: &[T], row: &[T], sums: &mut [Vec<f64>; 2], out: Option<&mut [MaybeUninit<T>]>| {
+    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+    let count = width as f64;
+    // `normal` and `upstream` are room for a row.
+    let of_row = |index: usize,
+                  (grad, row): (&[T], &[T]),
+                  [normal, upstream]: &mut [Vec<T>; 2],
+                  sums: &mut [Vec<f64>; 2],
+                  out: Option<&mut [MaybeUninit<T>]>| {
         let (mean, r) = (means[index], deviations[index]);
-        let mut along = [0.0; 2];
-        let mut normal = Vec::with_capacity(width);
-        let mut upstream = Vec::with_capacity(width);
-        for ((&g, &x), &scale) in grad.iter().zip(row).zip(factors) {
-            normal.push((x - mean) * r);
-            upstream.push(g * scale);
-        }
+        normal.clear();
+        normal.extend(row.iter().map(|&x| (x - mean) * r));
+        upstream.clear();
+        upstream.extend(grad.iter().zip(factors).map(|(&g, &scale)| g * scale));
         let mut totals = Sums::<2>::ZERO;
-        totals.add(&upstream, &normal, |h, n| [h, h * n]);
-        #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-        let count = width as f64;
-        for (along, total) in along.iter_mut().zip(totals.totals()) {
-            *along = total / count;
-        }
-        let [middle, bend] = along.map(T::of);
+        totals.add(upstream, normal, |h, n| [h, h * n]);
+        let [middle, bend] = totals.totals().map(|total| T::of(total / count));
         if let Some(out) = out {
-            for ((out, &h), &n) in out.iter_mut().zip(&upstream).zip(&normal) {
+            for ((out, &h), &n) in out.iter_mut().zip(&*upstream).zip(&*normal) {
                 out.write((h - middle - n * bend) * r);
             }
         }
         let [of_scale, of_bias] = sums;
-        for ((sum, &g), &n) in of_scale.iter_mut().zip(grad).zip(&normal) {
-            *sum += number(g) * number(n);
+        for ((sum, &g), &n) in of_scale.iter_mut().zip(grad).zip(&*normal) {
+            *sum += g.wide() * n.wide();
         }
         for (sum, &g) in of_bias.iter_mut().zip(grad) {
-            *sum += number(g);
+            *sum += g.wide();
         }
     };
 
-    let mut outs: Vec<Option<&mut [MaybeUninit<T>]>> = match node.output("x_grad", x.shape())? {
+    let outs: Vec<Option<&mut [MaybeUninit<T>]>> = match node.output("x_grad", x.shape())? {
         Some(out) => out.chunks_mut(block).map(Some).collect(),
         None => (0..rows.div_ceil(height)).map(|_| None).collect(),
     };
-    let blocks = grads.chunks(block).zip(values.chunks(block)).zip(outs.drain(..));
+    let blocks = grads.chunks(block).zip(values.chunks(block)).zip(outs);
     let tasks: Vec<_> = blocks.map(|block| Mutex::new((Some(block), [vec![0.0; width], vec![0.0; width]]))).collect();
     cpu::threads(node.run).run(tasks.len(), &|index| {
         let Ok(mut task) = tasks[index].lock() else { return };
         let (given, sums) = &mut *task;
         let Some(((grad, values), out)) = given.take() else { return };
         let mut outs = out.map(|out| out.chunks_mut(width));
+        let mut room = [Vec::with_capacity(width), Vec::with_capacity(width)];
         for (row, (grad, values)) in grad.chunks(width).zip(values.chunks(width)).enumerate() {
-            of_row(index * height + row, grad, values, sums, outs.as_mut().and_then(Iterator::next));
+            of_row(index * height + row, (grad, values), &mut room, sums, outs.as_mut().and_then(Iterator::next));
         }
     });
     // Block by block, whoever was first.

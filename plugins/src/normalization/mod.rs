@@ -16,7 +16,7 @@ use std::mem::MaybeUninit;
 use crate::{
     cpu::Float,
     error::{Error, Result},
-    ort_api::{NodeInfo, Plain, Run, Tensor, TypeCode, type_name},
+    ort_api::{NodeInfo, Plain, Run, Tensor},
     schema::{Operator, Signature},
     settings::{decimal, wrong},
 };
@@ -49,15 +49,7 @@ impl Normalization {
 }
 
 /// Runs a node.
-pub(crate) fn run(signature: &Signature, of: &Normalization, run: &Run<'_>) -> Result<()> {
-    match run.required(signature.input("x"), "x")?.element() {
-        code if code == <f32 as Plain>::TYPE as TypeCode => run_as::<f32>(signature, of, run),
-        code if code == <f64 as Plain>::TYPE as TypeCode => run_as::<f64>(signature, of, run),
-        other => Err(Error::tensor("x", "float32 or float64", type_name(other))),
-    }
-}
-
-fn run_as<T: Float>(signature: &Signature, of: &Normalization, run: &Run<'_>) -> Result<()> {
+pub(crate) fn run<T: Float>(signature: &Signature, of: &Normalization, run: &Run<'_>) -> Result<()> {
     let node = Node { signature, run };
     match signature.operator {
         Operator::BatchNormTraining => batch::forward::<T>(of, &node),

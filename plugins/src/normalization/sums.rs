@@ -15,19 +15,18 @@ impl<const N: usize> Sums<N> {
     /// Adds what follows from two rows of equal length.
     #[inline]
     pub(super) fn add<T: Float>(&mut self, left: &[T], right: &[T], of: impl Fn(f64, f64) -> [f64; N]) {
-        let number = |value: T| value.to_f64().unwrap_or(f64::NAN);
         let (rows, other_rows) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
         let rest = rows.remainder().iter().zip(other_rows.remainder());
         for (left, right) in rows.zip(other_rows) {
             for lane in 0..LANES {
-                let added = of(number(left[lane]), number(right[lane]));
+                let added = of(left[lane].wide(), right[lane].wide());
                 for (sum, added) in self.0.iter_mut().zip(added) {
                     sum[lane] += added;
                 }
             }
         }
         for (lane, (&left, &right)) in rest.enumerate() {
-            let added = of(number(left), number(right));
+            let added = of(left.wide(), right.wide());
             for (sum, added) in self.0.iter_mut().zip(added) {
                 sum[lane] += added;
             }

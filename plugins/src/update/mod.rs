@@ -19,7 +19,7 @@ use pdloss::loss::Executor as _;
 use crate::{
     cpu::{self, Float},
     error::{Error, Result},
-    ort_api::{Block, NextValue, Plain, Run, TypeCode, type_name},
+    ort_api::{Block, NextValue, Plain, Run},
     schema::Signature,
 };
 use factors::{Factors, Moment, Weight};
@@ -32,15 +32,7 @@ const BLOCK: usize = 1 << 14;
 const TENSORS: &str = "tensors";
 
 /// Runs a node.
-pub(crate) fn run(signature: &Signature, rule: &Rule, run: &Run<'_>) -> Result<()> {
-    match run.required(signature.input("gradient_norm"), "gradient_norm")?.element() {
-        code if code == <f32 as Plain>::TYPE as TypeCode => run_as::<f32>(signature, rule, run),
-        code if code == <f64 as Plain>::TYPE as TypeCode => run_as::<f64>(signature, rule, run),
-        other => Err(Error::tensor("gradient_norm", "float32 or float64", type_name(other))),
-    }
-}
-
-fn run_as<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -> Result<()> {
+pub(crate) fn run<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -> Result<()> {
     let moment = Moment {
         learning_rate: one::<f32>(signature, run, "learning_rate")?,
         step: one::<i64>(signature, run, "step")?,

@@ -171,8 +171,17 @@ fn build(source: &str, name: &str) -> PathBuf {
     fs::create_dir_all(folder).expect("cargo's folder for tests");
     let (path, partial) = (folder.join(name), folder.join(format!("{name}.{}", process::id())));
     let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let options =
-        ["-std=c++17", "-O2", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-ffp-contract=off", "-Wall", "-Wextra"];
+    let options = [
+        "-std=c++17",
+        "-O2",
+        "-fPIC",
+        "-shared",
+        "-pthread",
+        "-U_FORTIFY_SOURCE",
+        "-ffp-contract=off",
+        "-Wall",
+        "-Wextra",
+    ];
     let status = Command::new(&compiler)
         .args(options)
         .arg(format!("-Wl,-soname,{name}"))
