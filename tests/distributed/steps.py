@@ -143,7 +143,7 @@ def wander(library, model, path):
         def other(name, value):
             if value.dtype != np.float32 or name.startswith("pdloss.momentum."):
                 return value
-            return np.nextafter(value, np.where(random.random(value.shape) < 0.5, -np.inf, np.inf).astype(np.float32))
+            return np.asarray(np.nextafter(value, np.where(random.random(value.shape) < 0.5, -np.inf, np.inf).astype(np.float32)))
         return {name: other(name, value) for name, value in state.items()}
 
     others = [distance(end, free_run(opened, about, last_bits(first), images, labels)) for _ in range(OTHERS)]
