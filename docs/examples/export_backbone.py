@@ -1,4 +1,4 @@
-"""A small PyTorch net as an ONNX file that `pdloss train` takes: `python export_backbone.py backbone.onnx`.
+"""A small PyTorch net as an ONNX file that `pdloss train` takes: `python export_backbone.py [backbone.onnx]`.
 
 Put your own net in the place of `net`. Needs torch and onnxscript.
 """
@@ -21,7 +21,7 @@ net = nn.Sequential(
 torch.onnx.export(
     net.eval(),
     (torch.zeros(2, 3, SIDE, SIDE),),
-    sys.argv[1],
+    sys.argv[1] if len(sys.argv) > 1 else "backbone.onnx",
     input_names=["image"],
     output_names=["embedding"],
     dynamic_shapes=[{0: torch.export.Dim("batch")}],  # any number of images

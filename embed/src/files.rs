@@ -21,10 +21,14 @@ pub fn ending(path: &Path) -> String {
 ///
 /// # Errors
 /// [`Error::Usage`] naming flag, file and folder.
-pub fn folder_exists(flag: &str, path: &Path) -> Result<()> {
+fn folder_exists(flag: &str, path: &Path) -> Result<()> {
     let folder = folder_of(path);
     if !folder.is_dir() {
-        return Err(Error::Usage(format!("{flag} {}: there is no folder {}", path.display(), folder.display())));
+        return Err(Error::Usage(format!(
+            "{flag} {}: there is no folder {}; make it first",
+            path.display(),
+            folder.display()
+        )));
     }
     Ok(())
 }
@@ -161,8 +165,9 @@ fn is_open(flag: &str, path: &Path, folder: &Path) -> Result<()> {
 
 /// What the system said, without the path of a temporary file that nobody asked for.
 fn reason(error: &std::io::Error) -> String {
-    let kind = error.raw_os_error().map(std::io::Error::from_raw_os_error);
-    kind.map_or_else(|| error.kind().to_string(), |system| system.to_string())
+    let inner = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<std::io::Error>());
+    let system = [Some(error), inner].into_iter().flatten().find_map(std::io::Error::raw_os_error);
+    system.map_or_else(|| error.kind().to_string(), |code| std::io::Error::from_raw_os_error(code).to_string())
 }
 
 /// The one spelling of a path: links followed as far as it is there, `.` and `..` taken out of the rest.

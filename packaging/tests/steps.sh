@@ -17,9 +17,9 @@ export PIP_NO_INDEX=1 PIP_FIND_LINKS=/trial/wheels PIP_DISABLE_PIP_VERSION_CHECK
 python3 readme.py install.md
 PATH=$HOME/pdloss/bin:$PATH
 pdloss-eval --version
-pdloss-eval inspect --model fixtures/embedder.onnx >inspect 2>&1
+pdloss-eval inspect --model fixtures/embedder.onnx --json >inspect
 has inspect "(in the program's Python environment)"
-grep "^library\|site-packages" inspect
+grep '"library"' inspect
 
 pdloss-eval recall --model fixtures/embedder.onnx --data fixtures/shapes --out recall.json --save-embeddings kept.npy 2>/dev/null
 pdloss-eval recall --embeddings kept.npy --index RR16,HNSW16 --k 1 2>/dev/null | sed -n 3p

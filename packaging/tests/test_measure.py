@@ -55,12 +55,35 @@ class Recall(unittest.TestCase):
         for wrong, message in [
             (lambda: pdloss.recall(matrix, self.labels[:-1]), "29 labels for 30 rows"),
             (lambda: pdloss.recall(matrix[0], self.labels), "wanted 2 axes"),
-            (lambda: pdloss.recall(matrix, self.labels, k=[0]), "--k 0"),
+            (lambda: pdloss.recall(matrix, self.labels, k=0), "k=0"),
             (lambda: pdloss.recall(matrix * np.nan, self.labels), "(?i)nan"),
             (lambda: pdloss.recall(matrix, self.labels, index="IVF"), "IVF"),
+            (lambda: pdloss.recall(matrix, self.labels, k=1.5), "k=1.5; wanted whole numbers"),
+            (lambda: pdloss.recall(matrix, self.labels, k=30), "k=30: each query has only 29 other"),
+            (lambda: pdloss.recall(matrix, self.labels, threads=0), "threads=0"),
+            (lambda: pdloss.recall(matrix, self.labels, metric="cos"), "metric='cos'; wanted \"cosine\""),
+            (lambda: pdloss.recall(matrix * 0, self.labels), "use metric=\"l2\""),
+            (lambda: pdloss.recall(matrix, self.labels * 0), "holds 1 class"),
+            (lambda: pdloss.recall(matrix, range(30)), "do labels name classes"),
+            (lambda: pdloss.recall(matrix, [""] * 30), r"labels\[0\] is ''"),
+            (lambda: pdloss.recall(matrix, self.labels, roles=["query"] * 30), "some of both in roles"),
+            (lambda: pdloss.recall(matrix, self.labels, roles=["probe"] * 30), r"roles\[0\] is 'probe'"),
+            (lambda: pdloss.recall([["a"]], ["a"]), "wanted numbers"),
+            (lambda: pdloss.recall(matrix[:0], []), "nothing to measure"),
         ]:
-            with self.assertRaisesRegex(pdloss.Error, message):
+            with self.assertRaisesRegex(pdloss.Error, message) as raised:
                 wrong()
+            # in the words of Python, once
+            self.assertNotRegex(str(raised.exception), "error:|--[a-z]|[.]npy|[.]csv|rounded")
+
+    def test_one_k_may_be_any_whole_number(self):
+        embeddings = self.embeddings.astype(np.float32)
+        self.assertEqual(pdloss.recall(embeddings, self.labels, k=np.int64(3))["recall@3"], pdloss.recall(embeddings, self.labels, k=3)["recall@3"])
+
+    def test_float64_that_loses_nothing_is_no_warning(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pdloss.recall(self.embeddings.astype(np.float32).astype(float), self.labels)
 
 
 class Verify(unittest.TestCase):
@@ -83,12 +106,13 @@ class Verify(unittest.TestCase):
     def test_what_does_not_fit_is_an_error_that_says_so(self):
         for wrong, message in [
             (lambda: pdloss.verify([0.1, 0.2], [1, 1]), "(?i)impostor"),
-            (lambda: pdloss.verify([0.1, 0.2], [1, 2]), "other values than true"),
+            (lambda: pdloss.verify([0.1, 0.2], [1, 2]), r"genuine\[1\] is 2; wanted true"),
             (lambda: pdloss.verify([0.1], [1, 0]), "2 values of genuine for 1 scores"),
-            (lambda: pdloss.verify([float("nan"), 0.2], [1, 0]), "NaN"),
+            (lambda: pdloss.verify([float("nan"), 0.2], [1, 0]), r"scores\[0\] is NaN"),
         ]:
-            with self.assertRaisesRegex(pdloss.Error, message):
+            with self.assertRaisesRegex(pdloss.Error, message) as raised:
                 wrong()
+            self.assertNotRegex(str(raised.exception), "error:|--[a-z]|[.]npy")
 
 
 if __name__ == "__main__":

@@ -326,16 +326,22 @@ pub struct TrainArgs {
 const EXPORT_EXAMPLES: &str = "Examples:
   pdloss export embedder.onnx loss.onnx --as op --classes 100
   pdloss export embedder.onnx loss.onnx --as inline --classes 100 --form inverse
-  pdloss export backbone.onnx step.onnx --train --classes 100 --optimizer sgd --clip 1
-  pdloss export backbone.onnx step.onnx --train --as inline --classes 100 --loss proxy-anchor --freeze 'layer1.*'
+  pdloss export backbone.onnx step.onnx --train --classes 100 --optimizer sgd \\
+      --clip 1
+  pdloss export backbone.onnx step.onnx --train --as inline --classes 100 \\
+      --loss proxy-anchor --freeze 'layer1.*'
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 
 const TRAIN_EXAMPLES: &str = "Examples:
-  pdloss train --model backbone.onnx --data CUB_200_2011 --out run --validation-split protocol
-  pdloss train --model backbone.onnx --data photos/ --classes 1-100 --out run --flip --random-crop 0.3 --epochs 50
-  pdloss train --model backbone.onnx --data photos/ --out run --loss d-loss --batch 64 --per-class 4 --steps 2000
-  pdloss train --model resnet50.onnx --data CUB_200_2011 --out run --ema 0.999 --group 'layer4.*' lr=0.1 --dry-run
+  pdloss train --model backbone.onnx --data CUB_200_2011 --out run \\
+      --validation-split protocol
+  pdloss train --model backbone.onnx --data photos/ --classes 1-100 --out run \\
+      --flip --random-crop 0.3 --epochs 50
+  pdloss train --model backbone.onnx --data photos/ --out run --loss d-loss \\
+      --batch 64 --per-class 4 --steps 2000
+  pdloss train --model resnet50.onnx --data CUB_200_2011 --out run --ema 0.999 \\
+      --group 'layer4.*' lr=0.1 --dry-run
   pdloss train --resume run
   pdloss-eval recall --model run/embedder.onnx --data CUB_200_2011
 

@@ -6,8 +6,9 @@ use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::Ranks;
 use pdloss::graph::{self, file};
-use pdloss_embed::console::note;
+use pdloss_embed::console::{inform, note, wrote};
 use pdloss_embed::embedder::{self, Device};
+use pdloss_embed::files::{can_write, spares};
 use pdloss_embed::ranks::share_of;
 use pdloss_embed::{Error, Result};
 
@@ -21,6 +22,9 @@ use crate::optimizer::OptimizerArgs;
 /// # Errors
 /// [`Error::Usage`] for flags that cannot be; those of reading, extending and writing a model.
 pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
+    let (source, out) = (&arguments.embedder, &arguments.out);
+    can_write("OUT", out)?;
+    spares(&[("EMBEDDER", source)], &[("OUT", out)])?;
     check_classes(arguments)?;
     objective::refuse_idle(&arguments.loss, &arguments.optimizer)?;
     let spelling = match arguments.spelling.unwrap_or(As::Op) {
@@ -29,7 +33,6 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
         As::Inline => Spelling::Inline,
     };
     let make = if arguments.train { training_step(arguments, spelling)? } else { with_loss(arguments, spelling)? };
-    let source = &arguments.embedder;
     let mut model = file::read(source).map_err(|e| of_graph(source, e))?;
     if arguments.train {
         let wish = Wish { output: arguments.embeddings.as_deref(), batch: None, untie: arguments.optimizer.untie };
@@ -46,7 +49,12 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
         parameters.notes.iter().for_each(|line| note(line));
         note(&format!("{}: {parameters}", source.display()));
     }
-    file::write(&model, &arguments.out).map_err(|e| of_graph(&arguments.out, e))
+    file::write(&model, out).map_err(|e| of_graph(out, e))?;
+    wrote(out);
+    let what = if arguments.train { "a training step" } else { "the embedder and its loss" };
+    let loss = arguments.loss.word();
+    inform(&format!("{what}, loss {loss} with {} classes, {}", arguments.classes, objective::spelt(&model)));
+    Ok(())
 }
 
 /// What makes one model of another.

@@ -1,7 +1,10 @@
 //! The training step as asked for on the command line: loss, optimiser, proxies.
 
-use pdloss::graph::head::Spelling;
+use std::collections::BTreeSet;
+
+use pdloss::graph::head::{DOMAIN, Spelling};
 use pdloss::graph::losses::{Loss, SoftTriple};
+use pdloss::graph::proto::{ModelProto, NodeProto};
 use pdloss::graph::step::StepOptions;
 use pdloss::loss::{FloorMode, Form};
 use pdloss_embed::{Error, Result};
@@ -26,6 +29,17 @@ pub(crate) fn options(
     options.seed = seed;
     options.check().map_err(|e| Error::Usage(e.to_string()))?;
     Ok(options)
+}
+
+/// What a model with a loss is spelt in, in words: which operators it wants of this project's library, if any.
+pub(crate) fn spelt(model: &ModelProto) -> String {
+    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    let own: BTreeSet<&str> = nodes.filter(|node| node.domain() == DOMAIN).map(NodeProto::op_type).collect();
+    if own.is_empty() {
+        return "in standard operators, which run without this project's library".to_owned();
+    }
+    let names = own.into_iter().collect::<Vec<_>>().join(", ");
+    format!("with this project's operators ({names} of {DOMAIN}), which want its library")
 }
 
 /// Refuses flags that would change nothing, as typed: a run's own record holds every setting, these too.

@@ -11,8 +11,9 @@ use pdloss::graph::step::{Description, Kind, Parameters, Ranks};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Device, Model};
+use pdloss_embed::files::can_fill;
 use pdloss_embed::preprocess::Layout;
-use pdloss_embed::ranks::world;
+use pdloss_embed::ranks::{of_first, world};
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::{Wish, of_graph, prepare, trained};
@@ -57,6 +58,7 @@ impl Plan {
         let Some(run) = &args.resume else {
             let out = args.out.as_deref().ok_or_else(|| Error::Usage("--out is missing".into()))?;
             let folder = Folder::new(out)?;
+            args.log_dir.as_ref().map_or(Ok(()), |logs| of_first(|| can_fill("--log-dir", logs)))?;
             let (settings, model, origin) = Settings::of(args)?;
             let mut notes = Vec::new();
             notes.extend(origin.note(&settings.model));

@@ -5,11 +5,13 @@ use std::io::Write;
 use pdloss::graph;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::{Description, Group, Kind, State};
-use pdloss_embed::console::{self, Align};
+use pdloss_embed::console::{self, Align, Speech};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::{Error, Result};
+use toml::{Table, Value};
 
 use crate::checkpoint::Counters;
+use crate::cli::Keep;
 use crate::folder::Folder;
 use crate::metrics::{METRICS, Rows, VALIDATION};
 use crate::sampler::Sampler;
@@ -23,14 +25,8 @@ pub(crate) fn header(
     sampler: &Sampler,
     steps: u64,
 ) -> Vec<String> {
-    let part = |data: &Dataset| {
-        let (images, classes) = (data.items.len(), data.classes.len());
-        format!("{images} images of {classes} classes, part '{}' of {}", data.part, data.source.path().display())
-    };
-    let mut lines = vec![format!("trains on {}", part(data))];
-    if let Some(validation) = validation {
-        lines.push(format!("validates on {}", part(validation)));
-    }
+    let mut lines = vec![format!("trains on {}", data.in_words())];
+    lines.extend(validation.map(|validation| format!("validates on {}", validation.in_words())));
     let (batch, batches) = (sampler.batch(), sampler.batches());
     let drawn =
         settings.per_class.map_or("at random".to_owned(), |each| format!("{each} of each of {} classes", batch / each));
@@ -92,8 +88,50 @@ pub(crate) fn write(folder: &Folder, counters: &Counters, settings: &Settings, s
         ];
         text = format!("{text}\n{}\n", row(validation));
     }
+    if Speech::now().settings {
+        text = format!("{}\n\n{text}", what_was_run(folder)?);
+    }
     let failed = |e| Error::write("standard output", e);
-    writeln!(stdout, "{text}\nembedder: {}", folder.embedder().display()).map_err(failed)
+    writeln!(stdout, "{text}\nembedder: {}, {}", folder.embedder().display(), of_embedder(counters, settings))
+        .map_err(failed)
+}
+
+/// Which state the run's embedder has, and what the other choice would have kept.
+fn of_embedder(counters: &Counters, settings: &Settings) -> String {
+    let keep = settings.validation.as_ref().map(|validation| validation.keep);
+    let weights = match settings.optimizer.ema {
+        Some(ema) => format!("the average of the weights (--ema {ema})"),
+        None => "the weights".to_owned(),
+    };
+    let last = counters.step;
+    match (keep, counters.best) {
+        (Some(Keep::Best), Some((_, step))) => format!("{weights} of step {step}, which validated best (--keep best)"),
+        (Some(Keep::Last), Some((_, step))) if step != last => {
+            format!("{weights} of the last step, {last}; step {step} validated better, and --keep best keeps that")
+        }
+        (Some(Keep::Last), Some(_)) => format!("{weights} of the last step, {last}, which validated best"),
+        _ => format!("{weights} of the last step, {last}; nothing was validated on, so none is known to be better"),
+    }
+}
+
+/// The run's own record as a table of two columns, for people.
+fn what_was_run(folder: &Folder) -> Result<String> {
+    fn walk(name: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+        match value {
+            Value::Table(inner) => inner.iter().for_each(|(key, value)| {
+                walk(&if name.is_empty() { key.clone() } else { format!("{name}.{key}") }, value, rows);
+            }),
+            Value::String(word) => rows.push(vec![name.to_owned(), word.clone()]),
+            value => rows.push(vec![name.to_owned(), value.to_string()]),
+        }
+    }
+    let path = folder.manifest();
+    let file = std::fs::read_to_string(&path).map_err(|e| Error::read(&path, e))?;
+    let record: Table = toml::from_str(&file).map_err(|e| Error::data(&path, e.to_string().trim()))?;
+    let mut rows = Vec::new();
+    walk("", &Value::Table(record), &mut rows);
+    let columns = vec![("what was run".to_owned(), Align::Right), ("value".to_owned(), Align::Left)];
+    Ok(console::Table { columns, rows }.text(Some(console::readable_width())))
 }
 
 /// A table of one row of numbers, for people.

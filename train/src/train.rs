@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::step::{Description, Kind, export_embedder};
-use pdloss_embed::console::{inform, note};
+use pdloss_embed::console::{Speech, inform, note};
 use pdloss_embed::embedder::{Model, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
@@ -25,6 +25,7 @@ use crate::init;
 use crate::loader::Loader;
 use crate::metrics::{METRICS, Table, VALIDATION};
 use crate::monitor::Monitor;
+use crate::objective::spelt;
 use crate::parts;
 use crate::plan::{self, Plan};
 use crate::probe::{Probe, unsteadiness};
@@ -108,6 +109,9 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
         inform(&line);
     }
     summary::decay(&settings, &step).map_err(|e| of_graph(&settings.model, e))?.iter().for_each(|line| inform(line));
+    if Speech::now().settings {
+        note(&format!("the step is {}; --inline spells it in standard operators", spelt(&step)));
+    }
     // What is left out is a warning, which --quiet leaves.
     if parameters.is_partial() {
         note(&parameters.to_string())

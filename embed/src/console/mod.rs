@@ -10,7 +10,7 @@ use std::io::Write;
 pub use printable::{in_short, printable, printable_line};
 pub use progress::{Pace, Progress};
 pub use speech::{Speech, inform, silence, wrote};
-pub use table::{Align, Table, width};
+pub use table::{Align, Table, readable_width, width};
 
 /// A line on standard error; control characters of names in it are escaped, and what is too long to be read is cut.
 pub fn note(line: &str) {

@@ -28,6 +28,12 @@ pub fn width() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }
 
+/// The columns of the terminal, or, where there is none, those of one that is not wide: for texts that people read in files and behind
+/// pipes, too.
+pub fn readable_width() -> usize {
+    width().unwrap_or(80)
+}
+
 /// What a column takes beside its cells: a bar and a blank before them, a blank after.
 const AROUND: usize = 3;
 /// Texts are not wrapped to less than this.

@@ -263,8 +263,8 @@ impl Dataset {
     pub fn load(request: &Request) -> Result<Self> {
         let path = &request.path;
         if !path.exists() {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Error::read(path, source));
+            let problem = "there is no such folder, archive or list";
+            return Err(Error::read(path, std::io::Error::new(std::io::ErrorKind::NotFound, problem)));
         }
         let is_list_file = path.is_file() && !Source::is_archive(path);
         if is_list_file && OTHER_ARCHIVES.contains(&ending(path).as_str()) {
@@ -311,6 +311,12 @@ impl Dataset {
             Format::Folder | Format::Auto | Format::List => folder::list(&source, request.format == Format::Folder)?,
         };
         part::take(source, format, listing, request)
+    }
+
+    /// `160 images of 10 classes, part 'test' of photos/`.
+    pub fn in_words(&self) -> String {
+        let (images, classes) = (self.items.len(), self.classes.len());
+        format!("{images} images of {classes} classes, part '{}' of {}", self.part, self.source.path().display())
     }
 
     /// SHA-256 over the digest (of its file's bytes), name, class and role of every image, in order.

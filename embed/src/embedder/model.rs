@@ -14,6 +14,7 @@ use super::own_scaling::{self, OwnScaling};
 use super::training_mode::{self, Unsteady};
 use crate::digest::hex;
 use crate::error::{Error, Result};
+use crate::files::ending;
 use crate::preprocess::{Layout, Recipe, Size};
 
 /// One input or output as the file declares it.
@@ -171,10 +172,10 @@ impl Model {
         };
         let is_declared = outputs.iter().any(|o| o.name == name);
         if !is_declared && !graph.node.iter().any(|n| n.output.contains(&name)) {
-            return Err(Error::model(
-                path,
-                format!("has no tensor '{name}'; its outputs are: {}", described(&outputs)),
-            ));
+            let is_file = ["csv", "json", "parquet", "md", "npy", "onnx"].contains(&ending(Path::new(&name)).as_str());
+            let hint = if is_file { ". --output names a tensor; a file to write is named by --out" } else { "" };
+            let outputs = described(&outputs);
+            return Err(Error::model(path, format!("has no tensor '{name}'; its outputs are: {outputs}{hint}")));
         }
         let unsteady = training_mode::find(&proto, &name);
         let (has_halves, is_quantized) = kinds(graph, &input);

@@ -17,7 +17,10 @@ pub struct Prepared {
     pub origin: Origin,
     /// How it is run.
     pub options: Options,
-    notes: Vec<String>,
+    /// What is to be said of the model, however images are prepared for it.
+    of_model: Vec<String>,
+    /// What is to be said of the preparation.
+    of_recipe: Vec<String>,
 }
 
 impl Prepared {
@@ -37,7 +40,7 @@ impl Prepared {
             return Err(Error::Usage("--batch 0: wanted at least 1".into()));
         }
         let mut model = Model::read(model, output)?;
-        let mut notes = Vec::new();
+        let mut of_model = Vec::new();
         if !model.unsteady.is_empty() {
             let nodes = list(&model.unsteady);
             if !inference_mode {
@@ -49,17 +52,21 @@ impl Prepared {
                 return Err(Error::model(&model.path, problem));
             }
             model = model.in_inference_mode()?;
-            notes.push(format!("INFERENCE MODE: {nodes} run in inference mode, by --inference-mode"));
+            of_model.push(format!("INFERENCE MODE: {nodes} run in inference mode, by --inference-mode"));
         } else if inference_mode {
-            notes.push("--inference-mode: no node was in training mode".into());
+            of_model.push("--inference-mode: no node was in training mode".into());
         }
         let (recipe, origin) = Recipe::of(&model.path, manifest, patch, model.takes())?;
         model.accepts(&recipe)?;
-        notes.extend(origin.note(&model.path));
-        notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&recipe)));
-        notes.extend(recipe.doubt());
-        notes.extend(model.class_scores.clone());
-        Ok(Self { model, recipe, origin, options, notes })
+        of_model.extend(model.class_scores.clone());
+        let own_scaling = model.own_scaling.as_ref().and_then(|own| own.doubt(&recipe));
+        let of_recipe = [origin.note(&model.path), own_scaling, recipe.doubt()].into_iter().flatten().collect();
+        Ok(Self { model, recipe, origin, options, of_model, of_recipe })
+    }
+
+    /// What is to be said of the model, however images are prepared for it; [`Prepared::open`] says it.
+    pub fn of_model(&self) -> &[String] {
+        &self.of_model
     }
 
     /// The model as read.
@@ -82,7 +89,7 @@ impl Prepared {
         let mut embedder = Embedder::open(self.model.clone(), image, &self.options)?;
         let (runtime, version) = embedder.runtime();
         inform(&format!("{} runs on {runtime} {version}, {}", self.model.path.display(), self.options.device));
-        embedder.notes.splice(..0, self.notes.iter().cloned());
+        embedder.notes.splice(..0, self.of_recipe.iter().chain(&self.of_model).cloned());
         // Images of their own sizes go one by one.
         if let Some(shape) = image {
             let cure = "give --batch 1, or export the model so that images do not meet";

@@ -88,7 +88,7 @@ impl Stored {
     }
 }
 
-/// A matrix of float32 or float16, or of float64 rounded to float32, which is then said.
+/// A matrix of float32 or float16, or of float64 rounded to float32, which is said where a value was another before.
 #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 pub(super) fn read_npy(path: &Path) -> Result<Stored> {
     let wrong = |problem: String| Error::data(path, problem);
@@ -115,8 +115,10 @@ pub(super) fn read_npy(path: &Path) -> Result<Stored> {
         // numpy's own default is float64
         Err(ReadNpyError::WrongDescriptor(_)) => {
             let matrix = Array2::<f64>::read_npy(Cursor::new(&bytes)).map_err(failed)?;
-            let note = format!("{} holds float64; its values were rounded to float32", path.display());
-            Ok(Stored::of(matrix.mapv(|v| v as f32).as_standard_layout().into_owned(), vec![note]))
+            let is_lost = |v: f64| f64::from(v as f32) != v && !v.is_nan();
+            let note = || format!("{} holds float64; its values were rounded to float32", path.display());
+            let notes = matrix.iter().any(|&v| is_lost(v)).then(note).into_iter().collect();
+            Ok(Stored::of(matrix.mapv(|v| v as f32).as_standard_layout().into_owned(), notes))
         }
         Err(e) => Err(failed(e)),
     }

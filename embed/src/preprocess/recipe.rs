@@ -82,14 +82,13 @@ impl Recipe {
     /// [`Error::Recipe`] naming the setting.
     pub fn check(&self) -> Result<()> {
         let channels = self.color.channels();
-        let wrong =
-            |what: &str, count: usize| Err(Error::Recipe(format!("{what} has {count} values; wanted 1 or {channels}")));
-        let counts = [("mean", self.mean.len()), ("std", self.std.len())];
-        if let Some(&(what, count)) = counts.iter().find(|(_, count)| ![1, channels].contains(count)) {
-            return wrong(what, count);
-        }
-        if ![1, 3].contains(&self.fill.len()) {
-            return Err(Error::Recipe(format!("fill has {} values; wanted 1 or 3", self.fill.len())));
+        let counts =
+            [("mean", self.mean.len(), channels), ("std", self.std.len(), channels), ("fill", self.fill.len(), 3)];
+        if let Some((what, count, many)) = counts.into_iter().find(|(_, count, many)| ![1, *many].contains(count)) {
+            let wanted =
+                if many == 1 { "1, for a grey image has one channel".to_owned() } else { format!("1 or {many}") };
+            let has = if count == 0 { "no value".to_owned() } else { format!("{count} values") };
+            return Err(Error::Recipe(format!("{what} has {has}; wanted {wanted}")));
         }
         if let Some(zero) = self.std.iter().find(|s| **s == 0.0) {
             return Err(Error::Recipe(format!("std holds {zero}, which nothing can be divided by")));

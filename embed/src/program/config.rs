@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
+use super::hints::of_flag;
 use crate::delimited::read_text;
 use crate::error::{Error, Result};
 
@@ -40,11 +41,7 @@ pub(super) fn add(command: Command) -> Command {
 pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table) -> Table) -> Result<Vec<OsString>> {
     let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let end = texts.iter().position(|word| word == "--").unwrap_or(texts.len());
-    let Some((at, command)) = texts[..end].iter().enumerate().find_map(|(at, word)| {
-        Some((at, program.get_subcommands().find(|command| at > 0 && command.get_name() == word)?))
-    }) else {
-        return Ok(words);
-    };
+    let Some((at, command)) = chosen(program, &texts[..end]) else { return Ok(words) };
     let given = |name: &str| {
         let (flag, with_value) = (format!("--{name}"), format!("--{name}="));
         texts[..end].iter().position(|word| *word == flag || word.starts_with(&with_value))
@@ -55,7 +52,10 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
     };
     let text = read_text(Path::new(file))?;
     let wrong = |reason: String| Error::Usage(format!("--config {file}: {reason}"));
-    let table: Table = toml::from_str(&text).map_err(|e| wrong(e.to_string().trim().to_owned()))?;
+    let table: Table = toml::from_str(&text).map_err(|e| {
+        let line = e.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
+        wrong(format!("line {line} is no TOML: {}", e.message().replace('\n', " ")))
+    })?;
     let is_given = |arg: &Arg| {
         let names = arg.get_long_and_visible_aliases().unwrap_or_default();
         let all = arg.get_all_aliases().unwrap_or_default();
@@ -70,7 +70,9 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
         let owners = [command, program].into_iter();
         let found = owners.filter_map(|owner| Some((owner, owner.get_arguments().find(called)?))).next();
         let Some((owner, arg)) = found else {
-            return Err(wrong(format!("{key}: {} {} has no flag --{name}", program.get_name(), command.get_name())));
+            let tips: String = of_flag(program, command, &name).iter().map(|tip| format!("; {tip}")).collect();
+            let whole = format!("{} {}", program.get_name(), command.get_name());
+            return Err(wrong(format!("{key}: {whole} has no flag --{name}{tips}")));
         };
         if OF_THE_CALL.contains(&name.as_str()) {
             return Err(wrong(format!("{key}: --{name} belongs on the command line")));
@@ -84,6 +86,12 @@ pub(super) fn expand(program: &Command, words: Vec<OsString>, flags_of: fn(Table
     let mut expanded = words;
     expanded.splice(at + 1..=at, from_file.into_iter().map(OsString::from));
     Ok(expanded)
+}
+
+/// The command that words of a command line choose, and where it stands.
+fn chosen<'p>(program: &'p Command, words: &[String]) -> Option<(usize, &'p Command)> {
+    let found = |word: &String| program.get_subcommands().find(|command| command.get_name() == word);
+    words.iter().enumerate().skip(1).find_map(|(at, word)| Some((at, found(word)?)))
 }
 
 /// The flags of a command that cannot be beside one of its own, whichever of the two says so.
@@ -121,42 +129,62 @@ fn words_of(arg: &Arg, name: &str, value: &Value) -> std::result::Result<Vec<Str
     })
 }
 
-/// All flags of a command with the values that they have, as a file for `--config`.
-pub(super) fn text(command: &Command, matches: &ArgMatches) -> String {
+/// All flags of the command that these words choose, with the values that they have, as a file for `--config`. `program` has parsed
+/// the words.
+pub(super) fn text(program: &Command, words: &[OsString], matches: &ArgMatches) -> String {
+    let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let Some((at, command)) = chosen(program, &texts) else { return String::new() };
+    let is_given = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    // Whether the words may have these, too.
+    let may_have = |more: &[String]| {
+        let mut words = texts.clone();
+        words.splice(at + 1..at + 1, more.iter().cloned());
+        program.clone().try_get_matches_from(words).is_ok()
+    };
+    let of_flags = command.get_arguments().filter(|arg| !arg.is_global_set());
+    let values: Vec<(&Arg, &str, Option<Value>)> = of_flags
+        .filter_map(|arg| Some((arg, arg.get_long().filter(|name| !OF_THE_CALL.contains(name))?, value(matches, arg))))
+        .collect();
+    let default = |(arg, name, value): &(&Arg, &str, Option<Value>)| {
+        let value = value.as_ref().filter(|_| !is_given(arg) && !rivals(command, arg).any(is_given));
+        value.and_then(|value| words_of(arg, name, value).ok()).unwrap_or_default()
+    };
+    // Mostly there is none that wants another.
+    let all_may_be = may_have(&values.iter().flat_map(default).collect::<Vec<_>>());
     let mut text = String::new();
     let mut heading = None;
-    for arg in command.get_arguments() {
-        let Some(name) = arg.get_long().filter(|name| !OF_THE_CALL.contains(name) && !arg.is_global_set()) else {
-            continue;
-        };
-        let id = arg.get_id().as_str();
-        let is_given = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-        // Of two flags that cannot be together, the default is not in force where the other is given.
-        let is_idle = !is_given(arg) && rivals(command, arg).any(is_given);
-        let value = if is_idle {
-            None
-        } else if matches!(arg.get_action(), ArgAction::SetTrue) {
-            Some(Value::Boolean(matches.get_flag(id)))
-        } else {
-            let values = matches.get_raw(id).into_iter().flatten();
-            let values: Vec<Value> = values.map(|value| typed(&value.to_string_lossy())).collect();
-            match (values.len(), arg.get_value_delimiter(), arg.get_action()) {
-                (0, ..) => None,
-                (1, None, ArgAction::Set) => values.into_iter().next(),
-                _ => Some(Value::Array(values)),
-            }
-        };
+    for of_flag in &values {
+        let (arg, name, value) = of_flag;
+        // Of two flags that cannot be together, the default is not in force where the other is given; nor is that of one which wants
+        // another that is not given.
+        let is_idle =
+            !is_given(arg) && (rivals(command, arg).any(is_given) || !all_may_be && !may_have(&default(of_flag)));
         if arg.get_help_heading() != heading {
             heading = arg.get_help_heading();
             let _ = write!(text, "\n# {}\n", heading.unwrap_or("Options"));
         }
         let _ = match value {
-            Some(value) => writeln!(text, "{name} = {value}"),
-            // Has no value unless one is given.
-            None => writeln!(text, "# {name} ="),
+            Some(value) if !is_idle => writeln!(text, "{name} = {value}"),
+            // Has no value unless one is given, here or for another flag.
+            _ => writeln!(text, "# {name} ="),
         };
     }
     text.trim_start().to_owned()
+}
+
+/// What a flag was given, or its default.
+fn value(matches: &ArgMatches, arg: &Arg) -> Option<Value> {
+    let id = arg.get_id().as_str();
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        return Some(Value::Boolean(matches.get_flag(id)));
+    }
+    let values = matches.get_raw(id).into_iter().flatten();
+    let values: Vec<Value> = values.map(|value| typed(&value.to_string_lossy())).collect();
+    match (values.len(), arg.get_value_delimiter(), arg.get_action()) {
+        (0, ..) => None,
+        (1, None, ArgAction::Set) => values.into_iter().next(),
+        _ => Some(Value::Array(values)),
+    }
 }
 
 /// A word as TOML would have it.
@@ -181,6 +209,8 @@ mod tests {
             Arg::new("freeze").long("freeze").action(ArgAction::Append),
             Arg::new("steps").long("steps").conflicts_with("epochs"),
             Arg::new("epochs").long("epochs").default_value("20"),
+            Arg::new("draws").long("draws"),
+            Arg::new("seed").long("seed").default_value("1").requires("draws"),
         ]);
         Command::new("p")
             .arg(Arg::new("quiet").long("quiet").global(true).action(ArgAction::SetTrue).conflicts_with("verbose"))
@@ -232,15 +262,18 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back() {
-        let words = ["p", "run", "--k=1,2", "--freeze", "a", "--flip", "--epochs", "0.5"];
-        let matches = program().try_get_matches_from(words).unwrap();
-        let (name, of_run) = matches.subcommand().unwrap();
-        let text = text(program().find_subcommand(name).unwrap(), of_run);
+        let printed = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let matches = program().try_get_matches_from(&words).unwrap();
+            text(&program(), &words, matches.subcommand().unwrap().1)
+        };
+        let text = printed(&["p", "run", "--k=1,2", "--freeze", "a", "--flip", "--epochs", "0.5"]);
         assert_eq!(expanded(&text, &[]).unwrap(), ["--batch=8", "--epochs=0.5", "--flip", "--freeze=a", "--k=1,2"]);
         assert!(text.contains("# steps ="), "{text}");
-        let matches = program().try_get_matches_from(["p", "run", "--steps", "9"]).unwrap();
-        let (name, of_run) = matches.subcommand().unwrap();
-        let text = super::text(program().find_subcommand(name).unwrap(), of_run);
+        assert!(text.contains("# seed ="), "the default of a flag that wants another is not in force: {text}");
+        let text = printed(&["p", "run", "--steps", "9"]);
         assert!(text.contains("steps = 9") && text.contains("# epochs ="), "{text}");
+        let text = printed(&["p", "run", "--draws", "9"]);
+        assert!(text.contains("draws = 9") && text.contains("\nseed = 1"), "{text}");
     }
 }

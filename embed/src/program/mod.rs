@@ -2,6 +2,7 @@
 
 mod config;
 mod help;
+mod hints;
 mod meeting;
 mod pages;
 mod speech;
@@ -13,7 +14,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Command, FromArgMatches};
 
 use crate::console::{in_short, note, printable, silence};
@@ -110,7 +110,10 @@ impl Program {
         let words = with_channels(words);
         let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         program = program.color(speech::colors(&texts));
-        let matches = program.try_get_matches_from_mut(words).map_err(|error| self.with_hint(error))?;
+        let matches = program.try_get_matches_from_mut(&words).map_err(|mut error| {
+            hints::add(&mut error, &program, &texts, self.elsewhere);
+            Refused::Parsing(error)
+        })?;
         speech::of(&matches).set();
         Ok(match matches.subcommand() {
             Some(("completions", of)) => match of.get_one("shell") {
@@ -121,26 +124,11 @@ impl Program {
                 Some(folder) => Asked::Manual(folder.clone()),
                 None => Asked::Run(matches),
             },
-            Some((name, of)) if of.try_get_one("print-config").is_ok_and(|given| given == Some(&true)) => {
-                let command = program.find_subcommand(name);
-                Asked::Config(command.map(|command| config::text(command, of)).unwrap_or_default())
+            Some((_, of)) if of.try_get_one("print-config").is_ok_and(|given| given == Some(&true)) => {
+                Asked::Config(config::text(&program, &words, of))
             }
             _ => Asked::Run(matches),
         })
-    }
-
-    /// Where a command is another program's, says so.
-    fn with_hint(&self, mut error: clap::Error) -> Refused {
-        let name = match error.get(ContextKind::InvalidSubcommand) {
-            Some(ContextValue::String(name)) => name.clone(),
-            _ => return Refused::Parsing(error),
-        };
-        if let Some((name, other)) = self.elsewhere.iter().find(|(command, _)| *command == name) {
-            let hint = format!("`{other} {name}` has it: {name} is a command of {other}");
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
-            error.remove(ContextKind::SuggestedSubcommand);
-        }
-        Refused::Parsing(error)
     }
 }
 

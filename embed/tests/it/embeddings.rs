@@ -62,6 +62,10 @@ fn float64_npy_is_read_too() {
     put(folder.path().join("double.csv"), "label\na\nb\na\nb\na\n");
     let read = Embeddings::read(&path, None, None).unwrap();
     assert_eq!(read.matrix, sample().matrix);
+    assert!(read.notes.is_empty(), "nothing was lost: {:?}", read.notes);
+    ndarray_npy::write_npy(&path, &sample().matrix.mapv(|v| f64::from(v) * (1.0 + 1e-12))).unwrap();
+    let read = Embeddings::read(&path, None, None).unwrap();
+    assert_eq!(read.matrix, sample().matrix);
     assert!(read.notes[0].contains("holds float64; its values were rounded to float32"), "{:?}", read.notes);
     ndarray_npy::write_npy(&path, &Array2::<i32>::zeros((5, 3))).unwrap();
     assert!(Embeddings::read(&path, None, None).unwrap_err().to_string().contains("float32 or float64"));

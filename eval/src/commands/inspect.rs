@@ -21,10 +21,13 @@ use pdloss_embed::program::Usual;
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx
-  pdloss-eval inspect --model model.onnx --image photo.jpg --output /pool/out --preset imagenet
+  pdloss-eval inspect --model model.onnx --image photo.jpg --output /pool/out \\
+      --preset imagenet
   pdloss-eval inspect --model model.onnx --suggest
-  pdloss-eval inspect --model model.onnx --suggest --data photos/ --save-manifest model.toml
-  pdloss-eval inspect --model model.onnx --preset imagenet --crop 200x200 --save-manifest model.toml
+  pdloss-eval inspect --model model.onnx --suggest --data photos/ \\
+      --save-manifest model.toml
+  pdloss-eval inspect --model model.onnx --preset imagenet --crop 200x200 \\
+      --save-manifest model.toml
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 
@@ -120,8 +123,9 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
     }
     record.set("opset", model.opset.to_string()).set("bytes", model.bytes.to_string());
     record.set("input", model.input.describe());
-    for output in &model.outputs {
-        record.set("declared output", output.describe());
+    let numbered = |name: &str, at: usize| if at == 0 { name.to_owned() } else { format!("{name} {}", at + 1) };
+    for (at, output) in model.outputs.iter().enumerate() {
+        record.set(numbered("declared output", at), output.describe());
     }
     for preset in [Preset::Imagenet, Preset::Face112] {
         let recipe = preset.recipe(model.image_size());
@@ -141,8 +145,8 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
     let first: Vec<_> = row.iter().take(4).map(|v| format!("{v:.4}")).collect();
     record.set("embedding", format!("{} values, length {norm:.4}: {}, ...", row.ncols(), first.join(", ")));
     if args.suggest {
-        for (hint, reason) in hints(model) {
-            record.set(hint, reason);
+        for (at, hint) in hints(model).into_iter().enumerate() {
+            record.set(numbered("hint", at), hint);
         }
     }
     if let Some(path) = &args.save_manifest {
@@ -162,6 +166,7 @@ fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dy
     let request = Request { split: args.split, label: args.label.clone(), ..Request::of(data) };
     let dataset = Dataset::load(&request)?;
     let mut notes = Notes::default();
+    notes.extend(prepared.of_model());
     notes.extend(&dataset.notes);
     let part = dataset.part.clone();
     let threads = args.run.threads()?;
@@ -172,12 +177,16 @@ fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dy
     };
     let tried = trial.run()?;
     let images = trial.images();
-    if trial.unusable() > 0 {
-        notes.add(format!("{} images of the sample cannot be used, and are left out", trial.unusable()));
+    match trial.unusable() {
+        0 => {}
+        1 => notes.add("1 image of the sample cannot be used, and is left out"),
+        count => notes.add(format!("{count} images of the sample cannot be used, and are left out")),
     }
-    let untold = tried.iter().filter(|tried| tried.d_prime.is_none()).count();
-    if untold > 0 {
-        notes.add(format!("{untold} ways have no d': an image cannot be prepared so, or all embeddings are alike"));
+    let why = "an image cannot be prepared so, or all embeddings are alike";
+    match tried.iter().filter(|tried| tried.d_prime.is_none()).count() {
+        0 => {}
+        1 => notes.add(format!("1 way has no d': {why}")),
+        count => notes.add(format!("{count} ways have no d': {why}")),
     }
     let best = best(&tried);
     let figure = |tried: &Tried| tried.d_prime.map_or("none".to_owned(), |d_prime| format!("{d_prime:.3}"));
@@ -185,7 +194,7 @@ fn try_out(args: &InspectArgs, prepared: &Prepared, data: &Path, stdout: &mut dy
         .iter()
         .map(|tried| {
             let mut row = Record::new();
-            row.set("preprocessing", tried.candidate.change.as_str())
+            row.set("preprocessing", tried.words())
                 .set("d_prime", tried.d_prime.map(|d_prime| (d_prime * 1e3).round() / 1e3));
             row
         })
@@ -229,7 +238,7 @@ fn save(path: &Path, recipe: &Recipe, origin: &str) -> Result<()> {
 }
 
 /// What name, size and values of the input say of the preprocessing: a flag, and why.
-fn hints(model: &Model) -> Vec<(String, String)> {
+fn hints(model: &Model) -> Vec<String> {
     let name = model.path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let is_called =
         |words: &[&str]| words.iter().find(|word| name.contains(**word)).map(|word| format!("its name has '{word}'"));
@@ -242,30 +251,19 @@ fn hints(model: &Model) -> Vec<(String, String)> {
             .filter(|_| faces.is_none() || side.is_some_and(|side| side > 112))
             .or(is_sized(&[224, 256, 288, 384]));
     let clip = is_called(&["clip", "siglip"]);
-    let mut hints = Vec::new();
-    hints.extend(clip.map(|why| {
-        (
-            "--preset imagenet --mean 0.48145466,0.4578275,0.40821073 --std 0.26862954,0.26130258,0.27577711"
-                .to_owned(),
-            format!("{why}: CLIP's values"),
-        )
-    }));
+    let of_clip = "--preset imagenet --mean 0.48145466,0.4578275,0.40821073 --std 0.26862954,0.26130258,0.27577711";
+    let mut hints: Vec<String> = Vec::new();
+    hints.extend(clip.map(|why| format!("{of_clip}: {why}, CLIP's values")));
     hints.extend(faces.map(|why| {
-        (
-            "--preset face-112".to_owned(),
-            format!("{why}: aligned faces; crops with more around the face want --pad, or --resize and --crop"),
-        )
+        format!("--preset face-112: {why}, aligned faces; crops with more around the face want --pad, or --resize and --crop")
     }));
     hints.extend(
-        photographs.map(|why| {
-            ("--preset imagenet".to_owned(), format!("{why}: photographs, as torchvision and timm train on"))
-        }),
+        photographs.map(|why| format!("--preset imagenet: {why}, photographs, as torchvision and timm train on")),
     );
     if hints.is_empty() {
-        hints.push((
-            "no hint".to_owned(),
-            "neither name nor input size is of a known family; try it out with --suggest --data".to_owned(),
-        ));
+        hints.push(
+            "none: neither name nor input size is of a known family; try it out with --suggest --data".to_owned(),
+        );
     }
     hints
 }

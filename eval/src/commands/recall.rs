@@ -18,7 +18,7 @@ use crate::table::schema::is_beside;
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
 use clap::Args;
-use pdloss_embed::console::{note, wrote};
+use pdloss_embed::console::{inform, note, wrote};
 use pdloss_embed::dataset::{Dataset, Format, Request, Role};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::{Embeddings, Row};
@@ -30,11 +30,14 @@ use pdloss_embed::retrieval::{Metric, Retrieval, Search, check, deepest, measure
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data CUB_200_2011
-  pdloss-eval recall --model model.onnx --data photos/ --preset imagenet --out result.json
+  pdloss-eval recall --model model.onnx --data photos/ --preset imagenet \\
+      --out result.json
   pdloss-eval recall --model model.onnx --data test.txt --label 2 --k 1,10
-  pdloss-eval recall --model model.onnx --data sop.zip --format sop --save-embeddings sop.npy
+  pdloss-eval recall --model model.onnx --data sop.zip --format sop \\
+      --save-embeddings sop.npy
   pdloss-eval recall --embeddings sop.npy --index IVF256,Flat
-  pdloss-eval recall --embeddings cub.npy --matryoshka 64,128,256 --storage int8,binary
+  pdloss-eval recall --embeddings cub.npy --matryoshka 64,128,256 \\
+      --storage int8,binary
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 
@@ -220,6 +223,7 @@ impl Plan {
                 notes.extend(&dataset.notes);
                 let ks = agree(self.search.check(&rows_of(&dataset), dataset.format, &mut notes))?;
                 alike(&dataset, model)?;
+                inform(&format!("measures {}", dataset.in_words()));
                 let embeddings = self.embed(&dataset, model, *skip_bad, &mut record)?;
                 notes.extend(&embeddings.notes);
                 if *efficiency {

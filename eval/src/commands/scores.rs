@@ -18,9 +18,12 @@ use crate::metrics::verification::{Failed, Tally};
 use crate::table::{Record, Value};
 
 const EXAMPLES: &str = "Examples:
-  pdloss-eval scores --genuine genuine.txt --impostor impostor.txt --plot pictures/
-  pdloss-eval scores --genuine same.csv --impostor different.csv --column distance --distance
-  pdloss-eval scores --genuine g.txt --impostor i.txt --dev-genuine dg.txt --dev-impostor di.txt --all-figures
+  pdloss-eval scores --genuine genuine.txt --impostor impostor.txt \\
+      --plot pictures/
+  pdloss-eval scores --genuine same.csv --impostor different.csv \\
+      --column distance --distance
+  pdloss-eval scores --genuine g.txt --impostor i.txt --dev-genuine dg.txt \\
+      --dev-impostor di.txt --all-figures
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 

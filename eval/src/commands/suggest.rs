@@ -38,6 +38,11 @@ pub(super) struct Tried {
 }
 
 impl Tried {
+    /// All that it changes, in words.
+    pub(super) fn words(&self) -> String {
+        if self.changes.is_empty() { self.candidate.change.clone() } else { self.changes.join("; ") }
+    }
+
     /// By more than what a sample leaves open.
     fn is_better_than(&self, other: &Self) -> bool {
         const MARGIN: f64 = 0.02;
@@ -78,7 +83,7 @@ fn sizes(from: &Recipe, size: Size) -> Vec<Candidate> {
         (format!("scaled to cover {size}, centre crop"), cover(100), Some(size), None),
         (format!("scaled to cover 8/7 of {size}, centre crop"), cover(115), Some(size), None),
         (format!("squeezed to 5/4 of {size}, centre crop"), larger, Some(size), None),
-        (format!("as it is, in the middle of a canvas of {size}"), Resize::None, None, Some(Pad { size, at: None })),
+        (format!("not resized, in the middle of a canvas of {size}"), Resize::None, None, Some(Pad { size, at: None })),
     ];
     let candidate =
         |(change, resize, crop, pad)| Candidate { change, recipe: Recipe { resize, crop, pad, ..from.clone() } };
@@ -138,7 +143,7 @@ impl<'a> Trial<'a> {
     pub(super) fn run(&mut self) -> Result<Vec<Tried>> {
         let recipe = &self.model.recipe;
         let size = self.model.model().image_size().or(recipe.output_size());
-        let now = Candidate { change: "as it is".to_owned(), recipe: recipe.clone() };
+        let now = Candidate { change: "unchanged".to_owned(), recipe: recipe.clone() };
         let first = self.embedded(recipe)?;
         let bad: HashSet<&str> = first.skipped.iter().map(|(name, _)| name.as_str()).collect();
         self.sample.items.retain(|item| !bad.contains(item.name.as_str()));
@@ -208,7 +213,7 @@ pub(super) fn doubt(tried: &[Tried], images: usize) -> Option<String> {
              ({}); `inspect --suggest --data` tries them and writes the best as a manifest",
             word(now.d_prime),
             word(best.d_prime),
-            best.changes.join("; ")
+            best.words()
         )
     })
 }

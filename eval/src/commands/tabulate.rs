@@ -20,8 +20,10 @@ use crate::{Error, Result};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate results/*.json --sort recall@1
-  pdloss-eval tabulate runs/* --where dataset=cub* --where 'recall@1>0.5' --out table.md
-  pdloss-eval tabulate runs/* --pivot dataset --measure recall@1,map@r --out table.tex
+  pdloss-eval tabulate runs/* --where 'dataset=cub*' --where 'recall@1>0.5' \\
+      --out table.md
+  pdloss-eval tabulate runs/* --pivot dataset --measure recall@1,map@r \\
+      --out table.tex
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 use pdloss_embed::console::{note, wrote};
-use pdloss_embed::files::{can_fill, folder_exists, folder_of};
+use pdloss_embed::files::{can_fill, folder_of};
 
 use crate::table::{Kind, Record, Value, read_records};
 pub use map::{Map, Place};
@@ -120,7 +120,7 @@ impl Run {
 pub struct SaveRun(PathBuf);
 
 impl SaveRun {
-    /// Refuses a folder that is there already: a run is not written over another.
+    /// Refuses a folder that is there already: a run is not written over another. Folders above it are made with it.
     ///
     /// # Errors
     /// [`Error::Usage`] naming it.
@@ -128,8 +128,7 @@ impl SaveRun {
         if path.symlink_metadata().is_ok() {
             return Err(Error::Usage(format!("--save-run {}: is there already; name a new folder", path.display())));
         }
-        folder_exists("--save-run", path)?;
-        can_fill("--save-run", folder_of(path))?;
+        can_fill("--save-run", path)?;
         Ok(Self(path.into()))
     }
 
@@ -143,6 +142,7 @@ impl SaveRun {
     /// # Errors
     /// [`Error::File`] where writing fails.
     pub fn write(&self, record: &Record, details: &Details) -> Result<()> {
+        std::fs::create_dir_all(folder_of(&self.0)).map_err(|e| Error::write(&self.0, e))?;
         let beside = tempfile::Builder::new().prefix(".pdloss-").tempdir_in(folder_of(&self.0));
         let beside = beside.map_err(|e| Error::write(&self.0, e))?;
         Kind::Json.write_result(&beside.path().join(RESULT), record)?;

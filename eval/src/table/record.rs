@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pdloss_embed::console::{self, Align, Table, width};
+use pdloss_embed::console::{self, Align, Table, readable_width, width};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -163,7 +163,7 @@ impl Record {
         if console::Speech::now().settings { writeln!(stdout, "{}\n", self.what_was_run()) } else { Ok(()) }
     }
 
-    /// This row as a table of two columns, for people.
+    /// This row as a table of two columns, for people, who read it in files and behind pipes, too.
     pub fn what_was_run(&self) -> String {
         let words = |value: &Value| match value {
             Value::Real(real) => format!("{real:.3}"),
@@ -172,7 +172,7 @@ impl Record {
         let rows = self.0.iter().filter(|(_, value)| *value != Value::Missing);
         let rows = rows.map(|(name, value)| vec![name.clone(), words(value)]).collect();
         let columns = vec![("what was run".to_owned(), Align::Right), ("value".to_owned(), Align::Left)];
-        Table { columns, rows }.text(width())
+        Table { columns, rows }.text(Some(readable_width()))
     }
 
     /// Rows as a JSON array of objects, for programs, with a line break at its end.

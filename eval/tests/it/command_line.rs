@@ -40,6 +40,8 @@ fn the_table_is_the_same_on_both_runtimes_and_any_threads_and_batch() {
 fn standard_error_says_which_runtime_and_standard_output_is_tables_only() {
     let output = recall(&["--runtime", "tract"]);
     assert!(stderr(&output).contains("runs on tract 0.23.9, cpu"), "{}", stderr(&output));
+    let part = "measures 160 images of 10 classes, part 'zero-shot (classes 11-20)' of ";
+    assert!(stderr(&output).contains(part), "{}", stderr(&output));
     assert!(stdout(&output).lines().all(|line| line.is_empty() || line.starts_with('|')));
     assert!(!stderr(&output).contains("ASSUMED"));
 }
@@ -182,7 +184,22 @@ fn inspect_shows_the_model_and_puts_an_image_through_it() {
         {
             assert!(table.contains(words), "wanted '{words}' in\n{table}");
         }
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     }
+}
+
+#[test]
+fn what_a_name_suggests_fits_a_terminal_and_each_output_has_a_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("clip_resnet.onnx");
+    std::fs::copy(fixtures().join("models/two_outputs.onnx"), &model).unwrap();
+    let inspect = |more: &str| run(&["inspect", "--model", text(&model), "--suggest", "--output", "embedding", more]);
+    let table = stdout(&inspect("--quiet"));
+    assert!(table.contains("CLIP's values") && table.contains("hint 2"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&stdout(&inspect("--json"))).unwrap();
+    assert!(json[0]["hint"].as_str().unwrap().contains("--mean 0.48145466"), "{json}");
+    assert!(json[0]["declared output"].is_string() && json[0]["declared output 2"].is_string(), "{json}");
 }
 
 #[test]
@@ -241,7 +258,8 @@ fn quiet_says_only_results_and_verbose_says_what_was_run() {
 #[test]
 fn what_is_written_is_named_with_its_size() {
     let folder = tempfile::tempdir().unwrap();
-    let (out, kept) = (folder.path().join("r.json"), folder.path().join("run"));
+    // Folders above that of a run are made with it.
+    let (out, kept) = (folder.path().join("r.json"), folder.path().join("runs/of/today"));
     let said = stderr(&recall(&["--out", text(&out), "--save-run", text(&kept)]));
     for path in [&out, &kept] {
         let line = said
@@ -312,7 +330,8 @@ fn the_best_of_several_ways_to_prepare_images_is_found_and_written() {
     assert!(written.contains("Chosen by labels") && !written.contains("144x144"), "{written}");
 
     // A canvas that images do not fit is no way, and is not judged by those that do fit.
-    assert!(found[0]["notes"].as_str().unwrap().contains("ways have no d'"), "{found}");
+    let notes = found[0]["notes"].as_str().unwrap();
+    assert!(notes.contains("ways have no d'") || notes.contains("1 way has no d'"), "{found}");
 
     // Measuring with the wrong one says that there is a better.
     let mut arguments = vec!["recall", "--model", text(&model), "--data", text(&data), "--json"];
@@ -325,6 +344,13 @@ fn the_best_of_several_ways_to_prepare_images_is_found_and_written() {
     let bare = ["inspect", "--model", text(&model), "--suggest", "--data", text(&data), "--sample", "50"];
     let output = run(&bare);
     assert!(output.status.success() && stdout(&output).contains("Best: "), "{}", stderr(&output));
+    let table = stdout(&output);
+    assert!(table.contains("| unchanged ") && !table.contains("as it is"), "{table}");
+    let mut ways: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    let count = ways.len();
+    ways.sort_unstable();
+    ways.dedup();
+    assert_eq!(ways.len(), count, "each says all that it changes: {table}");
     let manifest = ["recall", "--model", text(&model), "--data", text(&data), "--preprocess", text(&manifest)];
     assert!(!stderr(&run(&manifest)).contains("MAY BE WRONG"));
 }

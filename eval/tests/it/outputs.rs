@@ -67,7 +67,8 @@ fn places_are_tried_before_the_work_and_are_distinct() {
     scores(&["--out", &at("g.txt/o.csv")], &["--out", "is a file, not a folder"]);
     scores(&["--plot", &at("g.txt")], &["--plot", "is a file, wanted a folder"]);
     scores(&["--plot", &at("g.txt/deep")], &["--plot", "is a file, not a folder"]);
-    scores(&["--save-run", &at("none/run")], &["--save-run", "there is no folder"]);
+    scores(&["--save-run", &at("g.txt/run")], &["--save-run", "is a file, not a folder"]);
+    scores(&["--save-run", &at("x")], &["--save-run", "is there already"]);
     std::fs::create_dir(at("folder.csv")).unwrap();
     scores(&["--out", &at("folder.csv")], &["--out", "is a folder"]);
     if cfg!(target_os = "linux") {

@@ -6,7 +6,7 @@
     result = pdloss.verify(scores, genuine)
     result["eer"], result["fnmr@fmr=0.001"]
 
-Each call runs the program `pdloss-eval` once, on files in a temporary folder: the figures are those of its command line, and what
+Both want numpy. Each call runs the program `pdloss-eval` once, on files in a temporary folder: the figures are those of its command line, and what
 happens to it cannot take the notebook with it. Everything else is done at the command line (`pdloss train`, `pdloss-eval recall` on
 images, ...).
 """

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import operator
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -12,9 +14,29 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 
 __all__ = ["Error", "recall", "verify"]
 
+# What the program calls them, and what torch and scipy do.
+_METRICS = {"cosine": "cosine", "inner-product": "ip", "ip": "ip", "dot": "ip", "l2": "l2", "euclidean": "l2"}
+_ROLES = ("query", "gallery", "both")
+
+
+# Sentences of the program in the words of these calls: arguments for flags, none of what lists and images alone have, and no file
+# that is gone.
+_IN_PYTHON = [
+    (r": see --classes, --split and --label", ""),
+    (r": see --split, or the roles in the list", " in roles"),
+    (r": is it the right column of labels \(--label\), or a part without the others \(--split, --classes\)\?", ": do labels name classes, or rows?"),
+    (r"--metric (\w+) of recall", r'metric="\1"'),
+    (r"--(metric|index) (\S+)", r'\1="\2"'),
+    (r"--(k|threads) (\d+)", r"\1=\2"),
+    (r"--distance\b", "distance=True"),
+    (r"\bembeddings\.npy\b", "embeddings"),
+    (r"\blabels\.csv\b", "labels"),
+    (r"\b(genuine|impostor)\.npy\b", r"the \1 scores"),
+]
+
 
 class Error(RuntimeError):
-    """What the program said on standard error before it ended without a result."""
+    """Which argument does not fit, what was wanted and what came; or what the program said before it ended without a result."""
 
 
 def recall(
@@ -42,16 +64,28 @@ def recall(
         The columns of `pdloss-eval recall --out`, by name ("recall@1", "r_precision", "map@r", "queries", ...).
 
     Raises:
-        Error: with what the program said, where the arrays do not fit or cannot be measured.
+        Error: naming the argument, where the arrays do not fit or cannot be measured.
     """
     matrix = _array(embeddings, "embeddings", 2, floats=True)
-    names = _array(labels, "labels", 1)
-    columns = {"label": [str(label) for label in names.tolist()]}
+    names = _words(_array(labels, "labels", 1), "labels")
+    columns = {"label": names}
     if roles is not None:
-        columns["role"] = [str(role) for role in roles]
-    for column, values in columns.items():
+        columns["role"] = _words(_array(roles, "roles", 1), "roles")
+        for row, role in enumerate(columns["role"]):
+            if role not in _ROLES:
+                raise Error(f"roles[{row}] is {role!r}; wanted one of {', '.join(map(repr, _ROLES))}")
+    for values, name in ((names, "labels"), (columns.get("role", names), "roles")):
         if len(values) != len(matrix):
-            raise Error(f"{len(values)} {column}s for {len(matrix)} rows of embeddings")
+            raise Error(f"{len(values)} {name} for {len(matrix)} rows of embeddings")
+    if not matrix.size:
+        raise Error(f"embeddings has shape {list(matrix.shape)}, so there is nothing to measure")
+    if metric not in _METRICS:
+        raise Error(f'metric={metric!r}; wanted "cosine", "inner-product" or "l2"')
+    arguments = ["--embeddings", "embeddings.npy", "--labels", "labels.csv", "--metric", _METRICS[metric], f"--index={index}"]
+    if k is not None:
+        arguments.append("--k=" + ",".join(str(value) for value in _counts(k, "k")))
+    if threads is not None:
+        arguments.append(f"--threads={_counts(threads, 'threads')[0]}")
     with tempfile.TemporaryDirectory(prefix="pdloss-") as folder:
         files = Path(folder)
         _save(files / "embeddings.npy", matrix)
@@ -59,11 +93,6 @@ def recall(
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values()))
-        arguments = ["--embeddings", "embeddings.npy", "--labels", "labels.csv", "--metric", metric, "--index", index]
-        if k is not None:
-            arguments += ["--k", ",".join(str(int(value)) for value in ([k] if isinstance(k, int) else k))]
-        if threads is not None:
-            arguments += ["--threads", str(int(threads))]
         return _run(["recall", *arguments], files)
 
 
@@ -79,15 +108,21 @@ def verify(scores: Any, genuine: Any, *, distance: bool = False) -> Dict[str, An
         The columns of `pdloss-eval scores --out`, by name ("eer", "d_prime", "fnmr@fmr=0.001", ...).
 
     Raises:
-        Error: with what the program said, also where there is no genuine pair or no impostor.
+        Error: naming the argument, also where there is no genuine pair or no impostor.
     """
     values = _array(scores, "scores", 1, floats=True)
     same = _array(genuine, "genuine", 1)
     if len(values) != len(same):
         raise Error(f"{len(same)} values of genuine for {len(values)} scores")
-    if same.dtype != bool and not ((same == 0) | (same == 1)).all():
-        raise Error("genuine holds other values than true, false, 1 and 0")
+    for pair, (score, word) in enumerate(zip(values.tolist(), same.tolist())):
+        if word not in (0, 1):
+            raise Error(f"genuine[{pair}] is {word!r}; wanted true, false, 1 or 0")
+        if score != score:
+            raise Error(f"scores[{pair}] is NaN, which is neither above nor below a threshold")
     same = same.astype(bool)
+    if same.all() or not same.any():
+        count = int(same.sum())
+        raise Error(f"genuine holds {count} genuine and {len(same) - count} impostor pairs; wanted at least one of each")
     with tempfile.TemporaryDirectory(prefix="pdloss-") as folder:
         files = Path(folder)
         _save(files / "genuine.npy", values[same])
@@ -97,18 +132,28 @@ def verify(scores: Any, genuine: Any, *, distance: bool = False) -> Dict[str, An
 
 
 def _run(arguments: List[str], folder: Path) -> Dict[str, Any]:
-    command = [_program("pdloss-eval"), *arguments, "--out", "result.json"]
+    command = [_program("pdloss-eval"), *arguments, "--quiet", "--color", "never", "--out", "result.json"]
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
-        raise Error(said or f"{command[0]} ended with {done.returncode}")
+        # Before its error the program prints what it noted; of a wrong command line, how a right one looks behind it.
+        error = re.search(r"(?:^|\n)error: (.*?)(?:\n\n|$)", said, re.DOTALL)
+        text = error.group(1) if error else said
+        raise Error(_in_python(text) or f"{command[0]} ended with {done.returncode}")
     (result,) = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     # The folder is gone when the caller reads the result.
     for column in ("data", "genuine_file", "impostor_file"):
         result.pop(column, None)
     if result.get("notes"):
+        result["notes"] = _in_python(result["notes"])
         warnings.warn(result["notes"], stacklevel=3)
     return result
+
+
+def _in_python(said: str) -> str:
+    for pattern, word in _IN_PYTHON:
+        said = re.sub(pattern, word, said)
+    return said.strip()
 
 
 def _program(name: str) -> str:
@@ -128,12 +173,41 @@ def _array(values: Any, name: str, axes: int, floats: bool = False) -> Any:
     if hasattr(values, "detach"):  # torch
         values = values.detach().cpu()
         values = (values.float() if floats and values.dtype.itemsize < 4 else values).numpy()
-    array = numpy.asarray(values)
+    try:
+        array = numpy.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise Error(f"{name} is no array: {error}") from error
     if array.ndim != axes:
         raise Error(f"{name} has shape {list(array.shape)}; wanted {axes} {'axis' if axes == 1 else 'axes'}")
     if floats and array.dtype not in (numpy.float32, numpy.float64):
-        array = array.astype(numpy.float32 if array.dtype == numpy.float16 else numpy.float64)
+        if array.dtype.kind not in "biufO":
+            raise Error(f"{name} holds {array.dtype}; wanted numbers")
+        try:
+            array = array.astype(numpy.float32 if array.dtype == numpy.float16 else numpy.float64)
+        except (TypeError, ValueError) as error:
+            raise Error(f"{name} holds what is no number: {error}") from error
     return array
+
+
+def _words(values: Any, name: str) -> List[str]:
+    """Values as text, each of which fits a line."""
+    words = [str(value) for value in values.tolist()]
+    for row, word in enumerate(words):
+        if not word.strip() or "\n" in word or "\r" in word:
+            raise Error(f"{name}[{row}] is {word!r}; wanted a word that is not empty and has no line break")
+    return words
+
+
+def _counts(values: Any, name: str) -> List[int]:
+    """One whole number from 1, or several."""
+    given = values if hasattr(values, "__iter__") and not isinstance(values, (str, bytes)) else [values]
+    try:
+        counts = [operator.index(value) for value in given]
+    except TypeError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise Error(f"{name}={values!r}; wanted whole numbers from 1")
+    return counts
 
 
 def _save(path: Path, array: Any) -> None:

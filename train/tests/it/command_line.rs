@@ -1,5 +1,8 @@
 //! What is refused before anything runs: exit code 2, and no folder left behind.
 
+use pdloss::graph::build::{Dim, Element, declare, node};
+use pdloss::graph::file;
+
 use crate::tools::{Place, fails, fixtures, hues, succeeds, text};
 
 #[test]
@@ -208,4 +211,109 @@ fn flags_that_change_nothing_are_refused_or_said() {
     let (model, out) = (fixtures().join("embedder.onnx"), place.folder.path().join("o.onnx"));
     let export = ["export", text(&model), text(&out), "--as", "op", "--classes", "3", "--onnxruntime", "x.so"];
     fails(2, &export, &["--onnxruntime x.so: nothing is run without --train"]);
+}
+
+#[test]
+fn what_is_called_otherwise_here_is_named() {
+    let cases: [(&[&str], &[&str]); 38] = [
+        (&["recall", "--output-dir", "x"], &["--save-run <DIR>: Keep", "--out <FILE>: Write"]),
+        (&["train", "--output-dir", "x"], &["--out <RUN>"]),
+        (&["report", "a", "-o", "x"], &["--out <PAGE.html>"]),
+        (&["tabulate", "a", "--csv", "x"], &["--out <FILE>"]),
+        (&["recall", "--image-size", "224"], &["--resize exact:WxH"]),
+        (&["inspect", "--bgr"], &["--channels"]),
+        (&["train", "--samples-per-class", "4"], &["--per-class <N>"]),
+        (&["recall", "--topk", "5"], &["--k <K,K,...>"]),
+        (&["recall", "-k", "5"], &["--k <K,K,...>"]),
+        (&["recall", "--gpu"], &["--device cuda"]),
+        (&["train", "--no-cuda"], &["--device cpu"]),
+        (&["train", "--num-epochs", "3"], &["--epochs <N>"]),
+        (&["train", "--iterations", "3"], &["--steps <N>"]),
+        (&["train", "--dataset", "x"], &["--data <PATH>"]),
+        (&["train", "--weights", "x"], &["--model <FILE.onnx>", "--init-from <RUN>"]),
+        (&["recall", "--checkpoint", "x"], &["--model <FILE.onnx>"]),
+        (&["train", "--num-workers", "3"], &["--threads <N>"]),
+        (&["train", "--embedding-dim", "128"], &["dimension of the model's output"]),
+        (&["export", "a", "b", "--embedding-dim", "128"], &["--dim"]),
+        (&["train", "--num-classes", "3"], &["the classes are those of the images"]),
+        (&["export", "a", "b", "--num-classes", "3"], &["--classes"]),
+        (&["train", "--batch_size", "3"], &["--batch"]),
+        (&["train", "--per_class=3"], &["--per-class <N>"]),
+        (&["train", "--optim", "sgd"], &["--optimizer"]),
+        (&["train", "--wd", "1"], &["--weight-decay"]),
+        (&["train", "--fp16"], &["training is in float32"]),
+        (&["train", "--save-best"], &["--keep best"]),
+        (&["train", "--eval-every", "5"], &["--validate-every"]),
+        (&["train", "--overwrite"], &["nothing is written over a run"]),
+        (&["train", "--tensorboard", "x"], &["--log-dir"]),
+        (&["train", "--pairs", "x"], &["--pairs is a flag of verify"]),
+        (&["verify", "--roc", "x"], &["--plot"]),
+        (&["scores", "--positives", "x"], &["--genuine"]),
+        (&["tabulate", "a", "--sort-by", "x"], &["--sort"]),
+        (&["evaluate"], &["`pdloss recall`: Recall@K", "`pdloss verify`"]),
+        (&["fit"], &["`pdloss train`"]),
+        (&["plot"], &["`pdloss report`"]),
+        (&["convert"], &["`pdloss export`"]),
+    ];
+    for (words, says) in cases {
+        let output = crate::tools::run(words);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {error}");
+        assert!(!error.contains("similar"), "{words:?}: {error}");
+        for tip in says {
+            assert!(
+                error.contains(&format!("tip: {tip}")) || error.contains(tip) && !tip.starts_with('-'),
+                "{words:?}: {error}"
+            );
+        }
+    }
+    // A word that is nobody's stays what it was.
+    fails(2, &["train", "--mdoel", "x"], &["a similar argument exists: '--model'"]);
+    // A file of --config has the same names.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flags.toml");
+    std::fs::write(&file, "output_dir = 'x'").unwrap();
+    fails(2, &["train", "--config", text(&file)], &["no flag --output-dir; --out <RUN>"]);
+}
+
+#[test]
+fn flags_that_are_printed_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flags.toml");
+    for (words, places) in [
+        (&["train", "--model", "m", "--data", "d", "--out", "o"][..], &[][..]),
+        (&["export", "a.onnx", "b.onnx", "--as", "op", "--classes", "3"], &["a.onnx", "b.onnx"]),
+        (&["recall", "--model", "m", "--data", "d", "--k", "1,5"], &[]),
+        (&["recall", "--embeddings", "e.npy"], &[]),
+        (&["verify", "--model", "m", "--data", "d", "--all-pairs"], &[]),
+        (&["verify", "--model", "m", "--data", "d", "--pairs", "p", "--bootstrap", "9", "--seed", "5"], &[]),
+        (&["scores", "--genuine", "g", "--impostor", "i"], &[]),
+        (&["report", "r", "--out", "p.html"], &["r"]),
+        (&["compare", "a", "b"], &["a", "b"]),
+        (&["tabulate", "a"], &["a"]),
+        (&["tabulate", "a", "--pivot", "dataset"], &["a"]),
+        (&["inspect", "--model", "m"], &[]),
+        (&["inspect", "--model", "m", "--suggest", "--data", "d"], &[]),
+    ] {
+        let printed = succeeds(&[words, &["--print-config"]].concat());
+        std::fs::write(&file, &printed).unwrap();
+        let again = [&words[..1], places, &["--config", text(&file), "--print-config"]].concat();
+        assert_eq!(succeeds(&again), printed, "{words:?}");
+    }
+}
+
+#[test]
+fn answers_of_a_classifier_are_said_where_preprocessing_is_tried() {
+    let place = Place::new();
+    let photos = place.folder.path().join("photos");
+    hues(&photos, 4);
+    let mut model = file::read(&place.model).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.push(node("Softmax", &["embedding"], &["probability"], Vec::new()));
+    graph.output = vec![declare("probability", Element::F32, &[Dim::Named("batch".to_owned()), Dim::Known(8)])];
+    file::write(&model, &place.model).unwrap();
+    let arguments = ["inspect", "--model", text(&place.model), "--suggest", "--data", text(&photos), "--json"];
+    let found: serde_json::Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
+    let notes = found[0]["notes"].as_str().unwrap();
+    assert!(notes.contains("comes out of Softmax") && notes.contains("--output"), "{found}");
 }

@@ -1,9 +1,11 @@
 //! `pdloss export`.
 
+use std::path::Path;
+
 use pdloss::graph::file;
 use pdloss::graph::step::Description;
 
-use crate::tools::{Place, fails, succeeds, text};
+use crate::tools::{Place, fails, run, succeeds, text};
 
 #[test]
 fn a_training_step_says_what_it_is() {
@@ -26,6 +28,56 @@ fn a_loss_goes_behind_an_embedder() {
         let outputs = file::read(&out).unwrap().graph.unwrap().output;
         assert!(outputs.iter().any(|output| output.name() == "pdloss.loss"), "{spelling}");
     }
+}
+
+#[test]
+fn what_was_written_is_said() {
+    let place = Place::new();
+    let out = place.folder.path().join("step.onnx");
+    let said = |more: &[&str]| {
+        let arguments = [&["export", text(&place.model), text(&out), "--classes", "7"], more].concat();
+        let output = run(&arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let wrote = format!("wrote {} (", text(&out));
+    for (more, says) in [
+        (
+            &["--as", "op"][..],
+            "the embedder and its loss, loss pd with 7 classes, with this project's operators (PDLoss",
+        ),
+        (&["--as", "inline"], "the embedder and its loss, loss pd with 7 classes, in standard operators"),
+        (&["--train"], "a training step, loss pd with 7 classes, with this project's operators ("),
+        (
+            &["--train", "--as", "inline", "--loss", "softmax"],
+            "a training step, loss softmax with 7 classes, in standard operators",
+        ),
+    ] {
+        let said = said(more);
+        assert!(said.contains(&wrote) && said.contains(says), "{more:?}: {said}");
+        assert_eq!(said.contains("trains 6 of 6 tensors"), more.contains(&"--train"), "{said}");
+    }
+    assert_eq!(said(&["--as", "op", "--quiet"]), "");
+}
+
+#[test]
+fn a_place_that_cannot_be_is_refused_before_the_work() {
+    let place = Place::new();
+    let (none, folder) = (place.folder.path().join("none/step.onnx"), place.folder.path());
+    let export =
+        |out: &Path| ["export", text(&place.model), text(out), "--as", "op", "--classes", "7"].map(str::to_owned);
+    for (out, says) in [
+        (none.as_path(), "there is no folder"),
+        (folder, "is a folder, wanted a file"),
+        (&place.model, "would be written over EMBEDDER"),
+    ] {
+        let arguments = export(out);
+        fails(2, &arguments.each_ref().map(String::as_str), &["OUT ", says]);
+    }
+    let logs = folder.join("logs");
+    std::fs::write(&logs, "").unwrap();
+    let shapes = crate::tools::fixtures().join("shapes");
+    fails(2, &place.arguments(text(&shapes), &["--log-dir", text(&logs)]), &["--log-dir", "wanted a folder"]);
 }
 
 #[test]

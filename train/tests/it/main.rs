@@ -6,6 +6,7 @@ mod command_line;
 mod ends;
 mod export;
 mod exports;
+mod help;
 mod killed;
 mod launched;
 mod losses;

@@ -12,12 +12,14 @@ fn a_run_without_progress_is_stopped_and_its_best_embedder_is_kept() {
     let more = ["--classes", "1-12", "--validation-classes", "13-24", "--batch", "24", "--steps", "400"];
     let more =
         [&more[..], &["--learning-rate", "1", "--validate-every", "3", "--patience", "3", "--keep", "best"]].concat();
-    succeeds(&place.arguments(text(&data), &more));
+    let printed = succeeds(&place.arguments(text(&data), &more));
     let recall = place.column("validation.csv", "recall@1");
     let steps = place.column("validation.csv", "step");
     let best = (0..recall.len()).rfold(0, |best, at| if recall[at] >= recall[best] { at } else { best });
     assert_eq!(recall.len(), best + 4, "three validations after the best: {recall:?}");
     assert_eq!(*steps.last().unwrap(), *place.column("metrics.csv", "step").last().unwrap());
+    let whose = format!("embedder.onnx, the weights of step {}, which validated best (--keep best)", steps[best]);
+    assert!(printed.contains(&whose), "{printed}");
     let measured = measure(&place, &data, "13-24");
     assert!((measured - recall[best]).abs() < 1e-12, "{measured} is not the best of {recall:?}");
     assert!(recall.last().unwrap() < &recall[best], "{recall:?}");
@@ -37,7 +39,10 @@ fn another_data_set_can_be_validated_on() {
     hues(&data, 5);
     let shapes = fixtures().join("shapes");
     let more = ["--batch", "8", "--steps", "2", "--validation", text(&shapes), "--validation-split", "test"];
-    succeeds(&place.arguments(text(&data), &more));
+    let printed = succeeds(&[&place.arguments(text(&data), &more)[..], &["--verbose"]].concat());
+    assert!(printed.contains("embedder.onnx, the weights of the last step, 2"), "{printed}");
+    let what = printed.find("made_with.model_sha256").unwrap_or_else(|| panic!("{printed}"));
+    assert!(what < printed.find("recall@1 before").unwrap(), "figures come last: {printed}");
     assert_eq!(place.column("validation.csv", "queries"), [160.0, 160.0, 160.0]);
 }
 

@@ -31,7 +31,8 @@ use thumbnails::Pictures;
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data CUB_200_2011 --save-run runs/cub
-  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --save-run runs/lfw
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt \\
+      --save-run runs/lfw
   pdloss-eval report runs/cub runs/lfw --out report.html
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";

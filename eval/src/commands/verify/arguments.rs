@@ -11,11 +11,16 @@ use crate::commands::groups::GroupArgs;
 use crate::commands::outcome::VerificationOut;
 
 const EXAMPLES: &str = "Examples:
-  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt --preset face-112
-  pdloss-eval verify --model face.onnx --data cplfw.zip --pairs pairs_CPLFW.txt --flip add --bootstrap 1000
-  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairsDevTest.txt --threshold-pairs pairsDevTrain.txt
-  pdloss-eval verify --model face.onnx --data lfw.bin --preset face-112 --plot pictures/
-  pdloss-eval verify --model model.onnx --data photos/ --all-pairs --out result.json
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt \\
+      --preset face-112
+  pdloss-eval verify --model face.onnx --data cplfw.zip \\
+      --pairs pairs_CPLFW.txt --flip add --bootstrap 1000
+  pdloss-eval verify --model face.onnx --data lfw/ --pairs pairsDevTest.txt \\
+      --threshold-pairs pairsDevTrain.txt
+  pdloss-eval verify --model face.onnx --data lfw.bin --preset face-112 \\
+      --plot pictures/
+  pdloss-eval verify --model model.onnx --data photos/ --all-pairs \\
+      --out result.json
   pdloss-eval verify --embeddings faces.npy --all-pairs
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";

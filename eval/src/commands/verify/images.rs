@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::{Axis, concatenate};
-use pdloss_embed::console::{note, wrote};
+use pdloss_embed::console::{inform, note, wrote};
 use pdloss_embed::dataset::{Dataset, Request};
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::Embeddings;
@@ -66,6 +66,7 @@ impl Plan {
                         agree(both_kinds(&dataset))?;
                         agree(self.bootstrap_holds(dataset.items.len()))?;
                         alike(&dataset, model)?;
+                        inform(&format!("compares {}", dataset.in_words()));
                         dataset
                     }
                     Which::Listed(listed) => images_of(listed, data, &request.limits)?,

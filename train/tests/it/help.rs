@@ -1,0 +1,157 @@
+//! The examples of every command's help, as a person copies them: they fit a terminal, they are understood, and they run.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Output;
+
+use pdloss::graph::build::{Dim, Element, declare};
+use pdloss::graph::file;
+
+use crate::tools::{Place, fixtures, hues, succeeds};
+
+const COMMANDS: [&str; 9] =
+    ["train", "export", "recall", "verify", "scores", "inspect", "report", "compare", "tabulate"];
+
+/// The examples of a help; one that goes on over lines is one.
+fn examples(command: &str, help: &str) -> Vec<String> {
+    let help = succeeds(&[command, help]);
+    let (_, rest) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{help}"));
+    let (block, _) = rest.split_once("\n\n").unwrap_or_else(|| panic!("{help}"));
+    for line in block.lines() {
+        // `pdloss-eval` is five letters longer.
+        assert!(line.starts_with("  ") && line.len() <= 75 + 5 * usize::from(!line.contains("pdloss ")), "{line}");
+    }
+    let joined = block.replace(" \\\n", " ");
+    joined.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// An example in a folder, by a shell, with more words behind it.
+fn run(folder: &Path, example: &str, more: &str) -> Output {
+    let command = example.strip_prefix("pdloss").unwrap_or_else(|| panic!("{example}"));
+    let words = format!("{}{command}{more}", env!("CARGO_BIN_EXE_pdloss"));
+    std::process::Command::new("sh").args(["-c", &words]).current_dir(folder).output().unwrap()
+}
+
+fn runs(folder: &Path, example: &str, more: &str) {
+    let output = run(folder, example, more);
+    assert!(output.status.success(), "{example}{more}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn examples_fit_a_terminal_and_are_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in COMMANDS {
+        let short = examples(command, "--help");
+        assert_eq!(short, examples(command, "--help-all"), "{command}");
+        for example in short {
+            runs(folder.path(), &example, " --print-config");
+        }
+    }
+    let output = run(folder.path(), "pdloss recall --model m.onnx --data d --kk 3", " --print-config");
+    assert_eq!(output.status.code(), Some(2), "what is not understood is seen");
+}
+
+/// Rows of 256 numbers as `NAME.npy`, and their labels beside them.
+fn embeddings(folder: &Path, name: &str) {
+    let (rows, dim) = (400_usize, 256_usize);
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}\n");
+    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend(header.as_bytes());
+    let mut labels = "name,label\n".to_owned();
+    for row in 0..rows {
+        let numbers =
+            (0..dim).map(|at| ((row % 20 * 131 + at * 71) as f32).sin() + ((row * 37 + at * 17) as f32).cos());
+        bytes.extend(numbers.flat_map(f32::to_le_bytes));
+        writeln!(labels, "image{row},{}", row % 20).unwrap();
+    }
+    std::fs::write(folder.join(name).with_extension("npy"), bytes).unwrap();
+    std::fs::write(folder.join(name).with_extension("csv"), labels).unwrap();
+}
+
+/// What the examples name: a model for images of any size, pictures, lists and scores.
+fn stage(place: &Place) {
+    let folder = place.folder.path();
+    let mut model = file::read(&place.model).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let rename = |name: &mut String| {
+        let names = [("conv.weight", "layer1.weight"), ("linear.weight", "layer4.weight"), ("flat", "/pool/out")];
+        if let Some((_, new)) = names.iter().find(|(old, _)| old == name) {
+            (*new).clone_into(name);
+        }
+    };
+    graph.node.iter_mut().flat_map(|node| node.input.iter_mut().chain(&mut node.output)).for_each(rename);
+    graph.initializer.iter_mut().filter_map(|tensor| tensor.name.as_mut()).for_each(rename);
+    let size = |name: &str| Dim::Named(name.to_owned());
+    graph.input = vec![declare("image", Element::F32, &[size("batch"), Dim::Known(3), size("h"), size("w")])];
+    for name in ["backbone", "resnet50", "embedder", "model", "face"] {
+        let path = folder.join(name).with_extension("onnx");
+        file::write(&model, &path).unwrap();
+        std::fs::write(path.with_extension("toml"), "resize = \"exact:16x16\"\n").unwrap();
+    }
+    std::os::unix::fs::symlink(fixtures().join("shapes").canonicalize().unwrap(), folder.join("CUB_200_2011")).unwrap();
+    let photos = folder.join("photos");
+    hues(&photos, 100);
+    std::fs::copy(photos.join("class00/0.png"), folder.join("photo.jpg")).unwrap();
+    let line = |class: u32, image: u32| format!("photos/class{class:02}/{image}.png,{},{class}\n", class / 2);
+    let list: String = (0..160).map(|at| line(at / 8, at % 8)).collect();
+    std::fs::write(folder.join("test.txt"), list).unwrap();
+    let (mut genuine, mut impostor) = (String::new(), String::new());
+    for name in ["Ann", "Bob", "Cat", "Dan"] {
+        std::fs::create_dir_all(folder.join("lfw").join(name)).unwrap();
+        for image in 1..=3_u32 {
+            let photo = photos.join(format!("class0{}/{image}.png", name.len() + usize::from(name.as_bytes()[0]) % 5));
+            std::fs::copy(photo, folder.join(format!("lfw/{name}/{name}_000{image}.jpg"))).unwrap();
+        }
+        writeln!(genuine, "{name}\t1\t2").unwrap();
+        writeln!(impostor, "{name}\t1\t{}\t2", if name == "Ann" { "Bob" } else { "Ann" }).unwrap();
+    }
+    std::fs::write(folder.join("pairs.txt"), format!("2\t4\n{genuine}{impostor}{genuine}{impostor}")).unwrap();
+    for name in ["pairsDevTest.txt", "pairsDevTrain.txt"] {
+        std::fs::write(folder.join(name), format!("4\n{genuine}{impostor}")).unwrap();
+    }
+    for (name, from) in [("genuine", 60), ("impostor", 20), ("g", 60), ("i", 20), ("dg", 70), ("di", 20)] {
+        let scores: String = (0..40).map(|at| format!("0.{}\n", from + at % 30)).collect();
+        std::fs::write(folder.join(format!("{name}.txt")), scores).unwrap();
+    }
+    for (name, from) in [("same", 1), ("different", 5)] {
+        let distances: String = (0..40).map(|at| format!("{at},0.{}\n", from + at % 4)).collect();
+        std::fs::write(folder.join(format!("{name}.csv")), format!("pair,distance\n{distances}")).unwrap();
+    }
+    ["sop", "cub", "faces"].iter().for_each(|name| embeddings(folder, name));
+    std::fs::create_dir(folder.join("results")).unwrap();
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn examples_run() {
+    /// Archives of data sets, which other tests make.
+    const NOT_HERE: [&str; 3] = ["sop.zip", "cplfw.zip", "lfw.bin"];
+    let place = Place::new();
+    let folder = place.folder.path();
+    stage(&place);
+    let first = &examples("train", "--help")[0];
+    runs(folder, first, " --batch 20 --steps 2");
+    for (name, data) in [("a", "CUB_200_2011"), ("b", "CUB_200_2011")] {
+        let kept = format!(" --save-run runs/{name} --out results/{name}.json");
+        runs(folder, &format!("pdloss recall --model model.onnx --data {data}"), &kept);
+    }
+    let mut count = 0;
+    for example in COMMANDS.iter().flat_map(|command| examples(command, "--help")) {
+        if NOT_HERE.iter().any(|name| example.contains(name)) {
+            continue;
+        }
+        // The whole way of training but its length; the run is there already.
+        let is_long = example.starts_with("pdloss train") && !example.contains("--resume");
+        let example = if is_long { example.replace("--out run", "--out other") } else { example };
+        let more = if is_long && !example.contains("--dry-run") { " --dry-run" } else { "" };
+        runs(folder, &example, more);
+        count += 1;
+    }
+    assert!(count > 25, "{count}");
+    for written in
+        ["report.html", "table.md", "table.tex", "difference.md", "pictures/roc.svg", "loss.onnx", "step.onnx"]
+    {
+        assert!(folder.join(written).exists(), "{written}");
+    }
+}
