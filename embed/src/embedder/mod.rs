@@ -11,6 +11,7 @@ mod own_scaling;
 mod prepared;
 mod steady;
 mod tract;
+mod tract_faults;
 mod training_mode;
 
 use std::fmt;

@@ -25,12 +25,7 @@ pub(super) fn find(graph: &GraphProto, input: &str) -> Option<OwnScaling> {
     for node in &graph.node {
         node.input.iter().for_each(|name| takers.entry(name).or_default().push(node));
     }
-    let constants = graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(|node| {
-        let value = node.attribute.iter().find(|attribute| attribute.name == "value")?;
-        Some((node.output.first()?.as_str(), value.t.as_ref()?))
-    });
-    let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    let constants: HashMap<&str, &TensorProto> = constants.chain(stored).collect();
+    let constants = constants(graph);
     let mut found = OwnScaling { steps: Vec::new(), factor: 1.0 };
     let mut at = input;
     while let Some(&[node]) = takers.get(at).map(Vec::as_slice) {
@@ -62,6 +57,16 @@ pub(super) fn find(graph: &GraphProto, input: &str) -> Option<OwnScaling> {
         at = output;
     }
     (!found.steps.is_empty()).then_some(found)
+}
+
+/// Tensors of a graph that its file holds, by name.
+pub(super) fn constants(graph: &GraphProto) -> HashMap<&str, &TensorProto> {
+    let constants = graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(|node| {
+        let value = node.attribute.iter().find(|attribute| attribute.name == "value")?;
+        Some((node.output.first()?.as_str(), value.t.as_ref()?))
+    });
+    let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    constants.chain(stored).collect()
 }
 
 /// The factor of a normalization by stored means and variances, of the channel that it changes most, and the node in words. `None` for

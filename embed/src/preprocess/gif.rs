@@ -25,7 +25,8 @@ fn first_picture(bytes: &[u8]) -> Option<([u32; 4], [u8; 3])> {
         match *bytes.get(at)? {
             b'!' => {
                 // A block of control, which says whether a color is transparent.
-                if let [0xF9, 4.., packed, _, _, color, ..] = *bytes.get(at + 1..)?
+                if let [0xF9, size, packed, _, _, color, ..] = *bytes.get(at + 1..)?
+                    && size >= 4
                     && packed & 1 == 1
                 {
                     transparent = usize::from(color);
