@@ -2,6 +2,7 @@
 //!
 //! A record is a line; records are numbered by their lines, from 1, and blank lines are passed over. The delimiter (tab,
 //! semicolon, comma, or runs of blanks where the caller allows them) is recognised from the first lines, outside of quotes.
+//! A first line `sep=;`, as Excel writes and reads it, says the delimiter and is no record.
 //! Fields are trimmed; a field in double quotes keeps its delimiters and its blanks, and `""` inside is one quote. Text is
 //! UTF-8, with or without a byte-order mark, its lines ended by LF, CRLF or CR.
 
@@ -142,7 +143,8 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// The lines that are not blank, trimmed, with their numbers from 1.
 pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = if text.contains('\n') { '\n' } else { '\r' };
-    text.split(end).zip(1..).map(|(line, number)| (number, line.trim())).filter(|(_, line)| !line.is_empty())
+    let lines = text.split(end).zip(1..).filter(|&(line, number)| !(number == 1 && declared(line).is_some()));
+    lines.map(|(line, number)| (number, line.trim())).filter(|(_, line)| !line.is_empty())
 }
 
 impl Table {
@@ -170,7 +172,9 @@ impl Table {
             return Err(Error::data(path, "is empty"));
         }
         check_lines(path, &text)?;
-        let delimiter = Delimiter::recognise(&sample.iter().map(|(_, line)| *line).collect::<Vec<_>>(), blanks);
+        let declared = text.split(['\r', '\n']).next().and_then(declared);
+        let recognise = || Delimiter::recognise(&sample.iter().map(|(_, line)| *line).collect::<Vec<_>>(), blanks);
+        let delimiter = declared.unwrap_or_else(recognise);
         Self::parted(path, text, delimiter, is_header)
     }
 
@@ -309,7 +313,15 @@ fn untrimmed(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(end)
         .zip(1..)
         .map(|(line, number)| (number, line.strip_suffix('\r').unwrap_or(line)))
-        .filter(|(_, line)| !line.trim().is_empty())
+        .filter(|&(number, line)| !line.trim().is_empty() && !(number == 1 && declared(line).is_some()))
+}
+
+/// The delimiter that a first line `sep=;` declares. Excel puts it into quotes where it saves such a file again, and delimiters behind it.
+fn declared(line: &str) -> Option<Delimiter> {
+    let (word, marks) = line.trim_start_matches('"').split_at_checked(4)?;
+    let mut marks = marks.trim_end_matches('\r').chars().filter(|c| *c != '"');
+    let first = marks.next().filter(|first| word.eq_ignore_ascii_case("sep=") && marks.all(|c| c == *first))?;
+    [Delimiter::Tab, Delimiter::Semicolon, Delimiter::Comma].into_iter().find(|delimiter| delimiter.is(first))
 }
 
 /// Refuses text with a line that is too long.
@@ -433,6 +445,26 @@ mod tests {
         };
         assert_eq!(read(Blanks::Belong), (Delimiter::None, vec![1, 1]));
         assert_eq!(read(Blanks::Separate), (Delimiter::Blanks, vec![2, 1]));
+    }
+
+    #[test]
+    fn a_first_line_that_says_the_delimiter_is_no_record() {
+        for text in
+            ["sep=;\na,b;1\nc;2\n", "SEP=;\r\na,b;1\r\nc;2\r\n", "\"sep=;\"\na,b;1\nc;2\n", "\"sep=;\";\na,b;1\nc;2"]
+        {
+            assert_eq!(fields(text), [["a,b", "1"], ["c", "2"]], "{text:?}");
+            assert_eq!(table(text, false).records().next().unwrap().unwrap().line, 2, "{text:?}");
+            assert_eq!(lines(text).next(), Some((2, "a,b;1")));
+        }
+        // What is declared goes before what looks right.
+        assert_eq!(fields("sep=,\na;b,1\nc;d,2\n"), [["a;b", "1"], ["c;d", "2"]]);
+        assert_eq!(fields("sep=\t\na;b\t1\n"), [["a;b", "1"]]);
+        assert_eq!(table("sep=;\nPath;Label\na;1\n", true).header(), ["Path", "Label"]);
+        for text in ["sep=x;1\n", "separate;1\n", "sep=;a\n", "a;1\nsep=;\n"] {
+            assert_eq!(table(text, false).ragged().count(), text.lines().count(), "{text:?}");
+        }
+        let empty = Table::parse(Path::new("l"), "sep=;\n".into(), Blanks::Separate, |_| false);
+        assert_eq!(empty.unwrap_err().to_string(), "l: is empty");
     }
 
     #[test]

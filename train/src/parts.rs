@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pdloss_embed::dataset::{Dataset, Format};
+use pdloss_embed::dataset::{Dataset, Format, folded};
 use pdloss_embed::digest::hex;
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
@@ -51,6 +51,24 @@ pub(crate) fn shared_classes(data: &Dataset, validation: &Dataset) -> Option<Str
         let more = if count > SHOWN { ", ..." } else { "" };
         let of = validation.classes.len();
         format!("{count} of the {of} classes to validate on are trained on: {}{more}", first.join(", "))
+    })
+}
+
+/// Classes of the two parts whose names a slip tells apart, which count as different ones, in words.
+pub(crate) fn nearly_shared(data: &Dataset, validation: &Dataset) -> Option<String> {
+    let own: HashMap<String, &str> = data.classes.iter().map(|class| (folded(class), class.as_str())).collect();
+    let exact: HashSet<&str> = data.classes.iter().map(String::as_str).collect();
+    let others = validation.classes.iter().filter(|class| !exact.contains(class.as_str()));
+    let found: Vec<String> =
+        others.filter_map(|class| Some(format!("{class:?} and {:?}", own.get(&folded(class))?))).collect();
+    let more = if found.len() > SHOWN { ", ..." } else { "" };
+    (!found.is_empty()).then(|| {
+        format!(
+            "{} of the {} classes to validate on are called nearly as classes that are trained on, and count as others: {}{more}",
+            found.len(),
+            validation.classes.len(),
+            found[..found.len().min(SHOWN)].join(", ").replace('"', "'")
+        )
     })
 }
 
@@ -229,6 +247,11 @@ mod tests {
         let (one, two) = (data(&[("a", 2), ("b", 1)], 0), data(&[("b", 1), ("c", 1)], 1));
         let words = shared_classes(&one, &two).unwrap();
         assert!(words.contains("1 of the 2") && words.contains("'b'"), "{words}");
+        assert_eq!(nearly_shared(&one, &two), None);
+        let words = nearly_shared(&one, &data(&[("B", 1), ("a ", 1), ("z", 1)], 1)).unwrap();
+        assert!(words.contains("2 of the 3") && words.contains("'B' and 'b', 'a ' and 'a'"), "{words}");
+        let (one_form, other) = (data(&[("caf\u{e9}", 1)], 0), data(&[("cafe\u{301}", 1)], 1));
+        assert!(nearly_shared(&one_form, &other).unwrap().starts_with("1 of the 1"));
         let digests: Vec<[u8; 32]> = (0..3).map(|at| Sha256::digest([0_u8, at]).into()).collect();
         assert_eq!(shared_images(&one, &digests, &two, false).unwrap(), None);
         let again = data(&[("x", 1), ("y", 4)], 0);

@@ -263,6 +263,7 @@ fn keep_apart(data: &mut Dataset, validation: &Dataset, settings: &Settings) -> 
             ));
         }
     }
+    notes.extend(parts::nearly_shared(data, validation));
     match (parts::shared_classes(data, validation), settings.allow_overlap) {
         (Some(shared), Some(false)) => {
             return Err(Error::Usage(format!(

@@ -1,7 +1,7 @@
 //! Finds the images that a list names among those that are there: by path, with or without ending, and wherever the
 //! data set's folder begins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::is_image;
 use super::source::names::{composed, tidy};
@@ -14,6 +14,8 @@ pub struct Finder<'a> {
     composed: Vec<String>,
     /// Positions by file name without ending.
     by_stem: HashMap<String, Vec<usize>>,
+    /// What the folders are called that images lie in.
+    folders: HashSet<String>,
 }
 
 impl<'a> Finder<'a> {
@@ -24,12 +26,15 @@ impl<'a> Finder<'a> {
         for (at, name) in composed.iter().enumerate().filter(|(_, name)| is_image(name)) {
             by_stem.entry(stem(last(name)).to_owned()).or_default().push(at);
         }
-        Self { names, composed, by_stem }
+        let folders = composed.iter().filter(|name| is_image(name)).filter_map(|name| folder_of_image(name));
+        let folders = folders.map(str::to_owned).collect();
+        Self { names, composed, by_stem, folders }
     }
 
     /// The position of the image that a list calls `wanted`: the same path, else the one path that ends with it (another
-    /// ending of the file will do), else the one file of that name in any folder. `Ok(None)` where there is none, or where
-    /// several files have that name and the folder that the list names fits none of them.
+    /// ending of the file will do), else the longest path that it ends with, else the one file of that name in any folder.
+    /// `Ok(None)` where there is none, where several files have that name and the folder that the list names fits none of them,
+    /// and where there is that folder and the file is not in it: a namesake of another folder is another image.
     ///
     /// # Errors
     /// A sentence naming two images that fit equally well.
@@ -39,25 +44,42 @@ impl<'a> Finder<'a> {
         let key = if is_image(wanted) { stem(wanted) } else { wanted };
         let wanted = wanted.as_str();
         let within = |name: &str| name == key || name.strip_suffix(key).is_some_and(|rest| rest.ends_with('/'));
-        let tiers: [&dyn Fn(&str) -> bool; 5] = [
+        let behind = |name: &str| key.strip_suffix(name).is_some_and(|rest| rest.ends_with('/'));
+        let held = found.iter().map(|&at| stem(&self.composed[at])).filter(|name| behind(name));
+        let longest = held.max_by_key(|name| name.len());
+        let is_elsewhere = folder_of_image(wanted).is_some_and(|folder| self.folders.contains(folder));
+        let tiers: [&dyn Fn(&str) -> bool; 6] = [
             &|name| name == wanted,
             &|name| stem(name) == key,
             &|name| name.strip_suffix(wanted).is_some_and(|rest| rest.ends_with('/')),
             &|name| within(stem(name)),
-            &|_| true,
+            &|name| longest == Some(stem(name)),
+            &|_| !is_elsewhere,
         ];
         for (tier, fits) in tiers.into_iter().enumerate() {
             let mut fitting = found.iter().copied().filter(|&at| fits(&self.composed[at]));
             if let Some(first) = fitting.next() {
                 return match fitting.next() {
                     None => Ok(Some(first)),
-                    Some(_) if tier == 4 && wanted.contains('/') => Ok(None),
+                    Some(_) if tier == 5 && wanted.contains('/') => Ok(None),
                     Some(second) => Err(format!("{wanted} may be {} or {}", self.names[first], self.names[second])),
                 };
             }
         }
         Ok(None)
     }
+
+    /// Whether the image that was found for `wanted` has no more than its file's name in common with it: both name a folder, and
+    /// another one.
+    pub fn is_by_name_alone(&self, wanted: &str, at: usize) -> bool {
+        let (wanted, name) = (composed(&tidy(wanted)), &self.composed[at]);
+        folder_of_image(&wanted).zip(folder_of_image(name)).is_some_and(|(one, other)| one != other)
+    }
+}
+
+/// What the folder is called that a file lies in.
+pub fn folder_of_image(name: &str) -> Option<&str> {
+    name.rsplit_once('/').map(|(path, _)| last(path)).filter(|folder| !folder.is_empty())
 }
 
 fn last(name: &str) -> &str {
@@ -88,8 +110,23 @@ mod tests {
         assert_eq!(finder.find("A_B/A_B_0003"), Ok(None));
         assert_eq!(finder.find("pairs.txt"), Ok(None));
         assert_eq!(finder.find("./x\\1.jpg"), Ok(Some(2)));
+        assert_eq!(finder.find("/home/me/lfw/A_B/A_B_0002.jpg"), Ok(Some(1)));
+        assert_eq!(finder.find("/home/me/x/1.jpg"), Ok(Some(2)), "the data's folder begins further down");
+        assert_eq!(finder.find("z/1.jpg"), Ok(None));
         let decomposed = ["Jose\u{301}/Jose\u{301}_0001.jpg".to_owned()];
         assert_eq!(Finder::new(&decomposed).find("Jos\u{e9}/Jos\u{e9}_0001"), Ok(Some(0)));
         assert!(finder.find("1.jpg").unwrap_err().contains("x/1.jpg or y/1.jpg"));
+    }
+
+    #[test]
+    fn a_namesake_in_another_folder_is_another_image() {
+        let names = ["alice/1.jpg", "bob/7.jpg", "part1/carol_2.jpg"].map(String::from);
+        let finder = Finder::new(&names);
+        assert_eq!(finder.find("alice/7.jpg"), Ok(None), "alice is there and has no 7");
+        assert_eq!(finder.find("faces/alice/7"), Ok(None));
+        assert_eq!(finder.find("7.jpg"), Ok(Some(1)));
+        let found = finder.find("carol/carol_2.jpg").unwrap().unwrap();
+        assert!(finder.is_by_name_alone("carol/carol_2.jpg", found));
+        assert!(!finder.is_by_name_alone("carol_2.jpg", found) && !finder.is_by_name_alone("x/part1/carol_2", found));
     }
 }

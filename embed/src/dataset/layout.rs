@@ -67,7 +67,37 @@ impl Place {
             _ => None,
         }
     }
+
+    /// The place that a folder's name says beside these others: a folder of queries makes a gallery of what may be a class elsewhere.
+    fn among<'n>(folder: &str, mut others: impl Iterator<Item = &'n str>) -> Option<Self> {
+        Self::of(folder).or_else(|| {
+            let lower = folder.to_lowercase();
+            let (word, set) = lower.split_once(['_', '-', ' ']).unwrap_or((&lower, "set"));
+            let is_searched = SEARCHED.contains(&word) && FILLING.contains(&set);
+            (is_searched && others.any(|other| Self::of(other) == Some(Self::Query))).then_some(Self::Gallery)
+        })
+    }
 }
+
+/// What is searched is called so, too.
+const SEARCHED: [&str; 16] = [
+    "index",
+    "reference",
+    "references",
+    "ref",
+    "refs",
+    "enroll",
+    "enrol",
+    "enrolled",
+    "enrollment",
+    "enrolment",
+    "db",
+    "base",
+    "target",
+    "targets",
+    "support",
+    "distractors",
+];
 
 /// Words beside the one that names a part.
 const FILLING: [&str; 10] = ["set", "split", "data", "images", "image", "imgs", "img", "part", "folder", "mini"];
@@ -122,7 +152,8 @@ pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Op
         for name in names {
             *tops.entry(name[skip..].split_once('/').map(|(top, _)| top)).or_default() += 1;
         }
-        let parts = tops.keys().flatten().filter(|top| Place::of(top).is_some()).count();
+        let place = |top: &str| Place::among(top, tops.keys().flatten().copied());
+        let parts = tops.keys().flatten().filter(|top| place(top).is_some()).count();
         if parts == 0 {
             match tops.first_key_value() {
                 Some((Some(only), _)) if tops.len() == 1 => skip += only.len() + 1,
@@ -135,7 +166,7 @@ pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Op
         }
         let mut layout = Layout::default();
         for name in names {
-            match name[skip..].split_once('/').and_then(|(top, rest)| Some((Place::of(top)?, rest))) {
+            match name[skip..].split_once('/').and_then(|(top, rest)| Some((place(top)?, rest))) {
                 Some((place, rest)) if labelled(rest) => {
                     layout.images.push((name, place, rest));
                     if !layout.places.contains(&place) {
@@ -151,11 +182,18 @@ pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Op
 
 /// Parts below the classes: every image lies in `CLASS/PART`, and there are two parts or more.
 pub(super) fn inner<'n>(names: &[&'n str]) -> Option<Layout<'n>> {
-    let mut layout = Layout::default();
+    let mut placed = Vec::new();
     for name in names {
         let (folder, _) = name.rsplit_once('/')?;
         let (class, part) = folder.rsplit_once('/')?;
-        let place = Place::of(part)?;
+        placed.push((*name, class, part));
+    }
+    let parts: BTreeSet<&str> = placed.iter().map(|&(.., part)| part).collect();
+    let place = |&part: &&'n str| Some((part, Place::among(part, parts.iter().copied())?));
+    let places: BTreeMap<&str, Place> = parts.iter().map(place).collect::<Option<_>>()?;
+    let mut layout = Layout::default();
+    for (name, class, part) in placed {
+        let place = places[part];
         layout.images.push((name, place, &name[..=class.len()]));
         if !layout.places.contains(&place) {
             layout.places.push(place);
@@ -192,6 +230,24 @@ mod tests {
         assert_eq!(inner(&["a/train/1.png", "x/b/val/2.png"]), Some(vec!["a/", "x/b/"]));
         assert_eq!(inner(&["a/train/1.png", "a/good/2.png"]), None);
         assert_eq!(inner(&["a/train/1.png", "b/train/2.png"]), None, "one part parts nothing");
+        assert_eq!(inner(&["a/query/1.png", "a/index/2.png"]), Some(vec!["a/", "a/"]));
+    }
+
+    #[test]
+    fn what_queries_search_is_a_gallery_by_many_names() {
+        let named = |names: &[&'static str]| find(names, |rest| rest.contains('/')).map(|layout| layout.places);
+        for searched in ["index", "Reference", "references", "enroll", "enrolled_images", "db", "base", "target-set"] {
+            for query in ["query", "probe"] {
+                let image = |folder: &str| -> &'static str { format!("{folder}/a/1.png").leak() };
+                assert_eq!(
+                    named(&[image(query), image(searched)]),
+                    Some(vec![Place::Query, Place::Gallery]),
+                    "{query} {searched}"
+                );
+            }
+        }
+        assert_eq!(named(&["index/a/1.png", "target/a/1.png"]), None, "without queries these are classes");
+        assert_eq!(named(&["query/a/1.png", "target practice/a/1.png"]), None);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! With a header, the path is in the column called `path`, `image`, `file`, ... and the label in the one called `label`,
 //! `class`, ...; else the path is in the first column whose values look like images, and the label in the first other one.
-//! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` the image's part; a
-//! column that is called otherwise and holds nothing but such words is taken for one, too. Columns without a use are said.
+//! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` (or `is_train`, `is_val`
+//! and `is_test`) the image's part; a column that is called otherwise and holds nothing but such words is taken for one, too.
+//! Columns without a use are said.
 //! An index without a name, as pandas writes it, is no label, nor is a column called `id`, `width`, ..., nor one whose values
 //! are all different where there is another.
 
@@ -80,8 +81,14 @@ const NO_LABEL: [&str; 17] = [
 ];
 const ROLE: [&str; 2] = ["role", "part"];
 const SPLIT: [&str; 3] = ["split", "subset", "set"];
-const IS_QUERY: &str = "is_query";
-const IS_GALLERY: &str = "is_gallery";
+/// Columns of true and false; the shorter names only where they hold nothing else.
+const IS_QUERY: [&str; 2] = ["is_query", "query"];
+const IS_GALLERY: [&str; 2] = ["is_gallery", "gallery"];
+const IS_PART: [(Part, &[&str]); 3] = [
+    (Part::Train, &["is_train", "is_training", "is_training_image", "in_train", "train", "training"]),
+    (Part::Validation, &["is_val", "is_valid", "is_validation", "in_val", "val", "valid", "validation"]),
+    (Part::Test, &["is_test", "is_testing", "in_test", "test", "testing"]),
+];
 /// Corners of the object in the image, in lists of open-metric-learning.
 const BOX: [&str; 4] = ["x_1", "y_1", "x_2", "y_2"];
 
@@ -201,6 +208,8 @@ struct Columns {
     split: Option<usize>,
     query: Option<usize>,
     gallery: Option<usize>,
+    /// Columns of true and false, each of one part.
+    flags: Vec<(Part, usize)>,
     /// Columns that may be the label, too, where nobody said which is.
     passed_by: Vec<usize>,
     /// Columns with a name that nothing is read from.
@@ -233,7 +242,7 @@ impl Columns {
             ));
         }
         let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);
-        let (query, gallery) = (table.column(&[IS_QUERY])?, table.column(&[IS_GALLERY])?);
+        let (query, gallery) = (flag_column(table, &IS_QUERY)?, flag_column(table, &IS_GALLERY)?);
         let holds_parts = |&c: &usize| holds_only(table, c, |word| part_of(word).is_some());
         let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
         let mut role = table.column(&ROLE)?.filter(|c| *c != path && !holds_parts(c));
@@ -258,7 +267,15 @@ impl Columns {
                 by_values.push((found, what));
             }
         }
-        let taken = [Some(path), role, split, query, gallery];
+        let mut flags = Vec::new();
+        for (part, names) in IS_PART {
+            let column = flag_column(table, names)?.and_then(|c| free.iter().position(|&other| other == c));
+            if let Some(at) = column.filter(|_| split.is_none() && (free.len() > 1 || label_by_name.is_some())) {
+                flags.push((part, free.remove(at)));
+            }
+        }
+        let mut taken = vec![Some(path), role, split, query, gallery];
+        taken.extend(flags.iter().map(|&(_, column)| Some(column)));
         let is_index =
             |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
         let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index(c)).collect();
@@ -298,10 +315,25 @@ impl Columns {
         let has_name = |c: usize| table.header().get(c).is_some_and(|name| !BOX.contains(&name.as_str()));
         let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
         let unused = labels.into_iter().filter(unused).collect();
-        Ok(Self { path, label, role, split, query, gallery, passed_by, unused, by_values })
+        Ok(Self { path, label, role, split, query, gallery, flags, passed_by, unused, by_values })
     }
 
     fn part(&self, table: &Table, record: &Record<'_>) -> Result<Option<Part>> {
+        if !self.flags.is_empty() {
+            if let Some(word) = self.flags.iter().map(|&(_, c)| &record.fields[c]).find(|word| truth(word).is_none()) {
+                return Err(table.error(record.line, &format!("'{word}' is neither True nor False")));
+            }
+            let mut said = self.flags.iter().filter(|(_, c)| truth(&record.fields[*c]) == Some(true));
+            let problem = match (said.next(), said.next(), self.otherwise()) {
+                (Some((part, _)), None, _) => return Ok(Some(*part)),
+                (None, _, Some(part)) => return Ok(Some(part)),
+                (Some((one, _)), Some((other, _)), _) => {
+                    format!("is of part {} and of part {}; wanted one", one.as_str(), other.as_str())
+                }
+                (None, ..) => "is of none of the parts train, val, test".to_owned(),
+            };
+            return Err(table.error(record.line, &problem));
+        }
         let Some(word) = self.split.map(|c| &record.fields[c]) else { return Ok(None) };
         let wrong = || table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"));
         part_of(word).map(Some).ok_or_else(wrong)
@@ -312,10 +344,10 @@ impl Columns {
             let wrong = || table.error(record.line, &format!("role '{word}' is none of query, gallery, both"));
             return Role::parse(word).ok_or_else(wrong);
         }
-        let flag = |column: Option<usize>| match column.map(|c| record.fields[c].to_lowercase()).as_deref() {
-            Some("true" | "1" | "1.0" | "yes") => Ok(Some(true)),
-            Some("false" | "0" | "0.0" | "no") => Ok(Some(false)),
-            Some("" | "nan" | "none") | None => Ok(None),
+        let flag = |column: Option<usize>| match column.map(|c| record.fields[c].as_ref()) {
+            None => Ok(None),
+            Some(word) if truth(word).is_some() => Ok(truth(word)),
+            Some(word) if ["", "nan", "none"].contains(&word.to_lowercase().as_str()) => Ok(None),
             Some(other) => Err(table.error(record.line, &format!("'{other}' is neither True nor False"))),
         };
         match (flag(self.query)?, flag(self.gallery)?) {
@@ -328,6 +360,12 @@ impl Columns {
             (None, Some(false)) if self.query.is_none() => Ok(Role::Query),
             _ => Err(table.error(record.line, "is neither query nor gallery")),
         }
+    }
+
+    /// The part of an image of which no flag is true: one that has no flag.
+    fn otherwise(&self) -> Option<Part> {
+        let is_flagged = |part: &Part| self.flags.iter().any(|(flagged, _)| flagged == part);
+        [Part::Train, Part::Test, Part::Validation].into_iter().find(|part| !is_flagged(part))
     }
 
     /// What was assumed about the columns, where it is not the first for the path and the second for the label.
@@ -358,6 +396,13 @@ impl Columns {
                 name(self.label)
             ));
         }
+        if !self.flags.is_empty() {
+            let flags = several(self.flags.iter().map(|&(part, c)| format!("{} ({})", name(c), part.as_str())));
+            let rest = self
+                .otherwise()
+                .map_or(String::new(), |part| format!(", images with False there are {}", part.as_str()));
+            notes.push(format!("the part of each image is read from column {flags}{rest}"));
+        }
         for &(column, what) in &self.by_values {
             notes.push(format!("column {} is taken for the {what} of each image", name(column)));
         }
@@ -383,6 +428,22 @@ fn chosen(table: &Table, labels: &[usize], wanted: &str) -> Option<usize> {
 fn header_of(table: &Table, wanted: &str) -> Option<usize> {
     let by_name = table.header().iter().position(|h| h == wanted);
     by_name.or_else(|| table.header().iter().position(|h| h.to_lowercase() == wanted.to_lowercase()))
+}
+
+/// What a word of a column of true and false means.
+fn truth(word: &str) -> Option<bool> {
+    match word.to_lowercase().as_str() {
+        "true" | "1" | "1.0" | "yes" | "t" | "y" => Some(true),
+        "false" | "0" | "0.0" | "no" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+/// The column of a flag: called by the first name, or by another where it holds nothing but true and false.
+fn flag_column(table: &Table, names: &[&str]) -> Result<Option<usize>> {
+    let surely = table.column(&names[..1])?;
+    let holds = |&c: &usize| holds_only(table, c, |word| truth(word).is_some());
+    Ok(surely.or(table.column(&names[1..])?.filter(holds)))
 }
 
 /// Whether every value of a column is one of these words.

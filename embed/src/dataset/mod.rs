@@ -25,9 +25,9 @@ use sha2::{Digest, Sha256};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::ending;
-pub use finder::Finder;
+pub use finder::{Finder, folder_of_image};
 use part::Part;
-pub use slips::slips_in;
+pub use slips::{folded, slips_in};
 pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
 

@@ -52,8 +52,8 @@ pub fn slips_in<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
     notes
 }
 
-/// What names have in common that a slip tells apart.
-fn folded(name: &str) -> String {
+/// What names have in common that a slip tells apart: case, blanks and lines between words, the form of letters and numbers.
+pub fn folded(name: &str) -> String {
     let lower = name.nfkc().collect::<String>().to_lowercase();
     let plain: String = lower.chars().filter(|c| !has_no_width(*c)).collect();
     if let Some(number) = number(plain.trim()) {

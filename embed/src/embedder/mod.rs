@@ -11,6 +11,7 @@ mod own_scaling;
 mod prepared;
 mod steady;
 mod tract;
+mod tract_faults;
 mod training_mode;
 
 use std::fmt;
@@ -315,6 +316,11 @@ fn to_rows(produced: ArrayD<f32>, batch: usize, name: &str) -> std::result::Resu
     let dim = match wide.as_slice() {
         [] => 1,
         [dim] if *dim > 0 => *dim,
+        [_, _, ..] if !wide.contains(&0) => {
+            let cure =
+                "of tokens or of a map; --output NAME takes a tensor in which they are pooled, where the model has one";
+            return Err(format!("{}: it has a row for each {cure}", wrong()));
+        }
         _ => return Err(wrong()),
     };
     let values = produced.into_raw_vec_and_offset().0;
@@ -340,5 +346,8 @@ mod tests {
             let message = to_rows(ArrayD::zeros(shape.clone()), batch, "y").unwrap_err();
             assert!(message.contains(&format!("{shape:?}")), "{message}");
         }
+        // A sequence of 197 tokens.
+        let message = to_rows(ArrayD::zeros(vec![2, 197, 8]), 2, "y").unwrap_err();
+        assert!(message.contains("a row for each of tokens or of a map; --output NAME"), "{message}");
     }
 }

@@ -280,8 +280,13 @@ impl Model {
         let channels = self.input_dim(if layout == Layout::Nchw { 1 } else { 3 });
         let have = recipe.color.channels();
         if channels.is_some_and(|c| c != have) {
+            let cure = match channels {
+                Some(1) => "; give --channels gray",
+                Some(3) => "; give --channels rgb or bgr",
+                _ => "; export a model that takes images of 3 channels, or of 1",
+            };
             return Err(Error::Recipe(format!(
-                "makes {have} channels in layout {layout:?}, when the model's input is {}",
+                "makes {have} channels in layout {layout:?}, when the model's input is {}{cure}",
                 self.input.describe()
             )));
         }

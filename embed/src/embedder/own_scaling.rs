@@ -25,17 +25,19 @@ pub(super) fn find(graph: &GraphProto, input: &str) -> Option<OwnScaling> {
     for node in &graph.node {
         node.input.iter().for_each(|name| takers.entry(name).or_default().push(node));
     }
-    let constants = graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(|node| {
-        let value = node.attribute.iter().find(|attribute| attribute.name == "value")?;
-        Some((node.output.first()?.as_str(), value.t.as_ref()?))
-    });
-    let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    let constants: HashMap<&str, &TensorProto> = constants.chain(stored).collect();
+    let constants = constants(graph);
     let mut found = OwnScaling { steps: Vec::new(), factor: 1.0 };
     let mut at = input;
     while let Some(&[node]) = takers.get(at).map(Vec::as_slice) {
         let Some(output) = node.output.first() else { break };
         if PASS.contains(&node.op_type.as_str()) {
+            at = output;
+            continue;
+        }
+        if node.op_type == "BatchNormalization" {
+            let Some((factor, step)) = folded(node, &constants) else { break };
+            found.factor *= factor;
+            found.steps.push(step);
             at = output;
             continue;
         }
@@ -55,6 +57,30 @@ pub(super) fn find(graph: &GraphProto, input: &str) -> Option<OwnScaling> {
         at = output;
     }
     (!found.steps.is_empty()).then_some(found)
+}
+
+/// Tensors of a graph that its file holds, by name.
+pub(super) fn constants(graph: &GraphProto) -> HashMap<&str, &TensorProto> {
+    let constants = graph.node.iter().filter(|node| node.op_type == "Constant").filter_map(|node| {
+        let value = node.attribute.iter().find(|attribute| attribute.name == "value")?;
+        Some((node.output.first()?.as_str(), value.t.as_ref()?))
+    });
+    let stored = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor));
+    constants.chain(stored).collect()
+}
+
+/// The factor of a normalization by stored means and variances, of the channel that it changes most, and the node in words. `None` for
+/// one of many channels, which are no pixels, and for one that changes nothing.
+fn folded(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Option<(f64, String)> {
+    let values = |at: usize| of_tensor(constants.get(node.input.get(at)?.as_str())?).values;
+    let (scale, mean, variance) = (values(1)?, values(3)?, values(4)?);
+    let fits = (1..=4).contains(&scale.len()) && mean.len() == scale.len() && variance.len() == scale.len();
+    let factors = scale.iter().zip(&variance).map(|(scale, variance)| (scale / variance.sqrt()).abs());
+    let factor = factors.fold(0.0_f64, f64::max);
+    let changes = mean.iter().any(|mean| *mean != 0.0) || (factor - 1.0).abs() > 1e-3;
+    let words = |values: &[f64]| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
+    let step = || format!("BatchNormalization of mean {} and variance {}", words(&mean), words(&variance));
+    (fits && changes && factor.is_finite() && factor > 0.0).then(|| (factor, step()))
 }
 
 impl OwnScaling {
@@ -135,5 +161,31 @@ mod tests {
         assert_eq!(doubt(torchvision, &Recipe::default()), "");
         assert_eq!(doubt(&[], &imagenet), "");
         assert_eq!(doubt(&[("Relu", &[]), ("Div", &[255.0])], &imagenet), "");
+    }
+
+    #[test]
+    fn a_normalization_of_pixels_is_a_step_like_any_other() {
+        let begins = |channels: usize, mean: f32, variance: f32| {
+            let mut graph = GraphProto::default();
+            for (name, value) in [("scale", 1.0), ("bias", 0.0), ("mean", mean), ("variance", variance)] {
+                graph.initializer.push(TensorProto {
+                    name: name.into(),
+                    dims: vec![channels as i64],
+                    data_type: DataType::Float as i32,
+                    float_data: vec![value; channels],
+                    ..TensorProto::default()
+                });
+            }
+            let input = ["x", "scale", "bias", "mean", "variance"].map(str::to_owned).to_vec();
+            let (op_type, output) = ("BatchNormalization".to_owned(), vec!["y".to_owned()]);
+            graph.node.push(NodeProto { op_type, input, output, ..NodeProto::default() });
+            find(&graph, "x").and_then(|found| found.doubt(&Preset::Imagenet.recipe(None))).unwrap_or_default()
+        };
+        let said = begins(3, 127.5, 3364.0);
+        assert!(said.contains("BatchNormalization of mean 127.5000") && said.contains("scaled twice"), "{said}");
+        assert!(begins(3, 0.45, 0.05).contains("normalised twice"));
+        assert_eq!(begins(64, 127.5, 3364.0), "", "a layer of a net");
+        assert_eq!(begins(3, 0.0, 1.0), "", "changes nothing");
+        assert_eq!(begins(3, 127.5, -1.0), "");
     }
 }

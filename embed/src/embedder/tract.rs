@@ -8,7 +8,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::prelude::*;
 
-use super::{Model, Session, level};
+use super::{Model, Session, level, tract_faults};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 
@@ -25,7 +25,15 @@ pub(super) fn open(
     image: Option<[usize; 3]>,
     count: usize,
 ) -> Result<Vec<Box<dyn Session>>> {
-    let nodes = model.proto()?.graph.as_ref().map_or(0, |graph| graph.node.len());
+    let proto = model.proto()?;
+    if let Some(node) = tract_faults::find(&proto) {
+        let problem = format!(
+            "has {node}, which tract {VERSION} computes otherwise than ONNX says; --runtime onnxruntime computes it right"
+        );
+        return Err(Error::model(&model.path, problem));
+    }
+    let nodes = proto.graph.as_ref().map_or(0, |graph| graph.node.len());
+    drop(proto);
     if nodes > MOST_NODES {
         let problem = format!(
             "has {nodes} nodes, and tract is given at most {MOST_NODES}: its analysis takes time by the square of them; use --runtime onnxruntime"

@@ -1,4 +1,4 @@
-//! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F16 or BF16 `[rows, dim]`) and `labels` (I64, or read as
+//! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F64, F16 or BF16 `[rows, dim]`) and `labels` (I64, or read as
 //! other integers, `[rows]`), and lists in JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras`
 //! where there are such.
 
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::matrix::{Stored, numbers};
+use super::matrix::{Stored, numbers, rounded};
 use super::{Embeddings, Row};
 use crate::dataset::Role;
 use crate::error::{Error, Result};
@@ -87,15 +87,18 @@ pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
         }
         Ok(found)
     };
-    let values = tensor(TENSOR, &[Dtype::F32, Dtype::F16, Dtype::BF16], 2)?;
+    let values = tensor(TENSOR, &[Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16], 2)?;
     let labels = tensor(LABELS, &INTEGERS, 1)?;
     let (count, dim) = (values.shape[0], values.shape[1]);
     let labels = integers(labels.dtype, &file.read_all(&labels).map_err(failed)?);
     let stored = if values.dtype == Dtype::F32 && dim > 0 {
         file.at(&values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)?
     } else {
-        let numbers = numbers(values.dtype, &file.read_all(&values).map_err(failed)?);
-        Stored::of(Array2::from_shape_vec((count, dim), numbers).map_err(|e| wrong(e.to_string()))?, Vec::new())
+        let bytes = file.read_all(&values).map_err(failed)?;
+        let doubles = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
+        let notes = if values.dtype == Dtype::F64 { rounded(path, doubles) } else { Vec::new() };
+        let numbers = numbers(values.dtype, &bytes);
+        Stored::of(Array2::from_shape_vec((count, dim), numbers).map_err(|e| wrong(e.to_string()))?, notes)
     };
     if labels.len() != count {
         return Err(wrong(format!("tensor '{TENSOR}' has {count} rows, '{LABELS}' {}", labels.len())));
@@ -118,7 +121,8 @@ pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
         Ok(Row { image: number(&images), camera: number(&cameras), ..Row::new(name, class, role) })
     };
     let rows = labels.iter().enumerate().map(row).collect::<Result<_>>()?;
-    Ok((Embeddings::part(stored.matrix, stored.first, rows, classes)?, stored.digest))
+    let read = Embeddings { notes: stored.notes, ..Embeddings::part(stored.matrix, stored.first, rows, classes)? };
+    Ok((read, stored.digest))
 }
 
 /// What labels may be.

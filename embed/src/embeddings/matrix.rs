@@ -24,12 +24,14 @@ pub(super) fn update(hasher: &mut Sha256, matrix: &Array2<f32>) {
     }
 }
 
-/// The values of little-endian float32, float16 or bfloat16.
+/// The values of little-endian float32, float16 or bfloat16, or of float64, which are rounded.
+#[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
 pub(super) fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     let halves = |value: fn([u8; 2]) -> f32| bytes.as_chunks::<2>().0.iter().map(|&b| value(b)).collect();
     match dtype {
         Dtype::F16 => halves(|b| f16::from_le_bytes(b).to_f32()),
         Dtype::BF16 => halves(|b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         _ => floats(bytes),
     }
 }
@@ -115,13 +117,19 @@ pub(super) fn read_npy(path: &Path) -> Result<Stored> {
         // numpy's own default is float64
         Err(ReadNpyError::WrongDescriptor(_)) => {
             let matrix = Array2::<f64>::read_npy(Cursor::new(&bytes)).map_err(failed)?;
-            let is_lost = |v: f64| f64::from(v as f32) != v && !v.is_nan();
-            let note = || format!("{} holds float64; its values were rounded to float32", path.display());
-            let notes = matrix.iter().any(|&v| is_lost(v)).then(note).into_iter().collect();
+            let notes = rounded(path, matrix.iter().copied());
             Ok(Stored::of(matrix.mapv(|v| v as f32).as_standard_layout().into_owned(), notes))
         }
         Err(e) => Err(failed(e)),
     }
+}
+
+/// What is said of a file of float64: nothing where float32 holds every value.
+#[allow(clippy::cast_possible_truncation)] // what that loses is asked for
+pub(super) fn rounded(path: &Path, mut values: impl Iterator<Item = f64>) -> Vec<String> {
+    let is_lost = |v: f64| f64::from(v as f32) != v && !v.is_nan();
+    let note = || format!("{} holds float64; its values were rounded to float32", path.display());
+    values.any(is_lost).then(note).into_iter().collect()
 }
 
 /// The usual file, part by part; `None` where it is another, or not whole, which is said by who reads it whole.

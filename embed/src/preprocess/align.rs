@@ -81,7 +81,8 @@ impl Landmarks {
             let at = finder
                 .find(listed)
                 .map_err(|problem| Error::image(listed, format!("in the --align file: {problem}")))?;
-            let Some(at) = at else { continue };
+            // Landmarks of another folder's image are those of another face.
+            let Some(at) = at.filter(|&at| !finder.is_by_name_alone(listed, at)) else { continue };
             if found.insert(names[at].clone(), *points).is_some_and(|before| before != *points) {
                 let problem = format!("has two sets of landmarks in the --align file, one called {listed}; wanted one");
                 return Err(Error::image(&names[at], problem));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::align::Landmarks;
+use super::gif;
 use super::jpeg;
 use super::recipe::{MAX_PIXELS, Recipe, check_pixels};
 use super::resample::resample;
@@ -209,7 +210,11 @@ fn decode_within(name: &str, bytes: &[u8], orientation: Orientation, max_pixels:
     if orientation == Orientation::Exif || format == image::ImageFormat::Tiff {
         image.apply_orientation(turn);
     }
-    Ok(image.into_rgb8())
+    let mut image = image.into_rgb8();
+    if format == image::ImageFormat::Gif {
+        gif::fill_canvas(bytes, &mut image);
+    }
+    Ok(image)
 }
 
 /// One of these is decoded at a time, so that threads do not fill the memory with them: a progressive JPEG takes some nine bytes

@@ -2,6 +2,7 @@
 
 mod align;
 mod frames;
+mod gif;
 mod image;
 mod jpeg;
 mod origin;

@@ -251,6 +251,26 @@ fn safetensors_labels_may_be_integers_of_any_width() {
     }
 }
 
+#[test]
+fn safetensors_of_float64_are_read_as_npy_files_are() {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.safetensors");
+    let read = |values: [f64; 4]| {
+        let (bytes, labels) = (values.map(f64::to_le_bytes).concat(), [0_i64, 1].map(i64::to_le_bytes).concat());
+        let tensors = [
+            ("embeddings", TensorView::new(Dtype::F64, vec![2, 2], &bytes).unwrap()),
+            ("labels", TensorView::new(Dtype::I64, vec![2], &labels).unwrap()),
+        ];
+        put(&path, serialize(tensors, None).unwrap());
+        Embeddings::read(&path, None, None).map_err(|e| e.to_string())
+    };
+    let found = read([0.1, 0.2, -0.3, 1.0]).unwrap();
+    assert_eq!(found.matrix, ndarray::array![[0.1_f32, 0.2], [-0.3, 1.0]]);
+    assert!(found.notes[0].contains("holds float64; its values were rounded to float32"), "{:?}", found.notes);
+    assert!(read([0.1, 1e300, 0.0, 1.0]).unwrap_err().contains("inf at position 1"));
+}
+
 /// Three rows of two numbers and their labels, as a person's own files: `notes`, or the error.
 fn of_files(labels: &[u8], dim: Option<usize>) -> Result<Embeddings, String> {
     let folder = tempfile::tempdir().unwrap();

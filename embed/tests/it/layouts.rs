@@ -65,6 +65,35 @@ fn parts_in_other_words_and_below_the_classes_are_parts() {
 }
 
 #[test]
+fn folders_without_a_file_are_said() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["a/1.png", "b/2.png", "x/y/c/3.png"]);
+    let said = || load(root.path(), Split::Protocol).notes;
+    assert_eq!(said(), [""; 0]);
+    for folder in ["d", "x/e/f", ".cache"] {
+        std::fs::create_dir_all(root.path().join(folder)).unwrap();
+    }
+    assert_eq!(said(), ["2 folders hold no file: d/, x/e/"]);
+}
+
+#[test]
+fn what_queries_search_may_be_called_by_other_names() {
+    for (query, searched) in [("query", "index"), ("queries", "reference"), ("probe", "enroll"), ("query", "db_images")]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let name = |folder: &str, rest: &str| format!("{folder}/{rest}");
+        let all =
+            [name(query, "a/1.png"), name(query, "b/2.png"), name(searched, "a/3.png"), name(searched, "b/4.png")];
+        pictures(root.path(), &all.each_ref().map(String::as_str));
+        let data = load(root.path(), Split::Protocol);
+        assert_eq!(data.classes, ["a", "b"], "{query} {searched}");
+        let searching = data.items.iter().filter(|item| item.role == Role::Query);
+        assert_eq!(searching.map(|item| &item.name).collect::<Vec<_>>(), [&all[0], &all[1]]);
+        assert_eq!(data.items.iter().filter(|item| item.role == Role::Gallery).count(), 2);
+    }
+}
+
+#[test]
 fn class_folders_called_alike_in_several_places_are_said() {
     for (one, other) in [("seen", "unseen"), ("images", "masks"), ("greek", "latin/old")] {
         let root = tempfile::tempdir().unwrap();

@@ -155,6 +155,65 @@ fn one_column_of_roles_says_both() {
 }
 
 #[test]
+fn columns_of_true_and_false_are_parts() {
+    let root = place();
+    let parts = |names: &str, values: [&str; 3]| {
+        let [one, two, three] = values;
+        let list = format!("path,label,{names}\na/1.png,u,{one}\na/2.png,u,{two}\nb/3 x.png,v,{three}\n");
+        with(root.path(), list)?;
+        let of = |split| {
+            let taken = Dataset::load(&Request { split, ..Request::of(root.path().join("list.csv")) });
+            taken.map_or(0, |data| data.items.len())
+        };
+        Ok::<_, String>([Split::Train, Split::Val, Split::Test].map(of))
+    };
+    for (names, values, wanted) in [
+        ("is_train", ["1", "0", "1"], [2, 0, 1]),
+        ("is_training_image", ["0", "0", "1"], [1, 0, 2]),
+        ("Is Train", ["True", "False", "True"], [2, 0, 1]),
+        ("train", ["yes", "no", "no"], [1, 0, 2]),
+        ("is_valid", ["False", "True", "False"], [2, 1, 0]),
+        ("is_test", ["1.0", "0.0", "0.0"], [2, 0, 1]),
+        ("is_train,is_val", ["1,0", "0,1", "0,0"], [1, 1, 1]),
+        ("is_train,is_test", ["1,0", "0,0", "0,1"], [1, 1, 1]),
+        ("train,val,test", ["1,0,0", "0,1,0", "0,0,1"], [1, 1, 1]),
+    ] {
+        assert_eq!(parts(names, values), Ok(wanted), "{names}");
+    }
+    for (names, values, says) in [
+        ("is_train,is_test", ["1,1", "0,1", "0,1"], "line 2: is of part train and of part test; wanted one"),
+        ("is_train,is_val,is_test", ["1,0,0", "0,0,0", "0,0,1"], "line 3: is of none of the parts"),
+        ("is_train", ["1", "perhaps", "0"], "line 3: 'perhaps' is neither True nor False"),
+    ] {
+        let message = parts(names, values).unwrap_err();
+        assert!(message.contains(says), "{message}");
+    }
+    let list = "path,label,is_train\na/1.png,u,1\na/2.png,u,0\nb/3 x.png,v,0\n";
+    let notes = with(root.path(), list).unwrap().notes;
+    let wanted = "the part of each image is read from column 'is_train' (train), images with False there are test";
+    assert!(notes.contains(&wanted.to_owned()), "{notes:?}");
+    // Where there is a column of parts, that is read; the only column beside the path is the label.
+    let notes = with(
+        root.path(),
+        list.replace("is_train", "is_train,split").replace(",1\n", ",1,train\n").replace(",0\n", ",0,test\n"),
+    );
+    assert!(notes.unwrap().notes.contains(&"nothing is read from column 'is_train'".to_owned()));
+    assert_eq!(with(root.path(), "path,train\na/1.png,1\na/2.png,0\nb/3 x.png,0\n").unwrap().classes, ["0", "1"]);
+    let asked = with(root.path(), "path,label,query\na/1.png,u,True\na/2.png,u,False\nb/3 x.png,v,False\n").unwrap();
+    assert_eq!(asked.items.iter().filter(|item| item.role == Role::Query).count(), 1);
+}
+
+#[test]
+fn a_list_that_excel_wrote_says_its_delimiter() {
+    let root = place();
+    let wanted = [("a/1.png", "u, w"), ("a/2.png", "u, w"), ("b/3 x.png", "v")];
+    for begin in ["sep=;\n", "sep=;\r\npath;label\r\n", "\u{feff}SEP=;\npath;label\n"] {
+        let data = with(root.path(), format!("{begin}a/1.png;u, w\na/2.png;u, w\nb/3 x.png;v\n")).unwrap();
+        assert_eq!(read(&data), wanted, "{begin:?}");
+    }
+}
+
+#[test]
 fn labels_that_are_numbers_are_chosen_by_them() {
     let root = place();
     put(root.path().join("list.csv"), "a/1.png,0\na/2.png,7\nb/3 x.png,40\n");
@@ -177,7 +236,12 @@ fn parts_and_roles_are_known_by_their_words_and_columns_without_a_use_are_said()
     let data = with(root.path(), list("type", ["query", "gallery", "gallery"])).unwrap();
     assert_eq!(data.items.iter().map(|i| i.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery, Role::Gallery]);
     assert!(data.notes.contains(&"column 'type' is taken for the role of each image".to_owned()), "{:?}", data.notes);
-    for (name, words) in [("is_train", ["1", "0", "1"]), ("fold", ["0", "1", "0"]), ("camera", ["1", "2", "1"])] {
+    for (name, words) in [
+        ("is_blurred", ["1", "0", "1"]),
+        ("train", ["1", "2", "1"]),
+        ("fold", ["0", "1", "0"]),
+        ("camera", ["1", "2", "1"]),
+    ] {
         let data = with(root.path(), list(name, words)).unwrap();
         assert_eq!(data.notes, [format!("nothing is read from column '{name}'")]);
     }

@@ -190,6 +190,21 @@ pub(super) fn describe_dimension(embeddings: &Embeddings, notes: &mut Notes) {
     }
 }
 
+/// What is to be said of inner products of rows of different lengths; of several ranks, each looks at its own rows.
+pub(super) fn describe_lengths(embeddings: &Embeddings, notes: &mut Notes) {
+    /// What rounding does to rows of one length.
+    const ALIKE: f64 = 1.01;
+    let length = |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let lengths = embeddings.matrix.rows().into_iter().map(length);
+    let (least, most) = lengths.fold((f64::INFINITY, 0.0_f64), |(least, most), l| (least.min(l), most.max(l)));
+    if most > ALIKE * least {
+        notes.add(format!(
+            "rows have lengths from {least:.3} to {most:.3}: under --metric ip long ones are near to every query, and a row need not be \
+             nearest to itself; --metric cosine compares directions alone"
+        ));
+    }
+}
+
 /// Class names as a result carries them: the first few, how many there are, and a digest where not all are named.
 pub(super) fn class_names(embeddings: &Embeddings) -> String {
     const SHOWN: usize = 10;

@@ -4,14 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::arguments::{Notes, class_names, describe_copies, describe_dimension, describe_sameness, rows_of};
+use super::arguments::{
+    Notes, class_names, describe_copies, describe_dimension, describe_lengths, describe_sameness, rows_of,
+};
 use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::{Storage, Variant};
 use super::{InputArgs, alike, describe_model, same_runtime};
 use crate::index::{self, FLAT};
-use crate::metrics::verification::{Rates, curve, tally_all};
+use crate::metrics::verification::{MOST_PAIRS, Rates, curve, pair_count, tally_all};
 use crate::process;
 use crate::runs::{Details, KEPT_NEIGHBOURS, Map, Retrieved, SaveRun, Verified};
 use crate::table::schema::is_beside;
@@ -269,6 +271,9 @@ impl Plan {
             if search.metric == Metric::Cosine {
                 describe_dimension(&varied, &mut notes);
             }
+            if search.metric == Metric::Ip && world().is_alone() {
+                describe_lengths(&varied, &mut notes);
+            }
             row.set("storage", variant.storage.to_string()).set("embedding_bytes", variant.bytes(varied.dim()));
             let searching = Instant::now();
             let measured = measure_over_ranks(&varied, &search, &index::by(&factory))?;
@@ -354,6 +359,13 @@ fn scores(
     notes: &mut Notes,
 ) -> Result<Option<Verified>> {
     if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
+        return Ok(None);
+    }
+    let pairs = pair_count(embeddings.rows.len());
+    if pairs > MOST_PAIRS {
+        notes.add(format!(
+            "d' of all {pairs} pairs is left out of the run, being of more than {MOST_PAIRS}: verify --all-pairs --max-pairs compares them"
+        ));
         return Ok(None);
     }
     let comparing = Instant::now();

@@ -71,7 +71,9 @@ impl Attributes {
         let finder = Finder::new(names);
         let mut found: Vec<Option<&str>> = vec![None; names.len()];
         for (listed, value) in &self.values {
-            let Some(at) = finder.find(listed).map_err(|problem| Error::data(&self.path, problem))? else { continue };
+            let at = finder.find(listed).map_err(|problem| Error::data(&self.path, problem))?;
+            // A line about another folder's image is about another image.
+            let Some(at) = at.filter(|&at| !finder.is_by_name_alone(listed, at)) else { continue };
             if let Some(before) = found[at].filter(|before| before != value) {
                 let problem = format!("{} is '{before}' in one line and '{value}' in that of {listed}", names[at]);
                 return Err(Error::data(&self.path, problem));

@@ -73,18 +73,30 @@ const SAME: [&str; 14] = [
 ];
 const FOLD: [&str; 3] = ["fold", "split", "fold_id"];
 /// What they call an answer that is 1 where the two are different, or a number that is no answer.
-const CONTRARY: [&str; 10] = [
+const CONTRARY: [&str; 13] = [
     "different",
-    "is_different",
+    "differs",
+    "differ",
     "diff",
     "distance",
     "dist",
     "dissimilar",
+    "dissimilarity",
     "impostor",
-    "is_impostor",
     "imposter",
     "mismatch",
+    "nonmatch",
+    "unequal",
 ];
+
+/// Whether a header names the contrary of what is wanted: `different`, `is_different`, `is_different_person`, `not_same`.
+fn is_contrary(name: &str) -> bool {
+    let name = plain(name);
+    let name = name.strip_prefix("is_").or(name.strip_prefix("are_")).unwrap_or(&name);
+    let (first, rest) = name.split_once('_').unwrap_or((name, ""));
+    let is_whole = ["", "person", "people", "persons", "identity", "pair", "class", "score"].contains(&rest);
+    CONTRARY.contains(&first) && is_whole || ["not", "non"].contains(&first) && SAME.contains(&rest)
+}
 /// Parts of a data set, which are no folds.
 const PARTS: [&str; 8] = ["train", "training", "val", "valid", "validation", "dev", "test", "testing"];
 
@@ -138,7 +150,7 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
     }
     let header = table.header();
     let named = table.column(&SAME)?;
-    if let (None, Some(contrary)) = (named, header.iter().find(|name| CONTRARY.contains(&plain(name).as_str()))) {
+    if let (None, Some(contrary)) = (named, header.iter().find(|name| is_contrary(name))) {
         return Err(table.error(
             1,
             &format!(

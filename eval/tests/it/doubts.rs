@@ -299,6 +299,19 @@ fn lists_of_pairs_that_contradict_their_names_or_have_odd_folds_are_said() {
 }
 
 #[test]
+fn inner_products_of_rows_of_different_lengths_are_said() {
+    let (_folder, e, l) = kept(&matrix(8));
+    let (_, error) = said(&["recall", "--embeddings", &e, "--labels", &l, "--metric", "ip", "--k", "1"]);
+    assert!(error.contains("rows have lengths from") && error.contains("--metric cosine"), "{error}");
+    let lengths = matrix(8).map_axis(ndarray::Axis(1), |row| row.dot(&row).sqrt());
+    let (_folder, e, l) = kept(&(matrix(8) / &lengths.insert_axis(ndarray::Axis(1))));
+    for metric in ["ip", "l2"] {
+        let (_, error) = said(&["recall", "--embeddings", &e, "--labels", &l, "--metric", metric, "--k", "1"]);
+        assert!(!error.contains("rows have lengths"), "{error}");
+    }
+}
+
+#[test]
 fn groups_that_a_slip_makes_are_said() {
     let (folder, e, l) = kept(&matrix(8));
     put(Path::new(&l), "");

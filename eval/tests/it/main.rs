@@ -7,6 +7,7 @@ mod command_line;
 mod compare;
 mod doubts;
 mod figures;
+mod lists;
 mod outputs;
 mod page;
 mod runs;

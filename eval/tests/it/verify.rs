@@ -301,7 +301,7 @@ fn pairs_and_answers_come_in_the_columns_and_words_of_their_programs() {
             assert_eq!(real(&record, figure), real(&plain, figure), "{at} {header} {figure}");
         }
     }
-    for word in ["distance", "different", "dissimilar", "impostor"] {
+    for word in ["distance", "different", "dissimilar", "impostor", "is_mismatch", "Is Different Person", "not_same"] {
         let header = format!("path1,path2,{word}\n");
         let error = table_of(&faces, &header, |a, b, same, _| format!("{a},{b},{}", u8::from(!same))).unwrap_err();
         assert!(error.to_string().contains(&format!("line 1: column '{word}' says the contrary")), "{error}");
@@ -514,6 +514,22 @@ fn flags_that_contradict_each_other_are_refused() {
     assert!(message(&["--all-pairs", "--out", "result.xyz"]).to_string().contains(".parquet"));
     let list = faces.write("one.csv", "A/A_0001.jpg,A/A_0002.jpg,1\n");
     assert!(message(&["--pairs", &list]).to_string().contains("0 impostor pairs"));
+}
+
+#[test]
+fn pairs_that_would_take_days_are_refused_before_they_are_compared() {
+    let faces = Faces::new();
+    let message = faces.verify(&["--all-pairs", "--max-pairs", "1000"]).unwrap_err();
+    assert_eq!(message.exit_code(), 2);
+    assert!(message.to_string().contains("48 images make 1128 pairs, more than --max-pairs 1000"), "{message}");
+    assert!(faces.verify(&["--all-pairs", "--max-pairs", "1128"]).is_ok());
+    // Without the flag, those of more than 200 000 rows.
+    let rows = 200_001;
+    Array2::<f32>::ones((rows, 1)).write_npy(fs::File::create(faces.path("faces.npy")).unwrap()).unwrap();
+    let labels: Vec<&str> = (0..rows).map(|row| if row % 2 == 0 { "a" } else { "b" }).collect();
+    fs::write(faces.path("faces.csv"), format!("label\n{}\n", labels.join("\n"))).unwrap();
+    let message = faces.verify(&["--all-pairs"]).unwrap_err().to_string();
+    assert!(message.contains("make 20000100000 pairs, more than --max-pairs 19999900000"), "{message}");
 }
 
 /// The fixtures' images all against all; `more` says how.

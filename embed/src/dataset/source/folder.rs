@@ -1,5 +1,6 @@
 //! A folder: walked once, links followed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -8,13 +9,13 @@ use super::read_all;
 use crate::dataset::is_image;
 use crate::error::{Error, Result};
 
-/// The names of all regular files, and a sentence on what could not be listed. A link that leads nowhere is such, unless it
+/// The names of all regular files, and sentences on what could not be listed and on folders without a file. A link that leads nowhere is such, unless it
 /// is called like an image: then it is listed, and reading it is an error that names it.
 ///
 /// # Errors
 /// [`Error::File`] where the folder itself cannot be read.
 pub(super) fn walk(path: &Path) -> Result<(Vec<String>, Vec<String>)> {
-    let (mut names, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut names, mut unreadable, mut folders) = (Vec::new(), Vec::new(), BTreeSet::new());
     let relative = |at: &Path| {
         let parts: Vec<_> =
             at.strip_prefix(path).unwrap_or(at).iter().map(|p| p.to_string_lossy().into_owned()).collect();
@@ -23,6 +24,9 @@ pub(super) fn walk(path: &Path) -> Result<(Vec<String>, Vec<String>)> {
     for entry in walkdir::WalkDir::new(path).follow_links(true) {
         match entry {
             Ok(entry) if entry.file_type().is_file() => names.push(relative(entry.path())),
+            Ok(entry) if entry.depth() > 0 && entry.file_type().is_dir() => {
+                folders.insert(relative(entry.path()));
+            }
             Ok(_) => {}
             Err(e) if e.depth() == 0 => return Err(Error::read(path, e.into())),
             Err(e) => {
@@ -40,7 +44,29 @@ pub(super) fn walk(path: &Path) -> Result<(Vec<String>, Vec<String>)> {
     }
     let note = (!unreadable.is_empty())
         .then(|| format!("passed over {} that cannot be read: {}", entries(unreadable.len()), several(unreadable)));
-    Ok((names, note.into_iter().collect()))
+    let notes = note.into_iter().chain(empty(folders, &names)).collect();
+    Ok((names, notes))
+}
+
+/// A sentence on folders in which there is no file: classes that were never filled.
+fn empty(mut folders: BTreeSet<String>, names: &[String]) -> Option<String> {
+    for name in names {
+        let mut below = name.as_str();
+        while let Some((holder, _)) = below.rsplit_once('/') {
+            if !folders.remove(holder) {
+                break;
+            }
+            below = holder;
+        }
+    }
+    folders.retain(|name| !is_hidden(name));
+    let of_another = |name: &String| name.rsplit_once('/').is_some_and(|(holder, _)| folders.contains(holder));
+    let outermost: Vec<String> =
+        folders.iter().filter(|name| !of_another(name)).map(|name| format!("{name}/")).collect();
+    (!outermost.is_empty()).then(|| {
+        let hold = if outermost.len() == 1 { "folder holds" } else { "folders hold" };
+        format!("{} {hold} no file: {}", outermost.len(), several(outermost.clone()))
+    })
 }
 
 fn entries(count: usize) -> String {

@@ -74,6 +74,9 @@ pub struct VerifyArgs {
     /// Every image against every other of a labelled set
     #[arg(long, help_heading = "Pairs", conflicts_with_all = ["pairs", "threshold_pairs", "skip_missing"])]
     pub all_pairs: bool,
+    /// Pairs that --all-pairs may compare; beyond them nothing is embedded [default: those of 200000 images]
+    #[arg(long, value_name = "N", help_heading = "Pairs", requires = "all_pairs", conflicts_with = "pairs")]
+    pub max_pairs: Option<u64>,
     /// Let copies of an image (files of equal bytes) make pairs with each other
     #[arg(long, help_heading = "Pairs", requires = "all_pairs", conflicts_with = "pairs")]
     pub keep_copies: bool,

@@ -94,6 +94,7 @@ impl Plan {
                 "{again} pairs of {path} are listed again, in either order; each counts as often as it is listed"
             ));
         }
+        notes.extend(scored.namesakes.as_slice());
         notes.extend(&list.notes);
         if let Some((_, training)) = &listed.training {
             notes.extend(&training.notes);
@@ -112,6 +113,7 @@ impl Plan {
         let accuracy = match (&listed.training, &folds) {
             (Some((path, training)), _) => {
                 let trained = score(path, training, embeddings, there, listed.gaps)?;
+                notes.extend(trained.namesakes.as_slice());
                 let shared = scored.shared(&trained);
                 if shared > 0 {
                     notes.add(format!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::metrics::verification::{self as similarities, Folds};
 use crate::pairs::{self, PairList, Subjects};
 use crate::{Error, Result};
-use pdloss_embed::dataset::{Dataset, Finder, Format, Item, Limits, Role, Source as Files};
+use pdloss_embed::dataset::{Dataset, Finder, Format, Item, Limits, Role, Source as Files, folder_of_image};
 use pdloss_embed::embeddings::Embeddings;
 
 /// A list of pairs, and the list that the threshold is chosen on.
@@ -77,6 +77,8 @@ pub(super) struct Scored {
     pub(super) copies: usize,
     pub(super) again: usize,
     pub(super) contrary: usize,
+    /// What is to be said of images that were found by their file names alone.
+    pub(super) namesakes: Option<String>,
 }
 
 impl Scored {
@@ -103,6 +105,41 @@ fn find(path: &Path, list: &PairList, names: &[String]) -> Result<Vec<Option<usi
     list.images.iter().map(find).collect()
 }
 
+/// A sentence on images that were found by their file names alone.
+///
+/// # Errors
+/// [`Error::Data`] where one file is what two names of different folders mean.
+fn namesakes(path: &Path, list: &PairList, found: &[Option<usize>], names: &[String]) -> Result<Option<String>> {
+    let finder = Finder::new(names);
+    let (mut alone, mut owners): (Vec<(&str, &str)>, HashMap<usize, &str>) = (Vec::new(), HashMap::new());
+    for (wanted, at) in list.images.iter().zip(found).filter_map(|(wanted, at)| Some((wanted.as_str(), (*at)?))) {
+        if finder.is_by_name_alone(wanted, at) {
+            alone.push((wanted, &names[at]));
+        }
+        let owner = *owners.entry(at).or_insert(wanted);
+        if folder_of_image(owner) != folder_of_image(wanted)
+            && folder_of_image(owner).is_some()
+            && folder_of_image(wanted).is_some()
+        {
+            return Err(Error::data(
+                path,
+                format!(
+                    "names {owner} and {wanted}, and the data has one such file, {}; wanted a file for each",
+                    names[at]
+                ),
+            ));
+        }
+    }
+    Ok(alone.first().map(|(wanted, name)| {
+        format!(
+            "{} of {} images of {} were found by their file names alone, in other folders than the list has: {wanted} is {name} ...",
+            alone.len(),
+            list.images.len(),
+            path.display()
+        )
+    }))
+}
+
 /// The distinct images of the lists, as a data set whose classes are the subjects of the first.
 pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result<Dataset> {
     let files = match &listed.list.contents {
@@ -127,6 +164,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
         ));
     }
     check_pairs(&listed.path, &listed.list, &found, listed.gaps)?;
+    namesakes(&listed.path, &listed.list, &found, files.names())?;
     for (found, &subject) in found.into_iter().zip(&subjects.of) {
         take(found, subject as usize, &mut items);
     }
@@ -136,6 +174,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
         classes.extend(subjects.names);
         let found = find(path, training, files.names())?;
         check_pairs(path, training, &found, listed.gaps)?;
+        namesakes(path, training, &found, files.names())?;
         for (found, &subject) in found.into_iter().zip(&subjects.of) {
             take(found, before + subject as usize, &mut items);
         }
@@ -247,5 +286,6 @@ pub(super) fn score(
         copies,
         again: doubles.again,
         contrary: doubles.contrary.len(),
+        namesakes: namesakes(path, list, &found, there)?,
     })
 }

@@ -35,6 +35,7 @@ use listed::{Gaps, Listed};
 pub struct Plan {
     source: Source,
     which: Which,
+    max_pairs: u64,
     keep_copies: bool,
     bootstrap: Option<Bootstrap>,
     wanted: Wanted,
@@ -137,7 +138,8 @@ impl Plan {
         let (sinks, threads) = (Sinks::plan(&args.results)?, args.input.run.threads()?);
         let wanted = Wanted::plan(&args.figures)?;
         let groups = Grouping::plan(&args.groups)?;
-        Ok(Self { source, which, keep_copies: args.keep_copies, bootstrap, wanted, groups, sinks, threads })
+        let (max_pairs, keep_copies) = (args.max_pairs.unwrap_or(similarities::MOST_PAIRS), args.keep_copies);
+        Ok(Self { source, which, max_pairs, keep_copies, bootstrap, wanted, groups, sinks, threads })
     }
 
     /// Embeds (or reads embeddings), compares, and writes the tables to `stdout`.
@@ -160,7 +162,7 @@ impl Plan {
             if self.keep_copies {
                 embeddings.rows.iter_mut().for_each(|row| row.image = None);
             }
-            agree(self.bootstrap_holds(embeddings.rows.len()))?;
+            agree(self.few_enough(embeddings.rows.len()))?;
         }
         let comparing = Instant::now();
         // Pairs that are too many to keep are counted by all ranks, each of which has a part of the rows; few are kept by the first.
@@ -224,9 +226,16 @@ impl Plan {
         }
     }
 
-    /// Intervals and groups need all pairs in memory.
-    fn bootstrap_holds(&self, images: usize) -> Result<()> {
+    /// All pairs must be few enough for the time that they take, and for memory where intervals or groups need them there.
+    fn few_enough(&self, images: usize) -> Result<()> {
         let (count, most) = (similarities::pair_count(images), similarities::KEPT_PAIRS);
+        if count > self.max_pairs {
+            return Err(Error::Usage(format!(
+                "--all-pairs: {images} images make {count} pairs, more than --max-pairs {}; take fewer images (--classes, --split), a \
+                 list of pairs, or raise it: on one core some 10 to 100 million are compared a second",
+                self.max_pairs
+            )));
+        }
         let flag = match (&self.bootstrap, &self.groups) {
             _ if count <= most => return Ok(()),
             (Some(_), _) => "--bootstrap",

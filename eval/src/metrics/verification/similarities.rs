@@ -14,6 +14,9 @@ use pdloss_embed::ranks::agree;
 
 /// Up to this many pairs of a set are kept: 4,096 images, about 200 MB.
 pub const KEPT_PAIRS: u64 = 4096 * 4095 / 2;
+/// Pairs that are compared without being asked for by number: those of 200 000 rows, some minutes on a few cores. Ten times as many rows
+/// make a hundred times as many pairs.
+pub const MOST_PAIRS: u64 = 200_000 * 199_999 / 2;
 
 /// The rows divided by their lengths, in f64.
 ///

@@ -1,0 +1,162 @@
+//! Nodes that tract takes and computes otherwise than ONNX says, found by comparing it with onnxruntime operator by operator. Whatever it
+//! refuses by itself is not here.
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+
+use super::bounds::of_tensor;
+use super::own_scaling::constants;
+
+/// The first such node of a model, in words.
+pub(super) fn find(model: &ModelProto) -> Option<String> {
+    let opset = model.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
+    let opset = opset.map_or(0, |set| set.version);
+    let of_functions = || {
+        let nodes = model.functions.iter().flat_map(|function| &function.node);
+        nodes.filter_map(|node| of_node(node, &HashMap::new(), opset)).next()
+    };
+    model.graph.as_ref().and_then(|graph| of_graph(graph, opset)).or_else(of_functions)
+}
+
+fn of_graph(graph: &GraphProto, opset: i64) -> Option<String> {
+    let known = constants(graph);
+    graph.node.iter().find_map(|node| {
+        let inner = node.attribute.iter().filter(|attribute| attribute.r#type == AttributeType::Graph as i32);
+        let inner = || inner.filter_map(|attribute| attribute.g.as_ref()).find_map(|graph| of_graph(graph, opset));
+        of_node(node, &known, opset).or_else(inner)
+    })
+}
+
+fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) -> Option<String> {
+    if !(node.domain.is_empty() || node.domain == "ai.onnx") {
+        return None;
+    }
+    let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+    let word = |name: &str| attribute(name).map(|a| String::from_utf8_lossy(&a.s).into_owned()).unwrap_or_default();
+    let values = |at: usize| of_tensor(known.get(node.input.get(at)?.as_str())?).values;
+    let is_given = |at: usize| node.input.get(at).is_some_and(|name| !name.is_empty());
+    let fault = match node.op_type.as_str() {
+        "GRU" | "LSTM" | "RNN" => {
+            let usual: &[&[u8]] = match node.op_type.as_str() {
+                "GRU" => &[b"Sigmoid", b"Tanh"],
+                "LSTM" => &[b"Sigmoid", b"Tanh", b"Tanh"],
+                _ => &[b"Tanh"],
+            };
+            let given = attribute("activations").map(|a| a.strings.as_slice()).unwrap_or_default();
+            if word("direction") == "reverse" {
+                "direction reverse"
+            } else if given.iter().zip(usual.iter().cycle()).any(|(given, usual)| given != usual) {
+                "activations"
+            } else if attribute("clip").is_some() {
+                "clip"
+            } else if attribute("input_forget").is_some_and(|a| a.i != 0) {
+                "input_forget"
+            } else {
+                return None;
+            }
+        }
+        "Celu" if attribute("alpha").is_some_and(|a| a.f != 1.0) => "alpha",
+        "GlobalLpPool" => "p",
+        "Resize" => {
+            // Opset 10 has the scales in the second place, later ones in the third.
+            let scales = if opset > 10 { 2 } else { 1 };
+            let is_whole = |values: Vec<f64>| values.iter().all(|scale| scale.fract() == 0.0);
+            let is_broken = is_given(scales) && !values(scales).is_some_and(is_whole);
+            match word("coordinate_transformation_mode").as_str() {
+                "tf_crop_and_resize" => "tf_crop_and_resize",
+                "align_corners" if is_broken => "align_corners by scales that are not whole",
+                _ if opset == 10 && is_broken && word("mode") != "linear" => "nearest by scales that are not whole",
+                _ => return None,
+            }
+        }
+        "QLinearMatMul" => {
+            let is_zero = |at: usize| values(at).map(|values| values.iter().all(|value| *value == 0.0));
+            if (is_zero(2), is_zero(5)) != (Some(false), Some(true)) {
+                return None;
+            }
+            "a zero point of its first factor alone"
+        }
+        _ => return None,
+    };
+    let name = node.output.first().map_or("", String::as_str);
+    Some(format!("{} ({name}: {fault})", node.op_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::pb::tensor_proto::DataType;
+    use tract_onnx::pb::{AttributeProto, OperatorSetIdProto};
+
+    use super::*;
+
+    fn text(name: &str, values: &[&str]) -> AttributeProto {
+        let strings = values.iter().map(|value| value.as_bytes().to_vec()).collect();
+        let s = values[0].as_bytes().to_vec();
+        AttributeProto {
+            name: name.into(),
+            s,
+            strings,
+            r#type: AttributeType::String as i32,
+            ..AttributeProto::default()
+        }
+    }
+
+    fn number(name: &str, value: f32) -> AttributeProto {
+        AttributeProto { name: name.into(), f: value, i: value as i64, ..AttributeProto::default() }
+    }
+
+    fn found(opset: i64, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
+        let tensor = |name: &str, values: &[f32]| TensorProto {
+            name: name.into(),
+            dims: vec![values.len() as i64],
+            data_type: DataType::Float as i32,
+            float_data: values.to_vec(),
+            ..TensorProto::default()
+        };
+        let input = inputs.iter().map(|&name| name.to_owned()).collect();
+        let (op_type, output) = (op_type.to_owned(), vec!["y".to_owned()]);
+        let node = NodeProto { op_type, input, output, attribute, ..NodeProto::default() };
+        let initializer = vec![
+            tensor("twice", &[1.0, 1.0, 2.0, 2.0]),
+            tensor("more", &[1.0, 1.0, 1.7, 1.6]),
+            tensor("0", &[0.0]),
+            tensor("3", &[3.0]),
+        ];
+        let graph = GraphProto { node: vec![node], initializer, ..GraphProto::default() };
+        let set = OperatorSetIdProto { domain: String::new(), version: opset };
+        find(&ModelProto { opset_import: vec![set], graph: Some(graph), ..ModelProto::default() }).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_tract_computes_otherwise_is_known_by_its_attributes() {
+        let mode = |mode: &str| vec![text("coordinate_transformation_mode", &[mode])];
+        for (opset, op_type, inputs, attributes, wanted) in [
+            (17, "GRU", &["x", "w", "r"][..], vec![text("direction", &["reverse"])], "GRU (y: direction reverse)"),
+            (17, "LSTM", &["x", "w", "r"], vec![number("clip", 0.3)], "LSTM (y: clip)"),
+            (17, "LSTM", &["x", "w", "r"], vec![number("input_forget", 1.0)], "LSTM (y: input_forget)"),
+            (17, "RNN", &["x", "w", "r"], vec![text("activations", &["Relu"])], "RNN (y: activations)"),
+            (17, "RNN", &["x", "w", "r"], vec![text("activations", &["Tanh", "Tanh"])], ""),
+            (17, "GRU", &["x", "w", "r"], vec![text("direction", &["bidirectional"])], ""),
+            (17, "Celu", &["x"], vec![number("alpha", 0.6)], "Celu (y: alpha)"),
+            (17, "Celu", &["x"], vec![], ""),
+            (17, "GlobalLpPool", &["x"], vec![], "GlobalLpPool (y: p)"),
+            (17, "Resize", &["x", "", "more"], mode("align_corners"), "Resize (y: align_corners by"),
+            (17, "Resize", &["x", "", "unknown"], mode("align_corners"), "Resize (y: align_corners by"),
+            (17, "Resize", &["x", "", "twice"], mode("align_corners"), ""),
+            (17, "Resize", &["x", "", "", "sizes"], mode("align_corners"), ""),
+            (17, "Resize", &["x", "", "more"], mode("half_pixel"), ""),
+            (17, "Resize", &["x", "roi", "twice"], mode("tf_crop_and_resize"), "Resize (y: tf_crop_and_resize)"),
+            (10, "Resize", &["x", "more"], vec![text("mode", &["nearest"])], "Resize (y: nearest by"),
+            (10, "Resize", &["x", "more"], vec![text("mode", &["linear"])], ""),
+            (10, "Resize", &["x", "twice"], vec![], ""),
+            (17, "QLinearMatMul", &["a", "s", "3", "b", "s", "0", "s", "0"], vec![], "QLinearMatMul (y: a zero point"),
+            (17, "QLinearMatMul", &["a", "s", "3", "b", "s", "3", "s", "0"], vec![], ""),
+            (17, "Relu", &["x"], vec![], ""),
+        ] {
+            let said = found(opset, op_type, inputs, attributes);
+            assert!(said.starts_with(wanted) && said.is_empty() == wanted.is_empty(), "{op_type} {inputs:?}: '{said}'");
+        }
+    }
+}
