@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn number(name: &str, value: f32) -> AttributeProto {
-        AttributeProto { name: name.into(), f: value, i: value as i64, ..AttributeProto::default() }
+        AttributeProto { name: name.into(), f: value, i: i64::from(value != 0.0), ..AttributeProto::default() }
     }
 
     fn found(opset: i64, op_type: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
