@@ -61,6 +61,13 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
         idle.push(("--proxies-rate", optimizer.proxies_rate.is_some(), why.clone()));
         idle.push(("--decay-proxies", optimizer.decay_proxies, why));
     }
+    let is_held = optimizer.unfreeze_at.is_some() && optimizer.freeze.is_empty();
+    idle.push(("--unfreeze-at", is_held, "nothing is frozen; --freeze names what is".to_owned()));
+    idle.push((
+        "--layer-decay",
+        optimizer.layer_decay == Some(1.0),
+        "a factor of 1 is every layer's own rate".to_owned(),
+    ));
     let groups = optimizer.groups()?;
     let decays = optimizer.optimizer()?.weight_decay() != 0.0 || groups.iter().any(|group| group.decay > Some(0.0));
     if !decays {
