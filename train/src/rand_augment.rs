@@ -116,12 +116,14 @@ fn warp(image: &mut RgbImage, way: Projection, fill: Rgb<u8>) {
 fn sharpen(image: &mut RgbImage, factor: f64) {
     let before = image.clone();
     let (width, height) = before.dimensions();
+    // In float32, as torchvision has it: what is a whole number stays one when it is cut off.
+    let (own, others) = (factor as f32, (1.0 - factor) as f32);
     for (x, y) in (1..height.saturating_sub(1)).flat_map(|y| (1..width.saturating_sub(1)).map(move |x| (x, y))) {
         for channel in 0..3 {
-            let at = |x: u32, y: u32| f64::from(before.get_pixel(x, y)[channel]);
+            let at = |x: u32, y: u32| f32::from(before.get_pixel(x, y)[channel]);
             let near = (y - 1..=y + 1).flat_map(|y| (x - 1..=x + 1).map(move |x| (x, y)));
-            let smooth = ((near.map(|(x, y)| at(x, y)).sum::<f64>() + 4.0 * at(x, y)) / 13.0).round();
-            image.get_pixel_mut(x, y)[channel] = (factor * at(x, y) + (1.0 - factor) * smooth).clamp(0.0, 255.0) as u8;
+            let smooth = ((near.map(|(x, y)| at(x, y)).sum::<f32>() + 4.0 * at(x, y)) / 13.0).round();
+            image.get_pixel_mut(x, y)[channel] = (own * at(x, y) + others * smooth).clamp(0.0, 255.0) as u8;
         }
     }
 }

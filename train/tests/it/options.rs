@@ -275,7 +275,7 @@ fn ready_settings_are_settings() {
     for file in std::fs::read_dir(files).unwrap().map(|entry| entry.unwrap().path()) {
         let out = place.folder.path().join("never");
         let small =
-            ["--resize", "exact:16x16", "--crop", "16x16", "--batch", "60", "--accumulate", "4", "--steps", "600"];
+            ["--resize", "exact:16x16", "--crop", "16x16", "--batch", "28", "--accumulate", "4", "--steps", "600"];
         let call = [
             "train",
             "--config",
