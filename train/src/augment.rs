@@ -11,6 +11,7 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
 use crate::color::Change;
+use crate::rand_augment;
 
 /// What may change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Args)]
@@ -49,6 +50,10 @@ pub(crate) struct Augment {
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) blur: f64,
+    /// RandAugment: N changes out of fourteen, one after the other, each of magnitude M from 0 to 30: 2,9
+    #[arg(long, value_delimiter = ',', value_name = "N,M")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rand_augment: Vec<u32>,
     /// Share of the images in which a rectangle of 0.02 to 0.33 of the area becomes as what lies beyond an image's edge
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -84,6 +89,18 @@ impl Augment {
                 return Err(Error::Usage(format!(
                     "--color-jitter {}: wanted four numbers, brightness, contrast and saturation from 0 to 1, hue from 0 to 0.5",
                     given.join(",")
+                )));
+            }
+        }
+        match self.rand_augment.as_slice() {
+            [] => {}
+            [count, magnitude] if (1..=14).contains(count) && *magnitude <= rand_augment::MOST => {}
+            given => {
+                let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+                return Err(Error::Usage(format!(
+                    "--rand-augment {}: wanted two numbers, how many changes, 1 to 14, and their magnitude, 0 to {}",
+                    given.join(","),
+                    rand_augment::MOST
                 )));
             }
         }
@@ -134,6 +151,9 @@ impl Augment {
         }
         if self.flip && random.random::<bool>() {
             flip_horizontal_in_place(&mut image);
+        }
+        if let [count, magnitude] = self.rand_augment[..] {
+            rand_augment::apply(random, &mut image, (count, magnitude), fill);
         }
         self.recolor(random, &mut image);
         if self.blur > 0.0 && random.random::<f64>() < self.blur {

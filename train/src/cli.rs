@@ -195,6 +195,11 @@ pub struct TrainArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
+    /// Search for a learning rate: 120 steps at rates from 1e-7 to 10, or until the loss runs away; table and picture, find-lr.csv and
+    /// find-lr.svg, go into the folder --out, and nothing is trained
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) find_lr: bool,
+
     /// Folder, archive (.zip, .tar, .tar.gz) or list of labelled images
     #[arg(long, value_name = "PATH", required_unless_present = "resume", help_heading = "Data")]
     pub(crate) data: Option<PathBuf>,
@@ -224,6 +229,10 @@ pub struct TrainArgs {
     /// Images a step
     #[arg(long, value_name = "N", default_value_t = 64, alias = "batch-size", help_heading = "Batches")]
     pub(crate) batch: usize,
+    /// Let the images of a step through the net in N equal parts, twice: the loss is still of all of them together, and memory that of
+    /// a part
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Batches")]
+    pub(crate) accumulate: usize,
     /// Balanced batches: this many images of each of batch / N classes [default: images at random; 4 for losses of pairs]
     #[arg(long, value_name = "N", help_heading = "Batches")]
     pub(crate) per_class: Option<usize>,
@@ -323,6 +332,27 @@ pub struct TrainArgs {
     pub(crate) patch: Patch,
 }
 
+/// What a call of `train` is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// A run.
+    Train,
+    /// Its first steps, of which nothing is kept.
+    Rehearse,
+    /// A learning rate.
+    FindRate,
+}
+
+impl TrainArgs {
+    pub(crate) fn aim(&self) -> Aim {
+        match (self.dry_run, self.find_lr) {
+            (true, _) => Aim::Rehearse,
+            (_, true) => Aim::FindRate,
+            _ => Aim::Train,
+        }
+    }
+}
+
 const EXPORT_EXAMPLES: &str = "Examples:
   pdloss export embedder.onnx loss.onnx --as op --classes 100
   pdloss export embedder.onnx loss.onnx --as inline --classes 100 --form inverse
@@ -342,6 +372,11 @@ const TRAIN_EXAMPLES: &str = "Examples:
       --batch 64 --per-class 4 --steps 2000
   pdloss train --model resnet50.onnx --data CUB_200_2011 --out run --ema 0.999 \\
       --group 'layer4.*' lr=0.1 --dry-run
+  pdloss train --model resnet50.onnx --data CUB_200_2011 --out run \\
+      --batch 512 --accumulate 16 --loss multi-similarity
+  pdloss train --model vit.onnx --data CUB_200_2011 --out run \\
+      --freeze 'blocks.*' --unfreeze-at 500 --layer-decay 0.75
+  pdloss train --model backbone.onnx --data photos/ --out rates --find-lr
   pdloss train --resume run
   pdloss-eval recall --model run/embedder.onnx --data CUB_200_2011
 

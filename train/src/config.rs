@@ -38,6 +38,10 @@ pub fn flags_of(mut file: Table) -> Table {
         (false, false) => &["eps"],
     };
     idle.iter().for_each(|key| drop(flags.remove(*key)));
+    // What it is anyway, also of a loss without proxies, which takes no such flag.
+    if flags.get("proxies_rate").and_then(Value::as_float) == Some(1.0) {
+        flags.remove("proxies_rate");
+    }
     if flags.get("centers").and_then(Value::as_integer) == Some(1) {
         ["gamma", "penalty"].iter().for_each(|key| drop(flags.remove(*key)));
     }

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
     wrote(out);
     let what = if arguments.train { "a training step" } else { "the embedder and its loss" };
     let loss = arguments.loss.word();
-    inform(&format!("{what}, loss {loss} with {} classes, {}", arguments.classes, objective::spelt(&model)));
+    inform(&format!("{what}, loss {loss} with {} classes, {}", arguments.classes, objective::spelt(&[&model])));
     Ok(())
 }
 

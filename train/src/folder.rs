@@ -140,6 +140,11 @@ impl Folder {
         Ok(())
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The last checkpoint.
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.file("checkpoint.safetensors")

@@ -4,8 +4,8 @@
 //! `train` flows one way:
 //!
 //! ```text
-//! cli -> settings -> plan ─┬▶ images (augment) + sampler ─▶ loader ─▶ session ─▶ metrics, monitor
-//!                          └▶ objective (loss, optimizer) ────────────────▶ session ─▶ checkpoint, probe, embedder, validation
+//! cli -> settings -> plan ─┬▶ images (augment) + sampler ─▶ loader ─▶ trainer ─▶ metrics, monitor
+//!                          └▶ objective (loss, optimizer) ────────────────▶ trainer ─▶ checkpoint, probe, embedder, validation
 //! ```
 //!
 //! The repository's pages: `docs/tutorial.md` is the whole way from a PyTorch model to a page of results, `docs/training.md` the
@@ -20,9 +20,11 @@ mod color;
 mod config;
 mod events;
 mod export;
+mod find;
 mod first;
 mod folder;
 mod images;
+mod in_parts;
 mod init;
 mod loader;
 mod loss;
@@ -34,6 +36,7 @@ mod parts;
 mod plan;
 mod probe;
 mod proof;
+mod rand_augment;
 mod random;
 mod record;
 mod rehearsal;
@@ -45,6 +48,7 @@ mod shards;
 mod summary;
 mod tensor;
 mod train;
+mod trainer;
 mod validation;
 
 use std::io::Write;
@@ -61,7 +65,7 @@ impl Command {
     /// Whatever stops the command.
     pub fn run(&self, stdout: &mut dyn Write) -> Result<()> {
         match self {
-            Self::Train(args) => train::run(agree(plan::Plan::new(args))?, args.dry_run, stdout),
+            Self::Train(args) => train::run(agree(plan::Plan::new(args))?, args.aim(), stdout),
             Self::Export(args) => export::run(args),
         }
     }

@@ -10,51 +10,74 @@ use crate::images::Images;
 use crate::parts::has_pairs;
 use crate::sampler::Sampler;
 
-/// The input of one step.
+/// The input of one step, or of one part of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Batch {
     /// Values of this rank's images, one after the other.
     pub(crate) values: Vec<f32>,
     /// Class of each.
     pub(crate) labels: Vec<i64>,
-    /// Whether the batch of all ranks has a genuine and an impostor pair.
+    /// Whether the whole batch, of all parts and ranks, has a genuine and an impostor pair.
     pub(crate) has_pairs: bool,
 }
 
-/// The batches of steps `first`, `first + 1`, ... as they are asked for.
+/// The batches of steps `first`, `first + 1`, ... as they are asked for, each in its pieces.
 ///
-/// Thread `t` of `n` makes every `n`-th batch into a queue of its own that holds one, so batches come in order whichever
+/// Thread `t` of `n` makes every `n`-th piece into a queue of its own that holds one, so pieces come in order whichever
 /// thread is fastest, and at most two a thread exist.
 #[derive(Debug)]
 pub(crate) struct Loader {
     queues: Vec<Receiver<Result<Batch>>>,
     next: usize,
+    /// Of a step.
+    pieces: usize,
+}
+
+/// The rows of each piece of a batch of `rows`, in the order in which a step takes them: all at once, or in so many `parts`, which
+/// are taken twice.
+pub(crate) fn pieces(rows: Range<usize>, parts: usize) -> Vec<Range<usize>> {
+    if parts < 2 {
+        return vec![rows];
+    }
+    let (start, count) = (rows.start, rows.len());
+    let part = |part: usize| start + count * part / parts..start + count * (part + 1) / parts;
+    (0..2 * parts).map(|piece| part(piece % parts)).collect()
 }
 
 impl Loader {
-    /// Starts the threads, which make these rows of every batch. They end when the loader is dropped, or after the batch of step `last - 1`.
+    /// Starts the threads, which make these pieces of every batch. They end when the loader is dropped, or after the batch of step
+    /// `last - 1`.
     pub(crate) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         images: &'scope Images,
         sampler: &'scope Sampler,
         (first, last): (u64, u64),
-        rows: Range<usize>,
+        pieces: Vec<Range<usize>>,
         threads: usize,
     ) -> Self {
-        let threads = threads.max(1);
+        let (threads, count) = (threads.max(1), pieces.len());
         let queues = (0..threads).map(|thread| {
             let (give, take) = bounded(1);
-            let (steps, rows) = ((first + thread as u64..last).step_by(threads), rows.clone());
-            scope.spawn(move || make(images, sampler, steps, &rows, &give));
+            let pieces = pieces.clone();
+            let all = (first..last).flat_map(move |step| pieces.clone().into_iter().map(move |rows| (step, rows)));
+            scope.spawn(move || make(images, sampler, all.skip(thread).step_by(threads), &give));
             take
         });
-        Self { queues: queues.collect(), next: 0 }
+        Self { queues: queues.collect(), next: 0, pieces: count }
     }
 
-    /// The next batch, waiting for it where it is not ready.
+    /// Leaves out the other pieces of a step whose first one was taken.
     ///
     /// # Errors
-    /// What [`Images::append`] says; [`Error::Measure`] past the last batch.
+    /// As [`Loader::next`].
+    pub(crate) fn pass_over(&mut self) -> Result<()> {
+        (1..self.pieces).try_for_each(|_| self.next().map(drop))
+    }
+
+    /// The next piece, waiting for it where it is not ready.
+    ///
+    /// # Errors
+    /// What [`Images::append`] says; [`Error::Measure`] past the last one.
     pub(crate) fn next(&mut self) -> Result<Batch> {
         let queue = &self.queues[self.next % self.queues.len()];
         self.next += 1;
@@ -65,13 +88,12 @@ impl Loader {
 fn make(
     images: &Images,
     sampler: &Sampler,
-    steps: impl Iterator<Item = u64>,
-    rows: &Range<usize>,
+    pieces: impl Iterator<Item = (u64, Range<usize>)>,
     give: &Sender<Result<Batch>>,
 ) {
     let mut preprocessor = images.preparation().preprocessor();
     let mut epoch = None;
-    for step in steps {
+    for (step, rows) in pieces {
         let (number, at) = (step / sampler.batches(), step % sampler.batches());
         if epoch.as_ref().is_none_or(|&(known, _)| known != number) {
             epoch = Some((number, sampler.epoch(number)));
@@ -87,7 +109,7 @@ fn make(
             has_pairs: has_pairs(&classes),
         };
         let mut outcome = Ok(());
-        for &draw in &draws[rows.clone()] {
+        for &draw in &draws[rows] {
             match images.append(number, draw, &mut preprocessor, &mut batch.values) {
                 Ok(class) => batch.labels.push(class as i64),
                 Err(error) => {
@@ -111,7 +133,8 @@ mod tests {
 
     fn batches(images: &Images, sampler: &Sampler, (first, last): (u64, u64), threads: usize) -> Vec<Batch> {
         std::thread::scope(|scope| {
-            let mut loader = Loader::start(scope, images, sampler, (first, last), 0..sampler.batch(), threads);
+            let mut loader =
+                Loader::start(scope, images, sampler, (first, last), pieces(0..sampler.batch(), 1), threads);
             (first..last).map(|_| loader.next().unwrap()).collect()
         })
     }
@@ -136,7 +159,7 @@ mod tests {
         let images = shapes(Augment { flip: true, rotate: 10.0, ..Augment::default() }, 100_000);
         let sampler = Sampler::new(&images.labels(), 8, Some(4), 2).unwrap();
         let of = |rows: Range<usize>| {
-            std::thread::scope(|scope| Loader::start(scope, &images, &sampler, (5, 6), rows, 1).next().unwrap())
+            std::thread::scope(|scope| Loader::start(scope, &images, &sampler, (5, 6), vec![rows], 1).next().unwrap())
         };
         let (whole, parts) = (of(0..8), [0..3, 3..3, 3..8].map(of));
         assert_eq!(parts.iter().flat_map(|part| part.values.clone()).collect::<Vec<_>>(), whole.values);
@@ -145,11 +168,38 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_of_a_batch_come_twice_and_are_the_batch() {
+        let images = shapes(Augment { flip: true, rotate: 10.0, ..Augment::default() }, 100_000);
+        let sampler = Sampler::new(&images.labels(), 8, Some(4), 2).unwrap();
+        assert_eq!(pieces(0..8, 4), [0..2, 2..4, 4..6, 6..8, 0..2, 2..4, 4..6, 6..8]);
+        let whole = batches(&images, &sampler, (3, 6), 1);
+        for threads in [1, 3] {
+            std::thread::scope(|scope| {
+                let mut loader = Loader::start(scope, &images, &sampler, (3, 6), pieces(0..8, 4), threads);
+                for (step, batch) in whole.iter().enumerate() {
+                    let first = loader.next().unwrap();
+                    if step == 1 {
+                        loader.pass_over().unwrap();
+                        continue;
+                    }
+                    let others: Vec<Batch> = (1..8).map(|_| loader.next().unwrap()).collect();
+                    let all: Vec<&Batch> = std::iter::once(&first).chain(&others).collect();
+                    for pass in all.chunks(4) {
+                        let values: Vec<f32> = pass.iter().flat_map(|part| part.values.clone()).collect();
+                        assert!(values == batch.values && pass.iter().all(|part| part.has_pairs));
+                    }
+                }
+                assert!(loader.next().is_err());
+            });
+        }
+    }
+
+    #[test]
     fn a_loader_dropped_early_ends_its_threads() {
         let images = shapes(Augment::default(), 0);
         let sampler = Sampler::new(&images.labels(), 4, None, 2).unwrap();
         std::thread::scope(|scope| {
-            let mut loader = Loader::start(scope, &images, &sampler, (0, u64::MAX), 0..4, 2);
+            let mut loader = Loader::start(scope, &images, &sampler, (0, u64::MAX), pieces(0..4, 1), 2);
             loader.next().unwrap();
         });
     }

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use pdloss_embed::console::{Pace, Speech, inform, note};
 
-use crate::session::Outcome;
+use crate::trainer::Outcome;
 use crate::validation::Recall;
 
 /// Steps over which the mean cosine is averaged before it is judged.

@@ -31,9 +31,9 @@ pub(crate) fn options(
     Ok(options)
 }
 
-/// What a model with a loss is spelt in, in words: which operators it wants of this project's library, if any.
-pub(crate) fn spelt(model: &ModelProto) -> String {
-    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+/// What models with a loss are spelt in, in words: which operators they want of this project's library, if any.
+pub(crate) fn spelt(models: &[&ModelProto]) -> String {
+    let nodes = models.iter().flat_map(|model| &model.graph).flat_map(|graph| &graph.node);
     let own: BTreeSet<&str> = nodes.filter(|node| node.domain() == DOMAIN).map(NodeProto::op_type).collect();
     if own.is_empty() {
         return "in standard operators, which run without this project's library".to_owned();
@@ -75,6 +75,13 @@ pub(crate) fn refuse_idle(loss: &LossArgs, optimizer: &OptimizerArgs) -> Result<
         idle.push(("--proxies-rate", optimizer.proxies_rate.is_some(), why.clone()));
         idle.push(("--decay-proxies", optimizer.decay_proxies, why));
     }
+    let is_held = optimizer.unfreeze_at.is_some() && optimizer.freeze.is_empty();
+    idle.push(("--unfreeze-at", is_held, "nothing is frozen; --freeze names what is".to_owned()));
+    idle.push((
+        "--layer-decay",
+        optimizer.layer_decay == Some(1.0),
+        "a factor of 1 is every layer's own rate".to_owned(),
+    ));
     let groups = optimizer.groups()?;
     let decays = optimizer.optimizer()?.weight_decay() != 0.0 || groups.iter().any(|group| group.decay > Some(0.0));
     if !decays {

@@ -71,6 +71,15 @@ pub(crate) struct OptimizerArgs {
     #[arg(long, value_name = "PATTERN")]
     #[serde(default)]
     pub(crate) freeze: Vec<String>,
+    /// Train what --freeze names, too, once STEP steps are made: its optimiser begins then, and its BatchNormalization stays as
+    /// --freeze-statistics has it
+    #[arg(long, value_name = "STEP")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unfreeze_at: Option<u64>,
+    /// Learning rate of each layer as FACTOR times that of the next one; a layer is what PyTorch numbers, such as blocks.3 or layer2.1
+    #[arg(long, value_name = "FACTOR")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) layer_decay: Option<f64>,
     /// Train tensors that would be taken for constants: a pattern of their names, as --freeze has; may be given again
     #[arg(long, value_name = "PATTERN")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -150,6 +159,8 @@ impl OptimizerArgs {
         options.ema = self.ema;
         options.clip = self.clip;
         options.freeze = self.freeze.clone();
+        options.unfreeze_at = self.unfreeze_at;
+        options.layer_decay = self.layer_decay;
         options.also = self.also_train.clone();
         options.freeze_statistics = match self.freeze_statistics.unwrap_or(Statistics::None) {
             Statistics::None => FreezeStatistics::None,
@@ -162,6 +173,21 @@ impl OptimizerArgs {
         };
         options.dropout = !self.no_dropout;
         Ok(())
+    }
+
+    /// Refuses what is no setting of a run of this many steps.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming flag and value.
+    pub(crate) fn check(&self, steps: u64) -> Result<()> {
+        match self.unfreeze_at {
+            Some(step) if step >= steps => {
+                let problem =
+                    format!("--unfreeze-at {step}: the run has {steps} steps, so that --freeze would be for all of it");
+                Err(Error::Usage(problem))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The groups that `--group` names: a pattern, and its settings up to the next pattern.

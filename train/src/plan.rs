@@ -7,7 +7,7 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Kind, Parameters, Ranks};
+use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Device, Model};
@@ -19,11 +19,13 @@ use pdloss_embed::{Error, Result};
 use crate::backbone::{Wish, of_graph, prepare, trained};
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::folder::{Folder, MadeWith, Manifest};
+use crate::in_parts;
 use crate::objective;
 use crate::optimizer::Variance;
 use crate::parts;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
+use crate::trainer::Step;
 use crate::validation::Validation;
 
 /// A run, checked as far as it can be before images are read.
@@ -40,7 +42,7 @@ pub(crate) struct Plan {
     /// The backbone that the embedder is made of.
     pub(crate) backbone: ModelProto,
     /// The training step.
-    pub(crate) step: ModelProto,
+    pub(crate) step: Step,
     /// What of the backbone it trains.
     pub(crate) parameters: Parameters,
     pub(crate) library: PathBuf,
@@ -150,6 +152,7 @@ impl Plan {
             let problem = "--shard-classes: only the loss pd, as an operator (without --inline), has its classes on several ranks";
             return Err(Error::Usage(problem.into()));
         }
+        in_parts::check(&settings)?;
         if settings.ranks > 1 {
             let mut ranks = Ranks::new(settings.sync_statistics);
             if settings.shard_classes {
@@ -169,7 +172,7 @@ impl Plan {
         let wish = Wish {
             output: Some(settings.output.as_str()),
             // A rank's rows are fewer, and not as many on each.
-            batch: (settings.ranks == 1).then_some(settings.batch),
+            batch: (settings.ranks == 1 && settings.accumulate == 1).then_some(settings.batch),
             untie: settings.optimizer.untie,
         };
         let ready = prepare(&settings.model, backbone, &wish, || Ok(library.clone()))?;
@@ -183,12 +186,19 @@ impl Plan {
             let channels = settings.preprocessing.color.channels();
             layout.axes(channels, size)
         });
+        let in_tiles = in_parts::has_tiles(&settings, &step_options)?;
         let step = with_embedding(&ready.of_step, &settings.output, axes)
-            .and_then(|model| graph::step::build(model, &step_options))
+            .and_then(|model| match settings.accumulate {
+                1 => graph::step::build(model, &step_options).map(Step::Whole),
+                parts => {
+                    build_in_parts(model, &step_options, in_tiles).map(|graphs| Step::InParts(Box::new(graphs), parts))
+                }
+            })
             .map_err(wrong)?;
-        let parameters = trained(&settings.model, &step)?;
+        let parameters = trained(&settings.model, step.described())?;
         notes.extend(parameters.notes.iter().cloned());
-        notes.extend(of_ranks(&settings, &step)?);
+        notes.extend(of_ranks(&settings, step.described())?);
+        notes.extend(in_parts::said(&settings, step.described(), in_tiles)?);
         Ok(Self {
             settings,
             folder,

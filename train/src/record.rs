@@ -17,9 +17,9 @@ use crate::folder::{Begun, Folder};
 use crate::metrics::Table;
 use crate::monitor::Monitor;
 use crate::probe::Probe;
-use crate::session::Outcome;
 use crate::settings::Settings;
 use crate::tensor::Tensor;
+use crate::trainer::Outcome;
 use crate::validation::Recall;
 
 /// The record of a run under way.

@@ -8,10 +8,10 @@ use pdloss_embed::ranks::{agree, world};
 use pdloss_embed::{Error, Result, process};
 
 use crate::images::Images;
-use crate::loader::Loader;
+use crate::loader::{Loader, pieces};
 use crate::sampler::Sampler;
-use crate::session::Trainer;
 use crate::settings::Settings;
+use crate::trainer::Trainer;
 
 /// Steps that are made: the first one also allocates.
 const STEPS: u64 = 4;
@@ -34,19 +34,20 @@ impl Rehearsal<'_> {
     /// Whatever stops a step; [`Error::Measure`] for a loss that is no number.
     pub(crate) fn run(&self, trainer: &mut Trainer, stdout: &mut dyn Write) -> Result<()> {
         let made = self.steps.min(STEPS);
-        let rows = world().share(self.sampler.batch());
+        let pieces = pieces(world().share(self.sampler.batch()), self.settings.accumulate);
         let mut seconds = Vec::new();
         std::thread::scope(|scope| {
             let threads = self.settings.threads;
-            let mut loader = Loader::start(scope, self.images, self.sampler, (0, made), rows, threads);
+            let mut loader = Loader::start(scope, self.images, self.sampler, (0, made), pieces, threads);
             for step in 0..made {
                 let began = Instant::now();
                 let batch = agree(loader.next())?;
                 if self.settings.loss.needs_pairs() && !batch.has_pairs {
+                    agree(loader.pass_over())?;
                     continue;
                 }
                 let rate = self.settings.schedule.rate(step, self.steps);
-                let outcome = agree(trainer.step(batch, self.image, rate))?;
+                let outcome = agree(trainer.step(batch, &mut || loader.next(), self.image, rate))?;
                 if !(outcome.loss.is_finite() && outcome.gradient_norm.is_finite()) {
                     let (loss, norm) = (outcome.loss, outcome.gradient_norm);
                     return Err(Error::Measure(format!(

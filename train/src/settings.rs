@@ -35,6 +35,9 @@ pub(crate) struct Settings {
     pub(crate) onnxruntime: Option<PathBuf>,
     /// Images a step.
     pub(crate) batch: usize,
+    /// Parts in which a batch goes through the backbone.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) accumulate: usize,
     /// Images a class in a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) per_class: Option<usize>,
@@ -225,6 +228,7 @@ impl Settings {
             threads: args.threads.unwrap_or_else(process::available_threads),
             onnxruntime: args.onnxruntime.as_deref().map(absolute).transpose()?,
             batch: args.batch,
+            accumulate: args.accumulate,
             per_class: args.per_class,
             ranks: world().size(),
             sync_statistics: args.sync_statistics,
@@ -268,6 +272,12 @@ impl Settings {
         if let Some((flag, value, most)) = counts.iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
             let most = if *most == u64::MAX { String::new() } else { format!(" and at most {most}") };
             return Err(Error::Usage(format!("{flag} {value}: wanted at least 1{most}")));
+        }
+        let (batch, parts) = (self.batch, self.accumulate);
+        if parts == 0 || !batch.is_multiple_of(parts) {
+            return Err(Error::Usage(format!(
+                "--accumulate {parts}: wanted a number that divides --batch {batch}, so that all parts are equal"
+            )));
         }
         if i64::try_from(self.seed).is_err() {
             return Err(Error::Usage(format!("--seed {}: wanted 0 to {}", self.seed, i64::MAX)));

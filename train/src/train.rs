@@ -16,13 +16,14 @@ use serde_json::Value;
 
 use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
-use crate::cli::FirstProxies;
+use crate::cli::{Aim, FirstProxies};
 use crate::events::Events;
+use crate::find::Search;
 use crate::first::{class_means, first_state};
 use crate::folder::{Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
 use crate::init;
-use crate::loader::Loader;
+use crate::loader::{Loader, pieces};
 use crate::metrics::{METRICS, Table, VALIDATION};
 use crate::monitor::Monitor;
 use crate::objective::spelt;
@@ -32,11 +33,11 @@ use crate::probe::{Probe, unsteadiness};
 use crate::record::Record;
 use crate::rehearsal::Rehearsal;
 use crate::sampler::Sampler;
-use crate::session::Trainer;
 use crate::settings::{Settings, differences};
 use crate::shards::Shards;
 use crate::summary;
 use crate::tensor::Tensor;
+use crate::trainer::Trainer;
 use crate::validation::Validation;
 
 /// A run under way.
@@ -60,11 +61,11 @@ struct Run {
     validation: Option<Validation>,
 }
 
-/// Trains as planned, and writes what came of it to `stdout`; `is_dry` to make the first steps alone, and to write nothing else.
+/// Does what is planned, and writes what came of it to `stdout`.
 ///
 /// # Errors
 /// Whatever stops the run; its last checkpoint is then there to go on from.
-pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()> {
+pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let Plan {
         settings,
         folder,
@@ -105,12 +106,16 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
     let steps = settings.length.steps(sampler.batches());
     notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
     settings.schedule.check(steps)?;
+    settings.optimizer.check(steps)?;
     for line in summary::header(&settings, images.data(), validation.as_ref().map(Validation::data), &sampler, steps) {
         inform(&line);
     }
-    summary::decay(&settings, &step).map_err(|e| of_graph(&settings.model, e))?.iter().for_each(|line| inform(line));
+    summary::decay(&settings, step.described())
+        .map_err(|e| of_graph(&settings.model, e))?
+        .iter()
+        .for_each(|line| inform(line));
     if Speech::now().settings {
-        note(&format!("the step is {}; --inline spells it in standard operators", spelt(&step)));
+        note(&format!("the step is {}; --inline spells it in standard operators", spelt(&step.models())));
     }
     // What is left out is a warning, which --quiet leaves.
     if parameters.is_partial() {
@@ -119,12 +124,12 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
         inform(&parameters.to_string())
     }
 
-    let description = Description::of(&step).map_err(|e| of_graph(&settings.model, e))?;
+    let description = Description::of(step.described()).map_err(|e| of_graph(&settings.model, e))?;
     let stays: HashSet<&str> = parameters.left.iter().map(|left| left.name.as_str()).collect();
     let weights = description.state.iter().filter(|of| of.kind == Kind::Weight && !stays.contains(of.name.as_str()));
     let weights: Vec<String> = weights.map(|of| of.name.clone()).collect();
     let shards = Shards::of(&description, settings.shard_classes);
-    let mut state = first_state(&step, &settings.model)?;
+    let mut state = first_state(step.described(), &settings.model)?;
     let behind_state = settings.behind_state()?;
     let (mut last, mut counters) = (None, Counters::default());
     let mut init_sha256 = begun.as_ref().and_then(|begun| begun.init_sha256.clone());
@@ -133,7 +138,7 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
         of_first(|| same_settings(&folder, &checkpoint.settings, &behind_state))?;
         (last, counters, state) = (Some(checkpoint.counters.step), checkpoint.counters, checkpoint.state);
     } else {
-        if settings.first_proxies == FirstProxies::ClassMeans && !is_dry {
+        if settings.first_proxies == FirstProxies::ClassMeans && aim != Aim::Rehearse {
             let means = class_means(&description, &model, &images, &settings, &library, &shards)?;
             state.iter_mut().filter(|tensor| tensor.name == PROXIES).for_each(|tensor| tensor.set(&means));
         }
@@ -164,7 +169,11 @@ pub(crate) fn run(plan: Plan, is_dry: bool, stdout: &mut dyn Write) -> Result<()
     if !world().is_alone() {
         same("the state at the start", &trainer.digest(&shards)?)?;
     }
-    if is_dry {
+    if aim == Aim::FindRate {
+        let search = Search { settings: &settings, images: &images, sampler: &sampler, image, out: folder.path() };
+        return search.run(&mut trainer, stdout);
+    }
+    if aim == Aim::Rehearse {
         let rehearsal = Rehearsal { settings: &settings, images: &images, sampler: &sampler, image, steps };
         rehearsal.run(&mut trainer, stdout)?;
         note(
@@ -318,9 +327,9 @@ impl Run {
     /// Makes the steps that are left.
     fn train(&mut self, images: &Images, sampler: &Sampler) -> Result<()> {
         let (first, steps, threads) = (self.counters.step, self.steps, self.settings.threads);
-        let rows = world().share(sampler.batch());
+        let pieces = pieces(world().share(sampler.batch()), self.settings.accumulate);
         std::thread::scope(|scope| {
-            let mut loader = Loader::start(scope, images, sampler, (first, steps), rows, threads);
+            let mut loader = Loader::start(scope, images, sampler, (first, steps), pieces, threads);
             while self.counters.step < steps && !self.is_stale() {
                 let began = Instant::now();
                 let rate = self.settings.schedule.rate(self.counters.step, steps);
@@ -328,10 +337,11 @@ impl Run {
                 let made = if self.settings.loss.needs_pairs() && !batch.has_pairs {
                     self.counters.step += 1;
                     self.counters.passed_over += 1;
+                    agree(loader.pass_over())?;
                     self.write(|record, counters| record.passed_over(counters, rate))
                 } else {
                     let given = world().given();
-                    let outcome = self.trainer.step(batch, self.image, rate)?;
+                    let outcome = self.trainer.step(batch, &mut || loader.next(), self.image, rate)?;
                     self.given += world().given() - given;
                     self.counters.step += 1;
                     let images_per_second = sampler.batch() as f64 / began.elapsed().as_secs_f64();

@@ -10,8 +10,8 @@
 //! The weights `a` pass no gradient on, as in the paper's eq. 10.
 
 use super::{
-    Formula, Nodes, Number, Scope, Written, cosines, log_one_plus_sum_exp, mean_where,
-    pairs::{self, Pairs},
+    Formula, Nodes, Number, Scope, Written, log_one_plus_sum_exp, pairs,
+    rows::{self, OfRows, Tile, sum_where},
 };
 
 /// Settings of the circle loss.
@@ -43,22 +43,30 @@ impl Formula for Circle {
         true
     }
 
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        Some(self)
+    }
+
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
-        let s = cosines(nodes, scope.embeddings, scope.embeddings);
-        let pairs = Pairs::write(nodes, scope.labels);
-        let held = nodes.held(&s);
+        rows::whole(self, nodes, scope)
+    }
+}
+
+impl OfRows for Circle {
+    fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
+        let held = nodes.held(s);
 
         let best = nodes.number(1.0 + self.margin);
         let weight = nodes.sub(&best, &held);
         let weight = nodes.op("Relu", &[&weight]);
-        let past = nodes.shift(&s, self.margin - 1.0);
+        let past = nodes.shift(s, self.margin - 1.0);
         let pull = nodes.mul(&weight, &past);
         let pull = nodes.scale(&pull, -self.scale);
         let pulls = pairs::log_sum_exp(nodes, &pairs.genuine, &pull);
 
         let weight = nodes.shift(&held, self.margin);
         let weight = nodes.op("Relu", &[&weight]);
-        let past = nodes.shift(&s, -self.margin);
+        let past = nodes.shift(s, -self.margin);
         let push = nodes.mul(&weight, &past);
         let push = nodes.scale(&push, self.scale);
         let pushes = pairs::log_sum_exp(nodes, &pairs.impostor, &push);
@@ -67,6 +75,6 @@ impl Formula for Circle {
         let product = nodes.add(&pulls, &pushes);
         let losses = log_one_plus_sum_exp(nodes, &has_both, &product, 1);
         let losses = nodes.unsqueeze(&losses, 1);
-        Written::of(mean_where(nodes, &has_both, &losses))
+        sum_where(nodes, &has_both, &losses).into()
     }
 }

@@ -1,8 +1,8 @@
 //! Losses that tell a genuine pair from the batch's others by a softmax.
 
 use super::{
-    Formula, Nodes, Number, Scope, Written, cosines, mean_where,
-    pairs::{self, Pairs},
+    Formula, Nodes, Number, Scope, Written, pairs,
+    rows::{self, OfRows, Tile, sum_where},
     softplus,
 };
 
@@ -38,10 +38,18 @@ impl Formula for SupCon {
         true
     }
 
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        Some(self)
+    }
+
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
-        let s = cosines(nodes, scope.embeddings, scope.embeddings);
-        let pairs = Pairs::write(nodes, scope.labels);
-        let logits = nodes.scale(&s, 1.0 / self.temperature);
+        rows::whole(self, nodes, scope)
+    }
+}
+
+impl OfRows for SupCon {
+    fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
+        let logits = nodes.scale(s, 1.0 / self.temperature);
         let others = nodes.op("Or", &[&pairs.genuine, &pairs.impostor]);
         let all = pairs::log_sum_exp(nodes, &others, &logits);
         let surprise = nodes.sub(&all, &logits);
@@ -54,7 +62,7 @@ impl Formula for SupCon {
         let one = nodes.number(1.0);
         let count = nodes.op("Max", &[&count, &one]);
         let losses = nodes.div(&sums, &count);
-        Written::of(mean_where(nodes, &has_any, &losses))
+        sum_where(nodes, &has_any, &losses).into()
     }
 }
 
@@ -92,13 +100,21 @@ impl Formula for NtXent {
         true
     }
 
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        Some(self)
+    }
+
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
-        let s = cosines(nodes, scope.embeddings, scope.embeddings);
-        let pairs = Pairs::write(nodes, scope.labels);
-        let logits = nodes.scale(&s, 1.0 / self.temperature);
+        rows::whole(self, nodes, scope)
+    }
+}
+
+impl OfRows for NtXent {
+    fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
+        let logits = nodes.scale(s, 1.0 / self.temperature);
         let impostors = pairs::log_sum_exp(nodes, &pairs.impostor, &logits);
         let nearer = nodes.sub(&impostors, &logits);
         let losses = softplus(nodes, &nearer);
-        Written::of(mean_where(nodes, &pairs.genuine, &losses))
+        sum_where(nodes, &pairs.genuine, &losses).into()
     }
 }

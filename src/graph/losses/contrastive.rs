@@ -7,7 +7,10 @@
 //! The paper sums over a given list of pairs. A batch has all its pairs, of which impostors are many times as many: each kind
 //! counts by its mean.
 
-use super::{Formula, Nodes, Number, Scope, Written, cosines, distances, mean_where, pairs::Pairs};
+use super::{
+    Formula, Nodes, Number, Scope, Written, distances,
+    rows::{self, OfRows, Tile, mean, sum_where},
+};
 
 /// Settings of the contrastive loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,19 +39,37 @@ impl Formula for Contrastive {
         true
     }
 
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        Some(self)
+    }
+
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
-        let s = cosines(nodes, scope.embeddings, scope.embeddings);
-        let pairs = Pairs::write(nodes, scope.labels);
+        rows::whole(self, nodes, scope)
+    }
+}
+
+impl OfRows for Contrastive {
+    fn lengths(&self) -> Vec<usize> {
+        vec![1; 4]
+    }
+
+    fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
         let one = nodes.number(1.0);
-        let pulls = nodes.sub(&one, &s); // d^2 / 2
-        let pull = mean_where(nodes, &pairs.genuine, &pulls);
-        let d = distances(nodes, &s);
+        let pulls = nodes.sub(&one, s); // d^2 / 2
+        let pull = sum_where(nodes, &pairs.genuine, &pulls);
+        let d = distances(nodes, s);
         let margin = nodes.number(self.margin);
         let short = nodes.sub(&margin, &d);
         let short = nodes.op("Relu", &[&short]);
         let square = nodes.mul(&short, &short);
         let pushes = nodes.scale(&square, 0.5);
-        let push = mean_where(nodes, &pairs.impostor, &pushes);
-        Written::of(nodes.add(&pull, &push))
+        let push = sum_where(nodes, &pairs.impostor, &pushes);
+        pull.into_iter().chain(push).collect()
+    }
+
+    fn of_sums(&self, nodes: &mut Nodes, sums: &[String]) -> String {
+        let pull = mean(nodes, &sums[0], &sums[1]);
+        let push = mean(nodes, &sums[2], &sums[3]);
+        nodes.add(&pull, &push)
     }
 }

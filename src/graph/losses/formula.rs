@@ -1,6 +1,6 @@
 //! What a loss in standard operators says of itself, and the numbers that it is given.
 
-use super::Nodes;
+use super::{Nodes, rows::OfRows};
 use crate::graph::{Error, Result};
 
 /// A loss written in standard operators alone.
@@ -31,6 +31,11 @@ pub(super) trait Formula {
     /// Rows of proxies for each class.
     fn rows_per_class(&self) -> usize {
         1
+    }
+
+    /// The same loss, where it follows from sums over rows.
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        None
     }
 
     /// Emits the nodes of the loss.

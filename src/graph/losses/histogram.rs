@@ -8,7 +8,10 @@
 //!
 //! A pair adds to the two nodes on its sides, so that nothing of `pairs x bins` is formed.
 
-use super::{Count, Formula, Nodes, Scope, Written, cosines, pairs::Pairs};
+use super::{
+    Count, Formula, Nodes, Scope, Written,
+    rows::{self, OfRows, Tile, mean},
+};
 use crate::graph::build::{Element, Value, attribute, floats, int};
 
 /// Settings of the histogram loss.
@@ -38,11 +41,23 @@ impl Formula for Histogram {
         true
     }
 
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        Some(self)
+    }
+
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
-        let s = cosines(nodes, scope.embeddings, scope.embeddings);
-        let pairs = Pairs::write(nodes, scope.labels);
+        rows::whole(self, nodes, scope)
+    }
+}
+
+impl OfRows for Histogram {
+    fn lengths(&self) -> Vec<usize> {
+        vec![self.bins, 1, self.bins, 1]
+    }
+
+    fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
         let last = (self.bins - 1) as f64;
-        let above = nodes.shift(&s, 1.0);
+        let above = nodes.shift(s, 1.0);
         let place = nodes.scale(&above, last / 2.0);
         let node = nodes.op("Floor", &[&place]);
         let node = nodes.cast(&node, Element::I64);
@@ -56,21 +71,24 @@ impl Formula for Histogram {
         let node = nodes.op("Reshape", &[&node, &all]);
         let genuine = self.count(nodes, &pairs.genuine, &node, &share);
         let impostor = self.count(nodes, &pairs.impostor, &node, &share);
+        genuine.into_iter().chain(impostor).collect()
+    }
+
+    fn of_sums(&self, nodes: &mut Nodes, sums: &[String]) -> String {
+        let genuine = mean(nodes, &sums[0], &sums[1]);
+        let impostor = mean(nodes, &sums[2], &sums[3]);
         let axis = nodes.integer(0);
         let up_to = nodes.op("CumSum", &[&genuine, &axis]);
         let reversed = nodes.mul(&impostor, &up_to);
-        Written::of(nodes.sum(&reversed))
+        nodes.sum(&reversed)
     }
 }
 
 impl Histogram {
-    /// The histogram of the pairs of a mask; `share` is what goes to the node above.
-    fn count(&self, nodes: &mut Nodes, mask: &str, node: &str, share: &str) -> String {
+    /// The histogram of the pairs of a mask, as numbers of pairs, and their number; `share` is what goes to the node above.
+    fn count(&self, nodes: &mut Nodes, mask: &str, node: &str, share: &str) -> [String; 2] {
         let weight = nodes.cast(mask, nodes.element);
         let total = nodes.sum(&weight);
-        let one = nodes.number(1.0);
-        let total = nodes.op("Max", &[&total, &one]);
-        let weight = nodes.div(&weight, &total);
         let above = nodes.mul(&weight, share);
         let below = nodes.sub(&weight, &above);
         let empty = floats("", nodes.element, &[self.bins], &vec![0.0; self.bins]);
@@ -83,6 +101,6 @@ impl Histogram {
             let add = vec![attribute("axis", Value::Int(0)), attribute("reduction", Value::Text("add".to_owned()))];
             histogram = nodes.with("ScatterElements", &[&histogram, at, &part], add);
         }
-        histogram
+        [histogram, total]
     }
 }

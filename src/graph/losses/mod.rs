@@ -33,11 +33,14 @@ mod pairs;
 mod pd;
 mod proxy_anchor;
 mod proxy_nca;
+mod rows;
 mod softmax;
+mod tiles;
 mod triplet;
 
 use formula::{Count, Formula, Number, Scope};
 use labels::Labels;
+use rows::{mean, sum_where};
 
 pub use centers::{SoftTriple, SubcenterArcFace};
 pub use circle::Circle;
@@ -56,6 +59,7 @@ pub use triplet::{Triplet, Triplets};
 
 pub(crate) use formula::{Kept, Written};
 pub(super) use pd::pd_loss;
+pub(crate) use tiles::Tiled;
 
 /// A loss for embeddings `[batch, dim]` and labels `[batch]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -260,14 +264,8 @@ fn distances(nodes: &mut Nodes, cosines: &str) -> String {
 
 /// The mean of the values that a mask of their shape lets through; 0 where it lets none through.
 fn mean_where(nodes: &mut Nodes, mask: &str, values: &str) -> String {
-    let zero = nodes.number(0.0);
-    let kept = nodes.op("Where", &[mask, values, &zero]);
-    let sum = nodes.sum(&kept);
-    let count = nodes.cast(mask, nodes.element);
-    let count = nodes.sum(&count);
-    let one = nodes.number(1.0);
-    let count = nodes.op("Max", &[&count, &one]);
-    nodes.div(&sum, &count)
+    let [sum, count] = sum_where(nodes, mask, values);
+    mean(nodes, &sum, &count)
 }
 
 /// `-mean_i log softmax(logits)_iy`

@@ -9,7 +9,10 @@
 //! the impostor pairs with `s_ik > min_{genuine l} s_il - epsilon`. What is kept does not depend on anything
 //! differentiably.
 
-use super::{Formula, Nodes, Number, Scope, Written, cosines, log_one_plus_sum_exp, pairs::Pairs};
+use super::{
+    Formula, Nodes, Number, Scope, Written, log_one_plus_sum_exp,
+    rows::{self, OfRows, Tile},
+};
 
 /// Settings of Multi-Similarity.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,25 +52,32 @@ impl Formula for MultiSimilarity {
         true
     }
 
-    fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
-        let s = cosines(nodes, scope.embeddings, scope.embeddings);
-        let pairs = Pairs::write(nodes, scope.labels);
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        Some(self)
+    }
 
+    fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
+        rows::whole(self, nodes, scope)
+    }
+}
+
+impl OfRows for MultiSimilarity {
+    fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
         // Beyond every cosine: a row without pairs of a kind keeps none of the other.
         let (low, high) = (nodes.number(-4.0), nodes.number(4.0));
-        let impostors = nodes.op("Where", &[&pairs.impostor, &s, &low]);
+        let impostors = nodes.op("Where", &[&pairs.impostor, s, &low]);
         let nearest_impostor = nodes.reduce("ReduceMax", &impostors, 1, true);
         let limit = nodes.shift(&nearest_impostor, self.epsilon);
-        let is_hard = nodes.op("Less", &[&s, &limit]);
+        let is_hard = nodes.op("Less", &[s, &limit]);
         let pulled = nodes.op("And", &[&pairs.genuine, &is_hard]);
 
-        let genuine = nodes.op("Where", &[&pairs.genuine, &s, &high]);
+        let genuine = nodes.op("Where", &[&pairs.genuine, s, &high]);
         let farthest_genuine = nodes.reduce("ReduceMin", &genuine, 1, true);
         let limit = nodes.shift(&farthest_genuine, -self.epsilon);
-        let is_hard = nodes.op("Greater", &[&s, &limit]);
+        let is_hard = nodes.op("Greater", &[s, &limit]);
         let pushed = nodes.op("And", &[&pairs.impostor, &is_hard]);
 
-        let past = nodes.shift(&s, -self.base);
+        let past = nodes.shift(s, -self.base);
         let pull = nodes.scale(&past, -self.alpha);
         let pulls = log_one_plus_sum_exp(nodes, &pulled, &pull, 1);
         let pulls = nodes.scale(&pulls, 1.0 / self.alpha);
@@ -75,6 +85,8 @@ impl Formula for MultiSimilarity {
         let pushes = log_one_plus_sum_exp(nodes, &pushed, &push, 1);
         let pushes = nodes.scale(&pushes, 1.0 / self.beta);
         let both = nodes.add(&pulls, &pushes);
-        Written::of(nodes.reduce_all("ReduceMean", &both))
+        let sum = nodes.sum(&both);
+        let count = nodes.op("Size", &[&both]);
+        vec![sum, nodes.cast(&count, nodes.element)]
     }
 }

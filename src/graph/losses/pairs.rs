@@ -3,7 +3,7 @@
 use super::Nodes;
 use crate::graph::build::Element;
 
-/// Masks `[batch, batch]` of ordered pairs; a sample is no pair with itself.
+/// Masks `[rows, batch]` of ordered pairs; a sample is no pair with itself.
 pub(super) struct Pairs {
     /// The same label.
     pub(super) genuine: String,
@@ -14,11 +14,25 @@ pub(super) struct Pairs {
 impl Pairs {
     pub(super) fn write(nodes: &mut Nodes, labels: &str) -> Self {
         let same = all_equal(nodes, labels);
-        let impostor = nodes.op("Not", &[&same]);
         let number = numbers(nodes, labels);
         let is_itself = all_equal(nodes, &number);
-        let another = nodes.op("Not", &[&is_itself]);
-        let genuine = nodes.op("And", &[&same, &another]);
+        Self::told(nodes, &same, &is_itself)
+    }
+
+    /// Of the rows with these labels, of which the first one has this place in the batch.
+    pub(super) fn of_rows(nodes: &mut Nodes, (rows, first): (&str, &str), labels: &str) -> Self {
+        let same = equal(nodes, rows, labels);
+        let within = numbers(nodes, rows);
+        let place = nodes.op("Add", &[&within, first]);
+        let number = numbers(nodes, labels);
+        let is_itself = equal(nodes, &place, &number);
+        Self::told(nodes, &same, &is_itself)
+    }
+
+    fn told(nodes: &mut Nodes, same: &str, is_itself: &str) -> Self {
+        let impostor = nodes.op("Not", &[same]);
+        let another = nodes.op("Not", &[is_itself]);
+        let genuine = nodes.op("And", &[same, &another]);
         Self { genuine, impostor }
     }
 
@@ -43,8 +57,13 @@ pub(super) fn numbers(nodes: &mut Nodes, labels: &str) -> String {
 
 /// Which of all ordered pairs of a vector are equal.
 pub(super) fn all_equal(nodes: &mut Nodes, values: &str) -> String {
-    let column = nodes.unsqueeze(values, 1);
-    let row = nodes.unsqueeze(values, 0);
+    equal(nodes, values, values)
+}
+
+/// Which of the values of a vector equal which of another.
+fn equal(nodes: &mut Nodes, left: &str, right: &str) -> String {
+    let column = nodes.unsqueeze(left, 1);
+    let row = nodes.unsqueeze(right, 0);
     nodes.op("Equal", &[&column, &row])
 }
 

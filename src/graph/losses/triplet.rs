@@ -1,6 +1,11 @@
 //! Triplet losses, of the triplets that their mining finds in a batch.
 
-use super::{Formula, Nodes, Number, Scope, Written, cosines, distances, mean_where, pairs::Pairs, squared_distances};
+use super::{
+    Formula, Nodes, Number, Scope, Written, distances,
+    pairs::Pairs,
+    rows::{self, OfRows, Tile, sum_where},
+    squared_distances,
+};
 use crate::graph::build::{Element, Value, attribute};
 
 /// Which triplets of a batch count. Rows without both kinds of pairs take part in none.
@@ -68,18 +73,26 @@ impl Formula for Triplet {
         true
     }
 
+    fn of_rows(&self) -> Option<&dyn OfRows> {
+        Some(self)
+    }
+
     fn write(&self, nodes: &mut Nodes, scope: &Scope<'_>) -> Written {
-        let s = cosines(nodes, scope.embeddings, scope.embeddings);
-        let pairs = Pairs::write(nodes, scope.labels);
-        Written::of(match self.triplets {
-            Triplets::BatchHard => self.hard(nodes, &s, &pairs),
-            Triplets::SemiHard => self.semi_hard(nodes, &s, &pairs),
-        })
+        rows::whole(self, nodes, scope)
+    }
+}
+
+impl OfRows for Triplet {
+    fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
+        match self.triplets {
+            Triplets::BatchHard => self.hard(nodes, s, pairs).into(),
+            Triplets::SemiHard => self.semi_hard(nodes, s, pairs).into(),
+        }
     }
 }
 
 impl Triplet {
-    fn hard(&self, nodes: &mut Nodes, s: &str, pairs: &Pairs) -> String {
+    fn hard(&self, nodes: &mut Nodes, s: &str, pairs: &Pairs) -> [String; 2] {
         let d = distances(nodes, s);
         // Beyond every distance of unit rows.
         let (low, high) = (nodes.number(-4.0), nodes.number(4.0));
@@ -91,10 +104,10 @@ impl Triplet {
         let short = nodes.shift(&difference, self.margin);
         let losses = nodes.op("Relu", &[&short]);
         let has_both = pairs.rows_with_both(nodes);
-        mean_where(nodes, &has_both, &losses)
+        sum_where(nodes, &has_both, &losses)
     }
 
-    fn semi_hard(&self, nodes: &mut Nodes, s: &str, pairs: &Pairs) -> String {
+    fn semi_hard(&self, nodes: &mut Nodes, s: &str, pairs: &Pairs) -> [String; 2] {
         let d = squared_distances(nodes, s);
         let chosen = next_impostors(nodes, &d, pairs);
         let nearest = nodes.with("GatherElements", &[&d, &chosen], vec![attribute("axis", Value::Int(1))]);
@@ -103,7 +116,7 @@ impl Triplet {
         let losses = nodes.op("Relu", &[&short]);
         let has_both = pairs.rows_with_both(nodes);
         let counted = nodes.op("And", &[&pairs.genuine, &has_both]);
-        mean_where(nodes, &counted, &losses)
+        sum_where(nodes, &counted, &losses)
     }
 }
 

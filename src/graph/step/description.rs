@@ -47,6 +47,12 @@ pub struct Description {
     pub clip: Option<f64>,
     /// Patterns of the names of frozen weights.
     pub freeze: Vec<String>,
+    /// The number of steps after which these are trained, too; none where they stay.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unfreeze_at: Option<u64>,
+    /// Factor on the learning rate from layer to layer, from the last one back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub layer_decay: Option<f64>,
     /// Seed of the proxies' first values and of dropout.
     pub seed: u64,
     /// Every tensor that a step changes, weights first.

@@ -47,7 +47,7 @@ pub(super) fn mark(graph: &GraphProto, state: &mut [State]) {
 }
 
 /// What a node reads, its subgraphs too.
-fn inputs(node: &NodeProto) -> Vec<&str> {
+pub(super) fn inputs(node: &NodeProto) -> Vec<&str> {
     let inside =
         node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
     let inside = inside.flat_map(|graph| &graph.node).flat_map(inputs);

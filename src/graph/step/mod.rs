@@ -34,9 +34,13 @@
 //! model says of itself), [`export_embedder`] (back to an embedder), [`set_class_mean_proxies`] (other first proxies).
 
 mod constants;
+mod cut;
 mod description;
 mod embedder;
+mod in_parts;
 mod in_place;
+mod layers;
+mod loss;
 mod operator;
 mod optimizer;
 mod options;
@@ -48,32 +52,35 @@ mod ranks;
 mod sharing;
 mod tables;
 mod tensors;
+mod tiles;
 mod update;
 mod weights;
 
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::{Moved, export_embedder, moved};
+pub use in_parts::{InParts, build_in_parts};
 pub use optimizer::Optimizer;
 pub use options::{FreezeStatistics, Group, Ranks, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
 pub use sharing::{COPIES, Copied, Shared, untie};
+pub use tiles::Tiles;
 
 use std::collections::HashSet;
 
 use super::{
     Error, Result, branches,
-    build::{Element, declare, floats, integers, node},
+    build::{Element, declare, integers},
     collective, free_batch, gradient,
     head::{self, Place},
-    losses::{Kept, Loss, Written},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
     sequences,
     shapes::Shapes,
     training_mode::{self, Running},
 };
+use loss::{add_proxies, attach_loss};
 use pytorch::Export;
-use update::{Trained, promote, update};
+use update::{Rules, Trained, promote, update};
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
@@ -88,6 +95,26 @@ pub mod names {
     pub const MEAN_COSINE: &str = "pdloss.mean_cosine";
     /// Output: norm of all gradients together.
     pub const GRADIENT_NORM: &str = "pdloss.gradient_norm";
+    /// Of a step in parts: the place of the part's first row in the batch.
+    pub const FIRST_ROW: &str = "pdloss.first_row";
+    /// Of a step in parts: the gradient of the loss with respect to the embeddings.
+    pub const EMBEDDINGS_GRADIENT: &str = "pdloss.embeddings_gradient";
+    /// Of a loss in tiles: the embeddings of a tile's rows.
+    pub const ROWS: &str = "pdloss.rows";
+    /// Of a loss in tiles: their labels.
+    pub const ROW_LABELS: &str = "pdloss.row_labels";
+    /// Of a loss in tiles: the gradient of the tile's rows, beside what all rows get.
+    pub const ROWS_GRADIENT: &str = "pdloss.rows_gradient";
+    /// Of a loss in tiles: sums over the rows.
+    pub const TILE_SUMS: &str = "pdloss.tile_sums";
+    /// Of a loss in tiles: the gradient of the loss with respect to these.
+    pub const TILE_SUMS_GRADIENT: &str = "pdloss.tile_sums_gradient";
+
+    /// Of a step in parts: the gradient of a weight or of the proxies, added up over the parts.
+    #[must_use]
+    pub fn sum(of: &str) -> String {
+        format!("{}sum.{of}", super::head::PREFIX)
+    }
 
     /// State: the average of a weight or of a running statistic, where the step keeps one.
     #[must_use]
@@ -103,65 +130,94 @@ pub mod names {
 /// or float64, is older than opset 7, or uses names that begin with `pdloss.` or end in `.next`; when an operator between a
 /// weight and the loss has no gradient, naming it; when a freeze pattern matches nothing, or nothing of the backbone is left to
 /// train, naming what stays and why.
-pub fn build(mut model: ModelProto, options: &StepOptions) -> Result<ModelProto> {
-    options.check()?;
-    // Before anything follows from its shapes.
-    Shapes::of(&model)?;
-    branches::inline(&mut model)?;
-    sequences::split(&mut model)?;
-    let export = Export::of(&model);
-    let own = sharing::own_statistics(&mut model, &|_| true)?;
-    let graph = graph_of(&mut model)?;
-    head::refuse_taken_names(graph)?;
-    let data = only_data(graph)?;
-    let mut parameters = parameters::find(graph, &data, options, &export)?;
-    parameters.note(sharing::said(&own));
-    refuse_next_names(graph)?;
-    free_batch::free_or_keep(&mut model)?;
-    let graph = graph_of(&mut model)?;
-    let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
-    keep_only_embeddings(graph, &place);
-    let frozen = parameters.freeze(options)?;
-    let groups = parameters.groups(options, &frozen)?;
-    let running = prepare(&mut model, options, &frozen)?;
+pub fn build(model: ModelProto, options: &StepOptions) -> Result<ModelProto> {
+    Ok(Whole::of(model, options, false)?.model)
+}
 
-    let graph = graph_of(&mut model)?;
-    graph.output.clear();
-    let mut trained = Vec::new();
-    let kept: HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
-    for name in parameters.trained(&|name| kept.contains(name)) {
-        trained.push(promote(graph, &name, Kind::Weight)?);
-    }
-    graph.input.push(declare(names::LABELS, Element::I64, std::slice::from_ref(&place.batch)));
-    graph.input.push(declare(names::LEARNING_RATE, Element::F32, &[]));
-    if options.loss.has_proxies() {
-        add_proxies(graph, &place, options)?;
-        if !frozen.holds(head::names::PROXIES) {
-            trained.push(promote(graph, head::names::PROXIES, Kind::Proxies)?);
+/// A step as one graph, and what its parts are called.
+struct Whole {
+    model: ModelProto,
+    place: Place,
+    trained: Vec<Trained>,
+    /// Of each of these.
+    gradients: Vec<String>,
+    running: Vec<Running>,
+    /// The gradient of the embeddings, where it was asked for.
+    of_embeddings: Option<String>,
+}
+
+impl Whole {
+    /// Writes the step; `in_parts` for rows that are a part of a batch.
+    fn of(mut model: ModelProto, options: &StepOptions, in_parts: bool) -> Result<Self> {
+        options.check()?;
+        // Before anything follows from its shapes.
+        Shapes::of(&model)?;
+        branches::inline(&mut model)?;
+        sequences::split(&mut model)?;
+        let export = Export::of(&model);
+        let own = sharing::own_statistics(&mut model, &|_| true)?;
+        let graph = graph_of(&mut model)?;
+        head::refuse_taken_names(graph)?;
+        let data = only_data(graph)?;
+        let mut parameters = parameters::find(graph, &data, options, &export)?;
+        parameters.note(sharing::said(&own));
+        refuse_next_names(graph)?;
+        free_batch::free_or_keep(&mut model)?;
+        let graph = graph_of(&mut model)?;
+        let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
+        keep_only_embeddings(graph, &place);
+        let frozen = parameters.freeze(options)?;
+        let groups = parameters.groups(options, &frozen)?;
+        let layers = layers::Factors::of(graph, options.layer_decay);
+        parameters.note(layers.said());
+        let running = prepare(&mut model, options, &frozen, in_parts)?;
+
+        let graph = graph_of(&mut model)?;
+        graph.output.clear();
+        let mut trained = Vec::new();
+        let kept: HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+        for name in parameters.trained(&|name| kept.contains(name)) {
+            trained.push(promote(graph, &name, Kind::Weight)?);
         }
-    }
-    let kept = attach_loss(&mut model, &place, options);
+        graph.input.push(declare(names::LABELS, Element::I64, std::slice::from_ref(&place.batch)));
+        graph.input.push(declare(names::LEARNING_RATE, Element::F32, &[]));
+        if options.loss.has_proxies() {
+            add_proxies(graph, &place, options)?;
+            if options.unfreeze_at.is_some() || !frozen.holds(head::names::PROXIES) {
+                trained.push(promote(graph, head::names::PROXIES, Kind::Proxies)?);
+            }
+        }
+        let kept = attach_loss(&mut model, &place, options);
 
-    let trained = only_reached(&mut model, trained, &mut parameters)?;
-    let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).collect();
-    let mut gradients = gradient::differentiate_with(&mut model, head::names::LOSS, &found, options.fused)?;
-    if options.ranks.is_some() {
-        ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
+        let trained = only_reached(&mut model, trained, &mut parameters)?;
+        let of_embeddings = in_parts.then_some(place.name.as_str());
+        let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).chain(of_embeddings).collect();
+        let mut gradients = gradient::differentiate_with(&mut model, head::names::LOSS, &found, options.fused)?;
+        let of_embeddings = if in_parts { gradients.pop() } else { None };
+        if options.ranks.is_some() {
+            ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
+        }
+        let rules = Rules { options, groups: &groups, layers: &layers, frozen: &frozen };
+        let mut state = update(&mut model, &place, &rules, (&trained, &gradients), (&running, kept))?;
+        let graph = graph_of(&mut model)?;
+        collective::chain(graph);
+        if graph.node.iter().any(|node| node.domain() == head::DOMAIN) {
+            model.opset_import.push(head::opset_import(head::DOMAIN, 1));
+        }
+        in_place::mark(graph_of(&mut model)?, &mut state);
+        parameters.held(options, &groups);
+        describe(&mut model, data, &place, options, state, parameters.told())?;
+        Ok(Self { model, place, trained, gradients, running, of_embeddings })
     }
-    let mut state = update(&mut model, &place, options, (&trained, &gradients), (&running, kept), &groups)?;
-    let graph = graph_of(&mut model)?;
-    collective::chain(graph);
-    if graph.node.iter().any(|node| node.domain() == head::DOMAIN) {
-        model.opset_import.push(head::opset_import(head::DOMAIN, 1));
-    }
-    in_place::mark(graph_of(&mut model)?, &mut state);
-    parameters.held(options, &groups);
-    describe(&mut model, data, &place, options, state, parameters.told())?;
-    Ok(model)
 }
 
 /// Rewrites the backbone for training; its running statistics.
-fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &patterns::Frozen) -> Result<Vec<Running>> {
+fn prepare(
+    model: &mut ModelProto,
+    options: &StepOptions,
+    frozen: &patterns::Frozen,
+    in_parts: bool,
+) -> Result<Vec<Running>> {
     let keeps_statistics = |node: &NodeProto| match options.freeze_statistics {
         FreezeStatistics::None => false,
         FreezeStatistics::WithWeights => node.input.get(1).is_some_and(|scale| frozen.holds(scale)),
@@ -175,7 +231,7 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &patterns::Fro
     let moment = nodes.add(names::STEP, &first);
     let dropout = options.dropout.then_some(moment.as_str());
     let rows = ranks::rows();
-    let rows = options.ranks.map(|_| &rows);
+    let rows = (in_parts || options.ranks.is_some()).then_some(&rows);
     let running = training_mode::prepare(model, &training_mode::Options { dropout, rows, frozen: &keeps_statistics })?;
     if options.ranks.is_some_and(|ranks| ranks.sync_statistics) {
         gradient::normalise_over_ranks(model);
@@ -189,7 +245,9 @@ fn prepare(model: &mut ModelProto, options: &StepOptions, frozen: &patterns::Fro
     if graph.node.iter().flat_map(|node| &node.input).any(|input| *input == moment) {
         graph.node.splice(0..0, nodes.list);
     }
-    if options.ranks.is_some() {
+    if in_parts {
+        graph.input.push(declare(names::FIRST_ROW, Element::I64, &[]));
+    } else if options.ranks.is_some() {
         // In front of all: masks follow from which rows are this rank's.
         graph.node.insert(0, ranks::labels());
     }
@@ -268,87 +326,6 @@ fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
     graph.value_info.clear();
 }
 
-fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepOptions) -> Result<()> {
-    let rows = options.ranks.and_then(|ranks| ranks.classes);
-    let shape = [options.classes.saturating_mul(options.loss.rows_per_class()), place.dim];
-    let rows = rows.unwrap_or((0, shape[0]));
-    graph.initializer.push(super::proxies::random(head::names::PROXIES, place.element, (shape, rows), options.seed)?);
-    Ok(())
-}
-
-/// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs; what it keeps.
-fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) -> Option<Kept> {
-    let opset = model.opset();
-    let mut nodes = Nodes::new("pdloss.loss.", place.element, opset);
-    let (embeddings, labels) = match options.ranks {
-        Some(_) => {
-            nodes.list.push(ranks::embeddings(&place.name));
-            (ranks::ALL_EMBEDDINGS, ranks::ALL_LABELS)
-        }
-        None => (place.name.as_str(), names::LABELS),
-    };
-    let mut keeps = None;
-    let is_sharded = options.ranks.is_some_and(|ranks| ranks.classes.is_some());
-    if let (true, Loss::Pd(config)) = (is_sharded, &options.loss) {
-        let inputs = [embeddings, head::names::PROXIES, labels];
-        let results = [head::names::LOSS, head::names::MOMENTS, "pdloss.embeddings_grad", "pdloss.proxies_grad"];
-        nodes.list.push(collective::pd_loss(inputs, results, head::attributes(config)));
-    } else if options.has_operator() {
-        let (operator, inputs, config) = match &options.loss {
-            Loss::DLoss(config) => ("DLoss", vec![embeddings, labels], config),
-            Loss::Pd(config) => (head::NAME, vec![embeddings, head::names::PROXIES, labels], config),
-            _ => unreachable!("only these two are operators"),
-        };
-        let outputs = [head::names::LOSS, head::names::MOMENTS, head::names::SAVED];
-        let mut call = node(operator, &inputs, &outputs, head::attributes(config));
-        call.domain = Some(head::DOMAIN.to_owned());
-        nodes.list.push(call);
-    } else {
-        let proxies = options.loss.has_proxies().then_some((head::names::PROXIES, options.classes));
-        let Written { loss, moments, kept } = options.loss.write(&mut nodes, embeddings, proxies, labels);
-        nodes.rename(loss, head::names::LOSS);
-        keeps = kept;
-        if let Some(moments) = moments {
-            nodes.rename(moments, head::names::MOMENTS);
-        }
-    }
-    nodes.rename(place.name.clone(), names::EMBEDDINGS);
-    let mean_cosine = mean_cosine(&mut nodes, embeddings, labels);
-    nodes.rename(mean_cosine, names::MEAN_COSINE);
-    let graph = model.graph.as_mut()?;
-    graph.node.extend(nodes.list);
-    if let Some(kept) = &keeps {
-        graph.initializer.push(floats(kept.name, place.element, &[], &[0.0]));
-        graph.input.push(declare(kept.name, place.element, &[]));
-    }
-    graph.output.push(declare(head::names::LOSS, place.element, &[]));
-    if options.loss.has_moments() {
-        graph.output.push(declare(head::names::MOMENTS, Element::F64, &tensors::dims(&[8])));
-    }
-    graph.output.push(declare(names::MEAN_COSINE, place.element, &[]));
-    graph.output.push(declare(names::GRADIENT_NORM, place.element, &[]));
-    let shape = [place.batch.clone(), super::build::Dim::Known(place.dim)];
-    graph.output.push(declare(names::EMBEDDINGS, place.element, &shape));
-    keeps
-}
-
-/// `(|sum_i z_i|^2 - sum_i |z_i|^2) / (B (B - 1))`; 0 for a batch of one.
-fn mean_cosine(nodes: &mut Nodes, embeddings: &str, labels: &str) -> String {
-    let z = nodes.unit_rows(embeddings);
-    let total = nodes.reduce("ReduceSum", &z, 0, false);
-    let all = nodes.reduce_all("ReduceSumSquare", &total);
-    let own = nodes.reduce_all("ReduceSumSquare", &z);
-    let pairs = nodes.sub(&all, &own);
-    let shape = nodes.op("Shape", &[labels]);
-    let shape = nodes.cast(&shape, nodes.element);
-    let batch = nodes.sum(&shape);
-    let others = nodes.shift(&batch, -1.0);
-    let count = nodes.mul(&batch, &others);
-    let one = nodes.number(1.0);
-    let count = nodes.op("Max", &[&count, &one]);
-    nodes.div(&pairs, &count)
-}
-
 fn describe(
     model: &mut ModelProto,
     data: String,
@@ -376,6 +353,8 @@ fn describe(
         ema: options.ema,
         clip: options.clip,
         freeze: options.freeze.clone(),
+        unfreeze_at: options.unfreeze_at,
+        layer_decay: options.layer_decay,
         seed: options.seed,
         state,
         parameters,

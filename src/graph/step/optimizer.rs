@@ -85,6 +85,7 @@ impl Default for Optimizer {
 }
 
 /// What an update needs to know of a weight.
+#[derive(Clone)]
 pub(super) struct Parameter<'a> {
     pub(super) name: &'a str,
     pub(super) element: Element,
@@ -97,6 +98,7 @@ pub(super) struct Parameter<'a> {
 }
 
 /// The next values of a weight, of the optimiser's tensors for it, in the order of [`Optimizer::kinds`], and of its average.
+#[derive(Clone)]
 pub(super) struct Update {
     pub(super) weight: String,
     pub(super) state: Vec<String>,

@@ -35,6 +35,10 @@ pub struct StepOptions {
     /// Weights that stay as they are: patterns of their names, with `*`, `?` and `[a-z]`. `pdloss.proxies` is one of the
     /// names.
     pub freeze: Vec<String>,
+    /// The number of steps after which what `freeze` names is trained, too; `None` to leave it as it is.
+    pub unfreeze_at: Option<u64>,
+    /// A factor on the learning rate for each layer from the end of the backbone to its beginning, as `layers` counts them.
+    pub layer_decay: Option<f64>,
     /// Tensors to train that would be taken for constants: patterns of their names, as in `freeze`.
     pub also: Vec<String>,
     /// Which BatchNormalization nodes keep their running statistics, and normalise by them.
@@ -133,6 +137,8 @@ impl StepOptions {
             ema: None,
             clip: None,
             freeze: Vec::new(),
+            unfreeze_at: None,
+            layer_decay: None,
             also: Vec::new(),
             freeze_statistics: FreezeStatistics::None,
             running_variance: RunningVariance::Sample,
@@ -189,6 +195,15 @@ impl StepOptions {
         }
         if let Some(ema) = self.ema.filter(|ema| !(*ema > 0.0 && *ema < 1.0)) {
             return Err(Error::model("average of the weights", format!("wanted a decay between 0 and 1, got {ema}")));
+        }
+        if let Some(decay) = self.layer_decay.filter(|decay| !(*decay > 0.0 && *decay <= 1.0)) {
+            return Err(Error::model("layer decay", format!("wanted a factor above 0 and at most 1, got {decay}")));
+        }
+        if let Some(step) = self.unfreeze_at.filter(|step| *step == 0 || i64::try_from(*step).is_err()) {
+            return Err(Error::model("step that unfreezes", format!("wanted 1 to {}, got {step}", i64::MAX)));
+        }
+        if self.unfreeze_at.is_some() && self.freeze.is_empty() {
+            return Err(Error::model("step that unfreezes", "nothing is frozen until then"));
         }
         if matches!(self.optimizer, Optimizer::Lamb { .. }) && self.ranks.is_some_and(|ranks| ranks.classes.is_some()) {
             let reason = "it wants the norm of all proxies, of which each rank has a part";

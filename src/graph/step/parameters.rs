@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     Parameters, StepOptions,
-    description::Left,
+    description::{Left, listed},
     patterns::Frozen,
     pytorch::Export,
     sharing::{Shared, shared},
@@ -93,6 +93,11 @@ impl Found {
             names.push(head::names::PROXIES);
         }
         let frozen = Frozen::new("freeze", &options.freeze, &names)?;
+        if let Some(step) = options.unfreeze_at {
+            let held: Vec<&&str> = names.iter().filter(|name| frozen.holds(name)).collect();
+            self.notes.push(format!("frozen until {step} steps are made, and trained from then on: {}", listed(&held)));
+            return Ok(frozen);
+        }
         for parameter in &mut self.parameters {
             if let Some(pattern) = frozen.which(&parameter.name) {
                 parameter.stays = Some(format!("{FROZEN} '{pattern}'"));

@@ -12,12 +12,9 @@ use crate::graph::{
 pub(super) const ALL_EMBEDDINGS: &str = "pdloss.all_embeddings";
 /// The labels of the whole batch.
 pub(super) const ALL_LABELS: &str = "pdloss.all_labels";
-/// The place of this rank's first row.
-const FIRST_ROW: &str = "pdloss.first_row";
-
 /// Gathers the labels.
 pub(super) fn labels() -> NodeProto {
-    all_gather(names::LABELS, ALL_LABELS, FIRST_ROW)
+    all_gather(names::LABELS, ALL_LABELS, names::FIRST_ROW)
 }
 
 /// Gathers the embeddings.
@@ -25,9 +22,9 @@ pub(super) fn embeddings(own: &str) -> NodeProto {
     all_gather(own, ALL_EMBEDDINGS, "pdloss.first_embedding")
 }
 
-/// Which rows of the batch are this rank's.
+/// Which rows of the batch are given: this rank's, or this part's.
 pub(super) fn rows() -> Rows {
-    Rows { first: FIRST_ROW.to_owned(), each: names::LABELS.to_owned() }
+    Rows { first: names::FIRST_ROW.to_owned(), each: names::LABELS.to_owned() }
 }
 
 /// Adds up the gradients of weights over all ranks, those of a type in one exchange. That of the proxies follows from gathered

@@ -3,8 +3,10 @@
 use super::{
     Kind, State, StepOptions,
     description::element_name,
-    graph_of, names, operator,
-    optimizer::{Parameter, Scalars, state_name},
+    graph_of,
+    layers::Factors,
+    names, operator,
+    optimizer::{Parameter, Scalars, Update, state_name},
     patterns::Frozen,
     tensors,
 };
@@ -42,14 +44,25 @@ pub(super) fn promote(graph: &mut GraphProto, name: &str, kind: Kind) -> Result<
 pub(super) fn update(
     model: &mut ModelProto,
     place: &Place,
-    options: &StepOptions,
+    rules: &Rules<'_>,
     (trained, gradients): (&[Trained], &[String]),
     (running, kept): (&[Running], Option<Kept>),
-    groups: &Frozen,
 ) -> Result<Vec<State>> {
+    let options = rules.options;
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
+    let is_held = |tensor: &Trained| options.unfreeze_at.is_some() && rules.frozen.holds(&tensor.name);
+    let held = Held::write(&mut nodes, options.unfreeze_at);
+    let gradients: Vec<String> = trained
+        .iter()
+        .zip(gradients)
+        .map(|(tensor, gradient)| match &held {
+            Some(held) if is_held(tensor) => held.nothing_before(&mut nodes, tensor, gradient),
+            _ => gradient.clone(),
+        })
+        .collect();
+    let gradients = gradients.as_slice();
     let norm = norm(&mut nodes, place, options, trained, gradients);
-    let parameters: Vec<Parameter<'_>> = trained.iter().map(|tensor| parameter(tensor, options, groups)).collect();
+    let parameters: Vec<Parameter<'_>> = trained.iter().map(|tensor| parameter(tensor, rules)).collect();
     let as_operator = operator::has(options, &parameters, place.element);
     let clipped = match options.clip {
         Some(limit) if !as_operator => clip(&mut nodes, place, (limit, &norm), trained, gradients),
@@ -57,24 +70,24 @@ pub(super) fn update(
     };
     let one = nodes.integer(1);
     let finished = nodes.add(names::STEP, &one);
-    let updates = if as_operator {
-        operator::write(&mut nodes, options, (&norm, &finished), &parameters, gradients)
-    } else {
-        let mut scalars = Scalars::new(&mut nodes, names::LEARNING_RATE, &finished);
-        let write = |(parameter, gradient): (&Parameter<'_>, &String)| {
-            let mut update = options.optimizer.write(&mut nodes, &mut scalars, parameter, gradient);
-            if let Some(ema) = options.ema.filter(|_| parameter.averaged) {
-                nodes.element = parameter.element;
-                update.average = Some(follow(&mut nodes, ema, parameter.name, &update.weight));
-            }
-            update
-        };
-        parameters.iter().zip(&clipped).map(write).collect()
-    };
+    let mut updates: Vec<Option<Update>> = parameters.iter().map(|_| None).collect();
+    let numbers = [Some(finished.clone()), held.as_ref().map(|held| held.step.clone())];
+    for (wants_held, number) in [false, true].into_iter().zip(numbers) {
+        let places: Vec<usize> = (0..trained.len()).filter(|&place| is_held(&trained[place]) == wants_held).collect();
+        let (Some(number), false) = (number, places.is_empty()) else { continue };
+        let of: Vec<Parameter<'_>> = places.iter().map(|&place| parameters[place].clone()).collect();
+        let gradients: Vec<String> = places.iter().map(|&place| clipped[place].clone()).collect();
+        let made = write(&mut nodes, options, (&norm, &number), (&of, &gradients), as_operator);
+        for ((&place, parameter), update) in places.iter().zip(&of).zip(made) {
+            let held = held.as_ref().filter(|_| wants_held);
+            updates[place] =
+                Some(held.map_or(update.clone(), |held| held.update(&mut nodes, options, parameter, update)));
+        }
+    }
 
     let graph = graph_of(model)?;
     let (mut state, mut moments, mut averages) = (Vec::new(), Vec::new(), Vec::new());
-    for ((tensor, parameter), update) in trained.iter().zip(&parameters).zip(updates) {
+    for ((tensor, parameter), update) in trained.iter().zip(&parameters).zip(updates.into_iter().flatten()) {
         if let Some(next) = update.average {
             averages.push(average(&mut nodes, graph, tensor, next)?);
         }
@@ -108,6 +121,74 @@ pub(super) fn update(
     state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, finished));
     graph.node.extend(nodes.list);
     Ok(state)
+}
+
+/// What the update of a tensor follows.
+pub(super) struct Rules<'a> {
+    pub(super) options: &'a StepOptions,
+    /// The patterns of the options' groups.
+    pub(super) groups: &'a Frozen,
+    pub(super) layers: &'a Factors,
+    pub(super) frozen: &'a Frozen,
+}
+
+/// Writes the updates of some parameters, in their order; `step` is the number of the step, from 1.
+fn write(
+    nodes: &mut Nodes,
+    options: &StepOptions,
+    (norm, step): (&str, &str),
+    (parameters, gradients): (&[Parameter<'_>], &[String]),
+    as_operator: bool,
+) -> Vec<Update> {
+    if as_operator {
+        return operator::write(nodes, options, (norm, step), parameters, gradients);
+    }
+    let mut scalars = Scalars::new(nodes, names::LEARNING_RATE, step);
+    let write = |(parameter, gradient): (&Parameter<'_>, &String)| {
+        let mut update = options.optimizer.write(nodes, &mut scalars, parameter, gradient);
+        if let Some(ema) = options.ema.filter(|_| parameter.averaged) {
+            nodes.element = parameter.element;
+            update.average = Some(follow(nodes, ema, parameter.name, &update.weight));
+        }
+        update
+    };
+    parameters.iter().zip(gradients).map(write).collect()
+}
+
+/// Weights that stay until so many steps are made.
+struct Held {
+    /// Whether they are.
+    is_over: String,
+    /// The number of the step from then on, from 1; the optimiser begins with them.
+    step: String,
+}
+
+impl Held {
+    fn write(nodes: &mut Nodes, until: Option<u64>) -> Option<Self> {
+        let until = nodes.integer(i64::try_from(until?).ok()?);
+        let is_over = nodes.op("GreaterOrEqual", &[names::STEP, &until]);
+        let since = nodes.sub(names::STEP, &until);
+        let one = nodes.integer(1);
+        let number = nodes.add(&since, &one);
+        Some(Self { is_over, step: nodes.op("Max", &[&number, &one]) })
+    }
+
+    /// The gradient, or zeros.
+    fn nothing_before(&self, nodes: &mut Nodes, tensor: &Trained, gradient: &str) -> String {
+        let zero = nodes.number_of(tensor.element, 0.0);
+        nodes.op("Where", &[&self.is_over, gradient, &zero])
+    }
+
+    /// The update, or what there was.
+    fn update(&self, nodes: &mut Nodes, options: &StepOptions, of: &Parameter<'_>, update: Update) -> Update {
+        let mut either = |next: String, before: &str| nodes.op("Where", &[&self.is_over, &next, before]);
+        let states = options.optimizer.kinds().iter().map(|kind| state_name(kind, of.name));
+        Update {
+            weight: either(update.weight, of.name),
+            state: states.zip(update.state).map(|(before, next)| either(next, &before)).collect(),
+            average: update.average.map(|next| either(next, &names::average(of.name))),
+        }
+    }
 }
 
 /// The norm of all gradients.
@@ -150,13 +231,15 @@ fn clip(
 }
 
 /// How a tensor is to follow its gradient.
-fn parameter<'a>(tensor: &'a Trained, options: &StepOptions, groups: &Frozen) -> Parameter<'a> {
+fn parameter<'a>(tensor: &'a Trained, Rules { options, groups, layers, .. }: &Rules<'_>) -> Parameter<'a> {
     let is_proxies = tensor.kind == Kind::Proxies;
     let is_decayed = if is_proxies { options.decay_proxies } else { options.decay_all || tensor.shape.len() > 1 };
     let group = groups.which(&tensor.name).and_then(|pattern| options.groups.iter().find(|g| g.pattern == pattern));
     let usual = options.optimizer.weight_decay();
     let decay = if is_decayed { group.and_then(|group| group.decay).unwrap_or(usual) } else { 0.0 };
-    let rate = if is_proxies { options.proxies_rate } else { 1.0 } * group.map_or(1.0, |group| group.rate);
+    let rate = if is_proxies { options.proxies_rate } else { 1.0 }
+        * group.map_or(1.0, |group| group.rate)
+        * layers.of_weight(&tensor.name);
     let averaged = tensor.kind == Kind::Weight && options.ema.is_some();
     Parameter { name: &tensor.name, element: tensor.element, decay, rate, averaged }
 }

@@ -85,7 +85,7 @@ impl Body {
     /// are no other ranks, or the value is the same on all.
     ///
     /// # Errors
-    /// When the places of a row do not lie together: what is drawn for an image would depend on the number of ranks.
+    /// When the places of a row do not lie together: what is drawn for an image would depend on how the batch is divided.
     pub(super) fn before(
         &mut self,
         seed: Seed<'_>,
@@ -104,8 +104,8 @@ impl Body {
             }
             None => Err(Error::model(
                 label,
-                "its random numbers do not lie image after image, so that those of an image would depend on the number of ranks; \
-                 train without it (--no-dropout), or on one rank",
+                "its random numbers do not lie image after image, so that those of an image would depend on how the batch is divided \
+                 among ranks or parts; train without it (--no-dropout), or undivided",
             )),
         }
     }

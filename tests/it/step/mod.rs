@@ -6,6 +6,8 @@ mod backbones;
 mod driver;
 mod embedder;
 mod exports;
+mod held;
+mod in_parts;
 mod labels;
 mod losses;
 mod optimizers;

@@ -64,6 +64,15 @@ fn whatever_a_run_keeps_from_step_to_step_goes_on() {
     assert!(deaths >= 1, "the processes were really killed: {deaths} times");
 }
 
+/// Of a step in parts nothing is kept but the state of the step.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_in_parts_goes_on() {
+    let more = ["--accumulate", "5", "--loss", "multi-similarity", "--ema", "0.9", "--clip", "1"];
+    let deaths = killed_and_resumed(&[&SETTINGS[..], &more].concat(), &[3]);
+    assert!(deaths >= 1, "the processes were really killed: {deaths} times");
+}
+
 /// Runs to the end, and again with a death after each of these numbers of steps and two more later; how many there were.
 fn killed_and_resumed(settings: &[&str], after: &[usize]) -> usize {
     let shapes = fixtures().join("shapes");

@@ -4,7 +4,7 @@ use pdloss::graph::file;
 use pdloss::graph::proto::TensorProto;
 use safetensors::SafeTensors;
 
-use crate::tools::{Place, fails, hues, run, succeeds, text};
+use crate::tools::{Place, fails, fixtures, hues, run, succeeds, text};
 
 const USUAL: [&str; 6] = ["--batch", "12", "--per-class", "4", "--steps", "5"];
 
@@ -75,6 +75,75 @@ fn groups_go_at_their_own_rate() {
     fails(2, &other.arguments(text(&data), &[&USUAL[..], &["--group", "conv.*"]].concat()), &["--group conv.*"]);
 }
 
+/// Parts of a batch make the steps of the batch, where statistics are not theirs, with this project's operators and standard ones.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_batch_in_parts_makes_the_steps_of_the_batch() {
+    let data = Place::new();
+    let hues_at = data.folder.path().join("hues");
+    hues(&hues_at, 6);
+    let usual = ["--batch", "24", "--per-class", "4", "--steps", "4", "--flip", "--clip", "1", "--ema", "0.5"];
+    let descent = ["--optimizer", "sgd", "--lr", "0.05", "--freeze-statistics", "all"];
+    for loss in
+        [&["--loss", "pd"][..], &["--loss", "d-loss"], &["--loss", "pd", "--inline"], &["--loss", "curricularface"]]
+    {
+        let [whole, parts] = ["1", "8"].map(|parts| {
+            let place = Place::new();
+            let more = [&usual[..], &descent, loss, &["--accumulate", parts]].concat();
+            let output = run(&place.arguments(text(&hues_at), &more));
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{error}");
+            let says = "the loss is of all 24 images of a step, which go through the net 3 at a time";
+            assert_eq!(error.contains(says), parts == "8", "{error}");
+            assert!(!error.contains("BatchNormalization normalises"), "{error}");
+            place
+        });
+        for column in ["loss", "mean_cosine", "gradient_norm"] {
+            for (got, wanted) in parts.column("metrics.csv", column).iter().zip(whole.column("metrics.csv", column)) {
+                assert!(
+                    (got - wanted).abs() <= 1e-4 * wanted.abs().max(1.0),
+                    "{loss:?} {column}: {got}, wanted {wanted}"
+                );
+            }
+        }
+        for name in ["conv.weight", "norm.weight", "norm.running_mean", "linear.weight", "linear.bias"] {
+            let (got, wanted) = (numbers(&embedded(&parts, name)), numbers(&embedded(&whole, name)));
+            let largest = wanted.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            let apart = got.iter().zip(&wanted).fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs()));
+            assert!(apart <= 1e-4 * largest, "{loss:?} {name}: {apart} of {largest}");
+        }
+        assert!(std::fs::read_to_string(parts.file("run.toml")).unwrap().contains("accumulate = 8"));
+        assert!(!std::fs::read_to_string(whole.file("run.toml")).unwrap().contains("accumulate = "));
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn parts_of_a_batch_are_recorded_rehearsed_and_refused() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    let flags = [&USUAL[..], &["--accumulate", "3", "--no-dropout", "--loss", "triplet"]].concat();
+    let said = succeeds(&place.arguments(text(&data), &[&flags[..], &["--dry-run"]].concat()));
+    assert!(said.contains("steps made") && !place.out.exists(), "{said}");
+    let output = run(&place.arguments(text(&data), &flags));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let says = "BatchNormalization normalises the 4 images of a part, and its running statistics follow";
+    assert!(output.status.success() && error.contains(says), "{error}");
+    let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+    assert!(manifest.contains("accumulate = 3") && manifest.contains(says), "{manifest}");
+    let again = place.folder.path().join("again");
+    succeeds(&["train", "--config", text(&place.file("run.toml")), "--out", text(&again)]);
+    let bytes = |folder: &std::path::Path| std::fs::read(folder.join("embedder.onnx")).unwrap();
+    assert_eq!(bytes(&again), bytes(&place.out));
+    let other = Place::new();
+    for parts in ["5", "0", "24"] {
+        let wrong = [&USUAL[..], &["--accumulate", parts]].concat();
+        let says = format!("--accumulate {parts}: wanted a number that divides --batch 12");
+        fails(2, &other.arguments(text(&data), &wrong), &[says.as_str()]);
+    }
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn a_rehearsal_writes_nothing_and_says_what_a_run_takes() {
@@ -131,4 +200,96 @@ fn a_run_starts_from_another_one_s_state() {
     let (place, error, code) = from(&["--init", "embedder,optimizer", "--freeze", "conv.*"]);
     assert!(code == Some(0), "{error}");
     assert_eq!(kept(&place, "pdloss.step"), 10_i64.to_le_bytes());
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn what_is_frozen_is_let_go_and_layers_have_their_rates() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    let begun = file::read(&place.model).unwrap().graph.unwrap();
+    let begun = |name: &str| begun.initializer.iter().find(|t| t.name() == name).unwrap().raw_data.clone().unwrap();
+    let flags = ["--freeze", "conv.*", "--unfreeze-at", "3", "--layer-decay", "0.5", "--checkpoint-every", "3"];
+    let output = run(&place.arguments(text(&data), &[&USUAL[..], &flags].concat()));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{error}");
+    for says in
+        ["frozen until 3 steps are made, and trained from then on: 'conv.weight'", "layer decay 0.5 over 3 layers"]
+    {
+        assert!(error.contains(says), "{error}");
+    }
+    assert_ne!(embedded(&place, "conv.weight"), begun("conv.weight"));
+    let again = place.folder.path().join("again");
+    succeeds(&["train", "--config", text(&place.file("run.toml")), "--out", text(&again)]);
+    let bytes = |folder: &std::path::Path| std::fs::read(folder.join("embedder.onnx")).unwrap();
+    assert_eq!(bytes(&again), bytes(&place.out));
+    let other = Place::new();
+    let wrong =
+        |more: &[&str], says: &str| fails(2, &other.arguments(text(&data), &[&USUAL[..], more].concat()), &[says]);
+    wrong(&["--freeze", "conv.*", "--unfreeze-at", "5"], "--unfreeze-at 5: the run has 5 steps");
+    wrong(&["--unfreeze-at", "3"], "--unfreeze-at changes nothing here: nothing is frozen");
+    wrong(&["--layer-decay", "0"], "layer decay: wanted a factor above 0");
+    wrong(&["--rand-augment", "2"], "--rand-augment 2: wanted two numbers");
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_learning_rate_is_searched_for() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    let flags = [&USUAL[..], &["--find-lr", "--accumulate", "2", "--rand-augment", "1,9"]].concat();
+    let said = succeeds(&place.arguments(text(&data), &flags));
+    assert!(said.contains("steepest fall at") && said.contains("find-lr.svg"), "{said}");
+    let rates = place.column("find-lr.csv", "learning_rate");
+    let losses = place.column("find-lr.csv", "loss");
+    assert!(rates.len() > 40 && rates.windows(2).all(|two| two[1] > two[0]) && losses[0].is_finite());
+    assert!(std::fs::read_to_string(place.file("find-lr.svg")).unwrap().starts_with("<svg"));
+    let mut left: Vec<_> = std::fs::read_dir(&place.out).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["find-lr.csv", "find-lr.svg"]);
+    fails(2, &place.arguments(text(&data), &[&USUAL[..], &["--find-lr"]].concat()), &["--out"]);
+    let again = Place::new();
+    succeeds(&again.arguments(text(&data), &flags));
+    assert_eq!(again.column("find-lr.csv", "loss"), losses, "the same batches, the same numbers");
+}
+
+/// The files of `examples/settings` are settings: on the layout that one is for, and a small net.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn ready_settings_are_settings() {
+    let place = Place::new();
+    let cub = place.folder.path().join("CUB_200_2011");
+    hues(&cub.join("images"), 15);
+    let names: Vec<String> = (0..15 * 8).map(|at| format!("class{:02}/{}.png", at / 8, at % 8)).collect();
+    let lines = |line: &dyn Fn(usize) -> String| (0..names.len()).map(line).collect::<String>();
+    std::fs::write(cub.join("images.txt"), lines(&|at| format!("{} {}\n", at + 1, names[at]))).unwrap();
+    std::fs::write(cub.join("image_class_labels.txt"), lines(&|at| format!("{} {}\n", at + 1, at / 8 + 1))).unwrap();
+    std::fs::write(cub.join("train_test_split.txt"), lines(&|at| format!("{} 1\n", at + 1))).unwrap();
+    let classes: String = (0..15).map(|class| format!("{} class{class:02}\n", class + 1)).collect();
+    std::fs::write(cub.join("classes.txt"), classes).unwrap();
+    std::fs::remove_file(place.model.with_extension("toml")).unwrap();
+    let files = fixtures().join("../examples/settings");
+    let mut seen = 0;
+    for file in std::fs::read_dir(files).unwrap().map(|entry| entry.unwrap().path()) {
+        let out = place.folder.path().join("never");
+        let small =
+            ["--resize", "exact:16x16", "--crop", "16x16", "--batch", "28", "--accumulate", "4", "--steps", "600"];
+        let call = [
+            "train",
+            "--config",
+            text(&file),
+            "--model",
+            text(&place.model),
+            "--data",
+            text(&cub),
+            "--out",
+            text(&out),
+        ];
+        let said = succeeds(&[&call[..], &small, &["--threads", "1", "--dry-run"]].concat());
+        assert!(said.contains("steps made") && !out.exists(), "{}: {said}", file.display());
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
 }

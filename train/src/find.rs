@@ -1,0 +1,241 @@
+//! A search for a learning rate: steps at rates that grow from tiny to far too large, and the loss after each (Smith 2017, "Cyclical
+//! Learning Rates for Training Neural Networks", section 3.3). Nothing is kept of the weights.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::Path;
+
+use pdloss_embed::console::{self, Align, inform, note};
+use pdloss_embed::files::write_atomically;
+use pdloss_embed::ranks::{agree, of_first, world};
+use pdloss_embed::{Error, Result};
+
+use crate::images::Images;
+use crate::loader::{Loader, pieces};
+use crate::sampler::Sampler;
+use crate::settings::Settings;
+use crate::trainer::Trainer;
+
+/// The first rate and the last one.
+const RATES: (f64, f64) = (1e-7, 10.0);
+/// Steps between them.
+const STEPS: u64 = 120;
+/// How much of the smoothed loss is kept from step to step.
+const KEPT: f64 = 0.9;
+/// Steps at the beginning and the end whose slope says little.
+const MARGIN: usize = 8;
+
+/// What is searched with.
+pub(crate) struct Search<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) images: &'a Images,
+    pub(crate) sampler: &'a Sampler,
+    /// Axes of one image.
+    pub(crate) image: [usize; 3],
+    /// Where table and picture go; is not there yet.
+    pub(crate) out: &'a Path,
+}
+
+/// A step of the search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Point {
+    rate: f64,
+    loss: f64,
+    smoothed: f64,
+}
+
+/// The rate of a step of the search.
+fn rate(step: u64) -> f64 {
+    let (first, last) = RATES;
+    first * (last / first).powf(step as f64 / (STEPS - 1) as f64)
+}
+
+/// Adds a loss; whether the search goes on: it ends where the smoothed loss has risen above its least by as much again as it had fallen, and
+/// by no less than half of where it began.
+fn follow(points: &mut Vec<Point>, rate: f64, loss: f64) -> bool {
+    let count = points.len() as f64;
+    // The mean of all losses so far, later ones counting more, without a bias to where it began.
+    let weight = (1.0 - KEPT) / (1.0 - KEPT.powf(count + 1.0));
+    let smoothed = points.last().map_or(loss, |last| last.smoothed + weight * (loss - last.smoothed));
+    points.push(Point { rate, loss, smoothed });
+    let least = points.iter().map(|point| point.smoothed).fold(f64::INFINITY, f64::min);
+    let fallen = points[0].smoothed - least;
+    loss.is_finite()
+        && (points.len() <= MARGIN || smoothed - least <= (2.0 * fallen).max(0.5 * points[0].smoothed.abs()))
+}
+
+/// Where the smoothed loss falls fastest by the logarithm of the rate, before its least.
+fn steepest(points: &[Point]) -> Option<f64> {
+    let finite = points.iter().take_while(|point| point.smoothed.is_finite()).count();
+    let points = &points[..finite];
+    let least = (0..finite).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed))?;
+    let slope = |at: usize| points[at + 1].smoothed - points[at - 1].smoothed;
+    let places = MARGIN.max(1)..least.min(finite.saturating_sub(1));
+    let place = places.min_by(|&a, &b| slope(a).total_cmp(&slope(b)))?;
+    (slope(place) < 0.0).then(|| points[place].rate)
+}
+
+impl Search<'_> {
+    /// Makes the steps, writes `find-lr.csv` and `find-lr.svg`, and says what follows on `stdout`.
+    ///
+    /// # Errors
+    /// Whatever stops a step; [`Error::Measure`] where the first loss is no number; [`Error::File`].
+    pub(crate) fn run(&self, trainer: &mut Trainer, stdout: &mut dyn Write) -> Result<()> {
+        let pieces = pieces(world().share(self.sampler.batch()), self.settings.accumulate);
+        let (threads, needs_pairs) = (self.settings.threads, self.settings.loss.needs_pairs());
+        let mut points = Vec::new();
+        std::thread::scope(|scope| -> Result<()> {
+            let mut loader = Loader::start(scope, self.images, self.sampler, (0, STEPS), pieces, threads);
+            for step in 0..STEPS {
+                let batch = agree(loader.next())?;
+                if needs_pairs && !batch.has_pairs {
+                    agree(loader.pass_over())?;
+                    continue;
+                }
+                #[expect(clippy::cast_possible_truncation, reason = "a rate is a float32")]
+                let asked = rate(step) as f32;
+                let outcome = agree(trainer.step(batch, &mut || loader.next(), self.image, asked))?;
+                if !follow(&mut points, rate(step), f64::from(outcome.loss)) {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        let Some(first) = points.first().filter(|first| first.loss.is_finite()) else {
+            return Err(Error::Measure("--find-lr: the first loss is no number".into()));
+        };
+        let found = steepest(&points);
+        let (begun, ended) = (first.loss, points.last().map_or(first.rate, |last| last.rate));
+        of_first(|| self.write(&points, found))?;
+        if !world().is_first() {
+            return Ok(());
+        }
+        match found {
+            Some(_) => inform("the rate of the steepest fall is a rate to begin with, and a third of it a careful one"),
+            None => {
+                note("--find-lr: the loss does not fall at any rate, so that no rate is suggested; see the picture")
+            }
+        }
+        let word = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2e}"));
+        let figures = [
+            ("steps made", points.len().to_string()),
+            ("first loss", format!("{begun:.6}")),
+            ("steepest fall at", word(found)),
+            ("ended at", word(Some(ended))),
+        ];
+        let (names, cells): (Vec<_>, Vec<_>) = figures.into_iter().unzip();
+        let columns = names.into_iter().map(|name| (name.to_owned(), Align::Right)).collect();
+        let text = console::Table { columns, rows: vec![cells] }.text(console::width());
+        writeln!(stdout, "{text}\n\npicture: {}", self.out.join("find-lr.svg").display())
+            .map_err(|e| Error::write("standard output", e))
+    }
+
+    /// Writes the folder with table and picture.
+    fn write(&self, points: &[Point], found: Option<f64>) -> Result<()> {
+        std::fs::create_dir_all(self.out).map_err(|e| Error::write(self.out, e))?;
+        let rows = points.iter().map(|p| format!("{},{},{}\n", p.rate, p.loss, p.smoothed));
+        let table = format!("learning_rate,loss,smoothed\n{}", rows.collect::<String>());
+        let title =
+            format!("loss {}, batch {}, seed {}", self.settings.loss.word(), self.settings.batch, self.settings.seed);
+        for (name, text) in [("find-lr.csv", table), ("find-lr.svg", picture(points, found, &title))] {
+            write_atomically(&self.out.join(name), |file| file.write_all(text.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The smoothed loss and the losses by the logarithm of the rate, as SVG.
+fn picture(points: &[Point], found: Option<f64>, title: &str) -> String {
+    let (width, height, left, right, top, bottom) = (720.0, 440.0, 70.0, 20.0, 40.0, 50.0);
+    let shown: Vec<&Point> = points.iter().filter(|p| p.smoothed.is_finite()).collect();
+    let of = |value: fn(f64, f64) -> f64, start| shown.iter().map(|p| p.smoothed).fold(start, value);
+    let (low, high) = (of(f64::min, f64::INFINITY), of(f64::max, f64::NEG_INFINITY));
+    let span = if high > low { high - low } else { 1.0 };
+    let (first, last) = (RATES.0.log10(), RATES.1.log10());
+    let x = |rate: f64| left + (rate.log10() - first) / (last - first) * (width - left - right);
+    let y = |loss: f64| height - bottom - (loss - low) / span * (height - top - bottom);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n\
+         <text x=\"{left}\" y=\"24\" font-size=\"14\">{title}</text>\n"
+    );
+    // Nothing fails: it is a string.
+    let mut add = |text: String| {
+        let _ = writeln!(svg, "{text}");
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "seven powers of ten")]
+    for power in first.round() as i32..=last.round() as i32 {
+        let at = x(10_f64.powi(power));
+        let (from, to, label) = (top, height - bottom, height - bottom + 18.0);
+        add(format!("<line x1=\"{at:.1}\" y1=\"{from}\" x2=\"{at:.1}\" y2=\"{to}\" stroke=\"#dddddd\"/>"));
+        add(format!("<text x=\"{at:.1}\" y=\"{label}\" text-anchor=\"middle\">1e{power}</text>"));
+    }
+    for part in 0..=4 {
+        let value = low + span * f64::from(part) / 4.0;
+        let (at, end, label) = (y(value), width - right, left - 6.0);
+        add(format!("<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{end}\" y2=\"{at:.1}\" stroke=\"#dddddd\"/>"));
+        add(format!("<text x=\"{label}\" y=\"{:.1}\" text-anchor=\"end\">{value:.3}</text>", at + 4.0));
+    }
+    for point in shown.iter().filter(|p| p.loss.is_finite() && (low..=high).contains(&p.loss)) {
+        add(format!("<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"1.8\" fill=\"#9db8d9\"/>", x(point.rate), y(point.loss)));
+    }
+    let line: Vec<String> = shown.iter().map(|p| format!("{:.1},{:.1}", x(p.rate), y(p.smoothed))).collect();
+    add(format!("<polyline points=\"{}\" fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"2\"/>", line.join(" ")));
+    if let Some(rate) = found {
+        let (at, to) = (x(rate), height - bottom);
+        add(format!(
+            "<line x1=\"{at:.1}\" y1=\"{top}\" x2=\"{at:.1}\" y2=\"{to}\" stroke=\"#c23b22\" stroke-dasharray=\"4 3\"/>"
+        ));
+        add(format!(
+            "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#c23b22\">steepest fall: {rate:.2e}</text>",
+            at + 5.0,
+            top + 14.0
+        ));
+    }
+    let middle = (left + width - right) / 2.0;
+    add(format!("<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">learning rate</text>", height - 10.0));
+    add("</svg>".to_owned());
+    svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loss that falls around 1e-3 and runs away above 0.1.
+    fn searched() -> Vec<Point> {
+        let mut points = Vec::new();
+        for step in 0..STEPS {
+            let log = rate(step).log10();
+            let loss = 2.0 - 1.0 / (1.0 + (-4.0 * (log + 3.0)).exp()) + (rate(step) * 10.0).powi(2);
+            if !follow(&mut points, rate(step), loss) {
+                break;
+            }
+        }
+        points
+    }
+
+    #[test]
+    fn the_steepest_fall_is_found_and_the_search_ends_where_the_loss_runs_away() {
+        let points = searched();
+        let found = steepest(&points).unwrap();
+        // The smoothed loss comes some steps late.
+        assert!((5e-4..1e-2).contains(&found), "{found}");
+        assert!(points.len() < usize::try_from(STEPS).unwrap() && points.last().unwrap().rate > 0.05);
+        assert!((rate(0) - 1e-7).abs() < 1e-12 && (rate(STEPS - 1) - 10.0).abs() < 1e-9);
+        let mut points = Vec::new();
+        assert!(!follow(&mut points, 1e-7, f64::NAN));
+        let flat: Vec<Point> = (0..40).map(|step| Point { rate: rate(step), loss: 1.0, smoothed: 1.0 }).collect();
+        assert_eq!(steepest(&flat), None);
+    }
+
+    #[test]
+    fn the_picture_has_every_point_and_the_rate() {
+        let points = searched();
+        let svg = picture(&points, Some(1e-3), "loss pd");
+        assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("steepest fall: 1.00e-3"));
+        let line = svg.lines().find(|line| line.starts_with("<polyline")).unwrap();
+        assert_eq!(line.matches(',').count(), points.len());
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+}
