@@ -136,9 +136,9 @@ fn examples_run() {
     stage(&place);
     let first = &examples("train", "--help")[0];
     runs(folder, first, " --batch 20 --steps 2");
-    for (name, data) in [("a", "CUB_200_2011"), ("b", "CUB_200_2011")] {
+    for (name, model) in [("a", "backbone"), ("b", "embedder")] {
         let kept = format!(" --save-run runs/{name} --out results/{name}.json");
-        runs(folder, &format!("pdloss recall --model model.onnx --data {data}"), &kept);
+        runs(folder, &format!("pdloss recall --model {model}.onnx --data CUB_200_2011"), &kept);
     }
     // One of them with more than half of the queries right.
     runs(folder, "pdloss recall --embeddings cub.npy", " --save-run runs/kept");
