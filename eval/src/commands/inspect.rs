@@ -23,8 +23,8 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx
   pdloss-eval inspect --model model.onnx --image photo.jpg --output /pool/out \\
       --preset imagenet
-  pdloss-eval inspect --model model.onnx --preset imagenet --crop 200x200 \\
-      --save-manifest model.toml
+  pdloss-eval inspect --model model.onnx --preset imagenet \\
+      --resize shorter:224 --crop 200x200 --save-manifest model.toml
   pdloss-eval inspect --model model.onnx --suggest
   pdloss-eval inspect --model model.onnx --suggest --data photos/ \\
       --save-manifest model.toml
