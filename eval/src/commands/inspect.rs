@@ -23,10 +23,10 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval inspect --model model.onnx
   pdloss-eval inspect --model model.onnx --image photo.jpg --output /pool/out \\
       --preset imagenet
+  pdloss-eval inspect --model model.onnx --preset imagenet \\
+      --resize shorter:224 --crop 200x200 --save-manifest model.toml
   pdloss-eval inspect --model model.onnx --suggest
   pdloss-eval inspect --model model.onnx --suggest --data photos/ \\
-      --save-manifest model.toml
-  pdloss-eval inspect --model model.onnx --preset imagenet --crop 200x200 \\
       --save-manifest model.toml
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
