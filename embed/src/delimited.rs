@@ -313,7 +313,7 @@ fn untrimmed(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(end)
         .zip(1..)
         .map(|(line, number)| (number, line.strip_suffix('\r').unwrap_or(line)))
-        .filter(|&(number, line)| !line.trim().is_empty() && !(number == 1 && declared(line).is_some()))
+        .filter(|&(number, line)| !(line.trim().is_empty() || number == 1 && declared(line).is_some()))
 }
 
 /// The delimiter that a first line `sep=;` declares. Excel puts it into quotes where it saves such a file again, and delimiters behind it.

@@ -34,6 +34,7 @@ pub(crate) struct Outcome {
 
 /// The graphs of a training step.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // a run has one
 pub(crate) enum Step {
     /// One for the whole batch.
     Whole(ModelProto),
@@ -55,7 +56,7 @@ impl Step {
         match self {
             Self::Whole(step) => vec![step],
             Self::InParts(graphs, _) => {
-                let tiles = graphs.tiles.iter().flat_map(|tiles| [&tiles.before, &tiles.behind]);
+                let tiles = graphs.tiles.iter().flat_map(|tiles| [&tiles.sums, &tiles.backward]);
                 [&graphs.embed, &graphs.loss, &graphs.update].into_iter().chain(&graphs.backward).chain(tiles).collect()
             }
         }
@@ -64,6 +65,7 @@ impl Step {
 
 /// The same, opened.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // a run has one
 enum Graphs {
     Whole(Session),
     InParts(Box<Opened>),

@@ -196,14 +196,14 @@ fn of_command(program: &Command, elsewhere: &[(&str, &str)], typed: &str) -> Vec
     if let Some((name, other)) = of_other(typed) {
         return vec![format!("`{other} {name}` has it: {name} is a command of {other}")];
     }
-    let named = row(COMMANDS, &typed.to_lowercase()).into_iter().flatten().filter_map(|name| {
+    let named = row(COMMANDS, &typed.to_lowercase()).into_iter().flatten().map(|name| {
         let program_name = match of_other(name) {
             Some((_, other)) => other,
             None => program.get_name(),
         };
         let about = program.find_subcommand(name).and_then(Command::get_about);
         let about = about.map(|about| format!(": {about}")).unwrap_or_default();
-        Some(format!("`{program_name} {name}`{about}"))
+        format!("`{program_name} {name}`{about}")
     });
     named.collect()
 }
