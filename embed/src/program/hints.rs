@@ -174,7 +174,10 @@ pub(super) fn of_flag(program: &Command, command: &Command, typed: &str) -> Vec<
     }
     let here = row(FLAGS, &word).into_iter().flatten().filter_map(|target| {
         let (name, value) = target.split_once(' ').unwrap_or((target, ""));
-        Some(shown(flag(command, name).or_else(|| flag(program, name))?, value))
+        let found = flag(command, name).or_else(|| flag(program, name))?;
+        // How many classes is not which.
+        let is_which = found.get_value_names().is_some_and(|names| names.iter().any(|name| name == "RANGES"));
+        (!is_which || word.ends_with("range") || word.ends_with("ranges")).then(|| shown(found, value))
     });
     let mut tips: Vec<String> = here.take(2).collect();
     if tips.is_empty() {

@@ -62,7 +62,7 @@ fn float64_npy_is_read_too() {
     put(folder.path().join("double.csv"), "label\na\nb\na\nb\na\n");
     let read = Embeddings::read(&path, None, None).unwrap();
     assert_eq!(read.matrix, sample().matrix);
-    assert!(read.notes.is_empty(), "nothing was lost: {:?}", read.notes);
+    assert!(!read.notes.iter().any(|note| note.contains("rounded")), "nothing was lost: {:?}", read.notes);
     ndarray_npy::write_npy(&path, &sample().matrix.mapv(|v| f64::from(v) * (1.0 + 1e-12))).unwrap();
     let read = Embeddings::read(&path, None, None).unwrap();
     assert_eq!(read.matrix, sample().matrix);

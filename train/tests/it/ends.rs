@@ -62,10 +62,10 @@ fn settings_of_a_run_that_goes_on_are_checked_as_flags_are() {
     };
     // What no flag could say.
     refused("rotate = 0.0", "rotate = nan", &["--rotate NaN", "0 to 180"]);
-    refused("mean = [0.5]", "mean = []", &["mean has 0 values"]);
+    refused("mean = [0.5]", "mean = []", &["mean has no value; wanted 1 or 3"]);
     refused("mean = [0.5]", "mean = [nan]", &["mean holds NaN"]);
     refused("std = [0.25]", "std = [0.0]", &["std holds 0"]);
-    refused("fill = [0]", "fill = []", &["fill has 0 values"]);
+    refused("fill = [0]", "fill = []", &["fill has no value; wanted 1 or 3"]);
     refused("scale = 0.00392156862745098", "scale = inf", &["scale holds inf"]);
     refused("steps = 2", "steps = 0", &["--steps 0"]);
     refused("threads = 2", "threads = 0", &["--threads 0"]);

@@ -93,6 +93,14 @@ fn stage(place: &Place) {
         file::write(if is_trained { &of_training } else { &model }, &path).unwrap();
         std::fs::write(path.with_extension("toml"), "resize = \"exact:16x16\"\n").unwrap();
     }
+    // Layers that have the names of a transformer's.
+    let mut blocks = file::read(&folder.join("backbone.onnx")).unwrap();
+    let graph = blocks.graph.as_mut().unwrap();
+    let number = |name: &mut String| *name = name.replace("layer", "blocks.");
+    graph.node.iter_mut().flat_map(|node| &mut node.input).for_each(number);
+    graph.initializer.iter_mut().filter_map(|tensor| tensor.name.as_mut()).for_each(number);
+    file::write(&blocks, &folder.join("vit.onnx")).unwrap();
+    std::fs::write(folder.join("vit.toml"), "resize = \"exact:16x16\"\n").unwrap();
     std::os::unix::fs::symlink(fixtures().join("shapes").canonicalize().unwrap(), folder.join("CUB_200_2011")).unwrap();
     let photos = folder.join("photos");
     hues(&photos, 100);
@@ -149,8 +157,19 @@ fn examples_run() {
         }
         // The whole way of training but its length; the run is there already.
         let is_long = example.starts_with("pdloss train") && !example.contains("--resume");
-        let example = if is_long { example.replace("--out run", "--out other") } else { example };
-        let more = if is_long && !example.contains("--dry-run") { " --dry-run" } else { "" };
+        let example = if is_long {
+            example
+                .replace("--out run", "--out other")
+                .replace("--batch 512", "--batch 64")
+                .replace("--unfreeze-at 500", "--unfreeze-at 20")
+        } else {
+            example
+        };
+        let more = match example.as_str() {
+            with if with.contains("--find-lr") => " --batch 20",
+            with if is_long && !with.contains("--dry-run") => " --dry-run",
+            _ => "",
+        };
         runs(folder, &example, more);
         count += 1;
     }
