@@ -15,6 +15,8 @@ WHICH = sys.argv[2]
 LOSSES = ["pd", "multi-similarity", "softmax", "d-loss", "proxy-nca", "proxy-anchor", "curricularface", "soft-triple", "triplet"]
 # One with proxies, one of pairs.
 QUICK = LOSSES[:2]
+# What is left of `--loss`.
+OTHERS = ["pd-negative", "pd-inverse", "arcface", "cosface", "subcenter-arcface", "circle", "contrastive", "supcon", "nt-xent", "n-pair", "lifted", "histogram"]
 # Columns that are of this run's clock or place.
 TIMES = {"seconds_load", "seconds_embed", "seconds_search", "seconds_compare", "seconds_total", "images_per_second", "written", "threads"}
 
@@ -221,6 +223,7 @@ def main():
     more = {
         # Of 7 classes and 21 images, a fourth rank has 2 classes at most, and some have none of a batch's.
         "more gradients": lambda: gradients([3, 4], LOSSES),
+        "other losses": lambda: gradients([2, 3], OTHERS),
         "free runs": lambda: free_runs(ranks, LOSSES),
         "launched wrongly": faults.launched_wrongly,
         "different": faults.different,
