@@ -5,15 +5,13 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 
-use pdloss_embed::console::{self, Align, inform, note};
+use pdloss_embed::console::{inform, note};
 use pdloss_embed::files::write_atomically;
-use pdloss_embed::ranks::{agree, of_first, world};
+use pdloss_embed::ranks::{of_first, world};
 use pdloss_embed::{Error, Result};
 
-use crate::images::Images;
-use crate::loader::{Loader, pieces};
-use crate::sampler::Sampler;
-use crate::settings::Settings;
+use crate::rehearsal::Stage;
+use crate::summary;
 use crate::trainer::Trainer;
 
 /// The first rate and the last one.
@@ -27,11 +25,7 @@ const MARGIN: usize = 8;
 
 /// What is searched with.
 pub(crate) struct Search<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) images: &'a Images,
-    pub(crate) sampler: &'a Sampler,
-    /// Axes of one image.
-    pub(crate) image: [usize; 3],
+    pub(crate) stage: Stage<'a>,
     /// Where table and picture go; is not there yet.
     pub(crate) out: &'a Path,
 }
@@ -81,25 +75,11 @@ impl Search<'_> {
     /// # Errors
     /// Whatever stops a step; [`Error::Measure`] where the first loss is no number; [`Error::File`].
     pub(crate) fn run(&self, trainer: &mut Trainer, stdout: &mut dyn Write) -> Result<()> {
-        let pieces = pieces(world().share(self.sampler.batch()), self.settings.accumulate);
-        let (threads, needs_pairs) = (self.settings.threads, self.settings.loss.needs_pairs());
         let mut points = Vec::new();
-        std::thread::scope(|scope| -> Result<()> {
-            let mut loader = Loader::start(scope, self.images, self.sampler, (0, STEPS), pieces, threads);
-            for step in 0..STEPS {
-                let batch = agree(loader.next())?;
-                if needs_pairs && !batch.has_pairs {
-                    agree(loader.pass_over())?;
-                    continue;
-                }
-                #[expect(clippy::cast_possible_truncation, reason = "a rate is a float32")]
-                let asked = rate(step) as f32;
-                let outcome = agree(trainer.step(batch, &mut || loader.next(), self.image, asked))?;
-                if !follow(&mut points, rate(step), f64::from(outcome.loss)) {
-                    break;
-                }
-            }
-            Ok(())
+        #[expect(clippy::cast_possible_truncation, reason = "a rate is a float32")]
+        let asked = |step| rate(step) as f32;
+        self.stage.steps(trainer, (STEPS, &asked), |step, outcome, _| {
+            Ok(follow(&mut points, rate(step), f64::from(outcome.loss)))
         })?;
         let Some(first) = points.first().filter(|first| first.loss.is_finite()) else {
             return Err(Error::Measure("--find-lr: the first loss is no number".into()));
@@ -117,15 +97,13 @@ impl Search<'_> {
             }
         }
         let word = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2e}"));
-        let figures = [
+        let figures = vec![
             ("steps made", points.len().to_string()),
             ("first loss", format!("{begun:.6}")),
             ("steepest fall at", word(found)),
             ("ended at", word(Some(ended))),
         ];
-        let (names, cells): (Vec<_>, Vec<_>) = figures.into_iter().unzip();
-        let columns = names.into_iter().map(|name| (name.to_owned(), Align::Right)).collect();
-        let text = console::Table { columns, rows: vec![cells] }.text(console::width());
+        let text = summary::row(figures);
         writeln!(stdout, "{text}\n\npicture: {}", self.out.join("find-lr.svg").display())
             .map_err(|e| Error::write("standard output", e))
     }
@@ -135,8 +113,8 @@ impl Search<'_> {
         std::fs::create_dir_all(self.out).map_err(|e| Error::write(self.out, e))?;
         let rows = points.iter().map(|p| format!("{},{},{}\n", p.rate, p.loss, p.smoothed));
         let table = format!("learning_rate,loss,smoothed\n{}", rows.collect::<String>());
-        let title =
-            format!("loss {}, batch {}, seed {}", self.settings.loss.word(), self.settings.batch, self.settings.seed);
+        let settings = self.stage.settings;
+        let title = format!("loss {}, batch {}, seed {}", settings.loss.word(), settings.batch, settings.seed);
         for (name, text) in [("find-lr.csv", table), ("find-lr.svg", picture(points, found, &title))] {
             write_atomically(&self.out.join(name), |file| file.write_all(text.as_bytes()))?;
         }

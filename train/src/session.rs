@@ -26,7 +26,8 @@ pub(crate) struct Session {
     session: session::Session,
     binding: IoBinding,
     inputs: Vec<String>,
-    outputs: Vec<String>,
+    /// Results, each with the value in whose memory it is made, if there is one.
+    outputs: Vec<(String, Option<String>)>,
     /// Where values of the state live ...
     there: MemoryInfo<'static>,
     /// ... and where what the program reads goes.
@@ -74,7 +75,13 @@ impl Session {
         };
         let inputs = session.inputs().iter().map(|input| input.name().to_owned()).collect();
         let outputs = session.outputs().iter().map(|output| output.name().to_owned());
-        let outputs = outputs.filter(|name| !unread.contains(&name.as_str())).collect();
+        let outputs = outputs.filter(|name| !unread.contains(&name.as_str()));
+        let follows = |name: &str| description.state.iter().find(|state| state.in_place && state.next == name);
+        let with_before = |name: String| {
+            let before = follows(&name).map(|state| state.name.clone());
+            (name, before)
+        };
+        let outputs = outputs.map(with_before).collect();
         let binding = session.create_binding().map_err(wrong)?;
         Ok(Self { session, binding, inputs, outputs, there, here })
     }
@@ -84,12 +91,12 @@ impl Session {
         &self.inputs
     }
 
-    /// Runs the graph on these values, and puts its results among them: `S.next` takes the place of `S`. Results of `in_place`
-    /// are written into the memory of the value that they follow.
+    /// Runs the graph on these values, and puts its results among them: `S.next` takes the place of `S`. What the description calls
+    /// in place is written into the memory of the value that it follows.
     ///
     /// # Errors
     /// What onnxruntime says; a value that is missing.
-    pub(crate) fn run(&mut self, values: &mut Values, in_place: &[(String, String)]) -> ort::Result<()> {
+    pub(crate) fn run(&mut self, values: &mut Values) -> ort::Result<()> {
         let binding = &mut self.binding;
         for name in &self.inputs {
             let value = values.get(name).ok_or_else(|| ort::Error::new(format!("nothing is given as {name}")))?;
@@ -98,16 +105,15 @@ impl Session {
         // Bound anew each time: else onnxruntime writes into the buffers of the run before, which are inputs now, also where it must
         // not.
         binding.clear_outputs();
-        for name in &self.outputs {
-            let follows = in_place.iter().find(|(next, _)| next == name);
-            match follows.and_then(|(_, before)| values.get_mut(before)) {
+        for (name, before) in &self.outputs {
+            match before.as_ref().and_then(|before| values.get_mut(before)) {
                 Some(value) => binding.bind_output(name.as_str(), value)?,
                 None if READ.contains(&name.as_str()) => binding.bind_output_to_device(name.as_str(), &self.here)?,
                 None => binding.bind_output_to_device(name.as_str(), &self.there)?,
             }
         }
         let mut results = self.session.run_binding(binding)?;
-        let made = self.outputs.iter().map(|name| {
+        let made = self.outputs.iter().map(|(name, _)| {
             let value = results.remove(name).ok_or_else(|| ort::Error::new(format!("it gave no output {name}")))?;
             Ok((name.strip_suffix(".next").unwrap_or(name).to_owned(), value))
         });

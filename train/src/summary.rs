@@ -135,7 +135,7 @@ fn what_was_run(folder: &Folder) -> Result<String> {
 }
 
 /// A table of one row of numbers, for people.
-fn row(figures: Vec<(&str, String)>) -> String {
+pub(crate) fn row(figures: Vec<(&str, String)>) -> String {
     let (names, cells): (Vec<_>, Vec<_>) = figures.into_iter().unzip();
     let columns = names.into_iter().map(|name| (name.to_owned(), Align::Right)).collect();
     console::Table { columns, rows: vec![cells] }.text(console::width())

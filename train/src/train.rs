@@ -31,7 +31,7 @@ use crate::parts;
 use crate::plan::{self, Plan};
 use crate::probe::{Probe, unsteadiness};
 use crate::record::Record;
-use crate::rehearsal::Rehearsal;
+use crate::rehearsal::{Rehearsal, Stage};
 use crate::sampler::Sampler;
 use crate::settings::{Settings, differences};
 use crate::shards::Shards;
@@ -169,12 +169,13 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     if !world().is_alone() {
         same("the state at the start", &trainer.digest(&shards)?)?;
     }
+    let stage = || Stage { settings: &settings, images: &images, sampler: &sampler, image };
     if aim == Aim::FindRate {
-        let search = Search { settings: &settings, images: &images, sampler: &sampler, image, out: folder.path() };
+        let search = Search { stage: stage(), out: folder.path() };
         return search.run(&mut trainer, stdout);
     }
     if aim == Aim::Rehearse {
-        let rehearsal = Rehearsal { settings: &settings, images: &images, sampler: &sampler, image, steps };
+        let rehearsal = Rehearsal { stage: stage(), steps };
         rehearsal.run(&mut trainer, stdout)?;
         note(
             "nothing was written (--dry-run); validation, checkpoints and images that --cache does not hold come on top",

@@ -106,8 +106,6 @@ pub(crate) struct Trainer {
     description: Description,
     graphs: Graphs,
     values: Values,
-    /// Next values, each with the tensor in whose memory it is made.
-    in_place: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Trainer {
@@ -151,9 +149,7 @@ impl Trainer {
         let values = state.iter().map(|tensor| Ok((tensor.name.clone(), tensor.to_value()?)));
         let values = values.collect::<ort::Result<_>>();
         let values = values.map_err(|e| Error::model(model, format!("onnxruntime does not take its state: {e}")))?;
-        let in_place = description.state.iter().filter(|tensor| tensor.in_place);
-        let in_place = in_place.map(|tensor| (tensor.next.clone(), tensor.name.clone())).collect();
-        Ok(Self { model: model.into(), description, graphs, values, in_place })
+        Ok(Self { model: model.into(), description, graphs, values })
     }
 
     /// Runs one step on images of this shape (three axes): on a batch, or on its first part and the `others`, which gives all parts
@@ -170,16 +166,16 @@ impl Trainer {
     ) -> Result<Outcome> {
         let model = self.model.clone();
         let failed = |e: ort::Error| Error::model(&model, format!("running its training step failed: {e}"));
-        let Self { description, graphs, values, in_place, .. } = self;
+        let Self { description, graphs, values, .. } = self;
         values.insert(LEARNING_RATE.to_owned(), tensor(vec![], vec![rate]).map_err(failed)?);
         match graphs {
             Graphs::Whole(step) => {
                 give(values, &description.data, first, shape).map_err(failed)?;
-                step.run(values, in_place).map_err(failed)?;
+                step.run(values).map_err(failed)?;
             }
             Graphs::InParts(graphs) => {
                 let run = Pass { graphs, description, values, shape, failed: &failed };
-                run.step(first, others, in_place)?;
+                run.step(first, others)?;
             }
         }
         outcome(values).map_err(failed)
@@ -226,17 +222,12 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn step(
-        mut self,
-        first: Batch,
-        others: &mut dyn FnMut() -> Result<Batch>,
-        in_place: &[(String, String)],
-    ) -> Result<()> {
+    fn step(mut self, first: Batch, others: &mut dyn FnMut() -> Result<Batch>) -> Result<()> {
         let failed = self.failed;
         let (labels, embeddings) = self.embed(first, others)?;
         let gradient = self.loss(&labels, embeddings).map_err(failed)?;
         self.backward(&gradient, others)?;
-        self.graphs.update.run(self.values, in_place).map_err(failed)
+        self.graphs.update.run(self.values).map_err(failed)
     }
 
     /// Labels and embeddings of all parts.
@@ -248,7 +239,7 @@ impl Pass<'_> {
             let row = labels.len();
             labels.extend_from_slice(&part.labels);
             let made = self.give(part, row).and_then(|()| {
-                self.graphs.embed.run(self.values, &[])?;
+                self.graphs.embed.run(self.values)?;
                 numbers(self.values, EMBEDDINGS)
             });
             embeddings.extend(made.map_err(self.failed)?);
@@ -263,7 +254,7 @@ impl Pass<'_> {
         values.insert(LABELS.to_owned(), tensor(vec![rows], labels.to_vec())?);
         values.insert(EMBEDDINGS.to_owned(), tensor(vec![rows, dim], embeddings.clone())?);
         let Some(tiles) = &mut graphs.tiles else {
-            graphs.loss.run(values, &[])?;
+            graphs.loss.run(values)?;
             return numbers(values, EMBEDDINGS_GRADIENT);
         };
         let give = |values: &mut Values, first: usize, last: usize| -> ort::Result<()> {
@@ -277,14 +268,14 @@ impl Pass<'_> {
         values.insert(TILE_SUMS.to_owned(), tensor(vec![tiles.length], vec![0.0_f32; tiles.length])?);
         for first in (0..rows).step_by(each) {
             give(values, first, (first + each).min(rows))?;
-            tiles.sums.run(values, &[])?;
+            tiles.sums.run(values)?;
         }
-        graphs.loss.run(values, &[])?;
+        graphs.loss.run(values)?;
         values.insert(EMBEDDINGS_GRADIENT.to_owned(), tensor(vec![rows, dim], vec![0.0_f32; rows * dim])?);
         let mut own = Vec::with_capacity(rows * dim);
         for first in (0..rows).step_by(each) {
             give(values, first, (first + each).min(rows))?;
-            tiles.backward.run(values, &[])?;
+            tiles.backward.run(values)?;
             own.extend(numbers(values, ROWS_GRADIENT)?);
         }
         let of_all = numbers(values, EMBEDDINGS_GRADIENT)?;
@@ -311,7 +302,7 @@ impl Pass<'_> {
             self.values.insert(EMBEDDINGS_GRADIENT.to_owned(), own);
             self.give(part, row).map_err(failed)?;
             let Some(backward) = &mut self.graphs.backward else { break };
-            backward.run(self.values, &[]).map_err(failed)?;
+            backward.run(self.values).map_err(failed)?;
             row += count;
         }
         Ok(())

@@ -72,13 +72,18 @@ impl<'a> Finder<'a> {
     /// Whether the image that was found for `wanted` has no more than its file's name in common with it: both name a folder, and
     /// another one.
     pub fn is_by_name_alone(&self, wanted: &str, at: usize) -> bool {
-        let (wanted, name) = (composed(&tidy(wanted)), &self.composed[at]);
-        folder_of_image(&wanted).zip(folder_of_image(name)).is_some_and(|(one, other)| one != other)
+        are_of_other_folders(wanted, &self.names[at])
     }
 }
 
+/// Whether both names have a folder, and each another one.
+pub fn are_of_other_folders(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|name| composed(&tidy(name)));
+    folder_of_image(&one).zip(folder_of_image(&other)).is_some_and(|(one, other)| one != other)
+}
+
 /// What the folder is called that a file lies in.
-pub fn folder_of_image(name: &str) -> Option<&str> {
+fn folder_of_image(name: &str) -> Option<&str> {
     name.rsplit_once('/').map(|(path, _)| last(path)).filter(|folder| !folder.is_empty())
 }
 

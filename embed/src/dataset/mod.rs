@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::ending;
-pub use finder::{Finder, folder_of_image};
+pub use finder::{Finder, are_of_other_folders};
 use part::Part;
 pub use slips::{folded, slips_in};
 pub(crate) use source::names::{composed, several};

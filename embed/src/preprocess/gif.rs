@@ -15,44 +15,13 @@ pub(super) fn fill_canvas(bytes: &[u8], image: &mut RgbImage) {
 
 /// Left, top, width and height of the first picture, and the color around it.
 fn first_picture(bytes: &[u8]) -> Option<([u32; 4], [u8; 3])> {
-    let table = |at: usize, packed: u8| {
-        let length = if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) };
-        bytes.get(at..at + length)
-    };
-    let global = table(13, *bytes.get(10)?)?;
-    let (mut at, mut transparent) = (13 + global.len(), 0);
-    loop {
-        match *bytes.get(at)? {
-            b'!' => {
-                // A block of control, which says whether a color is transparent.
-                if let [0xF9, size, packed, _, _, color, ..] = *bytes.get(at + 1..)?
-                    && size >= 4
-                    && packed & 1 == 1
-                {
-                    transparent = usize::from(color);
-                }
-                at += 2;
-            }
-            b',' => {
-                let number =
-                    |from: usize| Some(u32::from(u16::from_le_bytes([*bytes.get(from)?, *bytes.get(from + 1)?])));
-                let place = [number(at + 1)?, number(at + 3)?, number(at + 5)?, number(at + 7)?];
-                let local = table(at + 10, *bytes.get(at + 9)?)?;
-                let colors = if local.is_empty() { global } else { local };
-                let color = colors.chunks_exact(3).nth(transparent).map_or([0; 3], |c| [c[0], c[1], c[2]]);
-                return Some((place, color));
-            }
-            _ => return None,
-        }
-        // Blocks of data, each behind its length.
-        loop {
-            let length = usize::from(*bytes.get(at)?);
-            at += 1 + length;
-            if length == 0 {
-                break;
-            }
-        }
-    }
+    let mut decoder = ::gif::DecodeOptions::new().read_info(bytes).ok()?;
+    let global = decoder.global_palette().unwrap_or_default().to_vec();
+    let frame = decoder.next_frame_info().ok()??;
+    let colors = frame.palette.as_deref().unwrap_or(&global);
+    let color =
+        colors.chunks_exact(3).nth(frame.transparent.unwrap_or(0).into()).map_or([0; 3], |c| [c[0], c[1], c[2]]);
+    Some(([frame.left, frame.top, frame.width, frame.height].map(u32::from), color))
 }
 
 #[cfg(test)]

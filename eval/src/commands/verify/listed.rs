@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::metrics::verification::{self as similarities, Folds};
 use crate::pairs::{self, PairList, Subjects};
 use crate::{Error, Result};
-use pdloss_embed::dataset::{Dataset, Finder, Format, Item, Limits, Role, Source as Files, folder_of_image};
+use pdloss_embed::dataset::{Dataset, Finder, Format, Item, Limits, Role, Source as Files, are_of_other_folders};
 use pdloss_embed::embeddings::Embeddings;
 
 /// A list of pairs, and the list that the threshold is chosen on.
@@ -98,9 +98,8 @@ pub(super) fn folds_of(list: &PairList, kept: &[usize]) -> Option<Folds> {
     Some(Folds { of: kept.iter().map(|&at| folds.of[at]).collect(), ..folds })
 }
 
-/// Where each image of a list is among these names.
-fn find(path: &Path, list: &PairList, names: &[String]) -> Result<Vec<Option<usize>>> {
-    let finder = Finder::new(names);
+/// Where each image of a list is among the names of `finder`.
+fn find(path: &Path, list: &PairList, finder: &Finder<'_>) -> Result<Vec<Option<usize>>> {
     let find = |image: &String| finder.find(image).map_err(|problem| Error::data(path, problem));
     list.images.iter().map(find).collect()
 }
@@ -109,18 +108,19 @@ fn find(path: &Path, list: &PairList, names: &[String]) -> Result<Vec<Option<usi
 ///
 /// # Errors
 /// [`Error::Data`] where one file is what two names of different folders mean.
-fn namesakes(path: &Path, list: &PairList, found: &[Option<usize>], names: &[String]) -> Result<Option<String>> {
-    let finder = Finder::new(names);
+fn namesakes(
+    path: &Path,
+    list: &PairList,
+    found: &[Option<usize>],
+    (finder, names): (&Finder<'_>, &[String]),
+) -> Result<Option<String>> {
     let (mut alone, mut owners): (Vec<(&str, &str)>, HashMap<usize, &str>) = (Vec::new(), HashMap::new());
     for (wanted, at) in list.images.iter().zip(found).filter_map(|(wanted, at)| Some((wanted.as_str(), (*at)?))) {
         if finder.is_by_name_alone(wanted, at) {
             alone.push((wanted, &names[at]));
         }
         let owner = *owners.entry(at).or_insert(wanted);
-        if folder_of_image(owner) != folder_of_image(wanted)
-            && folder_of_image(owner).is_some()
-            && folder_of_image(wanted).is_some()
-        {
+        if are_of_other_folders(owner, wanted) {
             return Err(Error::data(
                 path,
                 format!(
@@ -155,7 +155,8 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
             items.push(Item { name: files.names()[at].clone(), class, role: Role::Both, camera: None });
         }
     };
-    let found = find(&listed.path, &listed.list, files.names())?;
+    let finder = Finder::new(files.names());
+    let found = find(&listed.path, &listed.list, &finder)?;
     if found.iter().all(Option::is_none) {
         let wanted = &listed.list.images[0];
         return Err(Error::data(
@@ -164,7 +165,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
         ));
     }
     check_pairs(&listed.path, &listed.list, &found, listed.gaps)?;
-    namesakes(&listed.path, &listed.list, &found, files.names())?;
+    namesakes(&listed.path, &listed.list, &found, (&finder, files.names()))?;
     for (found, &subject) in found.into_iter().zip(&subjects.of) {
         take(found, subject as usize, &mut items);
     }
@@ -172,9 +173,9 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
         let subjects = Subjects::find(&training.images, &training.pairs);
         let before = classes.len();
         classes.extend(subjects.names);
-        let found = find(path, training, files.names())?;
+        let found = find(path, training, &finder)?;
         check_pairs(path, training, &found, listed.gaps)?;
-        namesakes(path, training, &found, files.names())?;
+        namesakes(path, training, &found, (&finder, files.names()))?;
         for (found, &subject) in found.into_iter().zip(&subjects.of) {
             take(found, before + subject as usize, &mut items);
         }
@@ -249,7 +250,8 @@ pub(super) fn score(
     there: &[String],
     gaps: Gaps,
 ) -> Result<Scored> {
-    let found = find(path, list, there)?;
+    let finder = Finder::new(there);
+    let found = find(path, list, &finder)?;
     let rows: HashMap<&str, usize> =
         embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
     check_pairs(path, list, &found, gaps)?;
@@ -286,6 +288,6 @@ pub(super) fn score(
         copies,
         again: doubles.again,
         contrary: doubles.contrary.len(),
-        namesakes: namesakes(path, list, &found, there)?,
+        namesakes: namesakes(path, list, &found, (&finder, there))?,
     })
 }
