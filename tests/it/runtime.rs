@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::cast_possible_truncation, reason = "rounding to float32 is meant, and lengths are small")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ort::{
     session::{Session, SessionInputValue},
@@ -108,8 +108,23 @@ impl Array {
 }
 
 pub(crate) fn open(model: &ModelProto) -> Result<Session, String> {
+    in_order(model)?;
     let mut builder = Session::builder(environment()).map_err(|error| error.to_string())?;
     builder.commit_from_memory(&model.encode_to_vec()).map_err(|error| error.to_string())
+}
+
+/// ONNX wants every value made before it is read; onnxruntime alone does not mind.
+fn in_order(model: &ModelProto) -> Result<(), String> {
+    let Some(graph) = &model.graph else { return Ok(()) };
+    let tensors = graph.initializer.iter().map(|tensor| tensor.name());
+    let mut known: HashSet<&str> = graph.input.iter().map(|input| input.name()).chain(tensors).chain([""]).collect();
+    for node in &graph.node {
+        if let Some(name) = node.input.iter().find(|name| !known.contains(name.as_str())) {
+            return Err(format!("{} '{}' reads '{name}', which is not made yet", node.op_type(), node.name()));
+        }
+        known.extend(node.output.iter().map(String::as_str));
+    }
+    Ok(())
 }
 
 pub(crate) fn run(session: &mut Session, feeds: &Arrays) -> Result<Arrays, String> {

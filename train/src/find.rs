@@ -1,7 +1,6 @@
 //! A search for a learning rate: steps at rates that grow from tiny to far too large, and the loss after each (Smith 2017, "Cyclical
 //! Learning Rates for Training Neural Networks", section 3.3). Nothing is kept of the weights.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use pdloss_embed::files::write_atomically;
 use pdloss_embed::ranks::{of_first, world};
 use pdloss_embed::{Error, Result};
 
+use crate::picture::{self, Point, rounded};
 use crate::rehearsal::Stage;
 use crate::summary;
 use crate::trainer::Trainer;
@@ -30,18 +30,15 @@ pub(crate) struct Search<'a> {
     pub(crate) out: &'a Path,
 }
 
-/// A step of the search.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Point {
-    rate: f64,
-    loss: f64,
-    smoothed: f64,
-}
-
 /// The rate of a step of the search.
 fn rate(step: u64) -> f64 {
     let (first, last) = RATES;
     first * (last / first).powf(step as f64 / (STEPS - 1) as f64)
+}
+
+/// How many steps are made, and at which rates.
+pub(crate) fn pace() -> (String, String) {
+    (format!("up to {STEPS} steps"), format!("learning rates from {:e} to {}", RATES.0, RATES.1))
 }
 
 /// Adds a loss; whether the search goes on: it ends where the smoothed loss has risen above its least by as much again as it had fallen, and
@@ -96,7 +93,7 @@ impl Search<'_> {
                 note("--find-lr: the loss does not fall at any rate, so that no rate is suggested; see the picture")
             }
         }
-        let word = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2e}"));
+        let word = |value: Option<f64>| value.map_or("-".to_owned(), rounded);
         let figures = vec![
             ("steps made", points.len().to_string()),
             ("first loss", format!("{begun:.6}")),
@@ -115,65 +112,11 @@ impl Search<'_> {
         let table = format!("learning_rate,loss,smoothed\n{}", rows.collect::<String>());
         let settings = self.stage.settings;
         let title = format!("loss {}, batch {}, seed {}", settings.loss.word(), settings.batch, settings.seed);
-        for (name, text) in [("find-lr.csv", table), ("find-lr.svg", picture(points, found, &title))] {
+        for (name, text) in [("find-lr.csv", table), ("find-lr.svg", picture::svg(points, RATES, found, &title)?)] {
             write_atomically(&self.out.join(name), |file| file.write_all(text.as_bytes()))?;
         }
         Ok(())
     }
-}
-
-/// The smoothed loss and the losses by the logarithm of the rate, as SVG.
-fn picture(points: &[Point], found: Option<f64>, title: &str) -> String {
-    let (width, height, left, right, top, bottom) = (720.0, 440.0, 70.0, 20.0, 40.0, 50.0);
-    let shown: Vec<&Point> = points.iter().filter(|p| p.smoothed.is_finite()).collect();
-    let of = |value: fn(f64, f64) -> f64, start| shown.iter().map(|p| p.smoothed).fold(start, value);
-    let (low, high) = (of(f64::min, f64::INFINITY), of(f64::max, f64::NEG_INFINITY));
-    let span = if high > low { high - low } else { 1.0 };
-    let (first, last) = (RATES.0.log10(), RATES.1.log10());
-    let x = |rate: f64| left + (rate.log10() - first) / (last - first) * (width - left - right);
-    let y = |loss: f64| height - bottom - (loss - low) / span * (height - top - bottom);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n\
-         <text x=\"{left}\" y=\"24\" font-size=\"14\">{title}</text>\n"
-    );
-    // Nothing fails: it is a string.
-    let mut add = |text: String| {
-        let _ = writeln!(svg, "{text}");
-    };
-    #[expect(clippy::cast_possible_truncation, reason = "seven powers of ten")]
-    for power in first.round() as i32..=last.round() as i32 {
-        let at = x(10_f64.powi(power));
-        let (from, to, label) = (top, height - bottom, height - bottom + 18.0);
-        add(format!("<line x1=\"{at:.1}\" y1=\"{from}\" x2=\"{at:.1}\" y2=\"{to}\" stroke=\"#dddddd\"/>"));
-        add(format!("<text x=\"{at:.1}\" y=\"{label}\" text-anchor=\"middle\">1e{power}</text>"));
-    }
-    for part in 0..=4 {
-        let value = low + span * f64::from(part) / 4.0;
-        let (at, end, label) = (y(value), width - right, left - 6.0);
-        add(format!("<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{end}\" y2=\"{at:.1}\" stroke=\"#dddddd\"/>"));
-        add(format!("<text x=\"{label}\" y=\"{:.1}\" text-anchor=\"end\">{value:.3}</text>", at + 4.0));
-    }
-    for point in shown.iter().filter(|p| p.loss.is_finite() && (low..=high).contains(&p.loss)) {
-        add(format!("<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"1.8\" fill=\"#9db8d9\"/>", x(point.rate), y(point.loss)));
-    }
-    let line: Vec<String> = shown.iter().map(|p| format!("{:.1},{:.1}", x(p.rate), y(p.smoothed))).collect();
-    add(format!("<polyline points=\"{}\" fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"2\"/>", line.join(" ")));
-    if let Some(rate) = found {
-        let (at, to) = (x(rate), height - bottom);
-        add(format!(
-            "<line x1=\"{at:.1}\" y1=\"{top}\" x2=\"{at:.1}\" y2=\"{to}\" stroke=\"#c23b22\" stroke-dasharray=\"4 3\"/>"
-        ));
-        add(format!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#c23b22\">steepest fall: {rate:.2e}</text>",
-            at + 5.0,
-            top + 14.0
-        ));
-    }
-    let middle = (left + width - right) / 2.0;
-    add(format!("<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">learning rate</text>", height - 10.0));
-    add("</svg>".to_owned());
-    svg
 }
 
 #[cfg(test)]
@@ -209,11 +152,14 @@ mod tests {
 
     #[test]
     fn the_picture_has_every_point_and_the_rate() {
-        let points = searched();
-        let svg = picture(&points, Some(1e-3), "loss pd");
-        assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("steepest fall: 1.00e-3"));
-        let line = svg.lines().find(|line| line.starts_with("<polyline")).unwrap();
-        assert_eq!(line.matches(',').count(), points.len());
-        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        let mut points = searched();
+        points[20].loss = 1e9;
+        points.push(Point { rate: 9.0, loss: f64::NAN, smoothed: f64::NAN });
+        let svg = picture::svg(&points, RATES, Some(1e-3), "loss pd").unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.contains("steepest fall: 0.001"));
+        assert_eq!(svg.matches("<circle").count(), points.len() - 1);
+        assert!(svg.contains("1e-7") && svg.contains("loss pd") && !svg.contains("NaN") && !svg.contains("inf"));
+        let flat = [Point { rate: 1e-7, loss: 1.0, smoothed: 1.0 }; 3];
+        assert!(picture::svg(&flat, RATES, None, "").unwrap().contains("1.000"));
     }
 }

@@ -33,6 +33,7 @@ mod monitor;
 mod objective;
 mod optimizer;
 mod parts;
+mod picture;
 mod plan;
 mod probe;
 mod proof;

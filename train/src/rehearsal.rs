@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use pdloss_embed::console::note;
 use pdloss_embed::ranks::{agree, world};
 use pdloss_embed::{Error, Result, process};
 
@@ -26,8 +27,8 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Makes the first `count` steps at these rates, without batches that have no pairs where the loss wants some, as long as `goes_on`
-    /// says so of a step, of what came of it, and of the seconds that it took.
+    /// Makes the first `count` steps at these rates, without batches that have no pairs where the loss wants some, which are said, as
+    /// long as `goes_on` says so of a step, of what came of it, and of the seconds that it took.
     ///
     /// # Errors
     /// Whatever stops a step; those of `goes_on`.
@@ -39,13 +40,15 @@ impl Stage<'_> {
     ) -> Result<()> {
         let pieces = pieces(world().share(self.sampler.batch()), self.settings.accumulate);
         let (threads, needs_pairs) = (self.settings.threads, self.settings.loss.needs_pairs());
-        std::thread::scope(|scope| {
+        let mut passed_over = 0;
+        std::thread::scope(|scope| -> Result<()> {
             let mut loader = Loader::start(scope, self.images, self.sampler, (0, count), pieces, threads);
             for step in 0..count {
                 let began = Instant::now();
                 let batch = agree(loader.next())?;
                 if needs_pairs && !batch.has_pairs {
                     agree(loader.pass_over())?;
+                    passed_over += 1;
                     continue;
                 }
                 let outcome = agree(trainer.step(batch, &mut || loader.next(), self.image, rate(step)))?;
@@ -54,7 +57,13 @@ impl Stage<'_> {
                 }
             }
             Ok(())
-        })
+        })?;
+        if passed_over > 0 && world().is_first() {
+            note(&format!(
+                "{passed_over} of the first {count} batches have no two images of one class, and are passed over"
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -17,13 +17,14 @@ use crate::metrics::{METRICS, Rows, VALIDATION};
 use crate::sampler::Sampler;
 use crate::settings::Settings;
 
-/// The lines before the first step: images, classes and parts, batches and steps.
+/// The lines before the first step: images, classes and parts, batches and steps; the last argument says how many
+/// steps, and at which rate.
 pub(crate) fn header(
     settings: &Settings,
     data: &Dataset,
     validation: Option<&Dataset>,
     sampler: &Sampler,
-    steps: u64,
+    (steps, rate): (&str, &str),
 ) -> Vec<String> {
     let mut lines = vec![format!("trains on {}", data.in_words())];
     lines.extend(validation.map(|validation| format!("validates on {}", validation.in_words())));
@@ -31,9 +32,8 @@ pub(crate) fn header(
     let drawn =
         settings.per_class.map_or("at random".to_owned(), |each| format!("{each} of each of {} classes", batch / each));
     lines.push(format!(
-        "{steps} steps of {batch} images, {drawn}; {batches} steps an epoch; loss {}, learning rate {}",
-        settings.loss.word(),
-        settings.schedule.learning_rate
+        "{steps} of {batch} images, {drawn}; {batches} steps an epoch; loss {}, {rate}",
+        settings.loss.word()
     ));
     lines
 }

@@ -18,7 +18,7 @@ use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{Aim, FirstProxies};
 use crate::events::Events;
-use crate::find::Search;
+use crate::find::{self, Search};
 use crate::first::{class_means, first_state};
 use crate::folder::{Folder, MadeWith, Manifest, write_toml};
 use crate::images::{Images, Preparation, Reading};
@@ -107,7 +107,12 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
     settings.schedule.check(steps)?;
     settings.optimizer.check(steps)?;
-    for line in summary::header(&settings, images.data(), validation.as_ref().map(Validation::data), &sampler, steps) {
+    let (made, rate) = match aim {
+        Aim::FindRate => find::pace(),
+        _ => (format!("{steps} steps"), format!("learning rate {}", settings.schedule.learning_rate)),
+    };
+    let measured = validation.as_ref().map(Validation::data);
+    for line in summary::header(&settings, images.data(), measured, &sampler, (&made, &rate)) {
         inform(&line);
     }
     summary::decay(&settings, step.described())

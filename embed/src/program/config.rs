@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 use toml::{Table, Value};
 
 use super::hints::of_flag;
@@ -30,8 +30,24 @@ pub(super) fn add(command: Command) -> Command {
             .action(ArgAction::SetTrue)
             .help_heading(heading)
             .hide_short_help(true)
-            .help("Print all flags with their values, as a file for --config, and do nothing else"),
+            .help(
+                "Print all flags with their values, as a file for --config, and do nothing else; no flag must be given",
+            ),
     ])
+}
+
+/// Whether these words ask for flags alone, and not for a run.
+pub(super) fn is_asked_for(words: &[String]) -> bool {
+    words.iter().take_while(|word| *word != "--").any(|word| word == "--print-config")
+}
+
+/// The program as it takes a command line that runs nothing: no flag must be there.
+pub(super) fn without_required(program: Command) -> Command {
+    program.mut_subcommands(|command| {
+        let groups: Vec<Id> = command.get_groups().map(|group| group.get_id().clone()).collect();
+        let command = command.mut_args(|arg| arg.required(false));
+        groups.into_iter().fold(command, |command, group| command.mut_group(group, |group| group.required(false)))
+    })
 }
 
 /// The words of a command line with those of its `--config` file between them, behind the command's name.
@@ -203,6 +219,7 @@ mod tests {
 
     fn program() -> Command {
         let run = Command::new("run").args([
+            Arg::new("model").long("model").required(true),
             Arg::new("batch").long("batch").alias("batch-size").default_value("8"),
             Arg::new("flip").long("flip").action(ArgAction::SetTrue),
             Arg::new("k").long("k").value_delimiter(','),
@@ -226,7 +243,7 @@ mod tests {
         let words = words.chain(["--config".into(), path.as_os_str().to_owned()]).collect();
         let words = expand(&program(), words, |table| table).map_err(|e| e.to_string())?;
         let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        program().try_get_matches_from(&words).map_err(|e| e.to_string())?;
+        without_required(program()).try_get_matches_from(&words).map_err(|e| e.to_string())?;
         Ok(texts[2..texts.len() - 2].to_vec())
     }
 
@@ -264,12 +281,13 @@ mod tests {
     fn what_is_printed_reads_back() {
         let printed = |words: &[&str]| {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            let matches = program().try_get_matches_from(&words).unwrap();
-            text(&program(), &words, matches.subcommand().unwrap().1)
+            let program = without_required(program());
+            let matches = program.clone().try_get_matches_from(&words).unwrap();
+            text(&program, &words, matches.subcommand().unwrap().1)
         };
         let text = printed(&["p", "run", "--k=1,2", "--freeze", "a", "--flip", "--epochs", "0.5"]);
         assert_eq!(expanded(&text, &[]).unwrap(), ["--batch=8", "--epochs=0.5", "--flip", "--freeze=a", "--k=1,2"]);
-        assert!(text.contains("# steps ="), "{text}");
+        assert!(text.contains("# steps =") && text.contains("# model ="), "{text}");
         assert!(text.contains("# seed ="), "the default of a flag that wants another is not in force: {text}");
         let text = printed(&["p", "run", "--steps", "9"]);
         assert!(text.contains("steps = 9") && text.contains("# epochs ="), "{text}");

@@ -110,6 +110,9 @@ impl Program {
         let words = with_channels(words);
         let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         program = program.color(speech::colors(&texts));
+        if config::is_asked_for(&texts) {
+            program = config::without_required(program);
+        }
         let matches = program.try_get_matches_from_mut(&words).map_err(|mut error| {
             hints::add(&mut error, &program, &texts, self.elsewhere);
             Refused::Parsing(error)

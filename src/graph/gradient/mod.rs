@@ -20,6 +20,7 @@ mod loss;
 mod missing;
 mod normalization;
 mod one_pass;
+mod order;
 mod pool;
 mod reduction;
 mod resize;

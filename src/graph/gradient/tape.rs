@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::order;
 use crate::graph::{
     Error, Result,
     build::{Dim, Element, Value, attribute, floats, int, integers, node},
@@ -399,7 +400,7 @@ impl<'a> Tape<'a> {
             let spelling = node.output.first().and_then(|name| self.replaced.remove(name));
             spelling.unwrap_or_else(|| vec![node.clone()])
         };
-        let body: Vec<NodeProto> = graph.iter().flat_map(again).collect();
+        let body = order::of_evaluation(graph.iter().flat_map(again).collect());
         let mut needed: HashSet<String> = results.iter().cloned().collect();
         let mut gradient: Vec<NodeProto> = Vec::new();
         for node in self.nodes.into_iter().rev() {

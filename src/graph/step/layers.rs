@@ -36,7 +36,7 @@ impl Factors {
         let (decay, last) = (self.decay?, self.layers.saturating_sub(1));
         let first = decay.powi(i32::try_from(last).unwrap_or(i32::MAX));
         Some(format!(
-            "layer decay {decay} over {} layers: the learning rate of the last one as it is, of the first one times {first:.3e}",
+            "layer decay {decay} over {} layers: the learning rate of the last one as it is, of the first one times {first:.3}",
             self.layers
         ))
     }

@@ -316,6 +316,12 @@ fn convolutions() {
             cases.push(if symbolic { case.symbolic() } else { case });
         }
     }
+    // As in Inception's branches: both are spelt as products, and share their input with channels last.
+    let case = Case::new("Conv, two of one value", F32).input("x", &[2, 5, 4, 3], -1.0, 1.0);
+    let case = case.input("w", &[2, 5, 3, 3], -1.0, 1.0).input("w2", &[2, 5, 1, 3], -1.0, 1.0).budget(0.5, 1e-5);
+    let case = case.op("Conv", &["x", "w"], "high", &[("pads", Ints(vec![1, 1, 1, 1]))]);
+    let case = case.op("Conv", &["x", "w2"], "flat", &[("pads", Ints(vec![0, 1, 0, 1]))]);
+    cases.push(case.op("Add", &["high", "flat"], "y", &[]));
     for auto in ["SAME_UPPER", "SAME_LOWER", "VALID"] {
         let case = Case::new(&format!("Conv {auto}"), F32).input("x", &[1, 2, 5, 6], -1.0, 1.0);
         let case = case.input("w", &[3, 2, 2, 3], -1.0, 1.0).budget(0.5, 1e-5);

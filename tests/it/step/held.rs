@@ -87,7 +87,7 @@ fn each_layer_has_its_rate() {
         assert_close(name, &moved(&decayed), &wanted, 1e-12);
     }
     let notes = decayed.description.parameters.notes.join(" ");
-    assert!(notes.contains("layer decay 0.25 over 2 layers") && notes.contains("2.500e-1"), "{notes}");
+    assert!(notes.contains("layer decay 0.25 over 2 layers") && notes.contains("times 0.250"), "{notes}");
 }
 
 #[test]

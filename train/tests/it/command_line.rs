@@ -3,7 +3,7 @@
 use pdloss::graph::build::{Dim, Element, declare, node};
 use pdloss::graph::file;
 
-use crate::tools::{Place, fails, fixtures, hues, succeeds, text};
+use crate::tools::{Place, fails, fixtures, hues, run, succeeds, text};
 
 #[test]
 fn help_has_examples() {
@@ -299,6 +299,13 @@ fn flags_that_are_printed_are_read_again() {
         std::fs::write(&file, &printed).unwrap();
         let again = [&words[..1], places, &["--config", text(&file), "--print-config"]].concat();
         assert_eq!(succeeds(&again), printed, "{words:?}");
+    }
+    // All that a command takes, where nothing is given yet; a run still wants what it wants.
+    for command in ["train", "export", "recall", "verify", "scores", "inspect", "report", "compare", "tabulate"] {
+        let printed = succeeds(&[command, "--print-config"]);
+        assert!(printed.lines().any(|line| line.starts_with("# ") && line.ends_with(" =")), "{command}: {printed}");
+        std::fs::write(&file, &printed).unwrap();
+        assert_eq!(run(&[command, "--config", text(&file)]).status.code(), Some(2), "{command}");
     }
 }
 

@@ -240,8 +240,13 @@ fn a_learning_rate_is_searched_for() {
     let data = place.folder.path().join("hues");
     hues(&data, 6);
     let flags = [&USUAL[..], &["--find-lr", "--accumulate", "2", "--rand-augment", "1,9"]].concat();
-    let said = succeeds(&place.arguments(text(&data), &flags));
-    assert!(said.contains("steepest fall at") && said.contains("find-lr.svg"), "{said}");
+    let output = run(&place.arguments(text(&data), &flags));
+    let (found, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && found.contains("steepest fall at") && found.contains("find-lr.svg"),
+        "{said}{found}"
+    );
+    assert!(said.contains("up to 120 steps of") && said.contains("learning rates from 1e-7 to 10"), "{said}");
     let rates = place.column("find-lr.csv", "learning_rate");
     let losses = place.column("find-lr.csv", "loss");
     assert!(rates.len() > 40 && rates.windows(2).all(|two| two[1] > two[0]) && losses[0].is_finite());
