@@ -100,8 +100,9 @@ $(BENCH_PYTHON):
 	.runtime/bench/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 faiss-cpu==1.15.1
 
 bench-recall: setup $(BENCH_PYTHON)
-	# FAISS as it is released, where other builds of the workspace compile it quickly.
-	cargo build --locked --workspace --bins --example search --config profile.dev.package.faiss-sys.opt-level=3
+	# FAISS and libjpeg-turbo as they are released, where other builds of the workspace compile them quickly.
+	cargo build --locked --workspace --bins --example search \
+		--config profile.dev.package.faiss-sys.opt-level=3 --config profile.dev.package.turbojpeg-sys.opt-level=3
 	$(BENCH_PYTHON) eval/benches/recall.py $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 bench-loss: $(BENCH_PYTHON)
