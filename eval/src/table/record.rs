@@ -124,9 +124,7 @@ impl Record {
             let ((low, high), value) = (range(name)?, value.number()?);
             let is_none = value < low - ROUNDING || value > high + ROUNDING;
             is_none.then(|| {
-                format!(
-                    "{name} is {value}; wanted a number from {low} to {high}; a percentage is divided by 100"
-                )
+                format!("{name} is {value}; wanted a number from {low} to {high}; a percentage is divided by 100")
             })
         })
     }
