@@ -10,6 +10,7 @@ use pdloss_embed::files::write_over_ranks;
 use pdloss_embed::ranks::{agree, of_first, world};
 use pdloss_embed::tensors::{OpenTensors, TensorPart};
 use pdloss_embed::{Error, Result};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -29,6 +30,9 @@ pub(crate) struct Counters {
     pub(crate) best: Option<(f64, u64)>,
     /// Validations since then.
     pub(crate) stale: u32,
+    /// SHA-256 of the embedder that was kept as the best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) best_sha256: Option<String>,
     /// Steps whose batch had no pairs to compare.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) passed_over: u64,
@@ -68,8 +72,63 @@ fn digest_entry(sha256: &str) -> String {
 }
 
 /// What a tensor adds to the digest before its bytes.
-fn mark(tensor: &Tensor, shape: &[usize]) -> String {
-    format!("\0{}\0{:?}{shape:?}\0", tensor.name, tensor.dtype())
+fn mark(name: &str, dtype: Dtype, shape: &[usize]) -> String {
+    format!("\0{name}\0{dtype:?}{shape:?}\0")
+}
+
+/// The tensors' numbers in the order of the file and its digest: that of safetensors, by type and name.
+fn in_file_order(state: &[Tensor]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..state.len()).collect();
+    order.sort_by(|&a, &b| {
+        let (a, b) = (&state[a], &state[b]);
+        b.dtype().cmp(&a.dtype()).then(a.name.cmp(&b.name))
+    });
+    order
+}
+
+/// The tensors of a run's checkpoint whose step is not known, where they are what was written.
+///
+/// # Errors
+/// [`Error::Data`] for what is no checkpoint, or was changed.
+pub(crate) fn whole<'b>(path: &Path, bytes: &'b [u8]) -> Result<SafeTensors<'b>> {
+    let wrong = |e: &dyn std::fmt::Display| Error::data(path, format!("is no checkpoint: {e}"));
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(&e))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(&e))?;
+    let (header, mut hasher) = header(path, &metadata)?;
+    for name in metadata.offset_keys() {
+        let tensor = file.tensor(&name).map_err(|e| wrong(&e))?;
+        hasher.update(mark(&name, tensor.dtype(), tensor.shape()));
+        hasher.update(tensor.data());
+    }
+    is_whole(path, &header, hasher)?;
+    Ok(file)
+}
+
+/// What the file says beside its tensors, and the beginning of its digest.
+fn header(path: &Path, metadata: &Metadata) -> Result<(Header, Sha256)> {
+    let wrong = |e: &dyn std::fmt::Display| Error::data(path, format!("is no checkpoint: {e}"));
+    let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)).cloned();
+    let text = text.ok_or_else(|| wrong(&format!("its metadata has no '{KEY}'")))?;
+    let header: Header = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+    let mut hasher = Sha256::new();
+    if let Some(sha256) = &header.sha256 {
+        hasher.update(text.replacen(&digest_entry(sha256), &digest_entry(""), 1));
+    }
+    Ok((header, hasher))
+}
+
+/// Refuses a file whose digest is not that of its contents.
+fn is_whole(path: &Path, header: &Header, contents: Sha256) -> Result<()> {
+    let Some(wanted) = &header.sha256 else {
+        note(&format!("{}: has no digest (pdloss 0.1 wrote none), so it is taken as it is", path.display()));
+        return Ok(());
+    };
+    let found = hex(&contents.finalize());
+    if found != *wanted {
+        let problem = format!("was changed after it was written: SHA-256 of its contents {found}, wanted {wanted}");
+        return Err(Error::data(path, problem));
+    }
+    Ok(())
 }
 
 impl Checkpoint {
@@ -86,8 +145,9 @@ impl Checkpoint {
         // Over everything that a run goes on from: the header without its digest, and the state.
         let mut hasher = Sha256::new();
         hasher.update(&header);
-        for tensor in &self.state {
-            hasher.update(mark(tensor, &shards.whole_shape(tensor)));
+        let order = in_file_order(&self.state);
+        for tensor in order.iter().map(|&at| &self.state[at]) {
+            hasher.update(mark(&tensor.name, tensor.dtype(), &shards.whole_shape(tensor)));
             // Nothing fails.
             let _ = shards.stream(tensor, &mut |block| {
                 hasher.update(block);
@@ -95,8 +155,7 @@ impl Checkpoint {
             });
         }
         let header = header.replacen(&digest_entry(""), &digest_entry(&hex(&hasher.finalize())), 1);
-        let mut order: Vec<&Tensor> = self.state.iter().collect();
-        order.sort_by(|a, b| b.dtype().cmp(&a.dtype()).then(a.name.cmp(&b.name)));
+        let order: Vec<&Tensor> = order.iter().map(|&at| &self.state[at]).collect();
         let parts = order.iter().map(|tensor| {
             let part = TensorPart { dtype: tensor.dtype(), shape: shards.whole_shape(tensor), data: Vec::new() };
             (tensor.name.as_str(), part)
@@ -131,12 +190,13 @@ impl Checkpoint {
         let mut opened = agree(world().is_first().then(|| Opened::new(path, like, shards)).transpose())?;
         let mut state = like.to_vec();
         let mut read = Ok(());
-        for tensor in &mut state {
+        for at in in_file_order(like) {
+            let tensor = &mut state[at];
             let shape = shards.whole_shape(tensor);
             let length = shape.iter().product::<usize>() * tensor.size_of_number();
             let own = shards.own_bytes(tensor);
             if let Some(opened) = &mut opened {
-                opened.hasher.update(mark(tensor, &shape));
+                opened.hasher.update(mark(&tensor.name, tensor.dtype(), &shape));
             }
             tensor.bytes = Vec::with_capacity(own.len());
             for first in (0..length).step_by(BLOCK) {
@@ -171,10 +231,7 @@ impl Opened {
     fn new(path: &Path, like: &[Tensor], shards: &Shards) -> Result<Self> {
         let tensors = OpenTensors::new(path, "checkpoint")?;
         let metadata = &tensors.header;
-        let wrong = |e: &dyn std::fmt::Display| Error::data(path, format!("is no checkpoint: {e}"));
-        let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY)).cloned();
-        let text = text.ok_or_else(|| wrong(&format!("its metadata has no '{KEY}'")))?;
-        let header: Header = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+        let (header, hasher) = header(path, metadata)?;
         let count = metadata.tensors().len();
         if count != like.len() {
             return Err(Error::data(path, format!("has {count} tensors; wanted {}", like.len())));
@@ -195,10 +252,6 @@ impl Opened {
                 ));
             }
         }
-        let mut hasher = Sha256::new();
-        if let Some(sha256) = &header.sha256 {
-            hasher.update(text.replacen(&digest_entry(sha256), &digest_entry(""), 1));
-        }
         Ok(Self { tensors, header, hasher })
     }
 
@@ -213,15 +266,7 @@ impl Opened {
 
     /// The header, where what was read is what was written.
     fn finish(self, path: &Path) -> Result<Header> {
-        let Some(wanted) = &self.header.sha256 else {
-            note(&format!("{}: has no digest (pdloss 0.1 wrote none), so it is taken as it is", path.display()));
-            return Ok(self.header);
-        };
-        let found = hex(&self.hasher.finalize());
-        if found != *wanted {
-            let problem = format!("was changed after it was written: SHA-256 of its contents {found}, wanted {wanted}");
-            return Err(Error::data(path, problem));
-        }
+        is_whole(path, &self.header, self.hasher)?;
         Ok(self.header)
     }
 }
@@ -238,7 +283,7 @@ mod tests {
             Tensor::new("b".into(), Element::F32, vec![2, 1], floats(&[1.5, f32::MIN_POSITIVE])).unwrap(),
             Tensor::new("a".into(), Element::I64, vec![], 7_i64.to_le_bytes().to_vec()).unwrap(),
         ];
-        let counters = Counters { step: 7, best: Some((0.1 + 0.2, 5)), stale: 1, passed_over: 2 };
+        let counters = Counters { step: 7, best: Some((0.1 + 0.2, 5)), stale: 1, best_sha256: None, passed_over: 2 };
         Checkpoint { counters, settings: serde_json::json!({ "seed": 3, "rate": 0.25 }), state }
     }
 
@@ -272,7 +317,11 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at..at + old.len()].copy_from_slice(new.as_bytes());
             assert!(refused(&changed).contains("was changed after it was written"), "{new}");
+            let of_other_run = super::whole(&path, &changed).unwrap_err().to_string();
+            assert!(of_other_run.contains("was changed after it was written"), "{of_other_run}");
         }
+        assert_eq!(super::whole(&path, &bytes).unwrap().len(), whole.state.len());
+        assert!(super::whole(&path, &weight).unwrap_err().to_string().contains("was changed after it was written"));
         let views = whole.state.iter().map(|tensor| {
             (tensor.name.as_str(), TensorView::new(tensor.dtype(), tensor.shape.clone(), &tensor.bytes).unwrap())
         });

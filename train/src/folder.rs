@@ -1,5 +1,6 @@
 //! A run's folder: what is in it, and what it takes to run it again.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::step::Parameters;
@@ -34,7 +35,10 @@ pub(crate) struct MadeWith {
     pub(crate) model_sha256: String,
     /// As pdloss-eval has it, of the part that is trained on.
     pub(crate) data_sha256: String,
-    /// That part in words.
+    /// The same, of what is validated on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) validation_sha256: Option<String>,
+    /// The part that is trained on, in words.
     pub(crate) part: String,
     /// Images trained on.
     pub(crate) images: usize,
@@ -122,6 +126,23 @@ impl Folder {
         }
         notes.push(said.to_owned());
         write_toml(&file, &manifest)
+    }
+
+    /// Keeps other processes from writing into the folder, for as long as the answer is kept.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where one does.
+    pub(crate) fn lock(&self) -> Result<Option<File>> {
+        // Where folders cannot be opened, or their file system has no locks, nobody can tell.
+        let Ok(folder) = File::open(&self.0) else { return Ok(None) };
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::Error(_)) => Ok(None),
+            Err(TryLockError::WouldBlock) => Err(Error::Usage(format!(
+                "{}: another process is training there; wait until it ends, or end it",
+                self.0.display()
+            ))),
+        }
     }
 
     /// Removes what a process that was killed left half written, by this program's own names.

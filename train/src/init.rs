@@ -12,9 +12,10 @@ use pdloss_embed::{Error, Result};
 use safetensors::tensor::SafeTensors;
 
 use crate::backbone::of_graph;
+use crate::checkpoint;
 use crate::cli::Part;
-use crate::folder::Folder;
-use crate::settings::Init;
+use crate::folder::{Folder, Manifest};
+use crate::settings::{Init, Settings, differences};
 use crate::shards::Shards;
 use crate::tensor::Tensor;
 
@@ -23,8 +24,52 @@ use crate::tensor::Tensor;
 pub(crate) struct Taken {
     /// SHA-256 of the other run's checkpoint.
     pub(crate) sha256: String,
-    /// That in words.
-    pub(crate) said: String,
+    /// That in words, and what the two runs differ in.
+    pub(crate) said: Vec<String>,
+}
+
+/// This run, as far as the other one is compared with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) model_sha256: &'a str,
+}
+
+impl Own<'_> {
+    /// What the runs differ in, so that weights may mean something else here.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for the memory of another optimiser.
+    fn compare(self, init: &Init, other: &Manifest) -> Result<Vec<String>> {
+        let from = init.init_from.display();
+        let (here, there) = (self.settings, &other.settings);
+        if init.init.contains(&Part::Optimizer) && here.optimizer.optimizer != there.optimizer.optimizer {
+            let name = |of: &Settings| {
+                of.optimizer.optimizer.map_or("none".to_owned(), |name| format!("{name:?}").to_lowercase())
+            };
+            let (here, there) = (name(here), name(there));
+            return Err(Error::Usage(format!(
+                "--init optimizer: {from} was trained by {there}, whose memory is of no use to {here}; wanted --optimizer {there}"
+            )));
+        }
+        let mut said = Vec::new();
+        if init.init.contains(&Part::Embedder) {
+            if other.made_with.model_sha256 != self.model_sha256 {
+                said.push(format!(
+                    "--init-from {from}: its model was another (SHA-256 {}, here {}); weights are taken by their names and shapes alone",
+                    other.made_with.model_sha256, self.model_sha256
+                ));
+            }
+            let json = |settings: &Settings| serde_json::to_value(&settings.preprocessing).unwrap_or_default();
+            let differences = differences(&json(there), &json(here));
+            if !differences.is_empty() {
+                let words: Vec<String> =
+                    differences.into_iter().map(|(name, values)| format!("{name} was {values}")).collect();
+                said.push(format!("--init-from {from}: its images were made ready otherwise: {}", words.join("; ")));
+            }
+        }
+        Ok(said)
+    }
 }
 
 /// Puts the other run's tensors into the first state of this one, whose classes have an order of this digest. `state` is in the
@@ -34,6 +79,7 @@ pub(crate) struct Taken {
 /// [`Error::File`] and [`Error::Data`] naming the file and what of it is missing, or of another type, shape or order.
 pub(crate) fn put(
     init: &Init,
+    own: Own<'_>,
     state: &mut [Tensor],
     (step, backbone): (&Description, &ModelProto),
     class_order: &str,
@@ -46,8 +92,7 @@ pub(crate) fn put(
     let checkpoint = folder.checkpoint();
     let bytes = std::fs::read(&checkpoint).map_err(|e| Error::read(&checkpoint, e))?;
     let sha256 = digest::sha256(&bytes);
-    let other =
-        Other { file: SafeTensors::deserialize(&bytes).map_err(|e| damaged(&checkpoint, &e))?, path: &checkpoint };
+    let other = Other { file: checkpoint::whole(&checkpoint, &bytes)?, path: &checkpoint };
     if init.init.contains(&Part::Proxies) && manifest.made_with.class_order_sha256.as_deref() != Some(class_order) {
         let problem =
             "its classes are not those of this run, or in another order: the proxies would be of other classes";
@@ -90,12 +135,10 @@ pub(crate) fn put(
             words.push(format!("{word} ({count} tensors)"));
         }
     }
+    let mut said = own.compare(init, &manifest)?;
     let (from, words) = (init.init_from.display(), words.join(", "));
-    Ok(Taken { said: format!("starts from {from} (--init-from): {words}; checkpoint with SHA-256 {sha256}"), sha256 })
-}
-
-fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::data(path, format!("is no checkpoint: {error}"))
+    said.push(format!("starts from {from} (--init-from): {words}; checkpoint with SHA-256 {sha256}"));
+    Ok(Taken { said, sha256 })
 }
 
 /// The tensors of the other run's checkpoint.

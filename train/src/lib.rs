@@ -23,6 +23,7 @@ mod export;
 mod find;
 mod first;
 mod folder;
+mod going_on;
 mod images;
 mod in_parts;
 mod init;

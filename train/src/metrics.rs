@@ -68,13 +68,12 @@ impl Table {
         Ok(Self { path: path.into(), columns, writer, flushed: Instant::now(), kept: kept.len() as u64, events: None })
     }
 
-    /// What is said where a table of a row a step lacks rows of the `last` steps that the run has behind it.
-    pub(crate) fn lacks(&self, last: Option<u64>) -> Option<String> {
-        let missing = last?.checked_sub(self.kept).filter(|missing| *missing > 0)?;
+    /// What is said where the table lacks rows of those that the run has behind it, which are `rows` of what `of` names.
+    pub(crate) fn lacks(&self, rows: u64, of: &str) -> Option<String> {
+        let missing = rows.checked_sub(self.kept).filter(|missing| *missing > 0)?;
         let path = self.path.display();
         Some(format!(
-            "{path} lacks {missing} of the {} steps before the checkpoint: figures made of it are of the others",
-            self.kept + missing
+            "{path} lacks {missing} of the {rows} {of} before the checkpoint: figures made of it are of the others"
         ))
     }
 
@@ -132,6 +131,13 @@ impl Rows {
         Ok(Self { columns: columns.iter().map(|&column| column.to_owned()).collect(), rows })
     }
 
+    /// The number of a column in the row of a step.
+    pub(crate) fn at(&self, step: u64, column: &str) -> Option<f64> {
+        let at = self.columns.iter().position(|name| name == column)?;
+        let is_of_step = |row: &&csv::StringRecord| row.get(0).and_then(|first| first.parse().ok()) == Some(step);
+        self.rows.iter().find(is_of_step)?.get(at)?.parse().ok()
+    }
+
     /// The numbers of a column from the first row to the last, without its empty cells.
     pub(crate) fn numbers(&self, column: &str) -> Vec<f64> {
         let at = self.columns.iter().position(|name| name == column);
@@ -186,8 +192,8 @@ mod tests {
         let mut table = open(None);
         (1..=3).for_each(|step: u64| table.add(&[("step", step.to_string())]).unwrap());
         table.flush().unwrap();
-        assert_eq!((open(Some(3)).lacks(Some(3)), open(Some(3)).lacks(None)), (None, None));
-        let said = open(Some(5)).lacks(Some(5)).unwrap();
+        assert_eq!((open(Some(3)).lacks(3, "steps"), open(Some(3)).lacks(0, "steps")), (None, None));
+        let said = open(Some(5)).lacks(5, "steps").unwrap();
         assert!(said.contains("lacks 2 of the 5 steps before the checkpoint"), "{said}");
     }
 

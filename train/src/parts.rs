@@ -72,35 +72,42 @@ pub(crate) fn nearly_shared(data: &Dataset, validation: &Dataset) -> Option<Stri
     })
 }
 
-/// What the two parts have in common by the bytes of their images, in words; `digests` are those of the training images.
+/// What stands for the digest of an image that cannot be read.
+const UNREAD: [u8; 32] = [0; 32];
+
+/// SHA-256 of the bytes of each image.
 ///
 /// # Errors
-/// Where an image to validate on cannot be read, unless `skip_bad`: it is then left to the validation to say so.
+/// Where one cannot be read, unless `skip_bad`: it is then left to whoever embeds it to say so.
+pub(crate) fn digests(data: &Dataset, skip_bad: bool) -> Result<Vec<[u8; 32]>> {
+    let digest = |name: &str| match data.source.read(name) {
+        Ok(bytes) => Ok(Sha256::digest(&bytes).into()),
+        Err(_) if skip_bad => Ok(UNREAD),
+        Err(error) => Err(error),
+    };
+    data.items.par_iter().map(|item| digest(&item.name)).collect()
+}
+
+/// What the two parts have in common by the bytes of their images, of which these are the digests, in words.
 pub(crate) fn shared_images(
     data: &Dataset,
     digests: &[[u8; 32]],
     validation: &Dataset,
-    skip_bad: bool,
-) -> Result<Option<String>> {
+    of_validation: &[[u8; 32]],
+) -> Option<String> {
     let own: HashMap<&[u8; 32], &str> =
         digests.iter().zip(&data.items).map(|(digest, item)| (digest, item.name.as_str())).collect();
-    let same = |name: &str| -> Result<Option<(String, String)>> {
-        match validation.source.read(name) {
-            Ok(bytes) => {
-                let digest: [u8; 32] = Sha256::digest(&bytes).into();
-                Ok(own.get(&digest).map(|trained| (name.to_owned(), format!("{trained} (SHA-256 {})", hex(&digest)))))
-            }
-            Err(_) if skip_bad => Ok(None),
-            Err(error) => Err(error),
-        }
-    };
-    let found: Vec<Option<(String, String)>> =
-        validation.items.par_iter().map(|item| same(&item.name)).collect::<Result<_>>()?;
-    let shared: Vec<(String, String)> = found.into_iter().flatten().collect();
-    Ok(shared.first().map(|(name, trained)| {
+    let read = validation.items.iter().zip(of_validation).filter(|(_, digest)| **digest != UNREAD);
+    let shared: Vec<(&str, &str, &[u8; 32])> =
+        read.filter_map(|(item, digest)| Some((item.name.as_str(), *own.get(digest)?, digest))).collect();
+    shared.first().map(|(name, trained, digest)| {
         let (count, of) = (shared.len(), validation.items.len());
-        format!("{count} of the {of} images to validate on are trained on, byte for byte; the first is {name}, trained on as {trained}")
-    }))
+        format!(
+            "{count} of the {of} images to validate on are trained on, byte for byte; the first is {name}, trained on as {trained} \
+             (SHA-256 {})",
+            hex(*digest)
+        )
+    })
 }
 
 /// Images of a class in a batch, for a loss that compares the images of a batch, where nobody said how many: 4, which is usual,
@@ -252,10 +259,11 @@ mod tests {
         assert!(words.contains("2 of the 3") && words.contains("'B' and 'b', 'a ' and 'a'"), "{words}");
         let (one_form, other) = (data(&[("caf\u{e9}", 1)], 0), data(&[("cafe\u{301}", 1)], 1));
         assert!(nearly_shared(&one_form, &other).unwrap().starts_with("1 of the 1"));
-        let digests: Vec<[u8; 32]> = (0..3).map(|at| Sha256::digest([0_u8, at]).into()).collect();
-        assert_eq!(shared_images(&one, &digests, &two, false).unwrap(), None);
+        let of = |data: &Dataset| digests(data, false).unwrap();
+        assert_eq!(of(&one)[2], <[u8; 32]>::from(Sha256::digest([0_u8, 2])));
+        assert_eq!(shared_images(&one, &of(&one), &two, &of(&two)), None);
         let again = data(&[("x", 1), ("y", 4)], 0);
-        let words = shared_images(&one, &digests, &again, false).unwrap().unwrap();
+        let words = shared_images(&one, &of(&one), &again, &of(&again)).unwrap();
         assert!(words.contains("3 of the 5") && words.contains("x/0") && words.contains("a/0"), "{words}");
     }
 

@@ -7,6 +7,7 @@ use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::names::average;
 use pdloss::graph::step::{Moved, export_embedder, moved};
 use pdloss_embed::console::note;
+use pdloss_embed::digest;
 use pdloss_embed::{Error, Result};
 use serde_json::Value;
 
@@ -123,19 +124,43 @@ impl Record {
         Ok(())
     }
 
-    /// Keeps the embedder that was measured, where it is better and the best is to be kept.
+    /// Keeps the embedder that was measured, where it is better and the best is to be kept; its SHA-256 then.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub(crate) fn settle(&self, is_better: bool) -> Result<()> {
+    pub(crate) fn settle(&self, is_better: bool) -> Result<Option<String>> {
         let candidate = self.folder.candidate();
-        let wants_best = self.settings.validation.as_ref().is_some_and(|v| v.keep == Keep::Best);
-        if wants_best && is_better {
+        if self.wants_best() && is_better {
+            let sha256 = digest::of_file(&candidate).map_err(|e| Error::read(&candidate, e))?;
             let kept = self.folder.embedder();
-            std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))
-        } else {
-            std::fs::remove_file(&candidate).map_err(|e| Error::write(&candidate, e))
+            std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))?;
+            return Ok(Some(sha256));
         }
+        std::fs::remove_file(&candidate).map_err(|e| Error::write(&candidate, e))?;
+        Ok(None)
+    }
+
+    fn wants_best(&self) -> bool {
+        self.settings.validation.as_ref().is_some_and(|v| v.keep == Keep::Best)
+    }
+
+    /// Refuses another embedder than the one that was kept as the best, where it is known to be the last that was kept.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where it is another; [`Error::File`] where it is not there.
+    pub(crate) fn has_best(&self, counters: &Counters, is_last: bool) -> Result<()> {
+        let (Some(wanted), Some((recall, step))) = (&counters.best_sha256, counters.best) else { return Ok(()) };
+        let path = self.folder.embedder();
+        let found = digest::of_file(&path).map_err(|e| Error::read(&path, e))?;
+        // A process that was killed may have kept a better one since its checkpoint, and so will this one.
+        if is_last && found != *wanted {
+            let problem = format!(
+                "is not the embedder of step {step}, which validated best (recall@1 {recall:.4}): SHA-256 {found}, wanted {wanted}; \
+                 it was changed since, and the checkpoint has the last weights only: put it back and --resume, or begin a new run"
+            );
+            return Err(Error::data(path, problem));
+        }
+        Ok(())
     }
 
     /// Writes everything that belongs to a checkpoint, which is written then; `is_last` for the one that ends the run.
@@ -148,10 +173,11 @@ impl Record {
         if is_last {
             self.has_moved(state, counters.step)?;
         }
-        if self.settings.validation.as_ref().is_none_or(|v| v.keep == Keep::Last) {
+        if !self.wants_best() {
             let (candidate, kept) = (self.candidate(state, counters.step, is_last)?, self.folder.embedder());
             std::fs::rename(&candidate, &kept).map_err(|e| Error::write(&kept, e))
         } else if is_last {
+            self.has_best(counters, true)?;
             self.look_at(&self.folder.embedder(), counters.step, true)
         } else {
             Ok(())

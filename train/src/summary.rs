@@ -78,11 +78,12 @@ pub(crate) fn write(folder: &Folder, counters: &Counters, settings: &Settings, s
     }
     let mut text = format!("{}\n", row(training));
 
-    let recall = Rows::read(&folder.validation(), &VALIDATION)?.numbers("recall@1");
+    let validations = Rows::read(&folder.validation(), &VALIDATION)?;
+    let recall = |step| word(validations.at(step, "recall@1").as_ref());
     if let Some((best, step)) = counters.best {
         let validation = vec![
-            ("recall@1 before", word(recall.first())),
-            ("recall@1 after", word(recall.last())),
+            ("recall@1 before", recall(0)),
+            ("recall@1 after", recall(counters.step)),
             ("best recall@1", word(Some(&best))),
             ("at step", step.to_string()),
         ];

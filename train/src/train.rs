@@ -12,7 +12,6 @@ use pdloss_embed::console::{Speech, inform, note};
 use pdloss_embed::embedder::{Model, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
-use serde_json::Value;
 
 use crate::backbone::of_graph;
 use crate::checkpoint::{Checkpoint, Counters};
@@ -20,7 +19,8 @@ use crate::cli::{Aim, FirstProxies};
 use crate::events::Events;
 use crate::find::{self, Search};
 use crate::first::{class_means, first_state};
-use crate::folder::{Folder, MadeWith, Manifest, write_toml};
+use crate::folder::{MadeWith, Manifest, write_toml};
+use crate::going_on::{OF_RUN, go_on, of_run, of_this_run, same_settings};
 use crate::images::{Images, Preparation, Reading};
 use crate::init;
 use crate::loader::{Loader, pieces};
@@ -33,7 +33,7 @@ use crate::probe::{Probe, unsteadiness};
 use crate::record::Record;
 use crate::rehearsal::{Rehearsal, Stage};
 use crate::sampler::Sampler;
-use crate::settings::{Settings, differences};
+use crate::settings::Settings;
 use crate::shards::Shards;
 use crate::summary;
 use crate::tensor::Tensor;
@@ -82,6 +82,8 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     } = plan;
     notes.iter().for_each(|line| note(line));
     process::set_threads(settings.threads);
+    let is_ours = begun.is_some() && world().is_first();
+    let mut lock = agree(if is_ours { folder.lock() } else { Ok(None) })?;
     alike(&settings, &model, &library)?;
     data.same_over_ranks()?;
     validation.as_ref().map_or(Ok(()), |validation| validation.data().same_over_ranks())?;
@@ -101,7 +103,9 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     if !skipped.is_empty() {
         notes.push(format!("{} images that cannot be used are skipped (--skip-bad)", skipped.len()));
     }
-    notes.extend(of_first(|| images_apart(&images, validation.as_ref(), &settings))?);
+    let apart = of_first(|| images_apart(&images, validation.as_ref(), &settings))?;
+    let validation_sha256 = apart.as_ref().map(|(sha256, _)| sha256.clone());
+    notes.extend(apart.and_then(|(_, shared)| shared));
     let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
     let steps = settings.length.steps(sampler.batches());
     notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
@@ -135,12 +139,16 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let weights: Vec<String> = weights.map(|of| of.name.clone()).collect();
     let shards = Shards::of(&description, settings.shard_classes);
     let mut state = first_state(step.described(), &settings.model)?;
-    let behind_state = settings.behind_state()?;
+    let mut behind_state = settings.behind_state()?;
     let (mut last, mut counters) = (None, Counters::default());
     let mut init_sha256 = begun.as_ref().and_then(|begun| begun.init_sha256.clone());
+    let mut said_of_settings = Vec::new();
     if of_first(|| Ok(begun.is_some() && folder.checkpoint().exists()))? {
         let checkpoint = Checkpoint::read(&folder.checkpoint(), &state, &shards)?;
-        of_first(|| same_settings(&folder, &checkpoint.settings, &behind_state))?;
+        said_of_settings = of_first(|| {
+            of_this_run(&folder.checkpoint(), &checkpoint.settings, begun.as_ref())?;
+            same_settings(&folder, &checkpoint.settings, &behind_state)
+        })?;
         (last, counters, state) = (Some(checkpoint.counters.step), checkpoint.counters, checkpoint.state);
     } else {
         if settings.first_proxies == FirstProxies::ClassMeans && aim != Aim::Rehearse {
@@ -149,13 +157,14 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         }
         if let Some(init) = &settings.init {
             let order = parts::order_sha256(images.data());
-            let taken = agree(init::put(init, &mut state, (&description, &backbone), &order, &shards))?;
+            let own = init::Own { settings: &settings, model_sha256: &model.sha256 };
+            let taken = agree(init::put(init, own, &mut state, (&description, &backbone), &order, &shards))?;
             same("the checkpoint of --init-from", &taken.sha256)?;
             if let Some(before) = init_sha256.replace(taken.sha256.clone()) {
                 plan::same("checkpoint of --init-from", &init.init_from, &before, &taken.sha256)?;
             }
-            note(&taken.said);
-            notes.push(taken.said);
+            taken.said.iter().for_each(|said| note(said));
+            notes.extend(taken.said);
         }
     }
     let image = layout.axes(settings.preprocessing.color.channels(), size);
@@ -192,6 +201,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         onnxruntime: version(&library)?,
         model_sha256: model.sha256,
         data_sha256: sha256,
+        validation_sha256,
         part,
         images: images.data().items.len(),
         classes,
@@ -200,12 +210,14 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         notes,
         parameters,
     };
+    behind_state[OF_RUN] = of_run(&made_with);
     let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
     let record = world().is_first().then(|| {
         let guard = match &begun {
             Some(begun) => {
-                go_on(begun, &made_with, &source)?;
+                said_of_settings.extend(go_on(begun, &made_with, &source, settings.validation.as_ref())?);
                 parts::check_order(images.data(), begun.class_order_sha256.as_deref())?;
+                said_of_settings.iter().try_for_each(|said| folder.record(said))?;
                 folder.sweep()?;
                 if last.is_none() {
                     note(&format!("{} is not there: the run begins anew", folder.checkpoint().display()));
@@ -214,6 +226,9 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
             }
             None => Some(folder.begin(&Manifest { made_with, settings: settings.clone() })?),
         };
+        if begun.is_none() {
+            lock = folder.lock()?;
+        }
         write_toml(&folder.preprocessing(), &settings.preprocessing)?;
         let events = |kind| settings.log_dir.as_deref().map(|folder| Events::create(folder, kind)).transpose();
         Ok(Record {
@@ -232,7 +247,14 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         })
     });
     let record = agree(record.transpose())?;
-    record.iter().flat_map(|record: &Record| record.metrics.lacks(last)).for_each(|said| note(&said));
+    agree(record.as_ref().map_or(Ok(()), |record: &Record| record.has_best(&counters, false)))?;
+    if let (Some(record), Some(last)) = (&record, last) {
+        let lacks: [Option<String>; 2] = [
+            record.metrics.lacks(last, "steps"),
+            validation.as_ref().and_then(|_| record.validations.lacks(1 + last / validate_every, "validations")),
+        ];
+        lacks.iter().flatten().for_each(|said| note(said));
+    }
     let mut run =
         Run { image, record, validation, settings, trainer, shards, steps, validate_every, counters, given: 0 };
     if last.is_none() {
@@ -248,6 +270,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let Run { record, counters, settings, .. } = run;
     let Some(Record { folder, monitor, .. }) = record else { return Ok(()) };
     drop(monitor);
+    drop(lock);
     summary::write(&folder, &counters, &settings, stdout)
 }
 
@@ -280,53 +303,26 @@ fn alike(settings: &Settings, model: &Model, library: &Path) -> Result<()> {
     same("the settings", &chosen.to_string())
 }
 
-/// Refuses to go on with other data than the run was begun with, and says where it goes on with other programs.
-fn go_on(begun: &MadeWith, now: &MadeWith, source: &Path) -> Result<()> {
-    plan::same("data set", source, &begun.data_sha256, &now.data_sha256)?;
-    if (&begun.program, &begun.onnxruntime) != (&now.program, &now.onnxruntime) {
-        note(&format!(
-            "the run was begun with {}, onnxruntime {}, and goes on with {}, onnxruntime {}: it may differ by rounding",
-            begun.program, begun.onnxruntime, now.program, now.onnxruntime
-        ));
-    }
-    Ok(())
-}
-
-/// Refuses images that are both trained and validated on, under whatever name or label; what is to be said of those that are
-/// allowed.
-fn images_apart(images: &Images, validation: Option<&Validation>, settings: &Settings) -> Result<Option<String>> {
+/// Refuses images that are both trained and validated on, under whatever name or label. The digest of those that are validated
+/// on, and what is to be said of those of both that are allowed.
+fn images_apart(
+    images: &Images,
+    validation: Option<&Validation>,
+    settings: &Settings,
+) -> Result<Option<(String, Option<String>)>> {
     let (Some(validation), Some(chosen)) = (validation, &settings.validation) else { return Ok(None) };
     let other = validation.data();
-    let shared = parts::shared_images(images.data(), images.digests(), other, chosen.data.skip_bad)?;
-    let Some(shared) = shared else { return Ok(None) };
+    let digests = parts::digests(other, chosen.data.skip_bad)?;
+    let sha256 = other.sha256(&digests);
+    let Some(shared) = parts::shared_images(images.data(), images.digests(), other, &digests) else {
+        return Ok(Some((sha256, None)));
+    };
     if settings.allow_overlap == Some(false) {
         let problem = format!("{shared}; take them out of one of the two, or give --allow-overlap");
         return Err(Error::data(other.source.path(), problem));
     }
     note(&shared);
-    Ok(Some(shared))
-}
-
-/// Refuses to go on from a checkpoint with other settings than it was reached by.
-fn same_settings(folder: &Folder, before: &Value, now: &Value) -> Result<()> {
-    if before.is_null() {
-        return Ok(());
-    }
-    let (may_differ, others): (Vec<_>, Vec<_>) = differences(before, now)
-        .into_iter()
-        .partition(|(name, _)| ["device", "threads", "ranks"].contains(&name.as_str()));
-    for (name, values) in may_differ {
-        note(&format!("{name} was {values}: the run may differ by rounding from one that was never stopped"));
-    }
-    match others.first() {
-        Some((name, values)) => {
-            let problem = format!(
-                "setting {name} was {values}: its checkpoint was reached with the former; put it back, or begin a new run"
-            );
-            Err(Error::data(folder.manifest(), problem))
-        }
-        None => Ok(()),
-    }
+    Ok(Some((sha256, Some(shared))))
 }
 
 impl Run {
@@ -396,10 +392,14 @@ impl Run {
         } else {
             self.counters.stale += 1;
         }
-        agree(self.write(|record, _| {
+        let kept = self.record.as_mut().map(|record| {
             record.validated(&found, step)?;
             record.settle(is_better)
-        }))
+        });
+        if let Some(sha256) = agree(kept.transpose())?.flatten() {
+            self.counters.best_sha256 = Some(sha256);
+        }
+        Ok(())
     }
 
     /// Writes a checkpoint; `is_last` for the one that ends the run. Ranks whose states have drifted apart go no further.

@@ -12,7 +12,7 @@ use super::class_scores;
 use super::external;
 use super::own_scaling::{self, OwnScaling};
 use super::training_mode::{self, Unsteady};
-use crate::digest::hex;
+use crate::digest::{Hashed, hex};
 use crate::error::{Error, Result};
 use crate::files::ending;
 use crate::preprocess::{Layout, Recipe, Size};
@@ -356,22 +356,8 @@ fn digest(path: &Path, content: &[u8], proto: &ModelProto) -> Result<(String, u6
     let mut bytes = content.len() as u64;
     for file in external::files(path, proto)?.values() {
         let mut reader = external::open_regular(file)?;
-        let mut writer = digest_writer(&mut hasher);
+        let mut writer = Hashed(&mut hasher);
         bytes += std::io::copy(&mut reader, &mut writer).map_err(|e| Error::read(file, e))?;
     }
     Ok((hex(&hasher.finalize()), bytes))
-}
-
-fn digest_writer(hasher: &mut Sha256) -> impl std::io::Write + '_ {
-    struct Into<'a>(&'a mut Sha256);
-    impl std::io::Write for Into<'_> {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    Into(hasher)
 }

@@ -64,8 +64,17 @@ fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) ->
             let scales = if opset > 10 { 2 } else { 1 };
             let is_whole = |values: Vec<f64>| values.iter().all(|scale| scale.fract() == 0.0);
             let is_broken = is_given(scales) && !values(scales).is_some_and(is_whole);
+            // Where it is to become one pixel, tract takes the middle, and this mode the first.
+            let keeps_more = || {
+                let sizes = values(3).map(|sizes| sizes.iter().rev().take(2).all(|size| *size > 1.0));
+                let grows = values(scales).filter(|scales| !scales.is_empty());
+                sizes.or_else(|| grows.map(|scales| scales.iter().all(|scale| *scale >= 1.0))).unwrap_or(false)
+            };
             match word("coordinate_transformation_mode").as_str() {
                 "tf_crop_and_resize" => "tf_crop_and_resize",
+                "pytorch_half_pixel" if word("mode") == "cubic" && !keeps_more() => {
+                    "cubic pytorch_half_pixel to what may be one pixel"
+                }
                 "align_corners" if is_broken => "align_corners by scales that are not whole",
                 _ if opset == 10 && is_broken && word("mode") != "linear" => "nearest by scales that are not whole",
                 _ => return None,
@@ -121,6 +130,9 @@ mod tests {
         let initializer = vec![
             tensor("twice", &[1.0, 1.0, 2.0, 2.0]),
             tensor("more", &[1.0, 1.0, 1.7, 1.6]),
+            tensor("less", &[1.0, 1.0, 0.5, 0.5]),
+            tensor("one", &[1.0, 1.0, 7.0, 1.0]),
+            tensor("seven", &[1.0, 1.0, 7.0, 7.0]),
             tensor("0", &[0.0]),
             tensor("3", &[3.0]),
         ];
@@ -132,6 +144,7 @@ mod tests {
     #[test]
     fn what_tract_computes_otherwise_is_known_by_its_attributes() {
         let mode = |mode: &str| vec![text("coordinate_transformation_mode", &[mode])];
+        let cubic = |of: &str| [mode(of), vec![text("mode", &["cubic"])]].concat();
         for (opset, op_type, inputs, attributes, wanted) in [
             (17, "GRU", &["x", "w", "r"][..], vec![text("direction", &["reverse"])], "GRU (y: direction reverse)"),
             (17, "LSTM", &["x", "w", "r"], vec![number("clip", 0.3)], "LSTM (y: clip)"),
@@ -148,6 +161,26 @@ mod tests {
             (17, "Resize", &["x", "", "", "sizes"], mode("align_corners"), ""),
             (17, "Resize", &["x", "", "more"], mode("half_pixel"), ""),
             (17, "Resize", &["x", "roi", "twice"], mode("tf_crop_and_resize"), "Resize (y: tf_crop_and_resize)"),
+            (
+                17,
+                "Resize",
+                &["x", "", "less"],
+                cubic("pytorch_half_pixel"),
+                "Resize (y: cubic pytorch_half_pixel to what may be one",
+            ),
+            (17, "Resize", &["x", "", "unknown"], cubic("pytorch_half_pixel"), "Resize (y: cubic pytorch_half_pixel"),
+            (17, "Resize", &["x", "", "", "one"], cubic("pytorch_half_pixel"), "Resize (y: cubic pytorch_half_pixel"),
+            (
+                17,
+                "Resize",
+                &["x", "", "", "unknown"],
+                cubic("pytorch_half_pixel"),
+                "Resize (y: cubic pytorch_half_pixel",
+            ),
+            (17, "Resize", &["x", "", "", "seven"], cubic("pytorch_half_pixel"), ""),
+            (17, "Resize", &["x", "", "more"], cubic("pytorch_half_pixel"), ""),
+            (17, "Resize", &["x", "", "less"], cubic("half_pixel"), ""),
+            (17, "Resize", &["x", "", "less"], mode("pytorch_half_pixel"), ""),
             (10, "Resize", &["x", "more"], vec![text("mode", &["nearest"])], "Resize (y: nearest by"),
             (10, "Resize", &["x", "more"], vec![text("mode", &["linear"])], ""),
             (10, "Resize", &["x", "twice"], vec![], ""),

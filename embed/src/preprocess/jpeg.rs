@@ -49,9 +49,10 @@ pub(super) fn size(bytes: &[u8]) -> Option<u64> {
     Some((header.width as u64).saturating_mul(header.height as u64))
 }
 
-/// How a file's EXIF tag would turn it.
-pub(super) fn orientation(bytes: &[u8]) -> Orientation {
-    Segments::of(bytes).orientation
+/// How a file's EXIF tag would turn it, and its colour profile, if it has one.
+pub(super) fn metadata(bytes: &[u8]) -> (Orientation, Option<Vec<u8>>) {
+    let segments = Segments::of(bytes);
+    (segments.orientation, (!segments.profile.is_empty()).then_some(segments.profile))
 }
 
 /// Adobe stores CMYK inverted; Pillow takes all of it so. Its fixed-point product, too.
@@ -69,11 +70,13 @@ struct Segments {
     orientation: Orientation,
     /// Whether an end-of-image marker follows the first scan. The decoder fills what is missing with grey.
     is_complete: bool,
+    /// The colour profile, whose parts are put together in the order of the file.
+    profile: Vec<u8>,
 }
 
 impl Segments {
     fn of(bytes: &[u8]) -> Self {
-        let mut segments = Self { orientation: Orientation::NoTransforms, is_complete: false };
+        let mut segments = Self { orientation: Orientation::NoTransforms, is_complete: false, profile: Vec::new() };
         let mut at = 2;
         // Each carries its length; a thumbnail inside one has an end marker of its own.
         while at + 4 <= bytes.len() && bytes[at] == 0xFF {
@@ -88,6 +91,10 @@ impl Segments {
                     let content = bytes.get(at + 4..at + 2 + length).unwrap_or_default();
                     if let (0xE1, Some(exif)) = (marker, content.strip_prefix(b"Exif\0\0")) {
                         segments.orientation = Orientation::from_exif_chunk(exif).unwrap_or(segments.orientation);
+                    }
+                    // Behind the name, the number of the part and how many there are.
+                    if let (0xE2, Some([_, _, part @ ..])) = (marker, content.strip_prefix(b"ICC_PROFILE\0")) {
+                        segments.profile.extend_from_slice(part);
                     }
                     at += 2 + length;
                 }

@@ -8,6 +8,7 @@ mod jpeg;
 mod origin;
 mod patch;
 mod preset;
+mod profile;
 mod recipe;
 mod resample;
 mod traits;

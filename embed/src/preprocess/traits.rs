@@ -1,5 +1,5 @@
 //! What a file has that a person may not expect, and the model does not see: pictures behind the first, bits behind the eighth,
-//! transparency; and whether its EXIF tag turns it.
+//! transparency, colours that are not those of sRGB; and whether its EXIF tag turns it.
 
 use std::io::Cursor;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frames::are_several;
 use super::jpeg;
+use super::profile::is_other_than_srgb;
 use super::values::Orientation;
 
 /// What a file has beside one picture of 8 bits a channel that stands upright.
@@ -20,6 +21,8 @@ pub struct Traits {
     pub bits: bool,
     /// A channel of transparency.
     pub alpha: bool,
+    /// A colour profile other than sRGB.
+    pub profile: bool,
     /// An EXIF tag that turns or mirrors it.
     pub turned: bool,
 }
@@ -61,6 +64,13 @@ impl Traits {
                     "{have} a channel of transparency, which is dropped: {first} ...; what is stored beneath is seen"
                 )
             }),
+            of(|traits| traits.profile, &|count, first| {
+                let have = files(count, "image has", "images have");
+                format!(
+                    "{have} a colour profile other than sRGB, which is not followed, as Pillow does not either: {first} ...; models \
+                     see other colours than people do"
+                )
+            }),
             of(|traits| traits.turned, &|count, first| match orientation {
                 Orientation::Exif => {
                     let are = files(count, "image is", "images are");
@@ -86,7 +96,9 @@ fn header(bytes: &[u8]) -> Option<Traits> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
     let format = reader.format()?;
     if format == ImageFormat::Jpeg {
-        return Some(Traits { turned: is_turned(jpeg::orientation(bytes)), ..Traits::default() });
+        let (orientation, profile) = jpeg::metadata(bytes);
+        let profile = profile.is_some_and(|profile| is_other_than_srgb(&profile));
+        return Some(Traits { turned: is_turned(orientation), profile, ..Traits::default() });
     }
     let mut decoder = reader.into_decoder().ok()?;
     let color = decoder.color_type();
@@ -97,6 +109,7 @@ fn header(bytes: &[u8]) -> Option<Traits> {
         // TIFF is turned in any case.
         turned: format != ImageFormat::Tiff && decoder.orientation().is_ok_and(is_turned),
         pictures: false,
+        profile: decoder.icc_profile().ok().flatten().is_some_and(|profile| is_other_than_srgb(&profile)),
     })
 }
 
@@ -104,6 +117,7 @@ fn header(bytes: &[u8]) -> Option<Traits> {
 mod tests {
     use image::{DynamicImage, ExtendedColorType, ImageEncoder};
 
+    use super::super::profile::tests::{P3, profile};
     use super::*;
 
     fn bytes(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
@@ -134,6 +148,29 @@ mod tests {
         encoder.write_image(&[9; 36], 3, 3, ExtendedColorType::Rgba8).unwrap();
         assert!(Traits::of(&webp).alpha);
         assert_eq!(Traits::of(b"no image"), Traits::default());
+    }
+
+    #[test]
+    fn colour_profiles_other_than_srgb_are_seen_in_every_format_that_has_them() {
+        let pixels = [90; 27];
+        let encoded = |profile: Vec<u8>| {
+            let (mut png, mut webp, mut jpeg) = (Vec::new(), Vec::new(), Vec::new());
+            let mut encoder = image::codecs::png::PngEncoder::new(&mut png);
+            encoder.set_icc_profile(profile.clone()).unwrap();
+            encoder.write_image(&pixels, 3, 3, ExtendedColorType::Rgb8).unwrap();
+            let mut encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut webp);
+            encoder.set_icc_profile(profile.clone()).unwrap();
+            encoder.write_image(&pixels, 3, 3, ExtendedColorType::Rgb8).unwrap();
+            let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+            encoder.set_icc_profile(profile).unwrap();
+            encoder.write_image(&pixels, 3, 3, ExtendedColorType::Rgb8).unwrap();
+            [png, webp, jpeg].map(|bytes| Traits::of(&bytes))
+        };
+        let has = |profile| Traits { profile, ..Traits::default() };
+        assert_eq!(encoded(profile(b"RGB ", &P3)), [has(true); 3]);
+        assert_eq!(encoded(profile(b"GRAY", &[])), [has(false); 3]);
+        let said = Traits::describe(&[("a.jpg", has(true)), ("b.jpg", has(true))], Orientation::Exif);
+        assert!(said[0].starts_with("2 images have a colour profile other than sRGB"), "{said:?}");
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! What the ranks of a run compare before anything else: program and command line.
 
 use clap::ArgMatches;
-use sha2::{Digest, Sha256};
 
 use super::{Asked, Refused};
-use crate::digest::hex;
+use crate::digest::of_file;
 use crate::error::{Error, Result};
 use crate::ranks::{self, world};
 
@@ -86,24 +85,7 @@ fn first_line(text: &str) -> String {
 
 /// SHA-256 of this program's file; the problem, where it cannot be read.
 fn digest_of_program() -> String {
-    let mut hasher = Sha256::new();
-    let read = std::env::current_exe()
-        .and_then(std::fs::File::open)
-        .and_then(|mut file| std::io::copy(&mut file, &mut Hashed(&mut hasher)));
-    read.map_or_else(|error| format!("unknown ({error})"), |_| hex(&hasher.finalize()))
-}
-
-struct Hashed<'h>(&'h mut Sha256);
-
-impl std::io::Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    std::env::current_exe().and_then(|program| of_file(&program)).unwrap_or_else(|error| format!("unknown ({error})"))
 }
 
 #[cfg(test)]

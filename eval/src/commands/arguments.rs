@@ -143,10 +143,15 @@ impl Notes {
     }
 }
 
-/// Adds the number of copies among the images, and says what becomes of them.
-pub(super) fn describe_copies(embeddings: &Embeddings, consequence: &str, notes: &mut Notes, record: &mut Record) {
+/// Adds the number of copies among the images, and says what becomes of them: whether they are `counted`, in words.
+pub(super) fn describe_copies(
+    embeddings: &Embeddings,
+    (counted, consequence): (bool, &str),
+    notes: &mut Notes,
+    record: &mut Record,
+) {
     let copies = embeddings.copies();
-    record.set("copies", copies.rows);
+    record.set("copies", copies.rows).set("copies_counted", counted);
     if copies.rows == 0 {
         return;
     }

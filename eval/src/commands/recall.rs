@@ -254,7 +254,7 @@ impl Plan {
         } else {
             "they are not among each other's neighbours; --keep-copies counts them"
         };
-        describe_copies(&embeddings, consequence, &mut notes, &mut record);
+        describe_copies(&embeddings, (self.search.keep_copies, consequence), &mut notes, &mut record);
         describe_sameness(&embeddings, &mut notes)?;
         if self.search.keep_copies {
             embeddings.rows.iter_mut().for_each(|row| row.image = None);

@@ -14,7 +14,7 @@ use super::assess::{Development, FigureArgs, Wanted};
 use super::outcome::{Outcome, Sinks, VerificationOut};
 use super::score_files;
 use crate::Result;
-use crate::metrics::verification::{Failed, Tally};
+use crate::metrics::verification::{Failed, Rates, Tally};
 use crate::table::{Record, Value};
 
 const EXAMPLES: &str = "Examples:
@@ -113,6 +113,7 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
         .transpose()?;
     let tally = tally(&args.genuine, &args.impostor)?;
     notes.extend(&doubtful);
+    notes.extend(&development.as_ref().map(|development| development_doubts(development, &tally)).unwrap_or_default());
     let mut record = Record::new();
     record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
     record
@@ -137,6 +138,27 @@ pub fn run(args: &ScoresArgs, stdout: &mut dyn Write) -> Result<Record> {
     let title = format!("{} against {}", file_name(&args.genuine), file_name(&args.impostor));
     let outcome = Outcome::new(tally, title, if args.distance { "distance" } else { "score" }, args.distance);
     outcome.assessed(&wanted, !args.distance, development.as_ref()).report(record, &sinks, stdout)
+}
+
+/// What makes figures doubtful that take a threshold of the development list: where that looks swapped itself, is on another scale,
+/// or is the list that is measured.
+fn development_doubts(development: &Development, tally: &Tally) -> Vec<String> {
+    let (own, other) = (Rates::of(tally), Rates::of(&development.tally));
+    let mut said: Vec<String> = other.doubts().iter().map(|doubt| format!("development list: {doubt}")).collect();
+    let point = tally.at(other.eer.threshold);
+    let (fmr, fnmr) = (tally.fmr(&point), tally.fnmr(&point));
+    if (fmr, fnmr) == (1.0, 0.0) || (fmr, fnmr) == (0.0, 1.0) {
+        let what = if fmr == 1.0 { "all" } else { "no" };
+        said.push(format!(
+            "development list: the threshold of its EER accepts {what} pairs of the list that is measured: are both on one scale?"
+        ));
+    }
+    if own == other {
+        said.push(
+            "development list: its scores are those that are measured: figures at its threshold say nothing of other pairs".into(),
+        );
+    }
+    said
 }
 
 /// What two lists of scores show that are not of two kinds, or not on one scale, or of which there is no mean.

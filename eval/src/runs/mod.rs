@@ -68,11 +68,15 @@ impl Run {
             Details::None
         } else if Training::is_in(path) {
             let training = Training::read(path)?;
-            return Ok(Self {
-                path: path.into(),
-                records: vec![training.record()],
-                details: Details::Training(training),
-            });
+            let mut record = training.record();
+            if let Some(problem) = record.out_of_range() {
+                return Err(Error::data(path, problem));
+            }
+            for said in training.doubts() {
+                note(&format!("{}: {said}", path.display()));
+                record.keep_note(&said);
+            }
+            return Ok(Self { path: path.into(), records: vec![record], details: Details::Training(training) });
         } else if Retrieved::is_in(path) {
             Details::Retrieval(Retrieved::read(path)?)
         } else if Verified::is_in(path) {
@@ -86,10 +90,18 @@ impl Run {
         let file = if path.is_dir() { path.join(RESULT) } else { path.into() };
         let run = Self { path: path.into(), records: read_records(&file)?, details };
         if path.is_dir() {
+            if run.records.len() > 1 {
+                let rows = run.records.len();
+                return Err(Error::data(&file, format!("has {rows} rows; wanted the one of the run beside it")));
+            }
+            let say = |doubts: Vec<String>| doubts.iter().for_each(|said| note(&format!("{}: {said}", file.display())));
             match &run.details {
-                Details::Retrieval(retrieved) => retrieved.doubts(&run.records[0]).iter().for_each(|said| {
-                    note(&format!("{}: {said}", file.display()));
-                }),
+                Details::Retrieval(retrieved) => say(retrieved.doubts(&run.records[0])),
+                Details::Verification(verified)
+                    if run.records[0].get("measure").map(Value::word).as_deref() != Some("recall") =>
+                {
+                    say(verified.doubts(&run.records[0]));
+                }
                 _ if run.records[0].get("measure").map(Value::word).as_deref() == Some("recall") => {
                     let problem =
                         "is of a run of recall, and its queries are not beside it; wanted queries.parquet there";

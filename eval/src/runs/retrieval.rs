@@ -130,7 +130,29 @@ impl Retrieved {
                 format!("says {name} {value}, and the queries beside it make {mean}: one of the two is not of this run, or was changed")
             })
         };
-        record.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?))).filter_map(doubt).collect()
+        let figures = record.iter().filter_map(|(name, value)| Some((name.as_str(), value.number()?)));
+        let mut doubts: Vec<String> = figures.filter_map(doubt).collect();
+        doubts.extend(self.of_neighbours());
+        doubts.extend(self.scores.iter().flat_map(|scores| scores.doubts(record)));
+        doubts
+    }
+
+    /// Queries whose first hit is not the first of its class among their neighbours.
+    fn of_neighbours(&self) -> Option<String> {
+        let is_other = |query: &&Query| {
+            let kept = u32::try_from(query.neighbours.len()).unwrap_or(u32::MAX);
+            let first =
+                (1..).zip(&query.neighbours).find(|(_, found)| found.class == query.class).map(|(rank, _)| rank);
+            kept > 0 && first != query.first_hit.filter(|&rank| rank <= kept)
+        };
+        let others: Vec<&Query> = self.queries.iter().filter(is_other).collect();
+        let first = others.first()?;
+        Some(format!(
+            "is of queries of which {} have their first hit at another rank than among the neighbours beside them, the first {}: one \
+             of the two is not of this run, or was changed",
+            others.len(),
+            first.name
+        ))
     }
 
     pub(super) fn is_in(folder: &Path) -> bool {
@@ -141,7 +163,7 @@ impl Retrieved {
         let table = Table::read(folder.join(QUERIES))?;
         let (names, classes) = (table.words("name")?, table.words("class")?);
         let (relevant, first_hit) = (table.counts("relevant")?, table.some_counts("first_hit")?);
-        let (r_precision, ap_at_r) = (table.reals("r_precision")?, table.reals("ap@r")?);
+        let (r_precision, ap_at_r) = (table.shares("r_precision")?, table.shares("ap@r")?);
         let mut queries: Vec<Query> = names
             .into_iter()
             .zip(classes)

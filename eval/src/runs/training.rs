@@ -20,6 +20,8 @@ pub struct Training {
     pub series: Vec<Series>,
     /// Settings, digests and versions by name, with the types that they have in the file.
     pub settings: Vec<(String, Value)>,
+    /// The last steps of `metrics.csv`, and of `validation.csv` where that is there.
+    pub ends: (f64, Option<f64>),
 }
 
 /// A metric by step.
@@ -37,14 +39,65 @@ impl Training {
     }
 
     pub(super) fn read(folder: &Path) -> Result<Self> {
-        let mut series = read_series(&folder.join(METRICS))?;
-        let validation = folder.join(VALIDATION);
+        let (mut series, trained) = read_series(&folder.join(METRICS))?;
+        let (validation, mut validated) = (folder.join(VALIDATION), None);
         if validation.is_file() {
-            series.extend(read_series(&validation)?);
+            let (of_validation, end) = read_series(&validation)?;
+            series.extend(of_validation);
+            validated = Some(end);
         }
         let file = folder.join(SETTINGS);
         let settings = if file.is_file() { read_settings(&file)? } else { Vec::new() };
-        Ok(Self { series, settings })
+        Ok(Self { series, settings, ends: (trained, validated) })
+    }
+
+    /// The last step of any table.
+    fn steps(&self) -> f64 {
+        self.ends.0.max(self.ends.1.unwrap_or_default())
+    }
+
+    /// What a reader of one row of the run would not see: that it is not at its end, and figures that are of earlier steps.
+    pub(super) fn doubts(&self) -> Vec<String> {
+        let (steps, mut said) = (self.steps(), Vec::new());
+        if let Some(planned) = self.planned().filter(|&planned| steps < planned && !self.is_stale()) {
+            said.push(format!("{steps} of {planned} steps are made: the run is not at its end"));
+        }
+        let (trained, validated) = self.ends;
+        if let Some(validated) = validated.filter(|&validated| validated > trained) {
+            said.push(format!(
+                "{METRICS} ends at step {trained} and {VALIDATION} at {validated}: the last values are not of one moment"
+            ));
+        }
+        let recalls = self.series.iter().filter(|series| series.name.contains("recall@"));
+        for Series { name, points } in recalls {
+            if let Some((&(last, _), end)) = points.last().zip(validated).filter(|((last, _), end)| last < end) {
+                said.push(format!("'last {name}' is of step {last}: {VALIDATION} has none at step {end}"));
+            }
+        }
+        said
+    }
+
+    /// The steps that the run was to make, where its settings say so.
+    fn planned(&self) -> Option<f64> {
+        let number =
+            |wanted: &str| self.settings.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| value.number());
+        let of_epochs = || {
+            let (epochs, images, batch) = (number("length.epochs")?, number("images")?, number("batch")?);
+            Some((epochs * (images / batch).floor()).round().max(1.0))
+        };
+        number("length.steps").or_else(of_epochs)
+    }
+
+    /// Whether the run has ended by its patience.
+    fn is_stale(&self) -> bool {
+        let patience = self.settings.iter().find(|(name, _)| name == "validation.patience");
+        let recall = self.series.iter().find(|series| series.name == "recall@1");
+        let (Some(patience), Some(recall)) = (patience.and_then(|(_, value)| value.number()), recall) else {
+            return false;
+        };
+        let best = recall.points.iter().map(|&(_, value)| value).fold(f64::NEG_INFINITY, f64::max);
+        let since = recall.points.iter().skip_while(|&&(_, value)| value != best).count().saturating_sub(1);
+        since as f64 >= patience
     }
 
     /// Settings, the last value of every metric, and the best of each recall, as one row.
@@ -54,8 +107,7 @@ impl Training {
         for (name, value) in &self.settings {
             record.set(name.as_str(), value.clone());
         }
-        let steps = self.series.iter().filter_map(|series| series.points.last()).map(|&(step, _)| step);
-        record.set("steps", steps.fold(0.0, f64::max));
+        record.set("steps", self.steps());
         for Series { name, points } in &self.series {
             record.set(format!("last {name}"), points.last().map(|&(_, value)| value));
             if name.contains("recall@") {
@@ -66,8 +118,8 @@ impl Training {
     }
 }
 
-/// The columns of a table by step.
-fn read_series(path: &Path) -> Result<Vec<Series>> {
+/// The columns of a table by step, which goes up from row to row, and its last step.
+fn read_series(path: &Path) -> Result<(Vec<Series>, f64)> {
     let text = read_text(path)?;
     // A run under way may be writing its last line.
     let torn = !text.ends_with('\n');
@@ -80,6 +132,7 @@ fn read_series(path: &Path) -> Result<Vec<Series>> {
     if let Some(twice) = (1..header.len()).find(|&at| header[..at].contains(&header[at])) {
         return Err(Error::data(path, format!("has two columns '{}'", header[twice])));
     }
+    let (mut end, mut words) = (None, vec![None; header.len()]);
     let mut records = table.ragged().peekable();
     while let Some(record) = records.next() {
         let last = records.peek().is_none();
@@ -94,12 +147,26 @@ fn read_series(path: &Path) -> Result<Vec<Series>> {
         };
         let wrong = || table.error(record.line, &format!("step '{}' is no number", record.fields[step]));
         let at: f64 = record.fields[step].parse().ok().filter(|at: &f64| at.is_finite()).ok_or_else(wrong)?;
-        for (field, series) in record.fields.iter().zip(&mut series) {
-            series.points.extend(field.parse().ok().map(|value: f64| (at, value)));
+        if let Some(before) = end.filter(|&before| at <= before) {
+            let problem = format!("step {at} comes after step {before}; wanted each step once, in their order");
+            return Err(table.error(record.line, &problem));
+        }
+        end = Some(at);
+        for ((field, series), word) in record.fields.iter().zip(&mut series).zip(&mut words) {
+            match field.parse() {
+                Ok(value) => series.points.push((at, value)),
+                Err(_) if field.is_empty() => {}
+                Err(_) => *word = word.take().or_else(|| Some((record.line, (*field).to_string()))),
+            }
         }
     }
+    // Columns of words alone are somebody's remarks.
+    let mixed = series.iter().zip(words).filter(|(series, _)| !series.points.is_empty());
+    if let Some((name, (line, word))) = mixed.filter_map(|(series, word)| Some((&series.name, word?))).next() {
+        return Err(table.error(line, &format!("column '{name}' has '{word}' among its numbers; wanted a number")));
+    }
     series.retain(|series| !NO_METRICS.contains(&series.name.as_str()) && !series.points.is_empty());
-    Ok(series)
+    Ok((series, end.unwrap_or_default()))
 }
 
 /// Every value of a TOML file by its name, without the outermost table's unless two would be called the same; `data.path` is

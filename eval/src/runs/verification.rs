@@ -1,5 +1,6 @@
 //! What a verification run keeps: its curves, and its pairs where they were kept one by one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use polars::prelude::Column;
@@ -7,6 +8,7 @@ use polars::prelude::Column;
 use crate::Result;
 use crate::metrics::verification::{Bin, Point, SubjectPair, Tally, are_copies, histogram};
 use crate::table::parquet::{self as table, Table};
+use crate::table::{Record, Value};
 use pdloss_embed::embeddings::{Embeddings, Row};
 
 const POINTS: &str = "points.parquet";
@@ -98,18 +100,38 @@ impl Verified {
         self.pairs.as_ref().map_or(Ok(()), |pairs| pairs.write(folder))
     }
 
+    /// The figures of a result that are not those of these pairs and curves: one of the two was changed, or they are of two runs.
+    pub(super) fn doubts(&self, record: &Record) -> Vec<String> {
+        /// Sums are rounded in the order of their terms.
+        const ROUNDING: f64 = 1e-9;
+        /// Of many points of a curve some are left out.
+        const THINNED: f64 = 0.01;
+        let eer = self.points.iter().map(|point| ((point.fmr - point.fnmr).abs(), (point.fmr + point.fnmr) / 2.0));
+        let eer = eer.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, eer)| eer);
+        let found = self.pairs.as_ref().map(Pairs::figures).unwrap_or_default();
+        let found = found.into_iter().map(|(name, value)| (name, Some(value), "pairs", ROUNDING));
+        let doubt = |(name, value, of, most): (&str, Option<f64>, &str, f64)| {
+            let (value, says) = (value?, record.get(name).and_then(Value::number)?);
+            // As large as the numbers are.
+            ((value - says).abs() > most * value.abs().max(1.0)).then(|| {
+                format!("says {name} {says}, and the {of} beside it make {value}: one of the two is not of this run, or was changed")
+            })
+        };
+        found.chain([("eer", eer, "points", THINNED)]).filter_map(doubt).collect()
+    }
+
     pub(super) fn is_in(folder: &Path) -> bool {
         folder.join(POINTS).is_file()
     }
 
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let table = Table::read(folder.join(POINTS))?;
-        let (threshold, fmr, fnmr) = (table.reals("threshold")?, table.reals("fmr")?, table.reals("fnmr")?);
+        let (threshold, fmr, fnmr) = (table.reals("threshold")?, table.shares("fmr")?, table.shares("fnmr")?);
         let point = |at: usize| CurvePoint { threshold: threshold[at], fmr: fmr[at], fnmr: fnmr[at] };
         let points = (0..threshold.len()).map(point).collect();
         let table = Table::read(folder.join(HISTOGRAM))?;
         let (from, to) = (table.reals("from")?, table.reals("to")?);
-        let (genuine, impostor) = (table.reals("genuine")?, table.reals("impostor")?);
+        let (genuine, impostor) = (table.shares("genuine")?, table.shares("impostor")?);
         let bin = |at: usize| Bin { from: from[at], to: to[at], genuine: genuine[at], impostor: impostor[at] };
         let histogram = (0..from.len()).map(bin).collect();
         let pairs = folder.join(PAIRS).is_file().then(|| Pairs::read(folder)).transpose()?;
@@ -134,6 +156,26 @@ impl Pairs {
             right: None,
         };
         Self { images: embeddings.rows.iter().map(person).collect(), pairs: rows.zip(scored).map(pair).collect() }
+    }
+
+    /// What the pairs make, by the names of results.
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        let mut figures = Vec::new();
+        for (same, count, mean) in [(true, "genuine_pairs", "mu_genuine"), (false, "impostor_pairs", "mu_impostor")] {
+            let scores: Vec<f64> = self.pairs.iter().filter(|pair| pair.same == same).map(|pair| pair.score).collect();
+            figures.push((count, scores.len() as f64));
+            figures.push((mean, scores.iter().sum::<f64>() / scores.len() as f64));
+        }
+        let mut folds: BTreeMap<Option<u32>, (f64, f64)> = BTreeMap::new();
+        for pair in &self.pairs {
+            let Some(right) = pair.right else { return figures };
+            let (of, all) = folds.entry(pair.fold).or_default();
+            *of += f64::from(u8::from(right));
+            *all += 1.0;
+        }
+        let count = folds.len() as f64;
+        figures.push(("accuracy", folds.into_values().map(|(right, all)| right / all).sum::<f64>() / count));
+        figures
     }
 
     fn write(&self, folder: &Path) -> Result<()> {
@@ -163,7 +205,7 @@ impl Pairs {
         let (a, b) = (table.counts("a")?, table.counts("b")?);
         table.within("a", &a, images.len())?;
         table.within("b", &b, images.len())?;
-        let (same, score) = (table.flags("same")?, table.reals("score")?);
+        let (same, score) = (table.flags("same")?, table.finite("score")?);
         let (fold, right) = (table.some_counts("fold")?, table.some_flags("right")?);
         let pair =
             |at: usize| Pair { a: a[at], b: b[at], same: same[at], score: score[at], fold: fold[at], right: right[at] };

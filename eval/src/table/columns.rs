@@ -71,6 +71,13 @@ pub const RESULTS: &[Column] = &[
     new("classes", Whole, "", &[Recall, Train], "classes among them"),
     new("class_names", Text, "", EMBEDDED, "their names, or the first of them, how many there are, and a digest"),
     new("copies", Whole, "images", EMBEDDED, "images that are copies of others, to the byte"),
+    new(
+        "copies_counted",
+        Flag,
+        "",
+        EMBEDDED,
+        "whether they are each other's neighbours, or make pairs (--keep-copies)",
+    ),
     new("dim", Whole, "", EMBEDDED, "length of an embedding"),
     new("storage", Text, "", &[Recall], "how it is kept: float32, int8, binary, or pq and its bytes (--storage)"),
     new("embedding_bytes", Whole, "bytes", &[Recall], "what it takes when kept so"),

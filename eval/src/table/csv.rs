@@ -32,7 +32,15 @@ pub(super) fn read(text: &str) -> Result<Vec<Record>, String> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
     let mut records = Vec::new();
     for record in reader.records() {
-        records.push(record.map_err(|e| e.to_string())?);
+        let record = record.map_err(|e| e.to_string())?;
+        if let ([], [only]) = (records.as_slice(), record.iter().collect::<Vec<_>>().as_slice())
+            && let Some(other) = [';', '\t', '|'].into_iter().find(|&other| only.contains(other))
+        {
+            return Err(format!(
+                "has {other:?} between the words of its header; wanted a table whose cells commas part, and 0.5 for 0,5"
+            ));
+        }
+        records.push(record);
     }
     let Some(header) = records.first() else { return Ok(Vec::new()) };
     let names: Vec<Cow<'_, str>> = header.iter().map(|name| unmarked(name.trim())).collect();
@@ -114,6 +122,9 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_named() {
+        for other in ["model;recall@1\na;0,5\n", "model\trecall@1\na\t0.5\n", "model|recall@1|x\n", "a;b\n"] {
+            assert!(read(other).unwrap_err().contains("wanted a table whose cells commas part"), "{other}");
+        }
         assert!(read("a,b\n1\n").unwrap_err().contains("line: 2"), "{:?}", read("a,b\n1\n"));
         assert_eq!(read("a,a\n1,2\n").unwrap_err(), "has two columns 'a'");
         assert_eq!(read("images\r\n3\r\n").unwrap()[0].get("images"), Some(&"3".into()));

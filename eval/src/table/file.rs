@@ -169,7 +169,9 @@ pub(crate) fn read_records(path: &Path) -> Result<Vec<Record>> {
     if records.is_empty() {
         return Err(Error::data(path, "holds no result"));
     }
-    Ok(records.into_iter().map(Record::typed).collect())
+    let records: Vec<Record> = records.into_iter().map(Record::typed).collect();
+    let wrong = records.iter().enumerate().find_map(|(at, record)| Some((at + 1, record.out_of_range()?)));
+    wrong.map_or(Ok(records), |(row, problem)| Err(Error::data(path, format!("row {row}: {problem}"))))
 }
 
 /// The text of a plain file.

@@ -62,6 +62,28 @@ impl Table {
         self.all(name, values.iter().collect())
     }
 
+    /// Shares: numbers from 0 to 1.
+    pub(crate) fn shares(&self, name: &str) -> Result<Vec<f64>> {
+        // What sums of shares are off by.
+        self.reals_that(name, "a share from 0 to 1", |share| (-1e-9..=1.0 + 1e-9).contains(&share))
+    }
+
+    /// Numbers that are neither NaN nor infinite.
+    pub(crate) fn finite(&self, name: &str) -> Result<Vec<f64>> {
+        self.reals_that(name, "a finite number", f64::is_finite)
+    }
+
+    fn reals_that(&self, name: &str, wanted: &str, is: impl Fn(f64) -> bool) -> Result<Vec<f64>> {
+        let values = self.reals(name)?;
+        match values.iter().position(|&value| !is(value)) {
+            None => Ok(values),
+            Some(at) => {
+                let problem = format!("column '{name}', row {}: {}; wanted {wanted}", at + 1, values[at]);
+                Err(Error::data(&self.path, problem))
+            }
+        }
+    }
+
     pub(crate) fn some_counts(&self, name: &str) -> Result<Vec<Option<u32>>> {
         let column = self.column(name, &DataType::UInt32)?;
         Ok(column.u32().map_err(|e| self.wrong(name, &e))?.iter().collect())

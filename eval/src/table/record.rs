@@ -8,7 +8,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::digits::digits;
-use super::schema::{Type, type_of, usual_names};
+use super::schema::{Type, range, type_of, usual_names};
 use super::value::{Value, common};
 
 /// Named values in a fixed order: one row of a results file.
@@ -114,6 +114,19 @@ impl Record {
             (name, value)
         };
         Self(self.0.into_iter().map(typed).collect())
+    }
+
+    /// The first share of this row that is none.
+    pub(crate) fn out_of_range(&self) -> Option<String> {
+        /// What sums of shares are off by.
+        const ROUNDING: f64 = 1e-9;
+        self.0.iter().find_map(|(name, value)| {
+            let ((low, high), value) = (range(name)?, value.number()?);
+            let is_none = value < low - ROUNDING || value > high + ROUNDING;
+            is_none.then(|| {
+                format!("{name} is {value}; wanted a number from {low} to {high}; a percentage is divided by 100")
+            })
+        })
     }
 
     /// The type of each column of these rows; where the values of a column have none in common it is text, and that is noted.

@@ -65,6 +65,19 @@ pub(crate) fn type_of(name: &str) -> Option<Type> {
     find(name).map(|found| found.column.kind).filter(|kind| *kind != Type::Setting)
 }
 
+/// The least and the greatest value of a column that holds shares; `None` for other columns.
+pub(crate) fn range(name: &str) -> Option<(f64, f64)> {
+    let (column, part) = RESULTS.iter().find_map(|column| Some((column, part(column, name)?)))?;
+    match column.unit {
+        // Costs of scores that are not calibrated have no bound, and agreement may be less than chance would make it.
+        "share" if name.starts_with("act_dcf") => None,
+        "share" if name == "ari" => Some((-1.0, 1.0)),
+        "share" => Some((0.0, 1.0)),
+        unit if unit.starts_with("as ") && !part.is_empty() => range(part),
+        _ => None,
+    }
+}
+
 /// Which way a column is better.
 pub(crate) fn better(name: &str) -> Option<Better> {
     find(name).and_then(|found| found.better)
@@ -99,6 +112,15 @@ mod tests {
         assert_eq!(kind("images_from"), None);
         assert_eq!(kind("accuracy_fold_10"), Some(("accuracy_fold_{K}", Type::Real)));
         assert_eq!(kind("loss.temperature"), Some(("loss.{SETTING}", Type::Setting)));
+    }
+
+    #[test]
+    fn shares_have_a_range() {
+        let shares = ["recall@5", "eer", "last recall@1", "best recall@1", "eer_from", "tar@far=0.1", "p_holm"];
+        assert_eq!(shares.map(range), [Some((0.0, 1.0)); 7]);
+        let others =
+            ["images", "d_prime", "d_prime_to", "last loss", "act_dcf@prior=0.01", "A", "B - A", "colour", "share"];
+        assert_eq!(others.map(range), [None; 9]);
     }
 
     #[test]

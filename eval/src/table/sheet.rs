@@ -1,6 +1,5 @@
 //! Tables for people and papers: Markdown, and LaTeX with booktabs; the best of a column on the same data in bold.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -30,7 +29,7 @@ pub(crate) struct Sheet {
 
 /// Cells of a column, worded, `digits` behind the point. In bold is, of those that were measured on the same `data`, the
 /// best, where there are several.
-pub(crate) fn cells(values: &[Value], data: &[Cow<'_, str>], better: Option<Better>, digits: usize) -> Vec<Cell> {
+pub(crate) fn cells(values: &[Value], data: &[String], better: Option<Better>, digits: usize) -> Vec<Cell> {
     let mut cells: Vec<Cell> = values.iter().map(|value| cell(value, digits)).collect();
     // What is missing among numbers stands where they stand.
     if cells.iter().any(|cell| cell.number) {
@@ -39,7 +38,7 @@ pub(crate) fn cells(values: &[Value], data: &[Cow<'_, str>], better: Option<Bett
     }
     let Some(better) = better else { return cells };
     let mut best: HashMap<&str, (f64, usize)> = HashMap::new();
-    let numbers = values.iter().zip(data).filter_map(|(value, data)| Some((value.number()?, data.as_ref())));
+    let numbers = values.iter().zip(data).filter_map(|(value, data)| Some((value.number()?, data.as_str())));
     for (number, data) in numbers.filter(|(number, _)| !number.is_nan()) {
         let (so_far, count) = best.entry(data).or_insert((number, 0));
         *so_far = if better == Better::Higher { so_far.max(number) } else { so_far.min(number) };
@@ -47,7 +46,7 @@ pub(crate) fn cells(values: &[Value], data: &[Cow<'_, str>], better: Option<Bett
     }
     for (at, cell_here) in cells.iter_mut().enumerate() {
         // Of what reads alike, none is better.
-        let of_data = best.get(data[at].as_ref()).filter(|(_, count)| *count > 1);
+        let of_data = best.get(data[at].as_str()).filter(|(_, count)| *count > 1);
         let reads = of_data.map(|(best, _)| cell(&Value::Real(*best), digits).text);
         let own = values[at].number().map(|own| cell(&Value::Real(own), digits).text);
         cell_here.best = reads.is_some() && reads == own;
@@ -241,13 +240,13 @@ mod tests {
     #[test]
     fn the_best_is_the_best_on_the_same_data() {
         let values = [0.5, 0.25, 0.9, 0.5].map(Value::Real);
-        let data = ["cub", "cub", "sop", "cub"].map(Cow::Borrowed);
+        let data = ["cub", "cub", "sop", "cub"].map(str::to_owned);
         let best = |better| cells(&values, &data, better, 2).iter().map(|cell| cell.best).collect::<Vec<_>>();
         assert_eq!(best(Some(Better::Higher)), [true, false, false, true]);
         assert_eq!(best(Some(Better::Lower)), [false, true, false, false]);
         assert_eq!(best(None), [false; 4]);
         let mixed = [Value::Whole(1), Value::Real(0.99), Value::Missing, "x".into()];
-        let best = cells(&mixed, &["a"; 4].map(Cow::Borrowed), Some(Better::Higher), 1);
+        let best = cells(&mixed, &["a"; 4].map(str::to_owned), Some(Better::Higher), 1);
         assert_eq!(best.iter().map(|cell| cell.best).collect::<Vec<_>>(), [true, true, false, false]);
     }
 

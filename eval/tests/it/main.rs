@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
 
 mod bad_input;
+mod changed;
 mod columns;
 mod command_line;
 mod compare;

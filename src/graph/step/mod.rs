@@ -198,6 +198,7 @@ impl Whole {
             ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
         }
         let rules = Rules { options, groups: &groups, layers: &layers, frozen: &frozen };
+        update::refuse_idle_decay(&trained, &rules)?;
         let mut state = update(&mut model, &place, &rules, (&trained, &gradients), (&running, kept))?;
         let graph = graph_of(&mut model)?;
         collective::chain(graph);

@@ -114,7 +114,15 @@ impl Found {
             names.push(head::names::PROXIES);
         }
         let patterns: Vec<String> = options.groups.iter().map(|group| group.pattern.clone()).collect();
-        Frozen::new("group", &patterns, &names)
+        let groups = Frozen::new("group", &patterns, &names)?;
+        let has_some = |at: usize| names.iter().any(|name| groups.position(name) == Some(at));
+        match (0..patterns.len()).find(|&at| !has_some(at)) {
+            None => Ok(groups),
+            Some(at) => Err(Error::model(
+                format!("group pattern '{}'", patterns[at]),
+                "the groups before it have all of its weights, so that it changes nothing; name it before them",
+            )),
+        }
     }
 
     /// Notes which stay as they are because their group has a learning rate of 0.

@@ -29,6 +29,11 @@ impl Frozen {
 
     /// The first pattern that matches.
     pub(super) fn which(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|pattern| pattern.matches(name)).map(Pattern::as_str)
+        self.position(name).map(|at| self.0[at].as_str())
+    }
+
+    /// The number of the first pattern that matches.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|pattern| pattern.matches(name))
     }
 }

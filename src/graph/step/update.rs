@@ -244,6 +244,28 @@ fn parameter<'a>(tensor: &'a Trained, Rules { options, groups, layers, .. }: &Ru
     Parameter { name: &tensor.name, element: tensor.element, decay, rate, averaged }
 }
 
+/// Refuses a group whose weight decay is of no tensor: biases, norms and proxies have none.
+pub(super) fn refuse_idle_decay(trained: &[Trained], rules: &Rules<'_>) -> Result<()> {
+    let of_group = |at: usize| trained.iter().filter(move |tensor| rules.groups.position(&tensor.name) == Some(at));
+    let is_decayed = |tensor: &Trained| match tensor.kind {
+        Kind::Proxies => rules.options.decay_proxies,
+        _ => rules.options.decay_all || tensor.shape.len() > 1,
+    };
+    let groups = rules.options.groups.iter().enumerate();
+    let mut idle = groups.filter(|(_, group)| group.decay.is_some_and(|decay| decay > 0.0));
+    match idle.find(|(at, _)| of_group(*at).next().is_some() && !of_group(*at).any(is_decayed)) {
+        None => Ok(()),
+        Some((_, group)) => Err(Error::model(
+            format!("group pattern '{}'", group.pattern),
+            format!(
+                "weight decay {} changes nothing: all of its tensors are biases, norms or proxies, which have none (--decay-all, \
+                 --decay-proxies)",
+                group.decay.unwrap_or_default()
+            ),
+        )),
+    }
+}
+
 /// The next average of a tensor that is `next` after the step.
 fn follow(nodes: &mut Nodes, ema: f64, of: &str, next: &str) -> String {
     let kept = nodes.scale(&names::average(of), ema);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs)]
 
 mod apart;
+mod changed;
 mod command_line;
 mod ends;
 mod export;

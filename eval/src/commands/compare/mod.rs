@@ -294,6 +294,12 @@ fn same_data(a: &Run, b: &Run, differ: &Apart<'_>, about: &mut Record) -> Result
             return Err(differ.by(&format!("{name} is {of_a} in A and {of_b} in B")));
         }
     }
+    let is_there = |run: &Run, name: &str| run.records[0].get(name).is_some_and(|value| !value.word().is_empty());
+    for (called, run) in [("A", a), ("B", b)].iter().filter(|_| both("model_sha256").is_some()) {
+        if !is_there(run, "data_sha256") {
+            about.note(&format!("{called} does not say data_sha256: only names and classes are known to agree"));
+        }
+    }
     if both("model_sha256").is_none() {
         about.note("kept embeddings do not say which images they are of: only names and classes are known to agree");
     }

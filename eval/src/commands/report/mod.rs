@@ -227,7 +227,8 @@ fn leaders(rows: &[Record]) -> Vec<String> {
     let word = |row: &Record, column: &str| row.get(column).map(Value::word).unwrap_or_default();
     let sentence = |rows: &Vec<&Record>| {
         let all = |figure: &str| {
-            let numbers = rows.iter().map(|row| row.get(figure).and_then(Value::number));
+            let number = |row: &&Record| row.get(figure).and_then(Value::number).filter(|number| !number.is_nan());
+            let numbers = rows.iter().map(number);
             numbers.collect::<Option<Vec<f64>>>()
         };
         let (figure, higher, values) =
@@ -248,7 +249,7 @@ fn leaders(rows: &[Record]) -> Vec<String> {
             )
         })
     };
-    grouped(rows, |row| (measure(row), tabulate::data_of(row))).iter().filter_map(sentence).collect()
+    grouped(rows, |row| (measure(row), tabulate::measured(row))).iter().filter_map(sentence).collect()
 }
 
 /// A table for each kind of measure: runs of one kind have columns in common.

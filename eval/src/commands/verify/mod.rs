@@ -158,7 +158,7 @@ impl Plan {
         if let Which::All = self.which {
             let consequence =
                 if self.keep_copies { "they make pairs" } else { "they make no pairs; --keep-copies lets them" };
-            describe_copies(&embeddings, consequence, &mut notes, &mut record);
+            describe_copies(&embeddings, (self.keep_copies, consequence), &mut notes, &mut record);
             if self.keep_copies {
                 embeddings.rows.iter_mut().for_each(|row| row.image = None);
             }

@@ -1,9 +1,9 @@
 //! The command `tabulate`: many results in one table.
 
-use std::borrow::Cow;
+mod mixed;
+
 use std::cmp::Ordering;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ use crate::runs::Run;
 use crate::table::schema::{Better, better, is_beside};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
 use crate::{Error, Result};
+use mixed::{again, counts, misspelt, of_one_name, of_unknown_data, say_of_data, without_figures};
+pub(super) use mixed::{data_of, measured, measured_on};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate results/*.json --sort recall@1
@@ -135,6 +137,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
         let run = Run::read(path)?;
         let of_run = self::rows(&run, &path.display().to_string());
         again(&run, &of_run, &mut seen).iter().for_each(|sentence| note(sentence));
+        without_figures(&of_run).iter().for_each(|sentence| note(sentence));
         rows.extend(of_run);
     }
     Record::agree(&mut rows);
@@ -146,7 +149,8 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             return Err(Error::Usage(text));
         }
     }
-    of_one_name(&rows).iter().for_each(|sentence| note(sentence));
+    of_one_name(&rows).into_iter().chain(of_unknown_data(&rows)).for_each(|sentence| note(&sentence));
+    misspelt(&rows).iter().for_each(|sentence| note(sentence));
     let sort = args.sort.as_deref().map(|by| by.strip_prefix('-').map_or((by, false), |by| (by, true)));
     let in_rows = sort.filter(|(by, _)| Record::columns(&rows).contains(by));
     if let Some((by, turned)) = in_rows {
@@ -215,72 +219,8 @@ impl Line {
         self.record.get(column)
     }
 
-    fn data(&self, column: &str) -> &str {
-        self.data_of.get(column).unwrap_or(&self.data)
-    }
-}
-
-/// What tells the data of two results apart: the images' digest (their name, where there is none), their part, and the list of
-/// pairs; of training what was validated on, too. Only figures on the same data are ranked.
-pub(crate) fn data_of(row: &Record) -> String {
-    let word = |name: &str| row.get(name).map(Value::word).unwrap_or_default();
-    let digest = word("data_sha256");
-    let data = if digest.is_empty() { format!("{} {}", word("dataset"), word("data")) } else { digest };
-    let validation = row.iter().filter(|(name, _)| name.starts_with("validation.data."));
-    let parts = validation.map(|(name, value)| format!("{name} {}", value.word()));
-    [data, word("part"), word("pairs_sha256")].into_iter().chain(parts).collect::<Vec<_>>().join("\0")
-}
-
-/// What is to be said of rows that were there before: a result knows its times, so that no two are alike in every column. `seen` has
-/// all rows so far, and what they are called.
-fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, String>) -> Vec<String> {
-    let mut said = Vec::new();
-    for (own, made) in run.records.iter().zip(rows) {
-        // What tables call a result is no part of it.
-        let columns = own.iter().filter(|(name, _)| *name != "result");
-        let columns = columns.map(|(name, value)| format!("{name}\0{}", value.word())).collect();
-        let name = result(made);
-        match seen.entry(columns) {
-            Entry::Occupied(earlier) => {
-                said.push(format!("{name} is {} again: one result stands in two rows", earlier.get()));
-            }
-            Entry::Vacant(place) => drop(place.insert(name)),
-        }
-    }
-    said
-}
-
-/// What is to be said of data that have one name and are not the same, where one measure was taken on both.
-fn of_one_name(rows: &[Record]) -> Vec<String> {
-    let word = |row: &Record, name: &str| row.get(name).map(Value::word).filter(|word| !word.is_empty());
-    let mut data: BTreeMap<(String, Option<String>), BTreeMap<String, String>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| word(row, "data_sha256").is_some()) {
-        if let Some(name) = word(row, "dataset") {
-            data.entry((name, word(row, "measure"))).or_default().entry(data_of(row)).or_insert_with(|| result(row));
-        }
-    }
-    let several = data.iter().filter(|(_, of)| of.len() > 1);
-    let sentence = |((name, _), of): (&(String, Option<String>), &BTreeMap<String, String>)| {
-        let results: Vec<&str> = of.values().map(String::as_str).collect();
-        format!(
-            "'{name}' is {} different data (other images, part or pairs), measured by {}: their figures are not to be compared",
-            of.len(),
-            results.join(", ")
-        )
-    };
-    several.map(sentence).collect()
-}
-
-fn result(row: &Record) -> String {
-    row.get("result").map(Value::word).unwrap_or_default()
-}
-
-/// Says so where rows are ordered by a measure that was taken on several data.
-fn say_of_data(rows: &[Record], by: &str) {
-    let measured = rows.iter().filter(|row| better(by).is_some() && row.get(by).and_then(Value::number).is_some());
-    let data: HashSet<String> = measured.map(data_of).collect();
-    if data.len() > 1 {
-        note(&format!("--sort {by}: measured on {} different data; rows on different data are not ranked", data.len()));
+    fn data(&self, column: &str) -> String {
+        self.data_of.get(column).cloned().unwrap_or_else(|| format!("{}{}", self.data, counts(&self.record, column)))
     }
 }
 
@@ -337,7 +277,7 @@ impl Values for Line {
     }
 }
 
-/// Measures from the best on, other numbers and words ascending, what is missing last.
+/// Measures from the best on, other numbers and words ascending, what is missing or no number last.
 fn sort_by<R: Values>(rows: &mut [R], column: &str, better: Option<Better>, turned: bool) {
     let compare = |a: &Value, b: &Value| {
         let order = match (a.number(), b.number()) {
@@ -349,10 +289,11 @@ fn sort_by<R: Values>(rows: &mut [R], column: &str, better: Option<Better>, turn
         };
         if turned { order.reverse() } else { order }
     };
-    rows.sort_by(|a, b| match (a.value(column), b.value(column)) {
-        (None | Some(Value::Missing), None | Some(Value::Missing)) => Ordering::Equal,
-        (None | Some(Value::Missing), _) => Ordering::Greater,
-        (_, None | Some(Value::Missing)) => Ordering::Less,
+    let is_there = |value: &&Value| **value != Value::Missing && !value.number().is_some_and(f64::is_nan);
+    rows.sort_by(|a, b| match (a.value(column).filter(is_there), b.value(column).filter(is_there)) {
+        (None, None) => Ordering::Equal,
+        (None, _) => Ordering::Greater,
+        (_, None) => Ordering::Less,
         (Some(a), Some(b)) => compare(a, b),
     });
 }
@@ -403,7 +344,7 @@ fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Resul
             for measure in measures {
                 let value = here.first().and_then(|row| row.get(measure)).cloned().unwrap_or(Value::Missing);
                 line.record.set(name(head, measure), value);
-                line.data_of.extend(here.first().map(|row| (name(head, measure), data_of(row))));
+                line.data_of.extend(here.first().map(|row| (name(head, measure), measured_on(row, measure))));
             }
         }
         table.push(line);
@@ -449,7 +390,7 @@ fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
 fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
     let worded = |Column { name, better }: &Column| -> Vec<Cell> {
         let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
-        let data: Vec<Cow<'_, str>> = rows.iter().map(|row| Cow::Borrowed(row.data(name))).collect();
+        let data: Vec<String> = rows.iter().map(|row| row.data(name)).collect();
         let mut cells = cells(&values, &data, *better, digits);
         if ["model", "result"].contains(&name.as_str()) {
             shorten(&mut cells);
