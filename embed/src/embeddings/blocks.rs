@@ -139,11 +139,16 @@ impl Blocks {
                 let doubles = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
                 pass.notes = matrix::rounded(&self.path, doubles);
             }
+            if self.dtype == Dtype::F32 {
+                pass.digest.update(&bytes);
+            }
             let numbers = matrix::numbers(self.dtype, &bytes);
             drop(bytes);
             unusual += if is_raw { matrix::unusual(&numbers) } else { 0 };
             let rows = self.matrix(last - first, numbers)?;
-            matrix::update(&mut pass.digest, &rows);
+            if self.dtype != Dtype::F32 {
+                matrix::update(&mut pass.digest, &rows);
+            }
             let first_row = first_row.get_or_insert_with(|| rows.row(0).to_owned());
             pass.sameness = pass.sameness.and_then(|widest| {
                 let mut with_first = Array2::zeros((rows.nrows() + 1, dim));

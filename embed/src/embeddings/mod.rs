@@ -10,7 +10,7 @@ mod read;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -243,7 +243,7 @@ pub fn copies(rows: &[Row]) -> Copies {
 fn digest_of(row: ArrayView1<'_, f32>) -> u64 {
     let mut hasher = DefaultHasher::new();
     // 0 and -0 are one number.
-    row.iter().for_each(|value| (value + 0.0).to_bits().hash(&mut hasher));
+    hasher.write(&row.iter().flat_map(|value| (value + 0.0).to_le_bytes()).collect::<Vec<u8>>());
     hasher.finish()
 }
 
