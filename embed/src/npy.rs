@@ -1,6 +1,7 @@
 //! What `.npy` files say of themselves, before a reader takes their word; numbers of 16 bits are widened for it.
 
 use half::f16;
+use safetensors::Dtype;
 
 /// What an `.npy` file begins with.
 pub const MAGIC: &[u8] = b"\x93NUMPY";
@@ -51,13 +52,20 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
 /// Where the values begin and their shape `(rows, columns)`, of a file that begins with `head` and holds little-endian float32 row by
 /// row: such values may be read a part at a time. `None` for any other.
 pub fn plain(head: &[u8]) -> Option<(usize, (usize, usize))> {
+    by_rows(head).filter(|(_, _, dtype)| *dtype == Dtype::F32).map(|(data, shape, _)| (data, shape))
+}
+
+/// The same of a file of little-endian float32, float64 or float16, and which of these it holds.
+pub fn by_rows(head: &[u8]) -> Option<(usize, (usize, usize), Dtype)> {
     let (at, data) = places(head).ok()?;
     let header: String = std::str::from_utf8(&head[at..data]).ok()?.chars().filter(|c| !c.is_whitespace()).collect();
-    let is_plain = header.contains("'descr':'<f4'") && header.contains("'fortran_order':False");
-    let (shape, _) = header.split_once("'shape':(")?.1.split_once(')').filter(|_| is_plain)?;
+    let kinds = [("'<f4'", Dtype::F32), ("'<f8'", Dtype::F64), ("'<f2'", Dtype::F16)];
+    let (_, dtype) = kinds.into_iter().find(|(kind, _)| header.contains(&format!("'descr':{kind}")))?;
+    let is_by_rows = header.contains("'fortran_order':False");
+    let (shape, _) = header.split_once("'shape':(")?.1.split_once(')').filter(|_| is_by_rows)?;
     let sizes: Vec<usize> = shape.split(',').filter_map(|size| size.parse().ok()).collect();
     let &[rows, columns] = sizes.as_slice() else { return None };
-    Some((data, (rows, columns)))
+    Some((data, (rows, columns), dtype))
 }
 
 /// The file with numbers of float16 as float32, which holds every one of them; any other as it is.
@@ -109,6 +117,10 @@ mod tests {
         let begins = |kind, shape| plain(&npy(kind, shape, &[]));
         assert_eq!(begins("<f4", "(2, 3)").unwrap().1, (2, 3));
         assert_eq!([begins("<f8", "(2, 3)"), begins(">f4", "(2, 3)"), begins("<f4", "(6,)")], [None; 3]);
+        let kind = |kind| by_rows(&npy(kind, "(2, 3)", &[])).map(|(_, shape, dtype)| (shape, dtype));
+        assert_eq!(kind("<f8"), Some(((2, 3), Dtype::F64)));
+        assert_eq!([kind("<f2").unwrap().1, kind("<f4").unwrap().1], [Dtype::F16, Dtype::F32]);
+        assert_eq!([kind("<i4"), kind(">f8")], [None; 2]);
         let turned = String::from_utf8_lossy(&npy("<f4", "(2, 3)", &[])[10..]).replace("False", "True ");
         assert_eq!(plain(&[&npy("<f4", "(2, 3)", &[])[..10], turned.as_bytes()].concat()), None);
     }

@@ -96,12 +96,17 @@ impl OpenTensors {
         self.read(tensor, 0, tensor.data_offsets.1 - tensor.data_offsets.0)
     }
 
+    /// Where in the file a tensor's first byte is.
+    pub fn place(&self, tensor: &TensorInfo) -> u64 {
+        self.start + tensor.data_offsets.0 as u64
+    }
+
     /// The file, at a tensor's first byte.
     ///
     /// # Errors
     /// Those of the file.
     pub fn at(&mut self, tensor: &TensorInfo) -> std::io::Result<&mut File> {
-        self.file.seek(SeekFrom::Start(self.start + tensor.data_offsets.0 as u64))?;
+        self.file.seek(SeekFrom::Start(self.place(tensor)))?;
         Ok(&mut self.file)
     }
 }

@@ -8,10 +8,10 @@ use pdloss::graph::{file, shapes::Shapes, upgrade};
 use pdloss::loss::Config;
 use pdloss_embed::dataset::{Dataset, Format, Request, Source};
 use pdloss_embed::embedder::Model;
-use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::embeddings::{Embeddings, OnDisk};
 use pdloss_embed::preprocess::{Landmarks, Layout, Patch, Preprocessor, Recipe};
 use pdloss_eval::commands::Cli;
-use pdloss_eval::pairs::PairList;
+use pdloss_eval::pairs::{GroundTruth, PairList, Templates};
 use pdloss_eval::runs::Run;
 
 /// A reader, given the bytes of a file.
@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("embeddings_npy", |bytes| embeddings("e.npy", bytes)),
     ("embeddings_safetensors", |bytes| embeddings("e.safetensors", bytes)),
     ("faiss_factory", |bytes| drop(pdloss_eval::index::check(&String::from_utf8_lossy(bytes)))),
+    ("ground_truth", |bytes| in_file("g.pkl", bytes, |path| drop(GroundTruth::read(path)))),
     ("image", image),
     ("labels", labels),
     ("landmarks", |bytes| in_file("l.csv", bytes, |path| drop(Landmarks::read(path)))),
@@ -44,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("scores_csv", |bytes| scores("s.csv", bytes)),
     ("scores_npy", |bytes| scores("s.npy", bytes)),
     ("scores_text", |bytes| scores("s.txt", bytes)),
+    ("templates", templates),
 ];
 
 /// Calls `read` on a folder of its own that goes afterwards.
@@ -77,7 +79,24 @@ fn archive(name: &str, bytes: &[u8]) {
 fn embeddings(name: &str, bytes: &[u8]) {
     in_folder(|folder| {
         let labels = put(folder, "labels.txt", b"a\na\nb\n");
-        drop(Embeddings::read(&put(folder, name, bytes), None, Some(&labels)));
+        let path = put(folder, name, bytes);
+        drop(Embeddings::read(&path, None, Some(&labels)));
+        drop(Embeddings::read(&path, None, None));
+        if let Ok(mut kept) = OnDisk::open(&path, None, Some(&labels), 64) {
+            drop(kept.blocks.read(0..kept.blocks.rows()));
+        }
+        drop(OnDisk::open(&path, None, None, 64));
+    });
+}
+
+fn templates(bytes: &[u8]) {
+    in_folder(|folder| {
+        let path = put(folder, "t.txt", bytes);
+        drop(Templates::read(&path));
+        if let Ok(templates) = Templates::read(&put(folder, "media.txt", b"a.jpg 1 5\nb.jpg 1 6\nc.jpg 2 6\n")) {
+            drop(templates.pairs(&path));
+            drop(templates.identities(&path));
+        }
     });
 }
 

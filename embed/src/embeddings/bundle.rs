@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::matrix::{Stored, numbers, rounded};
+use super::matrix::{ByRows, Stored, numbers, rounded};
 use super::{Embeddings, Row};
 use crate::dataset::Role;
 use crate::error::{Error, Result};
+use crate::files::open_file;
 use crate::tensors::{OpenTensors, TensorPart};
 
 const TENSOR: &str = "embeddings";
@@ -68,10 +69,16 @@ fn in_order(file: &[u8]) -> std::result::Result<Vec<u8>, SafeTensorError> {
     Ok([&(sorted.len() as u64).to_le_bytes(), sorted.as_slice(), rest].concat())
 }
 
-pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
+/// A file that is open, and where its two tensors are.
+pub(super) struct Bundle {
+    file: OpenTensors,
+    values: TensorInfo,
+    labels: TensorInfo,
+}
+
+pub(super) fn open(path: &Path) -> Result<Bundle> {
     let wrong = |problem: String| Error::data(path, problem);
-    let failed = |e: std::io::Error| Error::read(path, e);
-    let mut file = OpenTensors::new(path, "safetensors file")?;
+    let file = OpenTensors::new(path, "safetensors file")?;
     let tensor = |name: &str, dtypes: &[Dtype], rank: usize| {
         let has = || file.header.offset_keys().join(", ");
         let found = file.header.info(name).cloned();
@@ -89,8 +96,24 @@ pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
     };
     let values = tensor(TENSOR, &[Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16], 2)?;
     let labels = tensor(LABELS, &INTEGERS, 1)?;
+    Ok(Bundle { file, values, labels })
+}
+
+impl Bundle {
+    /// The values, where they stay in the file.
+    pub(super) fn by_rows(&mut self, path: &Path) -> Result<ByRows> {
+        let shape = (self.values.shape[0], self.values.shape[1]);
+        Ok(ByRows { file: open_file(path)?, start: self.file.place(&self.values), shape, dtype: self.values.dtype })
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
+    let wrong = |problem: String| Error::data(path, problem);
+    let failed = |e: std::io::Error| Error::read(path, e);
+    let mut bundle = open(path)?;
+    let (rows, classes) = describe(path, &mut bundle)?;
+    let Bundle { mut file, values, .. } = bundle;
     let (count, dim) = (values.shape[0], values.shape[1]);
-    let labels = integers(labels.dtype, &file.read_all(&labels).map_err(failed)?);
     let stored = if values.dtype == Dtype::F32 && dim > 0 {
         file.at(&values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)?
     } else {
@@ -100,6 +123,16 @@ pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
         let numbers = numbers(values.dtype, &bytes);
         Stored::of(Array2::from_shape_vec((count, dim), numbers).map_err(|e| wrong(e.to_string()))?, notes)
     };
+    let read = Embeddings { notes: stored.notes, ..Embeddings::part(stored.matrix, stored.first, rows, classes)? };
+    Ok((read, stored.digest))
+}
+
+/// What each row is, and the names of the classes.
+pub(super) fn describe(path: &Path, bundle: &mut Bundle) -> Result<(Vec<Row>, Vec<String>)> {
+    let wrong = |problem: String| Error::data(path, problem);
+    let Bundle { file, values, labels } = bundle;
+    let count = values.shape[0];
+    let labels = integers(labels.dtype, &file.read_all(labels).map_err(|e| Error::read(path, e))?);
     if labels.len() != count {
         return Err(wrong(format!("tensor '{TENSOR}' has {count} rows, '{LABELS}' {}", labels.len())));
     }
@@ -121,8 +154,7 @@ pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
         Ok(Row { image: number(&images), camera: number(&cameras), ..Row::new(name, class, role) })
     };
     let rows = labels.iter().enumerate().map(row).collect::<Result<_>>()?;
-    let read = Embeddings { notes: stored.notes, ..Embeddings::part(stored.matrix, stored.first, rows, classes)? };
-    Ok((read, stored.digest))
+    Ok((rows, classes))
 }
 
 /// What labels may be.

@@ -132,8 +132,16 @@ pub(super) fn rounded(path: &Path, mut values: impl Iterator<Item = f64>) -> Vec
     values.any(is_lost).then(note).into_iter().collect()
 }
 
-/// The usual file, part by part; `None` where it is another, or not whole, which is said by who reads it whole.
-fn read_plain_npy(path: &Path) -> Result<Option<Stored>> {
+/// A file that holds its values row by row, at the first of them, with their place, shape and type.
+pub(super) struct ByRows {
+    pub(super) file: File,
+    pub(super) start: u64,
+    pub(super) shape: (usize, usize),
+    pub(super) dtype: Dtype,
+}
+
+/// An `.npy` file of little-endian float32, float64 or float16 row by row; `None` where it is another, or not whole.
+pub(super) fn open_npy(path: &Path) -> Result<Option<ByRows>> {
     /// Longer headers are those of other files.
     const HEAD: u64 = 1 << 12;
     let failed = |e: std::io::Error| Error::read(path, e);
@@ -144,13 +152,21 @@ fn read_plain_npy(path: &Path) -> Result<Option<Stored>> {
     }
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head).map_err(failed)?;
-    let Some((data, shape)) = npy::plain(&head) else { return Ok(None) };
-    let wanted = (shape.0 as u128) * (shape.1 as u128) * 4 + data as u128;
+    let Some((data, shape, dtype)) = npy::by_rows(&head) else { return Ok(None) };
+    let wanted = (shape.0 as u128) * (shape.1 as u128) * (dtype.bitsize() / 8) as u128 + data as u128;
     if shape.1 == 0 || wanted != u128::from(about.len()) {
         return Ok(None);
     }
-    file.seek(SeekFrom::Start(data as u64)).map_err(failed)?;
-    Stored::stream(&mut file, shape, &mut |_| {}).map(Some).map_err(failed)
+    let start = data as u64;
+    file.seek(SeekFrom::Start(start)).map_err(failed)?;
+    Ok(Some(ByRows { file, start, shape, dtype }))
+}
+
+/// The usual file, part by part; any other is read whole, or refused by who does so.
+fn read_plain_npy(path: &Path) -> Result<Option<Stored>> {
+    let Some(mut found) = open_npy(path)?.filter(|found| found.dtype == Dtype::F32) else { return Ok(None) };
+    let stored = Stored::stream(&mut found.file, found.shape, &mut |_| {});
+    stored.map(Some).map_err(|e| Error::read(path, e))
 }
 
 fn npz(path: &Path) -> Error {
@@ -162,6 +178,20 @@ fn npz(path: &Path) -> Error {
 
 /// Little-endian f32, `dim` a row; what is said where its numbers look like those of another type.
 pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<Stored> {
+    let failed = |e: std::io::Error| Error::read(path, e);
+    let (mut file, shape) = open_raw(path, dim)?;
+    let (mut values, mut beyond) = (0, 0);
+    let mut see = |numbers: &[f32]| {
+        values += numbers.len();
+        beyond += unusual(numbers);
+    };
+    let mut stored = Stored::stream(&mut file, shape, &mut see).map_err(failed)?;
+    stored.notes.extend(strange(path, beyond, values));
+    Ok(stored)
+}
+
+/// Such a file at its first value, and its shape.
+pub(super) fn open_raw(path: &Path, dim: Option<usize>) -> Result<(File, (usize, usize))> {
     let failed = |e: std::io::Error| Error::read(path, e);
     let mut file = files::open_file(path)?;
     let mut head = Vec::new();
@@ -187,26 +217,26 @@ pub(super) fn read_raw(path: &Path, dim: Option<usize>) -> Result<Stored> {
         Error::data(path, format!("its {length} bytes are no whole number of rows of {dim} float32 (--dim)"))
     })?;
     file.rewind().map_err(failed)?;
-    let (mut values, mut beyond) = (0, 0);
-    let mut see = |numbers: &[f32]| {
-        values += numbers.len();
-        beyond += numbers.iter().filter(|v| v.is_finite() && **v != 0.0 && !USUAL.contains(&v.abs())).count();
-    };
-    let mut stored = Stored::stream(&mut file, (length / width, dim), &mut see).map_err(failed)?;
-    stored.notes.extend(strange(beyond, values).map(|said| format!("{}: {said}", path.display())));
-    Ok(stored)
+    Ok((file, (length / width, dim)))
 }
 
 /// Sizes of the numbers of embeddings.
 const USUAL: std::ops::Range<f32> = 1e-12..1e12;
 
+/// How many numbers are of another size than those of embeddings.
+pub(super) fn unusual(numbers: &[f32]) -> usize {
+    numbers.iter().filter(|v| v.is_finite() && **v != 0.0 && !USUAL.contains(&v.abs())).count()
+}
+
 /// Bits of float64 or float16 that are read as float32 have exponents all over the range, which those of embeddings have not.
-fn strange(beyond: usize, values: usize) -> Option<String> {
+pub(super) fn strange(path: &Path, beyond: usize, values: usize) -> Option<String> {
     (beyond * 100 > values).then(|| {
         format!(
-            "{beyond} of {values} numbers are below {:e} or above {:e} in size: is it float32, little-endian, and not float64 or \
+            "{}: {beyond} of {values} numbers are below {:e} or above {:e} in size: is it float32, little-endian, and not float64 or \
              float16?",
-            USUAL.start, USUAL.end
+            path.display(),
+            USUAL.start,
+            USUAL.end
         )
     })
 }

@@ -1,21 +1,25 @@
 //! Embeddings with the names, classes and roles of their rows; saved and read back, so that measuring again needs no
 //! model. Three forms: `.npy` with a CSV of rows beside it, `.safetensors` (all in one), and raw little-endian f32.
 
+mod blocks;
 mod bundle;
 mod labels;
 mod matrix;
 mod over_ranks;
+mod read;
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{Role, slips_in};
+pub use blocks::{Blocks, OnDisk, Seen};
+
+use crate::dataset::Role;
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::{ending, write_atomically, write_over_ranks};
@@ -111,19 +115,7 @@ impl Embeddings {
 
     /// How many rows are copies of others, by [`Row::image`].
     pub fn copies(&self) -> Copies {
-        let mut first: HashMap<u32, usize> = HashMap::new();
-        let mut copies = Copies::default();
-        for row in &self.rows {
-            let Some(image) = row.image else { continue };
-            match first.get(&image) {
-                None => drop(first.insert(image, row.class)),
-                Some(&class) => {
-                    copies.rows += 1;
-                    copies.other_class += usize::from(class != row.class);
-                }
-            }
-        }
-        copies
+        copies(&self.rows)
     }
 
     /// How far apart rows are at most, as a share of the first one's length, where that is no more than what float32 rounds:
@@ -203,88 +195,6 @@ impl Embeddings {
         }
     }
 
-    /// Reads embeddings by the file's ending: `.npy`, `.safetensors`, else raw f32 of `dim` columns.
-    ///
-    /// `labels` names the file of labels of an `.npy` or raw file: a CSV with a `label` column (and `name`, `role`), or
-    /// one label a line. Beside an `.npy` it is found by itself.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] where `dim` or `labels` are missing, [`Error::File`] and [`Error::Data`] where a file is not what
-    /// it should be, and those of [`Embeddings::new`].
-    pub fn read(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<Self> {
-        Self::read_part(path, dim, labels).map(|(read, _)| read)
-    }
-
-    /// [`Embeddings::read`], and the SHA-256 of the whole file's values and labels; of several ranks, each keeps its share of the rows.
-    ///
-    /// # Errors
-    /// As [`Embeddings::read`].
-    pub fn read_part(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<(Self, String)> {
-        let kind = ending(path);
-        if let (Some(dim), "npy" | "safetensors") = (dim, kind.as_str()) {
-            let problem = "says by itself how long its rows are; --dim is for raw float32";
-            return Err(Error::Usage(format!("--dim {dim}: {} {problem}", path.display())));
-        }
-        if kind == "safetensors" {
-            if labels.is_some() {
-                return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
-            }
-            let (mut read, digest) = bundle::read(path)?;
-            read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
-            let sha256 = read.with_labels(digest);
-            return Ok((read, sha256));
-        }
-        let stored = match kind.as_str() {
-            "npy" => matrix::read_npy(path)?,
-            _ => matrix::read_raw(path, dim)?,
-        };
-        let beside = labels_beside(path);
-        let by_itself = labels.is_none();
-        let labels = match labels {
-            Some(given) => given.to_path_buf(),
-            None if kind == "npy" && beside.is_file() => beside,
-            None => {
-                return Err(Error::Usage(format!(
-                    "--embeddings {}: add --labels FILE (one label a line, or a CSV with a label column)",
-                    path.display()
-                )));
-            }
-        };
-        let read = labels::read(&labels)?;
-        let dim = stored.matrix.ncols();
-        if read.rows.len() != stored.count {
-            return Err(Error::Embeddings(format!(
-                "{} holds {} rows of {}, {} holds {} labels{}",
-                path.display(),
-                stored.count,
-                dim,
-                labels.display(),
-                read.rows.len(),
-                read.hint((stored.count, dim))
-            )));
-        }
-        let mut notes = stored.notes;
-        match &read.matrix_sha256 {
-            Some(digest) if *digest != hex(&stored.digest.clone().finalize()) => {
-                return Err(Error::Embeddings(format!(
-                    "{} was written for other embeddings than {} holds (their SHA-256 differs): save both again, or take the column matrix_sha256 out of the labels if they do belong together",
-                    labels.display(),
-                    path.display()
-                )));
-            }
-            None if by_itself => notes.push(format!(
-                "{} has no digest of its embeddings (version 0.1 wrote none): that it belongs to {} is assumed",
-                labels.display(),
-                path.display()
-            )),
-            _ => {}
-        }
-        notes.extend(read.notes);
-        let read = Self { notes, ..Self::part(stored.matrix, stored.first, read.rows, read.classes)? };
-        let sha256 = read.with_labels(stored.digest);
-        Ok((read, sha256))
-    }
-
     /// SHA-256 over the values and the labels: the same numbers and classes give the same digest in every form.
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
@@ -293,25 +203,47 @@ impl Embeddings {
     }
 
     /// The digest of values, gone on with over the labels.
-    fn with_labels(&self, mut hasher: Sha256) -> String {
-        for row in &self.rows {
-            hasher.update(self.classes[row.class].as_bytes());
-            hasher.update([0]);
-            hasher.update(row.role.as_str());
-            // Nothing where there are none, so that digests stay what they were in version 0.1.
-            for number in [row.image, row.camera].into_iter().flatten() {
-                hasher.update(number.to_le_bytes());
+    fn with_labels(&self, hasher: Sha256) -> String {
+        sha256_of(hasher, &self.rows, &self.classes)
+    }
+}
+
+/// The digest of values, gone on with over the labels.
+fn sha256_of(mut hasher: Sha256, rows: &[Row], classes: &[String]) -> String {
+    for row in rows {
+        hasher.update(classes[row.class].as_bytes());
+        hasher.update([0]);
+        hasher.update(row.role.as_str());
+        // Nothing where there are none, so that digests stay what they were in version 0.1.
+        for number in [row.image, row.camera].into_iter().flatten() {
+            hasher.update(number.to_le_bytes());
+        }
+    }
+    hex(&hasher.finalize())
+}
+
+/// How many of these rows are copies of others, by [`Row::image`].
+pub fn copies(rows: &[Row]) -> Copies {
+    let mut first: HashMap<u32, usize> = HashMap::new();
+    let mut copies = Copies::default();
+    for row in rows {
+        let Some(image) = row.image else { continue };
+        match first.get(&image) {
+            None => drop(first.insert(image, row.class)),
+            Some(&class) => {
+                copies.rows += 1;
+                copies.other_class += usize::from(class != row.class);
             }
         }
-        hex(&hasher.finalize())
     }
+    copies
 }
 
 /// The same for rows that are equal, number by number.
 fn digest_of(row: ArrayView1<'_, f32>) -> u64 {
     let mut hasher = DefaultHasher::new();
     // 0 and -0 are one number.
-    row.iter().for_each(|value| (value + 0.0).to_bits().hash(&mut hasher));
+    hasher.write(&row.iter().flat_map(|value| (value + 0.0).to_le_bytes()).collect::<Vec<u8>>());
     hasher.finish()
 }
 

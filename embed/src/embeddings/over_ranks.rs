@@ -96,6 +96,16 @@ impl Embeddings {
         Ok(widest.filter(|_| self.rows.len() > 1))
     }
 
+    /// [`Embeddings::sameness`] of the rows of all ranks; and, where they are not all the same, how many are equal to others.
+    ///
+    /// # Errors
+    /// Those of telling the other ranks.
+    pub fn alike_over_ranks(&self) -> Result<(Option<f64>, usize)> {
+        let sameness = self.sameness_over_ranks()?;
+        let twins = if sameness.is_some() { 0 } else { self.twins_over_ranks() };
+        Ok((sameness, twins))
+    }
+
     /// [`Embeddings::twins`] of the rows of all ranks. Rows travel as 64-bit digests, and rows with the same one are taken for equal.
     pub fn twins_over_ranks(&self) -> usize {
         let world = world();

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::align::Landmarks;
+use super::boxes::Boxes;
+use super::corrupt::Corruption;
 use super::gif;
 use super::jpeg;
 use super::recipe::{MAX_PIXELS, Recipe, check_pixels};
@@ -26,10 +28,14 @@ pub struct Preprocessor {
 /// Steps beside the recipe, which the command and not the model asks for.
 #[derive(Clone, Debug, Default)]
 pub struct Steps {
+    /// Look at a part of the image alone.
+    pub part: Option<Arc<Boxes>>,
     /// Turn faces upright by their landmarks before anything else.
     pub align: Option<Arc<Landmarks>>,
     /// Mirror the prepared image.
     pub mirror: bool,
+    /// Corrupt it.
+    pub corruption: Option<Corruption>,
 }
 
 impl Preprocessor {
@@ -70,6 +76,10 @@ impl Preprocessor {
         // Until it is resized.
         let turn = is_huge(bytes).then(|| HUGE.lock().unwrap_or_else(PoisonError::into_inner));
         let image = self.decode(name, bytes)?;
+        let image = match &self.steps.part {
+            Some(boxes) => boxes.crop(name, image)?,
+            None => image,
+        };
         let image = match &self.steps.align {
             Some(landmarks) => landmarks.align(name, &image)?,
             None => image,
@@ -86,6 +96,9 @@ impl Preprocessor {
         };
         if self.steps.mirror {
             image::imageops::flip_horizontal_in_place(&mut image);
+        }
+        if let Some(corruption) = &self.steps.corruption {
+            image = corruption.apply(name, &image)?;
         }
         Ok(image)
     }

@@ -1,6 +1,8 @@
 //! Image files to model inputs: the recipe as data, and the code that follows it.
 
 mod align;
+mod boxes;
+mod corrupt;
 mod frames;
 mod gif;
 mod image;
@@ -15,6 +17,8 @@ mod traits;
 mod values;
 
 pub use align::{Landmarks, TEMPLATE};
+pub use boxes::Boxes;
+pub use corrupt::{Corruption, Kind};
 pub use image::{Preprocessor, Steps, decode};
 pub use origin::Origin;
 pub use patch::Patch;

@@ -95,7 +95,7 @@ pub type Build<'a> = dyn Fn(Metric, ArrayView2<'_, f32>, &dyn Fn(usize) -> Strin
 /// Queries searched at a time: enough for a full matrix product, few enough for small memory.
 const BLOCK: usize = 4096;
 /// Neighbours that are found at a time, over all queries of a block: some 100 MiB of them.
-const FOUND: usize = 1 << 22;
+pub(super) const FOUND: usize = 1 << 22;
 /// Queries on which an approximate index is checked.
 const SAMPLE: usize = 500;
 

@@ -3,12 +3,14 @@
 
 mod apart;
 mod average_precision;
+mod by_blocks;
 mod exact;
 mod map_at_r;
 mod measure;
 mod metric;
 mod ndcg;
 mod over_ranks;
+mod parts;
 mod precision;
 mod product;
 mod r_precision;
@@ -21,6 +23,7 @@ use ndarray::{ArrayView2, s};
 use crate::error::Result;
 pub use apart::{check, deepest};
 pub use average_precision::average_precision;
+pub use by_blocks::{measure_by_blocks, rows_within};
 pub use exact::{Similarity, rank_all};
 pub use map_at_r::average_precision_at_r;
 pub use measure::{AtK, Build, Query, Retrieval, Search, measure};

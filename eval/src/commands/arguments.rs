@@ -7,7 +7,7 @@ use clap::{Arg, Args};
 use pdloss_embed::arguments::{DataArgs, ModelArgs};
 use pdloss_embed::console::note;
 use pdloss_embed::dataset::Dataset;
-use pdloss_embed::embeddings::{Embeddings, Row};
+use pdloss_embed::embeddings::{Embeddings, Row, copies};
 
 use pdloss_embed::files::{can_write, distinct, ending, spares};
 
@@ -135,6 +135,12 @@ impl Notes {
         }
     }
 
+    /// What is yet to be printed, which then is not.
+    #[cfg(test)]
+    pub(super) fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.0)
+    }
+
     /// Adds the column `notes`, behind what is there already.
     pub(super) fn record(&self, record: &mut Record) {
         for text in &self.0 {
@@ -145,12 +151,12 @@ impl Notes {
 
 /// Adds the number of copies among the images, and says what becomes of them: whether they are `counted`, in words.
 pub(super) fn describe_copies(
-    embeddings: &Embeddings,
+    rows: &[Row],
     (counted, consequence): (bool, &str),
     notes: &mut Notes,
     record: &mut Record,
 ) {
-    let copies = embeddings.copies();
+    let copies = copies(rows);
     record.set("copies", copies.rows).set("copies_counted", counted);
     if copies.rows == 0 {
         return;
@@ -162,46 +168,43 @@ pub(super) fn describe_copies(
     notes.add(format!("{} images are copies of others (files of equal bytes){labels}: {consequence}", copies.rows));
 }
 
-/// Says where all embeddings are the same: nothing can then be told apart by them; and how many are equal to others, where one
-/// process has them all.
-///
-/// # Errors
-/// Those of telling the other ranks.
-pub(super) fn describe_sameness(embeddings: &Embeddings, notes: &mut Notes) -> Result<()> {
-    if let Some(apart) = embeddings.sameness_over_ranks()? {
-        let count = embeddings.rows.len();
+/// Says where all of so many embeddings are the same: nothing can then be told apart by them; and how many are equal to others.
+pub(super) fn describe_sameness(count: usize, (sameness, twins): (Option<f64>, usize), notes: &mut Notes) {
+    if let Some(apart) = sameness {
         let how = if apart == 0.0 { String::new() } else { format!(" but for {apart:.1e} of their length") };
         notes.add(format!(
             "all {count} embeddings are equal{how}: what is found is by the order of rows, and no figure says anything"
         ));
-        return Ok(());
+        return;
     }
-    let twins = embeddings.twins_over_ranks();
     if twins > 0 {
         let are = if twins == 1 { "embedding is" } else { "embeddings are" };
         notes.add(format!(
             "{twins} {are} equal to another one, number by number, and not known to be of a copy of its image: each counts"
         ));
     }
-    Ok(())
 }
 
 /// Says where embeddings are one number each: their cosines are 1 and -1, by sign.
-pub(super) fn describe_dimension(embeddings: &Embeddings, notes: &mut Notes) {
-    if embeddings.dim() == 1 {
+pub(super) fn describe_dimension(dim: usize, notes: &mut Notes) {
+    if dim == 1 {
         notes.add(
             "embeddings of 1 dimension: every cosine is 1 or -1, and only signs are compared; --metric l2 of recall compares numbers",
         );
     }
 }
 
-/// What is to be said of inner products of rows of different lengths; of several ranks, each looks at its own rows.
-pub(super) fn describe_lengths(embeddings: &Embeddings, notes: &mut Notes) {
-    /// What rounding does to rows of one length.
-    const ALIKE: f64 = 1.01;
+/// The lengths of the shortest and of the longest row.
+pub(super) fn lengths(embeddings: &Embeddings) -> (f64, f64) {
     let length = |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let lengths = embeddings.matrix.rows().into_iter().map(length);
-    let (least, most) = lengths.fold((f64::INFINITY, 0.0_f64), |(least, most), l| (least.min(l), most.max(l)));
+    lengths.fold((f64::INFINITY, 0.0_f64), |(least, most), l| (least.min(l), most.max(l)))
+}
+
+/// What is to be said of inner products of rows of which the shortest and the longest have these lengths.
+pub(super) fn describe_lengths((least, most): (f64, f64), notes: &mut Notes) {
+    /// What rounding does to rows of one length.
+    const ALIKE: f64 = 1.01;
     if most > ALIKE * least {
         notes.add(format!(
             "rows have lengths from {least:.3} to {most:.3}: under --metric ip long ones are near to every query, and a row need not be \
@@ -211,12 +214,12 @@ pub(super) fn describe_lengths(embeddings: &Embeddings, notes: &mut Notes) {
 }
 
 /// Class names as a result carries them: the first few, how many there are, and a digest where not all are named.
-pub(super) fn class_names(embeddings: &Embeddings) -> String {
+pub(super) fn class_names(rows: &[Row], classes: &[String]) -> String {
     const SHOWN: usize = 10;
-    let mut present: Vec<usize> = embeddings.rows.iter().map(|row| row.class).collect();
+    let mut present: Vec<usize> = rows.iter().map(|row| row.class).collect();
     present.sort_unstable();
     present.dedup();
-    let names: Vec<&str> = present.iter().map(|&class| embeddings.classes[class].as_str()).collect();
+    let names: Vec<&str> = present.iter().map(|&class| classes[class].as_str()).collect();
     if names.len() <= SHOWN {
         return names.join("; ");
     }

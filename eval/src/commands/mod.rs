@@ -6,6 +6,7 @@ pub mod compare;
 mod efficiency;
 mod groups;
 pub mod inspect;
+mod named;
 mod outcome;
 pub mod recall;
 pub mod report;
@@ -14,6 +15,7 @@ mod score_files;
 pub mod scores;
 mod suggest;
 pub mod tabulate;
+mod templates;
 mod variants;
 pub mod verify;
 

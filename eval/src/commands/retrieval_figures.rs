@@ -101,7 +101,11 @@ pub(super) fn print_open_set(record: &Record, stdout: &mut dyn Write) -> std::io
     };
     let count = record.get("unmated_queries").map(Value::word).unwrap_or_default();
     writeln!(stdout, "\n{}", Record::text(&TARGETS.iter().map(row).collect::<Vec<_>>()))?;
-    writeln!(stdout, "\nFAR over {count} queries without an image of their class; n of them carry a FAR from 3 / n on")
+    let gallery = record.get("gallery_list").map(|list| format!("{}: ", list.word())).unwrap_or_default();
+    writeln!(
+        stdout,
+        "\n{gallery}FAR over {count} queries without an image of their class; n of them carry a FAR from 3 / n on"
+    )
 }
 
 /// Prints them: by K, over all, by class size.

@@ -1,15 +1,16 @@
 //! Embeddings as they could be kept in less room: cut to their first dimensions, or each in fewer bits.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use ndarray::s;
+use ndarray::{Array2, s};
 
 use crate::factory::Factory;
 use crate::index::FLAT;
 use crate::{Error, Result};
 use pdloss_embed::dataset::Role;
-use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::embeddings::{Embeddings, Row};
 
 /// How a number of a kept embedding is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +103,7 @@ impl Variant {
     /// # Errors
     /// [`Error::Usage`] for more dimensions than there are; [`Error::Index`] for bytes that do not divide them, or rows too few
     /// to train on.
-    pub(super) fn check(&self, embeddings: &Embeddings) -> Result<()> {
-        let dim = embeddings.dim();
+    pub(super) fn check(&self, rows: &[Row], dim: usize) -> Result<()> {
         let dims = self.dims.unwrap_or(dim);
         if dims > dim || dims == 0 {
             return Err(Error::Usage(format!(
@@ -113,7 +113,7 @@ impl Variant {
         match self.storage {
             Storage::Float32 => Ok(()),
             _ => {
-                let gallery = embeddings.rows.iter().filter(|row| row.role != Role::Query).count();
+                let gallery = rows.iter().filter(|row| row.role != Role::Query).count();
                 Factory::parse(&self.factory(FLAT))?.check(gallery as u64, dims as u64)
             }
         }
@@ -135,16 +135,36 @@ impl Variant {
         })
     }
 
+    /// Dimensions of what is searched, of embeddings of so many.
+    pub(super) fn dim(&self, dim: usize) -> usize {
+        self.dims.unwrap_or(dim)
+    }
+
     /// The embeddings to search: cut, and for signs as plus and minus one. They must have been checked.
-    pub(super) fn of(&self, embeddings: &Embeddings) -> Embeddings {
-        let dims = self.dims.unwrap_or(embeddings.dim());
-        let mut matrix = embeddings.matrix.slice(s![.., ..dims]).to_owned();
-        if self.storage == Storage::Binary {
-            matrix.mapv_inplace(|value| if value > 0.0 { 1.0 } else { -1.0 });
+    pub(super) fn of<'e>(&self, embeddings: &'e Embeddings) -> Cow<'e, Embeddings> {
+        if self.dims.is_none() && self.storage != Storage::Binary {
+            return Cow::Borrowed(embeddings);
         }
-        let mut varied = embeddings.clone();
-        varied.matrix = matrix;
-        varied
+        let matrix = self.kept(embeddings.matrix.slice(s![.., ..self.dim(embeddings.dim())]).to_owned());
+        Cow::Owned(Embeddings {
+            matrix,
+            rows: embeddings.rows.clone(),
+            first: embeddings.first,
+            classes: embeddings.classes.clone(),
+            notes: embeddings.notes.clone(),
+        })
+    }
+
+    /// Rows of such embeddings.
+    pub(super) fn kept(&self, mut rows: Array2<f32>) -> Array2<f32> {
+        let dims = self.dim(rows.ncols());
+        if dims < rows.ncols() {
+            rows = rows.slice(s![.., ..dims]).to_owned();
+        }
+        if self.storage == Storage::Binary {
+            rows.mapv_inplace(|value| if value > 0.0 { 1.0 } else { -1.0 });
+        }
+        rows
     }
 }
 

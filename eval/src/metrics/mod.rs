@@ -1,8 +1,11 @@
-//! Measures of [`verification`], [`clustering`] and [`open_set`] identification, and whether differences are more than chance. Those of retrieval are in
-//! [`pdloss_embed::retrieval`].
+//! Measures of [`verification`], [`clustering`] and [`open_set`] identification, [`templates`] of several images,
+//! [`revisited`] Oxford and Paris, and whether
+//! differences are more than chance. Those of retrieval are in [`pdloss_embed::retrieval`].
 
 pub mod clustering;
 pub mod open_set;
 pub mod projection;
+pub mod revisited;
 pub mod significance;
+pub mod templates;
 pub mod verification;

@@ -9,10 +9,17 @@ use serde_pickle::Value;
 use super::{Builder, pickle};
 use crate::{Error, Result};
 
+/// A tuple of two lists.
+const WANTED: pickle::Wanted = pickle::Wanted {
+    containers: 64,
+    parts: "two lists",
+    cure: "plain bytes and bools: pickle ([bytes(i) for i in images], [bool(a) for a in answers])",
+};
+
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Builder, Vec<Vec<u8>>)> {
     let wrong = |problem: String| Error::data(path, problem);
     let not_pickle = |problem| wrong(format!("is not a pickle of images and answers: {problem}"));
-    let value = guarded(path, || pickle::read(bytes).map_err(not_pickle))?;
+    let value = guarded(path, || pickle::read(bytes, WANTED).map_err(not_pickle))?;
     let kind = "wanted a pickle of two lists, encoded images and answers";
     let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(kind.into())) };
     let Ok([images, answers]) = <[Value; 2]>::try_from(parts) else { return Err(wrong(kind.into())) };

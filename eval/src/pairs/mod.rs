@@ -5,8 +5,10 @@ mod attributes;
 mod insightface;
 mod lfw;
 mod pickle;
+mod revisited;
 mod subjects;
 mod table;
+mod templates;
 mod two_lines;
 
 use std::collections::HashMap;
@@ -17,7 +19,9 @@ use sha2::{Digest, Sha256};
 use crate::{Error, Result};
 pub use attributes::Attributes;
 use pdloss_embed::delimited::{Blanks, Table, decode, lines};
+pub use revisited::{GroundTruth, Judged};
 pub use subjects::Subjects;
+pub use templates::{Identities, Member, TemplatePair, Templates};
 
 /// Two images, by position in [`PairList::images`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,14 +4,23 @@
 use pdloss_embed::guard::READER;
 use serde_pickle::{DeOptions, Value};
 
-/// More containers than two lists in a tuple need.
-const MOST_CONTAINERS: usize = 64;
 /// Values are dropped by recursion; so deep as may still be asked for.
 const STACK: usize = 64 << 20;
 
+/// What a pickle is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Lists, tuples and dictionaries that it may hold, and so nest, at most.
+    pub(super) containers: usize,
+    /// What it is made of, in words.
+    pub(super) parts: &'static str,
+    /// How a pickle of other objects is made into one.
+    pub(super) cure: &'static str,
+}
+
 /// The value, or a sentence on why it is none.
-pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
-    check(bytes)?;
+pub(super) fn read(bytes: &[u8], wanted: Wanted) -> Result<Value, String> {
+    check(bytes, wanted)?;
     let read = || serde_pickle::value_from_slice(bytes, DeOptions::new()).map_err(|e| e.to_string());
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(READER.into()).stack_size(STACK);
@@ -44,7 +53,7 @@ fn argument(opcode: u8) -> Argument {
     }
 }
 
-fn check(bytes: &[u8]) -> Result<(), String> {
+fn check(bytes: &[u8], wanted: Wanted) -> Result<(), String> {
     let mut at = 0;
     let (mut containers, mut calls) = (0_usize, 0_usize);
     let mut words: [&[u8]; 2] = [b"", b""];
@@ -75,33 +84,36 @@ fn check(bytes: &[u8]) -> Result<(), String> {
             }
             // Python 3 writes bytes as a call in old protocols.
             b'R' => calls += 1,
-            b'c' => known(&String::from_utf8_lossy(argument).replace('\n', " "))?,
+            b'c' => known(&String::from_utf8_lossy(argument).replace('\n', " "), wanted)?,
             0x8c | b'X' => words = [words[1], &argument[if opcode == b'X' { 4 } else { 1 }..]],
-            0x93 => known(&words.map(|word| String::from_utf8_lossy(word).into_owned()).join(" "))?,
+            0x93 => known(&words.map(|word| String::from_utf8_lossy(word).into_owned()).join(" "), wanted)?,
             _ => {}
         }
-        if containers.saturating_sub(calls) > MOST_CONTAINERS {
-            return Err(format!("it nests or holds more than {MOST_CONTAINERS} lists and tuples; wanted two lists"));
+        if containers.saturating_sub(calls) > wanted.containers {
+            let Wanted { containers, parts, .. } = wanted;
+            return Err(format!("it nests or holds more than {containers} lists and tuples; wanted {parts}"));
         }
     }
     Err("it is cut off: it has no end".into())
 }
 
 /// Refuses functions and classes, but for the one that old protocols write bytes by.
-fn known(name: &str) -> Result<(), String> {
+fn known(name: &str, wanted: Wanted) -> Result<(), String> {
     let name = name.trim();
     if name == "_codecs encode" {
         return Ok(());
     }
-    Err(format!(
-        "it holds Python objects ({}); wanted plain bytes and bools: pickle ([bytes(i) for i in images], [bool(a) for a in answers])",
-        name.replace(' ', ".")
-    ))
+    Err(format!("it holds Python objects ({}); wanted {}", name.replace(' ', "."), wanted.cure))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Value, String> {
+        let cure = "plain bytes and bools";
+        super::read(bytes, Wanted { containers: 64, parts: "two lists", cure })
+    }
 
     #[test]
     fn plain_lists_are_read_and_others_named() {

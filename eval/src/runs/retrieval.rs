@@ -9,7 +9,7 @@ use super::verification::Verified;
 use crate::Result;
 use crate::table::Record;
 use crate::table::parquet::{self as table, Table};
-use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::embeddings::Row;
 use pdloss_embed::retrieval::Retrieval;
 
 /// Neighbours kept of each query.
@@ -61,10 +61,15 @@ pub struct Neighbour {
 
 impl Retrieved {
     /// With names and classes in place of rows.
-    pub fn new(embeddings: &Embeddings, measured: &Retrieval, scores: Option<Verified>, map: Option<Map>) -> Self {
+    pub fn new(
+        (rows, classes): (&[Row], &[String]),
+        measured: &Retrieval,
+        scores: Option<Verified>,
+        map: Option<Map>,
+    ) -> Self {
         let about = |row: usize| {
-            let row = &embeddings.rows[row];
-            (row.name.clone(), embeddings.classes[row.class].clone())
+            let row = &rows[row];
+            (row.name.clone(), classes[row.class].clone())
         };
         let count = |n: usize| u32::try_from(n).expect("fewer than 2^32 of them fit in memory");
         let query = |q: &pdloss_embed::retrieval::Query| {

@@ -1,5 +1,4 @@
-//! The lists behind [`schema`](super::schema): every column of a result, and of the files that `--save-run` and `--points`
-//! write beside it.
+//! The list behind [`schema`](super::schema): every column of a result. [`beside`](super::beside) has those of the files beside it.
 
 use super::column::Better::{Higher, Lower};
 use super::column::Over::{Both, Genuine, Impostor, Nothing, Pairs, Queries};
@@ -8,10 +7,10 @@ use super::column::Writer::{Compare, Recall, Scores, Tabulate, Train, Verify};
 use super::column::{Column, Type, Writer};
 
 /// Recall by cosine has the figures of all pairs, too.
-const MEASURED: &[Writer] = &[Recall, Verify, Scores];
-const PAIRS: &[Writer] = &[Verify, Scores];
+pub(super) const MEASURED: &[Writer] = &[Recall, Verify, Scores];
+pub(super) const PAIRS: &[Writer] = &[Verify, Scores];
 const EMBEDDED: &[Writer] = &[Recall, Verify];
-const TRAINED: &[Writer] = &[Train];
+pub(super) const TRAINED: &[Writer] = &[Train];
 const COMPARED: &[Writer] = &[Compare];
 
 /// The K of every data set's own list.
@@ -23,7 +22,7 @@ const PARTS: &[&str] = &["0.1", "0.01", "0.001"];
 const PRIORS: &[&str] = &["0.05", "0.01", "0.001"];
 const FOLDS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
-const fn new(
+pub(super) const fn new(
     name: &'static str,
     kind: Type,
     unit: &'static str,
@@ -81,6 +80,9 @@ pub const RESULTS: &[Column] = &[
     new("dim", Whole, "", EMBEDDED, "length of an embedding"),
     new("storage", Text, "", &[Recall], "how it is kept: float32, int8, binary, or pq and its bytes (--storage)"),
     new("embedding_bytes", Whole, "bytes", &[Recall], "what it takes when kept so"),
+    new("corruption", Text, "", &[Recall], "what was done to the images (--corruptions), or: none"),
+    new("severity", Whole, "", &[Recall], "how much, 1 to 5"),
+    new("corruption_seed", Whole, "", &[Recall], "seed of what was drawn"),
     // how recall was measured
     new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores"),
     new("index", Text, "", &[Recall], "FAISS factory string"),
@@ -110,6 +112,17 @@ pub const RESULTS: &[Column] = &[
     new("pairs_with_bad_image", Whole, "pairs", &[Verify], "left out for an image that could not be used (--skip-bad)"),
     new("pairs_with_itself", Whole, "pairs", &[Verify], "pairs of an image with itself, left out"),
     new("pairs_of_copies", Whole, "pairs", &[Verify], "pairs of an image with a copy of it"),
+    new("templates", Text, "", EMBEDDED, "list of the images and media of templates (--templates)"),
+    new("templates_sha256", Text, "", EMBEDDED, "digest of the list"),
+    new("template_count", Whole, "", EMBEDDED, "its templates"),
+    new("media", Whole, "", EMBEDDED, "media of its templates"),
+    new("gallery_list", Text, "", &[Recall], "list of the templates of the gallery (--gallery)"),
+    new("gallery_list_sha256", Text, "", &[Recall], "digest of the list"),
+    new("probe_list", Text, "", &[Recall], "list of the templates that search it (--probes)"),
+    new("probe_list_sha256", Text, "", &[Recall], "digest of the list"),
+    new("ground_truth", Text, "", &[Recall], "file of what each query should find (--ground-truth)"),
+    new("ground_truth_sha256", Text, "", &[Recall], "its digest"),
+    new("setup", Text, "", &[Recall], "which images are to be found: easy, medium or hard"),
     new("subjects", Whole, "", &[Verify], "people, or classes"),
     new("subjects_by", Text, "", &[Verify], "how they were told apart"),
     new("scores", Text, "", &[Verify], "precision of the scores"),
@@ -169,6 +182,17 @@ pub const RESULTS: &[Column] = &[
     )
     .measure(Higher, Queries),
     new("map@r", Real, "share", &[Recall], "mean average precision at R").measure(Higher, Queries),
+    new(
+        "map_revisited",
+        Real,
+        "share",
+        &[Recall],
+        "mean average precision, by trapezoids, junk passed over (--ground-truth)",
+    )
+    .measure(Higher, Queries),
+    new("mp@{K}", Real, "share", &[Recall], "mean precision at K, or at the last image to be found (--ground-truth)")
+        .usually(&["1", "5", "10"])
+        .measure(Higher, Queries),
     // beside these: --all-figures
     new("map", Real, "share", &[Recall], "mean average precision over the whole gallery (--all-figures)")
         .measure(Higher, Queries)
@@ -406,127 +430,4 @@ pub const RESULTS: &[Column] = &[
             "map@r",
         ]),
     new("best {METRIC}", Real, "as METRIC", TRAINED, "the greatest value of a recall").usually(&["recall@1"]),
-];
-
-/// Columns of the files beside a result, by file.
-pub const FILES: &[(&str, &[Column])] = &[
-    (
-        "metrics.csv",
-        &[
-            new("step", Whole, "steps", TRAINED, "the step, from 1"),
-            new("epoch", Real, "epochs", TRAINED, "passes over the data so far"),
-            new("loss", Real, "", TRAINED, "loss of the batch").measure(Lower, Nothing),
-            new("d_prime", Real, "deviations", TRAINED, "d' of the batch, signed").measure(Higher, Nothing),
-            new("mu_genuine", Real, "score", TRAINED, "mean genuine score of the batch"),
-            new("mu_impostor", Real, "score", TRAINED, "mean impostor score of the batch"),
-            new("var_genuine", Real, "score^2", TRAINED, "variance of its genuine scores"),
-            new("var_impostor", Real, "score^2", TRAINED, "variance of its impostor scores"),
-            new("mean_cosine", Real, "", TRAINED, "mean cosine of its embeddings, each with each"),
-            new("gradient_norm", Real, "", TRAINED, "length of the whole gradient"),
-            new("learning_rate", Real, "", TRAINED, "learning rate of the step"),
-            new("images_per_second", Real, "images/s", TRAINED, "images trained on"),
-        ],
-    ),
-    (
-        "validation.csv",
-        &[
-            new("step", Whole, "steps", TRAINED, "the step, from 0"),
-            new("epoch", Real, "epochs", TRAINED, "passes over the data so far"),
-            new("recall@{K}", Real, "share", TRAINED, "on the validation data").measure(Higher, Queries),
-            new("map@r", Real, "share", TRAINED, "on the validation data").measure(Higher, Queries),
-            new("queries", Whole, "images", TRAINED, "images that were measured"),
-        ],
-    ),
-    (
-        "points.parquet, --points",
-        &[
-            new("threshold", Real, "score", MEASURED, "scores from here on are accepted"),
-            new("fmr", Real, "share", MEASURED, "false match rate").over(Impostor),
-            new("fnmr", Real, "share", MEASURED, "false non-match rate").over(Genuine),
-            new("tar", Real, "share", MEASURED, "1 - fnmr").over(Genuine),
-            new("llr_pav", Real, "", PAIRS, "--points alone: log-likelihood ratio there of the best rising map (PAV)"),
-            new(
-                "llr_logistic",
-                Real,
-                "",
-                PAIRS,
-                "--points alone: log-likelihood ratio there after logistic calibration",
-            ),
-        ],
-    ),
-    (
-        "--group-table",
-        &[
-            new("group", Text, "", &[Verify], "values of both images, where they differ with ' - ' between"),
-            new("genuine_pairs", Whole, "pairs", &[Verify], "its genuine pairs"),
-            new("impostor_pairs", Whole, "pairs", &[Verify], "its impostor pairs"),
-            new("fmr", Real, "share", &[Verify], "its false match rate").over(Impostor),
-            new("fmr_from", Real, "share", &[Verify], "lower end of its confidence interval (--bootstrap)"),
-            new("fmr_to", Real, "share", &[Verify], "upper end"),
-            new("fnmr", Real, "share", &[Verify], "its false non-match rate").over(Genuine),
-            new("fnmr_from", Real, "share", &[Verify], "lower end of its confidence interval (--bootstrap)"),
-            new("fnmr_to", Real, "share", &[Verify], "upper end"),
-        ],
-    ),
-    (
-        "histogram.parquet",
-        &[
-            new("from", Real, "score", MEASURED, "lower end of the bin"),
-            new("to", Real, "score", MEASURED, "upper end"),
-            new("genuine", Real, "share", MEASURED, "share of the genuine pairs in it"),
-            new("impostor", Real, "share", MEASURED, "share of the impostor pairs in it"),
-        ],
-    ),
-    (
-        "queries.parquet",
-        &[
-            new("name", Text, "", &[Recall], "name of the image"),
-            new("class", Text, "", &[Recall], "its class"),
-            new("relevant", Whole, "images", &[Recall], "images of its class that could be found (R)"),
-            new("first_hit", Whole, "", &[Recall], "rank, from 1, of the first of them; missing beyond search_depth"),
-            new("r_precision", Real, "share", &[Recall], "share of right images among the R nearest"),
-            new("ap@r", Real, "share", &[Recall], "average precision at R"),
-        ],
-    ),
-    (
-        "neighbours.parquet",
-        &[
-            new("query", Whole, "", &[Recall], "row of queries.parquet, from 0"),
-            new("rank", Whole, "", &[Recall], "rank, from 1"),
-            new("name", Text, "", &[Recall], "name of the image that was found"),
-            new("class", Text, "", &[Recall], "its class"),
-            new(
-                "score",
-                Real,
-                "score",
-                &[Recall],
-                "greater is nearer: cosine, inner product, or minus the squared distance",
-            ),
-        ],
-    ),
-    (
-        "map.parquet",
-        &[
-            new("name", Text, "", &[Recall], "name of the image"),
-            new("class", Text, "", &[Recall], "its class"),
-            new("x", Real, "", &[Recall], "its place along the first principal component"),
-            new("y", Real, "", &[Recall], "along the second"),
-            new("share", Real, "share", &[Recall], "of all variance, what lies in this plane"),
-        ],
-    ),
-    (
-        "images.parquet",
-        &[new("name", Text, "", &[Verify], "name of the image"), new("subject", Text, "", &[Verify], "who is on it")],
-    ),
-    (
-        "pairs.parquet",
-        &[
-            new("a", Whole, "", &[Verify], "row of images.parquet, from 0"),
-            new("b", Whole, "", &[Verify], "row of images.parquet, from 0"),
-            new("same", Flag, "", &[Verify], "whether the pair is genuine"),
-            new("score", Real, "score", &[Verify], "greater is more alike"),
-            new("fold", Whole, "", &[Verify], "fold, from 0"),
-            new("right", Flag, "", &[Verify], "whether it is decided rightly at its fold's threshold"),
-        ],
-    ),
 ];

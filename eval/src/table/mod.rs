@@ -1,5 +1,6 @@
 //! Results as tables and files: what their columns are, their values and types, files of them, tables for people and papers.
 
+mod beside;
 mod column;
 mod columns;
 mod csv;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::columns::{FILES, RESULTS};
+use super::beside::FILES;
+use super::columns::RESULTS;
 use super::schema::{Better, Column, Over};
 
 const HEAD: &str = "\

@@ -3,8 +3,9 @@
 //!
 //! `docs/columns.md` is made of these lists; see [`reference`](super::reference).
 
+pub use super::beside::FILES;
 pub use super::column::{Better, Column, Over, Type, Writer};
-pub use super::columns::{FILES, RESULTS};
+pub use super::columns::RESULTS;
 
 /// What stands in the place of a column's placeholder in this name; an empty word where it has none.
 fn part<'n>(column: &Column, name: &'n str) -> Option<&'n str> {

@@ -248,6 +248,35 @@ fn embeddings_in_less_room_are_rows_of_one_result() {
 }
 
 #[test]
+fn embeddings_that_stay_in_their_file_give_the_same_result() {
+    let folder = tempfile::tempdir().unwrap();
+    // 64 rows of 512 numbers are a block of 1 MiB.
+    let (matrix, labels) = noisy(300, 512, 20, 1.5);
+    let path = embeddings(folder.path(), "e.npy", &matrix, &labels);
+    for more in [&[][..], &["--metric", "ip"], &["--metric", "l2", "--matryoshka", "40"], &["--keep-copies"]] {
+        let recall = [&["recall", "--embeddings", &path, "--k", "1,20"], more].concat();
+        let (whole, parts) = (rows(&recall), rows(&[&recall[..], &["--memory", "1"]].concat()));
+        assert_eq!(whole.len(), parts.len());
+        for (whole, parts) in whole.iter().zip(&parts) {
+            for (name, value) in whole.as_object().unwrap().iter().filter(|(name, _)| !name.starts_with("seconds")) {
+                assert_eq!(parts[name], *value, "{more:?}: {name}");
+            }
+        }
+    }
+    // The run is kept but for what wants all rows.
+    let run_folder = folder.path().join("run").display().to_string();
+    let recall = ["recall", "--embeddings", &path, "--memory", "1"];
+    let output = run(&[&recall[..], &["--save-run", &run_folder]].concat());
+    assert!(output.status.success() && stderr(&output).contains("left out of the run"), "{}", stderr(&output));
+    assert!(folder.path().join("run/queries.parquet").is_file() && !folder.path().join("run/map.parquet").exists());
+    let fails = |more: &[&str], says: &[&str]| fails(2, &[&recall[..], more].concat(), says);
+    fails(&["--all-figures"], &["--all-figures", "--memory"]);
+    fails(&["--storage", "int8"], &["--storage", "--memory"]);
+    fails(&["--index", "IVF4,Flat"], &["--index IVF4,Flat", "--memory", "wanted Flat"]);
+    fails(&["--memory", "0"], &["--memory"]);
+}
+
+#[test]
 fn open_set_identification_turns_strangers_away() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
@@ -286,6 +315,51 @@ fn open_set_identification_turns_strangers_away() {
     put(at("e.csv"), lines.split("s0.jpg").next().unwrap());
     matrix.slice(s![..6, ..]).to_owned().write_npy(std::fs::File::create(at("e.npy")).unwrap()).unwrap();
     fails(2, &[&recall[..], &["--open-set"]].concat(), &["--open-set: 0 queries have no image of their class"]);
+}
+
+#[test]
+fn the_same_images_are_measured_corrupted() {
+    let path = |name: &str| fixtures().join(name).display().to_string();
+    let (model, data) = (path("embedder.onnx"), path("shapes"));
+    let recall = ["recall", "--model", &model, "--data", &data, "--k", "1"];
+    let corrupted = [&recall[..], &["--corruptions", "gaussian-noise,pixelate", "--severities", "1,5"]].concat();
+    let found = rows(&corrupted);
+    let about = |row: &Value| (row["corruption"].as_str().unwrap().to_owned(), row["severity"].as_u64());
+    let wanted = [
+        ("none", None),
+        ("gaussian-noise", Some(1)),
+        ("gaussian-noise", Some(5)),
+        ("pixelate", Some(1)),
+        ("pixelate", Some(5)),
+    ];
+    assert_eq!(found.iter().map(about).collect::<Vec<_>>(), wanted.map(|(kind, n)| (kind.to_owned(), n)));
+    let plain = &rows(&recall)[0];
+    for name in ["recall@1", "map@r", "data_sha256", "images"] {
+        assert_eq!(found[0][name], plain[name], "{name}");
+    }
+    let map = |row: &Value| row["map@r"].as_f64().unwrap();
+    assert!(map(&found[2]) < map(&found[0]) && map(&found[4]) < map(&found[0]), "{found:?}");
+    assert!(
+        found[1]["corruption_seed"].as_u64() == Some(1)
+            && found.iter().all(|row| row["data_sha256"] == plain["data_sha256"])
+    );
+    for name in found[1].as_object().unwrap().keys() {
+        assert!(pdloss_eval::table::schema::find(name).is_some(), "{name} is in no list of columns");
+    }
+    // The same noise again; another one from another seed.
+    let of_seed = |seed: &str| {
+        rows(
+            &[&recall[..], &["--corruptions", "gaussian-noise", "--severities", "5", "--corruption-seed", seed]]
+                .concat(),
+        )
+    };
+    assert_eq!(of_seed("1")[1]["map@r"], found[2]["map@r"]);
+    assert_ne!(of_seed("2")[1]["map@r"], found[2]["map@r"]);
+    let printed = stdout(&run(&corrupted));
+    assert!(printed.contains("corruption") && printed.contains("gaussian-noise"), "{printed}");
+    fails(2, &[&recall[..], &["--corruptions", "fog"]].concat(), &["fog", "pixelate"]);
+    fails(2, &[&recall[..], &["--corruptions", "jpeg", "--severities", "6"]].concat(), &["--severities"]);
+    fails(2, &[&recall[..], &["--severities", "1"]].concat(), &["--corruptions"]);
 }
 
 #[test]

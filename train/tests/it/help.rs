@@ -70,6 +70,43 @@ fn embeddings(folder: &Path, name: &str) {
     std::fs::write(folder.join(name).with_extension("csv"), labels).unwrap();
 }
 
+/// IJB-C's files over the rows of `faces`: four templates of each class.
+fn templates(folder: &Path) {
+    let put = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();
+    let template = |class: usize, number: usize| 10 * class + number;
+    let line = |row: usize| format!("image{row} {} {}\n", template(row % 20, row / 20 % 4), row / 80);
+    put("ijbc_face_tid_mid.txt", (0..400).map(line).collect());
+    let pair =
+        |at: usize| format!("{} {} {}\n", template(at % 20, 0), template(at / 20, 1), u8::from(at % 20 == at / 20));
+    put("ijbc_template_pair_label.txt", (0..400).map(pair).collect());
+    let lists = [("gallery_G1", 0..10, 0), ("gallery_G2", 10..20, 0), ("probe_mixed", 0..20, 1)];
+    for (name, classes, number) in lists {
+        let lines: String = classes.map(|class| format!("{},{class}\n", template(class, number))).collect();
+        put(&format!("ijbc_1N_{name}.csv"), format!("TEMPLATE_ID,SUBJECT_ID\n{lines}"));
+    }
+}
+
+/// Four photos as Revisited Oxford: two of one class search two others, in a pickle of protocol 2.
+fn ground_truth(folder: &Path) {
+    std::fs::create_dir_all(folder.join("roxford5k/jpg")).unwrap();
+    for image in 0..5 {
+        let photo = folder.join(format!("photos/class0{}/{image}.png", image % 2));
+        std::fs::copy(photo, folder.join(format!("roxford5k/jpg/place_{image}.jpg"))).unwrap();
+    }
+    let text = |word: &str| [b"X", &u32::try_from(word.len()).unwrap().to_le_bytes()[..], word.as_bytes()].concat();
+    let number = |n: u8| vec![b'K', n];
+    let list = |items: &[Vec<u8>]| [b"](", &items.concat()[..], b"e"].concat();
+    let table = |entries: &[(&str, Vec<u8>)]| {
+        let entries: Vec<u8> = entries.iter().flat_map(|(name, value)| [text(name), value.clone()].concat()).collect();
+        [b"}(", &entries[..], b"u"].concat()
+    };
+    let part = list(&[0, 0, 8, 8].map(number));
+    let judged = [("bbx", part), ("easy", list(&[number(1)])), ("hard", list(&[number(3)])), ("junk", list(&[]))];
+    let names = |of: &[usize]| list(&of.iter().map(|at| text(&format!("place_{at}"))).collect::<Vec<_>>());
+    let all = [("imlist", names(&[1, 2, 3, 4])), ("qimlist", names(&[0])), ("gnd", list(&[table(&judged)]))];
+    std::fs::write(folder.join("gnd_roxford5k.pkl"), [b"\x80\x02", &table(&all)[..], b"."].concat()).unwrap();
+}
+
 /// What the examples name: backbones, models for images of any size, pictures, lists and scores.
 fn stage(place: &Place) {
     let folder = place.folder.path();
@@ -130,7 +167,9 @@ fn stage(place: &Place) {
         let distances: String = (0..40).map(|at| format!("{at},0.{}\n", from + at % 4)).collect();
         std::fs::write(folder.join(format!("{name}.csv")), format!("pair,distance\n{distances}")).unwrap();
     }
-    ["sop", "cub", "faces"].iter().for_each(|name| embeddings(folder, name));
+    ["sop", "cub", "faces", "huge"].iter().for_each(|name| embeddings(folder, name));
+    templates(folder);
+    ground_truth(folder);
     std::fs::create_dir(folder.join("results")).unwrap();
 }
 

@@ -22,6 +22,9 @@ const EXAMPLES: &str = "Examples:
   pdloss-eval verify --model model.onnx --data photos/ --all-pairs \\
       --out result.json
   pdloss-eval verify --embeddings faces.npy --all-pairs
+  pdloss-eval verify --embeddings faces.npy \\
+      --templates ijbc_face_tid_mid.txt \\
+      --pairs ijbc_template_pair_label.txt
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 
@@ -71,6 +74,11 @@ pub struct VerifyArgs {
     /// List of pairs: LFW's, CPLFW's, or a CSV of path_a, path_b, same[, fold]; insightface's .bin goes to --data alone
     #[arg(long, value_name = "FILE", help_heading = "Pairs")]
     pub pairs: Option<PathBuf>,
+    /// The pairs are of templates, each of several images: list of image, template and medium (IJB-C's ijbc_face_tid_mid.txt); --pairs
+    /// then has two templates and 1 or 0 a line (ijbc_template_pair_label.txt)
+    #[arg(long, value_name = "FILE", help_heading = "Pairs", requires = "pairs",
+        conflicts_with_all = ["all_pairs", "threshold_pairs", "skip_missing", "groups", "align"])]
+    pub templates: Option<PathBuf>,
     /// Every image against every other of a labelled set
     #[arg(long, help_heading = "Pairs", conflicts_with_all = ["pairs", "threshold_pairs", "skip_missing"])]
     pub all_pairs: bool,

@@ -51,7 +51,7 @@ impl Plan {
         Ok(outcome.with_intervals(intervals).with_groups(grouped).with_pairs(kept))
     }
 
-    fn intervals(
+    pub(super) fn intervals(
         &self,
         pairs: &[SubjectPair],
         subjects: usize,

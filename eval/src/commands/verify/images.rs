@@ -70,6 +70,7 @@ impl Plan {
                         dataset
                     }
                     Which::Listed(listed) => images_of(listed, data, &request.limits)?,
+                    Which::Templates(listed) => listed.templates.dataset(data, &request.limits)?,
                 };
                 notes.extend(&dataset.notes);
                 if let Some((path, landmarks)) = &how.align {
@@ -87,6 +88,7 @@ impl Plan {
                 // Pairs are looked up once more among the same names: a smaller choice may have other namesakes.
                 let there = dataset.source.names().to_vec();
                 if how.align.is_none()
+                    && !matches!(self.which, Which::Templates(_))
                     && let Some(sentence) = of_first(|| doubt_of(model, dataset, self.threads))?
                 {
                     notes.add(sentence);
@@ -135,7 +137,7 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
     record.set("flip", flip);
     let seconds_load = loading.elapsed().as_secs_f64();
     let started = Instant::now();
-    let steps = Steps { align, mirror: false };
+    let steps = Steps { align, ..Steps::default() };
     let embedded = embed_over_ranks(dataset, &model.recipe, &steps, &mut embedder, threads, how.skip_bad)?;
     let mut embeddings = embedded.embeddings;
     if let Some(flip) = how.flip {

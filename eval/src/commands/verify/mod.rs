@@ -4,6 +4,7 @@ mod arguments;
 mod figures;
 mod images;
 mod listed;
+mod templates;
 
 use std::io::Write;
 use std::path::Path;
@@ -29,6 +30,7 @@ pub(super) use arguments::USUAL;
 pub use arguments::{Flip, VerifyArgs};
 use images::{How, Source};
 use listed::{Gaps, Listed};
+use templates::OfTemplates;
 
 /// What is to be measured, checked before any work starts.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ pub struct Plan {
 enum Which {
     All,
     Listed(Box<Listed>),
+    Templates(Box<OfTemplates>),
 }
 
 impl Plan {
@@ -64,7 +67,12 @@ impl Plan {
         if let Some(draws) = args.bootstrap.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
             return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
         }
-        let lists = [("--pairs", &args.pairs), ("--threshold-pairs", &args.threshold_pairs), ("--align", &args.align)];
+        let lists = [
+            ("--pairs", &args.pairs),
+            ("--templates", &args.templates),
+            ("--threshold-pairs", &args.threshold_pairs),
+            ("--align", &args.align),
+        ];
         let lists: Vec<_> = lists.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?))).collect();
         let lists: Vec<_> = lists.into_iter().chain(args.groups.input()).collect();
         let outputs: Vec<_> = args.results.outputs().into_iter().chain(args.groups.output()).collect();
@@ -87,6 +95,12 @@ impl Plan {
                 return usage("a list of pairs is compared by one process; several ranks compare --all-pairs");
             }
             None => return usage("which pairs? Give --pairs FILE, or --all-pairs for every image against every other"),
+            Some(path) if args.templates.is_some() => {
+                let templates = args.templates.as_deref().unwrap_or(path);
+                let read = OfTemplates::read(templates, path)?;
+                read.few_enough(args.bootstrap.is_some())?;
+                Which::Templates(Box::new(read))
+            }
             Some(path) => {
                 let training = args
                     .threshold_pairs
@@ -153,12 +167,12 @@ impl Plan {
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "verification");
         let mut notes = Notes::default();
         let (mut embeddings, there) = self.embeddings(&mut record, &mut notes)?;
-        describe_sameness(&embeddings, &mut notes)?;
-        describe_dimension(&embeddings, &mut notes);
+        describe_sameness(embeddings.rows.len(), embeddings.alike_over_ranks()?, &mut notes);
+        describe_dimension(embeddings.dim(), &mut notes);
         if let Which::All = self.which {
             let consequence =
                 if self.keep_copies { "they make pairs" } else { "they make no pairs; --keep-copies lets them" };
-            describe_copies(&embeddings, (self.keep_copies, consequence), &mut notes, &mut record);
+            describe_copies(&embeddings.rows, (self.keep_copies, consequence), &mut notes, &mut record);
             if self.keep_copies {
                 embeddings.rows.iter_mut().for_each(|row| row.image = None);
             }
@@ -193,10 +207,11 @@ impl Plan {
             .set("images", embeddings.rows.len());
         let outcome = match &self.which {
             Which::All => {
-                record.set("class_names", class_names(embeddings));
+                record.set("class_names", class_names(&embeddings.rows, &embeddings.classes));
                 self.all_pairs(embeddings, counted, &mut record, &mut notes)?
             }
             Which::Listed(listed) => self.listed(listed, embeddings, there, &mut record, &mut notes)?,
+            Which::Templates(listed) => self.templates(listed, embeddings, &mut record, &mut notes)?,
         };
         notes.record(&mut record);
         if let Some(how) = &self.bootstrap {
@@ -219,11 +234,17 @@ impl Plan {
         let pairs = match &self.which {
             Which::All => "all pairs".to_owned(),
             Which::Listed(listed) => name(&listed.path),
+            Which::Templates(listed) => name(&listed.path),
         };
         match &self.source {
             Source::Images { data, model, .. } => format!("{}, {}, {pairs}", name(&model.model().path), name(data)),
             Source::Kept { path, .. } => format!("{}, {pairs}", name(path)),
         }
+    }
+
+    /// Whether images that are listed may have been left out, being bad.
+    fn may_lack_images(&self) -> bool {
+        matches!(&self.source, Source::Images { how, .. } if how.skip_bad)
     }
 
     /// All pairs must be few enough for the time that they take, and for memory where intervals or groups need them there.

@@ -1,0 +1,157 @@
+//! Reading of kept embeddings, by the ending of the file.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::matrix::{self, ByRows};
+use super::{Blocks, Embeddings, OnDisk, Row, bundle, labels, labels_beside, sha256_of};
+use crate::dataset::slips_in;
+use crate::digest::hex;
+use crate::error::{Error, Result};
+use crate::files::ending;
+
+/// What the rows of a file are, and what was assumed of it.
+type Described = (Vec<Row>, Vec<String>, Vec<String>);
+
+impl Embeddings {
+    /// Reads embeddings by the file's ending: `.npy`, `.safetensors`, else raw f32 of `dim` columns.
+    ///
+    /// `labels` names the file of labels of an `.npy` or raw file: a CSV with a `label` column (and `name`, `role`), or
+    /// one label a line. Beside an `.npy` it is found by itself.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where `dim` or `labels` are missing, [`Error::File`] and [`Error::Data`] where a file is not what
+    /// it should be, and those of [`Embeddings::new`].
+    pub fn read(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<Self> {
+        Self::read_part(path, dim, labels).map(|(read, _)| read)
+    }
+
+    /// [`Embeddings::read`], and the SHA-256 of the whole file's values and labels; of several ranks, each keeps its share of the rows.
+    ///
+    /// # Errors
+    /// As [`Embeddings::read`].
+    pub fn read_part(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<(Self, String)> {
+        let kind = kind_of(path, dim, labels)?;
+        if kind == "safetensors" {
+            let (mut read, digest) = bundle::read(path)?;
+            read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
+            let sha256 = read.with_labels(digest);
+            return Ok((read, sha256));
+        }
+        let stored = match kind.as_str() {
+            "npy" => matrix::read_npy(path)?,
+            _ => matrix::read_raw(path, dim)?,
+        };
+        let shape = (stored.count, stored.matrix.ncols());
+        let (rows, classes, said) = describe(path, labels, shape, &stored.digest)?;
+        let notes = stored.notes.into_iter().chain(said).collect();
+        let read = Self { notes, ..Self::part(stored.matrix, stored.first, rows, classes)? };
+        let sha256 = read.with_labels(stored.digest);
+        Ok((read, sha256))
+    }
+}
+
+impl OnDisk {
+    /// Looks through embeddings of which no more than so many bytes are to be in memory at a time; the files are those of
+    /// [`Embeddings::read`].
+    ///
+    /// # Errors
+    /// As [`Embeddings::read`]; [`Error::Data`] for an `.npy` whose numbers are not row by row in little-endian float32, float64 or float16.
+    pub fn open(path: &Path, dim: Option<usize>, labels: Option<&Path>, bytes: usize) -> Result<Self> {
+        let kind = kind_of(path, dim, labels)?;
+        let (found, bundle) = match kind.as_str() {
+            "safetensors" => {
+                let mut bundle = bundle::open(path)?;
+                (bundle.by_rows(path)?, Some(bundle))
+            }
+            "npy" => {
+                let found = matrix::open_npy(path)?.ok_or_else(|| {
+                    Error::data(
+                        path,
+                        "cannot be read block by block; wanted a whole .npy file of little-endian float32, float64 or float16 [rows, dim] \
+                         in C order: numpy.ascontiguousarray",
+                    )
+                })?;
+                (found, None)
+            }
+            _ => {
+                let (file, shape) = matrix::open_raw(path, dim)?;
+                (ByRows { file, start: 0, shape, dtype: safetensors::Dtype::F32 }, None)
+            }
+        };
+        let is_raw = !["npy", "safetensors"].contains(&kind.as_str());
+        let mut blocks = Blocks::new(path, found);
+        let pass = blocks.look_through(bytes, is_raw)?;
+        let (rows, classes, said) = match bundle {
+            Some(mut bundle) => {
+                let (rows, classes) = bundle::describe(path, &mut bundle)?;
+                let said = slips_in(classes.iter().map(String::as_str));
+                (rows, classes, said)
+            }
+            None => describe(path, labels, (blocks.rows(), blocks.dim()), &pass.digest)?,
+        };
+        pass.check(&rows, blocks.dim())?;
+        let sha256 = sha256_of(pass.digest.clone(), &rows, &classes);
+        let seen = pass.seen(&rows);
+        let notes = seen.1.into_iter().chain(said).collect();
+        Ok(Self { rows, classes, notes, blocks, sha256, seen: seen.0 })
+    }
+}
+
+/// The ending, which says what the file is; flags that it does not want are refused.
+fn kind_of(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<String> {
+    let kind = ending(path);
+    if let (Some(dim), "npy" | "safetensors") = (dim, kind.as_str()) {
+        let problem = "says by itself how long its rows are; --dim is for raw float32";
+        return Err(Error::Usage(format!("--dim {dim}: {} {problem}", path.display())));
+    }
+    if kind == "safetensors" && labels.is_some() {
+        return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
+    }
+    Ok(kind)
+}
+
+/// The labels of an `.npy` or raw file of this shape and digest.
+fn describe(path: &Path, labels: Option<&Path>, (count, dim): (usize, usize), digest: &Sha256) -> Result<Described> {
+    let beside = labels_beside(path);
+    let by_itself = labels.is_none();
+    let labels = match labels {
+        Some(given) => given.to_path_buf(),
+        None if ending(path) == "npy" && beside.is_file() => beside,
+        None => {
+            return Err(Error::Usage(format!(
+                "--embeddings {}: add --labels FILE (one label a line, or a CSV with a label column)",
+                path.display()
+            )));
+        }
+    };
+    let read = labels::read(&labels)?;
+    if read.rows.len() != count {
+        return Err(Error::Embeddings(format!(
+            "{} holds {count} rows of {dim}, {} holds {} labels{}",
+            path.display(),
+            labels.display(),
+            read.rows.len(),
+            read.hint((count, dim))
+        )));
+    }
+    let mut notes = Vec::new();
+    match &read.matrix_sha256 {
+        Some(wanted) if *wanted != hex(&digest.clone().finalize()) => {
+            return Err(Error::Embeddings(format!(
+                "{} was written for other embeddings than {} holds (their SHA-256 differs): save both again, or take the column matrix_sha256 out of the labels if they do belong together",
+                labels.display(),
+                path.display()
+            )));
+        }
+        None if by_itself => notes.push(format!(
+            "{} has no digest of its embeddings (version 0.1 wrote none): that it belongs to {} is assumed",
+            labels.display(),
+            path.display()
+        )),
+        _ => {}
+    }
+    notes.extend(read.notes);
+    Ok((read.rows, read.classes, notes))
+}

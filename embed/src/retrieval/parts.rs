@@ -1,0 +1,149 @@
+//! A gallery searched part by part, for where it is not in memory as a whole.
+//!
+//! The nearest of all are the nearest among the nearest of each part, in the true order (similarity in f64, then row), which is
+//! the order of a search in one piece, too: the results are the same bits.
+
+use ndarray::{Array2, ArrayView2, s};
+
+use super::apart::apart;
+use super::{Build, Metric, Query, Search, Similarity, unit_rows};
+use crate::embeddings::Row;
+use crate::error::{Error, Result};
+
+/// Queries searched at a time.
+const BLOCK: usize = 4096;
+
+/// A candidate: its similarity as the order has it, its place in the gallery, its similarity as it is reported.
+type Near = (f64, usize, f64);
+
+/// What some queries have found so far.
+pub(super) struct Finds<'a> {
+    search: &'a Search,
+    build: &'a Build<'a>,
+    queries: ArrayView2<'a, f32>,
+    /// The place of the first query in the gallery, where they are rows of it in order.
+    first_self: Option<usize>,
+    /// How many neighbours each query wants.
+    reach: usize,
+    nearest: Vec<Vec<Near>>,
+}
+
+impl<'a> Finds<'a> {
+    /// Nothing yet.
+    pub(super) fn new(
+        search: &'a Search,
+        build: &'a Build<'a>,
+        queries: ArrayView2<'a, f32>,
+        first_self: Option<usize>,
+        reach: usize,
+    ) -> Self {
+        Self { search, build, queries, first_self, reach, nearest: vec![Vec::new(); queries.nrows()] }
+    }
+
+    /// Searches the rows of the gallery from the place `first` on; `name` names a place.
+    ///
+    /// # Errors
+    /// Those of the index, and [`Error::Usage`] where it is not exact.
+    pub(super) fn search(
+        &mut self,
+        first: usize,
+        part: ArrayView2<'_, f32>,
+        name: &dyn Fn(usize) -> String,
+    ) -> Result<()> {
+        if part.nrows() == 0 {
+            return Ok(());
+        }
+        let metric = self.search.metric;
+        let mut index = (self.build)(metric, part, &|row| name(first + row))?;
+        if !index.is_exact() {
+            return Err(Error::Usage("--index: a gallery in parts is searched exactly; wanted Flat".into()));
+        }
+        // A query that is among these rows finds itself, too.
+        let most = (self.reach + usize::from(self.first_self.is_some())).min(part.nrows());
+        if self.reach == 0 {
+            return Ok(());
+        }
+        let ordered_part = ordered(metric, part)?;
+        for begin in (0..self.queries.nrows()).step_by(BLOCK) {
+            let end = (begin + BLOCK).min(self.queries.nrows());
+            let raw = self.queries.slice(s![begin..end, ..]);
+            let found = index.search(raw, most, None)?;
+            let prepared = ordered(metric, raw)?;
+            let order = Similarity::new(metric, prepared.view(), ordered_part.view());
+            let report = Similarity::new(metric, raw, part);
+            for (at, found) in found.into_iter().enumerate() {
+                let own = self.first_self.map(|place| place + begin + at);
+                let reported = |row: usize| if self.search.keep > 0 { report.of(at, row) } else { 0.0 };
+                let list = &mut self.nearest[begin + at];
+                let others = found.into_iter().filter(|row| Some(first + row) != own);
+                list.extend(others.map(|row| (order.of(at, row), first + row, reported(row))));
+                list.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                list.truncate(self.reach);
+            }
+        }
+        Ok(())
+    }
+
+    /// The queries measured, and how similar the nearest image is to each of those that have no other image of their class, where
+    /// neighbours are kept. `asked` are the rows of the queries and how many rows of the gallery each should find.
+    pub(super) fn measured(
+        self,
+        rows: &[Row],
+        asked: (&[usize], &[usize]),
+        gallery: &[usize],
+        depth: usize,
+    ) -> (Vec<Query>, Vec<f64>) {
+        let (mut each, mut lone) = (Vec::new(), Vec::new());
+        for ((&at, &r), mut found) in asked.0.iter().zip(asked.1).zip(self.nearest) {
+            found.retain(|&(_, place, _)| !apart(&rows[at], &rows[gallery[place]]));
+            if r == 0 {
+                lone.extend(found.first().filter(|_| self.search.keep > 0).map(|near| near.2));
+                continue;
+            }
+            found.truncate(depth);
+            let relevant: Vec<bool> = found.iter().map(|near| rows[gallery[near.1]].class == rows[at].class).collect();
+            let kept = found.iter().take(self.search.keep);
+            let kept = kept.map(|&(_, place, similarity)| (gallery[place], similarity)).collect();
+            each.push(Query::of((at, r), &relevant, self.search, kept));
+        }
+        (each, lone)
+    }
+}
+
+/// Rows as the order compares them: of unit length under cosine, as [`Gallery`](super::Gallery) has them.
+fn ordered(metric: Metric, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+    let rows = rows.to_owned();
+    if metric == Metric::Cosine { unit_rows(&rows, |row| format!("query {row}")) } else { Ok(rows) }
+}
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // noise
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_one_after_the_other_find_what_the_whole_gallery_does() {
+        let noise = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract() as f32;
+        // Every third row is the row before, so that ties cross the parts' borders.
+        let rows = Array2::from_shape_fn((60, 5), |(r, c)| noise((r - usize::from(r % 3 == 2)) * 5 + c + 1));
+        for metric in [Metric::Cosine, Metric::Ip, Metric::L2] {
+            let search = Search { metric, ks: vec![1], keep: 20, whole: false };
+            let mut whole = super::super::exact(metric, rows.view(), &|row| row.to_string()).unwrap();
+            let wanted = whole.search(rows.view(), 20, Some(0)).unwrap();
+            let find = |queries: std::ops::Range<usize>, parts: &[(usize, usize)]| -> Vec<Vec<usize>> {
+                let own = rows.slice(s![queries.clone(), ..]);
+                let mut finds = Finds::new(&search, &super::super::exact, own, Some(queries.start), 20);
+                for &(first, last) in parts {
+                    finds.search(first, rows.slice(s![first..last, ..]), &|_| String::new()).unwrap();
+                }
+                finds.nearest.iter().map(|list| list.iter().map(|near| near.1).collect()).collect()
+            };
+            assert_eq!(find(0..60, &[(0, 60)]), wanted, "{metric}");
+            // Rows 0 to 20 search: their own part, then the two that come round.
+            assert_eq!(find(0..21, &[(0, 21), (40, 60), (21, 40)]), wanted[..21], "{metric}");
+            // Queries that lie in several parts, and parts of fewer rows than are wanted.
+            let sevens: Vec<(usize, usize)> = (0..60).step_by(7).map(|first| (first, (first + 7).min(60))).collect();
+            assert_eq!(find(5..40, &sevens), wanted[5..40], "{metric}");
+        }
+    }
+}

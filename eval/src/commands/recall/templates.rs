@@ -1,0 +1,112 @@
+//! Identification of templates: the probes of a list search one gallery after the other.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::RecallArgs;
+use crate::commands::templates::Listed;
+use crate::pairs::Identities;
+use crate::table::Record;
+use crate::{Error, Result};
+use pdloss_embed::dataset::{Format, Role, Split};
+use pdloss_embed::embeddings::{Embeddings, Row};
+use pdloss_embed::ranks::world;
+use pdloss_embed::retrieval::deepest;
+
+/// A list of identities, and its path.
+type List = (PathBuf, Identities);
+
+/// Templates, the galleries that are made of some of them, and those that search these.
+#[derive(Debug)]
+pub(super) struct Protocol {
+    pub(super) templates: Listed,
+    galleries: Vec<List>,
+    probes: List,
+}
+
+impl Protocol {
+    /// What was asked for, where templates were.
+    ///
+    /// # Errors
+    /// Those of the lists; [`Error::Usage`] for flags that contradict each other.
+    pub(super) fn of(args: &RecallArgs) -> Result<Option<Self>> {
+        let Some((templates, probes)) = args.templates.as_ref().zip(args.probes.as_ref()) else { return Ok(None) };
+        let usage = |text: &str| Err(Error::Usage(text.into()));
+        if !world().is_alone() {
+            return usage("--templates: they are made by one process");
+        }
+        if args.save_run.is_some() && args.gallery.len() > 1 {
+            return usage("--save-run: keeps the search of one gallery; wanted one in --gallery");
+        }
+        let data = &args.input.data;
+        let is_labelled = data.format != Format::Auto || data.split != Split::Protocol;
+        if is_labelled || data.classes.is_some() || data.label.is_some() || data.root.is_some() {
+            return usage(
+                "--format, --split, --classes, --label and --root choose images of a labelled set; --templates names its own",
+            );
+        }
+        let templates = Listed::read(templates)?;
+        let identities = |path: &PathBuf| Ok((path.clone(), templates.list.identities(path)?));
+        let galleries = args.gallery.iter().map(identities).collect::<Result<_>>()?;
+        let probes = identities(probes)?;
+        Ok(Some(Self { templates, galleries, probes }))
+    }
+
+    /// The rows of each search, the gallery first, and the names of their classes.
+    fn rows(&self) -> impl Iterator<Item = (Vec<Row>, Vec<String>)> {
+        self.galleries.iter().map(|(_, gallery)| {
+            let (mut classes, mut numbers) = (Vec::new(), HashMap::new());
+            let sides = [(gallery, Role::Gallery), (&self.probes.1, Role::Query)];
+            let mut row = |(template, subject): &(u32, String), role: Role| {
+                let class = *numbers.entry(subject.clone()).or_insert_with(|| {
+                    classes.push(subject.clone());
+                    classes.len() - 1
+                });
+                Row::new(self.templates.list.names[*template as usize].clone(), class, role)
+            };
+            let mut rows = Vec::new();
+            for (side, role) in sides {
+                rows.extend(side.of.iter().map(|of| row(of, role)));
+            }
+            (rows, classes)
+        })
+    }
+
+    /// The rows of every search, the one of the smallest gallery first.
+    pub(super) fn searches(&self) -> Vec<Vec<Row>> {
+        let mut searches: Vec<Vec<Row>> = self.rows().map(|(rows, _)| rows).collect();
+        searches.sort_by_key(|rows| deepest(rows));
+        searches
+    }
+
+    /// The embeddings of each search, and what is recorded of it.
+    ///
+    /// # Errors
+    /// Those of making templates of their images.
+    pub(super) fn embeddings(&self, images: &Embeddings, may_lack: bool) -> Result<Vec<(Record, Embeddings)>> {
+        let pooled = self.templates.pool(images, may_lack)?;
+        let search = |(gallery, (rows, classes)): (&List, (Vec<Row>, Vec<String>))| {
+            let (path, gallery) = gallery;
+            let templates: Vec<usize> = gallery.of.iter().chain(&self.probes.1.of).map(|of| of.0 as usize).collect();
+            let matrix = pooled.matrix.select(ndarray::Axis(0), &templates);
+            let mut record = Record::new();
+            self.templates.describe(&mut record);
+            record.set("gallery_list", path.display().to_string()).set("gallery_list_sha256", gallery.sha256.as_str());
+            record.set("probe_list", self.probes.0.display().to_string());
+            record.set("probe_list_sha256", self.probes.1.sha256.as_str());
+            Ok((record, Embeddings::new(matrix, rows, classes)?))
+        };
+        self.galleries.iter().zip(self.rows()).map(search).collect()
+    }
+
+    /// The files that are read, with their flags.
+    pub(super) fn inputs(args: &RecallArgs) -> Vec<(&str, &std::path::Path)> {
+        let lists = args.templates.iter().map(|path| ("--templates", path));
+        let lists = lists.chain(args.ground_truth.iter().map(|path| ("--ground-truth", path)));
+        let lists = lists.chain(args.gallery.iter().map(|path| ("--gallery", path)));
+        lists
+            .chain(args.probes.iter().map(|path| ("--probes", path)))
+            .map(|(flag, path)| (flag, path.as_path()))
+            .collect()
+    }
+}

@@ -1,0 +1,237 @@
+//! Templates: one or several images of a person that are compared as one, in the files of IJB-B and IJB-C.
+//!
+//! - **media**, `ijbc_face_tid_mid.txt`: a line an image, `1.jpg 1 69544`: its name, its template, its medium (a still, or the video
+//!   that a frame is of);
+//! - **pairs**, `ijbc_template_pair_label.txt`: a line a pair, `1 11065 1`: two templates, and 1 where they are of one person;
+//! - **galleries and probes**, `ijbc_1N_gallery_G1.csv`: a CSV whose header has `TEMPLATE_ID` and `SUBJECT_ID`; a line an image, so
+//!   that a template comes again with each of its images.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::answer;
+use crate::{Error, Result};
+use pdloss_embed::delimited::{Blanks, Record, Table, decode, plain};
+
+/// The images of templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Templates {
+    /// Each distinct image as the list names it.
+    pub images: Vec<String>,
+    /// What the list calls each template.
+    pub names: Vec<String>,
+    /// Which image is of which medium of which template, in order of templates, then media.
+    pub members: Vec<Member>,
+    /// SHA-256 of the list.
+    pub sha256: String,
+    numbers: HashMap<String, u32>,
+}
+
+/// An image of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// By position in [`Templates::names`].
+    pub template: u32,
+    /// The medium's number; templates may share one.
+    pub medium: u32,
+    /// By position in [`Templates::images`].
+    pub image: u32,
+}
+
+/// Two templates, by position in [`Templates::names`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TemplatePair {
+    /// One template.
+    pub a: u32,
+    /// The other.
+    pub b: u32,
+    /// Whether both are of one person.
+    pub same: bool,
+}
+
+/// Who each template of a gallery, or of its probes, is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identities {
+    /// Templates by position in [`Templates::names`], each once, in order of the list, and their subjects.
+    pub of: Vec<(u32, String)>,
+    /// SHA-256 of the list.
+    pub sha256: String,
+}
+
+/// Numbers names in order of appearance.
+fn number(numbers: &mut HashMap<String, u32>, names: &mut Vec<String>, name: &str) -> u32 {
+    if let Some(&found) = numbers.get(name) {
+        return found;
+    }
+    let new = u32::try_from(names.len()).expect("fewer than 2^32 of them fit in memory");
+    numbers.insert(name.to_owned(), new);
+    names.push(name.to_owned());
+    new
+}
+
+/// A list of as many columns as `wanted` says, and its digest. The first line is a header where its field `number` is none.
+fn read_table(path: &Path, columns: usize, wanted: &str, is_number: usize) -> Result<(Table, String)> {
+    let bytes = pdloss_embed::files::read(path)?;
+    let sha256 = pdloss_embed::digest::hex(&Sha256::digest(&bytes));
+    let is_header = |records: &[Record<'_>]| {
+        let is_number = |record: &Record<'_>| record.fields.get(is_number).is_some_and(|f| f.parse::<f64>().is_ok());
+        !is_number(&records[0]) && records.get(1).is_some_and(is_number)
+    };
+    let table = Table::parse(path, decode(path, bytes)?, Blanks::Separate, is_header)?;
+    let width = table.width()?;
+    if width != columns {
+        return Err(Error::data(path, format!("has {width} columns; wanted {columns} in each line: {wanted}")));
+    }
+    Ok((table, sha256))
+}
+
+impl Templates {
+    /// Reads a list of media.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::Data`] naming file and line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let (table, sha256) = read_table(path, 3, "image, template, medium", 1)?;
+        let (mut of_image, mut of_medium) = (HashMap::new(), HashMap::new());
+        let mut media = Vec::new();
+        let mut read =
+            Self { images: Vec::new(), names: Vec::new(), members: Vec::new(), sha256, numbers: HashMap::new() };
+        for record in table.records() {
+            let Record { line, fields } = record?;
+            if let Some(empty) = fields.iter().position(|field| field.is_empty()) {
+                return Err(table.error(line, &format!("field {} is empty", empty + 1)));
+            }
+            let name = fields[0].replace('\\', "/");
+            let name = name.strip_prefix("./").unwrap_or(&name);
+            read.members.push(Member {
+                template: number(&mut read.numbers, &mut read.names, &fields[1]),
+                medium: number(&mut of_medium, &mut media, &fields[2]),
+                image: number(&mut of_image, &mut read.images, name),
+            });
+        }
+        read.members.sort_unstable();
+        let listed = read.members.len();
+        read.members.dedup();
+        if read.members.len() < listed {
+            let again = listed - read.members.len();
+            return Err(Error::data(
+                path,
+                format!("{again} of its lines are there twice; wanted each image of a medium once"),
+            ));
+        }
+        Ok(read)
+    }
+
+    /// How many media the templates have, each counted in each template.
+    pub fn media(&self) -> usize {
+        self.members.chunk_by(|a, b| (a.template, a.medium) == (b.template, b.medium)).count()
+    }
+
+    fn find(&self, table: &Table, line: usize, name: &str) -> Result<u32> {
+        let found = self.numbers.get(name).copied();
+        found.ok_or_else(|| table.error(line, &format!("template {name} has no image in the list of templates")))
+    }
+
+    /// Reads a list of pairs of these templates, and its SHA-256.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::Data`] naming file and line; also where all pairs are of one kind.
+    pub fn pairs(&self, path: &Path) -> Result<(Vec<TemplatePair>, String)> {
+        let (table, sha256) = read_table(path, 3, "template, template, 1 or 0", 2)?;
+        let mut pairs = Vec::new();
+        for record in table.records() {
+            let Record { line, fields } = record?;
+            let same = answer(&fields[2]).ok_or_else(|| {
+                table.error(line, &format!("'{}' is no answer; wanted 1 for one person, 0 for two", fields[2]))
+            })?;
+            let (a, b) = (self.find(&table, line, &fields[0])?, self.find(&table, line, &fields[1])?);
+            pairs.push(TemplatePair { a, b, same });
+        }
+        let genuine = pairs.iter().filter(|pair| pair.same).count();
+        if genuine == 0 || genuine == pairs.len() {
+            let impostor = pairs.len() - genuine;
+            let problem = format!("holds {genuine} genuine and {impostor} impostor pairs; verification needs both");
+            return Err(Error::data(path, problem));
+        }
+        Ok((pairs, sha256))
+    }
+
+    /// Reads who is in a gallery, or probes it.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::Data`] naming file and line; also for a template of two subjects.
+    pub fn identities(&self, path: &Path) -> Result<Identities> {
+        let bytes = pdloss_embed::files::read(path)?;
+        let sha256 = pdloss_embed::digest::hex(&Sha256::digest(&bytes));
+        const TEMPLATE: [&str; 3] = ["template_id", "template", "tid"];
+        const SUBJECT: [&str; 4] = ["subject_id", "subject", "identity", "label"];
+        let is_header =
+            |records: &[Record<'_>]| records[0].fields.iter().any(|field| TEMPLATE.contains(&plain(field).as_str()));
+        let table = Table::parse(path, decode(path, bytes)?, Blanks::Belong, is_header)?;
+        let (Some(template), Some(subject)) = (table.column(&TEMPLATE)?, table.column(&SUBJECT)?) else {
+            return Err(Error::data(path, "wanted a CSV with a header that has TEMPLATE_ID and SUBJECT_ID"));
+        };
+        let mut of: Vec<(u32, String)> = Vec::new();
+        let mut places: HashMap<u32, usize> = HashMap::new();
+        for record in table.records() {
+            let Record { line, fields } = record?;
+            let found = self.find(&table, line, &fields[template])?;
+            let at = *places.entry(found).or_insert_with(|| {
+                of.push((found, fields[subject].to_string()));
+                of.len() - 1
+            });
+            if of[at].1 != fields[subject] {
+                let (name, one, other) = (&fields[template], &of[at].1, &fields[subject]);
+                return Err(table.error(line, &format!("template {name} is of subject {other}, and of {one} before")));
+            }
+        }
+        if of.is_empty() {
+            return Err(Error::data(path, "holds a header and no template"));
+        }
+        Ok(Identities { of, sha256 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_files_of_ijb_are_read() {
+        let media = file("1.jpg 1 69544\n2.jpg 2 28\n3.jpg 2 28\n4.jpg 7 28\n");
+        let templates = Templates::read(media.path()).unwrap();
+        assert_eq!((templates.names.join(" "), templates.images.len(), templates.media()), ("1 2 7".into(), 4, 3));
+        let member = |template, medium, image| Member { template, medium, image };
+        assert_eq!(templates.members, [member(0, 0, 0), member(1, 1, 1), member(1, 1, 2), member(2, 1, 3)]);
+        let pairs = file("1 2 1\n1 7 0\n");
+        let pair = |a, b, same| TemplatePair { a, b, same };
+        assert_eq!(templates.pairs(pairs.path()).unwrap().0, [pair(0, 1, true), pair(0, 2, false)]);
+        let gallery = file("TEMPLATE_ID,SUBJECT_ID,FILENAME,MEDIA_ID\n7,5,img/1.jpg,28\n2,9,a.jpg,28\n2,9,b.jpg,28\n");
+        let found = templates.identities(gallery.path()).unwrap();
+        assert_eq!(found.of, [(2, "5".to_owned()), (1, "9".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_them_is_named_by_line() {
+        let said = |text: &str| Templates::read(file(text).path()).unwrap_err().to_string();
+        assert!(said("1.jpg 1\n2.jpg 2\n").contains("2 columns; wanted 3 in each line: image, template, medium"));
+        assert!(said("1.jpg 1 5\n2.jpg 2\n").contains("line 2"));
+        assert!(said("1.jpg 1 5\n1.jpg 1 5\n").contains("1 of its lines are there twice"));
+        let templates = Templates::read(file("1.jpg 1 5\n2.jpg 2 6\n").path()).unwrap();
+        let pairs = |text: &str| templates.pairs(file(text).path()).unwrap_err().to_string();
+        assert!(pairs("1 2 1\n1 3 0\n").contains("line 2: template 3 has no image"));
+        assert!(pairs("1 2 1\n1 2 maybe\n").contains("'maybe' is no answer"));
+        assert!(pairs("1 2 1\n").contains("1 genuine and 0 impostor"));
+        let identities = |text: &str| templates.identities(file(text).path()).unwrap_err().to_string();
+        assert!(identities("1,2\n").contains("TEMPLATE_ID and SUBJECT_ID"));
+        assert!(identities("TEMPLATE_ID,SUBJECT_ID\n1,4\n1,5\n").contains("line 3: template 1 is of subject 5"));
+    }
+}
