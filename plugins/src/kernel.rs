@@ -7,6 +7,7 @@ use pdloss::loss::Config;
 use crate::{
     activation::{self, Activation},
     backward, collective,
+    convolution::{self, Convolution},
     cpu::{Element, Label},
     cuda,
     error::{Error, Result},
@@ -26,6 +27,7 @@ enum Settings {
     Update(update::Rule),
     Activation(Activation),
     Normalization(Normalization),
+    Convolution(Convolution),
 }
 
 /// One node of a session. It holds nothing that a run changes, so that runs may overlap.
@@ -65,6 +67,9 @@ impl Kernel {
             Operator::BatchNormTraining | Operator::BatchNormGrad | Operator::LayerNormGrad => {
                 Settings::Normalization(Normalization::read(node)?)
             }
+            Operator::ConvWeightGrad | Operator::ConvInputGrad | Operator::MaxPoolGrad => {
+                Settings::Convolution(Convolution::read(node)?)
+            }
             operator => Settings::Loss(settings::read(node, operator)?),
         };
         let place = (provider == Provider::Cuda).then(|| node.place()).transpose()?;
@@ -92,6 +97,10 @@ impl Kernel {
                 return normalization::run::<f32>(self.signature, of, run);
             }
             Settings::Normalization(of) => return normalization::run::<f64>(self.signature, of, run),
+            Settings::Convolution(of) if self.element == ElementType::F32 => {
+                return convolution::run::<f32>(self.signature, of, run);
+            }
+            Settings::Convolution(of) => return convolution::run::<f64>(self.signature, of, run),
         };
         if let Some(place) = &self.place {
             return cuda::run(self.signature, config, (self.element, self.label), place, run);

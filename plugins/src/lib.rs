@@ -15,8 +15,11 @@
 //! | `BatchNormTraining` | x `[N, C, ...]`, scale, bias, running_mean, running_variance `[C]` | y, mean, variance, next_mean, next_variance |
 //! | `BatchNormGrad` | grad, x, scale, mean, variance | x_grad, scale_grad, bias_grad |
 //! | `LayerNormGrad` | grad, x, scale, mean, inverse_deviation | x_grad, scale_grad, bias_grad |
+//! | `ConvWeightGrad` | grad `[N, M, ...]`, x `[N, C, ...]` | weight_grad `[M, C / group, ...]` |
+//! | `ConvInputGrad` | grad `[N, M, ...]`, weights `[M, 1, ...]` | x_grad `[N, C, ...]` |
+//! | `MaxPoolGrad` | grad, x `[N, C, ...]` | x_grad |
 //!
-//! The last five are of training steps, and run on the CPU alone, in float32 and float64: `docs/operators.md`.
+//! The last eight are of training steps, and run on the CPU alone, in float32 and float64: `docs/operators.md`.
 //! `PDLossOverRanks` is PD-Loss with a part of the classes on each rank, in their order; both gradients are those of `1 * loss`.
 //! `AllGather` and `AllReduce` are exchanges between the ranks of an MPI launcher, and those of a world of one without the feature `mpi`: what
 //! goes in comes out. The token, int64, puts them in order, the same on all ranks whatever the host's schedule: each takes that of
@@ -50,6 +53,7 @@
 mod activation;
 mod backward;
 mod collective;
+mod convolution;
 mod cpu;
 mod cuda;
 mod error;

@@ -48,6 +48,12 @@ pub enum Operator {
     BatchNormGrad,
     /// `LayerNormGrad(grad, x, scale, mean, inverse_deviation) -> (x_grad, scale_grad, bias_grad)`
     LayerNormGrad,
+    /// `ConvWeightGrad(grad, x) -> weight_grad`
+    ConvWeightGrad,
+    /// `ConvInputGrad(grad, weights) -> x_grad`, of one channel of `x` a group
+    ConvInputGrad,
+    /// `MaxPoolGrad(grad, x) -> x_grad`
+    MaxPoolGrad,
 }
 
 impl Operator {
@@ -61,7 +67,14 @@ impl Operator {
     pub(crate) fn is_of_step(self) -> bool {
         matches!(
             self,
-            Self::Update | Self::ActivationGrad | Self::BatchNormTraining | Self::BatchNormGrad | Self::LayerNormGrad
+            Self::Update
+                | Self::ActivationGrad
+                | Self::BatchNormTraining
+                | Self::BatchNormGrad
+                | Self::LayerNormGrad
+                | Self::ConvWeightGrad
+                | Self::ConvInputGrad
+                | Self::MaxPoolGrad
         )
     }
 
@@ -189,6 +202,8 @@ const NEXT_VARIANCE: Port = optional("next_variance", Kind::Element, &[Axis::Fre
 const X_GRAD: Port = port("x_grad", Kind::Element, &[Axis::Rest]);
 const SCALE_GRAD: Port = optional("scale_grad", Kind::Element, &[Axis::Rest]);
 const BIAS_GRAD: Port = optional("bias_grad", Kind::Element, &[Axis::Rest]);
+const WEIGHTS: Port = port("weights", Kind::Element, &[Axis::Rest]);
+const WEIGHT_GRAD: Port = port("weight_grad", Kind::Element, &[Axis::Rest]);
 const TENSORS: Port = Port { variadic: true, ..port("tensors", Kind::Element, &[Axis::Rest]) };
 
 /// Every operator of this library.
@@ -271,6 +286,19 @@ pub const OPERATORS: &[Signature] = &[
         inputs: &[GRAD, X, SCALE, MEAN, INVERSE_DEVIATION],
         outputs: &[X_GRAD, SCALE_GRAD, BIAS_GRAD],
     },
+    Signature {
+        operator: Operator::ConvWeightGrad,
+        name: c"ConvWeightGrad",
+        inputs: &[GRAD, X],
+        outputs: &[WEIGHT_GRAD],
+    },
+    Signature {
+        operator: Operator::ConvInputGrad,
+        name: c"ConvInputGrad",
+        inputs: &[GRAD, WEIGHTS],
+        outputs: &[X_GRAD],
+    },
+    Signature { operator: Operator::MaxPoolGrad, name: c"MaxPoolGrad", inputs: &[GRAD, X], outputs: &[X_GRAD] },
 ];
 
 impl Signature {
@@ -374,10 +402,12 @@ pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
             return graph.set_output(0, <i64 as Plain>::TYPE as TypeCode, &[]);
         }
         Operator::ActivationGrad => return copy(graph, signature.input("grad")),
-        Operator::BatchNormTraining | Operator::BatchNormGrad | Operator::LayerNormGrad => {
+        Operator::BatchNormTraining | Operator::BatchNormGrad | Operator::LayerNormGrad | Operator::MaxPoolGrad => {
             return copy(graph, signature.input("x"));
         }
         Operator::Update => return copy(graph, signature.input("tensors")),
+        // They follow from attributes; the types do from the inputs'.
+        Operator::ConvWeightGrad | Operator::ConvInputGrad => return Ok(()),
         _ => {}
     }
     let mut axes = Axes::default();

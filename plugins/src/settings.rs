@@ -58,6 +58,20 @@ pub(crate) fn decimal(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<f64>> {
     }
 }
 
+/// A list of integers, or one of them.
+pub(crate) fn integers(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<Vec<i64>>> {
+    if let Some(values) = node.integers(name)? {
+        return Ok(Some(values));
+    }
+    match node.attribute(name)? {
+        Attribute::Missing => Ok(None),
+        #[expect(clippy::cast_possible_truncation, reason = "it has no fraction, and is below 2^24")]
+        Attribute::Number(value) if value.fract() == 0.0 && value.abs() < 16_777_216.0 => Ok(Some(vec![value as i64])),
+        Attribute::Number(value) => Err(wrong(name, format!("wanted integers, got {value}"))),
+        Attribute::Text(text) => Err(wrong(name, format!("wanted integers, got the string '{text}'"))),
+    }
+}
+
 /// A string.
 pub(crate) fn text(node: &NodeInfo<'_>, name: &CStr) -> Result<Option<String>> {
     match node.attribute(name)? {

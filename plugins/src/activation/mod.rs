@@ -13,7 +13,7 @@
 //! | `hard-sigmoid` (`alpha`) | output `y` | `alpha g` where `0 < y < 1`, else 0 |
 //! | `hard-swish` | input `x` | 0 below -3, `g` above 3, `g (x / 3 + 1 / 2)` between |
 //! | `silu` | input `x`, second its sigmoid `s` | `g s (1 + x (1 - s))` |
-//! | `gelu` | input `x` | `g ((1 + erf(x / sqrt 2)) / 2 + x exp(-x x / 2) / sqrt(2 pi))` |
+//! | `gelu` (`factor`, 1 if left out) | input `x` | `factor g ((1 + erf(x / sqrt 2)) / 2 + x exp(-x x / 2) / sqrt(2 pi))` |
 //! | `gelu-tanh` | input `x` | `g ((1 + t) / 2 + x (1 - t t) c (1 + 3 a x x) / 2)`, `t = tanh(c (x + a x^3))`, `c = sqrt(2 / pi)`, `a = 0.044715` |
 //!
 //! All in float32 and float64, the last two in float32 alone. The order of operations is that of `pdloss::graph::gradient` in standard
@@ -42,14 +42,24 @@ const BLOCK: usize = 1 << 14;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Activation {
     Relu,
-    Clip { low: f64, high: f64 },
-    LeakyRelu { alpha: f64 },
+    Clip {
+        low: f64,
+        high: f64,
+    },
+    LeakyRelu {
+        alpha: f64,
+    },
     Sigmoid,
     Tanh,
-    HardSigmoid { alpha: f64 },
+    HardSigmoid {
+        alpha: f64,
+    },
     HardSwish,
     Silu,
-    Gelu,
+    /// Times a factor.
+    Gelu {
+        factor: f64,
+    },
     GeluTanh,
 }
 
@@ -70,7 +80,7 @@ impl Activation {
             Some("hard-sigmoid") => Self::HardSigmoid { alpha: alpha()? },
             Some("hard-swish") => Self::HardSwish,
             Some("silu") => Self::Silu,
-            Some("gelu") => Self::Gelu,
+            Some("gelu") => Self::Gelu { factor: decimal(node, c"factor")?.unwrap_or(1.0) },
             Some("gelu-tanh") => Self::GeluTanh,
             other => {
                 let got = other.map_or_else(|| "none".to_owned(), |name| format!("'{name}'"));
@@ -96,7 +106,10 @@ pub(crate) fn run(signature: &Signature, activation: Activation, element: Elemen
         _ => None,
     };
     match (element, activation) {
-        (ElementType::F32, Activation::Gelu) => each(run, &grad, &kept, |g: f32, x| g * gelu_slope(x)),
+        (ElementType::F32, Activation::Gelu { factor }) => {
+            let factor = f32::of(factor);
+            each(run, &grad, &kept, |g: f32, x| g * (gelu_slope(x) * factor))
+        }
         (ElementType::F32, Activation::GeluTanh) => each(run, &grad, &kept, |g: f32, x| g * gelu_tanh_slope(x)),
         (ElementType::F32, _) => run_as::<f32>(activation, run, (&grad, &kept, second.as_ref())),
         _ => run_as::<f64>(activation, run, (&grad, &kept, second.as_ref())),
@@ -144,7 +157,7 @@ fn run_as<T: Float>(
                 }
             })
         }
-        Activation::Gelu | Activation::GeluTanh => {
+        Activation::Gelu { .. } | Activation::GeluTanh => {
             Err(Error::tensor("grad", "float32 of the activation gelu", type_name(<f64 as Plain>::TYPE as TypeCode)))
         }
     }

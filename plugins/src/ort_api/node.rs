@@ -70,4 +70,19 @@ impl NodeInfo<'_> {
         )?;
         Ok(Attribute::Missing)
     }
+
+    /// Reads an attribute that is a list of integers; `None` where there is none of this name and type, or it is empty.
+    pub(crate) fn integers(&self, name: &CStr) -> Result<Option<Vec<i64>>> {
+        let (name, mut size) = (name.as_ptr(), 0_usize);
+        let query =
+            call!(unsafe self.api, KernelInfoGetAttributeArray_int64(self.info, name, ptr::null_mut(), &mut size));
+        // A single integer is a list of none to the host.
+        if query.is_err() || size == 0 {
+            return Ok(None);
+        }
+        let mut values = vec![0_i64; size];
+        call!(unsafe self.api, KernelInfoGetAttributeArray_int64(self.info, name, values.as_mut_ptr(), &mut size))?;
+        values.truncate(size);
+        Ok(Some(values))
+    }
 }

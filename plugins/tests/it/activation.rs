@@ -8,6 +8,7 @@ use crate::{
 use pdloss::graph::{
     build::{Dim, Element, Value, attribute, declare, floats, node},
     proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto},
+    step::{StepOptions, build},
 };
 
 const INPUTS: usize = 4;
@@ -99,6 +100,50 @@ fn sums_in_another_order_stay_close() {
     hold("Gelu", Element::F32, 20, &one("Gelu", &[]), 2e-6);
     let tanh = node("Gelu", &["x"], &["y"], vec![attribute("approximate", Value::Text("tanh".to_owned()))]);
     hold("Gelu by tanh", Element::F32, 20, &[tanh], 2e-6);
+    // As exporters write it: with the factors here and there.
+    let number = |name: &str, value: f64| {
+        let tensor = Value::Tensor(Box::new(floats("", Element::F32, &[], &[value])));
+        node("Constant", &[], &[name], vec![attribute("value", tensor)])
+    };
+    let constants = vec![
+        number("root", 2.0_f64.sqrt()),
+        number("inverse", 0.5_f64.sqrt()),
+        number("one", 1.0),
+        number("half", 0.5),
+    ];
+    let op = |operator: &str, inputs: [&str; 2], output: &str| node(operator, &inputs, &[output], Vec::new());
+    let erf = || node("Erf", &["e"], &["f"], Vec::new());
+    let spellings = [
+        vec![
+            op("Div", ["x", "root"], "e"),
+            erf(),
+            op("Add", ["f", "one"], "a"),
+            op("Mul", ["x", "a"], "b"),
+            op("Mul", ["b", "half"], "y"),
+        ],
+        vec![
+            op("Mul", ["inverse", "x"], "e"),
+            erf(),
+            op("Add", ["one", "f"], "a"),
+            op("Mul", ["half", "x"], "b"),
+            op("Mul", ["a", "b"], "y"),
+        ],
+        vec![
+            op("Div", ["x", "root"], "e"),
+            erf(),
+            op("Add", ["f", "one"], "a"),
+            op("Mul", ["a", "half"], "b"),
+            op("Mul", ["b", "x"], "y"),
+        ],
+    ];
+    for spelling in spellings {
+        hold("Gelu by erf", Element::F32, 17, &[constants.clone(), spelling].concat(), 2e-6);
+    }
+    // Another width is no GELU.
+    let other = vec![op("Div", ["x", "half"], "e"), erf(), op("Add", ["f", "one"], "a"), op("Mul", ["x", "a"], "y")];
+    let options = StepOptions { fused: true, ..plain() };
+    let graph = build(backbone(Element::F32, 7, 17, [constants, other].concat()), &options).expect("built");
+    assert_eq!(count(&graph, &["ActivationGrad"]), 0);
 }
 
 fn alone(activation: &str, settings: &[(&str, f32)], [grad, kept]: [&[f32]; 2]) -> Result<Vec<f64>, String> {

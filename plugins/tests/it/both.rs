@@ -25,8 +25,9 @@ pub(crate) fn count(model: &ModelProto, operators: &[&str]) -> usize {
 }
 
 pub(crate) fn array(element: Element, shape: &[usize], seed: u64) -> Array {
-    let values = numbers(shape.iter().product(), seed);
-    if element == Element::F64 { Array::f64(shape, &values) } else { Array::f32(shape, &values) }
+    let count = shape.iter().product::<usize>();
+    let values = &numbers(count.max(2), seed)[..count];
+    if element == Element::F64 { Array::f64(shape, values) } else { Array::f32(shape, values) }
 }
 
 /// Three steps of both on data of this shape: within `tolerance` of the largest number of an output, 0 for equal bits. The bits of the

@@ -11,6 +11,7 @@ use common::session::environment;
 mod activation;
 mod both;
 mod cases;
+mod convolution;
 mod examples;
 mod first_sessions;
 mod kernels;

@@ -78,6 +78,9 @@ fn multiply(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     if let Some(grads) = one_pass::silu(tape, call)? {
         return Ok(grads);
     }
+    if let Some(grads) = one_pass::gelu_by_erf(tape, call)? {
+        return Ok(grads);
+    }
     each(tape, call, |tape, index| tape.op("Mul", &[call.grad()?, call.input(1 - index)?]))
 }
 

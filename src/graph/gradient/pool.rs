@@ -1,12 +1,16 @@
 //! Pools.
 
-use super::{Call, LARGEST, Rule, broadcast::numbers, tape::Tape};
+use super::{Call, LARGEST, Rule, broadcast::numbers, convolution::CONV_INPUT_GRAD, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute, floats, int},
+    head::DOMAIN,
     literal,
     shapes::window::Window,
 };
+
+/// The operator.
+const MAX_POOL_GRAD: &str = "MaxPoolGrad";
 
 type Grads = Result<Vec<Option<String>>>;
 
@@ -29,6 +33,12 @@ fn max_pool(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         return Err(call.error("attribute storage_order is 1; only 0 can be differentiated"));
     }
     let (x, grad) = (call.input(0)?, call.grad()?);
+    let shape = tape.shape(x)?;
+    if tape.fused && (3..=4).contains(&shape.len()) {
+        let window = Window::of(call.node, None, &shape[2..]).map_err(|reason| call.error(reason))?;
+        let mut made = tape.many(MAX_POOL_GRAD, DOMAIN, &[grad, x], window.attributes(), 1)?;
+        return Ok(vec![made.pop()]);
+    }
     let places = tape.output(call.node, 1)?;
     let (places, parts) = (tape.reshape(&places, &[-1])?, tape.reshape(grad, &[-1])?);
     let (zero, one_axis) = (tape.scalar(0.0, x)?, tape.ints(&[1])?);
@@ -135,6 +145,10 @@ fn average_pool(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         attribute("output_padding", ints(&extra)),
         attribute("group", Value::Int(int(channels))),
     ];
+    if tape.fused && axes <= 2 {
+        let mut made = tape.many(CONV_INPUT_GRAD, DOMAIN, &[&share, &ones], attributes, 1)?;
+        return Ok(vec![made.pop()]);
+    }
     Ok(vec![Some(tape.with("ConvTranspose", &[&share, &ones], attributes)?)])
 }
 

@@ -38,8 +38,8 @@ pub(super) struct Tape<'a> {
     constants: HashMap<&'a str, TensorProto>,
     /// Whether gradients may be written in operators of this project's library.
     pub(super) fused: bool,
-    /// What each sigmoid of the graph is of.
-    sigmoids: HashMap<&'a str, &'a str>,
+    /// The nodes of the graph by the first value that they make.
+    makers: HashMap<&'a str, &'a NodeProto>,
 }
 
 impl<'a> Tape<'a> {
@@ -57,8 +57,7 @@ impl<'a> Tape<'a> {
                 constants.insert(name, tensor);
             }
         }
-        let sigmoids = graph.node.iter().filter(|node| node.is_standard() && node.op_type() == "Sigmoid");
-        let sigmoids = sigmoids.filter_map(|node| node.made(0).zip(node.given(0)));
+        let makers = graph.node.iter().filter_map(|node| node.made(0).map(|name| (name, node))).collect();
         Self {
             shapes,
             opset,
@@ -71,13 +70,25 @@ impl<'a> Tape<'a> {
             count: 0,
             constants,
             fused,
-            sigmoids: sigmoids.collect(),
+            makers,
         }
     }
 
-    /// What a value is the sigmoid of.
-    pub(super) fn under_sigmoid(&self, name: &str) -> Option<&'a str> {
-        self.sigmoids.get(name).copied()
+    /// The standard operator of this name that makes a value.
+    pub(super) fn maker(&self, name: &str, operator: &str) -> Option<&'a NodeProto> {
+        self.makers.get(name).copied().filter(|node| node.is_standard() && node.op_type() == operator)
+    }
+
+    /// What a value is a function of by this operator.
+    pub(super) fn under(&self, name: &str, operator: &str) -> Option<&'a str> {
+        self.maker(name, operator)?.given(0)
+    }
+
+    /// What a value is the sum or product (by this operator) of, beside a single number, and that number.
+    pub(super) fn beside_number(&self, name: &str, operator: &str) -> Option<(&'a str, f64)> {
+        let node = self.maker(name, operator)?;
+        let (a, b) = (node.given(0)?, node.given(1)?);
+        self.number(b).map(|number| (a, number)).or_else(|| Some((b, self.number(a)?)))
     }
 
     /// The one number that a constant of the graph holds.

@@ -138,6 +138,9 @@ pub(super) fn loss(shapes: &Shapes, node: &NodeProto) -> Vec<Fact> {
         "BatchNormTraining" => vec![like(0), like(1), like(1), like(1), like(1)],
         "BatchNormGrad" | "LayerNormGrad" => vec![like(1), like(2), like(2)],
         "ActivationGrad" => vec![like(0)],
+        // Whoever writes it knows the weights.
+        "MaxPoolGrad" => vec![like(1)],
+        "ConvWeightGrad" | "ConvInputGrad" => vec![Fact { shape: None, ..like(0) }],
         "Update" => (4..node.input.len()).map(like).take(node.output.len()).collect(),
         _ => Vec::new(),
     }

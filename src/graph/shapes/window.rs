@@ -2,8 +2,8 @@
 
 use super::{Inferred, Shapes, dims, one};
 use crate::graph::{
-    build::{Dim, Element},
-    proto::NodeProto,
+    build::{Dim, Element, Value, attribute, int},
+    proto::{AttributeProto, NodeProto},
 };
 
 /// The window of a node, with every attribute's default filled in and `auto_pad` resolved where lengths are known.
@@ -68,6 +68,18 @@ impl Window {
     /// How far the window reaches along an axis.
     pub(crate) fn reach(&self, axis: usize) -> usize {
         (self.kernel[axis] - 1) * self.dilations[axis] + 1
+    }
+
+    /// As the attributes that nodes have.
+    pub(crate) fn attributes(&self) -> Vec<AttributeProto> {
+        let ints =
+            |name, values: &[usize]| attribute(name, Value::Ints(values.iter().map(|&value| int(value)).collect()));
+        vec![
+            ints("kernel_shape", &self.kernel),
+            ints("strides", &self.strides),
+            ints("dilations", &self.dilations),
+            ints("pads", &[self.begin.as_slice(), &self.end].concat()),
+        ]
     }
 
     /// How many places it has along an axis of this length.

@@ -12,6 +12,7 @@ use super::{Call, Rule, broadcast::numbers, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute, int},
+    head::DOMAIN,
     proto::AttributeProto,
     shapes::window::Window,
 };
@@ -22,6 +23,9 @@ type Grads = Result<Vec<Option<String>>>;
 
 /// Up to this many places an image, a convolution is one matrix product over the batch.
 const FEW_PLACES: usize = 64;
+/// The operator for the gradient of the input where each group has one channel of it.
+pub(super) const CONV_INPUT_GRAD: &str = "ConvInputGrad";
+
 /// Up to this many, only the gradient of its weights is.
 const SOME_PLACES: usize = 200;
 
@@ -113,14 +117,9 @@ impl Conv {
     }
 
     fn attributes(&self) -> Vec<AttributeProto> {
-        let window = &self.window;
-        vec![
-            attribute("kernel_shape", Value::Ints(ints(&window.kernel))),
-            attribute("strides", Value::Ints(ints(&window.strides))),
-            attribute("dilations", Value::Ints(ints(&window.dilations))),
-            attribute("pads", Value::Ints(ints(&[window.begin.as_slice(), &window.end].concat()))),
-            attribute("group", Value::Int(int(self.groups))),
-        ]
+        let mut attributes = self.window.attributes();
+        attributes.push(attribute("group", Value::Int(int(self.groups))));
+        attributes
     }
 }
 
@@ -183,6 +182,12 @@ fn input_grad(tape: &mut Tape<'_>, conv: &Conv, grad: &str, weights: &str, x: &s
         let image = tape.reshape(weights, &[&[1, int(conv.channels_in)], ints(&window.kernel).as_slice()].concat())?;
         return tape.op("Mul", &[grad, &image]);
     }
+    if tape.fused && axes <= 2 && conv.channels_in == conv.groups {
+        let mut attributes = conv.attributes();
+        attributes.push(attribute("output_padding", Value::Ints(extra(tape, conv, x)?)));
+        let mut made = tape.many(CONV_INPUT_GRAD, DOMAIN, &[grad, weights], attributes, 1)?;
+        return Ok(made.swap_remove(0));
+    }
     match (turned, turned_end) {
         (Some(begin), Some(end)) if window.strides.iter().all(|&stride| stride == 1) => {
             let weights = turned_round(tape, conv, weights)?;
@@ -192,24 +197,27 @@ fn input_grad(tape: &mut Tape<'_>, conv: &Conv, grad: &str, weights: &str, x: &s
         }
         _ => {
             let mut attributes = conv.attributes();
-            let extra: Vec<i64> = match (&conv.lengths, &conv.places) {
-                (Some(lengths), Some(places)) => (0..axes)
-                    .map(|axis| {
-                        let covered = (places[axis] - 1) * window.strides[axis] + window.reach(axis);
-                        int(lengths[axis] + window.begin[axis] + window.end[axis]) - int(covered)
-                    })
-                    .collect(),
-                _ if window.strides.iter().all(|&stride| stride == 1) => vec![0; axes],
-                _ => {
-                    tape.length(x, 2)?;
-                    tape.length(x, axes + 1)?;
-                    vec![0; axes]
-                }
-            };
-            attributes.push(attribute("output_padding", Value::Ints(extra)));
+            attributes.push(attribute("output_padding", Value::Ints(extra(tape, conv, x)?)));
             tape.with("ConvTranspose", &[grad, weights], attributes)
         }
     }
+}
+
+/// How many elements of each axis of `x` lie behind all that a window meets.
+fn extra(tape: &Tape<'_>, conv: &Conv, x: &str) -> Result<Vec<i64>> {
+    let (window, axes) = (&conv.window, conv.axes());
+    if let (Some(lengths), Some(places)) = (&conv.lengths, &conv.places) {
+        let beyond = |axis: usize| {
+            let covered = (places[axis] - 1) * window.strides[axis] + window.reach(axis);
+            int(lengths[axis] + window.begin[axis] + window.end[axis]) - int(covered)
+        };
+        return Ok((0..axes).map(beyond).collect());
+    }
+    if window.strides.iter().any(|&stride| stride > 1) {
+        tape.length(x, 2)?;
+        tape.length(x, axes + 1)?;
+    }
+    Ok(vec![0; axes])
 }
 
 /// `W` of the convolution back: channels exchanged inside each group, every kernel turned round.

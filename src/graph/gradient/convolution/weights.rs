@@ -9,8 +9,12 @@ use crate::graph::{
     Result,
     build::{Value, attribute, floats},
     gradient::linear::product,
+    head::DOMAIN,
     shapes::window::Window,
 };
+
+/// The operator.
+const CONV_WEIGHT_GRAD: &str = "ConvWeightGrad";
 
 /// `dW`, from the convolution's input and the gradient of its output.
 pub(super) fn weight_grad(
@@ -21,6 +25,11 @@ pub(super) fn weight_grad(
     weights: &str,
     rows: Option<String>,
 ) -> Result<String> {
+    // The operator has images and rows, and no lengths need be known.
+    if tape.fused && conv.axes() <= 2 {
+        let mut made = tape.many(CONV_WEIGHT_GRAD, DOMAIN, &[grad, x], conv.attributes(), 1)?;
+        return Ok(made.swap_remove(0));
+    }
     if conv.is_pointwise() && conv.groups == 1 && conv.count().is_none_or(|count| count > SOME_PLACES) {
         return weight_grad_by_image(tape, conv, &[x.to_owned()], grad, weights);
     }

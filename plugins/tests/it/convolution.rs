@@ -1,0 +1,595 @@
+//! The gradients of convolutions: whole steps against standard operators, and each operator alone against plain loops and
+//! central differences.
+
+use crate::{
+    both::{count, hold_to_standard, open, plain},
+    common::{Input, Numbers, Outputs, model, ours, session},
+    step::numbers,
+};
+use pdloss::graph::{
+    build::{Dim, Element, Value, attribute, declare, floats, node},
+    proto::{AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TypeProtoValue},
+    step::{StepOptions, build},
+};
+
+const DIM: usize = 3;
+
+/// A convolution, and the images that it sees.
+#[derive(Clone, Debug)]
+struct Case {
+    batch: usize,
+    channels: [usize; 2],
+    group: usize,
+    lengths: Vec<usize>,
+    kernel: Vec<usize>,
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    /// In front of each axis, then behind each.
+    pads: Vec<usize>,
+}
+
+impl Case {
+    fn new(batch: usize, channels: [usize; 2], group: usize, lengths: &[usize], kernel: &[usize]) -> Self {
+        let axes = lengths.len();
+        let (lengths, kernel) = (lengths.to_vec(), kernel.to_vec());
+        let (strides, dilations, pads) = (vec![1; axes], vec![1; axes], vec![0; 2 * axes]);
+        Self { batch, channels, group, lengths, kernel, strides, dilations, pads }
+    }
+
+    fn strides(self, strides: &[usize]) -> Self {
+        Self { strides: strides.to_vec(), ..self }
+    }
+
+    fn dilations(self, dilations: &[usize]) -> Self {
+        Self { dilations: dilations.to_vec(), ..self }
+    }
+
+    fn pads(self, pads: &[usize]) -> Self {
+        Self { pads: pads.to_vec(), ..self }
+    }
+
+    fn attributes(&self) -> Vec<AttributeProto> {
+        let ints = |name, values: &[usize]| attribute(name, Value::Ints(values.iter().map(|&v| v as i64).collect()));
+        vec![
+            ints("kernel_shape", &self.kernel),
+            ints("strides", &self.strides),
+            ints("dilations", &self.dilations),
+            ints("pads", &self.pads),
+            attribute("group", Value::Int(self.group as i64)),
+        ]
+    }
+
+    /// With what of the images no window meets.
+    fn with_rest(&self) -> Vec<AttributeProto> {
+        let (axes, places) = (self.lengths.len(), self.places());
+        let rest = (0..axes).map(|axis| {
+            let met = (places[axis] - 1) * self.strides[axis] + (self.kernel[axis] - 1) * self.dilations[axis] + 1;
+            (self.lengths[axis] + self.pads[axis] + self.pads[axis + axes] - met) as i64
+        });
+        let rest = attribute("output_padding", Value::Ints(rest.collect()));
+        self.attributes().into_iter().chain([rest]).collect()
+    }
+
+    fn places(&self) -> Vec<usize> {
+        let axes = self.lengths.len();
+        let place = |axis: usize| {
+            let reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1;
+            (self.lengths[axis] + self.pads[axis] + self.pads[axis + axes] - reach) / self.strides[axis] + 1
+        };
+        (0..axes).map(place).collect()
+    }
+
+    fn x(&self) -> Vec<usize> {
+        [&[self.batch, self.channels[0]], self.lengths.as_slice()].concat()
+    }
+
+    fn y(&self) -> Vec<usize> {
+        [&[self.batch, self.channels[1]], self.places().as_slice()].concat()
+    }
+
+    fn weights(&self) -> Vec<usize> {
+        [&[self.channels[1], self.channels[0] / self.group], self.kernel.as_slice()].concat()
+    }
+
+    /// Calls `each` with every element of `y`, and the elements of `x` and the weights that it has a product of.
+    fn products(&self, mut each: impl FnMut(usize, usize, usize)) {
+        let two = |values: &[usize], filling: usize| match *values {
+            [one] => [filling, one],
+            [one, other] => [one, other],
+            _ => unreachable!("one or two axes"),
+        };
+        let axes = self.lengths.len();
+        let (lengths, places, kernel) = (two(&self.lengths, 1), two(&self.places(), 1), two(&self.kernel, 1));
+        let (strides, dilations, pads) = (two(&self.strides, 1), two(&self.dilations, 1), two(&self.pads[..axes], 0));
+        let [each_in, each_out] = self.channels.map(|channels| channels / self.group);
+        for image in 0..self.batch {
+            for (of_y, of_x) in (0..self.channels[1]).flat_map(|of_y| (0..each_in).map(move |of_x| (of_y, of_x))) {
+                let plane = image * self.channels[0] + of_y / each_out * each_in + of_x;
+                for tap in 0..kernel[0] * kernel[1] {
+                    for place in 0..places[0] * places[1] {
+                        let at = |axis: usize, place: usize, tap: usize| {
+                            let at = place * strides[axis] + tap * dilations[axis];
+                            at.checked_sub(pads[axis]).filter(|&at| at < lengths[axis])
+                        };
+                        let row = at(0, place / places[1], tap / kernel[1]);
+                        let column = at(1, place % places[1], tap % kernel[1]);
+                        if let (Some(row), Some(column)) = (row, column) {
+                            each(
+                                (image * self.channels[1] + of_y) * places[0] * places[1] + place,
+                                (plane * lengths[0] + row) * lengths[1] + column,
+                                (of_y * each_in + of_x) * kernel[0] * kernel[1] + tap,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Strides above the kernel, padding on one side and more than the kernel, dilations, groups of few channels, one place, one image, one
+/// channel, more places than a block has, rows that no vector divides.
+fn cases() -> Vec<Case> {
+    let same = [1, 1, 1, 1];
+    vec![
+        Case::new(3, [5, 7], 1, &[6, 5], &[3, 3]).pads(&same),
+        Case::new(1, [3, 4], 1, &[9, 9], &[3, 3]).strides(&[2, 2]).pads(&same),
+        Case::new(2, [3, 4], 1, &[11, 9], &[2, 1]).strides(&[3, 4]),
+        Case::new(2, [3, 4], 1, &[7, 8], &[3, 2]).pads(&[0, 2, 3, 1]),
+        Case::new(2, [4, 3], 1, &[9, 8], &[3, 2]).dilations(&[2, 3]).pads(&[1, 0, 2, 2]).strides(&[1, 2]),
+        Case::new(4, [6, 4], 2, &[5, 6], &[3, 3]).pads(&same),
+        Case::new(2, [8, 12], 4, &[5, 4], &[2, 2]),
+        Case::new(5, [3, 2], 1, &[3, 3], &[3, 3]),
+        Case::new(1, [1, 1], 1, &[1, 1], &[1, 1]),
+        Case::new(1, [2, 1], 1, &[1, 1], &[3, 3]).pads(&same),
+        Case::new(7, [9, 5], 1, &[4, 4], &[1, 1]),
+        Case::new(3, [40, 3], 1, &[5, 5], &[3, 3]).pads(&same),
+        Case::new(2, [3, 2], 1, &[29, 31], &[3, 3]).pads(&same),
+        // One channel of the input in a group.
+        Case::new(3, [5, 5], 5, &[6, 7], &[3, 3]).pads(&same),
+        Case::new(2, [4, 8], 4, &[9, 7], &[3, 3]).strides(&[2, 2]).pads(&same),
+        Case::new(2, [3, 3], 3, &[9, 11], &[3, 2]).strides(&[4, 3]).pads(&[2, 0, 0, 1]),
+        Case::new(1, [3, 3], 3, &[10, 9], &[3, 3]).dilations(&[2, 3]).strides(&[2, 1]).pads(&[0, 1, 2, 3]),
+        Case::new(4, [3, 3], 3, &[4, 5], &[4, 5]),
+        Case::new(1, [1, 4], 1, &[5, 5], &[3, 3]).pads(&[3, 3, 3, 3]),
+        Case::new(2, [2, 2], 2, &[58, 37], &[5, 5]).pads(&[2, 2, 2, 2]),
+        // Over one axis.
+        Case::new(3, [4, 6], 1, &[17], &[3]).pads(&[1, 1]),
+        Case::new(2, [4, 6], 2, &[190], &[4]).strides(&[3]).dilations(&[2]).pads(&[0, 3]),
+        Case::new(2, [3, 3], 3, &[23], &[5]).strides(&[2]).pads(&[2, 2]),
+    ]
+}
+
+/// A pointwise layer, the convolution, a linear layer. The convolution turned round, if `back`.
+fn backbone(case: &Case, back: bool) -> ModelProto {
+    let element = Element::F32;
+    let batch = Dim::Named("batch".to_owned());
+    let images = if back { case.y() } else { case.x() };
+    let made = if back { case.x() } else { case.y() };
+    let lengths = images[1..].iter().map(|&length| Dim::Known(length));
+    let first: Vec<usize> = [images[1], images[1]].into_iter().chain(images[2..].iter().map(|_| 1)).collect();
+    let drawn = |name: &str, shape: &[usize], seed| {
+        let count = shape.iter().product::<usize>();
+        // In the size that keeps numbers near one.
+        let scale = (shape[1..].iter().product::<usize>() as f64).sqrt();
+        let values: Vec<f64> = numbers(count + 1, seed)[..count].iter().map(|value| value / scale).collect();
+        floats(name, element, shape, &values)
+    };
+    let width = made[1..].iter().product();
+    let attributes = if back { case.with_rest() } else { case.attributes() };
+    // The bias has its gradient from onnxruntime's `ReduceSum`, whose bits follow from the number of threads where images are large.
+    let is_small = case.lengths.iter().product::<usize>() < 500;
+    let inputs = if is_small { &["x", "weights", "bias"][..] } else { &["x", "weights"] };
+    let mut graph = GraphProto {
+        name: Some("convolution".to_owned()),
+        input: vec![declare("images", element, &std::iter::once(batch.clone()).chain(lengths).collect::<Vec<_>>())],
+        output: vec![declare("features", element, &[batch, Dim::Known(DIM)])],
+        node: vec![
+            node("Conv", &["images", "first"], &["x"], Vec::new()),
+            node(if back { "ConvTranspose" } else { "Conv" }, inputs, &["y"], attributes),
+            node("Flatten", &["y"], &["rows"], Vec::new()),
+            node("Gemm", &["rows", "last"], &["features"], vec![attribute("transB", Value::Int(1))]),
+        ],
+        initializer: vec![
+            drawn("first", &first, 1),
+            drawn("weights", &case.weights(), 2),
+            floats("bias", element, &[made[1]], &numbers(made[1] + 1, 3)[..made[1]]),
+            drawn("last", &[DIM, width], 4),
+        ],
+        ..GraphProto::default()
+    };
+    if !is_small {
+        graph.initializer.retain(|tensor| tensor.name() != "bias");
+    }
+    let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(17) };
+    ModelProto { ir_version: Some(8), opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn whole_steps() {
+    for case in cases() {
+        let what = format!("{case:?}");
+        let graphs = hold_to_standard(&what, &backbone(&case, false), (Element::F32, &case.x()), &plain(), 2e-5);
+        assert_eq!(graphs.each_ref().map(|graph| count(graph, &["ConvWeightGrad"])), [0, 2], "{what}");
+        // A kernel as large as the image is a product, number by number; else one channel a group has an operator.
+        let has = case.channels[0] == case.group
+            && (case.kernel != case.lengths || case.channels[1] != case.group || case.pads.iter().any(|&pad| pad > 0));
+        assert_eq!(graphs.map(|graph| count(&graph, &["ConvInputGrad"])), [0, usize::from(has)], "{what}");
+    }
+}
+
+/// Whose gradient is that of a convolution from its output to its input.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn transposed() {
+    for case in [
+        Case::new(3, [4, 6], 2, &[7, 6], &[3, 3]).strides(&[2, 2]).pads(&[1, 0, 1, 1]),
+        Case::new(2, [4, 4], 4, &[9, 9], &[3, 3]).strides(&[2, 3]).pads(&[1, 1, 1, 1]),
+        Case::new(2, [3, 5], 1, &[12], &[4]).strides(&[2]).pads(&[1, 1]),
+    ] {
+        let what = format!("{case:?}");
+        let graphs = hold_to_standard(&what, &backbone(&case, true), (Element::F32, &case.y()), &plain(), 2e-5);
+        assert_eq!(graphs.map(|graph| count(&graph, &["ConvWeightGrad"])), [0, 2], "{what}");
+    }
+}
+
+/// Over three axes there is no operator.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn three_axes_stay_in_standard_operators() {
+    let case = Case::new(2, [2, 3], 1, &[3, 4, 3], &[2, 2, 2]);
+    let options = StepOptions { fused: true, ..plain() };
+    let graph = build(backbone(&case, false), &options).expect("built");
+    assert_eq!(count(&graph, &["ConvWeightGrad"]), 0);
+}
+
+/// One operator alone, with nothing declared of shapes.
+fn alone(
+    operator: &str,
+    (inputs, output): ([&'static str; 2], &str),
+    (element, attributes): (Element, Vec<AttributeProto>),
+) -> ModelProto {
+    let undeclared = |name: &str| {
+        let mut value = declare(name, element, &[]);
+        if let Some(TypeProtoValue::TensorType(tensor)) = value.r#type.as_mut().and_then(|of| of.value.as_mut()) {
+            tensor.shape = None;
+        }
+        value
+    };
+    model(GraphProto {
+        name: Some("alone".to_owned()),
+        node: vec![ours(operator, &inputs, &[output], attributes)],
+        input: inputs.iter().map(|name| undeclared(name)).collect(),
+        output: vec![undeclared(output)],
+        ..GraphProto::default()
+    })
+}
+
+fn given(name: &'static str, element: Element, shape: &[usize], values: &[f64]) -> Input {
+    let values = match element {
+        Element::F64 => Numbers::F64(values.to_vec()),
+        _ => Numbers::F32(values.iter().map(|&value| value as f32).collect()),
+    };
+    (name, shape.to_vec(), values)
+}
+
+fn run(graph: &ModelProto, threads: usize, inputs: Vec<Input>) -> Result<Outputs, String> {
+    session::run(&mut open(graph, threads), inputs).map_err(|error| error.to_string())
+}
+
+/// Numbers that float32 holds.
+fn drawn(shape: &[usize], seed: u64) -> Vec<f64> {
+    let count = shape.iter().product::<usize>();
+    numbers(count + 1, seed)[..count].iter().map(|&value| f64::from(value as f32)).collect()
+}
+
+/// Within `tolerance` of the largest.
+fn assert_near(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), wanted.len(), "{what}");
+    let largest = wanted.iter().fold(1.0_f64, |largest, value| largest.max(value.abs()));
+    for (place, (got, wanted)) in got.iter().zip(wanted).enumerate() {
+        assert!((got - wanted).abs() <= tolerance * largest, "{what}: at {place} got {got}, wanted {wanted}");
+    }
+}
+
+/// The operator against loops over all products in float64, and its bits on other numbers of threads.
+fn hold_to_loops(
+    operator: &str,
+    (inputs, output): ([&'static str; 2], &str),
+    shapes: impl Fn(&Case) -> [Vec<usize>; 2],
+    wanted: impl Fn(&Case, [&[f64]; 2]) -> Vec<f64>,
+) {
+    // The gradient of the input is of one channel a group.
+    for case in cases().into_iter().filter(|case| operator != "ConvInputGrad" || case.channels[0] == case.group) {
+        let shapes = shapes(&case);
+        let values = [drawn(&shapes[0], 5), drawn(&shapes[1], 6)];
+        let wanted = wanted(&case, [&values[0], &values[1]]);
+        for (element, tolerance) in [(Element::F32, 3e-6), (Element::F64, 1e-14)] {
+            let what = format!("{operator} {element:?} {case:?}");
+            let graph = alone(operator, (inputs, output), (element, case.with_rest()));
+            let with = |threads| {
+                let given = [0, 1].map(|index| given(inputs[index], element, &shapes[index], &values[index]));
+                run(&graph, threads, given.to_vec()).unwrap_or_else(|error| panic!("{what}: {error}"))
+            };
+            let got = with(1);
+            assert_near(&what, &got[output], &wanted, tolerance);
+            assert!([2, 3, 5].into_iter().all(|threads| with(threads) == got), "{what}: bits follow from the threads");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn weights_against_plain_loops() {
+    hold_to_loops(
+        "ConvWeightGrad",
+        (["grad", "x"], "weight_grad"),
+        |case| [case.y(), case.x()],
+        |case, [grad, x]| {
+            let mut sums = vec![0.0; case.weights().iter().product()];
+            case.products(|of_y, of_x, of_weights| sums[of_weights] += grad[of_y] * x[of_x]);
+            sums
+        },
+    );
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn inputs_against_plain_loops() {
+    hold_to_loops(
+        "ConvInputGrad",
+        (["grad", "weights"], "x_grad"),
+        |case| [case.y(), case.weights()],
+        |case, [grad, weights]| {
+            let mut sums = vec![0.0; case.x().iter().product()];
+            case.products(|of_y, of_x, of_weights| sums[of_x] += grad[of_y] * weights[of_weights]);
+            sums
+        },
+    );
+}
+
+/// `sum g conv(x, W)` is linear in each: central differences of any width, of onnxruntime's own convolution.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn central_differences() {
+    for case in cases().into_iter().filter(|case| case.weights().iter().product::<usize>() <= 300) {
+        let (x, weights, grad) = (drawn(&case.x(), 5), drawn(&case.weights(), 7), drawn(&case.y(), 6));
+        let value = |name: &str, shape: &[usize]| {
+            declare(name, Element::F32, &shape.iter().map(|&length| Dim::Known(length)).collect::<Vec<_>>())
+        };
+        let graph = model(GraphProto {
+            name: Some("forward".to_owned()),
+            node: vec![node("Conv", &["x", "weights"], &["y"], case.attributes())],
+            input: vec![value("x", &case.x()), value("weights", &case.weights())],
+            output: vec![value("y", &case.y())],
+            ..GraphProto::default()
+        });
+        let mut forward = open(&graph, 1);
+        let mut loss = |x: &[f64], weights: &[f64]| -> f64 {
+            let x = given("x", Element::F32, &case.x(), x);
+            let weights = given("weights", Element::F32, &case.weights(), weights);
+            let outputs = session::run(&mut forward, vec![x, weights]).expect("it runs");
+            outputs["y"].iter().zip(&grad).map(|(y, grad)| y * grad).sum()
+        };
+        // The difference of the loss for each number, moved by one to either side.
+        let mut slopes = |of_weights: bool| -> Vec<f64> {
+            let count = if of_weights { weights.len() } else { x.len() };
+            let mut moved = |place: usize, by: f64| {
+                let (mut x, mut weights) = (x.clone(), weights.clone());
+                *(if of_weights { &mut weights[place] } else { &mut x[place] }) += by;
+                loss(&x, &weights)
+            };
+            (0..count).map(|place| (moved(place, 1.0) - moved(place, -1.0)) / 2.0).collect()
+        };
+        let of_grad = given("grad", Element::F32, &case.y(), &grad);
+        let graph = alone("ConvWeightGrad", (["grad", "x"], "weight_grad"), (Element::F32, case.attributes()));
+        let inputs = vec![of_grad.clone(), given("x", Element::F32, &case.x(), &x)];
+        let got = run(&graph, 2, inputs).expect("it runs");
+        assert_near(&format!("{case:?}"), &got["weight_grad"], &slopes(true), 2e-5);
+        if case.channels[0] == case.group {
+            let graph = alone("ConvInputGrad", (["grad", "weights"], "x_grad"), (Element::F32, case.with_rest()));
+            let inputs = vec![of_grad, given("weights", Element::F32, &case.weights(), &weights)];
+            let got = run(&graph, 2, inputs).expect("it runs");
+            assert_near(&format!("{case:?}"), &got["x_grad"], &slopes(false), 2e-5);
+        }
+    }
+}
+
+/// Without images the gradient is zero, and nothing else comes to harm.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn no_images() {
+    for case in [Case::new(0, [4, 6], 2, &[5, 5], &[3, 3]), Case::new(0, [3, 3], 3, &[5, 5], &[3, 3])] {
+        let graph = alone("ConvWeightGrad", (["grad", "x"], "weight_grad"), (Element::F32, case.attributes()));
+        let inputs = vec![given("grad", Element::F32, &case.y(), &[]), given("x", Element::F32, &case.x(), &[])];
+        let got = run(&graph, 2, inputs).expect("it runs");
+        assert_eq!(got["weight_grad"], vec![0.0; case.weights().iter().product()]);
+    }
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn what_is_wrong_is_named() {
+    let case = Case::new(2, [4, 6], 2, &[5, 5], &[3, 3]);
+    let run = |attributes: Vec<AttributeProto>, grad: &[usize], x: &[usize]| {
+        let graph = alone("ConvWeightGrad", (["grad", "x"], "weight_grad"), (Element::F32, attributes));
+        let builder = session::builder().map_err(|error| error.to_string())?;
+        let mut session = session::open(builder, &graph).map_err(|error| error.to_string())?;
+        let inputs =
+            vec![given("grad", Element::F32, grad, &drawn(grad, 1)), given("x", Element::F32, x, &drawn(x, 2))];
+        session::run(&mut session, inputs).map_err(|error| error.to_string())
+    };
+    let (x, y) = (case.x(), case.y());
+    assert!(run(case.attributes(), &y, &x).is_ok());
+    for (got, wanted) in [
+        (
+            run(case.attributes(), &[2, 6, 4, 3], &x),
+            "grad: wanted places whose windows lie inside x, [2, 4, 5, 5], got [2, 6, 4, 3]",
+        ),
+        (run(case.attributes(), &[3, 6, 3, 3], &x), "grad: wanted the axes and the batch of x"),
+        (run(case.attributes(), &[2, 5, 3, 3], &x), "grad: wanted channels in 2 groups, got [2, 5, 3, 3]"),
+        (run(case.attributes(), &y, &[2, 3, 5, 5]), "x: wanted channels in 2 groups"),
+        (
+            run(case.attributes(), &y, &[2, 4, 5]),
+            "x: wanted two axes behind batch and channels, as kernel_shape has, got [2, 4, 5]",
+        ),
+        (run(case.attributes(), &[2, 6, 9], &x), "grad: wanted the axes and the batch of x"),
+        (run(case.attributes(), &[2], &[2]), "x: wanted two axes behind batch and channels"),
+        (run(case.attributes(), &[2, 6, 3, 3, 3], &[2, 4, 5, 5, 5]), "x: wanted two axes behind batch and channels"),
+        (run(Vec::new(), &y, &x), "attribute kernel_shape: wanted one or two lengths, got []"),
+        (
+            run(case.clone().strides(&[0, 1]).attributes(), &y, &x),
+            "attribute strides: wanted 2 integers of 1 or more and below 2^31, got [0, 1]",
+        ),
+        (run(case.clone().dilations(&[1]).attributes(), &y, &x), "attribute dilations: wanted 2 integers"),
+        (run(case.clone().pads(&[1, 1]).attributes(), &y, &x), "attribute pads: wanted 4 integers of 0 or more"),
+        (
+            run(Case { group: 0, ..case.clone() }.attributes(), &y, &x),
+            "attribute group: wanted an integer above 0, got [0]",
+        ),
+        (
+            run(vec![attribute("kernel_shape", Value::Text("3x3".to_owned()))], &y, &x),
+            "attribute kernel_shape: wanted integers, got the string '3x3'",
+        ),
+        (
+            run(vec![attribute("kernel_shape", Value::Float(1.5))], &y, &x),
+            "attribute kernel_shape: wanted integers, got 1.5",
+        ),
+    ] {
+        let error = got.expect_err(wanted);
+        assert!(error.contains("ConvWeightGrad") && error.contains(wanted), "{error}, wanted {wanted}");
+    }
+    let case = Case::new(2, [3, 6], 3, &[5, 5], &[3, 3]).pads(&[2, 2, 2, 2]);
+    let input_grad = |attributes: Vec<AttributeProto>, grad: &[usize], weights: &[usize]| {
+        let graph = alone("ConvInputGrad", (["grad", "weights"], "x_grad"), (Element::F32, attributes));
+        let values = |shape: &[usize]| drawn(shape, 1);
+        let inputs = vec![
+            given("grad", Element::F32, grad, &values(grad)),
+            given("weights", Element::F32, weights, &values(weights)),
+        ];
+        self::run(&graph, 1, inputs)
+    };
+    assert!(input_grad(case.attributes(), &case.y(), &case.weights()).is_ok());
+    for (got, wanted) in [
+        (
+            input_grad(case.attributes(), &case.y(), &[6, 2, 3, 3]),
+            "weights: wanted [6, 1, 3, 3], one channel of x in a group, got [6, 2, 3, 3]",
+        ),
+        (input_grad(case.attributes(), &[2, 6, 7], &case.weights()), "grad: wanted two axes behind batch and channels"),
+        (
+            input_grad(case.attributes(), &[2, 6, 1, 7], &case.weights()),
+            "grad: wanted places whose windows reach over more",
+        ),
+        (input_grad(case.attributes(), &[2, 4, 7, 7], &[4, 1, 3, 3]), "grad: wanted channels in 3 groups"),
+    ] {
+        let error = got.expect_err(wanted);
+        assert!(error.contains("ConvInputGrad") && error.contains(wanted), "{error}, wanted {wanted}");
+    }
+}
+
+/// A layer, a pool, a linear layer.
+fn pooled(case: &Case, operator: &str, more: Vec<AttributeProto>) -> ModelProto {
+    let mut backbone = backbone(case, false);
+    if let Some(graph) = backbone.graph.as_mut() {
+        let mut attributes = case.attributes();
+        attributes.pop();
+        if operator == "AveragePool" {
+            attributes.retain(|attribute| attribute.name() != "dilations");
+        }
+        graph.node[1] = node(operator, &["x"], &["y"], attributes.into_iter().chain(more).collect());
+        graph.initializer.retain(|tensor| !["weights", "bias"].contains(&tensor.name()));
+    }
+    backbone
+}
+
+/// One channel makes one; windows that overlap, lie apart, reach into the padding, skip elements.
+fn pools() -> Vec<Case> {
+    vec![
+        Case::new(3, [4, 4], 4, &[9, 8], &[3, 3]).strides(&[2, 2]).pads(&[1, 1, 1, 1]),
+        Case::new(1, [2, 2], 2, &[6, 7], &[2, 2]).strides(&[2, 3]),
+        Case::new(2, [3, 3], 3, &[7, 9], &[3, 2]).pads(&[0, 1, 2, 0]),
+        Case::new(2, [3, 3], 3, &[17], &[4]).strides(&[3]).pads(&[1, 2]),
+        Case::new(2, [1, 1], 1, &[1, 1], &[1, 1]),
+        Case::new(2, [5, 5], 5, &[61, 59], &[5, 3]).strides(&[1, 2]).pads(&[2, 1, 2, 1]),
+    ]
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn steps_with_pools() {
+    let dilated = Case::new(2, [3, 3], 3, &[11, 12], &[3, 2]).dilations(&[2, 3]).pads(&[1, 1, 0, 1]);
+    for case in pools().into_iter().chain([dilated.clone()]) {
+        let what = format!("{case:?}");
+        let (shape, options) = (case.x(), plain());
+        let backbone = pooled(&case, "MaxPool", Vec::new());
+        let graphs = hold_to_standard(&what, &backbone, (Element::F32, &shape), &options, 2e-5);
+        assert_eq!(graphs.map(|graph| count(&graph, &["MaxPoolGrad"])), [0, 1], "{what}");
+        if case.dilations.iter().all(|&dilation| dilation == 1) {
+            let backbone = pooled(&case, "AveragePool", Vec::new());
+            hold_to_standard(&what, &backbone, (Element::F32, &shape), &options, 2e-5);
+        }
+    }
+    // Windows whose last one begins inside, and ends behind the padding.
+    let case = Case::new(2, [3, 3], 3, &[8, 9], &[3, 3]).strides(&[2, 3]).pads(&[0, 1, 0, 1]);
+    let mut backbone = pooled(&case, "MaxPool", vec![attribute("ceil_mode", Value::Int(1))]);
+    if let Some(graph) = backbone.graph.as_mut() {
+        // 4 places of ceil((8 - 3) / 2) + 1, and 4 of ceil((11 - 3) / 3) + 1.
+        graph.initializer.retain(|tensor| tensor.name() != "last");
+        graph.initializer.push(floats("last", Element::F32, &[DIM, 48], &numbers(DIM * 48, 4)));
+    }
+    hold_to_standard("ceil_mode", &backbone, (Element::F32, &case.x()), &plain(), 2e-5);
+}
+
+/// Of equal elements the first one gets the gradient, as onnxruntime's indices say; of places in the padding none.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn the_first_of_the_largest() {
+    for case in pools() {
+        let (shapes, axes) = ([case.y(), case.x()], case.lengths.len());
+        // Few values, so that many are equal.
+        let x: Vec<f64> = drawn(&shapes[1], 3).iter().map(|value| value.round()).collect();
+        let grad = drawn(&shapes[0], 4);
+        let graph = model(GraphProto {
+            name: Some("indices".to_owned()),
+            node: vec![
+                node("MaxPool", &["x"], &["y", "places"], case.attributes().into_iter().take(4).collect()),
+                node("Cast", &["places"], &["found"], vec![attribute("to", Value::Int(11))]),
+            ],
+            input: vec![declare("x", Element::F32, &vec![Dim::Unknown; axes + 2])],
+            output: vec![declare("found", Element::F64, &vec![Dim::Unknown; axes + 2])],
+            ..GraphProto::default()
+        });
+        let found = run(&graph, 1, vec![given("x", Element::F32, &shapes[1], &x)]).expect("it runs");
+        let mut wanted = vec![0.0; x.len()];
+        for (&place, grad) in found["found"].iter().zip(&grad) {
+            wanted[place as usize] += grad;
+        }
+        let attributes: Vec<_> = case.attributes().into_iter().take(4).collect();
+        for (element, tolerance) in [(Element::F32, 1e-6), (Element::F64, 1e-14)] {
+            let graph = alone("MaxPoolGrad", (["grad", "x"], "x_grad"), (element, attributes.clone()));
+            let with = |threads| {
+                let inputs = vec![given("grad", element, &shapes[0], &grad), given("x", element, &shapes[1], &x)];
+                run(&graph, threads, inputs).expect("it runs")
+            };
+            assert_near(&format!("{case:?}"), &with(1)["x_grad"], &wanted, tolerance);
+            assert_eq!(with(1), with(3), "bits follow from the number of threads");
+        }
+    }
+    let case = pools()[1].clone();
+    let graph = alone(
+        "MaxPoolGrad",
+        (["grad", "x"], "x_grad"),
+        (Element::F32, case.attributes().into_iter().take(4).collect()),
+    );
+    let inputs = |channels: usize| {
+        let shape = [1, channels, 3, 2];
+        vec![
+            given("grad", Element::F32, &shape, &drawn(&shape, 1)),
+            given("x", Element::F32, &case.x(), &drawn(&case.x(), 1)),
+        ]
+    };
+    assert!(run(&graph, 1, inputs(2)).is_ok());
+    let error = run(&graph, 1, inputs(3)).expect_err("it is refused");
+    assert!(error.contains("MaxPoolGrad") && error.contains("grad: wanted 2 channels as x has"), "{error}");
+}
