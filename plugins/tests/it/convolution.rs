@@ -12,43 +12,43 @@ use pdloss::graph::{
     step::{StepOptions, build},
 };
 
-const DIM: usize = 3;
+pub(crate) const DIM: usize = 3;
 
 /// A convolution, and the images that it sees.
 #[derive(Clone, Debug)]
-struct Case {
+pub(crate) struct Case {
     batch: usize,
     channels: [usize; 2],
     group: usize,
-    lengths: Vec<usize>,
-    kernel: Vec<usize>,
+    pub(crate) lengths: Vec<usize>,
+    pub(crate) kernel: Vec<usize>,
     strides: Vec<usize>,
-    dilations: Vec<usize>,
+    pub(crate) dilations: Vec<usize>,
     /// In front of each axis, then behind each.
     pads: Vec<usize>,
 }
 
 impl Case {
-    fn new(batch: usize, channels: [usize; 2], group: usize, lengths: &[usize], kernel: &[usize]) -> Self {
+    pub(crate) fn new(batch: usize, channels: [usize; 2], group: usize, lengths: &[usize], kernel: &[usize]) -> Self {
         let axes = lengths.len();
         let (lengths, kernel) = (lengths.to_vec(), kernel.to_vec());
         let (strides, dilations, pads) = (vec![1; axes], vec![1; axes], vec![0; 2 * axes]);
         Self { batch, channels, group, lengths, kernel, strides, dilations, pads }
     }
 
-    fn strides(self, strides: &[usize]) -> Self {
+    pub(crate) fn strides(self, strides: &[usize]) -> Self {
         Self { strides: strides.to_vec(), ..self }
     }
 
-    fn dilations(self, dilations: &[usize]) -> Self {
+    pub(crate) fn dilations(self, dilations: &[usize]) -> Self {
         Self { dilations: dilations.to_vec(), ..self }
     }
 
-    fn pads(self, pads: &[usize]) -> Self {
+    pub(crate) fn pads(self, pads: &[usize]) -> Self {
         Self { pads: pads.to_vec(), ..self }
     }
 
-    fn attributes(&self) -> Vec<AttributeProto> {
+    pub(crate) fn attributes(&self) -> Vec<AttributeProto> {
         let ints = |name, values: &[usize]| attribute(name, Value::Ints(values.iter().map(|&v| v as i64).collect()));
         vec![
             ints("kernel_shape", &self.kernel),
@@ -79,11 +79,11 @@ impl Case {
         (0..axes).map(place).collect()
     }
 
-    fn x(&self) -> Vec<usize> {
+    pub(crate) fn x(&self) -> Vec<usize> {
         [&[self.batch, self.channels[0]], self.lengths.as_slice()].concat()
     }
 
-    fn y(&self) -> Vec<usize> {
+    pub(crate) fn y(&self) -> Vec<usize> {
         [&[self.batch, self.channels[1]], self.places().as_slice()].concat()
     }
 
@@ -161,7 +161,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// A pointwise layer, the convolution, a linear layer. The convolution turned round, if `back`.
-fn backbone(case: &Case, back: bool) -> ModelProto {
+pub(crate) fn backbone(case: &Case, back: bool) -> ModelProto {
     let element = Element::F32;
     let batch = Dim::Named("batch".to_owned());
     let images = if back { case.y() } else { case.x() };
@@ -245,7 +245,7 @@ fn three_axes_stay_in_standard_operators() {
 }
 
 /// One operator alone, with nothing declared of shapes.
-fn alone(
+pub(crate) fn alone(
     operator: &str,
     (inputs, output): ([&'static str; 2], &str),
     (element, attributes): (Element, Vec<AttributeProto>),
@@ -266,7 +266,8 @@ fn alone(
     })
 }
 
-fn given(name: &'static str, element: Element, shape: &[usize], values: &[f64]) -> Input {
+#[expect(clippy::cast_possible_truncation, reason = "rounding to the type is the purpose")]
+pub(crate) fn given(name: &'static str, element: Element, shape: &[usize], values: &[f64]) -> Input {
     let values = match element {
         Element::F64 => Numbers::F64(values.to_vec()),
         _ => Numbers::F32(values.iter().map(|&value| value as f32).collect()),
@@ -274,18 +275,19 @@ fn given(name: &'static str, element: Element, shape: &[usize], values: &[f64]) 
     (name, shape.to_vec(), values)
 }
 
-fn run(graph: &ModelProto, threads: usize, inputs: Vec<Input>) -> Result<Outputs, String> {
+pub(crate) fn run(graph: &ModelProto, threads: usize, inputs: Vec<Input>) -> Result<Outputs, String> {
     session::run(&mut open(graph, threads), inputs).map_err(|error| error.to_string())
 }
 
 /// Numbers that float32 holds.
-fn drawn(shape: &[usize], seed: u64) -> Vec<f64> {
+#[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+pub(crate) fn drawn(shape: &[usize], seed: u64) -> Vec<f64> {
     let count = shape.iter().product::<usize>();
     numbers(count + 1, seed)[..count].iter().map(|&value| f64::from(value as f32)).collect()
 }
 
 /// Within `tolerance` of the largest.
-fn assert_near(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
+pub(crate) fn assert_near(what: &str, got: &[f64], wanted: &[f64], tolerance: f64) {
     assert_eq!(got.len(), wanted.len(), "{what}");
     let largest = wanted.iter().fold(1.0_f64, |largest, value| largest.max(value.abs()));
     for (place, (got, wanted)) in got.iter().zip(wanted).enumerate() {
@@ -486,110 +488,4 @@ fn what_is_wrong_is_named() {
         let error = got.expect_err(wanted);
         assert!(error.contains("ConvInputGrad") && error.contains(wanted), "{error}, wanted {wanted}");
     }
-}
-
-/// A layer, a pool, a linear layer.
-fn pooled(case: &Case, operator: &str, more: Vec<AttributeProto>) -> ModelProto {
-    let mut backbone = backbone(case, false);
-    if let Some(graph) = backbone.graph.as_mut() {
-        let mut attributes = case.attributes();
-        attributes.pop();
-        if operator == "AveragePool" {
-            attributes.retain(|attribute| attribute.name() != "dilations");
-        }
-        graph.node[1] = node(operator, &["x"], &["y"], attributes.into_iter().chain(more).collect());
-        graph.initializer.retain(|tensor| !["weights", "bias"].contains(&tensor.name()));
-    }
-    backbone
-}
-
-/// One channel makes one; windows that overlap, lie apart, reach into the padding, skip elements.
-fn pools() -> Vec<Case> {
-    vec![
-        Case::new(3, [4, 4], 4, &[9, 8], &[3, 3]).strides(&[2, 2]).pads(&[1, 1, 1, 1]),
-        Case::new(1, [2, 2], 2, &[6, 7], &[2, 2]).strides(&[2, 3]),
-        Case::new(2, [3, 3], 3, &[7, 9], &[3, 2]).pads(&[0, 1, 2, 0]),
-        Case::new(2, [3, 3], 3, &[17], &[4]).strides(&[3]).pads(&[1, 2]),
-        Case::new(2, [1, 1], 1, &[1, 1], &[1, 1]),
-        Case::new(2, [5, 5], 5, &[61, 59], &[5, 3]).strides(&[1, 2]).pads(&[2, 1, 2, 1]),
-    ]
-}
-
-#[test]
-#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
-fn steps_with_pools() {
-    let dilated = Case::new(2, [3, 3], 3, &[11, 12], &[3, 2]).dilations(&[2, 3]).pads(&[1, 1, 0, 1]);
-    for case in pools().into_iter().chain([dilated.clone()]) {
-        let what = format!("{case:?}");
-        let (shape, options) = (case.x(), plain());
-        let backbone = pooled(&case, "MaxPool", Vec::new());
-        let graphs = hold_to_standard(&what, &backbone, (Element::F32, &shape), &options, 2e-5);
-        assert_eq!(graphs.map(|graph| count(&graph, &["MaxPoolGrad"])), [0, 1], "{what}");
-        if case.dilations.iter().all(|&dilation| dilation == 1) {
-            let backbone = pooled(&case, "AveragePool", Vec::new());
-            hold_to_standard(&what, &backbone, (Element::F32, &shape), &options, 2e-5);
-        }
-    }
-    // Windows whose last one begins inside, and ends behind the padding.
-    let case = Case::new(2, [3, 3], 3, &[8, 9], &[3, 3]).strides(&[2, 3]).pads(&[0, 1, 0, 1]);
-    let mut backbone = pooled(&case, "MaxPool", vec![attribute("ceil_mode", Value::Int(1))]);
-    if let Some(graph) = backbone.graph.as_mut() {
-        // 4 places of ceil((8 - 3) / 2) + 1, and 4 of ceil((11 - 3) / 3) + 1.
-        graph.initializer.retain(|tensor| tensor.name() != "last");
-        graph.initializer.push(floats("last", Element::F32, &[DIM, 48], &numbers(DIM * 48, 4)));
-    }
-    hold_to_standard("ceil_mode", &backbone, (Element::F32, &case.x()), &plain(), 2e-5);
-}
-
-/// Of equal elements the first one gets the gradient, as onnxruntime's indices say; of places in the padding none.
-#[test]
-#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
-fn the_first_of_the_largest() {
-    for case in pools() {
-        let (shapes, axes) = ([case.y(), case.x()], case.lengths.len());
-        // Few values, so that many are equal.
-        let x: Vec<f64> = drawn(&shapes[1], 3).iter().map(|value| value.round()).collect();
-        let grad = drawn(&shapes[0], 4);
-        let graph = model(GraphProto {
-            name: Some("indices".to_owned()),
-            node: vec![
-                node("MaxPool", &["x"], &["y", "places"], case.attributes().into_iter().take(4).collect()),
-                node("Cast", &["places"], &["found"], vec![attribute("to", Value::Int(11))]),
-            ],
-            input: vec![declare("x", Element::F32, &vec![Dim::Unknown; axes + 2])],
-            output: vec![declare("found", Element::F64, &vec![Dim::Unknown; axes + 2])],
-            ..GraphProto::default()
-        });
-        let found = run(&graph, 1, vec![given("x", Element::F32, &shapes[1], &x)]).expect("it runs");
-        let mut wanted = vec![0.0; x.len()];
-        for (&place, grad) in found["found"].iter().zip(&grad) {
-            wanted[place as usize] += grad;
-        }
-        let attributes: Vec<_> = case.attributes().into_iter().take(4).collect();
-        for (element, tolerance) in [(Element::F32, 1e-6), (Element::F64, 1e-14)] {
-            let graph = alone("MaxPoolGrad", (["grad", "x"], "x_grad"), (element, attributes.clone()));
-            let with = |threads| {
-                let inputs = vec![given("grad", element, &shapes[0], &grad), given("x", element, &shapes[1], &x)];
-                run(&graph, threads, inputs).expect("it runs")
-            };
-            assert_near(&format!("{case:?}"), &with(1)["x_grad"], &wanted, tolerance);
-            assert_eq!(with(1), with(3), "bits follow from the number of threads");
-        }
-    }
-    let case = pools()[1].clone();
-    let graph = alone(
-        "MaxPoolGrad",
-        (["grad", "x"], "x_grad"),
-        (Element::F32, case.attributes().into_iter().take(4).collect()),
-    );
-    let inputs = |channels: usize| {
-        let shape = [1, channels, 3, 2];
-        vec![
-            given("grad", Element::F32, &shape, &drawn(&shape, 1)),
-            given("x", Element::F32, &case.x(), &drawn(&case.x(), 1)),
-        ]
-    };
-    assert!(run(&graph, 1, inputs(2)).is_ok());
-    let error = run(&graph, 1, inputs(3)).expect_err("it is refused");
-    assert!(error.contains("MaxPoolGrad") && error.contains("grad: wanted 2 channels as x has"), "{error}");
 }

@@ -16,6 +16,7 @@ mod examples;
 mod first_sessions;
 mod kernels;
 mod normalization;
+mod pools;
 mod refusals;
 mod step;
 mod stress;
