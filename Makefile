@@ -24,7 +24,7 @@ help:
 	@echo "make test-install  the wheels in empty Debian systems (SUITES=bookworm for one of three)"
 	@echo "make bench-loss    the loss against the plain version in Rust and numpy"
 	@echo "make bench-operators  the operators against the loss in standard operators"
-	@echo "make bench-training a training step against onnxruntime-training 1.19.2 (MODEL=model.onnx adds one)"
+	@echo "make bench-training a training step against onnxruntime-training 1.19.2 (MODEL=model.onnx adds one; TORCH_PYTHON=python: also PyTorch eager)"
 	@echo "make bench-torch   training beside pytorch-metric-learning in PyTorch (DATA=..., LOSSES=..., STEPS=..., SEEDS=...)"
 	@echo "make bench-ranks   what several ranks under MPI cost: exchanges, step time, bytes a step, memory"
 	@echo "make bench-recall  side by side with a Python script (DATA=list.csv MODEL=model.onnx)"

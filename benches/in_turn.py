@@ -23,8 +23,8 @@ def serve(step):
 
 
 def timed(name, workers, rounds, least):
-    """Median seconds and peak MiB by side, of workers `ours` and `theirs` that `serve`. Losses of the first steps must agree within
-    a thousandth of theirs, or of `least` where that is more."""
+    """Median seconds and peak MiB by side, of workers that `serve`, `ours` and others. Losses of the first steps must agree within a
+    thousandth of each other's, or of `least` where that is more."""
     rows = {side: [] for side in workers}
     for turn in range(AGREE + rounds):
         for side, worker in workers.items():
@@ -34,9 +34,10 @@ def timed(name, workers, rounds, least):
             if not answer:
                 sys.exit(f"{name}: {side} ended early")
             rows[side].append(json.loads(answer))
-        here, there = rows["ours"][-1][1], rows["theirs"][-1][1]
-        if turn < AGREE and not abs(here - there) <= 1e-3 * max(least, abs(there)):
-            sys.exit(f"{name}: loss {here} here, {there} there at step {turn}: times mean nothing")
+        here = rows["ours"][-1][1]
+        for side, there in ((side, found[-1][1]) for side, found in rows.items()):
+            if turn < AGREE and not abs(here - there) <= 1e-3 * max(least, abs(there)):
+                sys.exit(f"{name}: loss {here} here, {there} there ({side}) at step {turn}: times mean nothing")
     for worker in workers.values():
         worker.stdin.close()
         worker.wait()

@@ -49,7 +49,9 @@ def with_loss(backbone, proxies):
     graph = model.graph
     for node in graph.node:
         if node.op_type == "BatchNormalization":
-            node.attribute.append(helper.make_attribute("training_mode", 1))
+            kept = [attribute for attribute in node.attribute if attribute.name != "training_mode"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("training_mode", 1)])
             node.output.extend(f"{name}.next" for name in node.input[3:5])
         if node.op_type == "LayerNormalization":
             node.output.extend(f"{node.output[0]}.{part}" for part in ("mean", "inverse_deviation"))
@@ -77,10 +79,10 @@ def with_loss(backbone, proxies):
     return model
 
 
-def step_graph(folder, backbone):
+def step_graph(folder, backbone, *settings):
     source, out = folder / "backbone.onnx", folder / "step.onnx"
     onnx.save(backbone, source)
-    subprocess.run([os.environ["PDLOSS_STEP"], source, out, str(CLASSES)], check=True)
+    subprocess.run([os.environ["PDLOSS_STEP"], source, out, str(CLASSES), *settings], check=True)
     return onnx.load(out)
 
 

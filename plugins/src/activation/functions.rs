@@ -7,11 +7,13 @@ use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 const BELL: f32 = 0.398_942_3;
 
 /// `(1 + erf(x / sqrt 2)) / 2 + x exp(-x x / 2) / sqrt(2 pi)`
+#[inline(always)]
 pub(super) fn gelu_slope(x: f32) -> f32 {
     erf(x * FRAC_1_SQRT_2) * 0.5 + 0.5 + x * (exp(x * x * -0.5) * BELL)
 }
 
 /// `(1 + t) / 2 + x (1 - t t) c (1 + 3 a x x) / 2`, `t = tanh(c (x + a x^3))`, `c = sqrt(2 / pi)`, `a = 0.044715`
+#[inline(always)]
 pub(super) fn gelu_tanh_slope(x: f32) -> f32 {
     const C: f32 = 0.797_884_6;
     const A: f32 = 0.044_715;
@@ -21,12 +23,14 @@ pub(super) fn gelu_tanh_slope(x: f32) -> f32 {
 }
 
 /// `1 - 2 / (exp(2 x) + 1)`: to 1e-7 of 1, not of itself.
+#[inline(always)]
 fn tanh(x: f32) -> f32 {
     1.0 - 2.0 / (exp(2.0 * x) + 1.0)
 }
 
 /// To two units in the last place between -87 and 88, and its value there beyond: Cephes' `expf` (Moshier), with the rounding by a
 /// number that leaves no room for fractions.
+#[inline(always)]
 fn exp(x: f32) -> f32 {
     const ROUNDER: f32 = 12_582_912.0; // 1.5 * 2^23
     // `clamp` keeps what is not a number.
@@ -44,6 +48,7 @@ fn exp(x: f32) -> f32 {
 }
 
 /// To 2e-7: N. Juffa's polynomials, which onnxruntime has, too.
+#[inline(always)]
 fn erf(x: f32) -> f32 {
     let (t, s) = (x.abs(), x * x);
     let mut near = -5.967_617e-4;

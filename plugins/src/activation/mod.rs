@@ -108,9 +108,9 @@ pub(crate) fn run(signature: &Signature, activation: Activation, element: Elemen
     match (element, activation) {
         (ElementType::F32, Activation::Gelu { factor }) => {
             let factor = f32::of(factor);
-            each(run, &grad, &kept, |g: f32, x| g * (gelu_slope(x) * factor))
+            each(run, &grad, &kept, move |g: f32, x| g * (gelu_slope(x) * factor))
         }
-        (ElementType::F32, Activation::GeluTanh) => each(run, &grad, &kept, |g: f32, x| g * gelu_tanh_slope(x)),
+        (ElementType::F32, Activation::GeluTanh) => each(run, &grad, &kept, move |g: f32, x| g * gelu_tanh_slope(x)),
         (ElementType::F32, _) => run_as::<f32>(activation, run, (&grad, &kept, second.as_ref())),
         _ => run_as::<f64>(activation, run, (&grad, &kept, second.as_ref())),
     }
@@ -123,26 +123,26 @@ fn run_as<T: Float>(
 ) -> Result<()> {
     let (zero, one) = (T::zero(), T::one());
     // A product, as in standard operators: what is not finite stays so.
-    let gate = |holds: bool| if holds { one } else { zero };
+    let gate = move |holds: bool| if holds { one } else { zero };
     match activation {
-        Activation::Relu => each::<T>(run, grad, kept, |g, y| g * gate(y > zero)),
+        Activation::Relu => each::<T>(run, grad, kept, move |g, y| g * gate(y > zero)),
         Activation::Clip { low, high } => {
             let (low, high) = (T::of(low), T::of(high));
-            each::<T>(run, grad, kept, |g, y| g * gate((y > low) & (y < high)))
+            each::<T>(run, grad, kept, move |g, y| g * gate((y > low) & (y < high)))
         }
         Activation::LeakyRelu { alpha } => {
             let alpha = T::of(alpha);
-            each::<T>(run, grad, kept, |g, y| if y > zero { g } else { g * alpha })
+            each::<T>(run, grad, kept, move |g, y| if y > zero { g } else { g * alpha })
         }
-        Activation::Sigmoid => each::<T>(run, grad, kept, |g, y| g * (y * (one - y))),
-        Activation::Tanh => each::<T>(run, grad, kept, |g, y| g * (one - y * y)),
+        Activation::Sigmoid => each::<T>(run, grad, kept, move |g, y| g * (y * (one - y))),
+        Activation::Tanh => each::<T>(run, grad, kept, move |g, y| g * (one - y * y)),
         Activation::HardSigmoid { alpha } => {
             let alpha = T::of(alpha);
-            each::<T>(run, grad, kept, |g, y| g * alpha * gate((y > zero) & (y < one)))
+            each::<T>(run, grad, kept, move |g, y| g * alpha * gate((y > zero) & (y < one)))
         }
         Activation::HardSwish => {
             let (end, third, half) = (T::of(3.0), T::of(1.0 / 3.0), T::of(0.5));
-            each::<T>(run, grad, kept, |g, x| {
+            each::<T>(run, grad, kept, move |g, x| {
                 let (middle, outside) = (g * (x * third + half), g * gate(x > zero));
                 if (x > -end) & (x < end) { middle } else { outside }
             })
@@ -163,13 +163,36 @@ fn run_as<T: Float>(
     }
 }
 
-/// Number by number.
-fn each<T: Float>(run: &Run<'_>, grad: &Tensor<'_>, kept: &Tensor<'_>, of: impl Fn(T, T) -> T + Sync) -> Result<()> {
-    over_blocks(run, grad, kept, |_, grad, kept, out| {
-        for ((out, &g), &kept) in out.iter_mut().zip(grad).zip(kept) {
+/// Number by number. What `of` holds must be its own: a number behind a reference is read again after each result, and the loop made no
+/// vectors of.
+fn each<T: Float>(
+    run: &Run<'_>,
+    grad: &Tensor<'_>,
+    kept: &Tensor<'_>,
+    of: impl Fn(T, T) -> T + Copy + Sync,
+) -> Result<()> {
+    let arch = pulp::Arch::new();
+    over_blocks(run, grad, kept, |_, grad, kept, out| arch.dispatch(Block { grad, kept, out, of }))
+}
+
+struct Block<'a, T, F> {
+    grad: &'a [T],
+    kept: &'a [T],
+    out: &'a mut [MaybeUninit<T>],
+    of: F,
+}
+
+impl<T: Float, F: Fn(T, T) -> T + Copy> pulp::WithSimd for Block<'_, T, F> {
+    type Output = ();
+
+    // A closure would not be compiled for the instruction set that it is called with.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let of = self.of;
+        for ((out, &g), &kept) in self.out.iter_mut().zip(self.grad).zip(self.kept) {
             out.write(of(g, kept));
         }
-    })
+    }
 }
 
 /// Block by block, on the host's threads. `of` writes all of the block that it is given, whose first number is at its first
