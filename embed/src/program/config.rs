@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 
+use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Id};
 use toml::{Table, Value};
@@ -45,7 +46,7 @@ pub(super) fn is_asked_for(words: &[String]) -> bool {
 pub(super) fn without_required(program: Command) -> Command {
     program.mut_subcommands(|command| {
         let groups: Vec<Id> = command.get_groups().map(|group| group.get_id().clone()).collect();
-        let command = command.mut_args(|arg| arg.required(false));
+        let command = command.mut_args(|arg| arg.required(false).required_unless_present(Resettable::Reset));
         groups.into_iter().fold(command, |command, group| command.mut_group(group, |group| group.required(false)))
     })
 }
@@ -219,7 +220,7 @@ mod tests {
 
     fn program() -> Command {
         let run = Command::new("run").args([
-            Arg::new("model").long("model").required(true),
+            Arg::new("model").long("model").required_unless_present("draws"),
             Arg::new("batch").long("batch").alias("batch-size").default_value("8"),
             Arg::new("flip").long("flip").action(ArgAction::SetTrue),
             Arg::new("k").long("k").value_delimiter(','),
