@@ -158,7 +158,12 @@ mod tests {
         let svg = picture::svg(&points, RATES, Some(1e-3), "loss pd").unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.contains("steepest fall: 0.001"));
         assert_eq!(svg.matches("<circle").count(), points.len() - 1);
-        assert!(svg.contains("1e-7") && svg.contains("loss pd") && !svg.contains("NaN") && !svg.contains("inf"));
+        assert!(
+            ["1e-7", "1e-5", "1e1"].iter().all(|tick| svg.contains(&format!(">\n{tick}\n<")))
+                && svg.contains("loss pd")
+                && !svg.contains("NaN")
+                && !svg.contains("inf")
+        );
         let flat = [Point { rate: 1e-7, loss: 1.0, smoothed: 1.0 }; 3];
         assert!(picture::svg(&flat, RATES, None, "").unwrap().contains("1.000"));
     }

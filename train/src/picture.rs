@@ -27,8 +27,8 @@ pub(crate) fn rounded(rate: f64) -> String {
     if digits.abs() < 1e-3 { format!("{digits:e}") } else { digits.to_string() }
 }
 
-/// The smoothed loss and the losses by the logarithm of the rate between `rates`, as SVG. A loss far from all smoothed ones stands at
-/// the edge, hollow.
+/// The smoothed loss and the losses by the logarithm of the rate between `rates`, as SVG. A loss far above all smoothed ones stands
+/// at the edge, hollow.
 ///
 /// # Errors
 /// [`Error::Measure`] where the chart cannot be drawn.
@@ -51,7 +51,9 @@ fn draw(
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let shown: Vec<&Point> = points.iter().filter(|p| p.smoothed.is_finite() && p.loss.is_finite()).collect();
-    let losses = around(shown.iter().map(|p| p.smoothed));
+    let high = shown.iter().map(|p| p.smoothed).fold(f64::NEG_INFINITY, f64::max);
+    // A loss that runs away alone must not flatten the rest.
+    let losses = around(shown.iter().flat_map(|p| [p.smoothed, p.loss.min(high)]));
     let mut chart = ChartBuilder::on(&area)
         .caption(title, (FONT, 15))
         .margin(12)
@@ -63,7 +65,7 @@ fn draw(
         .configure_mesh()
         .x_desc("learning rate")
         .y_desc("loss")
-        .x_label_formatter(&|rate| format!("{rate:e}"))
+        .x_label_formatter(&|rate| format!("{rate:.0e}"))
         .y_label_formatter(&|loss| format!("{loss:.3}"))
         .label_style((FONT, 12))
         .bold_line_style(BLACK.mix(0.12))
