@@ -82,16 +82,11 @@ fn of_channel<T: Float>(
 /// Writes the elements of an image that are of this phase.
 #[inline(always)]
 fn write_phase<T: Float>(shape: &Shape, layout: &Layout, phase: &Phase, sums: &[T], image: &mut [MaybeUninit<T>]) {
-    let strides = shape.window.strides;
-    let [rows, columns] = phase.inside.clone();
-    if columns.is_empty() {
-        return;
-    }
-    for (index, row) in rows.enumerate() {
-        let from = (phase.from[0] + index * strides[0]) * shape.lengths[1] + phase.from[1];
-        let sums = &sums[row * layout.size[1]..][columns.clone()];
-        let out = &mut image[from..][..(columns.len() - 1) * strides[1] + 1];
-        match strides[1] {
+    let (stride, columns) = (shape.window.strides[1], phase.inside[1].len());
+    for (to, from) in phase.rows(shape, layout.size[1]) {
+        let sums = &sums[from..][..columns];
+        let out = &mut image[to..][..(columns - 1) * stride + 1];
+        match stride {
             1 => out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = MaybeUninit::new(sum)),
             stride => {
                 out.iter_mut().step_by(stride).zip(sums).for_each(|(out, &sum)| *out = MaybeUninit::new(sum));

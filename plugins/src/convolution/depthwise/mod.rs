@@ -27,6 +27,17 @@ struct Phase {
     from: [usize; 2],
 }
 
+impl Phase {
+    /// For each row with elements of the image: where its first one is in the image, and where in the phase, whose rows are so long.
+    fn rows(&self, shape: &Shape, length: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (stride, width, from) = (shape.window.strides[0], shape.lengths[1], self.from);
+        let [rows, columns] = self.inside.clone();
+        let rows = if columns.is_empty() { 0..0 } else { rows };
+        rows.enumerate()
+            .map(move |(index, row)| ((from[0] + index * stride) * width + from[1], row * length + columns.start))
+    }
+}
+
 /// Where things lie in the copies.
 struct Layout {
     phases: Vec<Phase>,
@@ -87,16 +98,11 @@ impl Layout {
 /// Copies the elements of an image that are of this phase.
 #[inline(always)]
 fn copy_phase<T: Float>(shape: &Shape, layout: &Layout, phase: &Phase, image: &[T], out: &mut [T]) {
-    let strides = shape.window.strides;
-    let [rows, columns] = phase.inside.clone();
-    if columns.is_empty() {
-        return;
-    }
-    for (index, row) in rows.enumerate() {
-        let from = (phase.from[0] + index * strides[0]) * shape.lengths[1] + phase.from[1];
-        let out = &mut out[row * layout.size[1]..][columns.clone()];
-        let source = &image[from..][..(columns.len() - 1) * strides[1] + 1];
-        match strides[1] {
+    let (stride, columns) = (shape.window.strides[1], phase.inside[1].len());
+    for (from, to) in phase.rows(shape, layout.size[1]) {
+        let out = &mut out[to..][..columns];
+        let source = &image[from..][..(columns - 1) * stride + 1];
+        match stride {
             1 => copy(out, source),
             2 => out.iter_mut().zip(source.iter().step_by(2)).for_each(|(out, &value)| *out = value),
             stride => out.iter_mut().zip(source.iter().step_by(stride)).for_each(|(out, &value)| *out = value),
