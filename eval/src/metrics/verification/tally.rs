@@ -267,9 +267,14 @@ impl Counts {
 
     fn sweep(&self, other: &Self, mut visit: impl FnMut(f64, u64, u64)) {
         let wrapped = [self, other].map(|c| c.wrapped.lock().unwrap_or_else(PoisonError::into_inner));
+        let none_wrapped = wrapped.iter().all(|counts| counts.is_empty());
         for chunk in 0..CHUNKS {
             let counts = [self, other].map(|c| c.chunks[chunk].lock().unwrap_or_else(PoisonError::into_inner));
             for at in 0..counts[0].len().max(counts[1].len()) {
+                // Nearly all are.
+                if none_wrapped && counts.iter().all(|counts| counts.get(at).is_none_or(|&count| count == 0)) {
+                    continue;
+                }
                 let (own, others) =
                     (self.get(&wrapped[0], chunk, &counts[0], at), other.get(&wrapped[1], chunk, &counts[1], at));
                 if own + others > 0 {
@@ -327,8 +332,23 @@ impl GridCounter {
     /// # Errors
     /// [`Error::Measure`] where one of the two kinds is missing.
     pub fn finish(self) -> Result<Tally> {
+        /// So many pairs as a list take less memory than the grid, and every measure goes through them sooner.
+        const FEW: u64 = 1 << 22;
+        self.finish_above(FEW)
+    }
+
+    /// As a list up to so many pairs, as the grid above.
+    fn finish_above(self, few: u64) -> Result<Tally> {
         let Self { genuine, impostor } = self;
-        Tally::checked(genuine.total(), impostor.total(), Store::Grid { genuine, impostor })
+        let totals = (genuine.total(), impostor.total());
+        let store = if totals.0 + totals.1 <= few {
+            let mut steps = Vec::new();
+            genuine.sweep(&impostor, |score, genuine, impostor| steps.push(Step { score, genuine, impostor }));
+            Store::Steps(steps)
+        } else {
+            Store::Grid { genuine, impostor }
+        };
+        Tally::checked(totals.0, totals.1, store)
     }
 }
 
@@ -431,23 +451,29 @@ mod tests {
         let genuine: Vec<f32> = (0..5_000).map(|i| (i as f32 * 0.37).sin() * 0.5 + 0.5).collect();
         let impostor: Vec<f32> =
             (0..70_000).map(|i| (i as f32 * 0.73).cos()).chain([-1.0, 1.0, 0.0, 1.000_000_1]).collect();
-        let grid = GridCounter::default();
-        let mut gatherer = grid.genuine();
-        genuine.chunks(7).for_each(|part| gatherer.extend(part));
-        drop(gatherer);
-        std::thread::scope(|scope| {
-            for half in impostor.chunks(40_000) {
-                let mut gatherer = grid.impostor();
-                scope.spawn(move || gatherer.extend(half));
-            }
-        });
+        let counted = || {
+            let grid = GridCounter::default();
+            let mut gatherer = grid.genuine();
+            genuine.chunks(7).for_each(|part| gatherer.extend(part));
+            drop(gatherer);
+            std::thread::scope(|scope| {
+                for half in impostor.chunks(40_000) {
+                    let mut gatherer = grid.impostor();
+                    scope.spawn(move || gatherer.extend(half));
+                }
+            });
+            grid
+        };
         let rounded = |scores: &[f32]| {
             scores.iter().map(|&s| (f64::from(s).clamp(-1.0, 1.0) / GRID).round_ties_even() * GRID).collect::<Vec<_>>()
         };
         let list = Tally::of_scores(&rounded(&genuine), &rounded(&impostor)).unwrap();
-        let grid = grid.finish().unwrap();
-        assert_eq!((grid.genuine(), grid.impostor()), (5_000, 70_004));
-        assert_eq!(steps(&grid), steps(&list));
+        for (few, is_list) in [(75_003, false), (75_004, true)] {
+            let tally = counted().finish_above(few).unwrap();
+            assert_eq!((tally.genuine(), tally.impostor()), (5_000, 70_004));
+            assert_eq!(matches!(tally.store, Store::Steps(_)), is_list);
+            assert_eq!(steps(&tally), steps(&list));
+        }
     }
 
     #[test]
