@@ -129,13 +129,14 @@ pub(super) fn without_figures(rows: &[Record]) -> Option<String> {
 
 /// What is to be said of columns that are called nearly as a known one, and are not it.
 pub(super) fn misspelt(rows: &[Record]) -> Vec<String> {
-    let plain = |name: &str| name.trim().to_lowercase().replace([' ', '_', '-'], "");
+    let plain = |name: &str| name.trim().to_lowercase().replace([' ', '_', '-', '(', ')'], "");
     let known: Vec<&str> = Record::columns(rows).into_iter().filter(|name| find(name).is_some()).collect();
     let others = Record::columns(rows).into_iter().filter(|name| find(name).is_none());
     let nearest = |name: &str| {
         let small = name.trim().to_lowercase();
         let usual = find(&small).map(|_| small.clone());
-        usual.or_else(|| known.iter().find(|known| plain(known) == plain(name)).map(|known| (*known).to_owned()))
+        let near = || known.iter().find(|known| plain(known) == plain(name)).map(|known| (*known).to_owned());
+        usual.or_else(near).or_else(|| customary(&plain(name)))
     };
     let said = |name: &str| {
         let wanted = nearest(name)?;
@@ -144,6 +145,47 @@ pub(super) fn misspelt(rows: &[Record]) -> Vec<String> {
         ))
     };
     others.filter_map(said).collect()
+}
+
+/// The column that other tools' tables call so, in small letters without separators.
+fn customary(name: &str) -> Option<String> {
+    const WHOLE: [(&str, &str); 9] = [
+        ("acc", "accuracy"),
+        ("ap", "map"),
+        ("auroc", "auc"),
+        ("lr", "learning_rate"),
+        ("meanap", "map"),
+        ("rocauc", "auc"),
+        ("rp", "r_precision"),
+        ("rprec", "r_precision"),
+        ("trainloss", "loss"),
+    ];
+    /// What stands before a number: how many neighbours, or a rate.
+    const COUNTED: [(&str, &str); 17] = [
+        ("cmc@", "recall@"),
+        ("cmc", "recall@"),
+        ("hit@", "recall@"),
+        ("hits@", "recall@"),
+        ("r@", "recall@"),
+        ("rank@", "recall@"),
+        ("rank", "recall@"),
+        ("recallat", "recall@"),
+        ("recall", "recall@"),
+        ("top", "recall@"),
+        ("p@", "precision@"),
+        ("prec@", "precision@"),
+        ("precision", "precision@"),
+        ("ndcg", "ndcg@"),
+        ("tar@", "tar@far="),
+        ("tpr@fpr=", "tar@far="),
+        ("frr@far=", "fnmr@fmr="),
+    ];
+    let whole = WHOLE.iter().find(|(short, _)| *short == name).map(|(_, column)| (*column).to_owned());
+    let counted = |(short, column): &(&str, &str)| {
+        let column = format!("{column}{}", name.strip_prefix(short)?);
+        find(&column).map(|_| column)
+    };
+    whole.or_else(|| COUNTED.iter().find_map(counted))
 }
 
 pub(super) fn result(row: &Record) -> String {
@@ -156,5 +198,26 @@ pub(super) fn say_of_data(rows: &[Record], by: &str) {
     let data: HashSet<String> = measured.map(|row| measured_on(row, by)).collect();
     if data.len() > 1 {
         note(&format!("--sort {by}: measured on {} different data; rows on different data are not ranked", data.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_tools_names_are_said() {
+        let mut row = Record::new();
+        ["R@1", "Rank-5", "top_10", "lr", "mAP", "TPR@FPR=0.01", "colour", "rank", "recall@2"].iter().for_each(
+            |name| {
+                row.set(*name, 0.5);
+            },
+        );
+        let said = misspelt(&[row]);
+        let wanted = ["recall@1", "recall@5", "recall@10", "learning_rate", "map", "tar@far=0.01"];
+        assert_eq!(said.len(), wanted.len(), "{said:?}");
+        for (sentence, wanted) in said.iter().zip(wanted) {
+            assert!(sentence.contains(&format!("is not '{wanted}'")), "{sentence}");
+        }
     }
 }
