@@ -1,6 +1,6 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
 .PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind test-distributed wheels dist test-wheel test-install lint \
-	bench-recall bench-scale bench-loss bench-operators bench-training bench-torch bench-ranks kernels check-kernels gpu-check paper paper-quick book fixtures
+	bench-recall bench-scale bench-loss bench-operators bench-training bench-torch bench-ranks kernels check-kernels gpu-check gpu-bundle paper paper-quick book fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 PAPER_PYTHON = .runtime/paper/bin/python
@@ -31,6 +31,7 @@ help:
 	@echo "make bench-scale   recall on embeddings larger than memory, its memory measured (ROWS=10000000 FOLDER=... for 5 GB)"
 	@echo "make kernels       compile the CUDA kernels' images; make check-kernels: compare them with those committed"
 	@echo "make gpu-check     everything that only a machine with a GPU can show; fails where there is none"
+	@echo "make gpu-bundle    one archive with what gpu-check needs on a machine that reaches no registry"
 	@echo "make paper         the paper's experiments (DATA=folder); make paper-quick: short ones, on the fixtures alone"
 	@echo "make book          the pages of docs/ as a book, in target/book"
 	@echo "make fixtures      draw the fixtures again and compare checksums"
@@ -135,6 +136,9 @@ check-kernels:
 
 gpu-check: setup
 	plugins/gpu-check
+
+gpu-bundle:
+	packaging/gpu-bundle
 
 $(PAPER_PYTHON):
 	python3 -m venv .runtime/paper
