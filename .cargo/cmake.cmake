@@ -3,3 +3,5 @@
 foreach(language C CXX)
     set(CMAKE_${language}_FLAGS_RELEASE "-O$ENV{OPT_LEVEL} -DNDEBUG" CACHE STRING "")
 endforeach()
+# Read by FAISS's own build file where it names its project.
+set(CMAKE_PROJECT_faiss_INCLUDE ${CMAKE_CURRENT_LIST_DIR}/faiss.cmake)

@@ -1,6 +1,9 @@
 //! The CPU backend: the crate `pdloss` on ONNX Runtime's threads.
 
-use std::{sync::OnceLock, thread};
+use std::{
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
+};
 
 use ndarray::{ArrayView2, NdFloat};
 use pdloss::loss::{self, Batch, Config, Executor, GradientsMut, Moments, Real, Samples};
@@ -78,6 +81,15 @@ impl Executor for HostThreads<'_> {
 /// The host's threads.
 pub(crate) fn threads<'a>(run: &'a Run<'_>) -> impl Executor + 'a {
     HostThreads(run.threads())
+}
+
+/// Moves each part, with its number, into a task of its own: parts are what tasks write.
+pub(crate) fn each<P: Send>(threads: &dyn Executor, parts: impl Iterator<Item = P>, task: impl Fn(usize, P) + Sync) {
+    let parts: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
+    threads.run(parts.len(), &|index| {
+        let part = parts[index].lock().unwrap_or_else(PoisonError::into_inner).take();
+        task(index, part.expect("an executor calls each task once"));
+    });
 }
 
 /// Loss, moments and the state for the gradient.

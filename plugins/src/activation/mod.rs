@@ -21,9 +21,7 @@
 
 mod functions;
 
-use std::{mem::MaybeUninit, sync::Mutex};
-
-use pdloss::loss::Executor as _;
+use std::mem::MaybeUninit;
 
 use crate::{
     cpu::{self, Float},
@@ -207,12 +205,7 @@ fn over_blocks<T: Float>(
     let (values, keeps) = (grad.as_slice::<T>()?, kept.as_slice::<T>()?);
     let Some(out) = run.output::<T>(0, grad.shape())? else { return Ok(()) };
     let blocks = values.chunks(BLOCK).zip(keeps.chunks(BLOCK)).zip(out.chunks_mut(BLOCK));
-    let tasks: Vec<_> = blocks.map(|block| Mutex::new(Some(block))).collect();
-    cpu::threads(run).run(tasks.len(), &|index| {
-        if let Some(((grad, kept), out)) = tasks[index].lock().ok().and_then(|mut task| task.take()) {
-            of(index * BLOCK, grad, kept, out);
-        }
-    });
+    cpu::each(&cpu::threads(run), blocks, |index, ((grad, kept), out)| of(index * BLOCK, grad, kept, out));
     Ok(())
 }
 

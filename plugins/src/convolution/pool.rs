@@ -1,12 +1,12 @@
 //! The gradient of the largest of each window: that of a place goes to the first of its largest elements. An element that is no number, or
 //! minus infinity, is never the largest.
 
-use std::{mem::MaybeUninit, sync::Mutex};
+use std::mem::MaybeUninit;
 
 use pdloss::loss::Executor;
 
 use super::shape::Shape;
-use crate::cpu::Float;
+use crate::cpu::{Float, each};
 
 /// Numbers of images that a task has, where those are small.
 const BLOCK: usize = 1 << 14;
@@ -21,14 +21,11 @@ pub(super) fn max_pool_grad<T: Float>(
     let (area, count) = (shape.area(), shape.count());
     let planes = BLOCK.div_ceil(area);
     let parts = grad.chunks(planes * count).zip(x.chunks(planes * area)).zip(out.chunks_mut(planes * area));
-    let tasks: Vec<_> = parts.map(|part| Mutex::new(Some(part))).collect();
-    threads.run(tasks.len(), &|index| {
-        if let Some(((grad, x), out)) = tasks[index].lock().ok().and_then(|mut task| task.take()) {
-            let mut padded = Padded::new(shape);
-            for ((grad, x), out) in grad.chunks(count).zip(x.chunks(area)).zip(out.chunks_mut(area)) {
-                padded.add(shape, grad, x);
-                padded.write(shape, out);
-            }
+    each(threads, parts, |_, ((grad, x), out)| {
+        let mut padded = Padded::new(shape);
+        for ((grad, x), out) in grad.chunks(count).zip(x.chunks(area)).zip(out.chunks_mut(area)) {
+            padded.add(shape, grad, x);
+            padded.write(shape, out);
         }
     });
 }

@@ -12,10 +12,6 @@ mod factors;
 mod rule;
 mod steps;
 
-use std::sync::Mutex;
-
-use pdloss::loss::Executor as _;
-
 use crate::{
     cpu::{self, Float},
     error::{Error, Result},
@@ -81,14 +77,10 @@ pub(crate) fn run<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -
         let mut parts: Vec<_> = parts.into_iter().map(|part| part.blocks.into_iter()).collect();
         for (value, gradient) in value.blocks.into_iter().zip(gradient.as_slice::<T>()?.chunks(BLOCK)) {
             let parts = parts.iter_mut().filter_map(Iterator::next).collect();
-            tasks.push(Mutex::new(Some(Task { factors, value, gradient, parts })));
+            tasks.push(Task { factors, value, gradient, parts });
         }
     }
-    cpu::threads(run).run(tasks.len(), &|index| {
-        if let Some(task) = tasks[index].lock().ok().and_then(|mut task| task.take()) {
-            task.run(rule);
-        }
-    });
+    cpu::each(&cpu::threads(run), tasks.into_iter(), |_, task| task.run(rule));
     Ok(())
 }
 

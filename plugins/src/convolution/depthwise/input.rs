@@ -1,11 +1,14 @@
 //! The gradient of the input: what each element of `x` was multiplied with, times the gradients at those places.
 
-use std::{mem::MaybeUninit, sync::Mutex};
+use std::mem::MaybeUninit;
 
 use pdloss::loss::Executor;
 
 use super::{Layout, Phase};
-use crate::{convolution::shape::Shape, cpu::Float};
+use crate::{
+    convolution::shape::Shape,
+    cpu::{Float, each},
+};
 
 /// Places in the kernel whose rows are added while a sum is at hand.
 const TAPS: usize = 5;
@@ -23,12 +26,7 @@ pub(in crate::convolution) fn input_grad<T: Float>(
     for (index, plane) in out.chunks_mut(shape.area()).enumerate() {
         planes[index % shape.groups].push(plane);
     }
-    let tasks: Vec<_> = planes.into_iter().map(|planes| Mutex::new(Some(planes))).collect();
-    threads.run(tasks.len(), &|channel| {
-        if let Some(planes) = tasks[channel].lock().ok().and_then(|mut task| task.take()) {
-            of_channel(shape, &layout, channel, (grad, weights), planes);
-        }
-    });
+    each(threads, planes.into_iter(), |channel, planes| of_channel(shape, &layout, channel, (grad, weights), planes));
 }
 
 fn of_channel<T: Float>(

@@ -1,11 +1,14 @@
 //! The gradient of the weights: for each place in the kernel the dot product of two rows.
 
-use std::{mem::MaybeUninit, sync::Mutex};
+use std::mem::MaybeUninit;
 
 use pdloss::loss::Executor;
 
 use super::{Layout, copy_phase};
-use crate::{convolution::shape::Shape, cpu::Float};
+use crate::{
+    convolution::shape::Shape,
+    cpu::{Float, each},
+};
 
 /// Sums side by side: enough that compilers make vectors of the loop over them.
 const LANES: usize = 64;
@@ -20,12 +23,8 @@ pub(in crate::convolution) fn weight_grad<T: Float>(
     threads: &dyn Executor,
 ) {
     let layout = Layout::of(shape);
-    let tasks: Vec<_> = out.chunks_mut(shape.each_out * shape.taps()).map(|out| Mutex::new(Some(out))).collect();
-    threads.run(tasks.len(), &|channel| {
-        if let Some(out) = tasks[channel].lock().ok().and_then(|mut task| task.take()) {
-            of_channel(shape, &layout, channel, (grad, x), out);
-        }
-    });
+    let channels = out.chunks_mut(shape.each_out * shape.taps());
+    each(threads, channels, |channel, out| of_channel(shape, &layout, channel, (grad, x), out));
 }
 
 fn of_channel<T: Float>(
