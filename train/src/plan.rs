@@ -24,6 +24,7 @@ use crate::objective;
 use crate::optimizer::Variance;
 use crate::parts;
 use crate::sampler::Sampler;
+use crate::sampling::SamplerName;
 use crate::settings::Settings;
 use crate::trainer::Step;
 use crate::validation::Validation;
@@ -122,11 +123,12 @@ impl Plan {
             let problem = format!("part '{}' has {} class; training wants at least 2", data.part, data.classes.len());
             return Err(Error::data(data.source.path(), problem));
         }
-        if settings.loss.needs_pairs() {
-            notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
-        }
+        notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
-        Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
+        let sampler = Sampler::new(&labels, settings.batch, settings.drawing()?, settings.seed)?;
+        if sampler.stretch_is_told() {
+            check_hard_classes(&settings)?;
+        }
         notes.extend(parts::repeats(&labels, settings.per_class));
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
@@ -288,12 +290,43 @@ fn keep_apart(data: &mut Dataset, validation: &Dataset, settings: &Settings) -> 
     Ok(notes)
 }
 
-/// Sees to it that batches have pairs, for a loss that wants them; what is to be said of it. Runs of version 0.1 keep the
-/// batches that they were begun with.
+/// Refuses hard classes where nobody has the vectors of all of them.
+fn check_hard_classes(settings: &Settings) -> Result<()> {
+    let ranks = settings.ranks;
+    let problem = match (settings.shard_classes, settings.loss.needs_pairs()) {
+        _ if ranks == 1 => return Ok(()),
+        (true, _) => format!("each of {ranks} ranks has the proxies of a part of the classes (--shard-classes)"),
+        (_, true) => {
+            let loss = settings.loss.word();
+            format!(
+                "the loss {loss} has no proxies, and running means of the classes' embeddings are those of one process, not of {ranks} \
+                 ranks"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("--sampler hard-classes: {problem}")))
+}
+
+/// Sees to it that batches have pairs, for a loss that wants them, and classes, for a sampler of classes; what is to be said of it.
+/// Runs of version 0.1 keep the batches that they were begun with.
 fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Option<String>> {
     let (loss, takes) = (settings.loss.word(), settings.loss.takes_of_class());
+    let chosen = settings.sampling.clone().unwrap_or_default();
+    let (needs_pairs, by_class) = (settings.loss.needs_pairs(), chosen.sampler.map(SamplerName::is_by_class));
     match settings.per_class {
-        _ if is_begun => Ok(None),
+        _ if is_begun || !(needs_pairs || by_class == Some(true)) => Ok(None),
+        Some(_) if !needs_pairs => Ok(None),
+        None if by_class == Some(false) => Ok(Some(format!(
+            "the loss {loss} compares images of a class, which batches of {} may not have: those without are passed over",
+            chosen.word().unwrap_or_default()
+        ))),
+        None if !needs_pairs => {
+            let word = chosen.word().unwrap_or_default();
+            let each = parts::per_class(&format!("{word} draws"), None, settings.batch, classes)?;
+            settings.per_class = Some(each);
+            Ok(Some(format!("--per-class {each} is taken: {word} draws batches of whole classes")))
+        }
         Some(each) => {
             parts::check_pairs(&loss, settings.batch, each)?;
             let idle = takes.map_or(0, |takes| each.saturating_sub(takes));
@@ -305,7 +338,8 @@ fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Op
             }))
         }
         None => {
-            let each = parts::per_class(&loss, takes, settings.batch, classes)?;
+            let compares = format!("the loss {loss} compares");
+            let each = parts::per_class(&compares, takes, settings.batch, classes)?;
             settings.per_class = Some(each);
             Ok(Some(format!(
                 "--per-class {each} is taken: the loss {loss} compares images of a class, which random batches may not have"

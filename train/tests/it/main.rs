@@ -14,6 +14,7 @@ mod losses;
 mod options;
 mod pairs;
 mod reference;
+mod samplers;
 mod tools;
 mod training;
 mod validation;
