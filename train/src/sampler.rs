@@ -65,6 +65,12 @@ impl Sampler {
                     "--batch {batch} of --per-class {each} is {wanted} classes, but there are {classes}"
                 )));
             }
+            if sampler.stretch_is_told() && wanted == classes {
+                return Err(Error::Usage(format!(
+                    "--sampler hard-classes changes nothing here: a batch has all {classes} classes; take --sampler balanced, or a \
+                     smaller --batch"
+                )));
+            }
             if sampler.stretch_is_told() && wanted < 2 {
                 return Err(Error::Usage(format!(
                     "--sampler hard-classes: --batch {batch} of --per-class {each} is one class; wanted at least 2"
@@ -314,6 +320,7 @@ mod tests {
         assert!(refused(8, balanced(0)).contains("--per-class 0"));
         assert!(refused(10, balanced(2)).contains("5 classes, but there are 4"));
         assert!(refused(4, hard(4, 0.5, 3)).contains("is one class; wanted at least 2"));
+        assert!(refused(8, hard(2, 0.5, 3)).contains("changes nothing here: a batch has all 4 classes"));
     }
 
     fn hard(per_class: usize, share: f64, every: u64) -> Drawing {
