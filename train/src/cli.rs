@@ -378,8 +378,10 @@ const TRAIN_EXAMPLES: &str = "Examples:
       --group 'layer4.*' lr=0.1 --dry-run
   pdloss train --model resnet50.onnx --data CUB_200_2011 --out run \\
       --batch 512 --accumulate 16 --loss multi-similarity
-  pdloss train --model resnet50.onnx --data CUB_200_2011 --out run \\
-      --batch 80 --per-class 4 --sampler hard-classes --hard-every 100
+  pdloss train --model backbone.onnx --data photos/ --out run \\
+      --batch 64 --per-class 4 --sampler hard-classes --hard-every 100
+  pdloss train --model resnet50.onnx --data photos/ --out run \\
+      --loss contrastive --memory-bank 8192 --memory-start 1000
   pdloss train --model vit.onnx --data CUB_200_2011 --out run \\
       --freeze 'blocks.*' --unfreeze-at 500 --layer-decay 0.75
   pdloss train --model backbone.onnx --data photos/ --out rates --find-lr

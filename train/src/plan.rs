@@ -7,7 +7,7 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts};
+use pdloss::graph::step::{Description, Kind, Memory, Parameters, Ranks, build_in_parts};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Device, Model};
@@ -155,6 +155,12 @@ impl Plan {
             return Err(Error::Usage(problem.into()));
         }
         in_parts::check(&settings)?;
+        if let (Some(rows), true) = (settings.loss.memory_bank, settings.ranks > 1) {
+            let ranks = settings.ranks;
+            return Err(Error::Usage(format!(
+                "--memory-bank {rows}: what is remembered of earlier batches is one process's, and this run has {ranks} ranks"
+            )));
+        }
         if settings.ranks > 1 {
             let mut ranks = Ranks::new(settings.sync_statistics);
             if settings.shard_classes {
@@ -201,6 +207,7 @@ impl Plan {
         notes.extend(parameters.notes.iter().cloned());
         notes.extend(of_ranks(&settings, step.described())?);
         notes.extend(in_parts::said(&settings, step.described(), in_tiles)?);
+        notes.extend(of_memory(&settings, step.described())?);
         Ok(Self {
             settings,
             folder,
@@ -244,6 +251,20 @@ fn of_ranks(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
     Ok(Some(format!(
         "the {batch} images of a step are spread over {ranks} ranks, of {} {threads} each{how}",
         settings.threads
+    )))
+}
+
+/// What is to be said of a memory of earlier batches.
+fn of_memory(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
+    let Some(Memory { rows, start }) = settings.loss.memory() else { return Ok(None) };
+    let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
+    let bytes = rows as f64 * (description.dim * 4 + 8) as f64;
+    let from = if start == 0 { "from the first step on".to_owned() } else { format!("after {start} steps") };
+    Ok(Some(format!(
+        "--memory-bank {rows}: each image of a batch is compared with the other {} and with the {rows} before it as they were embedded \
+         then, {from}; gradients go to the batch alone; the memory takes {:.1} MiB",
+        settings.batch.saturating_sub(1),
+        bytes / f64::from(1 << 20)
     )))
 }
 

@@ -285,6 +285,11 @@ impl Settings {
                 "--accumulate {parts}: wanted a number that divides --batch {batch}, so that all parts are equal"
             )));
         }
+        if let Some(rows) = self.loss.memory_bank.filter(|rows| *rows < batch) {
+            return Err(Error::Usage(format!(
+                "--memory-bank {rows}: wanted at least --batch {batch}, so that it holds a batch of earlier images"
+            )));
+        }
         if i64::try_from(self.seed).is_err() {
             return Err(Error::Usage(format!("--seed {}: wanted 0 to {}", self.seed, i64::MAX)));
         }

@@ -84,6 +84,17 @@ fn a_run_with_hard_classes_goes_on() {
     }
 }
 
+/// What is remembered of earlier batches is state of the step.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_with_a_memory_goes_on() {
+    for more in [&["--loss", "supcon", "--inline"][..], &["--loss", "triplet", "--accumulate", "2"]] {
+        let memory = ["--memory-bank", "50", "--memory-start", "10"];
+        let deaths = killed_and_resumed(&[&SETTINGS[..], &memory, more].concat(), &[11]);
+        assert!(deaths >= 1, "the processes were really killed: {deaths} times");
+    }
+}
+
 /// Runs to the end, and again with a death after each of these numbers of steps and two more later; how many there were.
 fn killed_and_resumed(settings: &[&str], after: &[usize]) -> usize {
     let shapes = fixtures().join("shapes");

@@ -11,6 +11,7 @@ mod help;
 mod killed;
 mod launched;
 mod losses;
+mod memory;
 mod options;
 mod pairs;
 mod reference;
