@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::augment::Augment;
 use crate::loss::LossArgs;
 use crate::optimizer::OptimizerArgs;
+use crate::sampling::SamplingArgs;
 use crate::schedule::Schedule;
 
 /// The commands.
@@ -236,6 +237,9 @@ pub struct TrainArgs {
     /// Balanced batches: this many images of each of batch / N classes [default: images at random; 4 for losses of pairs]
     #[arg(long, value_name = "N", help_heading = "Batches")]
     pub(crate) per_class: Option<usize>,
+    /// Sampler
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
     /// On several ranks: BatchNormalization normalises by the whole batch [default: by the images of its rank]
     #[arg(long, help_heading = "Batches")]
     pub(crate) sync_statistics: bool,
@@ -374,6 +378,10 @@ const TRAIN_EXAMPLES: &str = "Examples:
       --group 'layer4.*' lr=0.1 --dry-run
   pdloss train --model resnet50.onnx --data CUB_200_2011 --out run \\
       --batch 512 --accumulate 16 --loss multi-similarity
+  pdloss train --model backbone.onnx --data photos/ --out run \\
+      --batch 64 --per-class 4 --sampler hard-classes --hard-every 100
+  pdloss train --model resnet50.onnx --data photos/ --out run \\
+      --loss contrastive --memory-bank 8192 --memory-start 1000
   pdloss train --model vit.onnx --data CUB_200_2011 --out run \\
       --freeze 'blocks.*' --unfreeze-at 500 --layer-decay 0.75
   pdloss train --model backbone.onnx --data photos/ --out rates --find-lr

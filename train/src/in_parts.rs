@@ -20,6 +20,17 @@ pub(crate) fn has_tiles(settings: &Settings, options: &StepOptions) -> Result<bo
     if settings.accumulate == 1 || !loss.compares_pairs() || is_streamed {
         return Ok(false);
     }
+    if let Some(memory) = options.memory {
+        if batch.saturating_mul(batch.saturating_add(memory.rows)) > MOST * MOST {
+            return Err(Error::Usage(format!(
+                "--memory-bank {}: the loss forms the similarities of all {batch} images of a batch with the batch and the memory at once; \
+                 wanted at most {} of them",
+                memory.rows,
+                MOST * MOST
+            )));
+        }
+        return Ok(false);
+    }
     if loss.sums_of_tile().is_some() {
         return Ok(batch.saturating_mul(batch) > TILE);
     }

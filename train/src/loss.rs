@@ -5,6 +5,7 @@ use pdloss::graph::losses::{
     ArcFace, Circle, Contrastive, CosFace, CurricularFace, Histogram, Lifted, Loss, MultiSimilarity, NPair,
     NormalizedSoftmax, NtXent, ProxyAnchor, ProxyNca, SoftTriple, SubcenterArcFace, SupCon, Triplet, Triplets,
 };
+use pdloss::graph::step::Memory;
 use pdloss::loss::{Config, FloorMode, Form};
 use pdloss_embed::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,15 @@ pub(crate) struct LossArgs {
     /// Nodes of the histograms: histogram (151)
     #[arg(long, value_name = "N")]
     pub(crate) bins: Option<usize>,
+    /// Cross-batch memory (XBM): a batch is compared with the last N images, too, as they were embedded then; contrastive, triplet,
+    /// multi-similarity, supcon, nt-xent, circle, histogram
+    #[arg(long, value_name = "N")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_bank: Option<usize>,
+    /// Steps after which the memory is compared with [default: 0]
+    #[arg(long, value_name = "STEPS", requires = "memory_bank")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_start: Option<u64>,
 }
 
 /// A number of a loss: its flag, what the loss calls it, and where it is kept.
@@ -219,6 +229,15 @@ impl LossArgs {
         ];
         given.extend(own.numbers().map(|(flag, setting, value)| (flag, setting, value.is_some())));
         given.extend(own.counts().map(|(flag, setting, value)| (flag, setting, value.is_some())));
+        if let (Some(rows), false) = (self.memory_bank, self.name().usual().takes_memory()) {
+            let have = LossName::value_variants().iter().filter(|name| name.usual().takes_memory());
+            let have: Vec<String> = have.map(|name| name.word()).collect();
+            return Err(Error::Usage(format!(
+                "--memory-bank {rows}: the loss {} is not of pairs of a row with others, which a memory adds to; it belongs to {}",
+                self.word(),
+                have.join(", ")
+            )));
+        }
         let is_foreign = |(flag, setting, is_given): &(&str, &str, bool)| *is_given && !self.name().has(flag, setting);
         let Some((flag, setting, _)) = given.into_iter().find(is_foreign) else { return Ok(()) };
         let whose = LossName::value_variants().iter().filter(|name| name.has(flag, setting));
@@ -255,6 +274,11 @@ impl LossArgs {
             }
         }
         Ok(loss)
+    }
+
+    /// What the loss remembers of earlier batches.
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.memory_bank.map(|rows| Memory { rows, start: self.memory_start.unwrap_or(0) })
     }
 
     fn decidability(&self, usual: Config) -> Result<Config> {
@@ -296,7 +320,12 @@ impl LossArgs {
     /// As [`LossArgs::loss`].
     pub(crate) fn resolved(&self) -> Result<Self> {
         let mut loss = self.loss()?;
-        let mut written = Self { loss: Some(self.name()), ..Self::default() };
+        let mut written = Self {
+            loss: Some(self.name()),
+            memory_bank: self.memory_bank,
+            memory_start: self.memory().map(|memory| memory.start),
+            ..Self::default()
+        };
         if let Loss::Pd(config) | Loss::DLoss(config) = &loss {
             written = Self {
                 loss: Some(if matches!(loss, Loss::Pd(_)) { LossName::Pd } else { LossName::DLoss }),
@@ -355,6 +384,12 @@ mod tests {
         assert!(refused(softmax).contains("--floor: belongs to pd, pd-negative, pd-inverse, d-loss, not to softmax"));
         let pd = LossArgs { alpha: Some(0.5), ..LossArgs::default() };
         assert!(refused(pd).contains("--alpha"));
+        let lifted = LossArgs { loss: Some(LossName::Lifted), memory_bank: Some(64), ..LossArgs::default() };
+        let error = refused(lifted);
+        assert!(
+            error.contains("--memory-bank 64: the loss lifted") && error.contains("contrastive, supcon"),
+            "{error}"
+        );
         let negative = LossArgs { floor: Some(-1.0), ..LossArgs::default() };
         assert!(refused(negative).contains("floor"));
     }
@@ -369,9 +404,10 @@ mod tests {
     #[test]
     fn writing_defaults_out_changes_nothing() {
         for &name in LossName::value_variants() {
-            let args = LossArgs { loss: Some(name), ..LossArgs::default() };
+            let memory_bank = name.usual().takes_memory().then_some(9);
+            let args = LossArgs { loss: Some(name), memory_bank, ..LossArgs::default() };
             let resolved = args.resolved().unwrap();
-            assert_eq!(resolved.loss().unwrap(), args.loss().unwrap());
+            assert_eq!((resolved.loss().unwrap(), resolved.memory()), (args.loss().unwrap(), args.memory()));
             let text = toml::to_string(&resolved).unwrap();
             assert_eq!(toml::from_str::<LossArgs>(&text).unwrap(), resolved, "{text}");
         }

@@ -27,6 +27,7 @@ pub(crate) fn options(
     options.spelling = spelling;
     optimizer.set(&mut options)?;
     options.seed = seed;
+    options.memory = loss.memory();
     options.check().map_err(|e| Error::Usage(e.to_string()))?;
     Ok(options)
 }

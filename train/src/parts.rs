@@ -110,17 +110,18 @@ pub(crate) fn shared_images(
     })
 }
 
-/// Images of a class in a batch, for a loss that compares the images of a batch, where nobody said how many: 4, which is usual,
-/// or `takes` where it compares so many of each class, or the nearest that makes batches of this size.
+/// Images of a class in a batch, for a loss that compares the images of a batch or a sampler of classes (`who`, and its verb), where
+/// nobody said how many: 4, which is usual, or `takes` where it compares so many of each class, or the nearest that makes batches of
+/// this size.
 ///
 /// # Errors
 /// [`Error::Usage`] where nothing does.
-pub(crate) fn per_class(loss: &str, takes: Option<usize>, batch: usize, classes: usize) -> Result<usize> {
+pub(crate) fn per_class(who: &str, takes: Option<usize>, batch: usize, classes: usize) -> Result<usize> {
     let makes_batches = |each: &usize| batch.is_multiple_of(*each) && (2..=classes).contains(&(batch / each));
     let more = 5..=batch / 2;
     takes.into_iter().chain([4, 3, 2]).chain(more).find(makes_batches).ok_or_else(|| {
         Error::Usage(format!(
-            "--batch {batch}: the loss {loss} compares images of one class and of different classes; give --per-class N, at \
+            "--batch {batch}: {who} images of one class and of different classes; give --per-class N, at \
              least 2, and --batch as N times 2 to {classes} classes"
         ))
     })
@@ -278,10 +279,10 @@ mod tests {
     #[test]
     fn batches_of_pairs_are_found_or_refused() {
         for (batch, classes, each) in [(12, 10, 4), (9, 10, 3), (10, 10, 2), (64, 10, 8), (25, 6, 5), (64, 100, 4)] {
-            assert_eq!(per_class("d-loss", None, batch, classes).unwrap(), each, "{batch} of {classes}");
+            assert_eq!(per_class("it takes", None, batch, classes).unwrap(), each, "{batch} of {classes}");
         }
         for (batch, classes) in [(7, 10), (2, 10), (3, 2), (1, 5)] {
-            let error = per_class("d-loss", None, batch, classes).unwrap_err();
+            let error = per_class("it takes", None, batch, classes).unwrap_err();
             assert!(error.to_string().contains("--per-class") && error.exit_code() == 2, "{error}");
         }
         assert!(check_pairs("d-loss", 8, 4).is_ok());

@@ -7,7 +7,7 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts};
+use pdloss::graph::step::{Description, Kind, Memory, Parameters, Ranks, build_in_parts};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Device, Model};
@@ -24,6 +24,7 @@ use crate::objective;
 use crate::optimizer::Variance;
 use crate::parts;
 use crate::sampler::Sampler;
+use crate::sampling::SamplerName;
 use crate::settings::Settings;
 use crate::trainer::Step;
 use crate::validation::Validation;
@@ -122,11 +123,12 @@ impl Plan {
             let problem = format!("part '{}' has {} class; training wants at least 2", data.part, data.classes.len());
             return Err(Error::data(data.source.path(), problem));
         }
-        if settings.loss.needs_pairs() {
-            notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
-        }
+        notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
-        Sampler::new(&labels, settings.batch, settings.per_class, settings.seed)?;
+        let sampler = Sampler::new(&labels, settings.batch, settings.drawing()?, settings.seed)?;
+        if sampler.stretch_is_told() {
+            check_hard_classes(&settings)?;
+        }
         notes.extend(parts::repeats(&labels, settings.per_class));
 
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
@@ -153,6 +155,12 @@ impl Plan {
             return Err(Error::Usage(problem.into()));
         }
         in_parts::check(&settings)?;
+        if let (Some(rows), true) = (settings.loss.memory_bank, settings.ranks > 1) {
+            let ranks = settings.ranks;
+            return Err(Error::Usage(format!(
+                "--memory-bank {rows}: what is remembered of earlier batches is one process's, and this run has {ranks} ranks"
+            )));
+        }
         if settings.ranks > 1 {
             let mut ranks = Ranks::new(settings.sync_statistics);
             if settings.shard_classes {
@@ -199,6 +207,7 @@ impl Plan {
         notes.extend(parameters.notes.iter().cloned());
         notes.extend(of_ranks(&settings, step.described())?);
         notes.extend(in_parts::said(&settings, step.described(), in_tiles)?);
+        notes.extend(of_memory(&settings, step.described())?);
         Ok(Self {
             settings,
             folder,
@@ -245,6 +254,20 @@ fn of_ranks(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
     )))
 }
 
+/// What is to be said of a memory of earlier batches.
+fn of_memory(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
+    let Some(Memory { rows, start }) = settings.loss.memory() else { return Ok(None) };
+    let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
+    let bytes = rows as f64 * (description.dim * 4 + 8) as f64;
+    let from = if start == 0 { "from the first step on".to_owned() } else { format!("after {start} steps") };
+    Ok(Some(format!(
+        "--memory-bank {rows}: each image of a batch is compared with the other {} and with the {rows} before it as they were embedded \
+         then, {from}; gradients go to the batch alone; the memory takes {:.1} MiB",
+        settings.batch.saturating_sub(1),
+        bytes / f64::from(1 << 20)
+    )))
+}
+
 /// The library that a run goes on with. A path out of a file is not opened unless a person names it again: whatever lies there
 /// would run with that person's rights.
 fn named_again(run: &Path, named: Option<&Path>, of_file: Option<&Path>) -> Result<Option<PathBuf>> {
@@ -288,12 +311,43 @@ fn keep_apart(data: &mut Dataset, validation: &Dataset, settings: &Settings) -> 
     Ok(notes)
 }
 
-/// Sees to it that batches have pairs, for a loss that wants them; what is to be said of it. Runs of version 0.1 keep the
-/// batches that they were begun with.
+/// Refuses hard classes where nobody has the vectors of all of them.
+fn check_hard_classes(settings: &Settings) -> Result<()> {
+    let ranks = settings.ranks;
+    let problem = match (settings.shard_classes, settings.loss.needs_pairs()) {
+        _ if ranks == 1 => return Ok(()),
+        (true, _) => format!("each of {ranks} ranks has the proxies of a part of the classes (--shard-classes)"),
+        (_, true) => {
+            let loss = settings.loss.word();
+            format!(
+                "the loss {loss} has no proxies, and running means of the classes' embeddings are those of one process, not of {ranks} \
+                 ranks"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("--sampler hard-classes: {problem}")))
+}
+
+/// Sees to it that batches have pairs, for a loss that wants them, and classes, for a sampler of classes; what is to be said of it.
+/// Runs of version 0.1 keep the batches that they were begun with.
 fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Option<String>> {
     let (loss, takes) = (settings.loss.word(), settings.loss.takes_of_class());
+    let chosen = settings.sampling.clone().unwrap_or_default();
+    let (needs_pairs, by_class) = (settings.loss.needs_pairs(), chosen.sampler.map(SamplerName::is_by_class));
     match settings.per_class {
-        _ if is_begun => Ok(None),
+        _ if is_begun || !(needs_pairs || by_class == Some(true)) => Ok(None),
+        Some(_) if !needs_pairs => Ok(None),
+        None if by_class == Some(false) => Ok(Some(format!(
+            "the loss {loss} compares images of a class, which batches of {} may not have: those without are passed over",
+            chosen.word().unwrap_or_default()
+        ))),
+        None if !needs_pairs => {
+            let word = chosen.word().unwrap_or_default();
+            let each = parts::per_class(&format!("{word} draws"), None, settings.batch, classes)?;
+            settings.per_class = Some(each);
+            Ok(Some(format!("--per-class {each} is taken: {word} draws batches of whole classes")))
+        }
         Some(each) => {
             parts::check_pairs(&loss, settings.batch, each)?;
             let idle = takes.map_or(0, |takes| each.saturating_sub(takes));
@@ -305,7 +359,8 @@ fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Op
             }))
         }
         None => {
-            let each = parts::per_class(&loss, takes, settings.batch, classes)?;
+            let compares = format!("the loss {loss} compares");
+            let each = parts::per_class(&compares, takes, settings.batch, classes)?;
             settings.per_class = Some(each);
             Ok(Some(format!(
                 "--per-class {each} is taken: the loss {loss} compares images of a class, which random batches may not have"

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::time::Instant;
 
-use pdloss_embed::console::note;
+use pdloss_embed::console::{inform, note};
 use pdloss_embed::ranks::{agree, world};
 use pdloss_embed::{Error, Result, process};
 
 use crate::images::Images;
 use crate::loader::{Loader, pieces};
+use crate::mining::Mining;
 use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::summary;
@@ -40,18 +41,25 @@ impl Stage<'_> {
     ) -> Result<()> {
         let pieces = pieces(world().share(self.sampler.batch()), self.settings.accumulate);
         let (threads, needs_pairs) = (self.settings.threads, self.settings.loss.needs_pairs());
+        let classes = self.images.data().classes.len();
+        let mut mining = Mining::new(self.sampler, trainer.description(), classes);
         let mut passed_over = 0;
         std::thread::scope(|scope| -> Result<()> {
             let mut loader = Loader::start(scope, self.images, self.sampler, (0, count), pieces, threads);
             for step in 0..count {
                 let began = Instant::now();
+                if let Some(mining) = &mut mining {
+                    agree(mining.before(step, trainer, &loader))?;
+                }
                 let batch = agree(loader.next())?;
                 if needs_pairs && !batch.has_pairs {
                     agree(loader.pass_over())?;
                     passed_over += 1;
                     continue;
                 }
+                let classes = batch.classes.clone();
                 let outcome = agree(trainer.step(batch, &mut || loader.next(), self.image, rate(step)))?;
+                mining.as_mut().map_or(Ok(()), |mining| mining.after(trainer, &classes))?;
                 if !goes_on(step, outcome, began.elapsed().as_secs_f64())? {
                     break;
                 }
@@ -100,6 +108,11 @@ impl Rehearsal<'_> {
         }
         let state: usize = trainer.state()?.iter().map(|tensor| tensor.bytes.len()).sum();
         let text = self.table(state, &seconds);
+        let Stage { sampler, images, .. } = self.stage;
+        if let Some(mining) = Mining::new(sampler, trainer.description(), images.data().classes.len()) {
+            let (searches, seconds) = (mining.searches(self.steps), mining.seconds(trainer.description().dim)?);
+            inform(&format!("{searches} searches for the nearest classes come on top, of {seconds:.3} seconds each"));
+        }
         writeln!(stdout, "{text}").map_err(|e| Error::write("standard output", e))
     }
 

@@ -16,6 +16,7 @@ use crate::cli::{FirstProxies, Keep, Part, TrainArgs};
 use crate::loss::LossArgs;
 use crate::objective;
 use crate::optimizer::OptimizerArgs;
+use crate::sampling::{Drawing, SamplingArgs};
 use crate::schedule::Schedule;
 
 /// The choices of a run.
@@ -76,6 +77,9 @@ pub(crate) struct Settings {
     pub(crate) allow_overlap: Option<bool>,
     /// What to train on.
     pub(crate) data: Data,
+    /// How batches are drawn, where that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sampling: Option<SamplingArgs>,
     /// What to validate on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) validation: Option<Validation>,
@@ -207,6 +211,7 @@ impl Settings {
         let is_same = validation.as_ref().is_some_and(|validation| validation.data.path == data.path);
         // Before the model is read: a flag that cannot be is the first thing to be said.
         args.augment.check()?;
+        args.sampling.check(args.per_class)?;
         objective::refuse_idle(&args.loss, &args.optimizer)?;
         args.schedule.refuse_idle()?;
         args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
@@ -245,6 +250,7 @@ impl Settings {
             allow_overlap: validation.is_some().then_some(args.allow_overlap),
             validation,
             data,
+            sampling: args.sampling.resolved(),
             preprocessing: recipe,
             augmentation: args.augment.clone(),
             loss: args.loss.resolved()?,
@@ -279,6 +285,11 @@ impl Settings {
                 "--accumulate {parts}: wanted a number that divides --batch {batch}, so that all parts are equal"
             )));
         }
+        if let Some(rows) = self.loss.memory_bank.filter(|rows| *rows < batch) {
+            return Err(Error::Usage(format!(
+                "--memory-bank {rows}: wanted at least --batch {batch}, so that it holds a batch of earlier images"
+            )));
+        }
         if i64::try_from(self.seed).is_err() {
             return Err(Error::Usage(format!("--seed {}: wanted 0 to {}", self.seed, i64::MAX)));
         }
@@ -290,6 +301,7 @@ impl Settings {
             }
         };
         self.augmentation.check()?;
+        self.sampling.as_ref().map_or(Ok(()), |sampling| sampling.check(self.per_class))?;
         self.schedule.check(steps)?;
         self.preprocessing.check()?;
         let Recipe { scale, mean, std, .. } = &self.preprocessing;
@@ -302,6 +314,14 @@ impl Settings {
         // Classes do not matter here: that there are enough is seen once the data is read.
         objective::options(&self.loss, &self.optimizer, Spelling::Operator, 2, self.seed)?;
         Ok(())
+    }
+
+    /// How batches are drawn.
+    ///
+    /// # Errors
+    /// As [`SamplingArgs::drawing`].
+    pub(crate) fn drawing(&self) -> Result<Drawing> {
+        self.sampling.clone().unwrap_or_default().drawing(self.per_class)
     }
 
     /// The settings that a run's state follows from, by name; without paths, whose contents are checked by digest, and without

@@ -29,10 +29,9 @@ pub(crate) fn header(
     let mut lines = vec![format!("trains on {}", data.in_words())];
     lines.extend(validation.map(|validation| format!("validates on {}", validation.in_words())));
     let (batch, batches) = (sampler.batch(), sampler.batches());
-    let drawn =
-        settings.per_class.map_or("at random".to_owned(), |each| format!("{each} of each of {} classes", batch / each));
     lines.push(format!(
-        "{steps} of {batch} images, {drawn}; {batches} steps an epoch; loss {}, {rate}",
+        "{steps} of {batch} images, {}; {batches} steps an epoch; loss {}, {rate}",
+        sampler.in_words(),
         settings.loss.word()
     ));
     lines

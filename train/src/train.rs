@@ -25,6 +25,7 @@ use crate::images::{Images, Preparation, Reading};
 use crate::init;
 use crate::loader::{Loader, pieces};
 use crate::metrics::{METRICS, Table, VALIDATION};
+use crate::mining::{self, Mining};
 use crate::monitor::Monitor;
 use crate::objective::spelt;
 use crate::parts;
@@ -55,6 +56,8 @@ struct Run {
     counters: Counters,
     /// Bytes that this rank gave to exchanges in the steps made.
     given: u64,
+    /// Where batches have hard classes.
+    mining: Option<Mining>,
     /// Of the rank that writes.
     record: Option<Record>,
     /// What all ranks validate on.
@@ -106,7 +109,8 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let apart = of_first(|| images_apart(&images, validation.as_ref(), &settings))?;
     let validation_sha256 = apart.as_ref().map(|(sha256, _)| sha256.clone());
     notes.extend(apart.and_then(|(_, shared)| shared));
-    let sampler = Sampler::new(&images.labels(), settings.batch, settings.per_class, settings.seed)?;
+    let sampler = Sampler::new(&images.labels(), settings.batch, settings.drawing()?, settings.seed)?;
+    notes.extend(sampler.said(mining::source(&settings)).inspect(|said| note(said)));
     let steps = settings.length.steps(sampler.batches());
     notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
     settings.schedule.check(steps)?;
@@ -139,6 +143,9 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let weights: Vec<String> = weights.map(|of| of.name.clone()).collect();
     let shards = Shards::of(&description, settings.shard_classes);
     let mut state = first_state(step.described(), &settings.model)?;
+    let mut mining = Mining::new(&sampler, &description, classes);
+    let own = state.len();
+    state.extend(mining.iter().flat_map(Mining::state));
     let mut behind_state = settings.behind_state()?;
     let (mut last, mut counters) = (None, Counters::default());
     let mut init_sha256 = begun.as_ref().and_then(|begun| begun.init_sha256.clone());
@@ -167,6 +174,8 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
             notes.extend(taken.said);
         }
     }
+    let of_mining = state.split_off(own);
+    mining.as_mut().map_or(Ok(()), |mining| mining.put(&of_mining))?;
     let image = layout.axes(settings.preprocessing.color.channels(), size);
     if last.is_none() {
         let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
@@ -177,7 +186,8 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         unsteady.iter().for_each(|said| note(said));
         notes.extend(unsteady);
     }
-    let trainer = Trainer::open(&settings.model, step, &state, &library, (settings.device, settings.threads));
+    let on = (settings.device, settings.threads);
+    let trainer = Trainer::open(&settings.model, step, &state, &library, on, mining.is_some());
     let mut trainer = agree(trainer)?;
     drop(state);
     if !world().is_alone() {
@@ -256,7 +266,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         lacks.iter().flatten().for_each(|said| note(said));
     }
     let mut run =
-        Run { image, record, validation, settings, trainer, shards, steps, validate_every, counters, given: 0 };
+        Run { image, mining, record, validation, settings, trainer, shards, steps, validate_every, counters, given: 0 };
     if last.is_none() {
         run.validate()?;
     }
@@ -335,6 +345,9 @@ impl Run {
             while self.counters.step < steps && !self.is_stale() {
                 let began = Instant::now();
                 let rate = self.settings.schedule.rate(self.counters.step, steps);
+                if let Some(mining) = &mut self.mining {
+                    agree(mining.before(self.counters.step, &self.trainer, &loader))?;
+                }
                 let batch = agree(loader.next())?;
                 let made = if self.settings.loss.needs_pairs() && !batch.has_pairs {
                     self.counters.step += 1;
@@ -343,7 +356,9 @@ impl Run {
                     self.write(|record, counters| record.passed_over(counters, rate))
                 } else {
                     let given = world().given();
+                    let classes = batch.classes.clone();
                     let outcome = self.trainer.step(batch, &mut || loader.next(), self.image, rate)?;
+                    self.mining.as_mut().map_or(Ok(()), |mining| mining.after(&self.trainer, &classes))?;
                     self.given += world().given() - given;
                     self.counters.step += 1;
                     let images_per_second = sampler.batch() as f64 / began.elapsed().as_secs_f64();
@@ -408,7 +423,8 @@ impl Run {
             same("the state", &self.trainer.digest(&self.shards)?)?;
         }
         let needed = self.record.is_some() || !self.shards.is_empty();
-        let state = agree(if needed { self.trainer.state() } else { Ok(Vec::new()) })?;
+        let mut state = agree(if needed { self.trainer.state() } else { Ok(Vec::new()) })?;
+        state.extend(self.mining.iter().filter(|_| needed).flat_map(Mining::state));
         agree(self.write(|record, counters| record.save(&state, counters, is_last)))?;
         let (path, settings) = self
             .record

@@ -115,7 +115,7 @@ impl std::fmt::Debug for Trainer {
 }
 
 impl Trainer {
-    /// Opens a training step of the backbone `model`, with this state.
+    /// Opens a training step of the backbone `model`, with this state; `reads_embeddings` where [`Trainer::embeddings`] is asked for.
     ///
     /// # Errors
     /// [`Error::Runtime`] where the library or the device cannot be had, [`Error::Model`] where it does not take the graphs.
@@ -125,12 +125,14 @@ impl Trainer {
         state: &[Tensor],
         library: &Path,
         (device, threads): (Device, usize),
+        reads_embeddings: bool,
     ) -> Result<Self> {
         let description = Description::of(step.described()).map_err(|e| Error::model(model, e.to_string()))?;
         let open =
             |graph, unread: &[&str]| Session::open(model, graph, (&description, unread), library, (device, threads));
+        let unread: &[&str] = if reads_embeddings { &[] } else { &[EMBEDDINGS] };
         let graphs = match step {
-            Step::Whole(step) => Graphs::Whole(open(step, &[EMBEDDINGS])?),
+            Step::Whole(step) => Graphs::Whole(open(step, unread)?),
             Step::InParts(graphs, parts) => {
                 let tiles = graphs.tiles.map(|tiles| {
                     let (sums, backward) = (open(tiles.sums, &[])?, open(tiles.backward, &[])?);
@@ -202,6 +204,28 @@ impl Trainer {
     /// [`Error::Model`] where the copy fails.
     pub(crate) fn state(&self) -> Result<Vec<Tensor>> {
         self.description.state.iter().map(|tensor| self.copy(&tensor.name)).collect()
+    }
+
+    /// What the step says of itself.
+    pub(crate) fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The embeddings of the last batch, row after row.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where they cannot be copied.
+    pub(crate) fn embeddings(&self) -> Result<Vec<f32>> {
+        self.floats(EMBEDDINGS)
+    }
+
+    /// The numbers of a value of floats.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where they cannot be copied.
+    pub(crate) fn floats(&self, name: &str) -> Result<Vec<f32>> {
+        let failed = |e: ort::Error| Error::model(&self.model, format!("{name} cannot be copied: {e}"));
+        numbers(&self.values, name).map_err(failed)
     }
 
     fn copy(&self, name: &str) -> Result<Tensor> {

@@ -40,7 +40,7 @@ const FLAGS: &[(&str, &[&str])] = &[
     ("b bs batchsize train-batch-size images-per-batch", &["batch"]),
     ("eval-batch-size test-batch-size", &["batch"]),
     (
-        "samples-per-class images-per-class instances-per-class num-instances instances n-per-class m-per-class num-per-class sampler",
+        "samples-per-class images-per-class instances-per-class num-instances instances n-per-class m-per-class num-per-class",
         &["per-class"],
     ),
     ("e epoch num-epochs n-epochs max-epochs nb-epochs", &["epochs"]),

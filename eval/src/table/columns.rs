@@ -408,6 +408,7 @@ pub const RESULTS: &[Column] = &[
     new("length.epochs", Real, "epochs", TRAINED, "length that was asked for"),
     new("data.{SETTING}", Setting, "", TRAINED, "what was trained on"),
     new("validation.{SETTING}", Setting, "", TRAINED, "what was validated on, and when"),
+    new("sampling.{SETTING}", Setting, "", TRAINED, "how batches are drawn, where that was chosen"),
     new("preprocessing.{SETTING}", Setting, "", TRAINED, "a step from file to model input"),
     new("augmentation.{SETTING}", Setting, "", TRAINED, "a random change"),
     new("loss.{SETTING}", Setting, "", TRAINED, "the loss"),

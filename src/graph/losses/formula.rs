@@ -52,6 +52,19 @@ pub(super) struct Scope<'a> {
     pub(super) classes: usize,
     /// `[batch]`, int64.
     pub(super) labels: &'a str,
+    /// What rows are compared with beside each other, by losses that follow from sums over rows.
+    pub(super) remembered: Option<Remembered<'a>>,
+}
+
+/// Rows of earlier batches, the last first, by the names of values that have no gradient.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remembered<'a> {
+    /// `[rows, dim]`
+    pub(crate) embeddings: &'a str,
+    /// `[rows]`, int64.
+    pub(crate) labels: &'a str,
+    /// int64 `[]`: how many of the first rows count.
+    pub(crate) count: &'a str,
 }
 
 /// The names of a loss and of what comes beside it in a graph.

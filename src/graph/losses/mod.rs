@@ -57,7 +57,7 @@ pub use proxy_nca::ProxyNca;
 pub use softmax::NormalizedSoftmax;
 pub use triplet::{Triplet, Triplets};
 
-pub(crate) use formula::{Kept, Written};
+pub(crate) use formula::{Kept, Remembered, Written};
 pub(super) use pd::pd_loss;
 pub(crate) use tiles::Tiled;
 
@@ -153,6 +153,13 @@ impl Loss {
         matches!(self, Self::DLoss(_)) || self.formula().is_some_and(|formula| formula.compares_pairs())
     }
 
+    /// Whether it can compare a batch with rows of earlier ones, too: whatever follows from sums over the rows of a batch, each compared
+    /// with others.
+    #[must_use]
+    pub fn takes_memory(mut self) -> bool {
+        self.formula().is_some_and(|formula| formula.of_rows().is_some())
+    }
+
     /// Rows of the proxies for each class: those of class `c` are `c n .. c n + n`.
     #[must_use]
     pub fn rows_per_class(mut self) -> usize {
@@ -202,7 +209,8 @@ impl Loss {
         formula.counts().iter().try_for_each(|count| count.check(name))
     }
 
-    /// Writes the loss in standard operators. `proxies` is the name of the proxies and the number of classes. A run with
+    /// Writes the loss in standard operators. `proxies` is the name of the proxies and the number of classes, `remembered` what a
+    /// loss that [takes it](Loss::takes_memory) compares the rows with beside each other. A run with
     /// another number of labels than rows fails; with a label that is not below the number of classes, the loss is NaN and its
     /// gradients are zero.
     pub(crate) fn write(
@@ -211,6 +219,7 @@ impl Loss {
         embeddings: &str,
         proxies: Option<(&str, usize)>,
         labels: &str,
+        remembered: Option<Remembered<'_>>,
     ) -> Written {
         let (proxies, classes) = proxies.unwrap_or_default();
         if let Self::Pd(config) = &self {
@@ -225,7 +234,7 @@ impl Loss {
             return d_loss::d_loss(nodes, config, embeddings, &labels);
         }
         let Some(formula) = self.formula() else { unreachable!("all others are formulas") };
-        let scope = Scope { embeddings, proxies, classes, labels: &labels.values };
+        let scope = Scope { embeddings, proxies, classes, labels: &labels.values, remembered };
         let written = formula.write(nodes, &scope);
         let loss = not_a_number_of(nodes, embeddings, &written.loss);
         Written { loss: labels.guard(nodes, &loss), ..written }

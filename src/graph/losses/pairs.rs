@@ -1,7 +1,7 @@
 //! Which pairs of a batch share a label.
 
-use super::Nodes;
-use crate::graph::build::Element;
+use super::{Nodes, Remembered};
+use crate::graph::build::{Element, Value, attribute};
 
 /// Masks `[rows, batch]` of ordered pairs; a sample is no pair with itself.
 pub(super) struct Pairs {
@@ -33,6 +33,18 @@ impl Pairs {
         let impostor = nodes.op("Not", &[same]);
         let another = nodes.op("Not", &[is_itself]);
         let genuine = nodes.op("And", &[same, &another]);
+        Self { genuine, impostor }
+    }
+
+    /// The same without pairs with remembered rows that do not count.
+    pub(super) fn with_remembered(self, nodes: &mut Nodes, labels: &str, remembered: &Remembered<'_>) -> Self {
+        let own = nodes.op("Equal", &[labels, labels]);
+        let number = numbers(nodes, remembered.labels);
+        let others = nodes.op("LessOrEqual", &[&number, remembered.count]);
+        let counted = nodes.with("Concat", &[&own, &others], vec![attribute("axis", Value::Int(0))]);
+        let counted = nodes.unsqueeze(&counted, 0);
+        let genuine = nodes.op("And", &[&self.genuine, &counted]);
+        let impostor = nodes.op("And", &[&self.impostor, &counted]);
         Self { genuine, impostor }
     }
 

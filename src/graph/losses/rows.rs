@@ -1,11 +1,12 @@
 //! Losses that follow from sums over the rows of a batch, each row compared with all of them: for a whole batch at once, or for a
 //! tile of its rows after the other, so that nothing of `batch x batch` is formed.
 
-use super::{Nodes, Scope, Written, cosines, pairs::Pairs};
+use super::{Nodes, Remembered, Scope, Written, cosines, pairs::Pairs};
+use crate::graph::build::{Value, attribute};
 
-/// Some rows of a batch, or all, beside all of them.
+/// Some rows of a batch, or all, beside all of them, and beside what is remembered of earlier batches.
 pub(super) struct Tile {
-    /// Cosines `[rows, batch]`.
+    /// Cosines `[rows, batch]`, or `[rows, batch + remembered]`.
     pub(super) s: String,
     /// Masks of the same shape.
     pub(super) pairs: Pairs,
@@ -21,8 +22,28 @@ pub(super) struct Rows<'a> {
 impl Tile {
     /// Of all rows.
     fn whole(nodes: &mut Nodes, scope: &Scope<'_>) -> Self {
+        if let Some(remembered) = &scope.remembered {
+            return Self::beside(nodes, scope, remembered);
+        }
         let s = cosines(nodes, scope.embeddings, scope.embeddings);
         Self { s, pairs: Pairs::write(nodes, scope.labels) }
+    }
+
+    /// Of all rows, beside all of them and what is remembered.
+    fn beside(nodes: &mut Nodes, scope: &Scope<'_>, remembered: &Remembered<'_>) -> Self {
+        let join = |nodes: &mut Nodes, own: &str, other: &str| {
+            nodes.with("Concat", &[own, other], vec![attribute("axis", Value::Int(0))])
+        };
+        let z = nodes.unit_rows(scope.embeddings);
+        let others = nodes.unit_rows(remembered.embeddings);
+        let all = join(nodes, &z, &others);
+        let all = nodes.transpose(&all);
+        let s = nodes.op("MatMul", &[&z, &all]);
+        let labels = join(nodes, scope.labels, remembered.labels);
+        let first = nodes.integer(0);
+        let pairs = Pairs::of_rows(nodes, (scope.labels, &first), &labels);
+        let pairs = pairs.with_remembered(nodes, scope.labels, remembered);
+        Self { s, pairs }
     }
 
     /// Of these rows, beside all of the scope.

@@ -34,7 +34,8 @@ impl Loss {
         let of_rows = loss.of_rows()?;
         let labels = Labels::compared(nodes, tiled.labels, tiled.embeddings);
         let row_labels = Labels::compared(nodes, tiled.row_labels, tiled.rows);
-        let scope = Scope { embeddings: tiled.embeddings, proxies: "", classes: 0, labels: &labels.values };
+        let scope =
+            Scope { embeddings: tiled.embeddings, proxies: "", classes: 0, labels: &labels.values, remembered: None };
         let rows = Rows { embeddings: tiled.rows, labels: &row_labels.values, first: tiled.first };
         let tile = Tile::of(nodes, &rows, &scope);
         let all = nodes.integers(&[-1]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Setting;
 
-use super::{Group, Optimizer, Shared};
+use super::{Group, Memory, Optimizer, Shared};
 use crate::graph::{
     Error, Result,
     build::Element,
@@ -55,6 +55,9 @@ pub struct Description {
     pub layer_decay: Option<f64>,
     /// Seed of the proxies' first values and of dropout.
     pub seed: u64,
+    /// Rows of earlier batches that the loss compares a batch with; none where there are none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory: Option<Memory>,
     /// Every tensor that a step changes, weights first.
     pub state: Vec<State>,
     /// How much of the backbone that is, and what stays.
@@ -219,7 +222,7 @@ pub enum Kind {
     Running,
     /// The average of a weight or of a running statistic, for the embedder.
     Average,
-    /// A number that the loss itself follows the batches with.
+    /// What the loss itself keeps: a number that follows the batches, or rows of earlier ones.
     Loss,
     /// The number of finished steps.
     Step,

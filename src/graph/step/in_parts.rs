@@ -56,6 +56,9 @@ pub fn build_in_parts(model: ModelProto, options: &StepOptions, in_tiles: bool) 
     if options.ranks.is_some() {
         return Err(Error::model("step in parts", "it runs on one rank: parts and ranks do not go together"));
     }
+    if in_tiles && options.memory.is_some() {
+        return Err(Error::model("loss in tiles", "it is of the batch alone, and remembers no rows of earlier ones"));
+    }
     let whole = Whole::of(model, options, true)?;
     if let Dim::Known(batch) = whole.place.batch {
         let reason = format!("its batch is fixed at {batch}, and the loss would take that for the whole batch");

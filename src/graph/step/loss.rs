@@ -1,6 +1,9 @@
 //! The loss behind the embeddings of a step.
 
-use super::{StepOptions, names, ranks, tensors};
+use super::{
+    Kind, StepOptions, memory, names, ranks, tensors,
+    update::{Stays, Trained},
+};
 use crate::graph::{
     Result,
     build::{Dim, Element, declare, floats, node},
@@ -25,7 +28,7 @@ pub(super) fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepO
 }
 
 /// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs; what it keeps.
-pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) -> Option<Kept> {
+pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) -> Vec<Stays> {
     let opset = model.opset();
     let mut nodes = Nodes::new(PREFIX, place.element, opset);
     let (embeddings, labels) = match options.ranks {
@@ -36,6 +39,7 @@ pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepO
         None => (place.name.as_str(), names::LABELS),
     };
     let mut keeps = None;
+    let memory = options.memory.map(|memory| memory::Bank::read(&mut nodes, memory));
     let is_sharded = options.ranks.is_some_and(|ranks| ranks.classes.is_some());
     if let (true, Loss::Pd(config)) = (is_sharded, &options.loss) {
         let inputs = [embeddings, head::names::PROXIES, labels];
@@ -53,7 +57,8 @@ pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepO
         nodes.list.push(call);
     } else {
         let proxies = options.loss.has_proxies().then_some((head::names::PROXIES, options.classes));
-        let Written { loss, moments, kept } = options.loss.write(&mut nodes, embeddings, proxies, labels);
+        let Written { loss, moments, kept } =
+            options.loss.write(&mut nodes, embeddings, proxies, labels, memory.as_ref().map(memory::Bank::rows));
         nodes.rename(loss, head::names::LOSS);
         keeps = kept;
         if let Some(moments) = moments {
@@ -63,11 +68,17 @@ pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepO
     nodes.rename(place.name.clone(), names::EMBEDDINGS);
     let mean_cosine = mean_cosine(&mut nodes, embeddings, labels);
     nodes.rename(mean_cosine, names::MEAN_COSINE);
-    let graph = model.graph.as_mut()?;
+    let mut stays = Vec::new();
+    let Some(graph) = model.graph.as_mut() else { return stays };
+    if let Some(memory) = memory {
+        stays.extend(memory.write(&mut nodes, graph, place, (embeddings, labels)));
+    }
     graph.node.extend(nodes.list);
-    if let Some(kept) = &keeps {
-        graph.initializer.push(floats(kept.name, place.element, &[], &[0.0]));
-        graph.input.push(declare(kept.name, place.element, &[]));
+    if let Some(Kept { name, next }) = keeps {
+        graph.initializer.push(floats(name, place.element, &[], &[0.0]));
+        graph.input.push(declare(name, place.element, &[]));
+        let tensor = Trained { name: name.to_owned(), element: place.element, shape: Vec::new(), kind: Kind::Loss };
+        stays.push(Stays { tensor, next });
     }
     graph.output.push(declare(head::names::LOSS, place.element, &[]));
     if options.loss.has_moments() {
@@ -77,7 +88,7 @@ pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepO
     graph.output.push(declare(names::GRADIENT_NORM, place.element, &[]));
     let shape = [place.batch.clone(), Dim::Known(place.dim)];
     graph.output.push(declare(names::EMBEDDINGS, place.element, &shape));
-    keeps
+    stays
 }
 
 /// `(|sum_i z_i|^2 - sum_i |z_i|^2) / (B (B - 1))`; 0 for a batch of one.

@@ -23,7 +23,7 @@
 //! Where no type stands it is the backbone's. The state is weights and running statistics under their names in the backbone,
 //! `pdloss.proxies`, the optimiser's tensors `pdloss.momentum.W`, or `pdloss.m.W` and `pdloss.v.W`, for every weight `W`,
 //! [`names::average`] of weights and running statistics with [`StepOptions::ema`], what the loss itself keeps
-//! (`pdloss.curriculum`), and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
+//! (`pdloss.curriculum`; rows of earlier batches with [`StepOptions::memory`]), and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
 //! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
 //!
 //! With [`StepOptions::ranks`] the same graph runs on every rank of an MPI launcher: data, labels and [`names::EMBEDDINGS`] are
@@ -41,6 +41,7 @@ mod in_parts;
 mod in_place;
 mod layers;
 mod loss;
+mod memory;
 mod operator;
 mod optimizer;
 mod options;
@@ -60,7 +61,7 @@ pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters,
 pub use embedder::{Moved, export_embedder, moved};
 pub use in_parts::{InParts, build_in_parts};
 pub use optimizer::Optimizer;
-pub use options::{FreezeStatistics, Group, Ranks, RunningVariance, StepOptions};
+pub use options::{FreezeStatistics, Group, Memory, Ranks, RunningVariance, StepOptions};
 pub use proxies::set_class_mean_proxies;
 pub use sharing::{COPIES, Copied, Shared, untie};
 pub use tiles::Tiles;
@@ -95,6 +96,12 @@ pub mod names {
     pub const MEAN_COSINE: &str = "pdloss.mean_cosine";
     /// Output: norm of all gradients together.
     pub const GRADIENT_NORM: &str = "pdloss.gradient_norm";
+    /// State: the embeddings of the last rows, the newest first, where the loss remembers some.
+    pub const MEMORY_EMBEDDINGS: &str = "pdloss.memory.embeddings";
+    /// State: their labels.
+    pub const MEMORY_LABELS: &str = "pdloss.memory.labels";
+    /// State: how many there are so far.
+    pub const MEMORY_COUNT: &str = "pdloss.memory.count";
     /// Of a step in parts: the place of the part's first row in the batch.
     pub const FIRST_ROW: &str = "pdloss.first_row";
     /// Of a step in parts: the gradient of the loss with respect to the embeddings.
@@ -357,6 +364,7 @@ fn describe(
         unfreeze_at: options.unfreeze_at,
         layer_decay: options.layer_decay,
         seed: options.seed,
+        memory: options.memory,
         state,
         parameters,
     };

@@ -53,6 +53,8 @@ pub struct StepOptions {
     pub dim: Option<usize>,
     /// Seed of the proxies' first values and of dropout.
     pub seed: u64,
+    /// Rows of earlier batches that a loss over pairs compares a batch with.
+    pub memory: Option<Memory>,
     /// Whether the graph runs on the ranks of an MPI launcher, each of which is given its rows of one batch.
     pub ranks: Option<Ranks>,
 }
@@ -67,6 +69,43 @@ pub struct Group {
     /// Weight decay of those of them that have one; that of the optimiser where `None`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub decay: Option<f64>,
+}
+
+/// Rows of earlier batches that a loss over pairs compares a batch with, beside its own: Wang et al. 2020, "Cross-Batch Memory for
+/// Embedding Learning".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// How many: the last ones, as they were embedded then.
+    pub rows: usize,
+    /// The number of steps after which batches are compared with them; they are kept from the first step on.
+    pub start: u64,
+}
+
+impl Memory {
+    /// The most rows: more similarities than these with a batch of a few images are no step of anybody.
+    const MOST: usize = 1 << 24;
+
+    fn check(self, options: &StepOptions) -> Result<()> {
+        let wrong = |reason: String| Err(Error::model("memory of earlier batches", reason));
+        let Self { rows, start } = self;
+        if !options.loss.takes_memory() {
+            return wrong(format!(
+                "the loss {} has none: wanted one that follows from the pairs of each row (contrastive, triplet, multi-similarity, supcon, \
+                 nt-xent, circle, histogram)",
+                options.loss.name()
+            ));
+        }
+        if options.ranks.is_some() {
+            return wrong("a step on several ranks has none".to_owned());
+        }
+        if !(1..=Self::MOST).contains(&rows) {
+            return wrong(format!("wanted 1 to {} rows, got {rows}", Self::MOST));
+        }
+        if i64::try_from(start).is_err() {
+            return wrong(format!("wanted a start at 0 to {} steps, got {start}", i64::MAX));
+        }
+        Ok(())
+    }
 }
 
 /// How a step runs on several ranks: embeddings and labels are gathered, every loss is of the whole batch, and gradients are added
@@ -146,6 +185,7 @@ impl StepOptions {
             embeddings: None,
             dim: None,
             seed: 0,
+            memory: None,
             ranks: None,
         }
     }
@@ -168,6 +208,7 @@ impl StepOptions {
     pub fn check(&self) -> Result<()> {
         self.loss.check()?;
         self.optimizer.check()?;
+        self.memory.map_or(Ok(()), |memory| memory.check(self))?;
         if self.spelling == Spelling::Function {
             let reason = "a function has no gradient; wanted the operators or standard operators in the graph";
             return Err(Error::model("spelling of the loss", reason));

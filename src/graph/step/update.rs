@@ -15,7 +15,6 @@ use crate::graph::{
     build::{Element, declare, floats},
     collective,
     head::Place,
-    losses::Kept,
     nodes::Nodes,
     proto::{GraphProto, ModelProto, TensorProto},
     training_mode::Running,
@@ -27,6 +26,12 @@ pub(super) struct Trained {
     pub(super) element: Element,
     pub(super) shape: Vec<usize>,
     pub(super) kind: Kind,
+}
+
+/// What the loss keeps, and the name of its next value.
+pub(super) struct Stays {
+    pub(super) tensor: Trained,
+    pub(super) next: String,
 }
 
 /// Makes an input of an initializer, which stays as its default value.
@@ -46,7 +51,7 @@ pub(super) fn update(
     place: &Place,
     rules: &Rules<'_>,
     (trained, gradients): (&[Trained], &[String]),
-    (running, kept): (&[Running], Option<Kept>),
+    (running, kept): (&[Running], Vec<Stays>),
 ) -> Result<Vec<State>> {
     let options = rules.options;
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
@@ -113,8 +118,7 @@ pub(super) fn update(
         state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next.clone()));
     }
     state.extend(averages);
-    if let Some(Kept { name, next }) = kept {
-        let tensor = Trained { name: name.to_owned(), element: place.element, shape: Vec::new(), kind: Kind::Loss };
+    for Stays { tensor, next } in kept {
         state.push(tell(&mut nodes, graph, &tensor, Kind::Loss, None, false, next));
     }
     let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
@@ -296,7 +300,9 @@ fn tell(
     value: String,
 ) -> State {
     let next = format!("{}.next", tensor.name);
-    nodes.rename(value, &next);
+    if value != next {
+        nodes.rename(value, &next);
+    }
     graph.output.push(declare(&next, tensor.element, &tensors::dims(&tensor.shape)));
     let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
     State { name, next, kind, of, decay, shape, element: element_name(tensor.element).to_owned(), in_place: false }

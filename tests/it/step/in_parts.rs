@@ -6,7 +6,7 @@ use pdloss::{
         build::{Dim, Element, Value, attribute, declare, floats, node},
         losses::{Loss, MultiSimilarity, NormalizedSoftmax, SupCon},
         proto::ModelProto,
-        step::{Description, FreezeStatistics, Optimizer, Ranks, StepOptions, Tiles, build_in_parts, names},
+        step::{Description, FreezeStatistics, Memory, Optimizer, Ranks, StepOptions, Tiles, build_in_parts, names},
     },
     loss::Config,
 };
@@ -148,6 +148,24 @@ fn parts_are_the_whole_batch_for_every_loss() {
         assert_same(&what, &whole, &outputs, &parts, &values, 1e-9);
         assert_close(&what, &values[names::EMBEDDINGS].values(), &outputs[names::EMBEDDINGS].values(), 1e-12);
         assert_eq!(values.get("pdloss.moments").map(Array::values).is_some(), loss.has_moments(), "{what}");
+    }
+}
+
+/// What a loss remembers of earlier batches is that of the whole batch, step after step.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn a_memory_is_of_whole_batches() {
+    let (batch, inputs, dim) = (16, 7, 5);
+    for loss in losses().into_iter().filter(|loss| loss.takes_memory()) {
+        let options = StepOptions { memory: Some(Memory { rows: 40, start: 1 }), ..plain(loss, 8) };
+        let mut whole = Driver::new(linear(inputs, dim), &options);
+        let mut parts = InParts::new(linear(inputs, dim), &options);
+        for step in 0..4 {
+            let data = Array::f64(&[batch, inputs], &normal(batch * inputs, 50 + step));
+            let outputs = whole.step(&data, &labels(batch), 0.1);
+            let values = parts.step(&data, &labels(batch), 4, 0.1);
+            assert_same(&format!("{loss:?}, step {step}"), &whole, &outputs, &parts, &values, 1e-9);
+        }
     }
 }
 

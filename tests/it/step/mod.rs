@@ -10,6 +10,7 @@ mod held;
 mod in_parts;
 mod labels;
 mod losses;
+mod memory;
 mod optimizers;
 mod parameters;
 mod reference;

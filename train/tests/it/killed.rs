@@ -73,6 +73,28 @@ fn a_run_in_parts_goes_on() {
     assert!(deaths >= 1, "the processes were really killed: {deaths} times");
 }
 
+/// The nearest classes of a stretch are kept until it ends, and the means that the next ones are found by.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_with_hard_classes_goes_on() {
+    for more in [&["--loss", "proxy-anchor"][..], &["--loss", "contrastive", "--accumulate", "2"]] {
+        let hard = ["--sampler", "hard-classes", "--hard-every", "9", "--hard-share", "0.4"];
+        let deaths = killed_and_resumed(&[&SETTINGS[..], &hard, more].concat(), &[3]);
+        assert!(deaths >= 1, "the processes were really killed: {deaths} times");
+    }
+}
+
+/// What is remembered of earlier batches is state of the step.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_with_a_memory_goes_on() {
+    for more in [&["--loss", "supcon", "--inline"][..], &["--loss", "triplet", "--accumulate", "2"]] {
+        let memory = ["--memory-bank", "50", "--memory-start", "10"];
+        let deaths = killed_and_resumed(&[&SETTINGS[..], &memory, more].concat(), &[11]);
+        assert!(deaths >= 1, "the processes were really killed: {deaths} times");
+    }
+}
+
 /// Runs to the end, and again with a death after each of these numbers of steps and two more later; how many there were.
 fn killed_and_resumed(settings: &[&str], after: &[usize]) -> usize {
     let shapes = fixtures().join("shapes");

@@ -28,15 +28,23 @@ fn value_holding(loss: &Loss, dim: usize, (x, p): (&[f64], &[f64]), held: (&[f64
         Loss::SubcenterArcFace(loss) => subcenter_arc_face(loss, &s(p), labels),
         Loss::CurricularFace(loss) => curricular_face(loss, &s(p), &cosines(dim, held.0, held.1), labels),
         Loss::SoftTriple(loss) => soft_triple(loss, &s(p), &cosines(dim, p, p), labels),
-        Loss::MultiSimilarity(loss) => of_pairs::multi_similarity(loss, &s(x), labels),
-        Loss::Circle(loss) => of_pairs::circle(loss, &s(x), &cosines(dim, held.0, held.0), labels),
-        Loss::Triplet(loss) => of_pairs::triplet(loss, dim, x, labels),
-        Loss::Contrastive(loss) => of_pairs::contrastive(loss, dim, x, labels),
-        Loss::SupCon(loss) => of_pairs::sup_con(loss, &s(x), labels),
-        Loss::NtXent(loss) => of_pairs::nt_xent(loss, &s(x), labels),
         Loss::NPair(loss) => of_pairs::n_pair(loss, dim, x, labels),
         Loss::Lifted(loss) => of_pairs::lifted(loss, dim, x, labels),
-        Loss::Histogram(loss) => of_pairs::histogram(loss, dim, x, labels),
+        _ => of_rows(loss, (labels.len(), dim), x, held.0, labels),
+    }
+}
+
+/// A loss over pairs of the first `rows` embeddings with all of them.
+fn of_rows(loss: &Loss, (rows, dim): (usize, usize), x: &[f64], held: &[f64], labels: &[usize]) -> f64 {
+    let s = |x: &[f64]| cosines(dim, &x[..rows * dim], x);
+    match loss {
+        Loss::MultiSimilarity(loss) => of_pairs::multi_similarity(loss, &s(x), labels),
+        Loss::Circle(loss) => of_pairs::circle(loss, &s(x), &s(held), labels),
+        Loss::Triplet(loss) => of_pairs::triplet(loss, (rows, dim), x, labels),
+        Loss::Contrastive(loss) => of_pairs::contrastive(loss, (rows, dim), x, labels),
+        Loss::SupCon(loss) => of_pairs::sup_con(loss, &s(x), labels),
+        Loss::NtXent(loss) => of_pairs::nt_xent(loss, &s(x), labels),
+        Loss::Histogram(loss) => of_pairs::histogram(loss, (rows, dim), x, labels),
         other => panic!("{} has no plain loops here", other.name()),
     }
 }
@@ -49,15 +57,7 @@ pub(crate) fn gradients(
     proxies: &[f64],
     labels: &[usize],
 ) -> (Vec<f64>, Vec<f64>) {
-    const STEP: f64 = 3e-5;
     let held = (embeddings, proxies);
-    let slope =
-        |at: &dyn Fn(f64) -> f64| (8.0 * (at(STEP) - at(-STEP)) - (at(2.0 * STEP) - at(-2.0 * STEP))) / (12.0 * STEP);
-    let moved = |values: &[f64], index: usize, by: f64| {
-        let mut values = values.to_vec();
-        values[index] += by;
-        values
-    };
     let of_embeddings = (0..embeddings.len())
         .map(|index| slope(&|by| value_holding(loss, dim, (&moved(embeddings, index, by), proxies), held, labels)))
         .collect();
@@ -65,6 +65,34 @@ pub(crate) fn gradients(
         .map(|index| slope(&|by| value_holding(loss, dim, (embeddings, &moved(proxies, index, by)), held, labels)))
         .collect();
     (of_embeddings, of_proxies)
+}
+
+/// The loss of a batch beside remembered rows, and the gradient of the batch's embeddings.
+pub(crate) fn remembering(
+    loss: &Loss,
+    dim: usize,
+    (batch, labels): (&[f64], &[usize]),
+    (rows, of_rows_labels): (&[f64], &[usize]),
+) -> (f64, Vec<f64>) {
+    let all = [labels, of_rows_labels].concat();
+    let beside = |batch: &[f64]| [batch, rows].concat();
+    let held = beside(batch);
+    let value = |batch: &[f64]| of_rows(loss, (labels.len(), dim), &beside(batch), &held, &all);
+    let gradient = (0..batch.len()).map(|index| slope(&|by| value(&moved(batch, index, by))));
+    (value(batch), gradient.collect())
+}
+
+/// The slope at 0 of a function, by a central difference of fourth order.
+fn slope(at: &dyn Fn(f64) -> f64) -> f64 {
+    const STEP: f64 = 3e-5;
+    (8.0 * (at(STEP) - at(-STEP)) - (at(2.0 * STEP) - at(-2.0 * STEP))) / (12.0 * STEP)
+}
+
+/// The same numbers with one of them moved.
+fn moved(values: &[f64], index: usize, by: f64) -> Vec<f64> {
+    let mut values = values.to_vec();
+    values[index] += by;
+    values
 }
 
 /// The mean, 0 of nothing.

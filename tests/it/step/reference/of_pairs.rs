@@ -6,20 +6,24 @@ use pdloss::graph::losses::{
 
 use super::{cosines, mean, unit};
 
-/// Which rows share a label.
-struct Batch<'a>(&'a [usize]);
+/// Which rows share a label: so many of a batch, and behind them rows that they are compared with.
+struct Batch<'a>(&'a [usize], usize);
 
 impl Batch<'_> {
     fn rows(&self) -> std::ops::Range<usize> {
+        0..self.1
+    }
+
+    fn all(&self) -> std::ops::Range<usize> {
         0..self.0.len()
     }
 
     fn genuine(&self, i: usize) -> Vec<usize> {
-        self.rows().filter(|&k| k != i && self.0[k] == self.0[i]).collect()
+        self.all().filter(|&k| k != i && self.0[k] == self.0[i]).collect()
     }
 
     fn impostors(&self, i: usize) -> Vec<usize> {
-        self.rows().filter(|&k| self.0[k] != self.0[i]).collect()
+        self.all().filter(|&k| self.0[k] != self.0[i]).collect()
     }
 
     /// Genuine pairs in either order.
@@ -43,7 +47,7 @@ fn distances(dim: usize, x: &[f64]) -> Vec<Vec<f64>> {
 pub(super) fn multi_similarity(loss: &MultiSimilarity, s: &[Vec<f64>], labels: &[usize]) -> f64 {
     let batch = labels.len();
     let mut total = 0.0;
-    for i in 0..batch {
+    for i in 0..s.len() {
         let genuine = |k: &usize| *k != i && labels[*k] == labels[i];
         let impostor = |k: &usize| labels[*k] != labels[i];
         let farthest = (0..batch).filter(genuine).map(|k| s[i][k]).fold(f64::INFINITY, f64::min);
@@ -58,12 +62,12 @@ pub(super) fn multi_similarity(loss: &MultiSimilarity, s: &[Vec<f64>], labels: &
         }
         total += (1.0_f64 + pull).ln() / loss.alpha + (1.0_f64 + push).ln() / loss.beta;
     }
-    total / batch as f64
+    total / s.len() as f64
 }
 
 /// `held` are the cosines that the weights are taken from.
 pub(super) fn circle(loss: &Circle, s: &[Vec<f64>], held: &[Vec<f64>], labels: &[usize]) -> f64 {
-    let (batch, m) = (Batch(labels), loss.margin);
+    let (batch, m) = (Batch(labels, s.len()), loss.margin);
     mean(batch.complete().into_iter().map(|i| {
         let push: f64 = batch
             .impostors(i)
@@ -79,8 +83,8 @@ pub(super) fn circle(loss: &Circle, s: &[Vec<f64>], held: &[Vec<f64>], labels: &
     }))
 }
 
-pub(super) fn triplet(loss: &Triplet, dim: usize, x: &[f64], labels: &[usize]) -> f64 {
-    let (batch, d) = (Batch(labels), distances(dim, x));
+pub(super) fn triplet(loss: &Triplet, (rows, dim): (usize, usize), x: &[f64], labels: &[usize]) -> f64 {
+    let (batch, d) = (Batch(labels, rows), distances(dim, x));
     let least = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
     let most = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::NEG_INFINITY, f64::max);
     match loss.triplets {
@@ -102,24 +106,24 @@ pub(super) fn triplet(loss: &Triplet, dim: usize, x: &[f64], labels: &[usize]) -
     }
 }
 
-pub(super) fn contrastive(loss: &Contrastive, dim: usize, x: &[f64], labels: &[usize]) -> f64 {
-    let (batch, d) = (Batch(labels), distances(dim, x));
+pub(super) fn contrastive(loss: &Contrastive, (rows, dim): (usize, usize), x: &[f64], labels: &[usize]) -> f64 {
+    let (batch, d) = (Batch(labels, rows), distances(dim, x));
     let pull = mean(batch.pairs().into_iter().map(|(i, p)| d[i][p] * d[i][p] / 2.0));
     let impostors = batch.rows().flat_map(|i| batch.impostors(i).into_iter().map(move |n| (i, n)));
     pull + mean(impostors.map(|(i, n)| (loss.margin - d[i][n]).max(0.0).powi(2) / 2.0))
 }
 
 pub(super) fn sup_con(loss: &SupCon, s: &[Vec<f64>], labels: &[usize]) -> f64 {
-    let batch = Batch(labels);
+    let batch = Batch(labels, s.len());
     let e = |i: usize, k: usize| (s[i][k] / loss.temperature).exp();
     mean(batch.rows().filter(|&i| !batch.genuine(i).is_empty()).map(|i| {
-        let all: f64 = batch.rows().filter(|&k| k != i).map(|k| e(i, k)).sum();
+        let all: f64 = batch.all().filter(|&k| k != i).map(|k| e(i, k)).sum();
         mean(batch.genuine(i).into_iter().map(|p| -(e(i, p) / all).ln()))
     }))
 }
 
 pub(super) fn nt_xent(loss: &NtXent, s: &[Vec<f64>], labels: &[usize]) -> f64 {
-    let batch = Batch(labels);
+    let batch = Batch(labels, s.len());
     let e = |i: usize, k: usize| (s[i][k] / loss.temperature).exp();
     mean(batch.pairs().into_iter().map(|(i, p)| {
         let others: f64 = batch.impostors(i).into_iter().map(|n| e(i, n)).sum();
@@ -146,7 +150,7 @@ pub(super) fn n_pair(loss: &NPair, dim: usize, x: &[f64], labels: &[usize]) -> f
 }
 
 pub(super) fn lifted(loss: &Lifted, dim: usize, x: &[f64], labels: &[usize]) -> f64 {
-    let (batch, d) = (Batch(labels), distances(dim, x));
+    let (batch, d) = (Batch(labels, labels.len()), distances(dim, x));
     let near = |i: usize| batch.impostors(i).into_iter().map(|n| (loss.margin - d[i][n]).exp()).sum::<f64>();
     mean(batch.pairs().into_iter().map(|(i, j)| {
         let both = near(i) + near(j);
@@ -154,8 +158,8 @@ pub(super) fn lifted(loss: &Lifted, dim: usize, x: &[f64], labels: &[usize]) -> 
     }))
 }
 
-pub(super) fn histogram(loss: &Histogram, dim: usize, x: &[f64], labels: &[usize]) -> f64 {
-    let (batch, s) = (Batch(labels), cosines(dim, x, x));
+pub(super) fn histogram(loss: &Histogram, (rows, dim): (usize, usize), x: &[f64], labels: &[usize]) -> f64 {
+    let (batch, s) = (Batch(labels, rows), cosines(dim, x, x));
     let width = 2.0 / (loss.bins - 1) as f64;
     let triangle = |s: f64, r: usize| (1.0 - (s - (-1.0 + r as f64 * width)).abs() / width).max(0.0);
     let genuine: Vec<f64> = batch.pairs().into_iter().map(|(i, p)| s[i][p]).collect();
