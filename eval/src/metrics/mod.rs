@@ -5,6 +5,7 @@
 pub mod clustering;
 pub mod open_set;
 pub mod projection;
+pub mod query_intervals;
 pub mod revisited;
 pub mod significance;
 pub mod templates;

@@ -107,6 +107,16 @@ pub struct RecallArgs {
     /// The templates that search them (ijbc_1N_probe_mixed.csv); with --open-set also those of people whom a gallery lacks
     #[arg(long, value_name = "FILE", help_heading = "Templates", requires = "templates")]
     pub probes: Option<PathBuf>,
+    /// Confidence intervals from this many draws of classes (of people, in identification), each with all its queries; with
+    /// --ground-truth of queries
+    #[arg(long, value_name = "N", help_heading = "Intervals")]
+    pub bootstrap: Option<usize>,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Intervals", requires = "bootstrap")]
+    pub seed: u64,
+    /// Confidence of the intervals
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
+    pub confidence: f64,
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,

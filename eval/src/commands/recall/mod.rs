@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::alike;
-use super::arguments::{Notes, rows_of};
+use super::arguments::{Notes, drawn, rows_of};
 use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
@@ -110,6 +110,7 @@ impl Plan {
             all: args.all_figures,
             open_set: args.open_set,
             variants,
+            bootstrap: drawn(args.bootstrap, args.seed, args.confidence)?,
         };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         let which = match (Protocol::of(args)?, revisited::Listed::of(args)?) {
@@ -184,7 +185,7 @@ impl Plan {
             }
         };
         if let Which::Revisited(listed) = &self.which {
-            let mut rows = listed.measure(&held, self.search.metric, &record, &mut notes, self.threads)?;
+            let mut rows = listed.measure(&held, &self.search, &record, &mut notes, self.threads)?;
             rows.iter_mut().for_each(|row| {
                 row.set("seconds_total", started.elapsed().as_secs_f64());
                 notes.record(row);
@@ -260,7 +261,8 @@ impl Plan {
                 // Of one gallery that is kept in several ways, the first says it all.
                 let of_galleries = if matches!(self.which, Which::Templates(_)) { rows } else { &rows[..1] };
                 let asked = if self.search.open_set { of_galleries } else { &[] };
-                asked.iter().try_for_each(|row| retrieval_figures::print_open_set(row, stdout))
+                asked.iter().try_for_each(|row| retrieval_figures::print_open_set(row, stdout))?;
+                retrieval_figures::print_intervals(rows, self.search.all, stdout)
             })
         };
         printed.map_err(|e| Error::write("standard output", e))

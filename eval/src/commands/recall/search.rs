@@ -10,7 +10,7 @@ use crate::commands::arguments::{Notes, class_names, describe_copies, describe_s
 use crate::commands::retrieval_figures;
 use crate::commands::variants::Variant;
 use crate::index;
-use crate::metrics::verification::{MOST_PAIRS, Rates, curve, pair_count, tally_all};
+use crate::metrics::verification::{Bootstrap, MOST_PAIRS, Rates, curve, pair_count, tally_all};
 use crate::runs::{Details, Map, Retrieved, Verified};
 use crate::table::{Record, Value};
 use pdloss_embed::dataset::Role;
@@ -29,6 +29,8 @@ pub(super) struct SearchPlan {
     pub(super) open_set: bool,
     /// Embeddings as they are, and in less room.
     pub(super) variants: Vec<Variant>,
+    /// How intervals are drawn, where they are wanted.
+    pub(super) bootstrap: Option<Bootstrap>,
 }
 
 impl SearchPlan {
@@ -92,6 +94,9 @@ impl Plan {
             retrieval_figures::record(&measured, &mut row);
             if self.search.open_set {
                 agree(retrieval_figures::record_open_set(&measured, &mut row))?;
+            }
+            if let Some(how) = &self.search.bootstrap {
+                retrieval_figures::record_intervals(&measured, held.rows(), self.search.open_set, how, &mut row, notes);
             }
             if let (Held::Memory(embeddings), true) = (&held, self.search.all) {
                 let varied = variant.of(embeddings);
