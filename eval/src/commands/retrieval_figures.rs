@@ -186,7 +186,9 @@ pub(super) fn print_intervals(rows: &[Record], all: bool, stdout: &mut dyn Write
     let beside: Vec<&str> = beside.into_iter().filter(apart).collect();
     let of_row = |row: &Record| -> Vec<Record> {
         let figures = row.iter().filter_map(|(name, from)| Some((name.strip_suffix("_from")?, from)));
-        let shown = figures.filter(|(name, _)| row.get(&format!("{name}_to")).is_some() && (all || !is_beside(name)));
+        // DIR at FAR is there where it was asked for.
+        let is_shown = |name: &str| all || !is_beside(name) || name.starts_with("dir@");
+        let shown = figures.filter(|(name, _)| row.get(&format!("{name}_to")).is_some() && is_shown(name));
         let interval = |(name, from): (&str, &Value)| {
             let mut interval = Record::new();
             for beside in &beside {

@@ -10,6 +10,7 @@ use pdloss_embed::retrieval::Metric;
 use crate::commands::InputArgs;
 use crate::commands::variants::Storage;
 use crate::index::FLAT;
+use crate::runs::Layout;
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data CUB_200_2011
@@ -126,4 +127,8 @@ pub struct RecallArgs {
     /// Keep the run, query by query and with d' of all pairs, in a new folder: for report, compare and tabulate
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     pub save_run: Option<PathBuf>,
+    /// Maps of the embeddings that the run keeps
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Layout::Pca, help_heading = "Results", requires = "save_run",
+        conflicts_with = "memory")]
+    pub map: Layout,
 }

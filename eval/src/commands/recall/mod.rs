@@ -20,7 +20,7 @@ use super::suggest::doubt_of;
 use super::variants::Variant;
 use crate::index;
 use crate::process;
-use crate::runs::{Details, KEPT_NEIGHBOURS, SaveRun};
+use crate::runs::{Details, KEPT_NEIGHBOURS, Layout, SaveRun};
 use crate::table::{Kind, Record};
 use crate::{Error, Result};
 pub use arguments::RecallArgs;
@@ -45,6 +45,7 @@ pub struct Plan {
     search: SearchPlan,
     out: Option<(PathBuf, Kind)>,
     save_run: Option<SaveRun>,
+    map: Layout,
     json: bool,
     threads: usize,
 }
@@ -130,6 +131,7 @@ impl Plan {
             search,
             out,
             save_run,
+            map: args.map,
             json: args.json,
             threads: args.input.run.threads()?,
         })
