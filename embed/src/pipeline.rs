@@ -341,6 +341,7 @@ fn finish(data: &Dataset, found: Found, orientation: Orientation, skip_bad: bool
     let rows = kept.iter().zip(&images).map(row).collect();
     let skipped = bad.into_iter().map(|(at, reason)| (data.items[at].name.clone(), reason)).collect();
     let mut embeddings = Embeddings::part(matrix, first, rows, data.classes.clone())?;
+    embeddings.files = kept.iter().map(|&at| digests[at]).collect();
     traits.retain(|&(at, _)| good[at]);
     traits.sort_unstable_by_key(|&(at, _)| at);
     let traits: Vec<_> = traits.into_iter().map(|(at, of_file)| (data.items[at].name.as_str(), of_file)).collect();

@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         trial("the_page_is_whole_and_its_tables_sort", whole_and_sorted),
         trial("charts_answer_to_pointer_and_slider", charts_answer),
         trial("maps_show_an_image_on_all_maps_of_its_data", maps_answer),
+        trial("confusion_is_read_in_words_and_adds_up", confusion_answers),
+        trial("what_became_of_queries_is_counted_and_shown", changes_are_shown),
         trial("names_are_words_not_markup", names_are_words),
         trial("themes_differ_and_the_button_turns_them", themes),
         trial("nothing_is_wider_than_a_phone", phone),
@@ -58,8 +60,13 @@ impl Browser {
         let measured: Vec<String> =
             measured.flat_map(|(flag, path)| [(*flag).to_owned(), path.display().to_string()]).collect();
         let save = |name: &str| ["--save-run".to_owned(), at(name).display().to_string()];
-        tool(&[&["recall".to_owned()], &measured[..], &save("first")].concat())?;
+        tool(&[&["recall".to_owned()], &measured[..], &save("first"), &["--map".into(), "tsne".into()]].concat())?;
         tool(&[&["recall".to_owned()], &measured[..], &save("second"), &["--metric".into(), "l2".into()]].concat())?;
+        let backbone = ["--model".to_owned(), fixtures.join("backbone.onnx").display().to_string()];
+        tool(
+            &[&["recall".to_owned()], &backbone[..], &measured[2..], &save("before"), &["--map".into(), "tsne".into()]]
+                .concat(),
+        )?;
         tool(&[&["verify".to_owned(), "--all-pairs".into()], &measured[..], &save("pairs")].concat())?;
         std::fs::create_dir(at("training"))?;
         let steps = (0..50).map(|step| {
@@ -94,7 +101,7 @@ impl Browser {
             "--save-run".into(),
             path("a & <i>b"),
         ])?;
-        let results = ["first", "second", "pairs", "training", "a & <i>b"].map(path);
+        let results = ["first", "second", "pairs", "training", "a & <i>b", "before"].map(path);
         let page = ["--out".to_owned(), path("page.html"), "--title".into(), "Title </title> & all".into()];
         tool(&[&["report".to_owned()], &results[..], &page].concat())?;
         Ok(browser)
@@ -196,7 +203,9 @@ fn whole_and_sorted(browser: &Browser) -> Result<(), Failed> {
             uncaptioned: [...document.querySelectorAll('table')].filter(t => !t.caption?.textContent).length,
             mismarked: [...document.querySelectorAll('ol.row:has(li.query) li:not(.query)')].filter(found => {
                 const name = item => item.querySelector('.class').textContent;
-                const alike = name(found) === name(found.parentElement.querySelector('li.query'));
+                let query = found;
+                while (!query.classList.contains('query')) query = query.previousElementSibling;
+                const alike = name(found) === name(query);
                 return alike !== found.classList.contains('right') || alike === found.classList.contains('wrong'); }).length,
             marks: document.querySelectorAll('li.right').length * document.querySelectorAll('li.wrong').length,
             outside: [...document.querySelectorAll('[src], link[href]')].filter(e => !(e.src ?? e.href).startsWith('data:')).length };";
@@ -284,7 +293,9 @@ fn maps_answer(browser: &Browser) -> Result<(), Failed> {
         const plot = two.querySelector('svg'), at = [...plot.querySelectorAll('circle')][30].getBoundingClientRect();
         plot.dispatchEvent(new PointerEvent('pointermove', { clientX: at.left + at.width / 2, clientY: at.top + at.height / 2 }));
         return { seen, maps: maps.length, circles: one.querySelectorAll('circle').length, points: points.length, name: points[7].name,
-            by_slider, of_class, picture, by_pointer: [read(one), read(two)] };";
+            by_slider, of_class, picture, by_pointer: [read(one), read(two)], captions: maps.map(map => map.querySelector('figcaption').textContent),
+            pictured: maps.filter(map => map.querySelector('output img')?.naturalWidth > 8).length,
+            sent: maps.map(map => JSON.parse(map.querySelector('script').textContent).filter(p => p.picture).length) };";
     let answer = browser.ask(script, &[])?;
     equal(&answer["seen"], &serde_json::json!([]), "errors")?;
     holds(answer["maps"].as_u64() >= Some(2), &answer)?;
@@ -297,7 +308,90 @@ fn maps_answer(browser: &Browser) -> Result<(), Failed> {
     holds(said[2] == answer["of_class"] && said[3] == answer["of_class"] && said[4] == 1 && said[5] == 1, said)?;
     equal(&answer["picture"], &serde_json::json!("data:image/jpeg;base64"), "its picture")?;
     equal(&answer["by_pointer"][0], &answer["by_pointer"][1], "both maps show what one is pointed at")?;
+    let captions = answer["captions"].as_array().ok_or("no captions")?;
+    let wanted = ["first", "second", "a & <i>b", "before", "first by t-SNE", "before by t-SNE"];
+    equal(captions.clone(), wanted.map(|name| Value::from(format!("Embeddings of {name}"))).to_vec(), "maps")?;
+    // Each picture is on the page once, and all maps of its data show it: of 160 images every one has one.
+    equal(&answer["sent"], &serde_json::json!([160, 0, 0, 0, 0, 0]), "pictures by map")?;
+    equal(answer["pictured"].as_u64(), Some(5), "maps that show the picture")?;
     holds(answer["by_pointer"][0] != said[0], &answer)
+}
+
+/// Cells say in words what they count, and rows add up to the queries of their class; the slider goes from the commonest mistake on.
+fn confusion_answers(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const figures = [...document.querySelectorAll('figure.confusion')], figure = figures[0], table = figure.querySelector('table');
+        const slider = figure.querySelector('input'), read = () => figure.querySelector('output').textContent;
+        slider.value = 0; slider.dispatchEvent(new Event('input'));
+        const first = read(), said = slider.getAttribute('aria-valuetext'), here = table.querySelectorAll('.here').length;
+        const most = Math.max(...[...table.querySelectorAll('td[title]:not(.right)')].map(c => Number(c.textContent)));
+        const diagonal = table.querySelector('td.right');
+        diagonal.dispatchEvent(new PointerEvent('pointermove', { bubbles: true }));
+        const rows = [...table.tBodies[0].rows].map(row => ({ name: row.cells[0].title, head: row.cells[0].textContent,
+            sum: [...row.cells].slice(1).reduce((sum, cell) => sum + Number(cell.textContent), 0),
+            of: Number([...row.cells].find(cell => cell.title.includes(' queries of '))?.title.match(/of (\\d+) queries/)[1]) }));
+        const heads = [...table.tHead.rows[0].cells].slice(1).map(c => c.querySelector('abbr').title);
+        const pairs = [...document.querySelectorAll('table.sortable')].filter(t => t.caption.textContent.includes('pairs of classes'));
+        return { seen, figures: figures.length, sections: document.querySelectorAll('section.run:has(figure.confusion)').length,
+            first, said, here, most, pointed: read(), diagonal: diagonal.title, rows, heads, pairs: pairs.length,
+            twos: [...document.querySelectorAll('.twos ol.row')].map(row => [...row.children].map(li => li.className).join(' ')) };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    holds(answer["figures"].as_u64() >= Some(3), &answer)?;
+    equal(&answer["figures"], &answer["sections"], "a matrix a run")?;
+    equal(&answer["figures"], &answer["pairs"], "a list of pairs a matrix")?;
+    equal(&answer["first"], &answer["said"], "what is said is what is shown")?;
+    equal(answer["here"].as_u64(), Some(1), "cells that are marked")?;
+    let first = answer["first"].as_str().unwrap_or_default();
+    holds(first.starts_with(&format!("{} of ", answer["most"])) && first.ends_with("%)"), first)?;
+    equal(&answer["pointed"], &answer["diagonal"], "the cell under the pointer")?;
+    let rows = answer["rows"].as_array().ok_or("no rows")?;
+    let names: Vec<&Value> = rows.iter().map(|row| &row["name"]).collect();
+    equal(names, answer["heads"].as_array().unwrap().iter().collect(), "rows and columns are the same classes")?;
+    for row in rows {
+        equal(&row["sum"], &row["of"], "the queries of a class")?;
+    }
+    let twos = answer["twos"].as_array().ok_or("no pairs of classes")?;
+    let in_twos = |row: &Value| {
+        row.as_str()
+            .is_some_and(|row| row.split(' ').collect::<Vec<_>>().chunks(2).all(|two| two == ["query", "wrong"]))
+    };
+    holds(!twos.is_empty() && twos.iter().all(in_twos), &answer["twos"])
+}
+
+/// The four counts are of all queries, and rows of pictures are what they are said to be.
+fn changes_are_shown(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const part = document.getElementById('differences');
+        const tables = [...part.querySelectorAll('table')].filter(t => t.caption.textContent.startsWith('Queries by what'));
+        const table = tables.find(t => t.caption.textContent.includes('before'));
+        const counts = [...table.tBodies[0].rows].map(row => [...row.cells].slice(1).map(cell => Number(cell.textContent)));
+        const words = [...part.querySelectorAll('p')].map(p => p.textContent).find(text => text.startsWith('Of ') && text.includes('before'));
+        const galleries = [...part.querySelectorAll('section.gallery')].map(section => ({ caption: section.querySelector('h3').textContent,
+            note: section.querySelector('p').textContent, rows: [...section.querySelectorAll('ol.row')].map(row => [...row.children].map(li => li.className).join(' ')),
+            blank: [...section.querySelectorAll('img')].filter(image => image.naturalWidth < 8).length }));
+        return { seen, tables: tables.length, counts, words, galleries };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    let count = |row: usize, column: usize| answer["counts"][row][column].as_u64().unwrap_or_default();
+    let (kept, lost, won, never) = (count(0, 0), count(0, 1), count(1, 0), count(1, 1));
+    equal(kept + lost + won + never, 160, "queries")?;
+    let words = answer["words"].as_str().unwrap_or_default();
+    let wanted = format!(
+        "Of 160 queries {won} went from wrong to right and {lost} from right to wrong between first and before"
+    );
+    holds(words.starts_with(&wanted), words)?;
+    let galleries = answer["galleries"].as_array().ok_or("no galleries")?;
+    let right = galleries.iter().filter(|gallery| {
+        let caption = gallery["caption"].as_str().unwrap_or_default();
+        let kinds = if caption.starts_with("Wrong in") { "query wrong right" } else { "query right wrong" };
+        let rows = gallery["rows"].as_array().unwrap();
+        gallery["blank"] == 0 && !rows.is_empty() && rows.iter().all(|row| row == kinds)
+    });
+    holds(lost > 0 && right.count() == galleries.len(), &answer)?;
+    let of_lost = galleries.iter().find(|gallery| gallery["caption"] == "Right in first, wrong in before");
+    let note = of_lost.and_then(|gallery| gallery["note"].as_str()).ok_or("no gallery of what was lost")?;
+    holds(note.contains(&format!("of {lost} queries")), note)
 }
 
 fn names_are_words(browser: &Browser) -> Result<(), Failed> {

@@ -68,6 +68,8 @@ pub struct Embeddings {
     pub first: usize,
     /// Class names.
     pub classes: Vec<String>,
+    /// SHA-256 of the file of each row's image; empty where no files were read.
+    pub files: Vec<[u8; 32]>,
     /// What was assumed in reading them: a sentence each.
     pub notes: Vec<String>,
 }
@@ -96,7 +98,7 @@ impl Embeddings {
                 matrix.ncols()
             )));
         }
-        let embeddings = Self { matrix, rows, first, classes, notes: Vec::new() };
+        let embeddings = Self { matrix, rows, first, classes, files: Vec::new(), notes: Vec::new() };
         embeddings.check().map(|()| embeddings)
     }
 

@@ -69,7 +69,7 @@ impl Embeddings {
         let all = Array2::from_shape_vec((self.rows.len(), self.dim()), matrix::floats(&bytes));
         let all = all.map_err(|error| crate::Error::Embeddings(format!("those of all ranks: {error}")))?;
         let whole = Self::new(all, self.rows.clone(), self.classes.clone())?;
-        Ok(Some(Self { notes: self.notes.clone(), ..whole }))
+        Ok(Some(Self { files: self.files.clone(), notes: self.notes.clone(), ..whole }))
     }
 
     /// [`Embeddings::sameness`] of the rows of all ranks.

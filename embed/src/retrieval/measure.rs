@@ -81,8 +81,9 @@ pub struct Retrieval {
     pub gallery: usize,
     /// Queries left out because no other image has their class.
     pub lone_queries: usize,
-    /// How similar (in f64) the nearest image is to each of these, where neighbours are kept: whoever it is, it is the wrong one.
-    pub lone_nearest: Vec<f64>,
+    /// The row of each of these, and how similar (in f64) the nearest image is to it, where neighbours are kept: whoever it is, it is
+    /// the wrong one.
+    pub lone_nearest: Vec<(usize, f64)>,
     /// Share of the true neighbours that an approximate index finds, on a sample; `None` where the search is exact.
     pub index_recall: Option<f64>,
     /// The K and the number of queries that `index_recall` was estimated on.
@@ -136,7 +137,7 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
             neighbours.retain(|&n| !apart(&rows[at], &rows[gallery[n]]));
             if r == 0 {
                 let nearest = similarity.as_ref().zip(neighbours.first());
-                lone_nearest.extend(nearest.map(|(similarity, &n)| similarity.of(in_block, n)));
+                lone_nearest.extend(nearest.map(|(similarity, &n)| (at, similarity.of(in_block, n))));
                 continue;
             }
             neighbours.truncate(depth);

@@ -53,12 +53,14 @@ pub fn measure_over_ranks(embeddings: &Embeddings, search: &Search, build: &Buil
     let own_relevant = &relevant[own_queries.clone()];
     let (each, lone) = finds.measured(rows, (&queries[own_queries], own_relevant), &gallery, depth);
     let own: Vec<u64> = each.iter().flat_map(Query::numbers).collect();
-    let lone: Vec<u64> = lone.into_iter().map(f64::to_bits).collect();
+    let lone: Vec<u64> = lone.into_iter().flat_map(|(row, nearest)| [row as u64, nearest.to_bits()]).collect();
     let told = |numbers: Vec<u64>| world.gather(&numbers.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>());
     let each = told(own).iter().flat_map(|bytes| Query::of_bytes(bytes, search)).collect();
     let mut found = search.mean_of(each, (queries.len(), gallery.len()), depth);
     let lone = told(lone).concat();
-    found.lone_nearest = lone.as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect();
+    let numbers: Vec<u64> = lone.as_chunks::<8>().0.iter().map(|&bytes| u64::from_le_bytes(bytes)).collect();
+    let row = |row: u64| usize::try_from(row).expect("a row in memory");
+    found.lone_nearest = numbers.as_chunks::<2>().0.iter().map(|&[at, bits]| (row(at), f64::from_bits(bits))).collect();
     Ok(found)
 }
 

@@ -92,12 +92,12 @@ impl<'a> Finds<'a> {
         asked: (&[usize], &[usize]),
         gallery: &[usize],
         depth: usize,
-    ) -> (Vec<Query>, Vec<f64>) {
+    ) -> (Vec<Query>, Vec<(usize, f64)>) {
         let (mut each, mut lone) = (Vec::new(), Vec::new());
         for ((&at, &r), mut found) in asked.0.iter().zip(asked.1).zip(self.nearest) {
             found.retain(|&(_, place, _)| !apart(&rows[at], &rows[gallery[place]]));
             if r == 0 {
-                lone.extend(found.first().filter(|_| self.search.keep > 0).map(|near| near.2));
+                lone.extend(found.first().filter(|_| self.search.keep > 0).map(|near| (at, near.2)));
                 continue;
             }
             found.truncate(depth);

@@ -79,7 +79,9 @@ fn queries_that_nobody_matches_say_how_near_the_nearest_is() {
     let found = measure(&embeddings, &search, &exact).unwrap();
     assert_eq!((found.queries, found.lone_queries), (1, 2));
     let wanted = [60.0_f64, 5.0].map(|angle| angle.to_radians().cos());
-    assert!(found.lone_nearest.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-6), "{found:?}");
+    let close = |(found, wanted): (&(usize, f64), f64)| (found.1 - wanted).abs() < 1e-6;
+    assert!(found.lone_nearest.iter().zip(wanted).all(close), "{found:?}");
+    assert_eq!(found.lone_nearest.iter().map(|lone| lone.0).collect::<Vec<_>>(), [0, 4]);
     assert!(measure(&embeddings, &Search::cosine(&[1]), &exact).unwrap().lone_nearest.is_empty());
 }
 

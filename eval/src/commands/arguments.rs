@@ -11,8 +11,26 @@ use pdloss_embed::embeddings::{Embeddings, Row, copies};
 
 use pdloss_embed::files::{can_write, distinct, ending, spares};
 
+use crate::metrics::verification::Bootstrap;
 use crate::table::Record;
 use crate::{Error, Result};
+
+/// More draws move no digit that anybody reads, and take days.
+const MOST_DRAWS: usize = 1_000_000;
+
+/// How intervals are drawn, where they are wanted.
+///
+/// # Errors
+/// [`Error::Usage`] for numbers that make no sense.
+pub(super) fn drawn(draws: Option<usize>, seed: u64, level: f64) -> Result<Option<Bootstrap>> {
+    if !(level > 0.0 && level < 1.0) {
+        return Err(Error::Usage("--confidence: wanted a number between 0 and 1, such as 0.95".into()));
+    }
+    if let Some(draws) = draws.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
+        return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
+    }
+    Ok(draws.map(|replicates| Bootstrap { replicates, seed, level }))
+}
 
 /// Images and a model that embeds them, or the embeddings that were kept: flags of the one are refused beside the other.
 #[derive(Clone, Debug, Args)]

@@ -144,7 +144,7 @@ impl Assessed {
                 record.set(format!("{name}_threshold"), threshold);
             }
             let interval = intervals.iter().find(|interval| interval.name == name);
-            let has_one = find(&name).is_some_and(|found| found.column.interval);
+            let has_one = find(&name).is_some_and(|found| !found.column.interval.is_empty());
             if !intervals.is_empty() && has_one {
                 record.set(format!("{name}_from"), interval.map(|i| i.low));
                 record.set(format!("{name}_to"), interval.map(|i| i.high));

@@ -151,6 +151,7 @@ impl Variant {
             rows: embeddings.rows.clone(),
             first: embeddings.first,
             classes: embeddings.classes.clone(),
+            files: embeddings.files.clone(),
             notes: embeddings.notes.clone(),
         })
     }

@@ -24,21 +24,12 @@ pub struct Plane {
 /// in which its greatest part is positive. Every one of several ranks, of which none holds all rows, has the answer.
 pub fn principal(embeddings: &Embeddings, unit: bool) -> Option<Plane> {
     let (rows, dim) = (embeddings.rows.len(), embeddings.dim());
-    let scaled = |row: ArrayView1<'_, f32>| -> Vec<f64> {
-        let values: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
-        let length = if unit { values.iter().map(|v| v * v).sum::<f64>().sqrt() } else { 1.0 };
-        values.into_iter().map(|v| if length > 0.0 { v / length } else { v }).collect()
-    };
-    let fitted = rows.min(FITTED);
+    let places = even(rows, FITTED);
+    let fitted = places.len();
     if fitted < 2 {
         return None;
     }
-    let mut chosen = Vec::with_capacity(fitted);
-    embeddings.each_block(&mut |first, block| {
-        while let Some(row) = (chosen.len() * rows / fitted).checked_sub(first).filter(|row| *row < block.nrows()) {
-            chosen.push(scaled(block.row(row)));
-        }
-    });
+    let chosen = rows_at(embeddings, unit, &places);
     let mut mean = vec![0.0; dim];
     chosen.iter().for_each(|row| row.iter().zip(&mut mean).for_each(|(v, mean)| *mean += v / fitted as f64));
     let mut covariance = Mat::<f64>::zeros(dim, dim);
@@ -56,7 +47,7 @@ pub fn principal(embeddings: &Embeddings, unit: bool) -> Option<Plane> {
     let mut points = Vec::with_capacity(rows);
     embeddings.each_block(&mut |_, block| {
         points.extend(block.rows().into_iter().map(|row| {
-            let centred: Vec<f64> = scaled(row).iter().zip(&mean).map(|(v, mean)| v - mean).collect();
+            let centred: Vec<f64> = scaled(row, unit).iter().zip(&mean).map(|(v, mean)| v - mean).collect();
             let along = |at: usize| {
                 let direction = directions.get(at).map_or(&[][..], |(_, direction)| direction);
                 centred.iter().zip(direction).map(|(v, d)| v * d).sum::<f64>()
@@ -65,6 +56,30 @@ pub fn principal(embeddings: &Embeddings, unit: bool) -> Option<Plane> {
         }));
     });
     Some(Plane { points, share: share.min(1.0) })
+}
+
+/// `most` of so many rows, evenly; all, where they are no more.
+pub fn even(rows: usize, most: usize) -> Vec<usize> {
+    let count = rows.min(most);
+    (0..count).map(|at| at * rows / count).collect()
+}
+
+/// These rows, in ascending order, brought to length one where `unit`.
+pub(super) fn rows_at(embeddings: &Embeddings, unit: bool, places: &[usize]) -> Vec<Vec<f64>> {
+    let mut rows = Vec::with_capacity(places.len());
+    embeddings.each_block(&mut |first, block| {
+        let within = |row: &usize| row.checked_sub(first).filter(|row| *row < block.nrows());
+        while let Some(row) = places.get(rows.len()).and_then(within) {
+            rows.push(scaled(block.row(row), unit));
+        }
+    });
+    rows
+}
+
+fn scaled(row: ArrayView1<'_, f32>, unit: bool) -> Vec<f64> {
+    let values: Vec<f64> = row.iter().map(|&v| f64::from(v)).collect();
+    let length = if unit { values.iter().map(|v| v * v).sum::<f64>().sqrt() } else { 1.0 };
+    values.into_iter().map(|v| if length > 0.0 { v / length } else { v }).collect()
 }
 
 /// The greatest eigenvalues of a covariance, with their directions; `None` where they are not found.

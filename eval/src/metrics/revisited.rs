@@ -61,12 +61,12 @@ pub struct Revisited {
     pub map: f64,
     /// Mean precision at each of [`KS`].
     pub precision: [f64; 3],
-    /// Queries that have positives.
-    pub queries: usize,
+    /// AP and P@K of each query that has positives.
+    pub each: Vec<Figures>,
 }
 
 /// AP and P@K of one query.
-type Figures = (f64, [f64; 3]);
+pub type Figures = (f64, [f64; 3]);
 
 /// Those of a query of which `ranked` is the whole gallery in order; `None` where it has no positives.
 fn query(ranked: &[usize], judged: &Judged, setup: Setup) -> Option<Figures> {
@@ -96,7 +96,7 @@ pub fn revisited(ranked: &[Vec<usize>], judged: &[Judged], setup: Setup) -> Opti
     (!each.is_empty()).then(|| Revisited {
         map: mean(&|of| of.0),
         precision: std::array::from_fn(|at| mean(&|of| of.1[at])),
-        queries: each.len(),
+        each: each.clone(),
     })
 }
 
@@ -125,7 +125,7 @@ mod tests {
         let easy = Judged { easy: vec![3], ..Judged::default() };
         let both = [ranked.to_vec(), ranked.to_vec()];
         let hard = revisited(&both, &[judged.clone(), easy.clone()], Setup::Hard).unwrap();
-        assert_eq!((hard.queries, hard.map), (1, 0.25));
+        assert_eq!((hard.each.len(), hard.map), (1, 0.25));
         assert_eq!(revisited(&both[..1], &[easy], Setup::Hard), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Where each image of a recall run lies in the plane in which the embeddings are spread most.
+//! Where each image of a recall run lies in the plane in which the embeddings are spread most, and in a layout by t-SNE.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use polars::prelude::Column;
 
 use crate::Result;
 use crate::metrics::projection::principal;
+use crate::metrics::tsne::layout;
 use crate::table::parquet::{self as table, Table};
 use pdloss_embed::embeddings::Embeddings;
 
@@ -31,19 +32,41 @@ pub struct Place {
     pub x: f64,
     /// Along the second.
     pub y: f64,
+    /// Its place in a layout by t-SNE, where one was made and it is among the images of it.
+    pub tsne: Option<[f64; 2]>,
+}
+
+/// Which maps are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// The plane of the first two principal components
+    Pca,
+    /// And t-SNE, of up to 1,500 images, in which near ones stay near
+    Tsne,
 }
 
 impl Map {
     /// The map of embeddings, of their directions where `unit`; `None` where all are alike.
-    pub fn of(embeddings: &Embeddings, unit: bool) -> Option<Self> {
+    pub fn of(embeddings: &Embeddings, unit: bool, wanted: Layout) -> Option<Self> {
         let plane = principal(embeddings, unit)?;
         let place = |(row, [x, y]): (&pdloss_embed::embeddings::Row, [f64; 2])| Place {
             name: row.name.clone(),
             class: embeddings.classes[row.class].clone(),
             x,
             y,
+            tsne: None,
         };
-        Some(Self { places: embeddings.rows.iter().zip(plane.points).map(place).collect(), share: plane.share })
+        let laid_out = if wanted == Layout::Tsne { layout(embeddings, unit, &plane.points) } else { None };
+        let mut places: Vec<Place> = embeddings.rows.iter().zip(plane.points).map(place).collect();
+        for (row, at) in laid_out.into_iter().flatten() {
+            places[row].tsne = Some(at);
+        }
+        Some(Self { places, share: plane.share })
+    }
+
+    /// Whether there is a layout by t-SNE.
+    pub fn has_tsne(&self) -> bool {
+        self.places.iter().any(|place| place.tsne.is_some())
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
@@ -54,6 +77,8 @@ impl Map {
             Column::new("x".into(), places.iter().map(|p| p.x).collect::<Vec<_>>()),
             Column::new("y".into(), places.iter().map(|p| p.y).collect::<Vec<_>>()),
             Column::new("share".into(), vec![self.share; places.len()]),
+            Column::new("tsne_x".into(), places.iter().map(|p| p.tsne.map(|at| at[0])).collect::<Vec<_>>()),
+            Column::new("tsne_y".into(), places.iter().map(|p| p.tsne.map(|at| at[1])).collect::<Vec<_>>()),
         ];
         table::write(&folder.join(MAP), columns)
     }
@@ -66,9 +91,13 @@ impl Map {
         let table = Table::read(folder.join(MAP))?;
         let (names, classes) = (table.words("name")?, table.words("class")?);
         let (xs, ys, shares) = (table.reals("x")?, table.reals("y")?, table.reals("share")?);
-        let places = names.into_iter().zip(classes).zip(xs.into_iter().zip(ys));
+        // Earlier versions had no other layout.
+        let other = |name: &str| if table.has(name) { table.some_reals(name) } else { Ok(vec![None; names.len()]) };
+        let tsne = other("tsne_x")?.into_iter().zip(other("tsne_y")?).map(|(x, y)| Some([x?, y?]));
+        let tsne: Vec<Option<[f64; 2]>> = tsne.collect();
+        let places = names.into_iter().zip(classes).zip(xs.into_iter().zip(ys)).zip(tsne);
         Ok(Self {
-            places: places.map(|((name, class), (x, y))| Place { name, class, x, y }).collect(),
+            places: places.map(|(((name, class), (x, y)), tsne)| Place { name, class, x, y, tsne }).collect(),
             share: shares.first().copied().unwrap_or(f64::NAN),
         })
     }

@@ -6,7 +6,8 @@
 //! | `result.json` | every run | the run: what `--out` writes |
 //! | `queries.parquet` | recall | a query: `name`, `class`, `relevant` (R), `first_hit` (rank from 1; missing where none of the `search_depth` nearest is right), `r_precision`, `ap@r` |
 //! | `neighbours.parquet` | recall | one of the nearest of a query: `query` (row of `queries` from 0), `rank`, `name`, `class`, `score` (greater is nearer: cosine, inner product, or minus the squared distance) |
-//! | `map.parquet` | recall | an image: `name`, `class`, and its place `x`, `y` along the first two principal components of the embeddings (of their directions, where they are searched by cosine), in which the part `share` of all variance lies |
+//! | `map.parquet` | recall | an image: `name`, `class`, and its place `x`, `y` along the first two principal components of the embeddings (of their directions, where they are searched by cosine), in which the part `share` of all variance lies; and `tsne_x`, `tsne_y` in a layout by t-SNE, where one was made and it is among its images |
+//! | `files.parquet` | recall and verify of images | an image: `name`, and `sha256`, the first 16 digits of its file's digest |
 //! | `points.parquet` | verify, scores, and recall by cosine of all images against all | a point of ROC and DET: `threshold`, `fmr`, `fnmr`, `tar` |
 //! | `histogram.parquet` | as `points` | a bin of scores: `from`, `to`, and the shares `genuine` and `impostor` in it |
 //! | `images.parquet` | verify | an image: `name`, `subject` |
@@ -14,6 +15,7 @@
 //!
 //! A folder that `pdloss train` wrote is a run, too: `metrics.csv` is read from it.
 
+mod files;
 mod map;
 mod retrieval;
 mod training;
@@ -26,7 +28,8 @@ use pdloss_embed::console::{note, wrote};
 use pdloss_embed::files::{can_fill, folder_of};
 
 use crate::table::{Kind, Record, Value, read_records};
-pub use map::{Map, Place};
+pub use files::Files;
+pub use map::{Layout, Map, Place};
 pub use retrieval::{KEPT_NEIGHBOURS, Neighbour, Query, Retrieved};
 pub use training::{Series, Training};
 pub use verification::{CurvePoint, Pair, Pairs, Person, Verified};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use polars::prelude::Column;
 
+use super::files::Files;
 use super::map::Map;
 use super::verification::Verified;
 use crate::Result;
@@ -27,6 +28,8 @@ pub struct Retrieved {
     pub scores: Option<Verified>,
     /// Where the images lie.
     pub map: Option<Map>,
+    /// The files that were measured.
+    pub files: Option<Files>,
 }
 
 /// A query and what was found.
@@ -66,6 +69,7 @@ impl Retrieved {
         measured: &Retrieval,
         scores: Option<Verified>,
         map: Option<Map>,
+        files: Option<Files>,
     ) -> Self {
         let about = |row: usize| {
             let row = &rows[row];
@@ -88,7 +92,7 @@ impl Retrieved {
                 neighbours: q.nearest.iter().map(neighbour).collect(),
             }
         };
-        Self { queries: measured.each.iter().map(query).collect(), scores, map }
+        Self { queries: measured.each.iter().map(query).collect(), scores, map, files }
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
@@ -115,6 +119,7 @@ impl Retrieved {
         ];
         table::write(&folder.join(NEIGHBOURS), columns)?;
         self.map.as_ref().map_or(Ok(()), |map| map.write(folder))?;
+        self.files.as_ref().map_or(Ok(()), |files| files.write(folder))?;
         self.scores.as_ref().map_or(Ok(()), |scores| scores.write(folder))
     }
 
@@ -192,6 +197,6 @@ impl Retrieved {
         }
         let scores = Verified::is_in(folder).then(|| Verified::read(folder)).transpose()?;
         let map = Map::is_in(folder).then(|| Map::read(folder)).transpose()?;
-        Ok(Self { queries, scores, map })
+        Ok(Self { queries, scores, map, files: Files::read(folder)? })
     }
 }

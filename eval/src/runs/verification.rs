@@ -5,6 +5,7 @@ use std::path::Path;
 
 use polars::prelude::Column;
 
+use super::files::Files;
 use crate::Result;
 use crate::metrics::verification::{Bin, Point, SubjectPair, Tally, are_copies, histogram};
 use crate::table::parquet::{self as table, Table};
@@ -45,6 +46,8 @@ pub struct Pairs {
     pub images: Vec<Person>,
     /// The pairs, in their list's order.
     pub pairs: Vec<Pair>,
+    /// The files that were measured.
+    pub files: Option<Files>,
 }
 
 /// An image, and who is on it.
@@ -155,7 +158,11 @@ impl Pairs {
             fold: None,
             right: None,
         };
-        Self { images: embeddings.rows.iter().map(person).collect(), pairs: rows.zip(scored).map(pair).collect() }
+        Self {
+            images: embeddings.rows.iter().map(person).collect(),
+            pairs: rows.zip(scored).map(pair).collect(),
+            files: Files::of(embeddings),
+        }
     }
 
     /// What the pairs make, by the names of results.
@@ -194,7 +201,8 @@ impl Pairs {
             Column::new("fold".into(), pairs.iter().map(|p| p.fold).collect::<Vec<_>>()),
             Column::new("right".into(), pairs.iter().map(|p| p.right).collect::<Vec<_>>()),
         ];
-        table::write(&folder.join(PAIRS), columns)
+        table::write(&folder.join(PAIRS), columns)?;
+        self.files.as_ref().map_or(Ok(()), |files| files.write(folder))
     }
 
     fn read(folder: &Path) -> Result<Self> {
@@ -209,6 +217,6 @@ impl Pairs {
         let (fold, right) = (table.some_counts("fold")?, table.some_flags("right")?);
         let pair =
             |at: usize| Pair { a: a[at], b: b[at], same: same[at], score: score[at], fold: fold[at], right: right[at] };
-        Ok(Self { images, pairs: (0..a.len()).map(pair).collect() })
+        Ok(Self { images, pairs: (0..a.len()).map(pair).collect(), files: Files::read(folder)? })
     }
 }

@@ -5,7 +5,7 @@ use super::column::Column;
 use super::column::Over::{Genuine, Impostor, Nothing, Queries};
 use super::column::Type::{Flag, Real, Text, Whole};
 use super::column::Writer::{Recall, Verify};
-use super::columns::{MEASURED, PAIRS, TRAINED, new};
+use super::columns::{EMBEDDED, MEASURED, PAIRS, TRAINED, new};
 
 /// Columns of the files beside a result, by file.
 pub const FILES: &[(&str, &[Column])] = &[
@@ -111,6 +111,21 @@ pub const FILES: &[(&str, &[Column])] = &[
             new("x", Real, "", &[Recall], "its place along the first principal component"),
             new("y", Real, "", &[Recall], "along the second"),
             new("share", Real, "share", &[Recall], "of all variance, what lies in this plane"),
+            new(
+                "tsne_x",
+                Real,
+                "",
+                &[Recall],
+                "its place in a layout by t-SNE (--map tsne), where it is among those images",
+            ),
+            new("tsne_y", Real, "", &[Recall], "the same"),
+        ],
+    ),
+    (
+        "files.parquet",
+        &[
+            new("name", Text, "", EMBEDDED, "name of the image"),
+            new("sha256", Text, "", EMBEDDED, "first 16 digits of the digest of its file"),
         ],
     ),
     (

@@ -112,8 +112,8 @@ pub struct Column {
     pub over: Over,
     /// Who writes it.
     pub writers: &'static [Writer],
-    /// Whether `NAME_from` and `NAME_to` are the ends of its confidence interval.
-    pub interval: bool,
+    /// Who writes `NAME_from` and `NAME_to`, the ends of its confidence interval; nobody, of what has none.
+    pub interval: &'static [Writer],
     /// Whether tables leave it out where no columns are asked for: it says in another way what one beside it says, or is
     /// wanted by few.
     pub beside: bool,
@@ -138,7 +138,7 @@ impl Column {
             better: None,
             over: Over::Nothing,
             writers,
-            interval: false,
+            interval: &[],
             beside: false,
             usual: &[],
             meaning,
@@ -153,8 +153,14 @@ impl Column {
         Self { over, ..self }
     }
 
+    /// Over pairs: subjects are drawn.
     pub(super) const fn with_interval(self) -> Self {
-        Self { interval: true, ..self }
+        Self { interval: &[Writer::Verify, Writer::Scores], ..self }
+    }
+
+    /// Over queries: classes or queries are drawn.
+    pub(super) const fn with_query_interval(self) -> Self {
+        Self { interval: &[Writer::Recall], ..self }
     }
 
     pub(super) const fn beside(self) -> Self {

@@ -9,7 +9,7 @@ use super::column::{Column, Type, Writer};
 /// Recall by cosine has the figures of all pairs, too.
 pub(super) const MEASURED: &[Writer] = &[Recall, Verify, Scores];
 pub(super) const PAIRS: &[Writer] = &[Verify, Scores];
-const EMBEDDED: &[Writer] = &[Recall, Verify];
+pub(super) const EMBEDDED: &[Writer] = &[Recall, Verify];
 pub(super) const TRAINED: &[Writer] = &[Train];
 const COMPARED: &[Writer] = &[Compare];
 
@@ -128,8 +128,8 @@ pub const RESULTS: &[Column] = &[
     new("scores", Text, "", &[Verify], "precision of the scores"),
     new("threshold_pairs", Text, "", &[Verify], "list that the threshold was chosen on"),
     new("threshold_pairs_sha256", Text, "", &[Verify], "digest of that list"),
-    new("bootstrap", Text, "", &[Verify], "draws and kind of the intervals"),
-    new("bootstrap_seed", Whole, "", &[Verify], "seed of the draws"),
+    new("bootstrap", Text, "", EMBEDDED, "draws and kind of the intervals"),
+    new("bootstrap_seed", Whole, "", EMBEDDED, "seed of the draws"),
     new("genuine_pairs", Whole, "pairs", MEASURED, "pairs of one class or person"),
     new("impostor_pairs", Whole, "pairs", MEASURED, "pairs of two"),
     new("failed_genuine", Whole, "pairs", &[Scores], "genuine pairs without a score (--count-failures)"),
@@ -172,6 +172,7 @@ pub const RESULTS: &[Column] = &[
         "of the queries, those with an image of their class among the K nearest",
     )
     .measure(Higher, Queries)
+    .with_query_interval()
     .usually(USUAL_K),
     new(
         "r_precision",
@@ -180,8 +181,11 @@ pub const RESULTS: &[Column] = &[
         &[Recall],
         "mean share of right images among the R nearest, R being those there are",
     )
-    .measure(Higher, Queries),
-    new("map@r", Real, "share", &[Recall], "mean average precision at R").measure(Higher, Queries),
+    .measure(Higher, Queries)
+    .with_query_interval(),
+    new("map@r", Real, "share", &[Recall], "mean average precision at R")
+        .measure(Higher, Queries)
+        .with_query_interval(),
     new(
         "map_revisited",
         Real,
@@ -189,27 +193,34 @@ pub const RESULTS: &[Column] = &[
         &[Recall],
         "mean average precision, by trapezoids, junk passed over (--ground-truth)",
     )
-    .measure(Higher, Queries),
+    .measure(Higher, Queries)
+    .with_query_interval(),
     new("mp@{K}", Real, "share", &[Recall], "mean precision at K, or at the last image to be found (--ground-truth)")
         .usually(&["1", "5", "10"])
-        .measure(Higher, Queries),
+        .measure(Higher, Queries)
+        .with_query_interval(),
     // beside these: --all-figures
     new("map", Real, "share", &[Recall], "mean average precision over the whole gallery (--all-figures)")
         .measure(Higher, Queries)
+        .with_query_interval()
         .beside(),
     new("mrr", Real, "share", &[Recall], "mean of 1 / rank of the first right image (--all-figures)")
         .measure(Higher, Queries)
+        .with_query_interval()
         .beside(),
     new("map@{K}", Real, "share", &[Recall], "mean average precision of the K nearest, over the lesser of K and R")
         .measure(Higher, Queries)
+        .with_query_interval()
         .beside()
         .usually(USUAL_K),
     new("precision@{K}", Real, "share", &[Recall], "mean share of right images among the K nearest")
         .measure(Higher, Queries)
+        .with_query_interval()
         .beside()
         .usually(USUAL_K),
     new("ndcg@{K}", Real, "share", &[Recall], "normalised discounted cumulative gain of the K nearest")
         .measure(Higher, Queries)
+        .with_query_interval()
         .beside()
         .usually(USUAL_K),
     new("recall@1_relevant_from_{K}", Real, "share", &[Recall], "recall@1 of queries with K to below 2 K right images")
@@ -244,6 +255,7 @@ pub const RESULTS: &[Column] = &[
         "mated queries identified where at most T of the unmated raise an alarm",
     )
     .measure(Higher, Queries)
+    .with_query_interval()
     .beside()
     .usually(TARGETS),
     new("dir_threshold@far={T}", Real, "score", &[Recall], "the smallest threshold that holds it").usually(TARGETS),
@@ -290,8 +302,8 @@ pub const RESULTS: &[Column] = &[
     new("sd_impostor", Real, "score", MEASURED, "population standard deviation of impostor scores")
         .over(Impostor)
         .with_interval(),
-    new("{FIGURE}_from", Real, "as FIGURE", PAIRS, "lower end of the confidence interval (--bootstrap)"),
-    new("{FIGURE}_to", Real, "as FIGURE", PAIRS, "upper end of the confidence interval (--bootstrap)"),
+    new("{FIGURE}_from", Real, "as FIGURE", MEASURED, "lower end of the confidence interval (--bootstrap)"),
+    new("{FIGURE}_to", Real, "as FIGURE", MEASURED, "upper end of the confidence interval (--bootstrap)"),
     new("eer_threshold", Real, "score", PAIRS, "threshold where FMR and FNMR are closest"),
     new("eer_bracket_low", Real, "share", PAIRS, "the lower of FMR and FNMR there").over(Both),
     new("eer_bracket_high", Real, "share", PAIRS, "the higher").over(Both),

@@ -57,9 +57,17 @@ impl Table {
     }
 
     pub(crate) fn reals(&self, name: &str) -> Result<Vec<f64>> {
+        self.all(name, self.some_reals(name)?)
+    }
+
+    pub(crate) fn some_reals(&self, name: &str) -> Result<Vec<Option<f64>>> {
         let column = self.column(name, &DataType::Float64)?;
-        let values = column.f64().map_err(|e| self.wrong(name, &e))?;
-        self.all(name, values.iter().collect())
+        Ok(column.f64().map_err(|e| self.wrong(name, &e))?.iter().collect())
+    }
+
+    /// Whether there is such a column: files of earlier versions lack some.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.frame.column(name).is_ok()
     }
 
     /// Shares: numbers from 0 to 1.

@@ -15,7 +15,7 @@ fn part<'n>(column: &Column, name: &'n str) -> Option<&'n str> {
     let fits = match place {
         "K" => !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit()),
         "T" => part.parse::<f64>().is_ok(),
-        "FIGURE" => find(part).is_some_and(|figure| figure.column.interval),
+        "FIGURE" => find(part).is_some_and(|figure| !figure.column.interval.is_empty()),
         _ => !part.is_empty(),
     };
     fits.then_some(part)
@@ -26,11 +26,17 @@ pub(crate) fn is_beside(name: &str) -> bool {
     find(name).is_some_and(|found| found.column.beside)
 }
 
-/// Every name that a column has in a parquet file of results.
-fn names(column: &Column) -> Vec<String> {
+/// Whether a column is an end of a figure's confidence interval.
+pub(crate) fn is_interval_end(name: &str) -> bool {
+    find(name).is_some_and(|found| found.column.name.starts_with("{FIGURE}"))
+}
+
+/// Every name that a column has in a parquet file of results of this `measure`.
+fn names(column: &Column, measure: &str) -> Vec<String> {
     let parts = column.name.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
     let Some((before, (place, after))) = parts else { return vec![column.name.to_owned()] };
-    let figures = || RESULTS.iter().filter(|column| column.interval).flat_map(names);
+    let has_interval = |column: &&Column| column.interval.iter().any(|writer| writer.measure() == Some(measure));
+    let figures = || RESULTS.iter().filter(has_interval).flat_map(|column| names(column, measure));
     let parts: Vec<String> =
         if place == "FIGURE" { figures().collect() } else { column.usual.iter().map(|&part| part.into()).collect() };
     parts.iter().map(|part| format!("{before}{part}{after}")).collect()
@@ -87,7 +93,7 @@ pub(crate) fn better(name: &str) -> Option<Better> {
 /// The names, in order, that every parquet file of this `measure` has.
 pub(super) fn usual_names(measure: &str) -> Vec<String> {
     let writes = |column: &&Column| column.writers.iter().any(|writer| writer.measure() == Some(measure));
-    RESULTS.iter().filter(writes).flat_map(names).collect()
+    RESULTS.iter().filter(writes).flat_map(|column| names(column, measure)).collect()
 }
 
 #[cfg(test)]
@@ -111,6 +117,11 @@ mod tests {
         assert_eq!(kind("fnmr@fmr=0.000001"), Some(("fnmr@fmr={T}", Type::Real)));
         assert_eq!(kind("fnmr@fmr=0.1_from"), Some(("{FIGURE}_from", Type::Real)));
         assert_eq!(kind("images_from"), None);
+        assert_eq!(kind("mp@5_from"), Some(("{FIGURE}_from", Type::Real)));
+        assert_eq!(
+            ["recall@1_to", "eer_from", "recall@1", "preprocessing_from"].map(is_interval_end),
+            [true, true, false, false]
+        );
         assert_eq!(kind("accuracy_fold_10"), Some(("accuracy_fold_{K}", Type::Real)));
         assert_eq!(kind("loss.temperature"), Some(("loss.{SETTING}", Type::Setting)));
     }
@@ -145,6 +156,9 @@ mod tests {
             assert!(names.len() > 5, "{measure}");
         }
         assert!(usual_names("recall").contains(&"recall@1".to_owned()));
-        assert!(usual_names("verification").contains(&"fnmr@fmr=0.001_to".to_owned()));
+        let has = |measure: &str, name: &str| usual_names(measure).contains(&name.to_owned());
+        assert!(has("verification", "fnmr@fmr=0.001_to") && !has("verification", "recall@1_to"));
+        // Recall has an EER, and no interval of it.
+        assert!(has("recall", "recall@1_to") && has("recall", "eer") && !has("recall", "eer_to"));
     }
 }

@@ -71,7 +71,19 @@ fn results(folder: &tempfile::TempDir) -> Vec<(&'static str, Vec<String>)> {
     let development = ["--dev-genuine", &at("g.txt"), "--dev-impostor", &at("i.txt"), "--count-failures"];
     let scores = ["scores", "--genuine", &at("g.txt"), "--impostor", &at("i.txt"), "--out", &at("s3.parquet")];
     tool(&[&scores[..], &development].concat());
-    let more = ["--k", "1", "--all-figures", "--matryoshka", "8", "--storage", "int8", "--out", &at("r3.parquet")];
+    let more = [
+        "--k",
+        "1",
+        "--bootstrap",
+        "50",
+        "--all-figures",
+        "--matryoshka",
+        "8",
+        "--storage",
+        "int8",
+        "--out",
+        &at("r3.parquet"),
+    ];
     recall(&[&["--embeddings", &kept], &more[..]].concat());
     for (by, out) in [("query", "c1.parquet"), ("class", "c2.parquet")] {
         tool(&["compare", &at("a"), &at("a"), "--by", by, "--draws", "100", "--out", &at(out)]);

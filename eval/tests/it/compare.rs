@@ -47,7 +47,7 @@ fn recall_run(path: &Path, values: &[f64], classes: &[usize], digest: &str) -> P
     let queries = values.iter().zip(classes).enumerate().map(query).collect();
     SaveRun::plan(path)
         .unwrap()
-        .write(&record, &Details::Retrieval(Retrieved { queries, scores: None, map: None }))
+        .write(&record, &Details::Retrieval(Retrieved { queries, scores: None, map: None, files: None }))
         .unwrap();
     path.into()
 }
@@ -63,7 +63,7 @@ fn verify_run(path: &Path, scores: &[f64], same: &[bool]) -> PathBuf {
         Pair { a, b: a + 1, same, score, fold: Some((at % 10) as u32), right }
     };
     let pairs = scores.iter().zip(same).enumerate().map(pair).collect();
-    let pairs = Some(Pairs { images: people.collect(), pairs });
+    let pairs = Some(Pairs { images: people.collect(), pairs, files: None });
     let mut record = Record::new();
     record.set("measure", "verification").set("model_sha256", "any").set("data_sha256", "same");
     record.set("pairs_sha256", "list");
@@ -294,7 +294,7 @@ fn what_else_two_runs_differ_in_is_said_and_recorded() {
         let path = folder.path().join(name);
         SaveRun::plan(&path)
             .unwrap()
-            .write(&record, &Details::Retrieval(Retrieved { queries, scores: None, map: None }))
+            .write(&record, &Details::Retrieval(Retrieved { queries, scores: None, map: None, files: None }))
             .unwrap();
         path
     };

@@ -306,6 +306,22 @@ fn open_set_identification_turns_strangers_away() {
     let threshold = found["dir_threshold@far=0.1"].as_f64().unwrap();
     assert!((threshold - 40.375_f64.to_radians().cos()).abs() < 1e-6, "{threshold}");
     assert!(found["dir@far=0.01"].is_null(), "40 strangers carry no FAR below 0.075");
+    // Intervals: classes are drawn, all four queries and forty strangers with them; a target that is not carried has none.
+    let output = run(&[&recall[..], &["--open-set", "--bootstrap", "200", "--json"]].concat());
+    assert!(stderr(&output).contains("only 2 classes: the intervals are rough"), "{}", stderr(&output));
+    let drawn = &serde_json::from_str::<Vec<Value>>(&stdout(&output)).unwrap()[0];
+    let end = |name: &str| drawn[name].as_f64().unwrap_or_else(|| panic!("{name} of {drawn}"));
+    for name in ["recall@1", "r_precision", "map@r", "dir@far=0.1"] {
+        let (from, to) = (end(&format!("{name}_from")), end(&format!("{name}_to")));
+        assert!(from <= end(name) && end(name) <= to && from < to, "{name}: {from} to {to}");
+    }
+    assert!(drawn.get("dir@far=0.01_from").is_none_or(Value::is_null));
+    assert_eq!(drawn["bootstrap"].as_str(), Some("200 draws of classes, percentile interval of 0.95"));
+    let printed = stdout(&run(&[&recall[..], &["--open-set", "--bootstrap", "200"]].concat()));
+    assert!(printed.contains("Intervals: 200 draws of classes") && printed.contains("dir@far=0.1"), "{printed}");
+    fails(2, &[&recall[..], &["--bootstrap", "1"]].concat(), &["--bootstrap 1: wanted 2 to"]);
+    fails(2, &[&recall[..], &["--bootstrap", "9", "--confidence", "95"]].concat(), &["--confidence"]);
+    fails(2, &[&recall[..], &["--seed", "9"]].concat(), &["--bootstrap"]);
     for name in found.as_object().unwrap().keys() {
         assert!(pdloss_eval::table::schema::find(name).is_some(), "{name} is in no list of columns");
     }

@@ -53,6 +53,94 @@ fn pictures_are_inside_or_their_absence_is_said() {
 }
 
 #[test]
+fn other_images_under_the_same_names_are_marked_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let (kept, out) = (measured(folder.path()), folder.path().join("page.html"));
+    let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+    let (page, said) = report(&[&kept], &out, &["--images", text(&data)]);
+    assert!(said.is_empty() && !page.contains("other file</span>"), "{said}");
+    // of twelve images two are others
+    for name in ["0/0.png", "0/1.png", "0/2.png", "0/3.png", "1/0.png", "1/1.png"] {
+        std::fs::create_dir_all(other.join(name).parent().unwrap()).unwrap();
+        std::fs::copy(data.join(name), other.join(name)).unwrap();
+    }
+    for name in ["1/2.png", "1/3.png", "2/0.png", "2/1.png", "2/2.png", "2/3.png"] {
+        std::fs::create_dir_all(other.join(name).parent().unwrap()).unwrap();
+        let from = if name == "1/2.png" || name == "2/0.png" { "0/0.png" } else { name };
+        std::fs::copy(data.join(from), other.join(name)).unwrap();
+    }
+    let (page, said) = report(&[&kept], &out, &["--images", text(&other)]);
+    let says = "2 of 12 images are of other files than those that were measured, and are marked; the first: ";
+    assert!(said.contains(says) && page.contains(says), "{said}");
+    assert!(page.contains("<span class=\"other\">other file</span>") && page.contains("\"other\":true"));
+    // a run of an earlier version, or of kept embeddings, cannot tell
+    std::fs::remove_file(kept.join("files.parquet")).unwrap();
+    let (page, said) = report(&[&kept], &out, &["--images", text(&other)]);
+    assert!(said.contains("does not say which files it measured") && page.contains("unchecked"), "{said}");
+    assert!(!page.contains("other file</span>"));
+    // pairs know their images, too
+    let pairs = folder.path().join("pairs");
+    let model = fixtures().join("embedder.onnx");
+    let arguments =
+        ["verify", "--all-pairs", "--model", text(&model), "--data", text(&data), "--save-run", text(&pairs)];
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    std::fs::copy(data.join("0/0.png"), data.join("2/3.png")).unwrap();
+    let kept = pdloss_eval::runs::Run::read(&pairs).unwrap();
+    let pdloss_eval::runs::Details::Verification(verified) = &kept.details else { panic!("{:?}", kept.details) };
+    let files = verified.pairs.as_ref().and_then(|pairs| pairs.files.as_ref()).unwrap();
+    let digest = |name: &str| pdloss_eval::runs::Files::digest(&std::fs::read(data.join(name)).unwrap());
+    assert_eq!(files.by_name()["0/0.png"], digest("0/0.png"));
+    assert_ne!(files.by_name()["2/3.png"], digest("2/3.png"));
+}
+
+#[test]
+fn confused_classes_and_what_became_of_queries_are_on_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let data = fixtures().join("shapes");
+    for (model, kept) in [("backbone.onnx", "before"), ("embedder.onnx", "after")] {
+        let model = fixtures().join(model);
+        let arguments = ["recall", "--model", text(&model), "--data", text(&data), "--k", "1"];
+        let output = run(&[&arguments[..], &["--save-run", text(&at(kept)), "--map", "tsne"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let (page, said) = report(&[&at("before"), &at("after")], &at("page.html"), &[]);
+    assert!(said.is_empty(), "{said}");
+    // what the page counts is what the runs hold
+    let hits = |name: &str| -> Vec<bool> {
+        let run = pdloss_eval::runs::Run::read(&at(name)).unwrap();
+        let pdloss_eval::runs::Details::Retrieval(kept) = run.details else { panic!("{name}") };
+        kept.queries.iter().map(|query| query.first_hit == Some(1)).collect()
+    };
+    let (before, after) = (hits("before"), hits("after"));
+    let count = |was: bool, is: bool| before.iter().zip(&after).filter(|(a, b)| (**a, **b) == (was, is)).count();
+    assert!(count(false, true) > 0);
+    let words = format!(
+        "Of 160 queries {} went from wrong to right and {} from right to wrong between before and after; {} are right in both, {} in neither.",
+        count(false, true),
+        count(true, false),
+        count(true, true),
+        count(false, false)
+    );
+    assert!(page.contains(&words), "{words}");
+    assert!(page.contains("Wrong in before, right in after"));
+    let mistakes = before.iter().filter(|hit| !**hit).count();
+    assert!(page.contains(&format!("All 10 classes, and {mistakes} mistakes.")), "{mistakes}");
+    assert_eq!(page.matches("<figure class=\"confusion\">").count(), 2);
+    assert!(page.contains("Most confused classes") && page.contains("pairs of classes, by mistakes"));
+    assert!(page.contains("Embeddings of before by t-SNE") && page.contains("Embeddings of after by t-SNE"));
+    // without pictures the numbers stay
+    let (page, _) = report(&[&at("before"), &at("after")], &at("page.html"), &["--no-images"]);
+    assert!(page.contains(&words) && page.contains("<figure class=\"confusion\">"));
+    assert!(!page.contains("Most confused classes"));
+    // maps are those of a run that is kept
+    let model = fixtures().join("embedder.onnx");
+    let plain = ["recall", "--model", text(&model), "--data", text(&data), "--map", "tsne"];
+    fails(2, &plain, &["--save-run"]);
+}
+
+#[test]
 fn result_files_and_training_show_beside_runs() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

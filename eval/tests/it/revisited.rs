@@ -58,6 +58,22 @@ fn the_three_setups_have_the_figures_of_numpy() {
                 assert!(pdloss_eval::table::schema::find(name).is_some(), "{name} is in no list of columns");
             }
         }
+        // Intervals hold the figures; of one seed they are the same again.
+        let again = || stdout(&run(&[&recall[..], &["--json", "--bootstrap", "100"]].concat()));
+        let drawn: Vec<Value> = serde_json::from_str(&again()).unwrap();
+        assert_eq!(drawn.len(), 3);
+        for (row, plain) in drawn.iter().zip(&found) {
+            for name in ["map_revisited", "mp@1", "mp@5", "mp@10"] {
+                let end = |end: &str| row[format!("{name}_{end}")].as_f64().unwrap();
+                let value = plain[name].as_f64().unwrap();
+                assert!(end("from") <= value && value <= end("to"), "{name}: {row}");
+            }
+            assert_eq!(row["bootstrap"].as_str(), Some("100 draws of queries, percentile interval of 0.95"));
+        }
+        let same: Vec<Value> = serde_json::from_str(&again()).unwrap();
+        assert_eq!(drawn[0]["mp@5_from"], same[0]["mp@5_from"]);
+        let printed = stdout(&run(&[&recall[..], &["--bootstrap", "100"]].concat()));
+        assert!(printed.contains("Intervals: 100 draws of queries") && !printed.contains("mp@1_from"), "{printed}");
         let printed = stdout(&run(&recall));
         assert!(printed.contains("map_revisited") && printed.contains("medium"), "{printed}");
     }

@@ -108,6 +108,14 @@ fn probes_search_both_galleries_as_numpy_does() {
         close(&found["dir@far=0.1"], &wanted["tpir"], name);
         close(&found["dir_threshold@far=0.1"], &wanted["threshold"], name);
     }
+    // Rank-k and TPIR at FPIR with their intervals: people are drawn.
+    for row in rows(&protocol.recall(&["--bootstrap", "100"])) {
+        for name in ["recall@1", "recall@5", "dir@far=0.1"] {
+            let number = |name: String| row[&name].as_f64().unwrap_or_else(|| panic!("{name}"));
+            let (from, to) = (number(format!("{name}_from")), number(format!("{name}_to")));
+            assert!(from <= number(name.into()) && number(name.into()) <= to, "{name}: {from} to {to}");
+        }
+    }
     let words = protocol.recall(&[]);
     let printed = stdout(&run(&words.iter().map(String::as_str).collect::<Vec<_>>()));
     assert!(printed.contains("G1.csv: FAR over 40") && printed.contains("G2.csv: FAR over 40"), "{printed}");

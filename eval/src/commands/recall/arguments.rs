@@ -10,6 +10,7 @@ use pdloss_embed::retrieval::Metric;
 use crate::commands::InputArgs;
 use crate::commands::variants::Storage;
 use crate::index::FLAT;
+use crate::runs::Layout;
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval recall --model model.onnx --data CUB_200_2011
@@ -107,6 +108,16 @@ pub struct RecallArgs {
     /// The templates that search them (ijbc_1N_probe_mixed.csv); with --open-set also those of people whom a gallery lacks
     #[arg(long, value_name = "FILE", help_heading = "Templates", requires = "templates")]
     pub probes: Option<PathBuf>,
+    /// Confidence intervals from this many draws of classes (of people, in identification), each with all its queries; with
+    /// --ground-truth of queries
+    #[arg(long, value_name = "N", help_heading = "Intervals")]
+    pub bootstrap: Option<usize>,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Intervals", requires = "bootstrap")]
+    pub seed: u64,
+    /// Confidence of the intervals
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
+    pub confidence: f64,
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
@@ -116,4 +127,8 @@ pub struct RecallArgs {
     /// Keep the run, query by query and with d' of all pairs, in a new folder: for report, compare and tabulate
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     pub save_run: Option<PathBuf>,
+    /// Maps of the embeddings that the run keeps
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Layout::Pca, help_heading = "Results", requires = "save_run",
+        conflicts_with = "memory")]
+    pub map: Layout,
 }

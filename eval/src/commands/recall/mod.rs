@@ -13,14 +13,14 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::alike;
-use super::arguments::{Notes, rows_of};
+use super::arguments::{Notes, drawn, rows_of};
 use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::Variant;
 use crate::index;
 use crate::process;
-use crate::runs::{Details, KEPT_NEIGHBOURS, SaveRun};
+use crate::runs::{Details, KEPT_NEIGHBOURS, Layout, SaveRun};
 use crate::table::{Kind, Record};
 use crate::{Error, Result};
 pub use arguments::RecallArgs;
@@ -45,6 +45,7 @@ pub struct Plan {
     search: SearchPlan,
     out: Option<(PathBuf, Kind)>,
     save_run: Option<SaveRun>,
+    map: Layout,
     json: bool,
     threads: usize,
 }
@@ -110,6 +111,7 @@ impl Plan {
             all: args.all_figures,
             open_set: args.open_set,
             variants,
+            bootstrap: drawn(args.bootstrap, args.seed, args.confidence)?,
         };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         let which = match (Protocol::of(args)?, revisited::Listed::of(args)?) {
@@ -129,6 +131,7 @@ impl Plan {
             search,
             out,
             save_run,
+            map: args.map,
             json: args.json,
             threads: args.input.run.threads()?,
         })
@@ -184,7 +187,7 @@ impl Plan {
             }
         };
         if let Which::Revisited(listed) = &self.which {
-            let mut rows = listed.measure(&held, self.search.metric, &record, &mut notes, self.threads)?;
+            let mut rows = listed.measure(&held, &self.search, &record, &mut notes, self.threads)?;
             rows.iter_mut().for_each(|row| {
                 row.set("seconds_total", started.elapsed().as_secs_f64());
                 notes.record(row);
@@ -260,7 +263,8 @@ impl Plan {
                 // Of one gallery that is kept in several ways, the first says it all.
                 let of_galleries = if matches!(self.which, Which::Templates(_)) { rows } else { &rows[..1] };
                 let asked = if self.search.open_set { of_galleries } else { &[] };
-                asked.iter().try_for_each(|row| retrieval_figures::print_open_set(row, stdout))
+                asked.iter().try_for_each(|row| retrieval_figures::print_open_set(row, stdout))?;
+                retrieval_figures::print_intervals(rows, self.search.all, stdout)
             })
         };
         printed.map_err(|e| Error::write("standard output", e))

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::RecallArgs;
+use super::search::SearchPlan;
 use super::source::Held;
 use crate::commands::arguments::Notes;
 use crate::commands::named::Named;
+use crate::commands::retrieval_figures;
 use crate::index::{self, FLAT};
 use crate::metrics::revisited::{KS, Setup, revisited};
 use crate::pairs::GroundTruth;
@@ -17,7 +19,6 @@ use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::{Dataset, Format, Item, Limits, Role, Source as Files};
 use pdloss_embed::preprocess::{Boxes, Steps};
 use pdloss_embed::ranks::world;
-use pdloss_embed::retrieval::Metric;
 
 /// A ground truth, as it was read.
 #[derive(Debug)]
@@ -92,7 +93,7 @@ impl Listed {
     pub(super) fn measure(
         &self,
         held: &Held,
-        metric: Metric,
+        search: &SearchPlan,
         record: &Record,
         notes: &mut Notes,
         threads: usize,
@@ -113,7 +114,7 @@ impl Listed {
         let select = |rows: &[usize]| embeddings.matrix.select(ndarray::Axis(0), rows);
         let rows = select(&gallery);
         let searching = Instant::now();
-        let mut index = index::by(FLAT)(metric, rows.view(), &|row| names[gallery[row]].clone())?;
+        let mut index = index::by(FLAT)(search.metric, rows.view(), &|row| names[gallery[row]].clone())?;
         let mut ranked = Vec::with_capacity(queries.len());
         let progress = Progress::new("searching", "queries", queries.len());
         for query in &queries {
@@ -128,13 +129,16 @@ impl Listed {
             let mut row = record.clone();
             row.set("ground_truth", self.path.display().to_string())
                 .set("ground_truth_sha256", self.truth.sha256.as_str());
-            row.set("setup", setup.as_str()).set("threads", threads).set("metric", metric.to_string());
+            row.set("setup", setup.as_str()).set("threads", threads).set("metric", search.metric.to_string());
             row.set("index", FLAT).set("search", super::table::EXACT).set("ties", "by lower row");
             row.set("images", gallery.len() + queries.len()).set("dim", embeddings.dim());
-            row.set("queries", found.queries).set("gallery", gallery.len());
-            row.set("lone_queries", queries.len() - found.queries).set("map_revisited", found.map);
+            row.set("queries", found.each.len()).set("gallery", gallery.len());
+            row.set("lone_queries", queries.len() - found.each.len()).set("map_revisited", found.map);
             for (k, precision) in KS.iter().zip(found.precision) {
                 row.set(format!("mp@{k}"), precision);
+            }
+            if let Some(how) = &search.bootstrap {
+                retrieval_figures::record_revisited_intervals(&found, how, &mut row, notes);
             }
             row.set("seconds_search", seconds);
             Ok(row)
@@ -143,12 +147,14 @@ impl Listed {
     }
 }
 
-/// The figures, a row a setup.
+/// The figures, a row a setup, and their intervals.
 pub(super) fn print(rows: &[Record], stdout: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let is_precision = |name: &str| name.strip_prefix("mp@").is_some_and(|k| k.parse::<usize>().is_ok());
     let row = |row: &Record| {
         let is_shown =
-            |name: &str| ["setup", "queries", "gallery", "map_revisited"].contains(&name) || name.starts_with("mp@");
+            |name: &str| ["setup", "queries", "gallery", "map_revisited"].contains(&name) || is_precision(name);
         row.pick(|name| is_shown(name).then(|| name.to_owned()))
     };
-    writeln!(stdout, "{}", Record::text_over(&rows.iter().map(row).collect::<Vec<_>>(), &rows[0]))
+    writeln!(stdout, "{}", Record::text_over(&rows.iter().map(row).collect::<Vec<_>>(), &rows[0]))?;
+    retrieval_figures::print_intervals(rows, false, stdout)
 }

@@ -10,8 +10,8 @@ use crate::commands::arguments::{Notes, class_names, describe_copies, describe_s
 use crate::commands::retrieval_figures;
 use crate::commands::variants::Variant;
 use crate::index;
-use crate::metrics::verification::{MOST_PAIRS, Rates, curve, pair_count, tally_all};
-use crate::runs::{Details, Map, Retrieved, Verified};
+use crate::metrics::verification::{Bootstrap, MOST_PAIRS, Rates, curve, pair_count, tally_all};
+use crate::runs::{Details, Files, Layout, Map, Retrieved, Verified};
 use crate::table::{Record, Value};
 use pdloss_embed::dataset::Role;
 use pdloss_embed::embeddings::{Embeddings, Row};
@@ -29,6 +29,8 @@ pub(super) struct SearchPlan {
     pub(super) open_set: bool,
     /// Embeddings as they are, and in less room.
     pub(super) variants: Vec<Variant>,
+    /// How intervals are drawn, where they are wanted.
+    pub(super) bootstrap: Option<Bootstrap>,
 }
 
 impl SearchPlan {
@@ -93,6 +95,9 @@ impl Plan {
             if self.search.open_set {
                 agree(retrieval_figures::record_open_set(&measured, &mut row))?;
             }
+            if let Some(how) = &self.search.bootstrap {
+                retrieval_figures::record_intervals(&measured, held.rows(), self.search.open_set, how, &mut row, notes);
+            }
             if let (Held::Memory(embeddings), true) = (&held, self.search.all) {
                 let varied = variant.of(embeddings);
                 retrieval_figures::record_clusters(&varied, search.metric, &mut row)?;
@@ -101,14 +106,23 @@ impl Plan {
                 details = Some(Details::Retrieval(match &held {
                     Held::Memory(embeddings) => {
                         let scores = scores(embeddings, search, &mut row, notes)?;
-                        let map = Map::of(embeddings, search.metric == Metric::Cosine);
-                        Retrieved::new((&embeddings.rows, &embeddings.classes), &measured, scores, map)
+                        let map = Map::of(embeddings, search.metric == Metric::Cosine, self.map);
+                        if self.map == Layout::Tsne && !map.as_ref().is_some_and(Map::has_tsne) {
+                            notes.add("no layout by t-SNE: the images are too few, or all alike");
+                        }
+                        Retrieved::new(
+                            (&embeddings.rows, &embeddings.classes),
+                            &measured,
+                            scores,
+                            map,
+                            Files::of(embeddings),
+                        )
                     }
                     Held::File(kept, _) => {
                         notes.add(
                             "the map and d' of all pairs are left out of the run: they want all embeddings in memory",
                         );
-                        Retrieved::new((&kept.rows, &kept.classes), &measured, None, None)
+                        Retrieved::new((&kept.rows, &kept.classes), &measured, None, None, None)
                     }
                 }));
             }

@@ -6,7 +6,7 @@ use pdloss_embed::embeddings::Row;
 use pdloss_embed::retrieval::{Retrieval, Search};
 
 use crate::commands::{efficiency, retrieval_figures};
-use crate::table::schema::is_beside;
+use crate::table::schema::{is_beside, is_interval_end};
 use crate::table::{Record, Value};
 
 /// What a search is that finds the true neighbours.
@@ -43,16 +43,20 @@ pub(super) fn describe(
 /// The measures, a row for each way to keep embeddings; before them, where it is wanted, what they were taken on; behind them,
 /// where it is wanted, every other figure of the first row.
 pub(super) fn print(rows: &[Record], ks: &[usize], all: bool, stdout: &mut dyn Write) -> std::io::Result<()> {
-    let is_measure =
-        |name: &str| ["r_precision", "map@r"].contains(&name) || name.starts_with("recall@") && !is_beside(name);
+    let is_measure = |name: &str| {
+        ["r_precision", "map@r"].contains(&name)
+            || name.starts_with("recall@") && !is_beside(name) && !is_interval_end(name)
+    };
     let counts = ["images", "classes", "queries"];
     let apart = |name: &&str| rows.iter().any(|row| row.get(name) != rows[0].get(name));
     // What rows differ by; dimension and storage, where that is what was asked for.
     let mut beside: Vec<&str> = ["gallery_list", "corruption", "severity"].into_iter().filter(apart).collect();
     let is_kept = beside.is_empty();
     beside.extend(["dim", "storage", "embedding_bytes"].into_iter().filter(|name| is_kept || apart(name)));
-    let about = rows[0]
-        .pick(|name| (!is_measure(name) && !is_beside(name) && !counts.contains(&name)).then(|| name.to_owned()));
+    let about = rows[0].pick(|name| {
+        let is_figure = is_measure(name) || is_beside(name) || is_interval_end(name);
+        (!is_figure && !counts.contains(&name)).then(|| name.to_owned())
+    });
     about.print_what_was_run(stdout)?;
     let beside = if rows.len() > 1 { beside } else { counts.to_vec() };
     let row = |row: &Record| {

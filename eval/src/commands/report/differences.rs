@@ -1,7 +1,9 @@
-//! What `compare` says of runs on the same data: the first of them against each of the others.
+//! What `compare` says of runs on the same data: the first of them against each of the others; and what became of its queries.
 
 use serde::Serialize;
 
+use super::changes::{Changes, changes};
+use super::thumbnails::Pictures;
 use super::{Named, Table, figure, grouped, word};
 use crate::commands::compare::compared;
 use crate::metrics::significance::Resampling;
@@ -21,10 +23,18 @@ const UP_TO: usize = 100_000;
 pub(super) struct Difference {
     verdict: String,
     table: Option<Table>,
+    changes: Option<Changes>,
 }
 
-/// Comparisons of those runs that have the same data; why there is none, where two have it and are not compared.
-pub(super) fn all(runs: &[Named<'_>]) -> Vec<Difference> {
+impl Difference {
+    fn not(verdict: String) -> Self {
+        Self { verdict, table: None, changes: None }
+    }
+}
+
+/// Comparisons of those runs that have the same data; why there is none, where two have it and are not compared. `pictures` are
+/// those of each run.
+pub(super) fn all(runs: &[Named<'_>], pictures: &mut [Option<Pictures>]) -> Vec<Difference> {
     let size = |run: &Named<'_>| match &run.run.details {
         Details::Retrieval(of) => Some(("recall", of.queries.len())),
         Details::Verification(of) => {
@@ -32,26 +42,24 @@ pub(super) fn all(runs: &[Named<'_>]) -> Vec<Difference> {
         }
         Details::Training(_) | Details::None => None,
     };
-    let measured = runs.iter().filter_map(|run| size(run).map(|(kind, count)| (run, kind, count)));
+    let measured = runs.iter().enumerate().filter_map(|(at, run)| size(run).map(|(kind, count)| (at, kind, count)));
     let mut all = Vec::new();
-    for alike in grouped(measured, |(run, kind, _)| (*kind, run.data.clone())) {
+    for alike in grouped(measured, |&(at, kind, _)| (kind, runs[at].data.clone())) {
         let [(a, ..), others @ ..] = &alike[..] else { continue };
-        all.extend(others.iter().take(OTHERS).map(|(b, _, count)| difference(a, b, *count > UP_TO)));
+        let compared = others.iter().take(OTHERS);
+        all.extend(compared.map(|(b, _, count)| difference(&runs[*a], &runs[*b], *count > UP_TO, &mut pictures[*a])));
         if let Some((b, ..)) = others.get(OTHERS) {
             let left = others.len() - OTHERS - 1;
             let more = if left == 0 { String::new() } else { format!(" and {left} more") };
-            all.push(Difference {
-                verdict: format!("{}{more} are not compared here; `pdloss-eval compare` does it.", b.name),
-                table: None,
-            });
+            let verdict = format!("{}{more} are not compared here; `pdloss-eval compare` does it.", runs[*b].name);
+            all.push(Difference::not(verdict));
         }
     }
     all
 }
 
-fn difference(a: &Named<'_>, b: &Named<'_>, many: bool) -> Difference {
-    let not =
-        |why: &str| Difference { verdict: format!("{} and {} are not compared: {why}.", b.name, a.name), table: None };
+fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pictures>) -> Difference {
+    let not = |why: &str| Difference::not(format!("{} and {} are not compared: {why}.", b.name, a.name));
     if many {
         return not("too many queries or pairs for a page; `pdloss-eval compare` does it");
     }
@@ -68,8 +76,14 @@ fn difference(a: &Named<'_>, b: &Named<'_>, many: bool) -> Difference {
     };
     let columns = ["figure", &a.name, &b.name, "difference", "from", "to", "p (Holm)"].map(str::to_owned);
     let caption = format!("{} against {}: difference with its 95 % interval", b.name, a.name);
+    // What is compared has the same queries in the same order.
+    let changes = match (&a.run.details, &b.run.details) {
+        (Details::Retrieval(of_a), Details::Retrieval(of_b)) => Some(changes((a, of_a), (b, of_b), pictures)),
+        _ => None,
+    };
     Difference {
         verdict: found.verdict(1.0 - HOW.level, &a.name, &b.name),
         table: Some(Table::new(&caption, columns.into_iter(), found.rows().iter().map(row).collect())),
+        changes,
     }
 }

@@ -1,14 +1,16 @@
-//! Maps of embeddings: the plane in which they are spread most, an image a point, coloured by class. Maps of one data set are
-//! turned onto the first, so that what has moved is what the model has moved; the page's script shows what is pointed at.
+//! Maps of embeddings: the plane in which they are spread most, and a layout by t-SNE where the run has one, an image a point, coloured
+//! by class. Maps of one kind and data set are turned onto the first, so that what has moved is what the model has moved; the page's
+//! script shows what is pointed at.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::Named;
-use super::mistakes::cut;
+use super::gallery::cut;
 use super::thumbnails::Pictures;
-use crate::runs::{Details, Place};
+use crate::metrics::projection::even;
+use crate::runs::{Details, Map, Place};
 
 /// Points of a map; of more images these are taken evenly.
 const SHOWN: usize = 1500;
@@ -42,31 +44,55 @@ struct Point {
 struct Reading<'a> {
     name: &'a str,
     class: &'a str,
+    /// Its picture, once for all maps of one data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
     picture: Option<String>,
+    /// The picture is of another file than was measured.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    other: bool,
+}
+
+/// How places were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// In the plane of the first two principal components.
+    Plane,
+    Tsne,
 }
 
 /// The maps of all runs that have one. `pictures` are those of each run.
 pub(super) fn all(runs: &[Named<'_>], pictures: &mut [Option<Pictures>]) -> Vec<Figure> {
-    let mut first: HashMap<&str, HashMap<&str, [f64; 2]>> = HashMap::new();
-    let mut figures = Vec::new();
-    for (run, pictures) in runs.iter().zip(pictures) {
-        let Details::Retrieval(details) = &run.run.details else { continue };
-        let Some(map) = &details.map else { continue };
-        let places: Vec<[f64; 2]> = map.places.iter().map(|place| [place.x, place.y]).collect();
-        let places = match first.get(run.data.as_str()) {
-            Some(other) => onto(&places, &map.places, other),
-            None => places,
-        };
-        let own = || map.places.iter().map(|place| place.name.as_str()).zip(places.iter().copied());
-        first.entry(&run.data).or_insert_with(|| own().collect());
-        figures.push(figure(run, &map.places, &places, map.share, pictures));
+    let mut first: HashMap<(Kind, &str), HashMap<&str, [f64; 2]>> = HashMap::new();
+    let (mut figures, mut pictured) = (Vec::new(), HashSet::new());
+    // Maps of one kind stand beside each other.
+    for kind in [Kind::Plane, Kind::Tsne] {
+        for (run, pictures) in runs.iter().zip(pictures.iter_mut()) {
+            let Details::Retrieval(details) = &run.run.details else { continue };
+            let Some(map) = &details.map else { continue };
+            let place = |place: &Place| match kind {
+                Kind::Plane => Some([place.x, place.y]),
+                Kind::Tsne => place.tsne,
+            };
+            let (named, places): (Vec<&Place>, Vec<[f64; 2]>) =
+                map.places.iter().filter_map(|of| Some((of, place(of)?))).unzip();
+            if places.is_empty() {
+                continue;
+            }
+            let places = match first.get(&(kind, run.data.as_str())) {
+                Some(other) => onto(&places, &named, other),
+                None => places,
+            };
+            let own = || named.iter().map(|place| place.name.as_str()).zip(places.iter().copied());
+            first.entry((kind, run.data.as_str())).or_insert_with(|| own().collect());
+            figures.push(figure(run, (kind, map), &named, &places, (pictures, &mut pictured)));
+        }
     }
     figures
 }
 
 /// Turns and mirrors places about their mean so that they lie as near as can be to those of the same names (the orthogonal
 /// Procrustes problem; of two dimensions the best turn has the angle of the summed products).
-fn onto(places: &[[f64; 2]], named: &[Place], others: &HashMap<&str, [f64; 2]>) -> Vec<[f64; 2]> {
+fn onto(places: &[[f64; 2]], named: &[&Place], others: &HashMap<&str, [f64; 2]>) -> Vec<[f64; 2]> {
     let pairs = || places.iter().zip(named).filter_map(|(at, place)| Some((*at, *others.get(place.name.as_str())?)));
     let turn = |mirror: f64| {
         let sums = pairs().map(|([x, y], [a, b])| (x * a + mirror * y * b, x * b - mirror * y * a));
@@ -83,15 +109,16 @@ fn onto(places: &[[f64; 2]], named: &[Place], others: &HashMap<&str, [f64; 2]>) 
     places.iter().map(|&[x, y]| [cos * x - sin * mirror * y, sin * x + cos * mirror * y]).collect()
 }
 
-fn figure(
-    run: &Named<'_>,
-    named: &[Place],
+fn figure<'r>(
+    run: &'r Named<'_>,
+    (kind, map): (Kind, &Map),
+    named: &[&'r Place],
     places: &[[f64; 2]],
-    share: f64,
-    pictures: &mut Option<Pictures>,
+    (pictures, pictured): (&mut Option<Pictures>, &mut HashSet<(&'r str, &'r str)>),
 ) -> Figure {
-    let count = places.len().min(SHOWN);
-    let mut shown: Vec<usize> = (0..count).map(|n| n * places.len() / count).collect();
+    let all = map.places.len();
+    let mut shown: Vec<usize> = even(places.len(), SHOWN);
+    let count = shown.len();
     shown.sort_by(|&a, &b| named[a].class.cmp(&named[b].class).then(a.cmp(&b)));
     let mut classes: Vec<&str> = named.iter().map(|place| place.class.as_str()).collect();
     classes.sort_unstable();
@@ -117,27 +144,38 @@ fn figure(
         }
     };
     let every = count.div_ceil(PICTURED);
-    let reading = |(n, &at): (usize, &usize)| Reading {
-        name: &named[at].name,
-        class: &named[at].class,
-        picture: pictures.as_mut().filter(|_| n % every == 0).and_then(|pictures| pictures.small(&named[at].name)),
+    let reading = |(n, &at): (usize, &usize)| {
+        let pictures = pictures.as_mut().filter(|_| n % every == 0 && pictured.insert((&run.data, &named[at].name)));
+        let picture = pictures.and_then(|pictures| pictures.small(&named[at].name));
+        Reading {
+            name: &named[at].name,
+            class: &named[at].class,
+            other: picture.as_ref().is_some_and(|picture| picture.other),
+            picture: picture.map(|picture| picture.uri),
+        }
     };
     let points = shown.iter().map(point).collect();
     let readings: Vec<Reading<'_>> = shown.iter().enumerate().map(reading).collect();
     // A page ends a script at `</`, wherever it stands.
     let reading = serde_json::to_string(&readings).expect("words are JSON").replace('<', "\\u003c");
-    let some = if count < places.len() {
-        format!("{count} of {} images, evenly taken", places.len())
-    } else {
-        format!("{count} images")
+    let some = if count < all { format!("{count} of {all} images, evenly taken") } else { format!("{count} images") };
+    let (by, means) = match kind {
+        Kind::Plane => {
+            let means = format!(
+                "by the first two principal components: {:.0} % of all variance; what is apart in the others may lie together here",
+                100.0 * map.share
+            );
+            ("", means)
+        }
+        Kind::Tsne => (
+            " by t-SNE",
+            "by t-SNE: near ones were put near; how far groups are apart, and how wide they are, says little"
+                .to_owned(),
+        ),
     };
     Figure {
-        caption: format!("Embeddings of {}", cut(&run.name)),
-        note: format!(
-            "{some}, of {} classes, by the first two principal components: {:.0} % of all variance; what is apart in the others may lie together here.",
-            classes.len(),
-            100.0 * share
-        ),
+        caption: format!("Embeddings of {}{by}", cut(&run.name)),
+        note: format!("{some}, of {} classes, {means}.", classes.len()),
         points,
         reading,
         data: run.data.clone(),
@@ -151,8 +189,10 @@ mod tests {
     #[test]
     fn a_turned_and_mirrored_map_lies_on_the_first() {
         let first = [[1.0, 0.0], [0.0, 2.0], [-3.0, -1.0], [2.0, -1.0]];
-        let named: Vec<Place> =
-            (0..5_u8).map(|n| Place { name: n.to_string(), class: String::new(), x: 0.0, y: 0.0 }).collect();
+        let named: Vec<Place> = (0..5_u8)
+            .map(|n| Place { name: n.to_string(), class: String::new(), x: 0.0, y: 0.0, tsne: None })
+            .collect();
+        let named: Vec<&Place> = named.iter().collect();
         let others = named.iter().map(|place| place.name.as_str()).zip(first).collect();
         let (sin, cos) = 0.7_f64.sin_cos();
         for mirror in [1.0, -1.0] {

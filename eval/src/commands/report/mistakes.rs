@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
-
+use super::gallery::{Arranged, Gallery, Image, Row};
 use super::thumbnails::Pictures;
 use super::{Table, figure, word};
 use crate::runs::{Pairs, Query, Retrieved};
@@ -16,61 +15,13 @@ const BESIDE: usize = 6;
 /// Rows of a list of classes.
 const CLASSES: usize = 20;
 
-/// A heading, and rows of images.
-#[derive(Debug, Serialize)]
-pub(super) struct Gallery {
-    caption: String,
-    note: String,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug, Serialize)]
-struct Row {
-    images: Vec<Image>,
-}
-
-#[derive(Debug, Serialize)]
-struct Image {
-    picture: Option<String>,
-    name: String,
-    class: String,
-    /// The class, to be shown.
-    label: String,
-    /// `query`, `right`, `wrong`, or nothing.
-    kind: &'static str,
-    score: Option<String>,
-}
-
-/// A long name without its middle: ends tell names apart as often as beginnings do.
-pub(super) fn cut(name: &str) -> String {
-    const KEPT: usize = 11;
-    let letters: Vec<char> = name.chars().collect();
-    if letters.len() <= 2 * KEPT + 1 {
-        return name.to_owned();
-    }
-    let part = |letters: &[char]| letters.iter().collect::<String>();
-    format!("{}\u{2026}{}", part(&letters[..KEPT]), part(&letters[letters.len() - KEPT..]))
-}
-
-fn image(name: &str, class: &str, kind: &'static str, score: Option<f64>, from: &mut Option<Pictures>) -> Image {
-    let picture = from.as_mut().and_then(|pictures| pictures.get(name));
-    Image {
-        picture,
-        name: name.into(),
-        class: class.into(),
-        label: cut(class),
-        kind,
-        score: score.map(|s| format!("{s:.3}")),
-    }
-}
-
 fn found(query: &Query, pictures: &mut Option<Pictures>) -> Row {
-    let mut images = vec![image(&query.name, &query.class, "query", None, pictures)];
+    let mut images = vec![Image::new(&query.name, &query.class, "query", None, pictures)];
     for near in query.neighbours.iter().take(BESIDE) {
         let kind = if near.class == query.class { "right" } else { "wrong" };
-        images.push(image(&near.name, &near.class, kind, Some(near.score), pictures));
+        images.push(Image::new(&near.name, &near.class, kind, Some(near.score), pictures));
     }
-    Row { images }
+    Row::of(images)
 }
 
 /// Queries taken evenly over a run, and those whose nearest is wrong and yet nearest of all.
@@ -81,6 +32,7 @@ pub(super) fn retrieval(run: &Retrieved, pictures: &mut Option<Pictures>) -> Vec
     let gallery = Gallery {
         caption: "Queries and what was found".into(),
         note: format!("{count} of {} queries, evenly taken; their nearest from left to right.", queries.len()),
+        arranged: Arranged::Found,
         rows: even.map(|query| found(query, pictures)).collect(),
     };
     let nearest =
@@ -90,6 +42,7 @@ pub(super) fn retrieval(run: &Retrieved, pictures: &mut Option<Pictures>) -> Vec
     let mistakes = Gallery {
         caption: "Most confident mistakes".into(),
         note: format!("{} queries have a wrong nearest neighbour; those most similar to it first.", wrong.len()),
+        arranged: Arranged::Found,
         rows: wrong.iter().take(SHOWN).map(|(_, query)| found(query, pictures)).collect(),
     };
     [gallery, mistakes].into_iter().filter(|gallery| !gallery.rows.is_empty()).collect()
@@ -148,12 +101,13 @@ pub(super) fn verification(pairs: &Pairs, record: &Record, pictures: &mut Option
         wrong.sort_by(|a, b| if same { a.score.total_cmp(&b.score) } else { b.score.total_cmp(&a.score) });
         let mut side = |at: u32, score: Option<f64>| {
             let person = &pairs.images[at as usize];
-            image(&person.name, &person.subject, if score.is_some() { "wrong" } else { "" }, score, pictures)
+            Image::new(&person.name, &person.subject, if score.is_some() { "wrong" } else { "" }, score, pictures)
         };
-        let rows = wrong.iter().take(SHOWN).map(|p| Row { images: vec![side(p.a, None), side(p.b, Some(p.score))] });
+        let rows = wrong.iter().take(SHOWN).map(|p| Row::of(vec![side(p.a, None), side(p.b, Some(p.score))]));
         Gallery {
             caption: caption.into(),
             note: format!("{} pairs are decided wrongly at {place}; those farthest from it first.", wrong.len()),
+            arranged: Arranged::Few,
             rows: rows.collect(),
         }
     };

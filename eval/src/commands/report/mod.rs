@@ -3,9 +3,12 @@
 //! What is shown is put together here and in the modules below; `page.html` says how it stands on the page, `page.css` how
 //! it looks, and `page.js` reads charts, sorts tables and changes the theme (without it the page is whole, but still).
 
+mod changes;
 mod chart;
+mod confusion;
 mod curves;
 mod differences;
+mod gallery;
 mod map;
 mod mistakes;
 mod progress;
@@ -25,7 +28,7 @@ use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
 use pdloss_embed::program::Usual;
 
 use super::tabulate;
-use crate::runs::{Details, Run};
+use crate::runs::{Details, Files, Run};
 use crate::table::{Cell, Record, Sheet, Value};
 use thumbnails::Pictures;
 
@@ -136,8 +139,9 @@ struct Section {
     name: String,
     /// What of its images could not be had.
     notes: Vec<String>,
-    galleries: Vec<mistakes::Gallery>,
+    galleries: Vec<gallery::Gallery>,
     worst: Option<Table>,
+    mixed: Option<confusion::Mixed>,
     about: Table,
 }
 
@@ -159,6 +163,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let mut notes = vec![Vec::new(); named.len()];
     let opened = named.iter().zip(&mut notes).map(|(run, notes)| wanted_pictures(run, args, notes));
     let mut opened = opened.collect::<Result<Vec<_>>>()?;
+    let differences = differences::all(&named, &mut opened);
     let maps = map::all(&named, &mut opened);
     let sections: Vec<Section> = named
         .iter()
@@ -167,7 +172,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         .map(|((run, pictures), notes)| section(run, pictures, notes))
         .collect();
     let charts: Vec<chart::Chart> = curves::all(&named).into_iter().chain(progress::all(&named)).collect();
-    let html = render(&args.title, &date(&args.results), &named, &charts, &maps, &sections)
+    let html = render(&args.title, &date(&args.results), &named, (&differences, &charts, &maps, &sections))
         .map_err(|e| Error::write(&args.out, std::io::Error::other(format!("{e:#}"))))?;
     write_atomically(&args.out, |file| file.write_all(html.as_bytes()))?;
     wrote(&args.out);
@@ -266,21 +271,31 @@ fn summaries(rows: &[Record]) -> Vec<Table> {
 
 /// The images of a run that has some, where they are wanted.
 fn wanted_pictures(run: &Named<'_>, args: &ReportArgs, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
-    let with_images = matches!(&run.run.details, Details::Retrieval(_) | Details::Verification(_));
-    if with_images && !args.no_images { pictures(&run.run.records[0], args.images.as_deref(), notes) } else { Ok(None) }
+    let files = match &run.run.details {
+        _ if args.no_images => return Ok(None),
+        Details::Retrieval(details) => details.files.as_ref(),
+        Details::Verification(details) => details.pairs.as_ref().and_then(|pairs| pairs.files.as_ref()),
+        Details::Training(_) | Details::None => return Ok(None),
+    };
+    pictures(&run.run.records[0], args.images.as_deref(), files, notes)
 }
 
 fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<String>) -> Section {
     let record = &run.run.records[0];
-    let (galleries, worst) = match &run.run.details {
-        Details::Retrieval(details) => (mistakes::retrieval(details, pictures), Some(mistakes::worst_classes(details))),
+    let (mut worst, mut mixed) = (None, None);
+    let galleries = match &run.run.details {
+        Details::Retrieval(details) => {
+            worst = Some(mistakes::worst_classes(details));
+            mixed = confusion::mixed(details, pictures);
+            mistakes::retrieval(details, pictures)
+        }
         Details::Verification(details) => {
             let pairs = details.pairs.as_ref();
-            (pairs.map(|pairs| mistakes::verification(pairs, record, pictures)).unwrap_or_default(), None)
+            pairs.map(|pairs| mistakes::verification(pairs, record, pictures)).unwrap_or_default()
         }
-        Details::Training(_) | Details::None => (Vec::new(), None),
+        Details::Training(_) | Details::None => Vec::new(),
     };
-    notes.extend(pictures.as_ref().and_then(Pictures::missing));
+    notes.extend(pictures.as_ref().map(Pictures::doubts).unwrap_or_default());
     notes.iter().for_each(|text| note(&format!("{}: {text}", run.name)));
     let known = record.iter().filter(|(_, value)| *value != Value::Missing);
     let mut about = Table::new(
@@ -289,16 +304,21 @@ fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<Stri
         known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
     );
     about.sortable = false;
-    Section { name: run.name.clone(), notes, galleries, worst, about }
+    Section { name: run.name.clone(), notes, galleries, worst, mixed, about }
 }
 
 /// The images of a run: where `--images` says, else in the data that the run names.
-fn pictures(record: &Record, images: Option<&Path>, notes: &mut Vec<String>) -> Result<Option<Pictures>> {
+fn pictures(
+    record: &Record,
+    images: Option<&Path>,
+    files: Option<&Files>,
+    notes: &mut Vec<String>,
+) -> Result<Option<Pictures>> {
     if let Some(path) = images {
-        return Pictures::open(path).map(Some);
+        return Pictures::open(path, files).map(Some);
     }
     let data = record.get("data").map(Value::word).filter(|data| !data.is_empty()).map(PathBuf::from);
-    let opened = data.map(|path| Pictures::open(&path));
+    let opened = data.map(|path| Pictures::open(&path, files));
     match opened {
         Some(Ok(pictures)) => Ok(Some(pictures)),
         Some(Err(error)) => {
@@ -316,9 +336,7 @@ fn render(
     title: &str,
     date: &str,
     named: &[Named<'_>],
-    charts: &[chart::Chart],
-    maps: &[map::Figure],
-    sections: &[Section],
+    (differences, charts, maps, sections): (&[differences::Difference], &[chart::Chart], &[map::Figure], &[Section]),
 ) -> std::result::Result<String, minijinja::Error> {
     let rows: Vec<Record> = named.iter().flat_map(|run| tabulate::rows(run.run, &run.name)).collect();
     let mut templates = Environment::new();
@@ -327,10 +345,9 @@ fn render(
     templates.set_lstrip_blocks(true);
     templates.add_template("page.html", include_str!("page.html"))?;
     templates.get_template("page.html")?.render(context! {
-        title, date, charts, maps, sections,
+        title, date, differences, charts, maps, sections,
         leaders => leaders(&rows),
         summaries => summaries(&rows),
-        differences => differences::all(named),
         style => include_str!("page.css"),
         script => include_str!("page.js"),
         tool => concat!("pdloss-eval ", env!("CARGO_PKG_VERSION")),

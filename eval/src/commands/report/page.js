@@ -99,7 +99,7 @@
 
   // Maps: the image that is nearest to the pointer, or that the slider stands at, with all of its class; on the other maps of the
   // same data, too.
-  const maps = [];
+  const maps = [], pictures = new Map();
   for (const figure of document.querySelectorAll("figure.map")) {
     const points = JSON.parse(figure.querySelector("script").textContent), plot = figure.querySelector("svg"), circles = [...plot.querySelectorAll("circle")];
     if (!points.length) continue;
@@ -110,18 +110,22 @@
     reading.textContent = "Point at the map, or move the slider, to see images.";
     plot.after(slider, reading);
     const places = circles.map(circle => [circle.cx.baseVal.value, circle.cy.baseVal.value]);
-    const by = new Map(points.map((point, at) => [point.name, at]));
+    const by = new Map(points.map((point, at) => [point.name, at])), key = name => `${figure.dataset.of} ${name}`;
+    // A picture stands in the first map of its data.
+    for (const point of points) if (point.picture) pictures.set(key(point.name), point);
     const show = at => {
-      const { name, class: own, picture } = points[at];
+      const { name, class: own } = points[at], { picture, other } = pictures.get(key(name)) ?? {};
       slider.value = at;
       plot.classList.add("chosen");
       circles.forEach((circle, n) => {
         circle.classList.toggle("same", points[n].class === own);
         circle.classList.toggle("here", n === at);
+        // What is drawn last is in front.
+        if (n === at) plot.append(circle);
       });
       const words = document.createElement("span"), what = document.createElement("b");
       what.textContent = own;
-      words.append(what, ` · ${name}`);
+      words.append(what, ` · ${name}${other ? " · other file" : ""}`);
       reading.replaceChildren(words);
       if (picture) {
         const image = document.createElement("img");
@@ -146,5 +150,37 @@
       choose(at);
     };
     plot.onpointerdown = plot.onpointermove;
+  }
+
+  // Confusion: what a cell counts in words, under the pointer or where the slider is put; it goes from the commonest mistake on.
+  for (const figure of document.querySelectorAll("figure.confusion")) {
+    const table = figure.querySelector("table"), times = cell => Number(cell.textContent);
+    const cells = [...table.querySelectorAll("td[title]:not(.right)")].sort((a, b) => times(b) - times(a));
+    if (!cells.length) continue;
+    const slider = document.createElement("input"), reading = document.createElement("output");
+    Object.assign(slider, { type: "range", min: 0, max: cells.length - 1, step: 1, value: 0 });
+    slider.setAttribute("aria-label", "Read: mistakes, the commonest first");
+    reading.className = "reading";
+    reading.textContent = "Point at a cell, or move the slider, to read it in words.";
+    figure.append(slider, reading);
+    const show = cell => {
+      table.querySelector(".here")?.classList.remove("here");
+      cell.classList.add("here");
+      reading.textContent = cell.title;
+      slider.setAttribute("aria-valuetext", cell.title);
+    };
+    slider.oninput = () => {
+      const cell = cells[slider.valueAsNumber], scroll = table.parentElement;
+      show(cell);
+      // Sideways alone: the slider stays where it is.
+      scroll.scrollLeft = cell.offsetLeft - scroll.clientWidth / 2;
+    };
+    table.onpointermove = event => {
+      const cell = event.target.closest("td[title]");
+      if (!cell) return;
+      if (cells.includes(cell)) slider.value = cells.indexOf(cell);
+      show(cell);
+    };
+    table.onpointerdown = table.onpointermove;
   }
 }

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::pairs::PairList;
+use crate::runs::Files;
 use crate::{Error, Result};
 use pdloss_embed::dataset::Source;
 use pdloss_embed::preprocess::{Orientation, decode};
@@ -18,43 +19,63 @@ const SIDE: u32 = 160;
 const SMALL: u32 = 72;
 const QUALITY: u8 = 74;
 
+/// An image made small.
+#[derive(Clone, Debug)]
+pub(super) struct Picture {
+    /// As a data URI.
+    pub(super) uri: String,
+    /// It is of another file than the one of this name that was measured.
+    pub(super) other: bool,
+}
+
 /// Images of one folder or archive, each made small once.
 pub(super) struct Pictures {
     source: Source,
-    made: HashMap<(String, u32), Option<String>>,
+    /// Digests of the files that were measured, by name; `None` where the run does not say.
+    measured: Option<HashMap<String, String>>,
+    made: HashMap<(String, u32), Option<Picture>>,
     /// Why the first of those that cannot be had cannot.
     first_missing: Option<String>,
+    /// The first that is of another file.
+    first_other: Option<String>,
 }
 
 impl Pictures {
-    /// Opens the folder, the archive, or the list that brings its images.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Opens the folder, the archive, or the list that brings its images; `files` are those that the run measured.
+    pub(super) fn open(path: &Path, files: Option<&Files>) -> Result<Self> {
         let source = if PairList::brings_images(path) {
             let list = PairList::read(path)?;
             Source::of_memory(path, list.images.into_iter().zip(list.contents.unwrap_or_default()))
         } else {
             Source::open(path)?
         };
-        Ok(Self { source, made: HashMap::new(), first_missing: None })
+        let owned = |(name, digest): (&str, &str)| (name.to_owned(), digest.to_owned());
+        let measured = files.map(|files| files.by_name().into_iter().map(owned).collect());
+        Ok(Self { source, measured, made: HashMap::new(), first_missing: None, first_other: None })
     }
 
-    /// An image as a data URI; `None` where it cannot be had.
-    pub(super) fn get(&mut self, name: &str) -> Option<String> {
+    /// An image; `None` where it cannot be had.
+    pub(super) fn get(&mut self, name: &str) -> Option<Picture> {
         self.sized(name, SIDE)
     }
 
     /// The same, smaller.
-    pub(super) fn small(&mut self, name: &str) -> Option<String> {
+    pub(super) fn small(&mut self, name: &str) -> Option<Picture> {
         self.sized(name, SMALL)
     }
 
-    fn sized(&mut self, name: &str, side: u32) -> Option<String> {
+    fn sized(&mut self, name: &str, side: u32) -> Option<Picture> {
         let key = (name.to_owned(), side);
         if let Some(made) = self.made.get(&key) {
             return made.clone();
         }
         let made = match self.make(name, side) {
-            Ok(made) => Some(made),
+            Ok(made) => {
+                if made.other {
+                    self.first_other.get_or_insert_with(|| name.to_owned());
+                }
+                Some(made)
+            }
             Err(error) => {
                 self.first_missing.get_or_insert_with(|| error.to_string());
                 None
@@ -64,21 +85,39 @@ impl Pictures {
         made
     }
 
-    /// How many of the images that were asked for cannot be had, and why the first cannot; `None` where all are there.
-    pub(super) fn missing(&self) -> Option<String> {
-        let first = self.first_missing.as_ref()?;
-        let all: HashSet<&str> = self.made.keys().map(|(name, _)| name.as_str()).collect();
-        let missing = self.made.iter().filter(|(_, made)| made.is_none());
-        let missing: HashSet<&str> = missing.map(|((name, _), _)| name.as_str()).collect();
-        Some(format!(
-            "{} of {} images cannot be had, and their places are empty; the first: {first}",
-            missing.len(),
-            all.len()
-        ))
+    /// What is to be said of the images that were asked for: how many cannot be had, and why the first cannot; how many are of other
+    /// files than were measured; that this is not known.
+    pub(super) fn doubts(&self) -> Vec<String> {
+        let count = |is: &dyn Fn(&Option<Picture>) -> bool| {
+            let such = self.made.iter().filter(|(_, made)| is(made)).map(|((name, _), _)| name.as_str());
+            such.collect::<HashSet<&str>>().len()
+        };
+        let all = count(&|_| true);
+        let missing = self.first_missing.as_ref().map(|first| {
+            let missing = count(&Option::is_none);
+            format!("{missing} of {all} images cannot be had, and their places are empty; the first: {first}")
+        });
+        let other = self.first_other.as_ref().map(|first| {
+            let other = count(&|made| made.as_ref().is_some_and(|made| made.other));
+            format!(
+                "{other} of {all} images are of other files than those that were measured, and are marked; the first: {first} in {}",
+                self.source.path().display()
+            )
+        });
+        let shown = all > count(&Option::is_none);
+        let unknown = (self.measured.is_none() && shown).then(|| {
+            "the run does not say which files it measured (an earlier version kept it, or it is of kept embeddings): pictures are those \
+             of the same names, unchecked"
+                .to_owned()
+        });
+        missing.into_iter().chain(other).chain(unknown).collect()
     }
 
-    fn make(&self, name: &str, side: u32) -> Result<String> {
-        let image = decode(name, &self.source.read(name)?, Orientation::Exif)?;
+    fn make(&self, name: &str, side: u32) -> Result<Picture> {
+        let bytes = self.source.read(name)?;
+        let measured = self.measured.as_ref().and_then(|measured| measured.get(name));
+        let other = measured.is_some_and(|digest| *digest != Files::digest(&bytes));
+        let image = decode(name, &bytes, Orientation::Exif)?;
         let small = if image.width().max(image.height()) > side {
             image::DynamicImage::from(image).thumbnail(side, side).into_rgb8()
         } else {
@@ -88,6 +127,7 @@ impl Pictures {
         image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY)
             .encode_image(&small)
             .map_err(|e| Error::image(name, e.to_string()))?;
-        Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.into_inner())))
+        let uri = format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes.into_inner()));
+        Ok(Picture { uri, other })
     }
 }

@@ -33,9 +33,6 @@ const DETAILS: &str = "Scores are cosines. A pair is accepted at score >= thresh
     of FMR and FNMR where they are closest. FNMR@FMR takes the smallest threshold whose FMR does not exceed the target, and \
     has no value below 3 / impostor pairs.";
 
-/// More draws move no digit that anybody reads, and take days.
-pub(super) const MOST_DRAWS: usize = 1_000_000;
-
 /// How the embeddings of an image and of its mirror image become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Flip {

@@ -13,7 +13,7 @@ use crate::metrics::verification::{
     bootstrap, cross_validate, test_at,
 };
 use crate::pairs::Subjects;
-use crate::runs::{Pair, Pairs, Person};
+use crate::runs::{Files, Pair, Pairs, Person};
 use crate::table::Record;
 
 impl Plan {
@@ -177,7 +177,8 @@ impl Plan {
                 let right = right.as_ref().map(|right| right[at]);
                 Pair { a: number(listed.a), b: number(listed.b), same: listed.same, score, fold, right }
             };
-            Pairs { images, pairs: scored.kept.iter().zip(&scored.scores).enumerate().map(pair).collect() }
+            let pairs = scored.kept.iter().zip(&scored.scores).enumerate().map(pair).collect();
+            Pairs { images, pairs, files: Files::of(embeddings) }
         });
         Ok(Outcome::new(tally, self.title(), "cosine", false)
             .assessed(&self.wanted, false, development.as_ref())

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use super::arguments::{Notes, class_names, describe_copies, describe_dimension, describe_sameness};
+use super::arguments::{Notes, class_names, describe_copies, describe_dimension, describe_sameness, drawn};
 use super::assess::Wanted;
 use super::efficiency;
 use super::groups::Grouping;
@@ -25,7 +25,6 @@ use pdloss_embed::embeddings::Embeddings;
 use pdloss_embed::preprocess::Landmarks;
 use pdloss_embed::ranks::{agree, world};
 
-use arguments::MOST_DRAWS;
 pub(super) use arguments::USUAL;
 pub use arguments::{Flip, VerifyArgs};
 use images::{How, Source};
@@ -60,13 +59,7 @@ impl Plan {
     /// [`Error::Usage`] for flags that contradict each other or the data; those of the model, its recipe and the lists.
     pub fn new(args: &VerifyArgs) -> Result<Self> {
         let usage = |text: &str| Err(Error::Usage(text.into()));
-        let level = args.confidence;
-        if !(level > 0.0 && level < 1.0) {
-            return usage("--confidence: wanted a number between 0 and 1, such as 0.95");
-        }
-        if let Some(draws) = args.bootstrap.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
-            return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
-        }
+        let bootstrap = drawn(args.bootstrap, args.seed, args.confidence)?;
         let lists = [
             ("--pairs", &args.pairs),
             ("--templates", &args.templates),
@@ -148,7 +141,6 @@ impl Plan {
             _ => return usage("give --model and --data, or --embeddings"),
         };
         efficiency::check(args.input.efficiency)?;
-        let bootstrap = args.bootstrap.map(|replicates| Bootstrap { replicates, seed: args.seed, level });
         let (sinks, threads) = (Sinks::plan(&args.results)?, args.input.run.threads()?);
         let wanted = Wanted::plan(&args.figures)?;
         let groups = Grouping::plan(&args.groups)?;

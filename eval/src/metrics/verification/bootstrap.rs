@@ -46,7 +46,20 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// Figures by name; without a value where a draw gives them none.
+pub(in crate::metrics) type Figures = Vec<(String, Option<f64>)>;
+
 impl Bootstrap {
+    /// What each replicate gives, of those that give something: figures are a function of how often each unit was drawn.
+    pub(in crate::metrics) fn draw(
+        &self,
+        units: usize,
+        figures: &(dyn Fn(&[u64]) -> Option<Figures> + Sync),
+    ) -> Vec<Figures> {
+        let replicates = (0..self.replicates).into_par_iter();
+        replicates.filter_map(|replicate| figures(&self.weights(replicate, units))).collect()
+    }
+
     /// How often each of `subjects` people is drawn in one replicate.
     pub(super) fn weights(&self, replicate: usize, subjects: usize) -> Vec<u64> {
         let mut random = Pcg64::new(u128::from(self.seed), replicate as u128);
@@ -79,7 +92,7 @@ pub fn bootstrap(
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     order.sort_unstable_by(|&a, &b| pairs[a].score.total_cmp(&pairs[b].score));
     let impostor = pairs.iter().filter(|p| !p.same).count() as u64;
-    let figures = |weights: &[u64]| -> Option<Vec<(String, Option<f64>)>> {
+    let figures = |weights: &[u64]| -> Option<Figures> {
         let weight = |pair: &SubjectPair| how.weight(weights, pair);
         let step = |&at: &usize| {
             let (pair, weight) = (&pairs[at], weight(&pairs[at]));
@@ -97,10 +110,7 @@ pub fn bootstrap(
         }
         Some(figures)
     };
-    let drawn: Vec<_> = (0..how.replicates)
-        .into_par_iter()
-        .filter_map(|replicate| figures(&how.weights(replicate, subjects)))
-        .collect();
+    let drawn = how.draw(subjects, &figures);
     if drawn.len() * 2 < how.replicates || drawn.is_empty() {
         return Err(Error::Measure(format!(
             "--bootstrap: only {} of {} replicates over {subjects} subjects drew both genuine and impostor pairs",
@@ -108,8 +118,13 @@ pub fn bootstrap(
             how.replicates
         )));
     }
+    Ok(percentiles(&drawn, how))
+}
+
+/// The interval of each figure over what was drawn; none of one that has no value in any draw.
+pub(in crate::metrics) fn percentiles(drawn: &[Figures], how: &Bootstrap) -> Vec<Interval> {
     let mut intervals = Vec::new();
-    for (at, (name, _)) in drawn[0].iter().enumerate() {
+    for (at, (name, _)) in drawn.first().into_iter().flatten().enumerate() {
         let mut values: Vec<f64> = drawn.iter().filter_map(|figures| figures[at].1).collect();
         values.sort_unstable_by(f64::total_cmp);
         if !values.is_empty() {
@@ -121,7 +136,7 @@ pub fn bootstrap(
             });
         }
     }
-    Ok(intervals)
+    intervals
 }
 
 /// A quantile of sorted values, linear between neighbours.

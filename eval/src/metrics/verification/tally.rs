@@ -78,7 +78,7 @@ impl Tally {
     }
 
     /// Of steps in ascending order; equal scores may come one by one.
-    pub(super) fn of_sorted(mut steps: Vec<Step>) -> Result<Self> {
+    pub(in crate::metrics) fn of_sorted(mut steps: Vec<Step>) -> Result<Self> {
         steps.dedup_by(|next, kept| {
             let same = next.score == kept.score;
             if same {
