@@ -14,6 +14,7 @@
 
 mod augment;
 mod backbone;
+mod batches;
 mod checkpoint;
 mod cli;
 mod color;

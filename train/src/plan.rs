@@ -7,7 +7,7 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Kind, Memory, Parameters, Ranks, build_in_parts};
+use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Device, Model};
@@ -17,6 +17,7 @@ use pdloss_embed::ranks::{of_first, world};
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::{Wish, of_graph, prepare, trained};
+use crate::batches::{balance, check_hard_classes, of_memory};
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::in_parts;
@@ -24,7 +25,6 @@ use crate::objective;
 use crate::optimizer::Variance;
 use crate::parts;
 use crate::sampler::Sampler;
-use crate::sampling::SamplerName;
 use crate::settings::Settings;
 use crate::trainer::Step;
 use crate::validation::Validation;
@@ -254,20 +254,6 @@ fn of_ranks(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
     )))
 }
 
-/// What is to be said of a memory of earlier batches.
-fn of_memory(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
-    let Some(Memory { rows, start }) = settings.loss.memory() else { return Ok(None) };
-    let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
-    let bytes = rows as f64 * (description.dim * 4 + 8) as f64;
-    let from = if start == 0 { "from the first step on".to_owned() } else { format!("after {start} steps") };
-    Ok(Some(format!(
-        "--memory-bank {rows}: each image of a batch is compared with the other {} and with the {rows} before it as they were embedded \
-         then, {from}; gradients go to the batch alone; the memory takes {:.1} MiB",
-        settings.batch.saturating_sub(1),
-        bytes / f64::from(1 << 20)
-    )))
-}
-
 /// The library that a run goes on with. A path out of a file is not opened unless a person names it again: whatever lies there
 /// would run with that person's rights.
 fn named_again(run: &Path, named: Option<&Path>, of_file: Option<&Path>) -> Result<Option<PathBuf>> {
@@ -309,64 +295,6 @@ fn keep_apart(data: &mut Dataset, validation: &Dataset, settings: &Settings) -> 
         (None, _) => {}
     }
     Ok(notes)
-}
-
-/// Refuses hard classes where nobody has the vectors of all of them.
-fn check_hard_classes(settings: &Settings) -> Result<()> {
-    let ranks = settings.ranks;
-    let problem = match (settings.shard_classes, settings.loss.needs_pairs()) {
-        _ if ranks == 1 => return Ok(()),
-        (true, _) => format!("each of {ranks} ranks has the proxies of a part of the classes (--shard-classes)"),
-        (_, true) => {
-            let loss = settings.loss.word();
-            format!(
-                "the loss {loss} has no proxies, and running means of the classes' embeddings are those of one process, not of {ranks} \
-                 ranks"
-            )
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::Usage(format!("--sampler hard-classes: {problem}")))
-}
-
-/// Sees to it that batches have pairs, for a loss that wants them, and classes, for a sampler of classes; what is to be said of it.
-/// Runs of version 0.1 keep the batches that they were begun with.
-fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Option<String>> {
-    let (loss, takes) = (settings.loss.word(), settings.loss.takes_of_class());
-    let chosen = settings.sampling.clone().unwrap_or_default();
-    let (needs_pairs, by_class) = (settings.loss.needs_pairs(), chosen.sampler.map(SamplerName::is_by_class));
-    match settings.per_class {
-        _ if is_begun || !(needs_pairs || by_class == Some(true)) => Ok(None),
-        Some(_) if !needs_pairs => Ok(None),
-        None if by_class == Some(false) => Ok(Some(format!(
-            "the loss {loss} compares images of a class, which batches of {} may not have: those without are passed over",
-            chosen.word().unwrap_or_default()
-        ))),
-        None if !needs_pairs => {
-            let word = chosen.word().unwrap_or_default();
-            let each = parts::per_class(&format!("{word} draws"), None, settings.batch, classes)?;
-            settings.per_class = Some(each);
-            Ok(Some(format!("--per-class {each} is taken: {word} draws batches of whole classes")))
-        }
-        Some(each) => {
-            parts::check_pairs(&loss, settings.batch, each)?;
-            let idle = takes.map_or(0, |takes| each.saturating_sub(takes));
-            Ok((idle > 0).then(|| {
-                format!(
-                    "the loss {loss} takes two images of each class of a batch: of --per-class {each}, {idle} are embedded for \
-                     nothing"
-                )
-            }))
-        }
-        None => {
-            let compares = format!("the loss {loss} compares");
-            let each = parts::per_class(&compares, takes, settings.batch, classes)?;
-            settings.per_class = Some(each);
-            Ok(Some(format!(
-                "--per-class {each} is taken: the loss {loss} compares images of a class, which random batches may not have"
-            )))
-        }
-    }
 }
 
 /// The backbone with the embedding as its only output, `[batch, dim]`, its type and lengths written out. Lengths of the images

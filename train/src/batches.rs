@@ -1,0 +1,82 @@
+//! What batches must have for a loss, a sampler and a memory: chosen, checked, and said.
+
+use pdloss::graph::proto::ModelProto;
+use pdloss::graph::step::{Description, Memory};
+use pdloss_embed::{Error, Result};
+
+use crate::backbone::of_graph;
+use crate::parts;
+use crate::sampling::SamplerName;
+use crate::settings::Settings;
+
+/// Refuses hard classes where nobody has the vectors of all of them.
+pub(crate) fn check_hard_classes(settings: &Settings) -> Result<()> {
+    let ranks = settings.ranks;
+    let problem = match (settings.shard_classes, settings.loss.needs_pairs()) {
+        _ if ranks == 1 => return Ok(()),
+        (true, _) => format!("each of {ranks} ranks has the proxies of a part of the classes (--shard-classes)"),
+        (_, true) => {
+            let loss = settings.loss.word();
+            format!(
+                "the loss {loss} has no proxies, and running means of the classes' embeddings are those of one process, not of {ranks} \
+                 ranks"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("--sampler hard-classes: {problem}")))
+}
+
+/// Sees to it that batches have pairs, for a loss that wants them, and classes, for a sampler of classes; what is to be said of it.
+/// Runs of version 0.1 keep the batches that they were begun with.
+pub(crate) fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -> Result<Option<String>> {
+    let (loss, takes) = (settings.loss.word(), settings.loss.takes_of_class());
+    let chosen = settings.sampling.clone().unwrap_or_default();
+    let (needs_pairs, by_class) = (settings.loss.needs_pairs(), chosen.sampler.map(SamplerName::is_by_class));
+    match settings.per_class {
+        _ if is_begun || !(needs_pairs || by_class == Some(true)) => Ok(None),
+        Some(_) if !needs_pairs => Ok(None),
+        None if by_class == Some(false) => Ok(Some(format!(
+            "the loss {loss} compares images of a class, which batches of {} may not have: those without are passed over",
+            chosen.word().unwrap_or_default()
+        ))),
+        None if !needs_pairs => {
+            let word = chosen.word().unwrap_or_default();
+            let each = parts::per_class(&format!("{word} draws"), None, settings.batch, classes)?;
+            settings.per_class = Some(each);
+            Ok(Some(format!("--per-class {each} is taken: {word} draws batches of whole classes")))
+        }
+        Some(each) => {
+            parts::check_pairs(&loss, settings.batch, each)?;
+            let idle = takes.map_or(0, |takes| each.saturating_sub(takes));
+            Ok((idle > 0).then(|| {
+                format!(
+                    "the loss {loss} takes two images of each class of a batch: of --per-class {each}, {idle} are embedded for \
+                     nothing"
+                )
+            }))
+        }
+        None => {
+            let compares = format!("the loss {loss} compares");
+            let each = parts::per_class(&compares, takes, settings.batch, classes)?;
+            settings.per_class = Some(each);
+            Ok(Some(format!(
+                "--per-class {each} is taken: the loss {loss} compares images of a class, which random batches may not have"
+            )))
+        }
+    }
+}
+
+/// What is to be said of a memory of earlier batches.
+pub(crate) fn of_memory(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
+    let Some(Memory { rows, start }) = settings.loss.memory() else { return Ok(None) };
+    let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
+    let bytes = rows as f64 * (description.dim * 4 + 8) as f64;
+    let from = if start == 0 { "from the first step on".to_owned() } else { format!("after {start} steps") };
+    Ok(Some(format!(
+        "--memory-bank {rows}: each image of a batch is compared with the other {} and with the {rows} before it as they were embedded \
+         then, {from}; gradients go to the batch alone; the memory takes {:.1} MiB",
+        settings.batch.saturating_sub(1),
+        bytes / f64::from(1 << 20)
+    )))
+}
