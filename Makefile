@@ -137,8 +137,8 @@ check-kernels:
 gpu-check: setup
 	plugins/gpu-check
 
-gpu-bundle:
-	packaging/gpu-bundle
+gpu-bundle: $(BENCH_PYTHON)
+	$(BENCH_PYTHON) packaging/gpu-bundle
 
 $(PAPER_PYTHON):
 	python3 -m venv .runtime/paper

@@ -1,7 +1,7 @@
 """PD-Loss and its gradient on a GPU, side by side: the operator, PyTorch that forms the similarities (eager and compiled), and
 the forward pass alone against the function that `pdloss export` writes. Called by `gpu-check`; fails without a GPU.
 
-    python cuda.py --library libpdloss_ort.so --pdloss pdloss [--shapes 128,10000,512 ...] [--repeat 20]
+    python cuda.py --library libpdloss_ort.so --pdloss PROGRAM_OR_FOLDER [--shapes 128,10000,512 ...] [--repeat 20]
 
 Everything is float32 without TF32, but for one column, where our operator is given float16. Held to float64 first (in bands of classes, so that every shape fits), then timed in turn by
 events on one stream, the second-level cache flushed between runs, medians. Extra memory is what is taken beyond inputs and
@@ -12,18 +12,16 @@ that of float32 without tensor cores. The last columns are each floor's share of
 
 import argparse
 import math
-import pathlib
 import statistics
-import subprocess
 import sys
-import tempfile
 
 import numpy as np
-import onnx
 import torch
 from onnx import TensorProto, helper
 
 import onnxruntime
+
+from function import read as function_of
 
 SHAPES = ["1024,100000,128", "1024,100000,512", "1024,1000000,128", "1024,1000000,512", "128,10000,512", "512,100000,512", "4096,1000000,128", "8192,1000000,512"]
 TOLERANCE = 2e-5
@@ -44,20 +42,6 @@ def model_of_node(operator, outputs, kind=TensorProto.FLOAT):
     )
     sets = [helper.make_opsetid("", 17), helper.make_opsetid("com.pdloss", 1)]
     return helper.make_model(graph, opset_imports=sets, ir_version=8)
-
-
-def model_of_function(pdloss, dim):
-    """The exported function behind an Identity; proxies become an input, so that one model serves any number of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, out = pathlib.Path(folder, "identity.onnx"), pathlib.Path(folder, "out.onnx")
-        rows = [declare(name, TensorProto.FLOAT, ["B", dim]) for name in ("x", "embeddings")]
-        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["embeddings"])], "identity", rows[:1], rows[1:])
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
-        subprocess.run([pdloss, "export", source, out, "--as", "function", "--classes", "2"], check=True)
-        model = onnx.load(out)
-    del model.graph.initializer[:]
-    model.graph.input.append(declare("pdloss.proxies", TensorProto.FLOAT, ["C", dim]))
-    return model
 
 
 class Ort:
@@ -227,7 +211,7 @@ def measure(shape, options, copy_rate, product_rates):
     torch.cuda.empty_cache()
     forward = Ort(options.library, model_of_node("PDLoss", ["loss"]), feeds, {"loss": fused})
     function_feeds = {"x": x, "pdloss.proxies": p, "pdloss.labels": labels}
-    model = model_of_function(options.pdloss, dim)
+    model = function_of(options.pdloss, dim)
     function = Ort(options.library, model, function_feeds, {"pdloss.loss": loss})
     forwards = time_in_turn({"ours": forward, "function": function}, options.repeat)
     check(f"loss of the function at {shape}", loss, fused.double())
