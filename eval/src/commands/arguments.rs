@@ -18,18 +18,35 @@ use crate::{Error, Result};
 /// More draws move no digit that anybody reads, and take days.
 const MOST_DRAWS: usize = 1_000_000;
 
-/// How intervals are drawn, where they are wanted.
-///
-/// # Errors
-/// [`Error::Usage`] for numbers that make no sense.
-pub(super) fn drawn(draws: Option<usize>, seed: u64, level: f64) -> Result<Option<Bootstrap>> {
-    if !(level > 0.0 && level < 1.0) {
-        return Err(Error::Usage("--confidence: wanted a number between 0 and 1, such as 0.95".into()));
+/// How intervals are drawn.
+#[derive(Clone, Debug, Args)]
+pub struct IntervalArgs {
+    /// Confidence intervals from this many draws of subjects
+    #[arg(long, value_name = "N", help_heading = "Intervals")]
+    pub bootstrap: Option<usize>,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Intervals", requires = "bootstrap")]
+    pub seed: u64,
+    /// Confidence of the intervals
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
+    pub confidence: f64,
+}
+
+impl IntervalArgs {
+    /// The same, where intervals are wanted.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for numbers that make no sense.
+    pub(super) fn drawn(&self) -> Result<Option<Bootstrap>> {
+        let Self { bootstrap: draws, seed, confidence: level } = *self;
+        if !(level > 0.0 && level < 1.0) {
+            return Err(Error::Usage("--confidence: wanted a number between 0 and 1, such as 0.95".into()));
+        }
+        if let Some(draws) = draws.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
+            return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
+        }
+        Ok(draws.map(|replicates| Bootstrap { replicates, seed, level }))
     }
-    if let Some(draws) = draws.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
-        return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
-    }
-    Ok(draws.map(|replicates| Bootstrap { replicates, seed, level }))
 }
 
 /// Images and a model that embeds them, or the embeddings that were kept: flags of the one are refused beside the other.

@@ -30,7 +30,7 @@ use pdloss_embed::ranks::{agree, same, world};
 
 use crate::Result;
 use crate::table::Record;
-pub use arguments::InputArgs;
+pub use arguments::{InputArgs, IntervalArgs};
 pub use compare::{By, CompareArgs};
 pub use inspect::InspectArgs;
 pub use outcome::VerificationOut;

@@ -2,17 +2,9 @@
 
 use safetensors::SafeTensors;
 
-use crate::tools::{Place, fails, hues, run, succeeds, text};
+use crate::tools::{Place, fails, hues, said, succeeds, text};
 
 const USUAL: [&str; 8] = ["--batch", "12", "--per-class", "4", "--steps", "5", "--lr", "0.01"];
-
-/// Runs the program, which must succeed; what it said on standard error.
-fn said(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    error
-}
 
 /// The shape and the bytes of a tensor of a run's checkpoint.
 fn kept(place: &Place, name: &str) -> (Vec<usize>, Vec<u8>) {

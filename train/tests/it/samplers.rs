@@ -4,15 +4,7 @@ use std::path::Path;
 
 use safetensors::SafeTensors;
 
-use crate::tools::{Place, fails, fixtures, hues, run, succeeds, text};
-
-/// Runs the program, which must succeed; what it said on standard error.
-fn said(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    error
-}
+use crate::tools::{Place, fails, fixtures, hues, said, succeeds, text};
 
 /// Six hues, of which the first three have two images each.
 fn uneven(data: &Path) {

@@ -33,6 +33,14 @@ pub(crate) fn succeeds(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Runs the program, which must succeed; what it said on standard error.
+pub(crate) fn said(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    error
+}
+
 /// Runs the program, which must fail with this exit code and say each of these on standard error, and nothing of a panic.
 pub(crate) fn fails(code: i32, arguments: &[&str], says: &[&str]) {
     let output = run(arguments);

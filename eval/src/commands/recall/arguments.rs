@@ -7,8 +7,8 @@ use pdloss_embed::preprocess::Kind;
 use pdloss_embed::program::Usual;
 use pdloss_embed::retrieval::Metric;
 
-use crate::commands::InputArgs;
 use crate::commands::variants::Storage;
+use crate::commands::{InputArgs, IntervalArgs};
 use crate::index::FLAT;
 use crate::runs::Layout;
 
@@ -43,9 +43,15 @@ pub(in crate::commands) const USUAL: Usual = Usual {
     calls: &["recall --model FILE.onnx --data PATH", "recall --embeddings FILE.npy"],
     flags: &["model", "data", "split", "label", "preset", "embeddings", "labels", "k", "out", "save-run", "json"],
 };
+
+/// What intervals are drawn of here.
+const DRAWS: &str = "Confidence intervals from this many draws of classes (of people, in identification), each with all its queries; with \
+    --ground-truth of queries";
+
 /// Arguments of `recall`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
+#[command(mut_arg("bootstrap", |bootstrap| bootstrap.help(DRAWS)))]
 pub struct RecallArgs {
     /// What is embedded, or was
     #[command(flatten)]
@@ -108,16 +114,9 @@ pub struct RecallArgs {
     /// The templates that search them (ijbc_1N_probe_mixed.csv); with --open-set also those of people whom a gallery lacks
     #[arg(long, value_name = "FILE", help_heading = "Templates", requires = "templates")]
     pub probes: Option<PathBuf>,
-    /// Confidence intervals from this many draws of classes (of people, in identification), each with all its queries; with
-    /// --ground-truth of queries
-    #[arg(long, value_name = "N", help_heading = "Intervals")]
-    pub bootstrap: Option<usize>,
-    /// Seed of the draws
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Intervals", requires = "bootstrap")]
-    pub seed: u64,
-    /// Confidence of the intervals
-    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
-    pub confidence: f64,
+    /// Intervals
+    #[command(flatten)]
+    pub intervals: IntervalArgs,
     /// Write the result: .csv, .json, .parquet or .md
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::alike;
-use super::arguments::{Notes, drawn, rows_of};
+use super::arguments::{Notes, rows_of};
 use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
@@ -111,7 +111,7 @@ impl Plan {
             all: args.all_figures,
             open_set: args.open_set,
             variants,
-            bootstrap: drawn(args.bootstrap, args.seed, args.confidence)?,
+            bootstrap: args.intervals.drawn()?,
         };
         let save_run = args.save_run.as_deref().map(SaveRun::plan).transpose()?;
         let which = match (Protocol::of(args)?, revisited::Listed::of(args)?) {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use pdloss_embed::program::Usual;
 
-use crate::commands::InputArgs;
 use crate::commands::assess::FigureArgs;
 use crate::commands::groups::GroupArgs;
 use crate::commands::outcome::VerificationOut;
+use crate::commands::{InputArgs, IntervalArgs};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval verify --model face.onnx --data lfw/ --pairs pairs.txt \\
@@ -97,15 +97,9 @@ pub struct VerifyArgs {
     /// Align faces to the 112x112 ArcFace template by five landmarks: CSV of path and x1,y1,...,x5,y5
     #[arg(long, value_name = "FILE.csv", help_heading = "Pairs", conflicts_with = "embeddings")]
     pub align: Option<PathBuf>,
-    /// Confidence intervals from this many draws of subjects
-    #[arg(long, value_name = "N", help_heading = "Intervals")]
-    pub bootstrap: Option<usize>,
-    /// Seed of the draws
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Intervals", requires = "bootstrap")]
-    pub seed: u64,
-    /// Confidence of the intervals
-    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Intervals", requires = "bootstrap")]
-    pub confidence: f64,
+    /// Intervals
+    #[command(flatten)]
+    pub intervals: IntervalArgs,
     /// Groups
     #[command(flatten)]
     pub groups: GroupArgs,

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use super::arguments::{Notes, class_names, describe_copies, describe_dimension, describe_sameness, drawn};
+use super::arguments::{Notes, class_names, describe_copies, describe_dimension, describe_sameness};
 use super::assess::Wanted;
 use super::efficiency;
 use super::groups::Grouping;
@@ -59,7 +59,7 @@ impl Plan {
     /// [`Error::Usage`] for flags that contradict each other or the data; those of the model, its recipe and the lists.
     pub fn new(args: &VerifyArgs) -> Result<Self> {
         let usage = |text: &str| Err(Error::Usage(text.into()));
-        let bootstrap = drawn(args.bootstrap, args.seed, args.confidence)?;
+        let bootstrap = args.intervals.drawn()?;
         let lists = [
             ("--pairs", &args.pairs),
             ("--templates", &args.templates),
@@ -91,7 +91,7 @@ impl Plan {
             Some(path) if args.templates.is_some() => {
                 let templates = args.templates.as_deref().unwrap_or(path);
                 let read = OfTemplates::read(templates, path)?;
-                read.few_enough(args.bootstrap.is_some())?;
+                read.few_enough(args.intervals.bootstrap.is_some())?;
                 Which::Templates(Box::new(read))
             }
             Some(path) => {
