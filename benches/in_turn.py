@@ -23,8 +23,9 @@ def serve(step):
 
 
 def timed(name, workers, rounds, least):
-    """Median seconds and peak MiB by side, of workers that `serve`, `ours` and others. Losses of the first steps must agree within a
-    thousandth of each other's, or of `least` where that is more."""
+    """Median seconds and peak MiB by side, of workers that `serve`, `ours` and others. The first loss, of equal weights, must agree
+    within 1e-4 of itself, or of `least` where that is more; those of the next steps within a hundredth, as Adam's first updates are
+    the signs of gradients, and where one of a deep net is nearly zero its sign is rounding's."""
     rows = {side: [] for side in workers}
     for turn in range(AGREE + rounds):
         for side, worker in workers.items():
@@ -36,7 +37,7 @@ def timed(name, workers, rounds, least):
             rows[side].append(json.loads(answer))
         here = rows["ours"][-1][1]
         for side, there in ((side, found[-1][1]) for side, found in rows.items()):
-            if turn < AGREE and not abs(here - there) <= 1e-3 * max(least, abs(there)):
+            if turn < AGREE and not abs(here - there) <= (1e-2 if turn else 1e-4) * max(least, abs(there)):
                 sys.exit(f"{name}: loss {here} here, {there} there ({side}) at step {turn}: times mean nothing")
     for worker in workers.values():
         worker.stdin.close()

@@ -38,6 +38,11 @@ def make_net(seed):
     layers, before = [], 3
     for after in (32, 64, 128, 128):
         layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        # Torch's exporter makes one tensor of several that are equal; first numbers of their own keep the norms apart.
+        norm = layers[-2]
+        for scale, shift in ((norm.weight, norm.bias), (norm.running_var, norm.running_mean)):
+            nn.init.uniform_(scale, 0.9, 1.1)
+            nn.init.uniform_(shift, -0.1, 0.1)
         before = after
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, DIM))
 

@@ -34,7 +34,8 @@ def serve(step):
 
 
 def serve_ours(folder):
-    """As `pdloss train` does: the state's first values are fed instead of staying in the session, no memory pattern."""
+    """As `pdloss train` does: the state's first values are fed instead of staying in the session, what may be is updated in place, no
+    memory pattern."""
     import onnxruntime
 
     from_numpy = onnxruntime.OrtValue.ortvalue_from_numpy
@@ -46,20 +47,25 @@ def serve_ours(folder):
     session = onnxruntime.InferenceSession(str(folder / "step.onnx"), options, providers=["CPUExecutionProvider"])
     (description,) = [json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items() if key == "pdloss.step"]
     state = {name: from_numpy(value) for name, value in np.load(folder / "state.npz").items()}
-    names = ["pdloss.loss", *(tensor["next"] for tensor in description["state"])]
+    follows = {tensor["next"]: tensor["name"] for tensor in description["state"]}
+    in_place = {tensor["next"] for tensor in description["state"] if tensor.get("in_place")}
     rate = from_numpy(np.array(float(os.environ["RATE"]), np.float32))
 
     def step(data, labels):
-        nonlocal state
         binding = session.io_binding()
         fed = {description["data"]: from_numpy(data), "pdloss.labels": from_numpy(labels), "pdloss.learning_rate": rate, **state}
         for name, value in fed.items():
             binding.bind_ortvalue_input(name, value)
-        for name in names:
-            binding.bind_output(name, "cpu")
+        binding.bind_output("pdloss.loss", "cpu")
+        for made, name in follows.items():
+            if made in in_place:
+                binding.bind_ortvalue_output(made, state[name])
+            else:
+                binding.bind_output(made, "cpu")
         session.run_with_iobinding(binding)
         loss, *following = binding.get_outputs()
-        state = dict(zip((tensor["name"] for tensor in description["state"]), following))
+        # What was updated in place keeps the object that holds its memory.
+        state.update((name, value) for (made, name), value in zip(follows.items(), following) if made not in in_place)
         return float(loss.numpy())
 
     serve(step)
