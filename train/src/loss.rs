@@ -281,6 +281,20 @@ impl LossArgs {
         self.memory_bank.map(|rows| Memory { rows, start: self.memory_start.unwrap_or(0) })
     }
 
+    /// Refuses a memory that a run of so many steps ends before.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the flag.
+    pub(crate) fn check(&self, steps: u64) -> Result<()> {
+        match self.memory() {
+            Some(Memory { rows, start }) if start >= steps => Err(Error::Usage(format!(
+                "--memory-start {start}: the run has {steps} steps, and would never compare a batch with the {rows} rows of \
+                 --memory-bank; wanted a number below {steps}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn decidability(&self, usual: Config) -> Result<Config> {
         let mut config = usual.with_form(self.form.unwrap_or(usual.form()));
         if let Some(mode) = self.floor_mode {

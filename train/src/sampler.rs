@@ -98,6 +98,26 @@ impl Sampler {
         }
     }
 
+    /// Refuses a run of so many steps that ends before its first hard classes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the flag.
+    pub(crate) fn check(&self, steps: u64) -> Result<()> {
+        let stretch = self.stretch();
+        let Drawing::HardClasses { every, .. } = self.drawing else { return Ok(()) };
+        if stretch < steps {
+            return Ok(());
+        }
+        let what = match every {
+            Some(every) => format!("--hard-every {every}"),
+            None => format!("--sampler hard-classes: nearest classes are searched after an epoch of {stretch} steps"),
+        };
+        Err(Error::Usage(format!(
+            "{what}: the run has {steps} steps and would have random classes alone; wanted --hard-every below {steps}, more steps, or \
+             --sampler balanced"
+        )))
+    }
+
     /// Whether a stretch is drawn by which classes are nearest to which.
     pub(crate) fn stretch_is_told(&self) -> bool {
         matches!(self.drawing, Drawing::HardClasses { .. })

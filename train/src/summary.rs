@@ -57,6 +57,10 @@ pub(crate) fn decay(settings: &Settings, step: &ModelProto) -> graph::Result<Vec
         let decay = decay.map_or(String::new(), |decay| format!(", weight decay {decay}"));
         format!("group '{pattern}': learning rate times {rate}{decay}")
     }));
+    let (own, both) = (description.proxies_rate, description.rate_of_proxies());
+    if own != 1.0 && own != both {
+        lines.push(format!("proxies: learning rate times {both}, as --proxies-rate {own} and their group both count"));
+    }
     Ok(lines)
 }
 

@@ -115,6 +115,8 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
     settings.schedule.check(steps)?;
     settings.optimizer.check(steps)?;
+    settings.loss.check(steps)?;
+    sampler.check(steps)?;
     let (made, rate) = match aim {
         Aim::FindRate => find::pace(),
         _ => (format!("{steps} steps"), format!("learning rate {}", settings.schedule.learning_rate)),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use glob::Pattern;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Setting;
 
@@ -9,6 +10,7 @@ use super::{Group, Memory, Optimizer, Shared};
 use crate::graph::{
     Error, Result,
     build::Element,
+    head::names::PROXIES,
     proto::{ModelProto, StringStringEntryProto},
 };
 
@@ -229,6 +231,13 @@ pub enum Kind {
 }
 
 impl Description {
+    /// The factor on the learning rate of the proxies: their own, times that of the first group whose pattern has their name.
+    #[must_use]
+    pub fn rate_of_proxies(&self) -> f64 {
+        let has_proxies = |group: &&Group| Pattern::new(&group.pattern).is_ok_and(|pattern| pattern.matches(PROXIES));
+        self.proxies_rate * self.groups.iter().find(has_proxies).map_or(1.0, |group| group.rate)
+    }
+
     pub(super) const VERSION: u32 = VERSION;
 
     /// Reads the description of a step graph.

@@ -86,6 +86,8 @@ fn memories_that_cannot_be_are_refused() {
     }
     refused(&["--loss", "supcon", "--memory-bank", "11"], &["--memory-bank 11: wanted at least --batch 12"]);
     refused(&["--loss", "supcon", "--memory-start", "11"], &["--memory-bank"]);
+    let late = ["--loss", "supcon", "--memory-bank", "12", "--memory-start", "5"];
+    refused(&late, &["--memory-start 5: the run has 5 steps, and would never compare a batch with the 12 rows"]);
     let many = ["--loss", "supcon", "--accumulate", "2", "--memory-bank", "9000000"];
     refused(&many, &["--memory-bank 9000000: the loss forms the similarities of all 12 images"]);
 }

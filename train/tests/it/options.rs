@@ -70,6 +70,9 @@ fn groups_go_at_their_own_rate() {
     let bytes = |folder: &std::path::Path| std::fs::read(folder.join("embedder.onnx")).unwrap();
     assert_eq!(bytes(&again), bytes(&place.out), "run.toml says the groups as flags do");
     let other = Place::new();
+    let twice = [&USUAL[..], &["--proxies-rate", "10", "--group", "pdloss.proxies", "lr=10", "--dry-run"]].concat();
+    let says = "proxies: learning rate times 100, as --proxies-rate 10 and their group both count";
+    assert!(crate::tools::said(&other.arguments(text(&data), &twice)).contains(says));
     let more = [&USUAL[..], &["--group", "nothing.*", "lr=2"]].concat();
     fails(1, &other.arguments(text(&data), &more), &["group pattern 'nothing.*'", "matches none"]);
     fails(2, &other.arguments(text(&data), &[&USUAL[..], &["--group", "conv.*"]].concat()), &["--group conv.*"]);

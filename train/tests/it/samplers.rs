@@ -160,6 +160,11 @@ fn samplers_that_cannot_be_are_refused() {
     refused(&["--sampler", "hard-classes", "--hard-share", "1"], &["--hard-share 1: wanted a number between 0 and 1"]);
     refused(&["--sampler", "hard-classes", "--per-class", "12"], &["is one class; wanted at least 2"]);
     refused(&["--sampler", "harder"], &["hard-classes"]);
+    // Nothing of it would ever act: as many steps as there are, or an epoch of four.
+    let hard = ["--sampler", "hard-classes", "--per-class", "3"];
+    let idle = "the run has 2 steps and would have random classes alone; wanted --hard-every below 2";
+    refused(&[&hard[..], &["--hard-every", "2"]].concat(), &["--hard-every 2: ", idle]);
+    refused(&hard, &["--sampler hard-classes: nearest classes are searched after an epoch of 4 steps", idle]);
     let taken = said(&place.arguments(text(&data), &["--batch", "12", "--steps", "2", "--sampler", "balanced"]));
     assert!(taken.contains("--per-class 4 is taken: --sampler balanced draws batches of whole classes"), "{taken}");
 }
