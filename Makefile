@@ -1,6 +1,6 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
 .PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind test-distributed wheels dist test-wheel test-install lint \
-	bench-recall bench-scale bench-loss bench-operators bench-training bench-torch bench-ranks kernels check-kernels gpu-check gpu-bundle paper paper-quick book fixtures
+	bench-recall bench-scale bench-loss bench-operators bench-training bench-torch bench-ranks bench-pairs kernels check-kernels gpu-check gpu-bundle paper paper-quick book fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 PAPER_PYTHON = .runtime/paper/bin/python
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-operators  the operators against the loss in standard operators"
 	@echo "make bench-training a training step against onnxruntime-training 1.19.2 (MODEL=model.onnx adds one; TORCH_PYTHON=python: also PyTorch eager)"
 	@echo "make bench-torch   training beside pytorch-metric-learning in PyTorch (DATA=..., LOSSES=..., STEPS=..., SEEDS=...)"
+	@echo "make bench-pairs   peak memory of losses over pairs, of 1,024 to 32,768 images (LOSSES=... BATCHES=...)"
 	@echo "make bench-ranks   what several ranks under MPI cost: exchanges, step time, bytes a step, memory"
 	@echo "make bench-recall  side by side with a Python script (DATA=list.csv MODEL=model.onnx)"
 	@echo "make bench-scale   recall on embeddings larger than memory, its memory measured (ROWS=10000000 FOLDER=... for 5 GB)"
@@ -120,6 +121,10 @@ bench-operators:
 bench-training:
 	benches/training_step.sh $(MODEL)
 	tests/ort_training/run.sh benches/gradient_step.py
+
+bench-pairs: setup
+	cargo build --locked --workspace
+	python3 benches/pair_memory.py $(if $(LOSSES),--losses $(LOSSES)) $(if $(BATCHES),--batches $(BATCHES))
 
 bench-ranks: setup
 	tests/distributed/run.sh bench

@@ -131,6 +131,7 @@ impl DataArgs {
             classes: self.classes.clone().map(|ranges| ranges.0).unwrap_or_default(),
             label: self.label.clone(),
             root: self.root.clone(),
+            weights: None,
             skip_bad: self.skip_bad,
             limits: self.limits(),
         }

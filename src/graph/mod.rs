@@ -3,7 +3,7 @@
 //! [`proto`] declares every message of the format, so that what is read is written again whole; [`mod@file`] reads and writes
 //! files; [`build`] makes nodes, constants and types; [`head`] puts PD-Loss behind an embedder, as this project's operator
 //! or spelt out in standard operators. [`shapes`] infers types and shapes, [`upgrade`] brings older models to opset 17,
-//! [`training_mode`] rewrites an inference graph for training, [`gradient`] differentiates it. [`losses`] has PD-Loss and its baselines in
+//! [`widen`] those of 16 bits to float32, [`training_mode`] rewrites an inference graph for training, [`gradient`] differentiates it. [`losses`] has PD-Loss and its baselines in
 //! standard operators, [`step`] puts it all into one graph that trains.
 
 mod attributes;
@@ -26,6 +26,7 @@ pub mod shapes;
 pub mod step;
 pub mod training_mode;
 pub mod upgrade;
+pub mod widen;
 
 /// Why a model could not be read, extended or written.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,10 @@ const REDUCTIONS_TAKE_AXES: i64 = 18;
 /// What the documentation of an `Identity` says which [`gradient`](super::gradient) takes for a constant.
 pub(crate) const HELD: &str = "pdloss: passes no gradient on";
 
+/// How the documentation of an `Identity` begins whose gradient [`gradient`](super::gradient) writes as a node of its own; behind it
+/// stands what it is multiplied with.
+pub(crate) const ENTRANCE: &str = "pdloss: a gradient enters here, times ";
+
 /// Nodes under construction: every call appends one and returns the name of its result.
 #[derive(Debug)]
 pub(crate) struct Nodes {

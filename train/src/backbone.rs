@@ -6,6 +6,7 @@ use pdloss::graph;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::{Copied, Description, Parameters, untie};
 use pdloss::graph::training_mode::{cure, free_batch, is_first_of};
+use pdloss::graph::widen::widen;
 use pdloss_embed::{Error, Result};
 
 use crate::proof::{rows_agree, with_output};
@@ -51,7 +52,7 @@ pub(crate) struct Ready {
     pub(crate) notes: Vec<String>,
 }
 
-/// The backbone with its weights told apart, where that is wanted, and with its batch free.
+/// The backbone with its weights told apart, where that is wanted, with its batch free, and for the step in float32.
 ///
 /// A batch that was fixed is freed only where the model then gives the same rows, which is seen by running it: `library` finds
 /// onnxruntime.
@@ -59,6 +60,22 @@ pub(crate) struct Ready {
 /// # Errors
 /// [`Error::Model`] where the batch is fixed and cannot be freed, with how to export the model; those of finding onnxruntime.
 pub(crate) fn prepare(
+    path: &Path,
+    model: ModelProto,
+    wish: &Wish<'_>,
+    library: impl FnOnce() -> Result<PathBuf>,
+) -> Result<Ready> {
+    let mut ready = with_free_batch(path, model, wish, library)?;
+    if widen(&mut ready.of_step) {
+        ready.notes.push(
+            "the model has numbers of 16 bits: it is trained in float32, and the embedder is written in 16 bits again, its weights rounded"
+                .to_owned(),
+        );
+    }
+    Ok(ready)
+}
+
+fn with_free_batch(
     path: &Path,
     mut model: ModelProto,
     wish: &Wish<'_>,

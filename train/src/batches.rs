@@ -2,12 +2,24 @@
 
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::{Description, Memory};
+use pdloss_embed::dataset::Dataset;
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::of_graph;
 use crate::parts;
+use crate::sampler::Sampler;
 use crate::sampling::SamplerName;
 use crate::settings::Settings;
+
+/// How batches of these images are drawn.
+///
+/// # Errors
+/// As [`Sampler::with_weights`].
+pub(crate) fn sampler_of(data: &Dataset, settings: &Settings) -> Result<Sampler> {
+    let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
+    let weights: Vec<f64> = data.items.iter().filter_map(|item| data.weights.get(&item.name).copied()).collect();
+    Sampler::with_weights(&labels, &weights, (settings.batch, settings.drawing()?), settings.seed)
+}
 
 /// Refuses hard classes where nobody has the vectors of all of them.
 pub(crate) fn check_hard_classes(settings: &Settings) -> Result<()> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::augment::Augment;
 use crate::loss::LossArgs;
 use crate::optimizer::OptimizerArgs;
+use crate::precision::PrecisionArgs;
 use crate::sampling::SamplingArgs;
 use crate::schedule::Schedule;
 
@@ -120,6 +121,9 @@ pub struct ExportArgs {
     /// Optimiser, of --train
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    /// Precision, of --train
+    #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
 }
 
 /// `R/N` with `R` below `N`.
@@ -303,6 +307,9 @@ pub struct TrainArgs {
     /// Optimiser
     #[command(flatten)]
     pub(crate) optimizer: OptimizerArgs,
+    /// Precision
+    #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
     /// Learning rate
     #[command(flatten)]
     pub(crate) schedule: Schedule,
@@ -364,6 +371,8 @@ const EXPORT_EXAMPLES: &str = "Examples:
       --clip 1
   pdloss export backbone.onnx step.onnx --train --as inline --classes 100 \\
       --loss proxy-anchor --freeze 'layer1.*'
+  pdloss export backbone.onnx step.onnx --train --as inline --classes 100 \\
+      --precision f16 --device cuda
 
 Exit codes: 0 done, 1 the run failed, 2 the command line was wrong.";
 
@@ -384,6 +393,8 @@ const TRAIN_EXAMPLES: &str = "Examples:
       --loss contrastive --memory-bank 8192 --memory-start 1000
   pdloss train --model vit.onnx --data CUB_200_2011 --out run \\
       --freeze 'blocks.*' --unfreeze-at 500 --layer-decay 0.75
+  pdloss train --model resnet50.onnx --data CUB_200_2011 --out run \\
+      --device cuda --precision f16
   pdloss train --model backbone.onnx --data photos/ --out rates --find-lr
   pdloss train --resume run
   pdloss-eval recall --model run/embedder.onnx --data CUB_200_2011

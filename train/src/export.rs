@@ -16,6 +16,7 @@ use crate::backbone::{Wish, of_graph, prepare, trained};
 use crate::cli::{As, ExportArgs, Labels};
 use crate::objective;
 use crate::optimizer::OptimizerArgs;
+use crate::precision::{self, PrecisionArgs};
 
 /// Writes the model that the arguments ask for.
 ///
@@ -48,6 +49,7 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
         let parameters = trained(source, &model)?;
         parameters.notes.iter().for_each(|line| note(line));
         note(&format!("{}: {parameters}", source.display()));
+        precision::said(&model).map_err(|e| of_graph(source, e))?.iter().for_each(|line| note(line));
     }
     file::write(&model, out).map_err(|e| of_graph(out, e))?;
     wrote(out);
@@ -80,6 +82,9 @@ fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     if arguments.optimizer != OptimizerArgs::default() {
         return Err(Error::Usage("a flag of the optimiser was given, which only --train writes".into()));
     }
+    if arguments.precision != PrecisionArgs::default() {
+        return Err(Error::Usage("--precision: a loss has no backbone's gradient, which only --train writes".into()));
+    }
     if let Some(library) = &arguments.onnxruntime {
         let library = library.display();
         return Err(Error::Usage(format!("--onnxruntime {library}: nothing is run without --train; leave it out")));
@@ -108,6 +113,7 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     let takes_operators =
         arguments.spelling == Some(As::Op) || (spelling == Spelling::Operator && options.needs_library());
     options.fused = takes_operators && arguments.device == Device::Cpu;
+    options.precision = arguments.precision.of(arguments.device)?;
     options.embeddings = arguments.embeddings.clone();
     options.dim = arguments.dim;
     options.ranks = arguments.ranks.then(|| {

@@ -183,6 +183,7 @@ impl Images {
     }
 
     /// Class of each image.
+    #[cfg(test)]
     pub(crate) fn labels(&self) -> Vec<usize> {
         self.data.items.iter().map(|item| item.class).collect()
     }

@@ -1,7 +1,7 @@
 //! A step whose batch goes through the backbone in parts: what is refused, and what is said of it.
 
 use pdloss::graph::proto::ModelProto;
-use pdloss::graph::step::{Description, Kind, StepOptions};
+use pdloss::graph::step::{Description, Kind, Memory, StepOptions};
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::of_graph;
@@ -20,19 +20,8 @@ pub(crate) fn has_tiles(settings: &Settings, options: &StepOptions) -> Result<bo
     if settings.accumulate == 1 || !loss.compares_pairs() || is_streamed {
         return Ok(false);
     }
-    if let Some(memory) = options.memory {
-        if batch.saturating_mul(batch.saturating_add(memory.rows)) > MOST * MOST {
-            return Err(Error::Usage(format!(
-                "--memory-bank {}: the loss forms the similarities of all {batch} images of a batch with the batch and the memory at once; \
-                 wanted at most {} of them",
-                memory.rows,
-                MOST * MOST
-            )));
-        }
-        return Ok(false);
-    }
     if loss.sums_of_tile().is_some() {
-        return Ok(batch.saturating_mul(batch) > TILE);
+        return Ok(batch.saturating_mul(compared(batch, options.memory)) > TILE);
     }
     if batch > MOST {
         let name = settings.loss.word();
@@ -42,6 +31,11 @@ pub(crate) fn has_tiles(settings: &Settings, options: &StepOptions) -> Result<bo
         )));
     }
     Ok(false)
+}
+
+/// How many rows each row of a batch is compared with.
+fn compared(batch: usize, memory: Option<Memory>) -> usize {
+    batch.saturating_add(memory.map_or(0, |memory| memory.rows))
 }
 
 /// Refuses parts where the ranks of a run are those already.
@@ -80,7 +74,8 @@ pub(crate) fn said(settings: &Settings, step: &ModelProto, in_tiles: bool) -> Re
         String::new()
     };
     let tiles = if in_tiles {
-        format!("; the loss is computed in tiles of {} rows, and never has all similarities at once", tile(batch))
+        let rows = tile(compared(batch, description.memory)).min(batch);
+        format!("; the loss is computed in tiles of {rows} rows, and never has all similarities at once")
     } else {
         String::new()
     };

@@ -108,6 +108,8 @@ pub(crate) fn put(
             Kind::Weight | Kind::Running | Kind::Average => Part::Embedder,
             Kind::Proxies => Part::Proxies,
             Kind::Optimizer | Kind::Step => Part::Optimizer,
+            // Its steps are counted by it, where that run had one.
+            Kind::Scale if other.has(&told.name) => Part::Optimizer,
             // It follows the batches anew.
             _ => continue,
         };

@@ -39,6 +39,7 @@ mod optimizer;
 mod parts;
 mod picture;
 mod plan;
+mod precision;
 mod probe;
 mod proof;
 mod rand_augment;

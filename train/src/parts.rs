@@ -214,6 +214,7 @@ mod tests {
         }
         let names = classes.iter().map(|(name, _)| (*name).to_owned()).collect();
         Dataset {
+            weights: HashMap::new(),
             source: Source::of_memory(Path::new("memory"), files),
             format: Format::Folder,
             part: "all".to_owned(),

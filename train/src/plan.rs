@@ -17,14 +17,14 @@ use pdloss_embed::ranks::{of_first, world};
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::{Wish, of_graph, prepare, trained};
-use crate::batches::{balance, check_hard_classes, of_memory};
+use crate::batches::{balance, check_hard_classes, of_memory, sampler_of};
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::in_parts;
 use crate::objective;
 use crate::optimizer::Variance;
 use crate::parts;
-use crate::sampler::Sampler;
+use crate::precision;
 use crate::settings::Settings;
 use crate::trainer::Step;
 use crate::validation::Validation;
@@ -93,15 +93,15 @@ impl Plan {
         begun: Option<MadeWith>,
         mut notes: Vec<String>,
     ) -> Result<Self> {
-        if !model.takes_f32() {
+        if !model.takes_floats() {
             let problem = format!(
-                "input {}: training wants FLOAT; export the model so that it takes float32 numbers",
+                "input {}: training wants FLOAT or FLOAT16; export the model so that it takes float32 numbers",
                 model.input.describe()
             );
             return Err(Error::model(&model.path, problem));
         }
         model.accepts(&settings.preprocessing)?;
-        let mut data = Dataset::load(&settings.data.request())?;
+        let mut data = Dataset::load(&settings.request())?;
         let library = embedder::library(settings.onnxruntime.as_deref())?.path;
         let layout = settings.preprocessing.layout.unwrap_or(model.layout());
         let validation = settings.validation.as_ref().map(|v| {
@@ -125,7 +125,7 @@ impl Plan {
         }
         notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
-        let sampler = Sampler::new(&labels, settings.batch, settings.drawing()?, settings.seed)?;
+        let sampler = sampler_of(&data, &settings)?;
         if sampler.stretch_is_told() {
             check_hard_classes(&settings)?;
         }
@@ -136,6 +136,7 @@ impl Plan {
             objective::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
         // Its other operators have no kernels for a device, where standard operators do as well.
         step_options.fused = !settings.inline && settings.device == Device::Cpu;
+        step_options.precision = settings.precision()?;
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {
             return Err(Error::Usage("--first-proxies class-means: the loss has no proxies".into()));
         }
@@ -208,6 +209,7 @@ impl Plan {
         notes.extend(of_ranks(&settings, step.described())?);
         notes.extend(in_parts::said(&settings, step.described(), in_tiles)?);
         notes.extend(of_memory(&settings, step.described())?);
+        notes.extend(precision::said(step.described()).map_err(wrong)?);
         Ok(Self {
             settings,
             folder,

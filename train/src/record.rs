@@ -43,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) guard: Option<Begun>,
     /// The step of the last checkpoint.
     pub(crate) saved: Option<u64>,
+    /// Whether it was said that a step was skipped.
+    pub(crate) has_skipped: bool,
 }
 
 impl Record {
@@ -86,23 +88,40 @@ impl Record {
             ("epoch", ((step - 1) / self.batches).to_string()),
             ("loss", outcome.loss.to_string()),
             ("mean_cosine", outcome.mean_cosine.to_string()),
-            ("gradient_norm", outcome.gradient_norm.to_string()),
             ("learning_rate", rate.to_string()),
             ("images_per_second", format!("{images_per_second:.1}")),
         ];
+        if !outcome.is_skipped() {
+            row.push(("gradient_norm", outcome.gradient_norm.to_string()));
+        }
         let names = ["mu_genuine", "mu_impostor", "var_genuine", "var_impostor", "d_prime"];
         row.extend(outcome.moments.iter().flat_map(|moments| names.into_iter().zip(moments.map(|m| m.to_string()))));
         self.metrics.add(&row)?;
         self.monitor.step(outcome, images_per_second);
-        if outcome.loss.is_finite() && outcome.gradient_norm.is_finite() {
+        let scale = outcome.loss_scale.unwrap_or(0.0);
+        if outcome.loss.is_finite() && (outcome.gradient_norm.is_finite() || outcome.is_skipped() && scale >= 1.0) {
+            if outcome.is_skipped() && !std::mem::replace(&mut self.has_skipped, true) {
+                self.monitor.aside(|| {
+                    note(&format!(
+                        "step {step}: the gradient overflows float16 at loss scale {}, which is halved: the step is skipped, \
+                         as further ones will be",
+                        2.0 * f64::from(scale)
+                    ));
+                });
+            }
             return Ok(());
         }
         // What was measured up to here is worth keeping, also of the first step.
         self.keep();
         self.metrics.flush()?;
+        let in_float16 = if outcome.loss_scale.is_some() {
+            ", or --precision bf16, which holds larger numbers than float16's 65504"
+        } else {
+            ""
+        };
         Err(Error::Measure(format!(
             "step {step}: the loss is {}, its gradient's norm {}, at learning rate {rate}; try a lower --learning-rate, \
-             --warmup or --clip",
+             --warmup or --clip{in_float16}",
             outcome.loss, outcome.gradient_norm
         )))
     }

@@ -95,7 +95,7 @@ impl Rehearsal<'_> {
             (self.steps.min(STEPS), &|step| schedule.rate(step, self.steps)),
             |step, outcome, took| {
                 let (loss, norm) = (outcome.loss, outcome.gradient_norm);
-                if !(loss.is_finite() && norm.is_finite()) {
+                if !(loss.is_finite() && (norm.is_finite() || outcome.is_skipped())) {
                     let step = step + 1;
                     return Err(Error::Measure(format!("step {step}: the loss is {loss}, its gradient's norm {norm}")));
                 }

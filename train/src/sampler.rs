@@ -28,6 +28,8 @@ pub(crate) struct Sampler {
     drawing: Drawing,
     /// Of each image, its weight and those of all before it; of weighted batches.
     weights: Vec<f64>,
+    /// The least weight above 0 of the data's own, the largest, and how many images weigh nothing.
+    listed: Option<(f64, f64, usize)>,
     seed: u64,
 }
 
@@ -36,25 +38,53 @@ impl Sampler {
     ///
     /// # Errors
     /// [`Error::Usage`] where the images do not fill a batch, or the batch is no whole number of classes that there are.
+    #[cfg(test)]
     pub(crate) fn new(labels: &[usize], batch: usize, drawing: Drawing, seed: u64) -> Result<Self> {
+        Self::with_weights(labels, &[], (batch, drawing), seed)
+    }
+
+    /// A sampler of images with these classes, and for [`Drawing::Listed`] these weights, finite and not below 0.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the images do not fill a batch, the batch is no whole number of classes that there are, or no image
+    /// weighs anything.
+    pub(crate) fn with_weights(
+        labels: &[usize],
+        listed: &[f64],
+        (batch, drawing): (usize, Drawing),
+        seed: u64,
+    ) -> Result<Self> {
         let mut images = vec![Vec::new(); labels.iter().max().map_or(0, |last| last + 1)];
         for (image, &class) in labels.iter().enumerate() {
             images[class].push(image);
         }
-        let mut weights = Vec::new();
-        if let Drawing::Weighted { power } = drawing {
-            let weight = |&class: &usize| (images[class].len() as f64).powf(-power);
-            let sums = labels.iter().map(weight).scan(0.0, |sum, weight| {
-                *sum += weight;
-                Some(*sum)
-            });
-            weights.extend(sums);
+        let own: Vec<f64> = match drawing {
+            Drawing::Weighted { power } => {
+                labels.iter().map(|&class| (images[class].len() as f64).powf(-power)).collect()
+            }
+            Drawing::Listed => listed.to_vec(),
+            _ => Vec::new(),
+        };
+        let sums = own.iter().scan(0.0, |sum, weight| {
+            *sum += weight;
+            Some(*sum)
+        });
+        let weights: Vec<f64> = sums.collect();
+        let listed = (drawing == Drawing::Listed).then(|| {
+            let above = || own.iter().copied().filter(|weight| *weight > 0.0);
+            (above().fold(f64::INFINITY, f64::min), above().fold(0.0, f64::max), own.len() - above().count())
+        });
+        if let (Some((_, largest, _)), total) = (listed, weights.last().copied().unwrap_or(0.0))
+            && !(largest > 0.0 && total.is_finite())
+        {
+            let problem = if largest > 0.0 { "weigh more together than a number holds" } else { "all weigh 0" };
+            return Err(Error::Usage(format!("--weight-column: the images to train on {problem}")));
         }
         let classes: Vec<_> = images.into_iter().enumerate().filter(|(_, images)| !images.is_empty()).collect();
         if batch == 0 || batch > labels.len() {
             return Err(Error::Usage(format!("--batch {batch}: wanted 1 to {}, the images to train on", labels.len())));
         }
-        let sampler = Self { classes, images: labels.len(), batch, drawing, weights, seed };
+        let sampler = Self { classes, images: labels.len(), batch, drawing, weights, listed, seed };
         if let Some(each) = sampler.per_class() {
             if each == 0 || !batch.is_multiple_of(each) {
                 return Err(Error::Usage(format!("--per-class {each}: wanted a divisor of --batch {batch}")));
@@ -127,7 +157,7 @@ impl Sampler {
     fn per_class(&self) -> Option<usize> {
         match self.drawing {
             Drawing::Balanced { per_class } | Drawing::HardClasses { per_class, .. } => Some(per_class),
-            Drawing::Random | Drawing::Weighted { .. } => None,
+            Drawing::Random | Drawing::Weighted { .. } | Drawing::Listed => None,
         }
     }
 
@@ -169,6 +199,15 @@ impl Sampler {
                 Some(format!(
                     "--sampler weighted: images are drawn with replacement, each with the weight 1 / (images of its class)^{power}: \
                      {how}; an epoch may have an image several times, and others not at all"
+                ))
+            }
+            Drawing::Listed => {
+                let (least, largest, nothing) = self.listed?;
+                let never =
+                    if nothing > 0 { format!("; {nothing} images weigh 0 and are never drawn") } else { String::new() };
+                Some(format!(
+                    "--sampler weighted: images are drawn with replacement, each with the weight that the list says, from {least} to \
+                     {largest}{never}; an epoch may have an image several times, and others not at all"
                 ))
             }
             Drawing::HardClasses { .. } => {
@@ -219,7 +258,9 @@ impl Sampler {
         // 53 bits, written out for the same reason as the shuffle.
         let share = (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
         let target = share * self.weights.last().copied().unwrap_or_default();
-        self.weights.partition_point(|&sum| sum <= target).min(self.images - 1)
+        // A sum is above the target where an image weighs something: the last of these, should rounding leave none.
+        let beyond = || self.weights.partition_point(|&sum| sum < self.weights[self.images - 1]);
+        Some(self.weights.partition_point(|&sum| sum <= target)).filter(|&at| at < self.images).unwrap_or_else(beyond)
     }
 
     /// Images of whole classes; with nearest classes and how many of a batch's are to be such.
@@ -292,6 +333,29 @@ mod tests {
     /// Classes of 1, 2, 3, ... images.
     fn labels(classes: usize) -> Vec<usize> {
         (0..classes).flat_map(|class| vec![class; class + 1]).collect()
+    }
+
+    #[test]
+    fn listed_weights_are_drawn_by_and_0_never_is() {
+        let labels = [0, 0, 1, 1, 1, 2];
+        let weights = [0.0, 1.0, 2.0, 0.0, 5.0, 0.0];
+        let make = |weights: &[f64]| Sampler::with_weights(&labels, weights, (6, Drawing::Listed), 3);
+        let sampler = make(&weights).unwrap();
+        let mut counts = [0.0; 6];
+        for epoch in 0..2000 {
+            sampler.draw(epoch, None).iter().for_each(|draw| counts[draw.image] += 1.0 / 12_000.0);
+        }
+        for (count, weight) in counts.into_iter().zip(weights) {
+            let wanted: f64 = weight / 8.0;
+            // Four deviations.
+            assert!((count - wanted).abs() <= 4.0 * (wanted * (1.0 - wanted) / 12_000.0).sqrt(), "{counts:?}");
+        }
+        let said = sampler.said("").unwrap();
+        assert!(said.contains("from 1 to 5; 3 images weigh 0 and are never drawn"), "{said}");
+        assert!(
+            make(&[0.0; 6]).unwrap_err().to_string().contains("--weight-column: the images to train on all weigh 0")
+        );
+        assert!(make(&[f64::MAX; 6]).unwrap_err().to_string().contains("more together than a number holds"));
     }
 
     #[test]

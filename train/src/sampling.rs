@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum SamplerName {
     /// Every image once an epoch, in random order
     Random,
-    /// One by one with replacement, those of small classes more often (--weight-power)
+    /// One by one with replacement, those of small classes more often (--weight-power), or as a list says (--weight-column)
     Weighted,
     /// --per-class images of each class of a batch, the classes at random
     Balanced,
@@ -43,6 +43,10 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "POWER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weight_power: Option<f64>,
+    /// weighted: an image weighs what this column of the list --data says, a number not below 0; a header's name, or a number from 1
+    #[arg(long, value_name = "COLUMN", conflicts_with = "weight_power")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weight_column: Option<String>,
     /// hard-classes: share of a batch's classes that are nearest to one of its others [default: 0.5]
     #[arg(long, value_name = "SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +64,8 @@ pub(crate) enum Drawing {
     Random,
     /// One by one with replacement, each with the weight `1 / (images of its class)^power`.
     Weighted { power: f64 },
+    /// The same, each with the weight that the data says.
+    Listed,
     /// So many images of each class.
     Balanced { per_class: usize },
     /// The same, with a share of classes near to others; `every` steps they are searched anew, once an epoch where nobody said.
@@ -76,11 +82,18 @@ impl SamplingArgs {
         let chosen = self.sampler.map_or("the default".to_owned(), |name| format!("--sampler {}", name.word()));
         let foreign = [
             ("--weight-power", self.weight_power.is_some() && !of(SamplerName::Weighted), SamplerName::Weighted),
+            ("--weight-column", self.weight_column.is_some() && !of(SamplerName::Weighted), SamplerName::Weighted),
             ("--hard-share", self.hard_share.is_some() && !of(SamplerName::HardClasses), SamplerName::HardClasses),
             ("--hard-every", self.hard_every.is_some() && !of(SamplerName::HardClasses), SamplerName::HardClasses),
         ];
         if let Some((flag, _, whose)) = foreign.into_iter().find(|(_, is_foreign, _)| *is_foreign) {
             return Err(Error::Usage(format!("{flag}: belongs to --sampler {}, not to {chosen}", whose.word())));
+        }
+        if let (Some(column), Some(power)) = (&self.weight_column, self.weight_power) {
+            return Err(Error::Usage(format!(
+                "--weight-power {power}: it is of the size of classes, and --weight-column {column} says what images weigh; leave one \
+                 of the two out"
+            )));
         }
         if let (Some(each), Some(false)) = (per_class, self.sampler.map(SamplerName::is_by_class)) {
             return Err(Error::Usage(format!(
@@ -106,7 +119,8 @@ impl SamplingArgs {
         let of = |name: SamplerName, value: f64| (sampler == name).then_some(value);
         Some(Self {
             sampler: Some(sampler),
-            weight_power: self.weight_power.or(of(SamplerName::Weighted, 1.0)),
+            weight_power: self.weight_power.or(of(SamplerName::Weighted, 1.0).filter(|_| self.weight_column.is_none())),
+            weight_column: self.weight_column.clone(),
             hard_share: self.hard_share.or(of(SamplerName::HardClasses, 0.5)),
             hard_every: self.hard_every,
         })
@@ -119,6 +133,7 @@ impl SamplingArgs {
     pub(crate) fn drawing(&self, per_class: Option<usize>) -> Result<Drawing> {
         match (self.sampler, per_class) {
             (Some(SamplerName::Random), _) | (None, None) => Ok(Drawing::Random),
+            (Some(SamplerName::Weighted), _) if self.weight_column.is_some() => Ok(Drawing::Listed),
             (Some(SamplerName::Weighted), _) => Ok(Drawing::Weighted { power: self.weight_power.unwrap_or(1.0) }),
             (Some(SamplerName::HardClasses), Some(per_class)) => {
                 Ok(Drawing::HardClasses { per_class, share: self.hard_share.unwrap_or(0.5), every: self.hard_every })
@@ -156,6 +171,13 @@ mod tests {
                 refused(SamplingArgs { weight_power: Some(power), ..weighted.clone() }, None).contains("--weight-")
             );
         }
+        let column = SamplingArgs { weight_column: Some("w".into()), ..weighted.clone() };
+        let both = SamplingArgs { weight_power: Some(1.0), ..column.clone() };
+        assert!(refused(both, None).contains("--weight-column w says what images weigh"));
+        assert!(
+            refused(SamplingArgs { sampler: None, ..column.clone() }, None).contains("--weight-column: belongs to")
+        );
+        assert_eq!(column.resolved().unwrap().drawing(None).unwrap(), Drawing::Listed);
         for share in [0.0, 1.0, f64::NAN] {
             assert!(refused(SamplingArgs { hard_share: Some(share), ..hard.clone() }, None).contains("--hard-share"));
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::head::Spelling;
+use pdloss::graph::step::Precision;
 use pdloss_embed::dataset::{Format, Request, Source, Split};
 use pdloss_embed::embedder::{Choice, Device, Model, Options};
 use pdloss_embed::preprocess::{Origin, Recipe};
@@ -16,6 +17,7 @@ use crate::cli::{FirstProxies, Keep, Part, TrainArgs};
 use crate::loss::LossArgs;
 use crate::objective;
 use crate::optimizer::OptimizerArgs;
+use crate::precision::PrecisionArgs;
 use crate::sampling::{Drawing, SamplingArgs};
 use crate::schedule::Schedule;
 
@@ -91,6 +93,9 @@ pub(crate) struct Settings {
     pub(crate) loss: LossArgs,
     /// The optimiser.
     pub(crate) optimizer: OptimizerArgs,
+    /// In what a step computes, where that is not float32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<PrecisionArgs>,
     /// The learning rate.
     pub(crate) schedule: Schedule,
 }
@@ -213,6 +218,7 @@ impl Settings {
         args.augment.check()?;
         args.sampling.check(args.per_class)?;
         objective::refuse_idle(&args.loss, &args.optimizer)?;
+        args.precision.of(args.device)?;
         args.schedule.refuse_idle()?;
         args.schedule.check(args.steps.unwrap_or(u64::MAX))?;
         let model = Model::read(&path, args.output.as_deref())?;
@@ -255,6 +261,7 @@ impl Settings {
             augmentation: args.augment.clone(),
             loss: args.loss.resolved()?,
             optimizer: args.optimizer.resolved()?,
+            precision: args.precision.resolved(),
             schedule: args.schedule.resolved(),
         };
         settings.check()?;
@@ -303,6 +310,7 @@ impl Settings {
         self.augmentation.check()?;
         self.sampling.as_ref().map_or(Ok(()), |sampling| sampling.check(self.per_class))?;
         self.schedule.check(steps)?;
+        self.precision()?;
         self.preprocessing.check()?;
         let Recipe { scale, mean, std, .. } = &self.preprocessing;
         let numbers = [("scale", std::slice::from_ref(scale)), ("mean", mean), ("std", std)];
@@ -314,6 +322,20 @@ impl Settings {
         // Classes do not matter here: that there are enough is seen once the data is read.
         objective::options(&self.loss, &self.optimizer, Spelling::Operator, 2, self.seed)?;
         Ok(())
+    }
+
+    /// What to train on is to be loaded by, with its weights where batches are drawn by them.
+    pub(crate) fn request(&self) -> Request {
+        let weights = self.sampling.as_ref().and_then(|sampling| sampling.weight_column.clone());
+        Request { weights, ..self.data.request() }
+    }
+
+    /// In what a step computes.
+    ///
+    /// # Errors
+    /// As [`PrecisionArgs::of`].
+    pub(crate) fn precision(&self) -> Result<Option<Precision>> {
+        self.precision.as_ref().map_or(Ok(None), |precision| precision.of(self.device))
     }
 
     /// How batches are drawn.

@@ -76,6 +76,10 @@ pub(crate) fn write(folder: &Folder, counters: &Counters, settings: &Settings, s
         training.push((name, word(steps.numbers(name).last())));
     }
     training.push(("images_per_second", format!("{:.0}", images as f64 / seconds.max(f64::MIN_POSITIVE))));
+    let skipped = steps.numbers("loss").len().saturating_sub(steps.numbers("gradient_norm").len());
+    if skipped > 0 {
+        training.push(("skipped_steps", skipped.to_string()));
+    }
     if counters.passed_over > 0 {
         training.push(("batches_without_pairs", counters.passed_over.to_string()));
     }

@@ -14,6 +14,7 @@ use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
 
 use crate::backbone::of_graph;
+use crate::batches::sampler_of;
 use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{Aim, FirstProxies};
 use crate::events::Events;
@@ -109,7 +110,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let apart = of_first(|| images_apart(&images, validation.as_ref(), &settings))?;
     let validation_sha256 = apart.as_ref().map(|(sha256, _)| sha256.clone());
     notes.extend(apart.and_then(|(_, shared)| shared));
-    let sampler = Sampler::new(&images.labels(), settings.batch, settings.drawing()?, settings.seed)?;
+    let sampler = sampler_of(images.data(), &settings)?;
     notes.extend(sampler.said(mining::source(&settings)).inspect(|said| note(said)));
     let steps = settings.length.steps(sampler.batches());
     notes.extend(of_average(&settings, steps).inspect(|said| note(said)));
@@ -248,6 +249,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
             behind_state,
             guard,
             saved: last,
+            has_skipped: false,
             batches: sampler.batches(),
             metrics: Table::open(&folder.metrics(), &METRICS, last)?.with(events("train")?),
             validations: Table::open(&folder.validation(), &VALIDATION, last)?.with(events("validation")?),

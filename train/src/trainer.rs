@@ -6,8 +6,8 @@ use ort::value::{DynValue, Tensor as OrtTensor};
 use pdloss::graph::head::names::{LOSS, MOMENTS};
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::names::{
-    EMBEDDINGS, EMBEDDINGS_GRADIENT, FIRST_ROW, GRADIENT_NORM, LABELS, LEARNING_RATE, MEAN_COSINE, ROW_LABELS, ROWS,
-    ROWS_GRADIENT, TILE_SUMS, sum,
+    EMBEDDINGS, EMBEDDINGS_GRADIENT, FIRST_ROW, GRADIENT_NORM, LABELS, LEARNING_RATE, LOSS_SCALE, MEAN_COSINE,
+    ROW_LABELS, ROWS, ROWS_GRADIENT, TILE_SUMS, sum,
 };
 use pdloss::graph::step::{Description, InParts, Kind};
 use pdloss_embed::digest::hex;
@@ -30,6 +30,15 @@ pub(crate) struct Outcome {
     pub(crate) mean_cosine: f32,
     /// Norm of all gradients together, before clipping.
     pub(crate) gradient_norm: f32,
+    /// What gradients are scaled by after the step, where they are.
+    pub(crate) loss_scale: Option<f32>,
+}
+
+impl Outcome {
+    /// Whether the step changed nothing, as its gradients overflowed at the scale that they had.
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.loss_scale.is_some() && !self.gradient_norm.is_finite()
+    }
 }
 
 /// The graphs of a training step.
@@ -56,7 +65,8 @@ impl Step {
         match self {
             Self::Whole(step) => vec![step],
             Self::InParts(graphs, _) => {
-                let tiles = graphs.tiles.iter().flat_map(|tiles| [&tiles.sums, &tiles.backward]);
+                let tiles = graphs.tiles.iter();
+                let tiles = tiles.flat_map(|tiles| [&tiles.sums, &tiles.backward].into_iter().chain(&tiles.remember));
                 [&graphs.embed, &graphs.loss, &graphs.update].into_iter().chain(&graphs.backward).chain(tiles).collect()
             }
         }
@@ -87,6 +97,7 @@ struct Opened {
 struct OpenTiles {
     sums: Session,
     backward: Session,
+    remember: Option<Session>,
     /// How many numbers the sums are.
     length: usize,
 }
@@ -94,9 +105,9 @@ struct OpenTiles {
 /// The most similarities that a loss over pairs forms at once, where it is computed in tiles.
 pub(crate) const TILE: usize = 1 << 22;
 
-/// The rows of a tile of a batch of so many.
-pub(crate) fn tile(rows: usize) -> usize {
-    (TILE / rows.max(1)).max(1)
+/// The rows of a tile, where each is compared with so many.
+pub(crate) fn tile(others: usize) -> usize {
+    (TILE / others.max(1)).max(1)
 }
 
 /// A training step with its state.
@@ -136,7 +147,8 @@ impl Trainer {
             Step::InParts(graphs, parts) => {
                 let tiles = graphs.tiles.map(|tiles| {
                     let (sums, backward) = (open(tiles.sums, &[])?, open(tiles.backward, &[])?);
-                    Ok(OpenTiles { sums, backward, length: tiles.length })
+                    let remember = tiles.remember.map(|graph| open(graph, &[])).transpose()?;
+                    Ok(OpenTiles { sums, backward, remember, length: tiles.length })
                 });
                 Graphs::InParts(Box::new(Opened {
                     embed: open(graphs.embed, &[])?,
@@ -288,7 +300,7 @@ impl Pass<'_> {
             values.insert(FIRST_ROW.to_owned(), place(first)?);
             Ok(())
         };
-        let each = tile(rows);
+        let each = tile(rows + description.memory.map_or(0, |memory| memory.rows));
         values.insert(TILE_SUMS.to_owned(), tensor(vec![tiles.length], vec![0.0_f32; tiles.length])?);
         for first in (0..rows).step_by(each) {
             give(values, first, (first + each).min(rows))?;
@@ -302,6 +314,8 @@ impl Pass<'_> {
             tiles.backward.run(values)?;
             own.extend(numbers(values, ROWS_GRADIENT)?);
         }
+        // The labels are those of the batch still.
+        tiles.remember.as_mut().map_or(Ok(()), |remember| remember.run(values))?;
         let of_all = numbers(values, EMBEDDINGS_GRADIENT)?;
         Ok(of_all.into_iter().zip(own).map(|(of_all, own)| of_all + own).collect())
     }
@@ -377,5 +391,6 @@ fn outcome(values: &Values) -> ort::Result<Outcome> {
         moments,
         mean_cosine: number(MEAN_COSINE)?,
         gradient_norm: number(GRADIENT_NORM)?,
+        loss_scale: values.contains_key(LOSS_SCALE).then(|| number(LOSS_SCALE)).transpose()?,
     })
 }

@@ -4,7 +4,7 @@
 //! `class`, ...; else the path is in the first column whose values look like images, and the label in the first other one.
 //! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` (or `is_train`, `is_val`
 //! and `is_test`) the image's part; a column that is called otherwise and holds nothing but such words is taken for one, too.
-//! Columns without a use are said.
+//! Columns without a use are said. A column of weights is read where one is named.
 //! An index without a name, as pandas writes it, is no label, nor is a column called `id`, `width`, ..., nor one whose values
 //! are all different where there is another.
 
@@ -102,6 +102,9 @@ pub(super) fn images_of(request: &Request) -> Result<Source> {
     }
 }
 
+/// Line, path, label, part, role and weight of an image.
+type Row = (usize, String, String, Option<Part>, Role, Option<f64>);
+
 /// The list, and where its images are.
 pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing)> {
     let path = &request.path;
@@ -113,8 +116,8 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         };
         !named(&records[0]) && (records[1..].iter().any(named) || has_names(&records[0]))
     })?;
-    let columns = Columns::find(&table, path_column, request.label.as_deref(), path)?;
-    let (mut rows, mut any_role) = (Vec::new(), false);
+    let columns = Columns::find(&table, path_column, request, path)?;
+    let (mut rows, mut any_role): (Vec<Row>, bool) = (Vec::new(), false);
     for record in table.records() {
         let record = record.map_err(|e| with_hint(e, table.delimiter()))?;
         let Record { line, fields } = &record;
@@ -127,7 +130,8 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         if fields[columns.label].is_empty() {
             return Err(table.error(*line, "the label is empty"));
         }
-        rows.push((*line, fields[columns.path].to_string(), fields[columns.label].to_string(), part, role));
+        let weight = columns.weight(&table, &record)?;
+        rows.push((*line, fields[columns.path].to_string(), fields[columns.label].to_string(), part, role, weight));
     }
     if rows.is_empty() {
         return Err(Error::data(path, "holds a header and no image"));
@@ -144,10 +148,11 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         }
     };
     let numbers = numbers::of_names(rows.iter().map(|(_, _, label, ..)| label.as_str()));
-    let image = |(line, name, label, part, role): &(usize, String, String, Option<Part>, Role)| Listed {
+    let image = |(line, name, label, part, role, weight): &Row| Listed {
         part: *part,
         role: *role,
         line: Some(*line),
+        weight: *weight,
         ..Listed::new(name.clone(), numbers[label.as_str()])
     };
     let images: Vec<Listed> = rows.iter().map(image).collect();
@@ -206,6 +211,7 @@ struct Columns {
     label: usize,
     role: Option<usize>,
     split: Option<usize>,
+    weight: Option<usize>,
     query: Option<usize>,
     gallery: Option<usize>,
     /// Columns of true and false, each of one part.
@@ -229,7 +235,8 @@ fn part_of(word: &str) -> Option<Part> {
 }
 
 impl Columns {
-    fn find(table: &Table, path_place: usize, label: Option<&str>, file: &Path) -> Result<Self> {
+    fn find(table: &Table, path_place: usize, request: &Request, file: &Path) -> Result<Self> {
+        let label = request.label.as_deref();
         let width = table.width()?;
         if width < 2 {
             let first = table.ragged().next().transpose()?.map_or(String::new(), |r| r.fields.join(" "));
@@ -242,6 +249,8 @@ impl Columns {
             ));
         }
         let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);
+        let weight = request.weights.as_deref().map(|wanted| weight_column(table, (wanted, path, width), file));
+        let weight = weight.transpose()?;
         let (query, gallery) = (flag_column(table, &IS_QUERY)?, flag_column(table, &IS_GALLERY)?);
         let holds_parts = |&c: &usize| holds_only(table, c, |word| part_of(word).is_some());
         let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
@@ -253,7 +262,7 @@ impl Columns {
             Some(wanted) => header_of(table, wanted),
             None => table.column(&LABEL)?.filter(|&c| c != path),
         };
-        let known = [Some(path), role, split, query, gallery, label_by_name];
+        let known = [Some(path), role, split, query, gallery, label_by_name, weight];
         let mut free: Vec<usize> = (0..width).filter(|&c| !known.contains(&Some(c))).collect();
         for (column, what, holds) in
             [(&mut split, "part", &holds_parts as &dyn Fn(&usize) -> bool), (&mut role, "role", &holds_roles)]
@@ -274,7 +283,7 @@ impl Columns {
                 flags.push((part, free.remove(at)));
             }
         }
-        let mut taken = vec![Some(path), role, split, query, gallery];
+        let mut taken = vec![Some(path), role, split, query, gallery, weight];
         taken.extend(flags.iter().map(|&(_, column)| Some(column)));
         let is_index =
             |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
@@ -315,7 +324,14 @@ impl Columns {
         let has_name = |c: usize| table.header().get(c).is_some_and(|name| !BOX.contains(&name.as_str()));
         let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
         let unused = labels.into_iter().filter(unused).collect();
-        Ok(Self { path, label, role, split, query, gallery, flags, passed_by, unused, by_values })
+        Ok(Self { path, label, role, split, weight, query, gallery, flags, passed_by, unused, by_values })
+    }
+
+    fn weight(&self, table: &Table, record: &Record<'_>) -> Result<Option<f64>> {
+        let Some(word) = self.weight.map(|c| &record.fields[c]) else { return Ok(None) };
+        let weight = word.trim().parse::<f64>().ok().filter(|weight| *weight >= 0.0 && weight.is_finite());
+        let wrong = || table.error(record.line, &format!("weight '{word}': wanted a finite number not below 0"));
+        weight.map(Some).ok_or_else(wrong)
     }
 
     fn part(&self, table: &Table, record: &Record<'_>) -> Result<Option<Part>> {
@@ -422,6 +438,23 @@ impl Columns {
 fn chosen(table: &Table, labels: &[usize], wanted: &str) -> Option<usize> {
     header_of(table, wanted)
         .or_else(|| wanted.parse::<usize>().ok()?.checked_sub(1).and_then(|at| labels.get(at).copied()))
+}
+
+/// The column that `--weight-column` means: a header's name, or a number from 1 counting all columns.
+fn weight_column(table: &Table, (wanted, path, width): (&str, usize, usize), file: &Path) -> Result<usize> {
+    let by_number = || wanted.parse::<usize>().ok()?.checked_sub(1).filter(|&at| at < width);
+    let refused = |why: String| Err(Error::Usage(format!("--weight-column {wanted}: {} {why}", file.display())));
+    match header_of(table, wanted).or_else(by_number) {
+        Some(at) if at == path => refused("has the paths there; wanted the column that says what images weigh".into()),
+        Some(at) => Ok(at),
+        None => {
+            let names = match table.header() {
+                [] => "none (there is no header)".to_owned(),
+                header => several(header.iter().cloned()),
+            };
+            refused(format!("has no such column; columns by name: {names}; by number: 1 to {width}"))
+        }
+    }
 }
 
 /// The column of this name, in this case or another.

@@ -16,7 +16,7 @@ mod slips;
 mod sop;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -174,6 +174,8 @@ pub struct Request {
     pub label: Option<String>,
     /// Folder or archive of a list's images; `None` for the list's own folder.
     pub root: Option<PathBuf>,
+    /// Column of a `list` with what each image weighs: a header's name or a number from 1; `None` for none.
+    pub weights: Option<String>,
     /// Whether images that contradict themselves (one file under two labels) are left out instead of refused.
     pub skip_bad: bool,
     /// What opening an archive may cost.
@@ -190,6 +192,7 @@ impl Request {
             classes: Vec::new(),
             label: None,
             root: None,
+            weights: None,
             skip_bad: false,
             limits: Limits::default(),
         }
@@ -212,12 +215,14 @@ pub struct Dataset {
     pub items: Vec<Item>,
     /// Class names; each has at least one item.
     pub classes: Vec<String>,
+    /// What each image weighs, by its name, where a column of a list says so.
+    pub weights: HashMap<String, f64>,
     /// What was assumed and what was passed over: a sentence each.
     pub notes: Vec<String>,
 }
 
 /// One image as a format's file lists it, before a part is chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Listed {
     name: String,
     /// The class's number in the data set.
@@ -227,11 +232,13 @@ struct Listed {
     camera: Option<u32>,
     /// The line of the list, from 1.
     line: Option<usize>,
+    /// What it weighs.
+    weight: Option<f64>,
 }
 
 impl Listed {
     fn new(name: String, class: usize) -> Self {
-        Self { name, class, part: None, role: Role::Both, camera: None, line: None }
+        Self { name, class, part: None, role: Role::Both, camera: None, line: None, weight: None }
     }
 }
 
@@ -291,6 +298,12 @@ impl Dataset {
                 format.as_str()
             )));
         }
+        if let (Some(column), true) = (&request.weights, format != Format::List) {
+            return Err(Error::Usage(format!(
+                "--weight-column {column}: format {} has no columns to choose from, as a list has",
+                format.as_str()
+            )));
+        }
         if format == Format::List {
             if list_name.is_none() {
                 return Err(Error::Usage(format!(
@@ -319,7 +332,7 @@ impl Dataset {
         format!("{images} images of {classes} classes, part '{}' of {}", self.part, self.source.path().display())
     }
 
-    /// SHA-256 over the digest (of its file's bytes), name, class and role of every image, in order.
+    /// SHA-256 over the digest (of its file's bytes), name, class, role and weight of every image, in order.
     pub fn sha256(&self, digests: &[[u8; 32]]) -> String {
         let mut hasher = Sha256::new();
         for (item, digest) in self.items.iter().zip(digests) {
@@ -327,6 +340,9 @@ impl Dataset {
             for part in [item.name.as_str(), &self.classes[item.class], item.role.as_str()] {
                 hasher.update(part.as_bytes());
                 hasher.update([0]);
+            }
+            if let Some(weight) = self.weights.get(&item.name) {
+                hasher.update(weight.to_le_bytes());
             }
         }
         hex(&hasher.finalize())

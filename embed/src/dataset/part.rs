@@ -116,8 +116,9 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     let index: HashMap<usize, usize> = numbers.iter().enumerate().map(|(at, &number)| (number, at)).collect();
     let classes = numbers.iter().map(|n| class_names.get(n).cloned().unwrap_or_else(|| n.to_string())).collect();
     let item = |i: Listed| Item { name: i.name, class: index[&i.class], role: i.role, camera: i.camera };
+    let weights = kept.iter().filter_map(|image| Some((image.name.clone(), image.weight?))).collect();
     let items = kept.into_iter().map(item).collect();
-    Ok(Dataset { source, format, part, items, classes, notes })
+    Ok(Dataset { source, format, part, items, classes, weights, notes })
 }
 
 /// The split that is meant, where the protocol is asked for.

@@ -312,9 +312,9 @@ impl Model {
         }
     }
 
-    /// Whether the input is float32, or does not say what it is.
-    pub fn takes_f32(&self) -> bool {
-        matches!(self.input.element, None | Some(DataType::Float))
+    /// Whether the input is float32 or float16, or does not say what it is.
+    pub fn takes_floats(&self) -> bool {
+        matches!(self.input.element, None | Some(DataType::Float | DataType::Float16))
     }
 
     /// Whether the input takes pixels as they are, whole numbers from 0 to 255.

@@ -1,5 +1,6 @@
 //! Templates in place of images: the images that they are made of, and what is made of these.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::named::Named;
@@ -40,7 +41,15 @@ impl Listed {
             items.push(item(at));
         }
         let (part, notes) = (format!("images of {}", self.path.display()), files.notes().to_vec());
-        Ok(Dataset { source: files, format: Format::List, part, items, classes: vec!["image".into()], notes })
+        Ok(Dataset {
+            source: files,
+            format: Format::List,
+            part,
+            items,
+            classes: vec!["image".into()],
+            weights: HashMap::new(),
+            notes,
+        })
     }
 
     fn find(&self, names: &[String]) -> Result<Vec<Option<usize>>> {

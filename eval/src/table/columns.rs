@@ -421,6 +421,7 @@ pub const RESULTS: &[Column] = &[
     new("data.{SETTING}", Setting, "", TRAINED, "what was trained on"),
     new("validation.{SETTING}", Setting, "", TRAINED, "what was validated on, and when"),
     new("sampling.{SETTING}", Setting, "", TRAINED, "how batches are drawn, where that was chosen"),
+    new("precision.{SETTING}", Setting, "", TRAINED, "in what products are computed, where that is not float32"),
     new("preprocessing.{SETTING}", Setting, "", TRAINED, "a step from file to model input"),
     new("augmentation.{SETTING}", Setting, "", TRAINED, "a random change"),
     new("loss.{SETTING}", Setting, "", TRAINED, "the loss"),

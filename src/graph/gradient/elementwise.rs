@@ -4,6 +4,7 @@ use super::{Call, Rule, one_pass, tape::Tape};
 use crate::graph::{
     Result,
     build::{Value, attribute},
+    nodes::ENTRANCE,
 };
 
 type Grads = Result<Vec<Option<String>>>;
@@ -19,7 +20,7 @@ pub(super) fn rule(operator: &str) -> Option<Rule> {
         "Max" | "Min" => extreme,
         "Mean" => mean,
         "Where" => choose,
-        "Identity" => |_, call| Ok(vec![Some(call.grad()?.to_owned())]),
+        "Identity" => same,
         "Cast" | "CastLike" => |tape, call| Ok(vec![Some(tape.cast_like(call.grad()?, call.input(0)?)?)]),
         "Neg" => |tape, call| Ok(vec![Some(tape.op("Neg", &[call.grad()?])?)]),
         "Abs" => absolute,
@@ -46,6 +47,15 @@ fn each(tape: &mut Tape<'_>, call: &Call<'_>, mut of: impl FnMut(&mut Tape<'_>, 
         });
     }
     Ok(grads)
+}
+
+/// `y = x: dx = g`
+fn same(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
+    let grad = call.grad()?;
+    Ok(vec![Some(match call.node.doc_string().strip_prefix(ENTRANCE) {
+        Some(factor) => tape.enter(grad, factor)?,
+        None => grad.to_owned(),
+    })])
 }
 
 /// `y = a + b: da = g, db = g`

@@ -32,7 +32,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Error, Result,
-    nodes::HELD,
+    nodes::{ENTRANCE, HELD},
     proto::{GraphProto, ModelProto, NodeProto},
     shapes::Shapes,
 };
@@ -40,6 +40,22 @@ use tape::Tape;
 
 /// The oldest version of the standard operators that gradients are written in.
 pub const OPSET: i64 = 17;
+
+/// The documentation of an `Identity` whose gradient is written as a node of its own, times `factor` where there is one: where a
+/// gradient enters what lies before.
+pub(crate) fn entrance(factor: Option<&str>) -> String {
+    format!("{ENTRANCE}{}", factor.unwrap_or_default())
+}
+
+/// Whether a node is what the gradient of such an `Identity` enters by.
+pub(crate) fn is_entrance_of_gradient(node: &NodeProto) -> bool {
+    node.doc_string() == ENTRANCE && node.made(0).is_some_and(is_own)
+}
+
+/// Whether a value was made by a gradient.
+pub(crate) fn is_own(value: &str) -> bool {
+    value.starts_with(tape::PREFIX)
+}
 
 /// The largest constant that a rule writes into the graph, in elements.
 const LARGEST: usize = 1 << 24;

@@ -8,12 +8,13 @@ use crate::graph::{
     build::{Dim, Element, Value, attribute, floats, int, integers, node},
     collective::{ALL_REDUCE, all_reduce},
     literal,
+    nodes::ENTRANCE,
     proto::{AttributeProto, GraphProto, NodeProto, TensorProto},
     shapes::{Shapes, dims},
 };
 
 /// What the names of all emitted values start with.
-const PREFIX: &str = "pdloss.gradient.";
+pub(super) const PREFIX: &str = "pdloss.gradient.";
 
 /// What the keys of constants start with.
 const CONSTANT: &str = "constant ";
@@ -253,6 +254,15 @@ impl<'a> Tape<'a> {
         }
         self.push(node)?;
         Ok(names)
+    }
+
+    /// The gradient as a node of its own, times a value of the graph where one is named.
+    pub(super) fn enter(&mut self, grad: &str, factor: &str) -> Result<String> {
+        let made = if factor.is_empty() { self.op("Identity", &[grad])? } else { self.op("Mul", &[grad, factor])? };
+        if let Some(node) = self.nodes.last_mut() {
+            node.doc_string = Some(ENTRANCE.to_owned());
+        }
+        Ok(made)
     }
 
     /// The sums of values over all ranks, in one exchange.

@@ -23,31 +23,36 @@ impl Tile {
     /// Of all rows.
     fn whole(nodes: &mut Nodes, scope: &Scope<'_>) -> Self {
         if let Some(remembered) = &scope.remembered {
-            return Self::beside(nodes, scope, remembered);
+            let first = nodes.integer(0);
+            let rows = Rows { embeddings: scope.embeddings, labels: scope.labels, first: &first };
+            return Self::beside(nodes, &rows, scope, remembered);
         }
         let s = cosines(nodes, scope.embeddings, scope.embeddings);
         Self { s, pairs: Pairs::write(nodes, scope.labels) }
     }
 
-    /// Of all rows, beside all of them and what is remembered.
-    fn beside(nodes: &mut Nodes, scope: &Scope<'_>, remembered: &Remembered<'_>) -> Self {
+    /// Of these rows, beside all of the scope and what is remembered.
+    fn beside(nodes: &mut Nodes, rows: &Rows<'_>, scope: &Scope<'_>, remembered: &Remembered<'_>) -> Self {
         let join = |nodes: &mut Nodes, own: &str, other: &str| {
             nodes.with("Concat", &[own, other], vec![attribute("axis", Value::Int(0))])
         };
         let z = nodes.unit_rows(scope.embeddings);
+        let own = if rows.embeddings == scope.embeddings { z.clone() } else { nodes.unit_rows(rows.embeddings) };
         let others = nodes.unit_rows(remembered.embeddings);
         let all = join(nodes, &z, &others);
         let all = nodes.transpose(&all);
-        let s = nodes.op("MatMul", &[&z, &all]);
+        let s = nodes.op("MatMul", &[&own, &all]);
         let labels = join(nodes, scope.labels, remembered.labels);
-        let first = nodes.integer(0);
-        let pairs = Pairs::of_rows(nodes, (scope.labels, &first), &labels);
+        let pairs = Pairs::of_rows(nodes, (rows.labels, rows.first), &labels);
         let pairs = pairs.with_remembered(nodes, scope.labels, remembered);
         Self { s, pairs }
     }
 
-    /// Of these rows, beside all of the scope.
+    /// Of these rows, beside all of the scope, and what it remembers.
     pub(super) fn of(nodes: &mut Nodes, rows: &Rows<'_>, scope: &Scope<'_>) -> Self {
+        if let Some(remembered) = &scope.remembered {
+            return Self::beside(nodes, rows, scope, remembered);
+        }
         let s = cosines(nodes, rows.embeddings, scope.embeddings);
         Self { s, pairs: Pairs::of_rows(nodes, (rows.labels, rows.first), scope.labels) }
     }

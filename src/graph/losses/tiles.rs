@@ -1,8 +1,8 @@
 //! A loss over pairs, tile after tile of a batch's rows, as three graphs: the sums of a tile, the loss of the sums of all tiles, and
-//! the gradient of a tile. What is formed is `[rows of a tile, batch]`.
+//! the gradient of a tile. What is formed is `[rows of a tile, batch]`, or `[rows of a tile, batch + remembered]`.
 
 use super::{
-    Labels, Loss, Nodes, Scope, not_a_number_of,
+    Labels, Loss, Nodes, Remembered, Scope, not_a_number_of,
     rows::{Rows, Tile},
 };
 use crate::graph::build::{Value, attribute, int};
@@ -19,6 +19,8 @@ pub(crate) struct Tiled<'a> {
     pub(crate) row_labels: &'a str,
     /// int64 `[]`
     pub(crate) first: &'a str,
+    /// Rows of earlier batches.
+    pub(crate) remembered: Option<Remembered<'a>>,
 }
 
 impl Loss {
@@ -34,8 +36,8 @@ impl Loss {
         let of_rows = loss.of_rows()?;
         let labels = Labels::compared(nodes, tiled.labels, tiled.embeddings);
         let row_labels = Labels::compared(nodes, tiled.row_labels, tiled.rows);
-        let scope =
-            Scope { embeddings: tiled.embeddings, proxies: "", classes: 0, labels: &labels.values, remembered: None };
+        let (embeddings, remembered) = (tiled.embeddings, tiled.remembered);
+        let scope = Scope { embeddings, proxies: "", classes: 0, labels: &labels.values, remembered };
         let rows = Rows { embeddings: tiled.rows, labels: &row_labels.values, first: tiled.first };
         let tile = Tile::of(nodes, &rows, &scope);
         let all = nodes.integers(&[-1]);

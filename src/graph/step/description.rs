@@ -6,7 +6,7 @@ use glob::Pattern;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Setting;
 
-use super::{Group, Memory, Optimizer, Shared};
+use super::{Group, Memory, Optimizer, Precision, Rounded, Shared};
 use crate::graph::{
     Error, Result,
     build::Element,
@@ -60,6 +60,12 @@ pub struct Description {
     /// Rows of earlier batches that the loss compares a batch with; none where there are none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memory: Option<Memory>,
+    /// In what the backbone's products are computed; none where that is float32.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub precision: Option<Precision>,
+    /// Which of them are.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rounded: Option<Rounded>,
     /// Every tensor that a step changes, weights first.
     pub state: Vec<State>,
     /// How much of the backbone that is, and what stays.
@@ -226,6 +232,8 @@ pub enum Kind {
     Average,
     /// What the loss itself keeps: a number that follows the batches, or rows of earlier ones.
     Loss,
+    /// The number that gradients are multiplied by in the backbone, and counts of steps that it follows.
+    Scale,
     /// The number of finished steps.
     Step,
 }

@@ -56,9 +56,6 @@ pub fn build_in_parts(model: ModelProto, options: &StepOptions, in_tiles: bool) 
     if options.ranks.is_some() {
         return Err(Error::model("step in parts", "it runs on one rank: parts and ranks do not go together"));
     }
-    if in_tiles && options.memory.is_some() {
-        return Err(Error::model("loss in tiles", "it is of the batch alone, and remembers no rows of earlier ones"));
-    }
     let whole = Whole::of(model, options, true)?;
     if let Dim::Known(batch) = whole.place.batch {
         let reason = format!("its batch is fixed at {batch}, and the loss would take that for the whole batch");
@@ -75,7 +72,7 @@ pub fn build_in_parts(model: ModelProto, options: &StepOptions, in_tiles: bool) 
     let embed = cut.out(&[], &[(names::EMBEDDINGS, embeddings(names::EMBEDDINGS))]);
 
     let mut of_loss = vec![(of_embeddings, embeddings(names::EMBEDDINGS_GRADIENT))];
-    let mut of_update = Vec::new();
+    let (mut of_update, mut kept) = (Vec::new(), Vec::new());
     for output in &graph.output {
         let is_of_loss = [head::names::LOSS, head::names::MOMENTS, names::MEAN_COSINE].contains(&output.name());
         if is_of_loss {
@@ -99,7 +96,7 @@ pub fn build_in_parts(model: ModelProto, options: &StepOptions, in_tiles: bool) 
     for state in &description.state {
         let Some(output) = graph.output.iter().find(|output| output.name() == state.next) else { continue };
         match state.kind {
-            Kind::Loss => of_loss.push((output.name(), output.clone())),
+            Kind::Loss => kept.push((output.name(), output.clone())),
             Kind::Running => of_backward.push(output.clone()),
             _ => of_update.push((output.name(), output.clone())),
         }
@@ -107,11 +104,14 @@ pub fn build_in_parts(model: ModelProto, options: &StepOptions, in_tiles: bool) 
     let norm = graph.output.iter().find(|output| output.name() == names::GRADIENT_NORM);
     of_update.extend(norm.map(|output| (output.name(), output.clone())));
 
+    let from = [(whole.place.name.as_str(), embeddings(names::EMBEDDINGS))];
     let (tiles, loss) = if in_tiles {
-        let (tiles, loss) = tiles::build(&whole.model, options, (whole.place.element, whole.place.dim))?;
+        let (mut tiles, loss) = tiles::build(&whole.model, options, (whole.place.element, whole.place.dim))?;
+        tiles.remember = options.memory.map(|_| cut.out(&from, &kept));
         (Some(tiles), loss)
     } else {
-        (None, cut.out(&[(whole.place.name.as_str(), embeddings(names::EMBEDDINGS))], &of_loss))
+        of_loss.extend(kept);
+        (None, cut.out(&from, &of_loss))
     };
     let backward = (!of_backward.is_empty()).then(|| {
         let mut behind = graph.clone();

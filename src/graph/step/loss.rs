@@ -1,8 +1,8 @@
 //! The loss behind the embeddings of a step.
 
 use super::{
-    Kind, StepOptions, memory, names, ranks, tensors,
-    update::{Stays, Trained},
+    Kind, StepOptions, memory, names, ranks,
+    tensors::{self, Stays, Trained},
 };
 use crate::graph::{
     Result,

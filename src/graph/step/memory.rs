@@ -6,7 +6,7 @@
 
 use super::{
     Kind, Memory, names,
-    update::{Stays, Trained},
+    tensors::{Stays, Trained},
 };
 use crate::graph::{
     build::{Dim, Element, Value, attribute, declare, floats, int, integers},

@@ -23,7 +23,8 @@
 //! Where no type stands it is the backbone's. The state is weights and running statistics under their names in the backbone,
 //! `pdloss.proxies`, the optimiser's tensors `pdloss.momentum.W`, or `pdloss.m.W` and `pdloss.v.W`, for every weight `W`,
 //! [`names::average`] of weights and running statistics with [`StepOptions::ema`], what the loss itself keeps
-//! (`pdloss.curriculum`; rows of earlier batches with [`StepOptions::memory`]), and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
+//! (`pdloss.curriculum`; rows of earlier batches with [`StepOptions::memory`]), [`names::LOSS_SCALE`] and its counts with
+//! [`StepOptions::precision`] of float16, and [`names::STEP`], int64 `[]`, the number of finished steps. The same inputs give the same outputs, to the bit on one
 //! machine with one number of threads: dropout follows from the seed and the step. [`Description`] lists it all.
 //!
 //! With [`StepOptions::ranks`] the same graph runs on every rank of an MPI launcher: data, labels and [`names::EMBEDDINGS`] are
@@ -47,6 +48,7 @@ mod optimizer;
 mod options;
 mod parameters;
 mod patterns;
+mod precision;
 mod proxies;
 mod pytorch;
 mod ranks;
@@ -62,6 +64,7 @@ pub use embedder::{Moved, export_embedder, moved};
 pub use in_parts::{InParts, build_in_parts};
 pub use optimizer::Optimizer;
 pub use options::{FreezeStatistics, Group, Memory, Ranks, RunningVariance, StepOptions};
+pub use precision::{Half, LossScale, Precision, Rounded};
 pub use proxies::set_class_mean_proxies;
 pub use sharing::{COPIES, Copied, Shared, untie};
 pub use tiles::Tiles;
@@ -81,7 +84,8 @@ use super::{
 };
 use loss::{add_proxies, attach_loss};
 use pytorch::Export;
-use update::{Rules, Trained, promote, update};
+use tensors::Trained;
+use update::{Rules, promote, update};
 
 /// The names of what a step graph adds to its backbone, beside those of [`head::names`].
 pub mod names {
@@ -102,6 +106,12 @@ pub mod names {
     pub const MEMORY_LABELS: &str = "pdloss.memory.labels";
     /// State: how many there are so far.
     pub const MEMORY_COUNT: &str = "pdloss.memory.count";
+    /// State: what gradients are multiplied by on their way through a backbone in float16.
+    pub const LOSS_SCALE: &str = "pdloss.loss_scale";
+    /// State: the number of steps with finite gradients since it changed.
+    pub const FINITE_STEPS: &str = "pdloss.loss_scale.finite";
+    /// State: the number of steps that were skipped, as their gradients were not finite.
+    pub const SKIPPED_STEPS: &str = "pdloss.loss_scale.skipped";
     /// Of a step in parts: the place of the part's first row in the batch.
     pub const FIRST_ROW: &str = "pdloss.first_row";
     /// Of a step in parts: the gradient of the loss with respect to the embeddings.
@@ -171,7 +181,8 @@ impl Whole {
         refuse_next_names(graph)?;
         free_batch::free_or_keep(&mut model)?;
         let graph = graph_of(&mut model)?;
-        let place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
+        let mut place = head::find_embeddings(graph, options.embeddings.as_deref(), options.dim)?;
+        let embeddings = place.name.clone();
         keep_only_embeddings(graph, &place);
         let frozen = parameters.freeze(options)?;
         let groups = parameters.groups(options, &frozen)?;
@@ -194,6 +205,9 @@ impl Whole {
                 trained.push(promote(graph, head::names::PROXIES, Kind::Proxies)?);
             }
         }
+        if let Some(precision) = options.precision {
+            precision::bound(graph_of(&mut model)?, &mut place, precision)?;
+        }
         let kept = attach_loss(&mut model, &place, options);
 
         let trained = only_reached(&mut model, trained, &mut parameters)?;
@@ -201,6 +215,13 @@ impl Whole {
         let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).chain(of_embeddings).collect();
         let mut gradients = gradient::differentiate_with(&mut model, head::names::LOSS, &found, options.fused)?;
         let of_embeddings = if in_parts { gradients.pop() } else { None };
+        let mut rounded = None;
+        if let Some(precision) = options.precision {
+            rounded = Some(precision::round(&mut model, &embeddings, precision)?);
+            if precision.scale.is_some() {
+                precision::unscale(graph_of(&mut model)?, &trained, &mut gradients)?;
+            }
+        }
         if options.ranks.is_some() {
             ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
         }
@@ -214,7 +235,7 @@ impl Whole {
         }
         in_place::mark(graph_of(&mut model)?, &mut state);
         parameters.held(options, &groups);
-        describe(&mut model, data, &place, options, state, parameters.told())?;
+        describe(&mut model, (data, embeddings, place.dim), options, (state, rounded), parameters.told())?;
         Ok(Self { model, place, trained, gradients, running, of_embeddings })
     }
 }
@@ -336,10 +357,9 @@ fn keep_only_embeddings(graph: &mut GraphProto, place: &Place) {
 
 fn describe(
     model: &mut ModelProto,
-    data: String,
-    place: &Place,
+    (data, embeddings, dim): (String, String, usize),
     options: &StepOptions,
-    state: Vec<State>,
+    (state, rounded): (Vec<State>, Option<Rounded>),
     parameters: Parameters,
 ) -> Result<()> {
     let spelling = if options.has_operator() { "operator" } else { "standard" };
@@ -351,8 +371,8 @@ fn describe(
     let description = Description {
         version: Description::VERSION,
         data,
-        embeddings: place.name.clone(),
-        dim: place.dim,
+        embeddings,
+        dim,
         classes: options.loss.has_proxies().then_some(options.classes),
         loss,
         optimizer: options.optimizer,
@@ -365,6 +385,8 @@ fn describe(
         layer_decay: options.layer_decay,
         seed: options.seed,
         memory: options.memory,
+        precision: options.precision,
+        rounded,
         state,
         parameters,
     };

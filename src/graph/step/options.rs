@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Optimizer;
+use super::{Optimizer, Precision};
 use crate::graph::{Error, Result, head::Spelling, losses::Loss};
 
 /// What to train, with which loss, and how.
@@ -55,6 +55,8 @@ pub struct StepOptions {
     pub seed: u64,
     /// Rows of earlier batches that a loss over pairs compares a batch with.
     pub memory: Option<Memory>,
+    /// In what the backbone's products are computed; float32 where `None`.
+    pub precision: Option<Precision>,
     /// Whether the graph runs on the ranks of an MPI launcher, each of which is given its rows of one batch.
     pub ranks: Option<Ranks>,
 }
@@ -186,6 +188,7 @@ impl StepOptions {
             dim: None,
             seed: 0,
             memory: None,
+            precision: None,
             ranks: None,
         }
     }
@@ -209,6 +212,7 @@ impl StepOptions {
         self.loss.check()?;
         self.optimizer.check()?;
         self.memory.map_or(Ok(()), |memory| memory.check(self))?;
+        self.precision.map_or(Ok(()), |precision| precision.check(self.fused))?;
         if self.spelling == Spelling::Function {
             let reason = "a function has no gradient; wanted the operators or standard operators in the graph";
             return Err(Error::model("spelling of the loss", reason));

@@ -1,12 +1,26 @@
 //! Small matters of tensors.
 
-use super::description::element_name;
+use super::description::{Kind, element_name};
 use crate::graph::{
     Error, Result,
     build::{Dim, Element},
     literal,
     proto::TensorProto,
 };
+
+/// A tensor that changes.
+pub(super) struct Trained {
+    pub(super) name: String,
+    pub(super) element: Element,
+    pub(super) shape: Vec<usize>,
+    pub(super) kind: Kind,
+}
+
+/// What the loss keeps, and the name of its next value.
+pub(super) struct Stays {
+    pub(super) tensor: Trained,
+    pub(super) next: String,
+}
 
 /// Type and shape as messages show them.
 pub(super) fn describe(tensor: &TensorProto) -> String {

@@ -4,6 +4,7 @@ use super::{
     StepOptions,
     cut::{Cut, entering},
     loss::mean_cosine,
+    memory::Bank,
     names,
 };
 use crate::graph::{
@@ -22,7 +23,8 @@ const OWN: &str = "pdloss.tile.sums";
 /// step's graph `loss`, which takes [`names::TILE_SUMS`] and gives [`names::TILE_SUMS_GRADIENT`], then `backward` for each tile.
 ///
 /// Both take [`names::EMBEDDINGS`] and labels of the batch, [`names::ROWS`] and [`names::ROW_LABELS`] of the tile, and
-/// [`names::FIRST_ROW`], the place of its first row.
+/// [`names::FIRST_ROW`], the place of its first row; and with a memory the state that it is. `remember` comes last: it makes the next
+/// memory, which no tile may see.
 #[derive(Clone, Debug)]
 pub struct Tiles {
     /// Adds the tile to [`names::TILE_SUMS`].
@@ -30,6 +32,8 @@ pub struct Tiles {
     /// Adds to [`names::EMBEDDINGS_GRADIENT`] what the tile gives to all rows, and makes [`names::ROWS_GRADIENT`], what it gives to
     /// its own beside that.
     pub backward: ModelProto,
+    /// Puts the batch among what is remembered, where something is.
+    pub remember: Option<ModelProto>,
     /// How many numbers [`names::TILE_SUMS`] are.
     pub length: usize,
 }
@@ -48,12 +52,14 @@ pub(super) fn build(
     };
     let length = options.loss.sums_of_tile().ok_or_else(no_rows)?;
     let mut nodes = Nodes::new("pdloss.tile.", element, like.opset());
+    let memory = options.memory.map(|memory| (Bank::read(&mut nodes, memory), memory.rows));
     let tiled = Tiled {
         embeddings: names::EMBEDDINGS,
         labels: names::LABELS,
         rows: names::ROWS,
         row_labels: names::ROW_LABELS,
         first: names::FIRST_ROW,
+        remembered: memory.as_ref().map(|(bank, _)| bank.rows()),
     };
     let (sums, loss) = options.loss.write_tile(&mut nodes, &tiled).ok_or_else(no_rows)?;
     nodes.rename(sums, OWN);
@@ -64,7 +70,15 @@ pub(super) fn build(
     let matrix = |name: &str, rows: &Dim| declare(name, element, &[rows.clone(), Dim::Known(dim)]);
     let vector = |name: &str| declare(name, element, &[Dim::Known(length)]);
     let scalar = |name: &str| declare(name, element, &[]);
-    let graph = GraphProto {
+    let kept = memory.map(|(_, rows)| {
+        [
+            matrix(names::MEMORY_EMBEDDINGS, &Dim::Known(rows)),
+            declare(names::MEMORY_LABELS, Element::I64, &[Dim::Known(rows)]),
+            declare(names::MEMORY_COUNT, Element::I64, &[]),
+            declare(names::STEP, Element::I64, &[]),
+        ]
+    });
+    let mut graph = GraphProto {
         name: Some("tile".to_owned()),
         node: nodes.list,
         input: vec![
@@ -77,6 +91,7 @@ pub(super) fn build(
         output: vec![scalar(head::names::LOSS)],
         ..GraphProto::default()
     };
+    graph.input.extend(kept.into_iter().flatten());
     let mut model = ModelProto {
         ir_version: like.ir_version,
         opset_import: like.opset_import.clone(),
@@ -108,5 +123,5 @@ pub(super) fn build(
     );
     let backward = cut
         .out(&[(&enters, gradient)], &[(grown.name(), grown.clone()), (of_rows, matrix(names::ROWS_GRADIENT, &some))]);
-    Ok((Tiles { sums, backward, length }, loss))
+    Ok((Tiles { sums, backward, remember: None, length }, loss))
 }

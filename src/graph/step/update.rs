@@ -8,7 +8,8 @@ use super::{
     names, operator,
     optimizer::{Parameter, Scalars, Update, state_name},
     patterns::Frozen,
-    tensors,
+    precision::Scaled,
+    tensors::{self, Stays, Trained},
 };
 use crate::graph::{
     Error, Result,
@@ -19,20 +20,6 @@ use crate::graph::{
     proto::{GraphProto, ModelProto, TensorProto},
     training_mode::Running,
 };
-
-/// A tensor that changes.
-pub(super) struct Trained {
-    pub(super) name: String,
-    pub(super) element: Element,
-    pub(super) shape: Vec<usize>,
-    pub(super) kind: Kind,
-}
-
-/// What the loss keeps, and the name of its next value.
-pub(super) struct Stays {
-    pub(super) tensor: Trained,
-    pub(super) next: String,
-}
 
 /// Makes an input of an initializer, which stays as its default value.
 pub(super) fn promote(graph: &mut GraphProto, name: &str, kind: Kind) -> Result<Trained> {
@@ -68,7 +55,9 @@ pub(super) fn update(
     let gradients = gradients.as_slice();
     let norm = norm(&mut nodes, place, options, trained, gradients);
     let parameters: Vec<Parameter<'_>> = trained.iter().map(|tensor| parameter(tensor, rules)).collect();
-    let as_operator = operator::has(options, &parameters, place.element);
+    let scaled = Scaled::write(&mut nodes, options.precision, &norm);
+    // The operator writes over what a step that is skipped wants back.
+    let as_operator = scaled.is_none() && operator::has(options, &parameters, place.element);
     let clipped = match options.clip {
         Some(limit) if !as_operator => clip(&mut nodes, place, (limit, &norm), trained, gradients),
         _ => gradients.to_vec(),
@@ -76,7 +65,8 @@ pub(super) fn update(
     let one = nodes.integer(1);
     let finished = nodes.add(names::STEP, &one);
     let mut updates: Vec<Option<Update>> = parameters.iter().map(|_| None).collect();
-    let numbers = [Some(finished.clone()), held.as_ref().map(|held| held.step.clone())];
+    let number = if scaled.is_some() { Scaled::number(&mut nodes, &finished) } else { finished.clone() };
+    let numbers = [Some(number), held.as_ref().map(|held| held.step.clone())];
     for (wants_held, number) in [false, true].into_iter().zip(numbers) {
         let places: Vec<usize> = (0..trained.len()).filter(|&place| is_held(&trained[place]) == wants_held).collect();
         let (Some(number), false) = (number, places.is_empty()) else { continue };
@@ -84,9 +74,14 @@ pub(super) fn update(
         let gradients: Vec<String> = places.iter().map(|&place| clipped[place].clone()).collect();
         let made = write(&mut nodes, options, (&norm, &number), (&of, &gradients), as_operator);
         for ((&place, parameter), update) in places.iter().zip(&of).zip(made) {
-            let held = held.as_ref().filter(|_| wants_held);
-            updates[place] =
-                Some(held.map_or(update.clone(), |held| held.update(&mut nodes, options, parameter, update)));
+            let mut update = update;
+            if let Some(held) = held.as_ref().filter(|_| wants_held) {
+                update = update.or_before(options, parameter, |next, before| held.either(&mut nodes, next, before));
+            }
+            if let Some(scaled) = &scaled {
+                update = update.or_before(options, parameter, |next, before| scaled.either(&mut nodes, next, before));
+            }
+            updates[place] = Some(update);
         }
     }
 
@@ -118,8 +113,9 @@ pub(super) fn update(
         state.push(tell(&mut nodes, graph, &tensor, Kind::Running, None, false, next.clone()));
     }
     state.extend(averages);
-    for Stays { tensor, next } in kept {
-        state.push(tell(&mut nodes, graph, &tensor, Kind::Loss, None, false, next));
+    let of_scale = scaled.map(|scaled| scaled.next(&mut nodes)).unwrap_or_default();
+    for Stays { tensor, next } in kept.into_iter().chain(of_scale) {
+        state.push(tell(&mut nodes, graph, &tensor, tensor.kind, None, false, next));
     }
     let step = Trained { name: names::STEP.to_owned(), element: Element::I64, shape: Vec::new(), kind: Kind::Step };
     state.push(tell(&mut nodes, graph, &step, Kind::Step, None, false, finished));
@@ -183,14 +179,25 @@ impl Held {
         nodes.op("Where", &[&self.is_over, gradient, &zero])
     }
 
-    /// The update, or what there was.
-    fn update(&self, nodes: &mut Nodes, options: &StepOptions, of: &Parameter<'_>, update: Update) -> Update {
-        let mut either = |next: String, before: &str| nodes.op("Where", &[&self.is_over, &next, before]);
+    /// The next value, or what there was.
+    fn either(&self, nodes: &mut Nodes, next: &str, before: &str) -> String {
+        nodes.op("Where", &[&self.is_over, next, before])
+    }
+}
+
+impl Update {
+    /// The update, or what there was, as `either` says of the next value and the one before.
+    fn or_before(
+        self,
+        options: &StepOptions,
+        of: &Parameter<'_>,
+        mut either: impl FnMut(&str, &str) -> String,
+    ) -> Self {
         let states = options.optimizer.kinds().iter().map(|kind| state_name(kind, of.name));
-        Update {
-            weight: either(update.weight, of.name),
-            state: states.zip(update.state).map(|(before, next)| either(next, &before)).collect(),
-            average: update.average.map(|next| either(next, &names::average(of.name))),
+        Self {
+            weight: either(&self.weight, of.name),
+            state: states.zip(self.state).map(|(before, next)| either(&next, &before)).collect(),
+            average: self.average.map(|next| either(&next, &names::average(of.name))),
         }
     }
 }

@@ -337,6 +337,17 @@ fn what_cannot_go_in_parts_is_refused_by_name() {
 
 /// The gradients of a loss in tiles, as its documentation says; and the values at its end.
 fn by_tiles(loss: ModelProto, tiles: Tiles, embeddings: &Array, labels: &[i64], each: usize) -> (Vec<f64>, Arrays) {
+    by_tiles_beside(loss, tiles, (embeddings, labels), each, &Arrays::new())
+}
+
+/// The same beside this state.
+fn by_tiles_beside(
+    loss: ModelProto,
+    tiles: Tiles,
+    (embeddings, labels): (&Array, &[i64]),
+    each: usize,
+    state: &Arrays,
+) -> (Vec<f64>, Arrays) {
     let length = tiles.length;
     let inputs = |model: &ModelProto| -> Vec<String> {
         let graph = model.graph.as_ref().expect("a graph");
@@ -354,8 +365,9 @@ fn by_tiles(loss: ModelProto, tiles: Tiles, embeddings: &Array, labels: &[i64], 
         (names::TILE_SUMS.to_owned(), Array::f64(&[length], &vec![0.0; length])),
         (names::EMBEDDINGS_GRADIENT.to_owned(), Array::f64(&embeddings.shape, &vec![0.0; embeddings.values().len()])),
     ]);
+    values.extend(state.clone());
     let mut own = Vec::new();
-    for model in [sums, loss, backward] {
+    for model in [sums, loss, backward].into_iter().chain(tiles.remember) {
         let (inputs, is_loss) = (inputs(&model), !wide(&model));
         let mut session = open(&model);
         for first in (0..if is_loss { 1 } else { labels.len() }).step_by(each) {
@@ -410,6 +422,41 @@ fn tiles_of_rows_are_all_rows() {
     with_tiles.dedup();
     let wanted = ["multi-similarity", "circle", "triplet", "contrastive", "supcon", "nt-xent", "histogram"];
     assert_eq!(with_tiles, wanted);
+}
+
+/// Beside rows of earlier batches, of which some count: value, gradient, and what is remembered next.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn tiles_of_rows_with_a_memory_are_all_rows_with_it() {
+    let (batch, dim, kept) = (13, 4, 17);
+    let of_class = labels(batch);
+    for loss in losses().into_iter().filter(|loss| loss.takes_memory()) {
+        for (count, step) in [(11, 3), (kept, 3), (11, 0)] {
+            let what = format!("{loss:?}, {count} remembered, step {step}");
+            let options = StepOptions { memory: Some(Memory { rows: kept, start: 2 }), ..plain(loss, 8) };
+            let one = |value: usize| Array { shape: vec![], ..Array::i64(&[value as i64]) };
+            let state = Arrays::from([
+                (names::MEMORY_EMBEDDINGS.to_owned(), Array::f64(&[kept, dim], &normal(kept * dim, 63))),
+                (names::MEMORY_LABELS.to_owned(), Array::i64(&labels(kept))),
+                (names::MEMORY_COUNT.to_owned(), one(count)),
+                (names::STEP.to_owned(), one(step)),
+            ]);
+            let rows = normal(batch * dim, 64);
+            let mut whole = Driver::new(table(batch, dim, &rows), &options);
+            whole.state.extend(state.clone());
+            let outputs = whole.step(&Array::f64(&[batch, batch], &identity(batch)), &of_class, 1.0);
+            let graphs = build_in_parts(linear(4, dim), &options, true).unwrap_or_else(|error| panic!("{error}"));
+            let embeddings = Array::f64(&[batch, dim], &rows);
+            let tiles = graphs.tiles.expect("tiles");
+            let (gradient, values) = by_tiles_beside(graphs.loss, tiles, (&embeddings, &of_class), 5, &state);
+            assert_close(&what, &values["pdloss.loss"].values(), &outputs["pdloss.loss"].values(), 1e-9);
+            let moved: Vec<f64> = rows.iter().zip(whole.weight("rows")).map(|(before, after)| before - after).collect();
+            assert_close(&format!("{what}: gradient"), &gradient, &moved, 1e-9);
+            for name in [names::MEMORY_EMBEDDINGS, names::MEMORY_LABELS, names::MEMORY_COUNT] {
+                assert_close(&format!("{what}: {name}"), &values[name].values(), &whole.weight(name), 0.0);
+            }
+        }
+    }
 }
 
 /// What a mask could pass over is seen in tiles, too: a row that is no number makes the loss none.

@@ -1,8 +1,8 @@
 //! Losses over pairs that remember rows of earlier batches, against plain loops that do.
 
 use pdloss::graph::{
-    losses::{Contrastive, Lifted, Loss, NPair, NormalizedSoftmax, SupCon},
-    step::{Memory, Ranks, StepOptions, build, build_in_parts, names},
+    losses::{Contrastive, Lifted, Loss, NPair, NormalizedSoftmax},
+    step::{Memory, Ranks, StepOptions, build, names},
 };
 
 use crate::{
@@ -110,8 +110,4 @@ fn a_memory_that_cannot_be_is_refused_by_name() {
     assert!(late.contains("wanted a start"), "{late}");
     let ranks = refused(loss, &|options| options.ranks = Some(Ranks::new(false)));
     assert!(ranks.contains("a step on several ranks has none"), "{ranks}");
-    let options =
-        StepOptions { memory: Some(Memory { rows: 8, start: 0 }), ..plain(Loss::SupCon(SupCon::default()), 5) };
-    let tiles = build_in_parts(linear(4, 3), &options, true).map(drop).expect_err("refused").to_string();
-    assert!(tiles.contains("remembers no rows"), "{tiles}");
 }

@@ -13,6 +13,7 @@ mod losses;
 mod memory;
 mod optimizers;
 mod parameters;
+mod precision;
 mod reference;
 mod refusals;
 mod training;

@@ -95,6 +95,17 @@ fn a_run_with_a_memory_goes_on() {
     }
 }
 
+/// The loss scale, and what it counts, is state of the step.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_in_16_bits_goes_on() {
+    let scale = ["--precision", "f16", "--loss-scale", "1073741824", "--loss-scale-steps", "6", "--ema", "0.9"];
+    for more in [&scale[..], &["--precision", "bf16", "--accumulate", "2"]] {
+        let deaths = killed_and_resumed(&[&SETTINGS[..], more].concat(), &[11]);
+        assert!(deaths >= 1, "the processes were really killed: {deaths} times");
+    }
+}
+
 /// Runs to the end, and again with a death after each of these numbers of steps and two more later; how many there were.
 fn killed_and_resumed(settings: &[&str], after: &[usize]) -> usize {
     let shapes = fixtures().join("shapes");

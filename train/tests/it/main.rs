@@ -14,6 +14,7 @@ mod losses;
 mod memory;
 mod options;
 mod pairs;
+mod precision;
 mod reference;
 mod samplers;
 mod tools;

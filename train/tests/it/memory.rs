@@ -88,8 +88,29 @@ fn memories_that_cannot_be_are_refused() {
     refused(&["--loss", "supcon", "--memory-start", "11"], &["--memory-bank"]);
     let late = ["--loss", "supcon", "--memory-bank", "12", "--memory-start", "5"];
     refused(&late, &["--memory-start 5: the run has 5 steps, and would never compare a batch with the 12 rows"]);
-    let many = ["--loss", "supcon", "--accumulate", "2", "--memory-bank", "9000000"];
-    refused(&many, &["--memory-bank 9000000: the loss forms the similarities of all 12 images"]);
+}
+
+/// Beside a memory of so many rows that their similarities are computed in tiles: the run is that of all at once, nearly.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_memory_is_compared_with_in_tiles() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("hues");
+    hues(&data, 6);
+    for loss in ["supcon", "multi-similarity"] {
+        let usual = ["--loss", loss, "--batch", "24", "--per-class", "4", "--steps", "3", "--memory-bank", "200000"];
+        let (tiled, whole) = (Place::new(), Place::new());
+        let error = said(&tiled.arguments(text(&data), &[&usual[..], &["--accumulate", "2"]].concat()));
+        assert!(error.contains("the loss is computed in tiles of 20 rows"), "{error}");
+        let frozen = ["--freeze-statistics", "all"];
+        succeeds(&whole.arguments(text(&data), &[&usual[..], &frozen].concat()));
+        let parts = Place::new();
+        succeeds(&parts.arguments(text(&data), &[&usual[..], &frozen, &["--accumulate", "2"]].concat()));
+        let [of_parts, of_whole] = [&parts, &whole].map(|place| place.column("metrics.csv", "loss"));
+        for (tiles, all) in of_parts.iter().zip(&of_whole) {
+            assert!((tiles - all).abs() < 1e-3 * all.abs(), "{loss}: {of_parts:?} against {of_whole:?}");
+        }
+    }
 }
 
 /// The step that `export` writes has the memory, too.

@@ -46,6 +46,73 @@ fn weighted_batches_are_said_recorded_and_read_back() {
     assert_ne!(bytes(&other), bytes(&place.out));
 }
 
+/// A list of six hues, of which each image has the weight that `weight` says.
+fn weighed(data: &Path, weight: impl Fn(u32, u32) -> String) {
+    hues(data, 6);
+    let mut list = "path,label,quality\n".to_owned();
+    for (class, number) in (0..6).flat_map(|class| (0..8).map(move |number| (class, number))) {
+        list += &format!("class{class:02}/{number}.png,class{class:02},{}\n", weight(class, number));
+    }
+    std::fs::write(data.join("list.csv"), list).unwrap();
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn batches_by_a_column_of_weights_are_said_recorded_and_read_back() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    weighed(&data, |class, number| if number == 0 { "0".to_owned() } else { format!("{}.5", class + 1) });
+    let list = data.join("list.csv");
+    let usual = ["--batch", "10", "--steps", "6", "--sampler", "weighted", "--weight-column", "quality"];
+    let says = "each with the weight that the list says, from 1.5 to 6.5; 6 images weigh 0 and are never drawn";
+    let made = said(&place.arguments(text(&list), &usual));
+    assert!(made.contains(says) && !made.contains("nothing is read from column"), "{made}");
+    let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+    for line in ["weight_column = \"quality\"", says] {
+        assert!(manifest.contains(line), "{manifest}");
+    }
+    assert!(!manifest.contains("weight_power"), "{manifest}");
+    // The column by its number and by the run's own file draws the same images; by the size of classes others.
+    let bytes = |folder: &Path| std::fs::read(folder.join("embedder.onnx")).unwrap();
+    let again = |more: &[&str]| {
+        let again = tempfile::tempdir().unwrap();
+        let out = again.path().join("run");
+        succeeds(&[&["train", "--model", text(&place.model), "--out", text(&out), "--threads", "2"], more].concat());
+        bytes(&out)
+    };
+    let of_list = ["--data", text(&list), "--batch", "10", "--steps", "6", "--sampler", "weighted"];
+    assert_eq!(again(&[&of_list[..], &["--weight-column", "3"]].concat()), bytes(&place.out));
+    assert_ne!(again(&of_list), bytes(&place.out));
+    let whole = text(&place.out).to_owned() + "/run.toml";
+    let out = place.folder.path().join("again");
+    succeeds(&["train", "--config", &whole, "--out", text(&out)]);
+    assert_eq!(bytes(&out), bytes(&place.out));
+
+    let refused = |more: &[&str], code, says: &[&str]| {
+        let place = Place::new();
+        fails(code, &place.arguments(text(&list), &[&of_list[2..], more].concat()), says);
+        assert!(!place.out.exists());
+    };
+    refused(&["--weight-column", "weight"], 2, &["--weight-column weight", "no such column", "quality", "1 to 3"]);
+    refused(&["--weight-column", "path"], 2, &["has the paths there"]);
+    refused(&["--weight-column", "label"], 1, &["line 2", "weight 'class00'", "not below 0"]);
+    refused(&["--weight-column", "quality", "--weight-power", "1"], 2, &["--weight-power", "--weight-column"]);
+    let folder = place.folder.path().join("folder");
+    let of_folder = [&["--batch", "4", "--sampler", "weighted"][..], &["--weight-column", "quality"]].concat();
+    fails(2, &Place { out: folder, ..Place::new() }.arguments(text(&data), &of_folder), &["no columns to choose from"]);
+
+    for (wrong, line) in [("-1", 2), ("NaN", 2), ("inf", 2), ("", 2), ("heavy", 2)] {
+        weighed(&data, |class, number| if (class, number) == (0, 0) { wrong.to_owned() } else { "1".to_owned() });
+        let says = [format!("line {line}"), format!("weight '{wrong}'")];
+        refused(&["--weight-column", "quality"], 1, &[&says[0], &says[1]]);
+    }
+    // Other weights are other data.
+    weighed(&data, |_, _| "1".to_owned());
+    fails(1, &["train", "--resume", text(&place.out)], &["is not the data set that the run was begun with"]);
+    weighed(&data, |_, _| "0".to_owned());
+    refused(&["--weight-column", "quality"], 2, &["the images to train on all weigh 0"]);
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn random_batches_of_a_loss_over_pairs_are_passed_over_where_they_have_none() {

@@ -1,5 +1,6 @@
 //! Revisited Oxford and Paris: the queries of a ground truth search its gallery, judged in three setups.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,7 +59,15 @@ impl Listed {
         };
         let items = sides.map(of_side).concat();
         let (part, notes) = (format!("images of {}", self.path.display()), files.notes().to_vec());
-        Ok(Dataset { source: files, format: Format::List, part, items, classes: vec!["image".into()], notes })
+        Ok(Dataset {
+            source: files,
+            format: Format::List,
+            part,
+            items,
+            classes: vec!["image".into()],
+            weights: HashMap::new(),
+            notes,
+        })
     }
 
     /// Where gallery and queries are among these names.

@@ -182,7 +182,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
     }
     let part = format!("images of {}", listed.path.display());
     let notes = files.notes().to_vec();
-    Ok(Dataset { source: files, format: Format::List, part, items, classes, notes })
+    Ok(Dataset { source: files, format: Format::List, part, items, classes, weights: HashMap::new(), notes })
 }
 
 /// Refuses what the list and the names of the images show: pairs whose images are not there, pairs of an image with itself,
