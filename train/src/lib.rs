@@ -52,6 +52,7 @@ mod schedule;
 mod session;
 mod settings;
 mod shards;
+mod steps;
 mod summary;
 mod tensor;
 mod train;

@@ -1,10 +1,9 @@
-//! A run: what it starts from, its steps, and when it validates and saves; on several ranks, of which each makes the same steps on
-//! its rows of the batch, and the first one writes.
+//! A run: what it starts from, and what is written at its start and end; on several ranks, of which each makes the same steps on its
+//! rows of the batch, and the first one writes.
 
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
 
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::step::{Description, Kind, export_embedder};
@@ -24,7 +23,6 @@ use crate::folder::{MadeWith, Manifest, write_toml};
 use crate::going_on::{OF_RUN, go_on, of_run, of_this_run, same_settings};
 use crate::images::{Images, Preparation, Reading};
 use crate::init;
-use crate::loader::{Loader, pieces};
 use crate::metrics::{METRICS, Table, VALIDATION};
 use crate::mining::{self, Mining};
 use crate::monitor::Monitor;
@@ -34,36 +32,13 @@ use crate::plan::{self, Plan};
 use crate::probe::{Probe, unsteadiness};
 use crate::record::Record;
 use crate::rehearsal::{Rehearsal, Stage};
-use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::shards::Shards;
+use crate::steps::Run;
 use crate::summary;
 use crate::tensor::Tensor;
 use crate::trainer::Trainer;
 use crate::validation::Validation;
-
-/// A run under way.
-#[derive(Debug)]
-struct Run {
-    settings: Settings,
-    trainer: Trainer,
-    shards: Shards,
-    /// Axes of one image.
-    image: [usize; 3],
-    /// Steps of the whole run.
-    steps: u64,
-    /// Steps between validations.
-    validate_every: u64,
-    counters: Counters,
-    /// Bytes that this rank gave to exchanges in the steps made.
-    given: u64,
-    /// Where batches have hard classes.
-    mining: Option<Mining>,
-    /// Of the rank that writes.
-    record: Option<Record>,
-    /// What all ranks validate on.
-    validation: Option<Validation>,
-}
 
 /// Does what is planned, and writes what came of it to `stdout`.
 ///
@@ -337,108 +312,4 @@ fn images_apart(
     }
     note(&shared);
     Ok(Some((sha256, Some(shared))))
-}
-
-impl Run {
-    /// Makes the steps that are left.
-    fn train(&mut self, images: &Images, sampler: &Sampler) -> Result<()> {
-        let (first, steps, threads) = (self.counters.step, self.steps, self.settings.threads);
-        let pieces = pieces(world().share(sampler.batch()), self.settings.accumulate);
-        std::thread::scope(|scope| {
-            let mut loader = Loader::start(scope, images, sampler, (first, steps), pieces, threads);
-            while self.counters.step < steps && !self.is_stale() {
-                let began = Instant::now();
-                let rate = self.settings.schedule.rate(self.counters.step, steps);
-                if let Some(mining) = &mut self.mining {
-                    agree(mining.before(self.counters.step, &self.trainer, &loader))?;
-                }
-                let batch = agree(loader.next())?;
-                let made = if self.settings.loss.needs_pairs() && !batch.has_pairs {
-                    self.counters.step += 1;
-                    self.counters.passed_over += 1;
-                    agree(loader.pass_over())?;
-                    self.write(|record, counters| record.passed_over(counters, rate))
-                } else {
-                    let given = world().given();
-                    let classes = batch.classes.clone();
-                    let outcome = self.trainer.step(batch, &mut || loader.next(), self.image, rate)?;
-                    self.mining.as_mut().map_or(Ok(()), |mining| mining.after(&self.trainer, &classes))?;
-                    self.given += world().given() - given;
-                    self.counters.step += 1;
-                    let images_per_second = sampler.batch() as f64 / began.elapsed().as_secs_f64();
-                    self.write(|record, counters| record.step(counters.step, &outcome, rate, images_per_second))
-                };
-                agree(made)?;
-                if let Some(record) = &mut self.record {
-                    record.keep();
-                }
-                let step = self.counters.step;
-                if step.is_multiple_of(self.validate_every) || step == steps {
-                    self.validate()?;
-                }
-                if step.is_multiple_of(self.settings.checkpoint_every) && step < steps {
-                    self.save(false)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// What the rank that writes does for all of them.
-    fn write(&mut self, work: impl FnOnce(&mut Record, &Counters) -> Result<()>) -> Result<()> {
-        self.record.as_mut().map_or(Ok(()), |record| work(record, &self.counters))
-    }
-
-    /// Whether validations have not become better for as long as the run's patience.
-    fn is_stale(&self) -> bool {
-        let patience = self.settings.validation.as_ref().and_then(|v| v.patience);
-        patience.is_some_and(|patience| self.counters.stale >= patience)
-    }
-
-    /// Measures the embedder as it is, where there is something to measure it on, and keeps it where it is to be kept.
-    fn validate(&mut self) -> Result<()> {
-        let Some(validation) = &self.validation else { return Ok(()) };
-        let step = self.counters.step;
-        let candidate = self.record.as_ref().map(|record| record.candidate(&self.trainer.state()?, step, false));
-        let candidate = agree(candidate.transpose())?;
-        let measure = || validation.measure(candidate.as_deref());
-        let found = self.record.as_ref().map_or_else(measure, |record| record.monitor.aside(measure))?;
-        // The first rank's word goes: the others' best may have gone through text, which may lose its last bit.
-        let is_better = self.counters.best.is_none_or(|(best, _)| found.recall_at_1 > best);
-        let is_better = world().any(world().is_first() && is_better);
-        if is_better {
-            (self.counters.best, self.counters.stale) = (Some((found.recall_at_1, step)), 0);
-        } else {
-            self.counters.stale += 1;
-        }
-        let kept = self.record.as_mut().map(|record| {
-            record.validated(&found, step)?;
-            record.settle(is_better)
-        });
-        if let Some(sha256) = agree(kept.transpose())?.flatten() {
-            self.counters.best_sha256 = Some(sha256);
-        }
-        Ok(())
-    }
-
-    /// Writes a checkpoint; `is_last` for the one that ends the run. Ranks whose states have drifted apart go no further.
-    fn save(&mut self, is_last: bool) -> Result<()> {
-        if !world().is_alone() {
-            same("the state", &self.trainer.digest(&self.shards)?)?;
-        }
-        let needed = self.record.is_some() || !self.shards.is_empty();
-        let mut state = agree(if needed { self.trainer.state() } else { Ok(Vec::new()) })?;
-        state.extend(self.mining.iter().filter(|_| needed).flat_map(Mining::state));
-        agree(self.write(|record, counters| record.save(&state, counters, is_last)))?;
-        let (path, settings) = self
-            .record
-            .as_ref()
-            .map(|record| (record.folder.checkpoint(), record.behind_state.clone()))
-            .unwrap_or_default();
-        Checkpoint { counters: self.counters.clone(), settings, state }.write(&path, &self.shards)?;
-        if let Some(record) = &mut self.record {
-            record.saved = Some(self.counters.step);
-        }
-        Ok(())
-    }
 }
