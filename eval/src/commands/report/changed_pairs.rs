@@ -91,8 +91,8 @@ mod tests {
     fn pairs(scores: &[f64], right: Option<&[bool]>) -> Pairs {
         let person = |at: usize| Person { name: format!("i{at}"), subject: "s".into() };
         let pair = |(at, &score): (usize, &f64)| Pair {
-            a: at as u32,
-            b: at as u32 + 1,
+            a: u32::try_from(at).expect("few"),
+            b: u32::try_from(at).expect("few") + 1,
             same: at % 2 == 0,
             score,
             fold: None,
