@@ -1,5 +1,5 @@
 """Writes the first files of every corpus: small and well formed, so that a fuzzer starts past the magic numbers. Files that
-once killed a reader are added beside them by hand, and stay. numpy, pillow, onnx and polars; run from the repository's root."""
+once killed a reader are added beside them by hand, and stay. numpy, pillow, onnx, polars and pyarrow; run from the repository's root."""
 import io
 import json
 import pathlib
@@ -11,6 +11,8 @@ import zipfile
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 CORPUS = pathlib.Path("fuzz/corpus")
@@ -71,6 +73,27 @@ for name, labels in [("whole", [0, 0, 1]), ("negative", [-1, 0, 1]), ("huge", [0
     put("embeddings_safetensors", name, safetensors(tensors, matrix.tobytes() + np.array(labels, np.int64).tobytes()))
 named = {**tensors, "__metadata__": {"classes": '["a", "b"]', "names": '["1", "2", "3"]', "roles": '["both", "both", "query"]'}}
 put("embeddings_safetensors", "named", safetensors(named, matrix.tobytes() + np.array([0, 0, 1], np.int64).tobytes()))
+
+
+def parquet(columns, **how):
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out, **how)
+    return out.getvalue()
+
+
+rows, words = matrix.tolist(), ["x", "y", "x"]
+put("embeddings_parquet", "lists", parquet({"label": words, "embedding": pa.array(rows, pa.list_(pa.float32()))}))
+fixed = {"embedding": pa.array(rows, pa.list_(pa.float64(), 2)), "label": pa.array([4, 5, 4], pa.uint8()), "path": ["a", "b", "c"]}
+put("embeddings_parquet", "fixed_size", parquet(fixed, compression="zstd", data_page_version="2.0", write_page_index=True))
+columns = {"label": words, "e1": matrix[:, 1], "e0": matrix[:, 0], "role": ["query", "gallery", "gallery"]}
+put("embeddings_parquet", "columns", parquet(columns, compression="gzip", row_group_size=2))
+halves = {"label": pa.array(words).dictionary_encode(), "vector": pa.array(rows, pa.list_(pa.float16()))}
+put("embeddings_parquet", "halves", parquet(halves, compression="none"))
+for name, ragged in [("ragged", [[1.0], [2.0, 3.0], [4.0, 5.0]]), ("missing", [[1.0, 2.0], None, [3.0, None]])]:
+    put("embeddings_parquet", name, parquet({"label": words, "embedding": pa.array(ragged, pa.list_(pa.float32()))}))
+frame = io.BytesIO()
+pl.DataFrame({"label": words, "embedding": pl.Series(rows, dtype=pl.Array(pl.Float32, 2))}).write_parquet(frame, compression="lz4")
+put("embeddings_parquet", "polars", frame.getvalue())
 for text in ["Flat", "IVF16,Flat", "HNSW0", "IDMap,Flat", "OPQ4,IVF8,PQ4x4", "PCA8,SQ8", "IVF0,Flat", "PQ0", "HNSW32,Flat"]:
     put("faiss_factory", text.replace(",", "_").lower(), text)
 for kind in ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM"]:

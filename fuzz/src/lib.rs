@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("archive_zip", |bytes| archive("a.zip", bytes)),
     ("cub", cub),
     ("embeddings_npy", |bytes| embeddings("e.npy", bytes)),
+    ("embeddings_parquet", |bytes| embeddings("e.parquet", bytes)),
     ("embeddings_safetensors", |bytes| embeddings("e.safetensors", bytes)),
     ("faiss_factory", |bytes| drop(pdloss_eval::index::check(&String::from_utf8_lossy(bytes)))),
     ("ground_truth", |bytes| in_file("g.pkl", bytes, |path| drop(GroundTruth::read(path)))),

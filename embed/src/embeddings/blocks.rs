@@ -10,6 +10,7 @@ use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
 use super::matrix::{self, ByRows};
+use super::parquet::Rows;
 use super::{Row, digest_of, sameness};
 use crate::console::Progress;
 use crate::error::{Error, Result};
@@ -18,11 +19,16 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Blocks {
     path: PathBuf,
-    file: File,
-    /// Where the first row begins.
-    start: u64,
     shape: (usize, usize),
-    dtype: Dtype,
+    numbers: Numbers,
+}
+
+#[derive(Debug)]
+enum Numbers {
+    /// Row by row from a byte of the file on.
+    Plain { file: File, start: u64, dtype: Dtype },
+    /// In the columns of a parquet file.
+    Parquet(Box<Rows>),
 }
 
 /// Kept embeddings of which the numbers stay in their file.
@@ -69,7 +75,12 @@ pub(super) struct Pass {
 impl Blocks {
     pub(super) fn new(path: &Path, found: ByRows) -> Self {
         let ByRows { file, start, shape, dtype } = found;
-        Self { path: path.into(), file, start, shape, dtype }
+        Self { path: path.into(), shape, numbers: Numbers::Plain { file, start, dtype } }
+    }
+
+    pub(super) fn of_parquet(path: &Path, rows: Rows) -> Self {
+        let shape = (rows.count(), rows.dim());
+        Self { path: path.into(), shape, numbers: Numbers::Parquet(Box::new(rows)) }
     }
 
     /// Rows of the file.
@@ -87,8 +98,8 @@ impl Blocks {
     /// # Errors
     /// [`Error::File`] where they cannot be read.
     pub fn read(&mut self, rows: Range<usize>) -> Result<Array2<f32>> {
-        let bytes = self.bytes(&rows)?;
-        self.matrix(rows.len(), matrix::numbers(self.dtype, &bytes))
+        let numbers = self.numbers(&rows)?;
+        self.matrix(rows.len(), numbers)
     }
 
     /// The rows of these numbers, which ascend.
@@ -98,8 +109,7 @@ impl Blocks {
     pub fn select(&mut self, rows: &[usize]) -> Result<Array2<f32>> {
         let mut values = Vec::with_capacity(rows.len() * self.dim());
         for run in rows.chunk_by(|a, b| a + 1 == *b) {
-            let bytes = self.bytes(&(run[0]..run[0] + run.len()))?;
-            values.extend(matrix::numbers(self.dtype, &bytes));
+            values.extend(self.numbers(&(run[0]..run[0] + run.len()))?);
         }
         self.matrix(rows.len(), values)
     }
@@ -108,12 +118,14 @@ impl Blocks {
         Array2::from_shape_vec((rows, self.dim()), values).map_err(|e| Error::data(&self.path, e.to_string()))
     }
 
-    fn bytes(&mut self, rows: &Range<usize>) -> Result<Vec<u8>> {
-        let width = self.dim() * self.dtype.bitsize() / 8;
-        let mut bytes = vec![0; rows.len() * width];
-        let place = SeekFrom::Start(self.start + (rows.start * width) as u64);
-        let read = self.file.seek(place).and_then(|_| self.file.read_exact(&mut bytes));
-        read.map_err(|e| Error::read(&self.path, e)).map(|()| bytes)
+    fn numbers(&mut self, rows: &Range<usize>) -> Result<Vec<f32>> {
+        match &mut self.numbers {
+            Numbers::Parquet(all) => all.read(rows.clone()),
+            Numbers::Plain { file, start, dtype } => {
+                let bytes = bytes_of(&self.path, (file, *start), rows, self.shape.1 * dtype.bitsize() / 8)?;
+                Ok(matrix::numbers(*dtype, &bytes))
+            }
+        }
     }
 
     /// Looks at every row once, with no more than so many bytes of them in memory at a time.
@@ -134,19 +146,29 @@ impl Blocks {
         let progress = Progress::new("reading", "rows", count);
         for first in (0..count).step_by(most) {
             let last = (first + most).min(count);
-            let bytes = self.bytes(&(first..last))?;
-            if self.dtype == Dtype::F64 && pass.notes.is_empty() {
-                let doubles = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
-                pass.notes = matrix::rounded(&self.path, doubles);
-            }
-            if self.dtype == Dtype::F32 {
-                pass.digest.update(&bytes);
-            }
-            let numbers = matrix::numbers(self.dtype, &bytes);
-            drop(bytes);
+            let (mut is_digested, is_said) = (false, !pass.notes.is_empty());
+            let numbers = match &mut self.numbers {
+                Numbers::Parquet(rows) => {
+                    let numbers = rows.read(first..last)?;
+                    pass.notes.extend(rows.rounded(&self.path).filter(|_| !is_said));
+                    numbers
+                }
+                Numbers::Plain { file, start, dtype } => {
+                    let bytes = bytes_of(&self.path, (file, *start), &(first..last), dim * dtype.bitsize() / 8)?;
+                    if *dtype == Dtype::F64 && !is_said {
+                        let doubles = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
+                        pass.notes = matrix::rounded(&self.path, doubles);
+                    }
+                    is_digested = *dtype == Dtype::F32;
+                    if is_digested {
+                        pass.digest.update(&bytes);
+                    }
+                    matrix::numbers(*dtype, &bytes)
+                }
+            };
             unusual += if is_raw { matrix::unusual(&numbers) } else { 0 };
             let rows = self.matrix(last - first, numbers)?;
-            if self.dtype != Dtype::F32 {
+            if !is_digested {
                 matrix::update(&mut pass.digest, &rows);
             }
             let first_row = first_row.get_or_insert_with(|| rows.row(0).to_owned());
@@ -166,6 +188,14 @@ impl Blocks {
         }
         Ok(pass)
     }
+}
+
+/// Some rows of so many bytes each, from where the first begins.
+fn bytes_of(path: &Path, (file, start): (&mut File, u64), rows: &Range<usize>, width: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; rows.len() * width];
+    let place = SeekFrom::Start(start + (rows.start * width) as u64);
+    let read = file.seek(place).and_then(|_| file.read_exact(&mut bytes));
+    read.map_err(|e| Error::read(path, e)).map(|()| bytes)
 }
 
 impl Pass {

@@ -12,11 +12,11 @@ use crate::files;
 use crate::npy;
 
 /// What headers call the label.
-const LABEL: [&str; 7] = ["label", "labels", "class", "class_id", "target", "identity", "y"];
-const NAME: [&str; 4] = ["name", "path", "image_path", "filename"];
-const ROLE: &str = "role";
+pub(super) const LABEL: [&str; 7] = ["label", "labels", "class", "class_id", "target", "identity", "y"];
+pub(super) const NAME: [&str; 4] = ["name", "path", "image_path", "filename"];
+pub(super) const ROLE: &str = "role";
 const IMAGE: &str = "image";
-const CAMERA: &str = "camera";
+pub(super) const CAMERA: &str = "camera";
 /// The row of the matrix, from 0: lines that were sorted anew are noticed by it.
 const PLACE: &str = "row";
 /// What tables call the number of a line.
@@ -177,7 +177,7 @@ fn doubt_of_order(path: &Path, table: &Table) -> Option<String> {
 }
 
 /// An index without a name, as pandas writes it.
-fn is_index(name: &str) -> bool {
+pub(super) fn is_index(name: &str) -> bool {
     name.is_empty() || name.to_lowercase().starts_with("unnamed:")
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -16,6 +17,7 @@ use crate::npy;
 use crate::ranks::world;
 
 const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
+const PARQUET: &[u8] = b"PAR1";
 const WANTED: &str = "wanted an .npy file of float32 or float64 (or float16) [rows, dim]";
 
 pub(super) fn update(hasher: &mut Sha256, matrix: &Array2<f32>) {
@@ -86,6 +88,27 @@ impl Stored {
             values.extend_from_slice(&numbers[(own.start - first) * dim..(own.end - first) * dim]);
         }
         let matrix = Array2::from_shape_vec((share.len(), dim), values).map_err(std::io::Error::other)?;
+        Ok(Self { matrix, first: share.start, count: rows, digest, notes: Vec::new() })
+    }
+
+    /// The same of rows that `read` gives, some at a time.
+    pub(super) fn by_blocks(
+        (rows, dim): (usize, usize),
+        read: &mut dyn FnMut(Range<usize>) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
+        const BLOCK: usize = 1 << 20;
+        let share = world().share(rows);
+        let (mut digest, mut values) = (Sha256::new(), Vec::with_capacity(share.len() * dim));
+        let most = (BLOCK / dim.max(1)).max(1);
+        for first in (0..rows).step_by(most) {
+            let count = most.min(rows - first);
+            let numbers = read(first..first + count)?;
+            digest.update(numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+            let own = share.start.clamp(first, first + count)..share.end.clamp(first, first + count);
+            values.extend_from_slice(&numbers[(own.start - first) * dim..(own.end - first) * dim]);
+        }
+        let matrix = Array2::from_shape_vec((share.len(), dim), values);
+        let matrix = matrix.map_err(|e| Error::Embeddings(e.to_string()))?;
         Ok(Self { matrix, first: share.start, count: rows, digest, notes: Vec::new() })
     }
 }
@@ -199,12 +222,15 @@ pub(super) fn open_raw(path: &Path, dim: Option<usize>) -> Result<(File, (usize,
     if head.starts_with(ZIP_MAGIC) {
         return Err(npz(path));
     }
-    if head.starts_with(npy::MAGIC) {
-        return Err(Error::data(path, "is an .npy file by its first bytes; wanted its name to end in .npy"));
+    for (magic, kind) in [(npy::MAGIC, "npy"), (PARQUET, "parquet")] {
+        if head.starts_with(magic) {
+            let problem = format!("is a file of .{kind} by its first bytes; wanted its name to end in .{kind}");
+            return Err(Error::data(path, problem));
+        }
     }
     let dim = dim.filter(|&d| d > 0).ok_or_else(|| {
         Error::Usage(format!(
-            "--embeddings {}: raw float32 needs --dim N (else wanted .npy or .safetensors)",
+            "--embeddings {}: raw float32 needs --dim N (else wanted .npy, .safetensors or .parquet)",
             path.display()
         ))
     })?;

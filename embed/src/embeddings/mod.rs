@@ -1,11 +1,13 @@
 //! Embeddings with the names, classes and roles of their rows; saved and read back, so that measuring again needs no
-//! model. Three forms: `.npy` with a CSV of rows beside it, `.safetensors` (all in one), and raw little-endian f32.
+//! model. Four forms: `.npy` with a CSV of rows beside it, `.safetensors` (all in one), raw little-endian f32, and `.parquet` of
+//! other programs, which is read alone.
 
 mod blocks;
 mod bundle;
 mod labels;
 mod matrix;
 mod over_ranks;
+mod parquet;
 mod read;
 
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2};
 use sha2::{Digest, Sha256};
 
 pub use blocks::{Blocks, OnDisk, Seen};
+pub use read::bytes_in_memory;
 
 use crate::dataset::Role;
 use crate::digest::hex;

@@ -5,7 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::matrix::{self, ByRows};
-use super::{Blocks, Embeddings, OnDisk, Row, bundle, labels, labels_beside, sha256_of};
+use super::{Blocks, Embeddings, OnDisk, Row, bundle, labels, labels_beside, parquet, sha256_of};
 use crate::dataset::slips_in;
 use crate::digest::hex;
 use crate::error::{Error, Result};
@@ -15,10 +15,10 @@ use crate::files::ending;
 type Described = (Vec<Row>, Vec<String>, Vec<String>);
 
 impl Embeddings {
-    /// Reads embeddings by the file's ending: `.npy`, `.safetensors`, else raw f32 of `dim` columns.
+    /// Reads embeddings by the file's ending: `.npy`, `.safetensors`, `.parquet`, else raw f32 of `dim` columns.
     ///
-    /// `labels` names the file of labels of an `.npy` or raw file: a CSV with a `label` column (and `name`, `role`), or
-    /// one label a line. Beside an `.npy` it is found by itself.
+    /// `labels` names the file of labels of an `.npy` or raw file, or of a `.parquet` without a column of labels: a CSV with a
+    /// `label` column (and `name`, `role`), or one label a line. Beside an `.npy` it is found by itself.
     ///
     /// # Errors
     /// [`Error::Usage`] where `dim` or `labels` are missing, [`Error::File`] and [`Error::Data`] where a file is not what
@@ -39,13 +39,23 @@ impl Embeddings {
             let sha256 = read.with_labels(digest);
             return Ok((read, sha256));
         }
+        let (mut described, mut of_columns) = (None, Vec::new());
         let stored = match kind.as_str() {
             "npy" => matrix::read_npy(path)?,
+            "parquet" => {
+                let kept = parquet::open(path)?;
+                described = described_by_itself(path, &kept, labels)?;
+                of_columns = kept.notes().to_vec();
+                parquet::read(path, kept.rows(path))?
+            }
             _ => matrix::read_raw(path, dim)?,
         };
         let shape = (stored.count, stored.matrix.ncols());
-        let (rows, classes, said) = describe(path, labels, shape, &stored.digest)?;
-        let notes = stored.notes.into_iter().chain(said).collect();
+        let (rows, classes, said) = match described {
+            Some(described) => described,
+            None => describe(path, labels, shape, &stored.digest)?,
+        };
+        let notes = stored.notes.into_iter().chain(of_columns).chain(said).collect();
         let read = Self { notes, ..Self::part(stored.matrix, stored.first, rows, classes)? };
         let sha256 = read.with_labels(stored.digest);
         Ok((read, sha256))
@@ -60,10 +70,19 @@ impl OnDisk {
     /// As [`Embeddings::read`]; [`Error::Data`] for an `.npy` whose numbers are not row by row in little-endian float32, float64 or float16.
     pub fn open(path: &Path, dim: Option<usize>, labels: Option<&Path>, bytes: usize) -> Result<Self> {
         let kind = kind_of(path, dim, labels)?;
-        let (found, bundle) = match kind.as_str() {
+        let (mut bundle, mut described, mut of_columns) = (None, None, Vec::new());
+        let mut blocks = match kind.as_str() {
             "safetensors" => {
-                let mut bundle = bundle::open(path)?;
-                (bundle.by_rows(path)?, Some(bundle))
+                let mut open = bundle::open(path)?;
+                let blocks = Blocks::new(path, open.by_rows(path)?);
+                bundle = Some(open);
+                blocks
+            }
+            "parquet" => {
+                let kept = parquet::open(path)?;
+                described = described_by_itself(path, &kept, labels)?;
+                of_columns = kept.notes().to_vec();
+                Blocks::of_parquet(path, kept.rows(path))
             }
             "npy" => {
                 let found = matrix::open_npy(path)?.ok_or_else(|| {
@@ -73,28 +92,28 @@ impl OnDisk {
                          in C order: numpy.ascontiguousarray",
                     )
                 })?;
-                (found, None)
+                Blocks::new(path, found)
             }
             _ => {
                 let (file, shape) = matrix::open_raw(path, dim)?;
-                (ByRows { file, start: 0, shape, dtype: safetensors::Dtype::F32 }, None)
+                Blocks::new(path, ByRows { file, start: 0, shape, dtype: safetensors::Dtype::F32 })
             }
         };
-        let is_raw = !["npy", "safetensors"].contains(&kind.as_str());
-        let mut blocks = Blocks::new(path, found);
+        let is_raw = !["npy", "safetensors", "parquet"].contains(&kind.as_str());
         let pass = blocks.look_through(bytes, is_raw)?;
-        let (rows, classes, said) = match bundle {
-            Some(mut bundle) => {
-                let (rows, classes) = bundle::describe(path, &mut bundle)?;
-                let said = slips_in(classes.iter().map(String::as_str));
-                (rows, classes, said)
-            }
+        if let Some(mut bundle) = bundle {
+            let (rows, classes) = bundle::describe(path, &mut bundle)?;
+            let said = slips_in(classes.iter().map(String::as_str));
+            described = Some((rows, classes, said));
+        }
+        let (rows, classes, said) = match described {
+            Some(described) => described,
             None => describe(path, labels, (blocks.rows(), blocks.dim()), &pass.digest)?,
         };
         pass.check(&rows, blocks.dim())?;
         let sha256 = sha256_of(pass.digest.clone(), &rows, &classes);
         let seen = pass.seen(&rows);
-        let notes = seen.1.into_iter().chain(said).collect();
+        let notes = seen.1.into_iter().chain(of_columns).chain(said).collect();
         Ok(Self { rows, classes, notes, blocks, sha256, seen: seen.0 })
     }
 }
@@ -102,7 +121,7 @@ impl OnDisk {
 /// The ending, which says what the file is; flags that it does not want are refused.
 fn kind_of(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<String> {
     let kind = ending(path);
-    if let (Some(dim), "npy" | "safetensors") = (dim, kind.as_str()) {
+    if let (Some(dim), "npy" | "safetensors" | "parquet") = (dim, kind.as_str()) {
         let problem = "says by itself how long its rows are; --dim is for raw float32";
         return Err(Error::Usage(format!("--dim {dim}: {} {problem}", path.display())));
     }
@@ -110,6 +129,28 @@ fn kind_of(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<Str
         return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
     }
     Ok(kind)
+}
+
+/// Bytes of a file's numbers as float32, where they are not those of the file.
+///
+/// # Errors
+/// Those of reading the footer of a `.parquet` file.
+pub fn bytes_in_memory(path: &Path) -> Result<Option<u64>> {
+    if ending(path) == "parquet" { parquet::open(path).map(|kept| Some(kept.bytes())) } else { Ok(None) }
+}
+
+/// What the rows of a parquet file are, where a column says so; flags that it does not want are refused.
+fn described_by_itself(path: &Path, kept: &parquet::Kept, labels: Option<&Path>) -> Result<Option<Described>> {
+    if !kept.has_labels() {
+        let problem = "has no column 'label', and labels by themselves are wanted: --labels FILE (one label a line, or a CSV with a label column)";
+        return labels.map(|_| None).ok_or_else(|| Error::data(path, problem));
+    }
+    if labels.is_some() {
+        return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
+    }
+    let (rows, classes) = kept.describe(path)?;
+    let said = slips_in(classes.iter().map(String::as_str));
+    Ok(Some((rows, classes, said)))
 }
 
 /// The labels of an `.npy` or raw file of this shape and digest.

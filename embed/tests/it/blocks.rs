@@ -25,7 +25,7 @@ fn rows(role: impl Fn(usize) -> Role) -> Embeddings {
     Embeddings::new(matrix, (0..90).map(row).collect(), classes).unwrap()
 }
 
-fn same(path: &Path, dim: Option<usize>, labels: Option<&Path>) {
+pub(crate) fn same(path: &Path, dim: Option<usize>, labels: Option<&Path>) {
     let (whole, sha256) = Embeddings::read_part(path, dim, labels).unwrap();
     let length = |row: usize| whole.matrix.row(row).iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let lengths: Vec<f64> = (0..whole.rows.len()).map(length).collect();

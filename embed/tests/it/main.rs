@@ -13,6 +13,7 @@ mod loss_on_tract;
 mod models;
 mod neighbours;
 mod onnx;
+mod parquet;
 mod recipes;
 mod resample;
 mod tools;

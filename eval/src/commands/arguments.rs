@@ -68,10 +68,10 @@ pub struct InputArgs {
     /// Measure what the model costs, too: latency, throughput, memory, parameters, operations
     #[arg(long, help_heading = "Results", conflicts_with = "embeddings")]
     pub efficiency: bool,
-    /// Measure kept embeddings: .npy, .safetensors, or raw float32 with --dim (verify finds pairs by their names)
+    /// Measure kept embeddings: .npy, .safetensors, .parquet, or raw float32 with --dim (verify finds pairs by their names)
     #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "data")]
     pub embeddings: Option<PathBuf>,
-    /// Their labels, one a line or a CSV with a label column
+    /// Their labels, one a line or a CSV with a label column (.safetensors brings its own, .parquet where it has such a column)
     #[arg(long, value_name = "FILE", help_heading = "Kept embeddings", conflicts_with = "model")]
     pub labels: Option<PathBuf>,
     /// Their dimension, for raw float32

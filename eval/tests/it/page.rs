@@ -141,6 +141,45 @@ fn confused_classes_and_what_became_of_queries_are_on_the_page() {
 }
 
 #[test]
+fn what_became_of_pairs_is_on_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let data = fixtures().join("shapes");
+    for (model, kept) in [("backbone.onnx", "before"), ("embedder.onnx", "after")] {
+        let model = fixtures().join(model);
+        let arguments = ["verify", "--all-pairs", "--model", text(&model), "--data", text(&data)];
+        let output = run(&[&arguments[..], &["--save-run", text(&at(kept))]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let (page, said) = report(&[&at("before"), &at("after")], &at("page.html"), &[]);
+    assert!(said.is_empty(), "{said}");
+    // what the page counts is what the runs hold, each by its own threshold
+    let right = |name: &str| -> Vec<bool> {
+        let run = pdloss_eval::runs::Run::read(&at(name)).unwrap();
+        let threshold = run.records[0].get("eer_threshold").and_then(pdloss_eval::table::Value::number).unwrap();
+        let pdloss_eval::runs::Details::Verification(kept) = run.details else { panic!("{name}") };
+        let pairs = kept.pairs.unwrap().pairs;
+        pairs.iter().map(|pair| (pair.score >= threshold) == pair.same).collect()
+    };
+    let (before, after) = (right("before"), right("after"));
+    let count = |was: bool, is: bool| before.iter().zip(&after).filter(|(a, b)| (**a, **b) == (was, is)).count();
+    assert!(count(false, true) > 0 && count(true, false) > 0);
+    let words = format!(
+        "Of {} pairs {} went from wrong to right and {} from right to wrong between before and after, each run by its own thresholds; {} \
+         are right in both, {} in neither.",
+        before.len(),
+        count(false, true),
+        count(true, false),
+        count(true, true),
+        count(false, false)
+    );
+    assert!(page.contains(&words), "{words}");
+    assert!(page.contains("Pairs by how before and after decide them"));
+    assert!(page.contains("Genuine pairs rejected in before, accepted in after"));
+    assert!(page.contains("Impostors accepted in before, rejected in after"));
+}
+
+#[test]
 fn result_files_and_training_show_beside_runs() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use pdloss_embed::console::inform;
 use pdloss_embed::dataset::Request;
 use pdloss_embed::embedder::Prepared;
-use pdloss_embed::embeddings::{Embeddings, OnDisk, Row};
+use pdloss_embed::embeddings::{Embeddings, OnDisk, Row, bytes_in_memory};
 use pdloss_embed::process::free_memory;
 use pdloss_embed::ranks::world;
 use pdloss_embed::retrieval::{Build, Metric, Retrieval, Search, measure_by_blocks, measure_over_ranks, rows_within};
@@ -64,8 +64,9 @@ impl Memory {
             Self::All => None,
             Self::Bytes(bytes) => Some(bytes),
             Self::AsFits => {
-                // What is not there is said by who reads it.
-                let size = std::fs::metadata(path).map_or(0, |about| about.len());
+                // What is not there, or damaged, is said by who reads it.
+                let of_file = || std::fs::metadata(path).map_or(0, |about| about.len());
+                let size = bytes_in_memory(path).ok().flatten().unwrap_or_else(of_file);
                 let free = free_memory().filter(|&free| !has_room(size, free))?;
                 notes.add(format!(
                     "{} takes {} MiB, and {} MiB of memory are free: it is read block by block, {} MiB at a time (--memory)",

@@ -10,12 +10,19 @@ use crate::runs::{Query, Retrieved};
 /// Queries that are shown of each kind.
 const SHOWN: usize = 8;
 
-/// What became of the queries of one run in another.
+/// What became of the queries, or pairs, of one run in another.
 #[derive(Debug, Serialize)]
 pub(super) struct Changes {
     words: String,
     table: Table,
     galleries: Vec<Gallery>,
+}
+
+impl Changes {
+    /// Galleries without a row are left out.
+    pub(super) fn new(words: String, table: Table, galleries: Vec<Gallery>) -> Self {
+        Self { words, table, galleries: galleries.into_iter().filter(|gallery| !gallery.rows.is_empty()).collect() }
+    }
 }
 
 /// Whether the nearest image is of the query's class.
@@ -77,7 +84,7 @@ pub(super) fn changes(
         gallery(won, format!("Wrong in {a}, right in {b}"), a),
         gallery(lost, format!("Right in {a}, wrong in {b}"), b),
     ];
-    Changes { words, table, galleries: galleries.into_iter().filter(|gallery| !gallery.rows.is_empty()).collect() }
+    Changes::new(words, table, galleries.into())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! What `compare` says of runs on the same data: the first of them against each of the others; and what became of its queries.
+//! What `compare` says of runs on the same data: the first of them against each of the others; and what became of its queries or pairs.
 
 use serde::Serialize;
 
+use super::changed_pairs::changed_pairs;
 use super::changes::{Changes, changes};
 use super::thumbnails::Pictures;
 use super::{Named, Table, figure, grouped, word};
@@ -76,9 +77,13 @@ fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pi
     };
     let columns = ["figure", &a.name, &b.name, "difference", "from", "to", "p (Holm)"].map(str::to_owned);
     let caption = format!("{} against {}: difference with its 95 % interval", b.name, a.name);
-    // What is compared has the same queries in the same order.
+    // What is compared has the same queries or pairs in the same order.
     let changes = match (&a.run.details, &b.run.details) {
         (Details::Retrieval(of_a), Details::Retrieval(of_b)) => Some(changes((a, of_a), (b, of_b), pictures)),
+        (Details::Verification(of_a), Details::Verification(of_b)) => {
+            let pairs = of_a.pairs.as_ref().zip(of_b.pairs.as_ref());
+            pairs.map(|(of_a, of_b)| changed_pairs((a, of_a), (b, of_b), pictures))
+        }
         _ => None,
     };
     Difference {

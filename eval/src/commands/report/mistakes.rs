@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::gallery::{Arranged, Gallery, Image, Row};
 use super::thumbnails::Pictures;
 use super::{Table, figure, word};
-use crate::runs::{Pairs, Query, Retrieved};
+use crate::runs::{Pair, Pairs, Query, Retrieved};
 use crate::table::{Record, Value};
 
 /// Queries in a gallery, and in a list of mistakes.
@@ -86,18 +86,25 @@ pub(super) fn worst_classes(run: &Retrieved) -> Table {
     )
 }
 
+/// The threshold by which pairs are decided that no fold decides: that of the EER.
+pub(super) fn threshold(record: &Record) -> f64 {
+    record.get("eer_threshold").and_then(Value::number).unwrap_or(f64::NAN)
+}
+
+/// Whether a pair is decided rightly, by its fold where it has one.
+pub(super) fn is_right(pair: &Pair, threshold: f64) -> bool {
+    pair.right.unwrap_or((pair.score >= threshold) == pair.same)
+}
+
 /// Pairs decided wrongly, the farthest beyond the threshold first: impostors that were accepted, genuine pairs rejected.
 pub(super) fn verification(pairs: &Pairs, record: &Record, pictures: &mut Option<Pictures>) -> Vec<Gallery> {
-    let threshold = record.get("eer_threshold").and_then(Value::number).unwrap_or(f64::NAN);
+    let threshold = threshold(record);
     let by_fold = pairs.pairs.iter().any(|p| p.right.is_some());
     let place =
         if by_fold { "its fold's threshold".to_owned() } else { format!("the EER's threshold, {threshold:.4}") };
     let mut gallery = |same: bool, caption: &str| {
-        let mut wrong: Vec<_> = pairs
-            .pairs
-            .iter()
-            .filter(|p| p.same == same && !p.right.unwrap_or((p.score >= threshold) == p.same))
-            .collect();
+        let wrong = pairs.pairs.iter().filter(|pair| pair.same == same && !is_right(pair, threshold));
+        let mut wrong: Vec<_> = wrong.collect();
         wrong.sort_by(|a, b| if same { a.score.total_cmp(&b.score) } else { b.score.total_cmp(&a.score) });
         let mut side = |at: u32, score: Option<f64>| {
             let person = &pairs.images[at as usize];

@@ -3,6 +3,7 @@
 //! What is shown is put together here and in the modules below; `page.html` says how it stands on the page, `page.css` how
 //! it looks, and `page.js` reads charts, sorts tables and changes the theme (without it the page is whole, but still).
 
+mod changed_pairs;
 mod changes;
 mod chart;
 mod confusion;

@@ -1,0 +1,282 @@
+//! Which columns of a file hold what, by their names and types.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use parquet::basic::{ConvertedType, LogicalType, Type};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::schema::types::ColumnDescriptor;
+
+use crate::dataset::several;
+use crate::delimited::plain;
+use crate::embeddings::labels::{CAMERA, LABEL, NAME, ROLE, is_index};
+use crate::error::{Error, Result};
+
+/// What a column of embeddings is called, where there are several columns of lists.
+const EMBEDDING: [&str; 6] = ["embedding", "embeddings", "vector", "vectors", "feature", "features"];
+const WANTED: &str = "wanted one column of lists of float32, float64 or float16, or a column a dimension, called alike and numbered \
+                      from 0 or 1 (e0, e1, ...)";
+
+/// A column that holds values of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leaf {
+    /// Its place among the file's columns.
+    pub(super) at: usize,
+    pub(super) name: String,
+}
+
+/// Where the numbers are.
+#[derive(Debug)]
+pub(super) enum Numbers {
+    /// All of a row in one list.
+    Lists(Leaf),
+    /// One of a row in each column.
+    Columns(Vec<Leaf>),
+}
+
+/// Which columns hold what.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) numbers: Numbers,
+    pub(super) rows: usize,
+    pub(super) dim: usize,
+    pub(super) label: Option<Leaf>,
+    pub(super) name: Option<Leaf>,
+    pub(super) role: Option<Leaf>,
+    pub(super) camera: Option<Leaf>,
+    /// What was chosen among several columns: a sentence each.
+    pub(super) notes: Vec<String>,
+}
+
+/// What a column holds, as far as it matters here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Numbers,
+    Lists,
+    Words,
+    Other,
+}
+
+impl Layout {
+    /// # Errors
+    /// [`Error::Data`] naming the columns that are not what is wanted, and rows that so small a file cannot hold.
+    pub(super) fn of(path: &Path, about: &ParquetMetaData, most: u64) -> Result<Self> {
+        let wrong = |problem: String| Error::data(path, problem);
+        let columns = Columns::of(about);
+        let label = columns.words(path, &LABEL)?;
+        // Beside labels of another file nothing is read but numbers.
+        let words = |names: &[&str]| if label.is_some() { columns.words(path, names) } else { Ok(None) };
+        let (name, role, camera) = (words(&NAME)?, words(&[ROLE])?, words(&[CAMERA])?);
+        let about_rows = [&label, &name, &role, &camera].map(|leaf| leaf.as_ref().map(|leaf| leaf.at));
+        let numbers = columns.numbers(path)?;
+        let rows = usize::try_from(about.file_metadata().num_rows()).unwrap_or(0);
+        let in_groups = about.row_groups().iter().map(|group| usize::try_from(group.num_rows()).unwrap_or(0));
+        if in_groups.fold(0, usize::saturating_add) != rows {
+            return Err(wrong(format!("is damaged: its footer claims {rows} rows, its row groups hold others")));
+        }
+        if rows == 0 {
+            return Err(wrong("holds no rows".into()));
+        }
+        let dim = match &numbers {
+            Numbers::Columns(columns) => columns.len(),
+            Numbers::Lists(leaf) => {
+                let counts = about.row_groups().iter().map(|group| group.column(leaf.at).num_values());
+                let values = counts.map(|count| u64::try_from(count).unwrap_or(0)).fold(0, u64::saturating_add);
+                let dim = values / rows as u64;
+                if dim * rows as u64 != values {
+                    return Err(wrong(format!(
+                        "column '{}': {values} numbers in {rows} rows; wanted lists of one length",
+                        leaf.name
+                    )));
+                }
+                usize::try_from(dim).unwrap_or(0)
+            }
+        };
+        if (rows as u64).saturating_mul(dim as u64) > most {
+            return Err(wrong(format!(
+                "is damaged: it claims {rows} rows of {dim} numbers, which its bytes cannot hold"
+            )));
+        }
+        let used = |at: usize| {
+            about_rows.contains(&Some(at))
+                || match &numbers {
+                    Numbers::Lists(leaf) => leaf.at == at,
+                    Numbers::Columns(columns) => columns.iter().any(|leaf| leaf.at == at),
+                }
+        };
+        let mut notes = Vec::new();
+        let left = columns.0.iter().filter(|column| !used(column.leaf.at));
+        let left: Vec<_> = left.map(|column| &column.leaf.name).filter(|name| !is_index(name)).collect();
+        if let Some(label) = label.as_ref().filter(|_| left.iter().any(|name| LABEL.contains(&plain(name).as_str()))) {
+            notes.push(format!("{}: labels are read from column '{}'", path.display(), label.name));
+        }
+        if !left.is_empty() {
+            let left = several(left.into_iter().map(|name| format!("'{name}'")));
+            notes.push(format!("{}: nothing is read from column {left}", path.display()));
+        }
+        if let Some(camera) = &camera {
+            notes.push(format!(
+                "{}: images of one class and one camera (column '{}') are not counted as each other's neighbours, as on Market-1501; \
+                 another name for the column has them counted",
+                path.display(),
+                camera.name
+            ));
+        }
+        Ok(Self { numbers, rows, dim, label, name, role, camera, notes })
+    }
+}
+
+/// Refuses columns inside columns that no table of embeddings has.
+pub(super) fn check_depth(path: &Path, about: &ParquetMetaData) -> Result<()> {
+    const DEEPEST: usize = 32;
+    let mut open = vec![(about.file_metadata().schema_descr().root_schema(), 0)];
+    while let Some((group, depth)) = open.pop() {
+        if depth > DEEPEST {
+            return Err(Error::data(path, format!("is damaged: columns lie more than {DEEPEST} deep inside others")));
+        }
+        if group.is_group() {
+            open.extend(group.get_fields().iter().map(|field| (field.as_ref(), depth + 1)));
+        }
+    }
+    Ok(())
+}
+
+struct Column {
+    leaf: Leaf,
+    holds: Holds,
+    /// Its type, in the words of parquet.
+    kind: String,
+}
+
+/// The columns at the top of a file, and those inside of them.
+struct Columns(Vec<Column>);
+
+impl Columns {
+    fn of(about: &ParquetMetaData) -> Self {
+        let schema = about.file_metadata().schema_descr();
+        let mut of_root: HashMap<usize, usize> = HashMap::new();
+        (0..schema.num_columns()).for_each(|at| *of_root.entry(schema.get_column_root_idx(at)).or_default() += 1);
+        let columns = schema.columns().iter().enumerate().map(|(at, column)| {
+            let parts = column.path().parts();
+            let alone = of_root[&schema.get_column_root_idx(at)] == 1;
+            let (is_flat, is_list) =
+                (parts.len() == 1 && column.max_rep_level() == 0, column.max_rep_level() == 1 && alone);
+            let holds = match (is_float(column), is_flat, is_list) {
+                (true, true, _) => Holds::Numbers,
+                (true, _, true) => Holds::Lists,
+                (false, true, _) if is_word(column) => Holds::Words,
+                _ => Holds::Other,
+            };
+            let nested = if is_flat { "" } else { "list or group of " };
+            let name =
+                if is_flat || is_list { parts.first().cloned().unwrap_or_default() } else { column.path().string() };
+            Column { leaf: Leaf { at, name }, holds, kind: format!("{nested}{:?}", column.physical_type()) }
+        });
+        Self(columns.collect())
+    }
+
+    /// The column that has one of these names, the first of them before the others.
+    fn words(&self, path: &Path, names: &[&str]) -> Result<Option<Leaf>> {
+        for name in names {
+            let called: Vec<&Column> = self.0.iter().filter(|column| plain(&column.leaf.name) == *name).collect();
+            match called.as_slice() {
+                [] => {}
+                [column] if column.holds == Holds::Words => return Ok(Some(column.leaf.clone())),
+                [column] => {
+                    let problem = "wanted words or whole numbers";
+                    let problem = format!("column '{}' is of type {}; {problem}", column.leaf.name, column.kind);
+                    return Err(Error::data(path, problem));
+                }
+                _ => return Err(Error::data(path, format!("{} columns are called '{name}'", called.len()))),
+            }
+        }
+        Ok(None)
+    }
+
+    fn that(&self, holds: Holds) -> impl Iterator<Item = &Column> {
+        self.0.iter().filter(move |column| column.holds == holds)
+    }
+
+    /// Where the embeddings are.
+    fn numbers(&self, path: &Path) -> Result<Numbers> {
+        let wrong = |problem: String| Err(Error::data(path, problem));
+        let lists: Vec<&Leaf> = self.that(Holds::Lists).map(|column| &column.leaf).collect();
+        if let [one] = lists.as_slice() {
+            return Ok(Numbers::Lists((*one).clone()));
+        }
+        if !lists.is_empty() {
+            let called = |leaf: &&&Leaf| EMBEDDING.contains(&plain(&leaf.name).as_str());
+            let mut named = lists.iter().filter(called);
+            if let (Some(leaf), None) = (named.next(), named.next()) {
+                return Ok(Numbers::Lists((*leaf).clone()));
+            }
+            let names = several(lists.iter().map(|leaf| format!("'{}'", leaf.name)));
+            return wrong(format!(
+                "columns {names} are lists of numbers; wanted one of them, or one that is called 'embedding'"
+            ));
+        }
+        let mut series: BTreeMap<&str, Vec<(usize, &Leaf)>> = BTreeMap::new();
+        for leaf in self.that(Holds::Numbers).map(|column| &column.leaf) {
+            let head = leaf.name.trim_end_matches(|c: char| c.is_ascii_digit());
+            if let Ok(number) = leaf.name[head.len()..].parse() {
+                series.entry(head).or_default().push((number, leaf));
+            }
+        }
+        series.retain(|_, columns| columns.len() > 1);
+        let mut gap = None;
+        for columns in series.values_mut() {
+            columns.sort_unstable_by_key(|(number, _)| *number);
+            let first = columns[0].0.min(1);
+            let missing = columns.iter().zip(first..).find(|((number, _), wanted)| number != wanted);
+            gap = gap.or(missing.map(|((number, leaf), wanted)| {
+                let head = leaf.name.trim_end_matches(|c: char| c.is_ascii_digit());
+                let problem = if *number < wanted { "is there twice" } else { "is not there" };
+                let wanted = if *number < wanted { *number } else { wanted };
+                format!("column '{head}{wanted}' {problem}, '{}' is", leaf.name)
+            }));
+        }
+        match (series.len(), gap) {
+            (1.., Some(gap)) => wrong(format!("{gap}; {WANTED}")),
+            (1, None) => {
+                let columns = series.into_values().flatten().map(|(_, leaf)| leaf.clone());
+                Ok(Numbers::Columns(columns.collect()))
+            }
+            (0, _) => {
+                let found = several(self.0.iter().map(|column| format!("'{}' ({})", column.leaf.name, column.kind)));
+                let found = if found.is_empty() { "none".to_owned() } else { found };
+                wrong(format!("no column holds embeddings; {WANTED}; it has {found}"))
+            }
+            _ => {
+                let heads = several(series.into_keys().map(|head| format!("'{head}0'")));
+                wrong(format!("several series of columns of numbers are numbered ({heads}, ...); wanted one"))
+            }
+        }
+    }
+}
+
+fn is_float(column: &ColumnDescriptor) -> bool {
+    match column.physical_type() {
+        Type::FLOAT | Type::DOUBLE => true,
+        Type::FIXED_LEN_BYTE_ARRAY => matches!(column.logical_type_ref(), Some(LogicalType::Float16)),
+        _ => false,
+    }
+}
+
+/// Words and whole numbers.
+fn is_word(column: &ColumnDescriptor) -> bool {
+    use ConvertedType::{ENUM, INT_8, INT_16, INT_32, INT_64, NONE, UINT_8, UINT_16, UINT_32, UINT_64, UTF8};
+    let kind = column.converted_type();
+    match column.physical_type() {
+        Type::BYTE_ARRAY => [NONE, UTF8, ENUM].contains(&kind),
+        Type::INT32 | Type::INT64 => {
+            [NONE, INT_8, INT_16, INT_32, INT_64, UINT_8, UINT_16, UINT_32, UINT_64].contains(&kind)
+        }
+        _ => false,
+    }
+}
+
+/// Whether whole numbers are without a sign.
+pub(super) fn is_unsigned(column: &ColumnDescriptor) -> bool {
+    use ConvertedType::{UINT_8, UINT_16, UINT_32, UINT_64};
+    [UINT_8, UINT_16, UINT_32, UINT_64].contains(&column.converted_type())
+}
