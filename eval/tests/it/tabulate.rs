@@ -187,6 +187,12 @@ fn rows_that_were_measured_otherwise_are_not_ranked_and_show_what_they_differ_in
     let rows =
         [row("recall", "\"corruption\":\"none\"", "recall@1", 0.5), row("recall", "\"part\":null", "recall@1", 0.25)];
     assert!(table(&rows).contains("**0.5000**"));
+    // What tells of figures that one row alone has is neither shown nor said.
+    let more = "\"machine\":\"x\",\"latency\":1.5,\"kmeans\":\"k\",\"nmi\":0.5";
+    let printed = table(&[row("recall", more, "recall@1", 0.5), row("recall", "\"part\":null", "recall@1", 0.25)]);
+    assert!(printed.contains("**0.5000**") && !printed.contains("machine"), "{printed}");
+    let output = crate::tools::run(&["tabulate", &path("r.json")]);
+    assert_eq!(crate::tools::stderr(&output), "");
     // Of one model kept in several ways, the ways are shown, and ranked.
     let kept = |dim: u32, storage: &str, value: f64| {
         row("recall", &format!("\"dim\":{dim},\"storage\":\"{storage}\""), "recall@1", value)

@@ -70,8 +70,12 @@ pub(in crate::commands) fn measured_on(row: &Record, column: &str) -> String {
 
 /// The same, of the figure that comes first among those of a row's measure.
 pub(in crate::commands) fn measured(row: &Record) -> String {
+    measured_on(row, first_figure(row))
+}
+
+fn first_figure(row: &Record) -> &'static str {
     let is_of_pairs = row.get("measure").map(Value::word).as_deref() == Some("verification");
-    measured_on(row, if is_of_pairs { "eer" } else { "recall@1" })
+    if is_of_pairs { "eer" } else { "recall@1" }
 }
 
 /// The columns that tell these rows apart, of those that say how their figures were measured and, for rows of one model, of
@@ -112,7 +116,9 @@ pub(in crate::commands) fn apart(rows: &[Record]) -> Vec<String> {
     for (model, columns) in [(None, told), (Some("model"), tried)] {
         for column in columns {
             let mut first: HashMap<Vec<String>, String> = HashMap::new();
-            let differs = rows.iter().any(|row| {
+            // What tells of some figures alone is missing where these are.
+            let of_some = find(column).is_some_and(|found| matches!(found.column.tells, Tells::Of(_)));
+            let differs = rows.iter().filter(|row| !of_some || !word(row, column).is_empty()).any(|row| {
                 let key = ["measure", "dataset"].into_iter().chain(model).chain(shown.iter().map(String::as_str));
                 let own = word(row, column);
                 *first.entry(key.map(|name| word(row, name)).collect()).or_insert_with(|| own.clone()) != own
@@ -159,7 +165,11 @@ pub(super) fn of_one_name(rows: &[Record]) -> Vec<String> {
         let results: Vec<String> = of.values().take(SHOWN).map(|row| result(row)).collect();
         let more = if of.len() > SHOWN { ", ..." } else { "" };
         let mut differ: BTreeMap<String, HashSet<String>> = BTreeMap::new();
-        let told: Vec<_> = of.values().map(|row| told(row)).collect();
+        let is_of_first = |row: &Record, column: &Column| tells(column, first_figure(row));
+        let told = of
+            .values()
+            .map(|row| told(row).into_iter().filter(|(column, ..)| is_of_first(row, column)).collect::<Vec<_>>());
+        let told: Vec<_> = told.collect();
         let names: HashSet<&String> = told.iter().flatten().map(|(_, name, _)| name).collect();
         for name in names {
             let word = |row: &Vec<(&Column, String, String)>| {
