@@ -8,7 +8,7 @@ use super::arguments::Notes;
 use crate::metrics::verification::{
     Bootstrap, Ends, GroupErrors, SubjectPair, Tally, at_fmr, by_group, carries, eer, group_intervals,
 };
-use crate::pairs::Attributes;
+use crate::pairs::{Attributes, in_words};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
 
@@ -75,8 +75,14 @@ impl Grouping {
         }
         let kind = |path: &PathBuf| Kind::of("--group-table", path).map(|kind| (path.clone(), kind));
         let out = args.group_table.as_ref().map(kind).transpose()?;
-        let attributes = Attributes::read(path, &args.group_by)?;
-        Ok(Some(Self { attributes, by: args.group_by.join(", "), fmr: args.group_fmr, out }))
+        let mut columns: Vec<String> = Vec::new();
+        for column in &args.group_by {
+            if !columns.contains(column) {
+                columns.push(column.clone());
+            }
+        }
+        let attributes = Attributes::read(path, &columns)?;
+        Ok(Some(Self { attributes, by: columns.join(", "), fmr: args.group_fmr, out }))
     }
 
     /// The groups of scored pairs. `names` are the images, of which `images` has the two of each pair; `subjects` counts the
@@ -101,13 +107,9 @@ impl Grouping {
         let mut numbers = std::collections::HashMap::new();
         let mut number = |(a, b): (usize, usize)| -> Option<u32> {
             let (a, b) = (values[a]?, values[b]?);
-            let name = match a.cmp(b) {
-                std::cmp::Ordering::Equal => a.to_owned(),
-                std::cmp::Ordering::Less => format!("{a} - {b}"),
-                std::cmp::Ordering::Greater => format!("{b} - {a}"),
-            };
-            Some(*numbers.entry(name).or_insert_with_key(|name: &String| {
-                groups.push(name.clone());
+            // By the values: what is printed of two groups must not make them one.
+            Some(*numbers.entry(if a <= b { (a, b) } else { (b, a) }).or_insert_with_key(|(a, b)| {
+                groups.push(if a == b { in_words(a) } else { format!("{} - {}", in_words(a), in_words(b)) });
                 across.push(a != b);
                 u32::try_from(groups.len() - 1).expect("fewer than 2^32 of them fit in memory")
             }))
@@ -147,7 +149,7 @@ impl Grouping {
         let errors = by_group(pairs, &of, groups.len(), threshold);
         let intervals = bootstrap.map(|how| group_intervals(pairs, &of, groups.len(), threshold, subjects, how));
         let mut order: Vec<usize> = (0..groups.len()).collect();
-        order.sort_by_key(|&at| (groups[at].contains(" - "), groups[at].clone()));
+        order.sort_by_key(|&at| (across[at], groups[at].clone()));
         let row = |&at: &usize| row(&groups[at], &errors[at], intervals.as_ref().map(|all| all[at]));
         let mut summary = Record::new();
         summary.set("group_by", self.by.as_str()).set("groups", groups.len()).set("pairs_without_group", without);

@@ -13,12 +13,26 @@ const PATH: [&str; 5] = ["path", "name", "image", "file", "filename"];
 /// Between the values of several columns.
 const JOINED: &str = "/";
 
+/// The values of an image, as tables have them. One that has a mark of those that part values in it stands in quotes, so that no
+/// two groups are called alike.
+pub fn in_words(values: &[String]) -> String {
+    let is_doubtful = |value: &str| {
+        let parts_groups =
+            value.contains(" -") || value.contains("- ") || value.starts_with('-') || value.ends_with('-');
+        parts_groups || value.contains('"') || (values.len() > 1 && value.contains(JOINED))
+    };
+    let word = |value: &String| {
+        if is_doubtful(value) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value.clone() }
+    };
+    values.iter().map(word).collect::<Vec<_>>().join(JOINED)
+}
+
 /// What some columns say of each image.
 #[derive(Debug)]
 pub struct Attributes {
     path: PathBuf,
-    /// An image's path, and its values, those of several columns joined.
-    values: Vec<(String, String)>,
+    /// An image's path, and its value in each column.
+    values: Vec<(String, Vec<String>)>,
     /// What is to be said of the values: a sentence each.
     pub doubts: Vec<String>,
 }
@@ -36,7 +50,7 @@ impl Attributes {
             .iter()
             .map(|name| table.column_of(name).map_err(|error| Error::Usage(format!("--group-by: {error}"))))
             .collect::<Result<Vec<_>>>()?;
-        let mut values: Vec<(String, String)> = Vec::new();
+        let mut values: Vec<(String, Vec<String>)> = Vec::new();
         let mut seen: HashMap<String, usize> = HashMap::new();
         for record in table.records() {
             let record = record?;
@@ -46,10 +60,11 @@ impl Attributes {
                 let column = table.header().get(columns[at]).map_or("", String::as_str);
                 return Err(table.error(record.line, &format!("{name} has no value in column '{column}'")));
             }
-            let value = words.join(JOINED);
+            let value: Vec<String> = words.into_iter().map(str::to_owned).collect();
             match seen.get(&name).map(|&at: &usize| &values[at].1) {
                 Some(before) if *before != value => {
-                    let problem = format!("{name} is '{value}' here and '{before}' in an earlier line");
+                    let (here, before) = (in_words(&value), in_words(before));
+                    let problem = format!("{name} is '{here}' here and '{before}' in an earlier line");
                     return Err(table.error(record.line, &problem));
                 }
                 Some(_) => {}
@@ -67,14 +82,15 @@ impl Attributes {
     ///
     /// # Errors
     /// [`Error::Data`] naming an image that two of `names` fit, or that fits two lines with different values.
-    pub fn of(&self, names: &[String]) -> Result<Vec<Option<&str>>> {
+    pub fn of(&self, names: &[String]) -> Result<Vec<Option<&[String]>>> {
         let finder = Finder::new(names);
-        let mut found: Vec<Option<&str>> = vec![None; names.len()];
+        let mut found: Vec<Option<&[String]>> = vec![None; names.len()];
         for (listed, value) in &self.values {
             let at = finder.find(listed).map_err(|problem| Error::data(&self.path, problem))?;
             // A line about another folder's image is about another image.
             let Some(at) = at.filter(|&at| !finder.is_by_name_alone(listed, at)) else { continue };
             if let Some(before) = found[at].filter(|before| before != value) {
+                let (before, value) = (in_words(before), in_words(value));
                 let problem = format!("{} is '{before}' in one line and '{value}' in that of {listed}", names[at]);
                 return Err(Error::data(&self.path, problem));
             }
@@ -85,10 +101,10 @@ impl Attributes {
 }
 
 /// Values that a slip tells apart, and columns of numbers that make a group of nearly every image.
-fn doubts(path: &Path, values: &[(String, String)]) -> Vec<String> {
-    let distinct: HashSet<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
+fn doubts(path: &Path, values: &[(String, Vec<String>)]) -> Vec<String> {
+    let distinct: HashSet<String> = values.iter().map(|(_, value)| in_words(value)).collect();
     let path = path.display();
-    let mut doubts: Vec<String> = slips_in(distinct.iter().copied())
+    let mut doubts: Vec<String> = slips_in(distinct.iter().map(String::as_str))
         .into_iter()
         .map(|said| format!("{path}: {}", said.replace("classes whose", "groups whose").replace("a class", "a group")))
         .collect();
@@ -114,7 +130,7 @@ mod tests {
         let names = ["x/1.jpg", "x/2.jpg", "y/3.png"].map(str::to_owned);
         let found = |attributes: Attributes| {
             let values = attributes.of(&names)?;
-            Ok(values.into_iter().map(|value| value.map(str::to_owned)).collect())
+            Ok(values.into_iter().map(|value| value.map(in_words)).collect())
         };
         Attributes::read(&path, &columns).and_then(found).map_err(|e: Error| e.to_string())
     }
@@ -129,9 +145,17 @@ mod tests {
     }
 
     #[test]
+    fn no_two_groups_are_called_alike() {
+        let words = |values: &[&str]| in_words(&values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>());
+        assert_eq!([words(&["20-29"]), words(&["f", "old"]), words(&["x/y"])], ["20-29", "f/old", "x/y"]);
+        assert_eq!([words(&["x/y", "z"]), words(&["x", "y/z"])], ["\"x/y\"/z", "x/\"y/z\""]);
+        assert_eq!([words(&["a - b"]), words(&["\"a - b\""])], ["\"a - b\"", "\"\"\"a - b\"\"\""]);
+    }
+
+    #[test]
     fn values_that_make_groups_of_a_slip_are_said() {
         let said = |values: &[&str]| {
-            let values: Vec<_> = values.iter().map(|value| (String::new(), (*value).to_owned())).collect();
+            let values: Vec<_> = values.iter().map(|value| (String::new(), vec![(*value).to_owned()])).collect();
             doubts(Path::new("a.csv"), &values).join("; ")
         };
         assert_eq!(said(&["f", "m", "f", "m"]), "");

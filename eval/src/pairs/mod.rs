@@ -17,7 +17,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
-pub use attributes::Attributes;
+pub use attributes::{Attributes, in_words};
 use pdloss_embed::delimited::{Blanks, Table, decode, lines};
 pub use revisited::{GroundTruth, Judged};
 pub use subjects::Subjects;

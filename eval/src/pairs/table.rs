@@ -228,6 +228,13 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         ));
     }
     if folds.len() == 1 {
+        if let Some((column, word)) = fold_column.zip(folds.keys().next()) {
+            let column =
+                table.header().get(column).map_or_else(|| (column + 1).to_string(), |name| format!("'{name}'"));
+            builder.notes.push(format!(
+                "column {column} is passed over: it names one fold, '{word}', for every pair; wanted two folds or more"
+            ));
+        }
         builder.pairs.iter_mut().for_each(|p| p.fold = None);
     }
     Ok(builder)

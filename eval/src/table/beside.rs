@@ -56,7 +56,13 @@ pub const FILES: &[(&str, &[Column])] = &[
     (
         "--group-table",
         &[
-            new("group", Text, "", &[Verify], "values of both images, where they differ with ' - ' between"),
+            new(
+                "group",
+                Text,
+                "",
+                &[Verify],
+                "values of both images, where they differ with ' - ' between; in quotes where one has such a mark in it",
+            ),
             new("genuine_pairs", Whole, "pairs", &[Verify], "its genuine pairs"),
             new("impostor_pairs", Whole, "pairs", &[Verify], "its impostor pairs"),
             new("fmr", Real, "share", &[Verify], "its false match rate").over(Impostor),

@@ -96,6 +96,21 @@ pub enum Over {
     Pairs,
 }
 
+/// Of which figures a column says how they were measured: those of rows that differ in it are not ranked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tells {
+    /// Of none: what was tried, or what came of it.
+    Nothing,
+    /// Of every figure.
+    All,
+    /// Of those that are taken over queries.
+    OfQueries,
+    /// Of those that are taken over pairs.
+    OfPairs,
+    /// Of these; `{T}` and `{METRIC}` as in the figures' own names.
+    Of(&'static [&'static str]),
+}
+
 /// A column, or columns whose names differ in one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -117,6 +132,10 @@ pub struct Column {
     /// Whether tables leave it out where no columns are asked for: it says in another way what one beside it says, or is
     /// wanted by few.
     pub beside: bool,
+    /// Of which figures it says how they were measured.
+    pub tells: Tells,
+    /// Whether it tells results of one model on the same data apart: what was tried.
+    pub tried: bool,
     /// Of a pattern: the names that every parquet file has.
     pub usual: &'static [&'static str],
     /// One line.
@@ -140,6 +159,8 @@ impl Column {
             writers,
             interval: &[],
             beside: false,
+            tells: Tells::Nothing,
+            tried: false,
             usual: &[],
             meaning,
         }
@@ -165,6 +186,16 @@ impl Column {
 
     pub(super) const fn beside(self) -> Self {
         Self { beside: true, ..self }
+    }
+
+    /// Figures of rows that differ in it are not ranked.
+    pub(super) const fn tells(self, tells: Tells) -> Self {
+        Self { tells, ..self }
+    }
+
+    /// Tables show it where rows of one model differ in it.
+    pub(super) const fn tried(self) -> Self {
+        Self { tried: true, ..self }
     }
 
     pub(super) const fn usually(self, usual: &'static [&'static str]) -> Self {

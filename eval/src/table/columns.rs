@@ -2,6 +2,7 @@
 
 use super::column::Better::{Higher, Lower};
 use super::column::Over::{Both, Genuine, Impostor, Nothing, Pairs, Queries};
+use super::column::Tells::{All, Of, OfPairs, OfQueries};
 use super::column::Type::{Flag, Real, Setting, Text, Whole};
 use super::column::Writer::{Compare, Recall, Scores, Tabulate, Train, Verify};
 use super::column::{Column, Type, Writer};
@@ -20,6 +21,12 @@ const TARGETS: &[&str] = &["0.1", "0.01", "0.001", "0.0001", "0.00001", "0.00000
 const SIZES: &[&str] = &["1", "2", "4", "8", "16", "32", "64", "128", "256", "512"];
 const PARTS: &[&str] = &["0.1", "0.01", "0.001"];
 const PRIORS: &[&str] = &["0.05", "0.01", "0.001"];
+/// Figures of a group.
+const WORST: &[&str] = &["worst_fmr", "worst_fnmr"];
+/// Figures that weigh errors by what they cost.
+const COSTS: &[&str] = &["min_dcf@prior={T}", "act_dcf@prior={T}", "act_dcf_logistic@prior={T}"];
+/// Figures of the machine as much as of the model.
+const SPEEDS: &[&str] = &["latency", "latency_p95", "throughput", "peak_memory"];
 const FOLDS: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
 pub(super) const fn new(
@@ -49,21 +56,35 @@ pub const RESULTS: &[Column] = &[
     // model
     new("model", Text, "", &[Recall, Verify, Train], "path of the ONNX model"),
     new("model_sha256", Text, "", &[Recall, Verify, Train], "digest of the model and its external data"),
-    new("output", Text, "", &[Recall, Verify, Train], "tensor that is the embedding"),
+    new("output", Text, "", &[Recall, Verify, Train], "tensor that is the embedding").tried(),
     new("preprocessing", Text, "", EMBEDDED, "steps from file to model input"),
     new("preprocessing_from", Text, "", EMBEDDED, "where these steps were read"),
     new("runtime", Text, "", EMBEDDED, "what ran the model"),
     new("runtime_version", Text, "", EMBEDDED, "its version"),
     new("onnxruntime", Text, "", TRAINED, "version of onnxruntime"),
-    new("device", Text, "", &[Recall, Verify, Train], "cpu, cuda:N"),
-    new("batch", Whole, "images", &[Recall, Verify, Train], "images a batch"),
-    new("threads", Whole, "", &[Recall, Verify, Train], "threads of everything together"),
+    new("device", Text, "", &[Recall, Verify, Train], "cpu, cuda:N").tells(Of(SPEEDS)),
+    new("batch", Whole, "images", &[Recall, Verify, Train], "images a batch").tells(Of(&[
+        "last loss",
+        "last d_prime",
+        "throughput",
+    ])),
+    new("threads", Whole, "", &[Recall, Verify, Train], "threads of everything together").tells(Of(SPEEDS)),
     // data
-    new("dataset", Text, "", &[Tabulate], "last part of the data's path, unless the result says otherwise"),
+    new(
+        "dataset",
+        Text,
+        "",
+        &[Tabulate],
+        "last part of the path of the list or of the data, unless the result says otherwise",
+    ),
     new("data", Text, "", &[Recall, Verify, Train, Compare], "path of images or embeddings"),
-    new("data_sha256", Text, "", &[Recall, Verify, Train], "digest of the images that were used, or of the embeddings"),
+    new("list", Text, "", EMBEDDED, "list of images and labels, where the data is one; its folder stands in data")
+        .tried(),
+    new("label", Text, "", EMBEDDED, "column of the list that was asked for as label (--label)").tried(),
+    new("data_sha256", Text, "", &[Recall, Verify, Train], "digest of the images that were used, or of the embeddings")
+        .tells(All),
     new("format", Text, "", EMBEDDED, "layout that the data was read as"),
-    new("part", Text, "", &[Recall, Verify, Train], "part of the data that was used"),
+    new("part", Text, "", &[Recall, Verify, Train], "part of the data that was used").tells(All),
     new("skipped", Whole, "images", EMBEDDED, "images that could not be used (--skip-bad)"),
     new("skipped_images", Text, "", EMBEDDED, "their names, joined by '; '"),
     new("images", Whole, "images", &[Recall, Verify, Train], "images that were used"),
@@ -76,16 +97,18 @@ pub const RESULTS: &[Column] = &[
         "",
         EMBEDDED,
         "whether they are each other's neighbours, or make pairs (--keep-copies)",
-    ),
-    new("dim", Whole, "", EMBEDDED, "length of an embedding"),
-    new("storage", Text, "", &[Recall], "how it is kept: float32, int8, binary, or pq and its bytes (--storage)"),
+    )
+    .tells(All),
+    new("dim", Whole, "", EMBEDDED, "length of an embedding").tried(),
+    new("storage", Text, "", &[Recall], "how it is kept: float32, int8, binary, or pq and its bytes (--storage)")
+        .tried(),
     new("embedding_bytes", Whole, "bytes", &[Recall], "what it takes when kept so"),
-    new("corruption", Text, "", &[Recall], "what was done to the images (--corruptions), or: none"),
-    new("severity", Whole, "", &[Recall], "how much, 1 to 5"),
-    new("corruption_seed", Whole, "", &[Recall], "seed of what was drawn"),
+    new("corruption", Text, "", &[Recall], "what was done to the images (--corruptions), or: none").tells(All),
+    new("severity", Whole, "", &[Recall], "how much, 1 to 5").tells(All),
+    new("corruption_seed", Whole, "", &[Recall], "seed of what was drawn").tells(All),
     // how recall was measured
-    new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores"),
-    new("index", Text, "", &[Recall], "FAISS factory string"),
+    new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores").tried(),
+    new("index", Text, "", &[Recall], "FAISS factory string").tried(),
     new("search", Text, "", &[Recall], "exact, or how approximate"),
     new(
         "index_recall",
@@ -96,16 +119,16 @@ pub const RESULTS: &[Column] = &[
     ),
     new("ties", Text, "", &[Recall], "how ties are broken"),
     new("search_depth", Whole, "", &[Recall], "neighbours that were looked at"),
-    new("queries", Whole, "images", &[Recall], "queries that were measured"),
-    new("gallery", Whole, "images", &[Recall], "images that could be found"),
+    new("queries", Whole, "images", &[Recall], "queries that were measured").tells(OfQueries),
+    new("gallery", Whole, "images", &[Recall], "images that could be found").tells(OfQueries),
     new("lone_queries", Whole, "images", &[Recall], "queries without another image of their class, left out"),
     // which pairs
-    new("align", Text, "", &[Verify], "landmarks and template that faces were aligned by"),
-    new("flip", Text, "", &[Verify], "what was done with mirror images"),
+    new("align", Text, "", &[Verify], "landmarks and template that faces were aligned by").tried(),
+    new("flip", Text, "", &[Verify], "what was done with mirror images").tried(),
     new("genuine_file", Text, "", &[Scores], "file of genuine scores"),
     new("impostor_file", Text, "", &[Scores], "file of impostor scores"),
     new("pairs", Text, "", &[Verify], "list of pairs, or: all against all"),
-    new("pairs_sha256", Text, "", &[Verify], "digest of the list"),
+    new("pairs_sha256", Text, "", &[Verify], "digest of the list").tells(All),
     new("pairs_format", Text, "", &[Verify], "layout that the list was read as"),
     new("pairs_listed", Whole, "pairs", &[Verify], "pairs of the list"),
     new("pairs_without_image", Whole, "pairs", &[Verify], "left out for want of an image (--skip-missing)"),
@@ -113,27 +136,28 @@ pub const RESULTS: &[Column] = &[
     new("pairs_with_itself", Whole, "pairs", &[Verify], "pairs of an image with itself, left out"),
     new("pairs_of_copies", Whole, "pairs", &[Verify], "pairs of an image with a copy of it"),
     new("templates", Text, "", EMBEDDED, "list of the images and media of templates (--templates)"),
-    new("templates_sha256", Text, "", EMBEDDED, "digest of the list"),
+    new("templates_sha256", Text, "", EMBEDDED, "digest of the list").tells(All),
     new("template_count", Whole, "", EMBEDDED, "its templates"),
     new("media", Whole, "", EMBEDDED, "media of its templates"),
     new("gallery_list", Text, "", &[Recall], "list of the templates of the gallery (--gallery)"),
-    new("gallery_list_sha256", Text, "", &[Recall], "digest of the list"),
+    new("gallery_list_sha256", Text, "", &[Recall], "digest of the list").tells(All),
     new("probe_list", Text, "", &[Recall], "list of the templates that search it (--probes)"),
-    new("probe_list_sha256", Text, "", &[Recall], "digest of the list"),
+    new("probe_list_sha256", Text, "", &[Recall], "digest of the list").tells(All),
     new("ground_truth", Text, "", &[Recall], "file of what each query should find (--ground-truth)"),
-    new("ground_truth_sha256", Text, "", &[Recall], "its digest"),
-    new("setup", Text, "", &[Recall], "which images are to be found: easy, medium or hard"),
+    new("ground_truth_sha256", Text, "", &[Recall], "its digest").tells(All),
+    new("setup", Text, "", &[Recall], "which images are to be found: easy, medium or hard").tells(All),
     new("subjects", Whole, "", &[Verify], "people, or classes"),
     new("subjects_by", Text, "", &[Verify], "how they were told apart"),
     new("scores", Text, "", &[Verify], "precision of the scores"),
     new("threshold_pairs", Text, "", &[Verify], "list that the threshold was chosen on"),
-    new("threshold_pairs_sha256", Text, "", &[Verify], "digest of that list"),
+    new("threshold_pairs_sha256", Text, "", &[Verify], "digest of that list").tells(Of(&["accuracy"])),
     new("bootstrap", Text, "", EMBEDDED, "draws and kind of the intervals"),
     new("bootstrap_seed", Whole, "", EMBEDDED, "seed of the draws"),
-    new("genuine_pairs", Whole, "pairs", MEASURED, "pairs of one class or person"),
-    new("impostor_pairs", Whole, "pairs", MEASURED, "pairs of two"),
-    new("failed_genuine", Whole, "pairs", &[Scores], "genuine pairs without a score (--count-failures)"),
-    new("failed_impostor", Whole, "pairs", &[Scores], "impostor pairs without a score (--count-failures)"),
+    new("genuine_pairs", Whole, "pairs", MEASURED, "pairs of one class or person").tells(OfPairs),
+    new("impostor_pairs", Whole, "pairs", MEASURED, "pairs of two").tells(OfPairs),
+    new("failed_genuine", Whole, "pairs", &[Scores], "genuine pairs without a score (--count-failures)").tells(OfPairs),
+    new("failed_impostor", Whole, "pairs", &[Scores], "impostor pairs without a score (--count-failures)")
+        .tells(OfPairs),
     new("failure_rate", Real, "share", &[Scores], "pairs without a score among all: failure to enrol or to acquire")
         .over(Pairs),
     // times
@@ -144,7 +168,7 @@ pub const RESULTS: &[Column] = &[
     new("seconds_compare", Real, "s", EMBEDDED, "scoring pairs"),
     new("seconds_total", Real, "s", MEASURED, "everything but writing"),
     // what the model costs (--efficiency)
-    new("machine", Text, "", EMBEDDED, "processors of the machine that was timed"),
+    new("machine", Text, "", EMBEDDED, "processors of the machine that was timed").tells(Of(SPEEDS)),
     new("parameters", Whole, "", EMBEDDED, "values of the model's weights").measure(Lower, Nothing),
     new(
         "operations",
@@ -246,7 +270,8 @@ pub const RESULTS: &[Column] = &[
         "images",
         &[Recall],
         "queries without an image of their class in the gallery (--open-set)",
-    ),
+    )
+    .tells(Of(&["dir@far={T}"])),
     new(
         "dir@far={T}",
         Real,
@@ -259,9 +284,9 @@ pub const RESULTS: &[Column] = &[
     .beside()
     .usually(TARGETS),
     new("dir_threshold@far={T}", Real, "score", &[Recall], "the smallest threshold that holds it").usually(TARGETS),
-    new("kmeans", Text, "", &[Recall], "how k-means was run (--all-figures)"),
+    new("kmeans", Text, "", &[Recall], "how k-means was run (--all-figures)").tells(Of(&["nmi", "ari"])),
     // measures of verification
-    new("folds", Text, "", &[Verify], "how pairs were divided for the accuracy"),
+    new("folds", Text, "", &[Verify], "how pairs were divided for the accuracy").tells(Of(&["accuracy"])),
     new("accuracy", Real, "share", &[Verify], "pairs decided rightly, mean over folds")
         .measure(Higher, Pairs)
         .with_interval(),
@@ -315,11 +340,11 @@ pub const RESULTS: &[Column] = &[
     new("threshold_fold_{K}", Real, "score", &[Verify], "threshold that was chosen for it on the others")
         .usually(FOLDS),
     // groups: --groups
-    new("group_by", Text, "", &[Verify], "columns that make groups of images"),
-    new("groups", Whole, "", &[Verify], "groups of pairs"),
-    new("pairs_without_group", Whole, "pairs", &[Verify], "pairs of an image that has no group"),
+    new("group_by", Text, "", &[Verify], "columns that make groups of images").tells(Of(WORST)),
+    new("groups", Whole, "", &[Verify], "groups of pairs").tells(Of(WORST)),
+    new("pairs_without_group", Whole, "pairs", &[Verify], "pairs of an image that has no group").tells(Of(WORST)),
     new("group_threshold", Real, "score", &[Verify], "threshold at which groups are compared"),
-    new("group_threshold_from", Text, "", &[Verify], "where it comes from"),
+    new("group_threshold_from", Text, "", &[Verify], "where it comes from").tells(Of(WORST)),
     new("worst_fmr_group", Text, "", &[Verify], "group with the greatest FMR, of those with 30 impostor pairs"),
     new("worst_fmr", Real, "share", &[Verify], "its FMR").measure(Lower, Nothing).beside(),
     new("worst_fnmr_group", Text, "", &[Verify], "group with the greatest FNMR, of those with 30 genuine pairs"),
@@ -385,12 +410,14 @@ pub const RESULTS: &[Column] = &[
         .usually(PRIORS),
     new("hter_fmr", Real, "share", PAIRS, "the FMR there").over(Impostor),
     new("hter_fnmr", Real, "share", PAIRS, "the FNMR there").over(Genuine),
-    new("dcf_cost_miss", Real, "", PAIRS, "what a false non-match costs (--cost-miss)"),
-    new("dcf_cost_false_match", Real, "", PAIRS, "what a false match costs (--cost-false-match)"),
+    new("dcf_cost_miss", Real, "", PAIRS, "what a false non-match costs (--cost-miss)").tells(Of(COSTS)),
+    new("dcf_cost_false_match", Real, "", PAIRS, "what a false match costs (--cost-false-match)").tells(Of(COSTS)),
     new("logistic_slope", Real, "", PAIRS, "log-likelihood ratio gained for each unit of score"),
     new("logistic_offset", Real, "", PAIRS, "log-likelihood ratio of a score of 0"),
-    new("calibrated_on", Text, "", PAIRS, "pairs that the calibration was fitted on"),
-    new("development", Text, "", PAIRS, "pairs that the threshold of hter and the calibration come from"),
+    new("calibrated_on", Text, "", PAIRS, "pairs that the calibration was fitted on")
+        .tells(Of(&["cllr_logistic", "act_dcf_logistic@prior={T}"])),
+    new("development", Text, "", PAIRS, "pairs that the threshold of hter and the calibration come from")
+        .tells(Of(&["hter"])),
     // compare: a row a figure
     new("figure", Text, "", COMPARED, "the figure that the row is about"),
     new("A", Real, "as the figure", COMPARED, "its value in the first run"),
@@ -408,24 +435,28 @@ pub const RESULTS: &[Column] = &[
     new("test", Text, "", COMPARED, "how p was found"),
     new("interval", Text, "", COMPARED, "kind and confidence of the intervals"),
     new("draws", Whole, "", COMPARED, "draws of the test and of the intervals"),
-    new("seed", Whole, "", &[Compare, Train], "seed of everything random"),
+    new("seed", Whole, "", &[Compare, Train], "seed of everything random").tried(),
     // training: settings by their names in run.toml
     new("settings.{SETTING}", Setting, "", TRAINED, "a setting whose name another column has"),
-    new("per_class", Whole, "images", TRAINED, "images a class in a batch"),
+    new("per_class", Whole, "images", TRAINED, "images a class in a batch").tells(Of(&["last loss", "last d_prime"])),
     new("checkpoint_every", Whole, "steps", TRAINED, "steps between checkpoints"),
     new("cache", Whole, "MiB", TRAINED, "pixels kept in memory"),
     new("inline", Flag, "", TRAINED, "whether the loss is spelled in standard operators"),
     new("first_proxies", Text, "", TRAINED, "where the proxies start"),
-    new("length.steps", Whole, "steps", TRAINED, "length that was asked for"),
-    new("length.epochs", Real, "epochs", TRAINED, "length that was asked for"),
+    new("length.steps", Whole, "steps", TRAINED, "length that was asked for").tried(),
+    new("length.epochs", Real, "epochs", TRAINED, "length that was asked for").tried(),
     new("data.{SETTING}", Setting, "", TRAINED, "what was trained on"),
+    new("validation_sha256", Text, "", TRAINED, "digest of the images that were validated on").tells(All),
+    new("validation.data.{SETTING}", Setting, "", TRAINED, "what was validated on").tells(All),
     new("validation.{SETTING}", Setting, "", TRAINED, "what was validated on, and when"),
-    new("sampling.{SETTING}", Setting, "", TRAINED, "how batches are drawn, where that was chosen"),
-    new("precision.{SETTING}", Setting, "", TRAINED, "in what products are computed, where that is not float32"),
+    new("sampling.{SETTING}", Setting, "", TRAINED, "how batches are drawn, where that was chosen")
+        .tells(Of(&["last loss", "last d_prime"])),
+    new("precision.{SETTING}", Setting, "", TRAINED, "in what products are computed, where that is not float32")
+        .tried(),
     new("preprocessing.{SETTING}", Setting, "", TRAINED, "a step from file to model input"),
     new("augmentation.{SETTING}", Setting, "", TRAINED, "a random change"),
-    new("loss.{SETTING}", Setting, "", TRAINED, "the loss"),
-    new("optimizer.{SETTING}", Setting, "", TRAINED, "the optimiser"),
+    new("loss.{SETTING}", Setting, "", TRAINED, "the loss").tells(Of(&["last loss"])).tried(),
+    new("optimizer.{SETTING}", Setting, "", TRAINED, "the optimiser").tried(),
     new("schedule.{SETTING}", Setting, "", TRAINED, "the learning rate"),
     new("steps", Whole, "steps", TRAINED, "steps that were made"),
     new("last {METRIC}", Real, "as METRIC", TRAINED, "the last value of a metric of metrics.csv or validation.csv")

@@ -63,7 +63,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Record>, String> {
             }
         };
         rows.iter_mut().zip(values).for_each(|(row, value)| {
-            row.set(name.as_ref(), value);
+            row.append(name.as_ref(), value);
         });
     }
     Ok(rows)

@@ -70,7 +70,7 @@ pub(super) fn rows(table: &DataFrame) -> PolarsResult<Vec<Record>> {
             }
         };
         rows.iter_mut().zip(values).for_each(|(row, value)| {
-            row.set(column.name().as_str(), value);
+            row.append(column.name().as_str(), value);
         });
     }
     Ok(rows)

@@ -33,7 +33,7 @@ impl<'de> Deserialize<'de> for Record {
                     if !seen.insert(name.clone()) {
                         return Err(A::Error::custom(format!("'{name}' is there twice")));
                     }
-                    record.set(name, value);
+                    record.append(name, value);
                 }
                 Ok(record)
             }
@@ -56,8 +56,18 @@ impl Record {
         Self::default()
     }
 
-    /// Adds a column.
+    /// Sets a column: in its place where it is there, else behind all others.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) -> &mut Self {
+        let name = name.into();
+        match self.0.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, before)) => *before = value.into(),
+            None => self.0.push((name, value.into())),
+        }
+        self
+    }
+
+    /// Adds a column that is known not to be there: tables of many columns are read so.
+    pub(super) fn append(&mut self, name: impl Into<String>, value: impl Into<Value>) -> &mut Self {
         self.0.push((name.into(), value.into()));
         self
     }

@@ -4,7 +4,7 @@
 //! `docs/columns.md` is made of these lists; see [`reference`](super::reference).
 
 pub use super::beside::FILES;
-pub use super::column::{Better, Column, Over, Type, Writer};
+pub use super::column::{Better, Column, Over, Tells, Type, Writer};
 pub use super::columns::RESULTS;
 
 /// What stands in the place of a column's placeholder in this name; an empty word where it has none.
@@ -90,6 +90,19 @@ pub(crate) fn better(name: &str) -> Option<Better> {
     find(name).and_then(|found| found.better)
 }
 
+/// Whether a column says how the figures of another one were measured.
+pub(crate) fn tells(column: &Column, figure: &str) -> bool {
+    let found = find(figure);
+    match (column.tells, found.map_or(Over::Nothing, |found| found.over)) {
+        (Tells::All, _) | (Tells::OfQueries, Over::Queries) => true,
+        (Tells::OfPairs, Over::Genuine | Over::Impostor | Over::Both | Over::Pairs) => true,
+        (Tells::Of(figures), _) => {
+            figures.iter().any(|name| *name == figure || found.is_some_and(|found| found.column.name == *name))
+        }
+        _ => false,
+    }
+}
+
 /// The names, in order, that every parquet file of this `measure` has.
 pub(super) fn usual_names(measure: &str) -> Vec<String> {
     let writes = |column: &&Column| column.writers.iter().any(|writer| writer.measure() == Some(measure));
@@ -124,6 +137,143 @@ mod tests {
         );
         assert_eq!(kind("accuracy_fold_10"), Some(("accuracy_fold_{K}", Type::Real)));
         assert_eq!(kind("loss.temperature"), Some(("loss.{SETTING}", Type::Setting)));
+    }
+
+    /// Columns that say nothing of how a figure was measured: a new column stands here, or says of which figures it tells.
+    const NO_MATTER: &[&str] = &[
+        "result",
+        "tool",
+        "program",
+        "measure",
+        "notes",
+        "model",
+        "model_sha256",
+        "output",
+        "preprocessing",
+        "preprocessing_from",
+        "runtime",
+        "runtime_version",
+        "onnxruntime",
+        "dataset",
+        "data",
+        "list",
+        "label",
+        "format",
+        "skipped",
+        "skipped_images",
+        "images",
+        "classes",
+        "class_names",
+        "copies",
+        "dim",
+        "storage",
+        "embedding_bytes",
+        "metric",
+        "index",
+        "search",
+        "index_recall",
+        "ties",
+        "search_depth",
+        "lone_queries",
+        "align",
+        "flip",
+        "genuine_file",
+        "impostor_file",
+        "pairs",
+        "pairs_format",
+        "pairs_listed",
+        "pairs_without_image",
+        "pairs_with_bad_image",
+        "pairs_with_itself",
+        "pairs_of_copies",
+        "templates",
+        "template_count",
+        "media",
+        "gallery_list",
+        "probe_list",
+        "ground_truth",
+        "subjects",
+        "subjects_by",
+        "scores",
+        "threshold_pairs",
+        "bootstrap",
+        "bootstrap_seed",
+        "failure_rate",
+        "seconds_load",
+        "seconds_embed",
+        "images_per_second",
+        "seconds_search",
+        "seconds_compare",
+        "seconds_total",
+        "latency_runs",
+        "queries_relevant_from_{K}",
+        "accuracy_standard_error",
+        "accuracy_std_population",
+        "eer_bracket_low",
+        "eer_bracket_high",
+        "reached_fmr@fmr={T}",
+        "accuracy_fold_{K}",
+        "worst_fmr_group",
+        "worst_fnmr_group",
+        "hter_fmr",
+        "hter_fnmr",
+        "logistic_slope",
+        "logistic_offset",
+        "figure",
+        "A",
+        "B",
+        "B - A",
+        "from",
+        "to",
+        "p",
+        "p_holm",
+        "run of A",
+        "run of B",
+        "model of A",
+        "model of B",
+        "drawn",
+        "test",
+        "interval",
+        "draws",
+        "seed",
+        "settings.{SETTING}",
+        "checkpoint_every",
+        "cache",
+        "inline",
+        "first_proxies",
+        "length.steps",
+        "length.epochs",
+        "data.{SETTING}",
+        "validation.{SETTING}",
+        "preprocessing.{SETTING}",
+        "augmentation.{SETTING}",
+        "optimizer.{SETTING}",
+        "schedule.{SETTING}",
+        "steps",
+        "last {METRIC}",
+        "best {METRIC}",
+        "precision.{SETTING}",
+    ];
+
+    #[test]
+    fn every_column_says_whether_it_tells_how_figures_were_measured() {
+        let is_figure =
+            |column: &Column| column.better.is_some() || column.unit == "score" || column.unit == "as FIGURE";
+        for column in RESULTS.iter().filter(|column| !is_figure(column)) {
+            let is_listed = NO_MATTER.contains(&column.name);
+            let tells = column.tells != Tells::Nothing;
+            assert!(tells != is_listed, "{}: .tells(...), or a line in NO_MATTER", column.name);
+            let is_digest = column.name.ends_with("_sha256") && column.name != "model_sha256";
+            assert!(tells || !is_digest, "{} is a digest of what was measured", column.name);
+        }
+        // Figures that are named are there.
+        for column in RESULTS {
+            let Tells::Of(figures) = column.tells else { continue };
+            for figure in figures {
+                let is_known = RESULTS.iter().any(|column| column.name == *figure) || find(figure).is_some();
+                assert!(is_known, "{}: {figure}", column.name);
+            }
+        }
     }
 
     #[test]

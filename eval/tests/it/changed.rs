@@ -68,7 +68,8 @@ fn figures_over_other_queries_or_pairs_are_not_ranked() {
     for (at_, other) in ["160", "false"].into_iter().enumerate() {
         let other = usual.replacen(other, if at_ == 0 { "20" } else { "true" }, 1);
         let c = at("c.json", &recall(&other, 0.9));
-        let said = ["'cub' is 2 different data (other images, part, queries or pairs)", "not to be compared"];
+        let differ = if at_ == 0 { "queries" } else { "copies_counted" };
+        let said = [&format!("'cub' is 2 different data (they differ in {differ})"), "not to be compared"];
         let (printed, _) = says(&["tabulate", &a, &c], &said);
         assert!(!printed.contains("**"), "{printed}");
         let (_, error) = says(&["tabulate", &a, &b, &c, "--sort", "recall@1"], &said);

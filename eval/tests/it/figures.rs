@@ -362,6 +362,21 @@ fn the_same_images_are_measured_corrupted() {
     for name in found[1].as_object().unwrap().keys() {
         assert!(pdloss_eval::table::schema::find(name).is_some(), "{name} is in no list of columns");
     }
+    // Every column once, with the times of its own row; `tabulate` reads it back. What is asked for twice is measured once.
+    let folder = tempfile::tempdir().unwrap();
+    let (json, csv) = (folder.path().join("x.json"), folder.path().join("x.csv"));
+    let twice = ["--corruptions", "jpeg,jpeg", "--severities", "1,1", "--out"];
+    for out in [&json, &csv] {
+        let output = run(&[&recall[..], &twice, &[out.to_str().unwrap()]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let again = run(&["tabulate", out.to_str().unwrap(), "--json"]);
+        assert!(again.status.success(), "{}", stderr(&again));
+        let again: Vec<Value> = serde_json::from_str(&stdout(&again)).unwrap();
+        assert_eq!(again.len(), 2, "{again:?}");
+        assert_ne!(again[0]["seconds_embed"], again[1]["seconds_embed"]);
+    }
+    let text = std::fs::read_to_string(&json).unwrap();
+    assert_eq!(text.matches("\"model_sha256\"").count(), 2, "{text}");
     // The same noise again; another one from another seed.
     let of_seed = |seed: &str| {
         rows(

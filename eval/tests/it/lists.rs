@@ -1,5 +1,6 @@
 //! Lists of pairs and files of scores as programs write them, and which images the names of a list are.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::tools::{colored_folder, fails, fixtures, png, put, run, stderr, stdout, text};
@@ -95,4 +96,51 @@ fn a_first_line_that_excel_writes_is_no_pair_and_no_score() {
     let marked = file("m.csv", "sep=;\r\nid;score\r\n1;0.9\r\n2;0.4\r\n");
     assert_eq!(figures(&measured(&marked)), figures(&measured(&plain)));
     fails(1, &["scores", "--genuine", &file("e.csv", "sep=;\n"), "--impostor", &impostor], &["e.csv"]);
+}
+
+#[test]
+fn a_result_says_its_list_and_its_label_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let shapes = fixtures().join("shapes/images");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&shapes).unwrap().flatten().filter(|entry| entry.path().is_dir()).collect();
+    files.sort_by_key(std::fs::DirEntry::path);
+    let mut list = "path,shape,odd\n".to_owned();
+    for (class, entry) in files.iter().enumerate().take(4) {
+        let mut images: Vec<_> = std::fs::read_dir(entry.path()).unwrap().flatten().map(|image| image.path()).collect();
+        images.sort();
+        for (at, image) in images.iter().enumerate().take(4) {
+            let name = image.strip_prefix(&shapes).unwrap().display();
+            writeln!(list, "{name},class {class},side {}", at % 2).unwrap();
+        }
+    }
+    put(path("two.csv"), list);
+    let model = fixtures().join("embedder.onnx").display().to_string();
+    let root = shapes.display().to_string();
+    for label in ["shape", "odd"] {
+        let out = path(&format!("{label}.json"));
+        let output = run(&[
+            "recall",
+            "--model",
+            &model,
+            "--data",
+            &path("two.csv"),
+            "--root",
+            &root,
+            "--label",
+            label,
+            "--k",
+            "1",
+            "--out",
+            &out,
+        ]);
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        let row: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+        assert_eq!((row[0]["list"].as_str(), row[0]["label"].as_str()), (Some(path("two.csv").as_str()), Some(label)));
+    }
+    let output = run(&["tabulate", &path("shape.json"), &path("odd.json")]);
+    let printed = stdout(&output);
+    assert!(printed.contains("two.csv") && printed.contains("| label |") && !printed.contains("**"), "{printed}");
 }

@@ -127,6 +127,103 @@ fn rows_on_other_data_are_not_ranked() {
     assert!(!printed.contains("**"), "{printed}");
 }
 
+/// The page of these results, as text.
+fn page(folder: &std::path::Path, results: &[&str]) -> String {
+    let out = folder.join("page.html");
+    let output = crate::tools::run(&[&["report"], results, &["--out", text(&out), "--no-images"]].concat());
+    assert!(output.status.success(), "{}", crate::tools::stderr(&output));
+    std::fs::read_to_string(out).unwrap()
+}
+
+#[test]
+fn rows_that_were_measured_otherwise_are_not_ranked_and_show_what_they_differ_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let table = |rows: &[String]| {
+        put(path("r.json"), format!("[{}]", rows.join(",")));
+        run(&[&path("r.json")]).unwrap().1
+    };
+    let row = |measure: &str, own: &str, figure: &str, value: f64| {
+        format!(
+            "{{\"measure\":\"{measure}\",\"model\":\"m\",\"data\":\"cub\",\"data_sha256\":\"a\",{own},\"{figure}\":{value}}}"
+        )
+    };
+    // A column that says how a figure was measured, of two values, and what stands in the head of the table for it.
+    for (measure, figure, column, shown) in [
+        ("recall", "map_revisited", "setup", "setup"),
+        ("recall", "recall@1", "corruption", "corruption"),
+        ("recall", "recall@1", "severity", "severity"),
+        ("recall", "recall@1", "corruption_seed", "corruption_seed"),
+        ("recall", "recall@1", "gallery_list_sha256", "gallery_list_sha256"),
+        ("recall", "recall@1", "probe_list_sha256", "probe_list_sha256"),
+        ("recall", "recall@1", "ground_truth_sha256", "ground_truth_sha256"),
+        ("verification", "eer", "templates_sha256", "templates_sha256"),
+        ("verification", "accuracy", "folds", "folds"),
+        ("verification", "accuracy", "threshold_pairs_sha256", "threshold_pairs_sha256"),
+        ("verification", "hter", "development", "development"),
+        ("verification", "worst_fmr", "group_by", "group_by"),
+        ("verification", "min_dcf@prior=0.01", "dcf_cost_miss", "dcf_cost_miss"),
+        ("recall", "latency", "machine", "machine"),
+        ("training", "last loss", "loss.loss", "loss.loss"),
+    ] {
+        let whole = ["severity", "corruption_seed", "dcf_cost_miss"].contains(&column);
+        let of = |value: u8| if whole { format!("\"{column}\":{value}") } else { format!("\"{column}\":\"x{value}\"") };
+        let figures = |other: &str| {
+            let rows = [row(measure, &of(1), figure, 0.5), row(measure, other, figure, 0.25)];
+            let columns = format!("{figure},{column}");
+            table(&rows);
+            (table(&rows), run(&[&path("r.json"), "--columns", &columns]).unwrap().1)
+        };
+        let (usual, chosen) = figures(&of(2));
+        assert!(!usual.contains("**") && !chosen.contains("**"), "{column}: {usual}{chosen}");
+        if !["worst_fmr", "hter", "min_dcf@prior=0.01"].contains(&figure) {
+            assert!(usual.lines().next().unwrap().contains(shown), "{column}: {usual}");
+        }
+        let (usual, chosen) = figures(&of(1));
+        assert!(chosen.contains("**"), "{column}: {chosen}");
+        assert!(!usual.contains(&format!(" {shown} ")), "{column}: {usual}");
+    }
+    // Images as they are, with corrupted ones beside them and without, are the same images.
+    let rows =
+        [row("recall", "\"corruption\":\"none\"", "recall@1", 0.5), row("recall", "\"part\":null", "recall@1", 0.25)];
+    assert!(table(&rows).contains("**0.5000**"));
+    // What tells of figures that one row alone has is neither shown nor said.
+    let more = "\"machine\":\"x\",\"latency\":1.5,\"kmeans\":\"k\",\"nmi\":0.5";
+    let printed = table(&[row("recall", more, "recall@1", 0.5), row("recall", "\"part\":null", "recall@1", 0.25)]);
+    assert!(printed.contains("**0.5000**") && !printed.contains("machine"), "{printed}");
+    let output = crate::tools::run(&["tabulate", &path("r.json")]);
+    assert_eq!(crate::tools::stderr(&output), "");
+    // Of one model kept in several ways, the ways are shown, and ranked.
+    let kept = |dim: u32, storage: &str, value: f64| {
+        row("recall", &format!("\"dim\":{dim},\"storage\":\"{storage}\""), "recall@1", value)
+    };
+    let printed = table(&[kept(32, "float32", 0.5), kept(32, "int8", 0.4), kept(8, "float32", 0.3)]);
+    let head = printed.lines().next().unwrap();
+    assert!(head.contains("| dim | storage |") && printed.contains("**0.5000**"), "{printed}");
+}
+
+#[test]
+fn the_page_ranks_what_was_measured_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let row = |model: &str, severity: u32, value: f64| {
+        format!(
+            "{{\"measure\":\"recall\",\"model\":\"{model}\",\"data\":\"cub\",\"data_sha256\":\"a\",\
+             \"corruption\":\"jpeg\",\"severity\":{severity},\"recall@1\":{value}}}"
+        )
+    };
+    put(path("a.json"), format!("[{},{}]", row("a", 1, 0.9), row("a", 3, 0.4)));
+    put(path("b.json"), format!("[{},{}]", row("b", 1, 0.8), row("b", 3, 0.6)));
+    let page = page(folder.path(), &[&path("a.json"), &path("b.json")]);
+    for sentence in [
+        "a row 1 is ahead in recall@1 on cub (severity 1): 0.900, 0.100 more than b row 1.",
+        "b row 2 is ahead in recall@1 on cub (severity 3): 0.600, 0.200 more than a row 2.",
+    ] {
+        assert!(page.contains(sentence), "{sentence}: {}", page.matches("is ahead").count());
+    }
+    assert_eq!(page.matches("is ahead").count(), 2);
+}
+
 #[test]
 fn mixed_files_are_one_table_with_typed_columns() {
     let folder = tempfile::tempdir().unwrap();

@@ -122,6 +122,16 @@ fn probes_search_both_galleries_as_numpy_does() {
 }
 
 #[test]
+fn a_gallery_that_is_given_twice_is_searched_once() {
+    let protocol = Protocol::new();
+    let mut words = protocol.recall(&[]);
+    let at = words.iter().position(|word| word == "--gallery").unwrap() + 1;
+    let gallery = protocol.at("G1.csv");
+    words[at] = format!("{gallery},{gallery},{}/./G1.csv", protocol.folder.path().display());
+    assert_eq!(rows(&words).len(), 1);
+}
+
+#[test]
 fn lists_that_do_not_fit_are_named() {
     let protocol = Protocol::new();
     let fails = |code: i32, words: Vec<String>, says: &[&str]| {

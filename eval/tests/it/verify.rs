@@ -657,6 +657,56 @@ fn pickles_that_nest_or_hold_numpy_are_refused_by_name() {
 }
 
 #[test]
+fn groups_that_read_alike_stay_apart() {
+    let faces = Faces::new();
+    let table = faces.path("table.json").display().to_string();
+    let groups = |header: &str, by: &str, value: &dyn Fn(usize) -> &'static str| {
+        let mut lines = format!("path,{header}\n");
+        for n in 0..PEOPLE {
+            (1..=EACH).for_each(|image| writeln!(lines, "{},{}", name(n, image), value(n)).unwrap());
+        }
+        let file = faces.write("groups.csv", &lines);
+        let more = ["--all-pairs", "--groups", &file, "--group-by", by, "--group-fmr", "0.1", "--group-table", &table];
+        let (record, _) = faces.verify(&more).unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&fs::read_to_string(&table).unwrap()).unwrap();
+        let names: Vec<String> = rows.iter().map(|row| row["group"].as_str().unwrap().to_owned()).collect();
+        (text(&record, "group_by"), names)
+    };
+    let origins = ["Asian", "White", "Asian - White"];
+    let (_, names) = groups("origin", "origin", &|n| origins[n % 3]);
+    let wanted = [
+        "\"Asian - White\"",
+        "Asian",
+        "White",
+        "Asian - \"Asian - White\"",
+        "Asian - White",
+        "\"Asian - White\" - White",
+    ];
+    assert_eq!(names.len(), 6, "{names:?}");
+    assert!(wanted.iter().all(|name| names.iter().any(|found| found == name)), "{names:?}");
+    let (_, names) = groups("a,b", "a,b", &|n| if n % 2 == 0 { "x/y,z" } else { "x,y/z" });
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names.contains(&"\"x/y\"/z".to_owned()) && names.contains(&"x/\"y/z\"".to_owned()), "{names:?}");
+    // A column that is named twice makes the groups that it makes once.
+    let (by, names) = groups("sex", "sex,sex", &|n| if n % 2 == 0 { "f" } else { "m" });
+    assert_eq!((by.as_str(), names), ("sex", ["f", "m", "f - m"].map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_fold_column_of_one_value_is_said() {
+    let faces = Faces::new();
+    let mut lines = "a,b,same,fold\n".to_owned();
+    for n in 0..PEOPLE {
+        writeln!(lines, "{},{},1,3", name(n, 1), name(n, 2)).unwrap();
+        writeln!(lines, "{},{},0,3", name(n, 1), name((n + 1) % PEOPLE, 2)).unwrap();
+    }
+    let list = faces.write("one.csv", &lines);
+    let (record, _) = faces.verify(&["--pairs", &list]).unwrap();
+    let notes = text(&record, "notes");
+    assert!(notes.contains("column 'fold' is passed over: it names one fold, '3', for every pair"), "{notes}");
+}
+
+#[test]
 fn groups_have_the_errors_of_their_pairs() {
     let faces = Faces::new();
     // Persons A to F are young, the others old; images of M are of nobody.

@@ -55,7 +55,6 @@ impl Plan {
         &self,
         search: &Search,
         record: &Record,
-        started: Instant,
         rows: &mut Vec<Record>,
         notes: &mut Notes,
     ) -> Result<()> {
@@ -66,6 +65,7 @@ impl Plan {
             }
         }
         for &corruption in &self.corruptions {
+            let started = Instant::now();
             let dataset = agree(Dataset::load(data))?;
             let steps = Steps { corruption: Some(corruption), ..Steps::default() };
             let mut record = record.clone();

@@ -12,12 +12,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::alike;
 use super::arguments::{Notes, rows_of};
 use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::Variant;
+use super::{alike, by_list, describe_list};
 use crate::index;
 use crate::process;
 use crate::runs::{Details, KEPT_NEIGHBOURS, Layout, SaveRun};
@@ -119,11 +119,15 @@ impl Plan {
             (None, Some(listed)) => Which::Revisited(Box::new(listed)),
             (None, None) => Which::Labelled,
         };
-        let of_kind = |&kind| {
-            let of = move |&severity| Corruption { kind, severity, seed: args.corruption_seed };
-            args.severities.iter().map(of)
-        };
-        let corruptions = args.corruptions.iter().flat_map(of_kind).collect();
+        let mut corruptions = Vec::new();
+        for &kind in &args.corruptions {
+            for &severity in &args.severities {
+                let corruption = Corruption { kind, severity, seed: args.corruption_seed };
+                if !corruptions.contains(&corruption) {
+                    corruptions.push(corruption);
+                }
+            }
+        }
         Ok(Self {
             source,
             which,
@@ -161,7 +165,10 @@ impl Plan {
                     _ => Steps::default(),
                 };
                 alike(&dataset, model)?;
-                inform(&format!("measures {}", dataset.in_words()));
+                if matches!(self.which, Which::Labelled) {
+                    describe_list(data, &mut record);
+                }
+                inform(&format!("measures {}{}", dataset.in_words(), by_list(&record)));
                 let embeddings = self.embed(&dataset, model, (&steps, *skip_bad), &mut record)?;
                 notes.extend(&embeddings.notes);
                 if *efficiency {
@@ -205,7 +212,7 @@ impl Plan {
             }
             details = self.search(held, &search, record, started, &mut rows, &mut notes)?;
         }
-        self.corrupted(&search, &record, started, &mut rows, &mut notes)?;
+        self.corrupted(&search, &record, &mut rows, &mut notes)?;
         rows.iter_mut().for_each(|row| notes.record(row));
         agree(if world().is_first() { self.write(&rows, &search.ks, details, &mut notes, stdout) } else { Ok(()) })?;
         Ok(rows.swap_remove(0))

@@ -1,6 +1,6 @@
 //! Identification of templates: the probes of a list search one gallery after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::RecallArgs;
@@ -35,7 +35,14 @@ impl Protocol {
         if !world().is_alone() {
             return usage("--templates: they are made by one process");
         }
-        if args.save_run.is_some() && args.gallery.len() > 1 {
+        let mut gallery: Vec<&PathBuf> = Vec::new();
+        let mut places = HashSet::new();
+        for path in &args.gallery {
+            if places.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+                gallery.push(path);
+            }
+        }
+        if args.save_run.is_some() && gallery.len() > 1 {
             return usage("--save-run: keeps the search of one gallery; wanted one in --gallery");
         }
         let data = &args.input.data;
@@ -47,7 +54,7 @@ impl Protocol {
         }
         let templates = Listed::read(templates)?;
         let identities = |path: &PathBuf| Ok((path.clone(), templates.list.identities(path)?));
-        let galleries = args.gallery.iter().map(identities).collect::<Result<_>>()?;
+        let galleries = gallery.into_iter().map(identities).collect::<Result<_>>()?;
         let probes = identities(probes)?;
         Ok(Some(Self { templates, galleries, probes }))
     }

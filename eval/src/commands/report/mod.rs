@@ -231,20 +231,33 @@ fn leaders(rows: &[Record]) -> Vec<String> {
     const FIRST: [(&str, bool); 5] =
         [("recall@1", true), ("accuracy", true), ("eer", false), ("best recall@1", true), ("map@r", true)];
     let word = |row: &Record, column: &str| row.get(column).map(Value::word).unwrap_or_default();
+    let apart = tabulate::apart(rows);
     let sentence = |rows: &Vec<&Record>| {
         let all = |figure: &str| {
             let number = |row: &&Record| row.get(figure).and_then(Value::number).filter(|number| !number.is_nan());
             let numbers = rows.iter().map(number);
             numbers.collect::<Option<Vec<f64>>>()
         };
-        let (figure, higher, values) =
-            FIRST.iter().find_map(|&(figure, higher)| Some((figure, higher, all(figure)?)))?;
+        // Some figures are measured in ways that others of their row are not.
+        let is_alike = |figure: &str| {
+            let first = tabulate::measured_on(rows[0], figure);
+            rows[1..].iter().all(|row| tabulate::measured_on(row, figure) == first)
+        };
+        let (figure, higher, values) = FIRST
+            .iter()
+            .filter(|(figure, _)| is_alike(figure))
+            .find_map(|&(figure, higher)| Some((figure, higher, all(figure)?)))?;
         let mut order: Vec<(f64, String)> =
             values.into_iter().zip(rows.iter().map(|row| word(row, "result"))).collect();
         order.sort_by(|a, b| if higher { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) });
         let [(best, leader), (next, other), ..] = &order[..] else { return None };
         let dataset = word(rows[0], "dataset");
         let on = if dataset.is_empty() { String::new() } else { format!(" on {dataset}") };
+        let apart = apart.iter().map(|name| (name, word(rows[0], name))).filter(|(name, word)| {
+            !word.is_empty() && rows.iter().all(|row| row.get(name).map(Value::word).as_ref() == Some(word))
+        });
+        let apart: Vec<String> = apart.map(|(name, word)| format!("{name} {word}")).collect();
+        let on = if apart.is_empty() { on } else { format!("{on} ({})", apart.join(", ")) };
         let by = (best - next).abs();
         Some(if by < 5e-4 {
             format!("{leader} and {other} are level in {figure}{on}: {best:.3}.")

@@ -6,45 +6,129 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use pdloss_embed::console::note;
 
 use crate::runs::Run;
-use crate::table::schema::{Over, better, find};
+use crate::table::schema::{Column, Tells, better, find, tells};
 use crate::table::{Record, Value};
 
-/// What tells the data of two results apart: the images' digest (their name, where there is none), their part, and the list of
-/// pairs; of training what was validated on, too. Only figures on the same data are ranked.
-pub(in crate::commands) fn data_of(row: &Record) -> String {
-    let word = |name: &str| row.get(name).map(Value::word).unwrap_or_default();
-    let digest = word("data_sha256");
-    let data = if digest.is_empty() { format!("{} {}", word("dataset"), word("data")) } else { digest };
-    let validation = row.iter().filter(|(name, _)| name.starts_with("validation.data."));
-    let parts = validation.map(|(name, value)| format!("{name} {}", value.word()));
-    let own = [data, word("part"), word("pairs_sha256"), word("validation_sha256")];
-    own.into_iter().chain(parts).collect::<Vec<_>>().join("\0")
+/// On what a row's figures were measured, and how: what the schema's columns [`tell`](crate::table::schema::Tells) of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Measured {
+    /// Of all figures.
+    all: String,
+    /// What some columns say of some figures.
+    some: Vec<(&'static Column, String)>,
 }
 
-/// What tells apart, on the same data, over what a figure was taken: its queries and their gallery, or its pairs.
-pub(super) fn counts(row: &Record, column: &str) -> String {
-    let over = find(column).map_or(Over::Nothing, |found| found.over);
-    let mut names = match over {
-        Over::Nothing => return String::new(),
-        Over::Queries => vec!["queries", "gallery"],
-        Over::Genuine | Over::Impostor | Over::Both | Over::Pairs => vec!["genuine_pairs", "impostor_pairs"],
-    };
-    if row.get("copies").and_then(Value::number).is_some_and(|copies| copies > 0.0) {
-        names.push("copies_counted");
+impl Measured {
+    pub(super) fn of(row: &Record) -> Self {
+        let told = told(row);
+        let word = |name: &str| row.get(name).map(Value::word).unwrap_or_default();
+        // Images without a digest are known by their name.
+        let named = if word("data_sha256").is_empty() {
+            format!("{} {}", word("dataset"), word("data"))
+        } else {
+            String::new()
+        };
+        let line = |column: &&(&'static Column, String, String)| format!("\0{} {}", column.1, column.2);
+        let all = told.iter().filter(|(column, ..)| column.tells == Tells::All);
+        let all = all.map(|column| line(&column)).collect::<String>();
+        let some = told.iter().filter(|(column, ..)| column.tells != Tells::All);
+        Self { all: format!("{named}{all}"), some: some.map(|column| (column.0, line(&column))).collect() }
     }
-    let word = |name: &&str| format!("\0{}", row.get(name).map(Value::word).unwrap_or_default());
-    names.iter().map(word).collect()
+
+    /// The same of one figure: values that differ in it are not ranked.
+    pub(super) fn figure(&self, figure: &str) -> String {
+        let some = self.some.iter().filter(|(column, _)| tells(column, figure));
+        format!("{}{}", self.all, some.map(|(_, line)| line.as_str()).collect::<String>())
+    }
+}
+
+/// The columns of a row that tell how its figures were measured, their names and words, by name.
+fn told(row: &Record) -> Vec<(&'static Column, String, String)> {
+    let has_copies = row.get("copies").and_then(Value::number).is_some_and(|copies| copies > 0.0);
+    let told = row.iter().filter_map(|(name, value)| {
+        let column = find(name)?.column;
+        // Images as they are, and copies that are not there, are no other data.
+        let is_none = *value == Value::Missing
+            || (name == "corruption" && value.word() == "none")
+            || (name == "copies_counted" && !has_copies);
+        (column.tells != Tells::Nothing && !is_none).then(|| (column, name.clone(), value.word()))
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort_by(|a, b| a.1.cmp(&b.1));
+    told
+}
+
+/// On what a row's figures were measured.
+pub(in crate::commands) fn data_of(row: &Record) -> String {
+    Measured::of(row).all
 }
 
 /// On what a column of a row was measured, and over what: figures that differ in it are not ranked.
 pub(in crate::commands) fn measured_on(row: &Record, column: &str) -> String {
-    format!("{}{}", data_of(row), counts(row, column))
+    Measured::of(row).figure(column)
 }
 
 /// The same, of the figure that comes first among those of a row's measure.
 pub(in crate::commands) fn measured(row: &Record) -> String {
+    measured_on(row, first_figure(row))
+}
+
+fn first_figure(row: &Record) -> &'static str {
     let is_of_pairs = row.get("measure").map(Value::word).as_deref() == Some("verification");
-    measured_on(row, if is_of_pairs { "eer" } else { "recall@1" })
+    if is_of_pairs { "eer" } else { "recall@1" }
+}
+
+/// The columns that tell these rows apart, of those that say how their figures were measured and, for rows of one model, of
+/// what was tried.
+pub(in crate::commands) fn apart(rows: &[Record]) -> Vec<String> {
+    let names = Record::columns(rows);
+    let figures: Vec<&str> = names.iter().copied().filter(|name| better(name).is_some()).collect();
+    let known = |name: &&str| find(name).map(|found| (found.column, (*name).to_owned()));
+    let known: Vec<(&Column, String)> = names.iter().filter_map(known).collect();
+    let is_told =
+        |column: &Column| column.tells != Tells::Nothing && figures.iter().any(|figure| tells(column, figure));
+    let differs = |name: &str| {
+        let mut words = rows.iter().map(|row| row.get(name).map(Value::word).unwrap_or_default());
+        words.next().is_some_and(|first| words.any(|word| word != first))
+    };
+    // Of a file that is another one the name says more than its digest; of images the set's name does.
+    let words = |(column, name): &&(&Column, String)| {
+        let digest = format!("{name}_sha256");
+        let is_of_file = names.contains(&digest.as_str()) && !["data", "model"].contains(&name.as_str());
+        is_of_file && differs(&digest) || is_told(column) && !name.ends_with("_sha256")
+    };
+    // Counts are for what nothing else tells apart.
+    let is_count = |column: &Column| matches!(column.tells, Tells::OfQueries | Tells::OfPairs);
+    let digests = known.iter().filter(|(column, name)| {
+        is_told(column) && name.ends_with("_sha256") && !["data_sha256", "model_sha256"].contains(&name.as_str())
+    });
+    let mut told: Vec<&str> =
+        known.iter().filter(words).filter(|(c, _)| !is_count(c)).map(|(_, n)| n.as_str()).collect();
+    told.extend(digests.map(|(_, name)| name.as_str()));
+    told.extend(known.iter().filter(|(column, _)| is_told(column) && is_count(column)).map(|(_, name)| name.as_str()));
+    let tried = known.iter().filter(|(column, name)| column.tried && !told.contains(&name.as_str()));
+    let tried: Vec<&str> = tried.map(|(_, name)| name.as_str()).collect();
+    let word = |row: &Record, name: &str| match row.get(name).map(Value::word).unwrap_or_default() {
+        none if name == "corruption" && none == "none" => String::new(),
+        word => word,
+    };
+    let mut shown: Vec<String> = Vec::new();
+    for (model, columns) in [(None, told), (Some("model"), tried)] {
+        for column in columns {
+            let mut first: HashMap<Vec<String>, String> = HashMap::new();
+            // What tells of some figures alone is missing where these are.
+            let of_some = find(column).is_some_and(|found| matches!(found.column.tells, Tells::Of(_)));
+            let differs = rows.iter().filter(|row| !of_some || !word(row, column).is_empty()).any(|row| {
+                let key = ["measure", "dataset"].into_iter().chain(model).chain(shown.iter().map(String::as_str));
+                let own = word(row, column);
+                *first.entry(key.map(|name| word(row, name)).collect()).or_insert_with(|| own.clone()) != own
+            });
+            if differs {
+                shown.push(column.to_owned());
+            }
+        }
+    }
+    shown
 }
 
 /// What is to be said of rows that were there before: a result knows its times, so that no two are alike in every column. `seen` has
@@ -69,18 +153,36 @@ pub(super) fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, 
 /// What is to be said of data that have one name and are not the same, where one measure was taken on both.
 pub(super) fn of_one_name(rows: &[Record]) -> Vec<String> {
     let word = |row: &Record, name: &str| row.get(name).map(Value::word).filter(|word| !word.is_empty());
-    let mut data: BTreeMap<(String, Option<String>), BTreeMap<String, String>> = BTreeMap::new();
+    let mut data: BTreeMap<(String, Option<String>), BTreeMap<String, &Record>> = BTreeMap::new();
     for row in rows.iter().filter(|row| word(row, "data_sha256").is_some()) {
         if let Some(name) = word(row, "dataset") {
-            data.entry((name, word(row, "measure"))).or_default().entry(measured(row)).or_insert_with(|| result(row));
+            data.entry((name, word(row, "measure"))).or_default().entry(measured(row)).or_insert(row);
         }
     }
     let several = data.iter().filter(|(_, of)| of.len() > 1);
-    let sentence = |((name, _), of): (&(String, Option<String>), &BTreeMap<String, String>)| {
-        let results: Vec<&str> = of.values().map(String::as_str).collect();
+    let sentence = |((name, _), of): (&(String, Option<String>), &BTreeMap<String, &Record>)| {
+        const SHOWN: usize = 4;
+        let results: Vec<String> = of.values().take(SHOWN).map(|row| result(row)).collect();
+        let more = if of.len() > SHOWN { ", ..." } else { "" };
+        let mut differ: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+        let is_of_first = |row: &Record, column: &Column| tells(column, first_figure(row));
+        let told = of
+            .values()
+            .map(|row| told(row).into_iter().filter(|(column, ..)| is_of_first(row, column)).collect::<Vec<_>>());
+        let told: Vec<_> = told.collect();
+        let names: HashSet<&String> = told.iter().flatten().map(|(_, name, _)| name).collect();
+        for name in names {
+            let word = |row: &Vec<(&Column, String, String)>| {
+                row.iter().find(|(_, own, _)| own == name).map(|(.., word)| word.clone()).unwrap_or_default()
+            };
+            differ.insert(name.clone(), told.iter().map(word).collect());
+        }
+        let differ: Vec<&str> =
+            differ.iter().filter(|(_, words)| words.len() > 1).map(|(name, _)| name.as_str()).collect();
         format!(
-            "'{name}' is {} different data (other images, part, queries or pairs), measured by {}: their figures are not to be compared",
+            "'{name}' is {} different data (they differ in {}), measured by {}{more}: their figures are not to be compared",
             of.len(),
+            differ.join(", "),
             results.join(", ")
         )
     };

@@ -17,8 +17,8 @@ use crate::runs::Run;
 use crate::table::schema::{Better, better, is_beside};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
 use crate::{Error, Result};
-use mixed::{again, counts, misspelt, of_one_name, of_unknown_data, say_of_data, without_figures};
-pub(super) use mixed::{data_of, measured, measured_on};
+use mixed::{Measured, again, misspelt, of_one_name, of_unknown_data, say_of_data, without_figures};
+pub(super) use mixed::{apart, data_of, measured, measured_on};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate results/*.json --sort recall@1
@@ -205,14 +205,14 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
 #[derive(Clone, Debug)]
 struct Line {
     record: Record,
-    data: String,
+    measured: Measured,
     /// By column, where a row is put together of several results.
     data_of: HashMap<String, String>,
 }
 
 impl Line {
     fn of(record: Record) -> Self {
-        Self { data: data_of(&record), record, data_of: HashMap::new() }
+        Self { measured: Measured::of(&record), record, data_of: HashMap::new() }
     }
 
     fn get(&self, column: &str) -> Option<&Value> {
@@ -220,7 +220,7 @@ impl Line {
     }
 
     fn data(&self, column: &str) -> String {
-        self.data_of.get(column).cloned().unwrap_or_else(|| format!("{}{}", self.data, counts(&self.record, column)))
+        self.data_of.get(column).cloned().unwrap_or_else(|| self.measured.figure(column))
     }
 }
 
@@ -238,7 +238,7 @@ fn about(run: &Run, row: &Record, called: String) -> Record {
         Path::new(&word).file_name().map_or(word.clone(), |name| name.to_string_lossy().into_owned())
     };
     let model = given("model").unwrap_or_else(|| run.name().into());
-    let dataset = given("dataset").or_else(|| given("data").map(|data| last(data).into()));
+    let dataset = given("dataset").or_else(|| given("list").or_else(|| given("data")).map(|data| last(data).into()));
     let mut all = Record::new();
     all.set("result", given("result").unwrap_or_else(|| called.into())).set("model", model);
     all.set("dataset", dataset.unwrap_or(Value::Missing));
@@ -329,7 +329,7 @@ fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Resul
     }
     let mut table = Vec::new();
     for stub in &stubs {
-        let mut line = Line { record: Record::new(), data: String::new(), data_of: HashMap::new() };
+        let mut line = Line { record: Record::new(), measured: Measured::default(), data_of: HashMap::new() };
         line.record.set(by, stub.as_str());
         for head in &heads {
             let here: Vec<&Record> =
@@ -380,12 +380,20 @@ pub(crate) fn overview(rows: &[Record]) -> Sheet {
 fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
     const NAMES: [&str; 9] = ["result", "model", "dataset", "figure", "A", "B", "B - A", "p", "p_holm"];
     let has = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(|value| *value != Value::Missing));
+    let records: Vec<Record> = rows.iter().map(|row| row.record.clone()).collect();
+    let apart = apart(&records);
     // TAR at FAR is FNMR at FMR once more.
     let wanted = |Column { name, better }: &&Column| {
         (better.is_some() && !name.starts_with("tar@") && !is_beside(name)) || NAMES.contains(&name.as_str())
     };
-    columns.iter().filter(wanted).filter(|column| has(&column.name)).cloned().collect()
+    let found: Vec<Column> = columns.iter().filter(wanted).filter(|column| has(&column.name)).cloned().collect();
+    let (about, figures): (Vec<Column>, Vec<Column>) =
+        found.into_iter().partition(|column| ["result", "model", "dataset"].contains(&column.name.as_str()));
+    about.into_iter().chain(apart.iter().map(|name| Column::new(name))).chain(figures).collect()
 }
+
+/// Letters of a digest that tables show.
+const DIGEST: usize = 12;
 
 fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
     let worded = |Column { name, better }: &Column| -> Vec<Cell> {
@@ -394,6 +402,9 @@ fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
         let mut cells = cells(&values, &data, *better, digits);
         if ["model", "result"].contains(&name.as_str()) {
             shorten(&mut cells);
+        }
+        if name.ends_with("_sha256") {
+            cells.iter_mut().for_each(|cell| cell.text.truncate(DIGEST));
         }
         cells
     };
