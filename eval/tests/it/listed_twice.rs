@@ -177,8 +177,8 @@ fn ids_of_templates_that_differ_in_a_zero_are_said() {
     assert!(notes(&found).contains(&said), "{}", notes(&found));
     put(folder.at("pairs.txt"), pairs(""));
     let verify = ["verify", "--embeddings", &folder.at("e.npy"), "--templates", &folder.at("media.txt")];
-    let verify = verify.iter().copied().chain(["--pairs", &folder.at("pairs.txt"), "--json"]);
-    let output = run(&verify.collect::<Vec<_>>());
+    let listed = folder.at("pairs.txt");
+    let output = run(&[&verify[..], &["--pairs", &listed, "--json"]].concat());
     assert!(stderr(&output).contains(&said), "{}", stderr(&output));
 
     // An image under two media of one template; subjects of the probes that are written otherwise than those of the gallery.
