@@ -82,7 +82,6 @@ fn a_template_in_gallery_and_probes_does_not_find_itself() {
     let found = among["recall@1"].as_f64().unwrap();
     assert!(found < 0.7, "{found}: noise names nobody rightly");
     assert_eq!((&among["queries"], among["copies"].as_u64()), (&Value::from(6), Some(0)));
-    assert_eq!(row(&folder.recall("all.csv", "even.csv", &["--keep-copies"]))["recall@1"], among["recall@1"]);
     assert_eq!((&among["images"], &among["gallery"]), (&Value::from(24), &Value::from(12)), "images of templates");
     let whole = row(&folder.recall("all.csv", "all.csv", &["--all-figures"]));
     assert!(notes(&whole).contains("12 templates of"), "{}", notes(&whole));
@@ -215,7 +214,7 @@ fn pairs_of_templates_are_kept_with_a_run() {
     assert!(output.status.success(), "{}", stderr(&output));
     let compared: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
     let d_prime = found["d_prime"].as_f64().unwrap();
-    let is_of_run = |row: &Value| (row["A"].as_f64().unwrap().abs() - d_prime).abs() < 1e-6 && row["B - A"] == 0.0;
+    let is_of_run = |row: &Value| (row["A"].as_f64().unwrap() - d_prime).abs() < 1e-6 && row["B - A"] == 0.0;
     assert!(compared.iter().any(is_of_run), "{d_prime}: {compared:?}");
     let page = folder.at("page.html");
     let output = run(&["report", &a, "--out", &page]);
