@@ -90,7 +90,7 @@ impl Listed {
                     format!("'{list}' has one image twice, as {first} and as {name}; wanted each once")
                 } else {
                     format!(
-                        "{name} of '{list}' is an image of '{before}', too ({first}): a query that is in the gallery finds itself;                          wanted it in one of the two"
+                        "{name} of '{list}' is an image of '{before}', too ({first}): a query that is in the gallery finds itself; wanted it in one of the two"
                     )
                 };
                 return Err(Error::data(&self.path, problem));
