@@ -212,14 +212,13 @@ pub(super) fn print_intervals(rows: &[Record], all: bool, stdout: &mut dyn Write
 /// Adds DIR at FAR: how many queries are named rightly where those whose class the gallery lacks are turned away.
 ///
 /// # Errors
-/// [`Error::Usage`] where the gallery has the class of every query, or no query is named rightly.
+/// [`Error::Usage`] where the gallery has the class of every query.
 pub(super) fn record_open_set(measured: &Retrieval, record: &mut Record) -> Result<()> {
     let (nearest, _) = nearest_of(measured, &|_| 0);
-    let (right, mated, unmated) = (nearest.right.len(), measured.each.len(), nearest.unmated.len());
+    let (mated, unmated) = (measured.each.len(), nearest.unmated.len());
     let found = open_set(&nearest, &TARGETS).map_err(|_| {
         Error::Usage(format!(
-            "--open-set: {unmated} queries have no image of their class in the gallery, and {right} of the {mated} others find \
-             one first; wanted some of both"
+            "--open-set: {unmated} queries have no image of their class in the gallery, and {mated} have one; wanted some of both"
         ))
     })?;
     record.set("unmated_queries", unmated);

@@ -1,6 +1,6 @@
 //! Templates in place of images: the images that they are made of, and what is made of these.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::named::Named;
@@ -79,6 +79,13 @@ impl Listed {
         let matrix = pool(embeddings.matrix.view(), &self.list.members, &found, self.list.names.len(), &name)?;
         let rows = self.list.names.iter().map(|name| Row::new(name.clone(), 0, Role::Both)).collect();
         Embeddings::new(matrix, rows, vec!["template".into()])
+    }
+
+    /// How many distinct images these templates have.
+    pub(super) fn images_of(&self, templates: &[usize]) -> usize {
+        let templates: HashSet<usize> = templates.iter().copied().collect();
+        let members = self.list.members.iter().filter(|member| templates.contains(&(member.template as usize)));
+        members.map(|member| member.image).collect::<HashSet<_>>().len()
     }
 
     /// Adds the list, and how many templates of how many media it has.

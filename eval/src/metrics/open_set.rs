@@ -6,7 +6,7 @@
 //! `FAR(t) = unmated queries accepted / unmated queries` (false alarm rate, FPIR). DIR at FAR is that of the smallest observed
 //! threshold whose FAR does not exceed the target, which, as in verification, unmated queries too few do not carry.
 
-use super::verification::{AtFmr, Failed, Tally, at_fmr, carries};
+use super::verification::{AtFmr, Tally, at_fmr, carries};
 use crate::Result;
 
 /// How similar the nearest image of each query is.
@@ -20,14 +20,18 @@ pub struct Nearest {
     pub unmated: Vec<f64>,
 }
 
+/// The score of a wrongly named query, which no observed threshold accepts.
+pub(super) const NEVER: f64 = f64::NEG_INFINITY;
+
 /// For each target FAR the threshold, the FAR there and `1 - DIR` there, as FMR and FNMR of a [`Tally`] in which a wrongly
 /// named query is a genuine pair that no threshold accepts.
 ///
 /// # Errors
-/// [`Error::Measure`](crate::Error::Measure) where no mated query is named rightly, or none is unmated.
+/// [`Error::Measure`](crate::Error::Measure) where no query is mated, or none is unmated.
 pub fn open_set(nearest: &Nearest, targets: &[f64]) -> Result<Vec<AtFmr>> {
-    let tally =
-        Tally::of_scores(&nearest.right, &nearest.unmated)?.with_failed(Failed { genuine: nearest.wrong, impostor: 0 });
+    let wrong = (0..nearest.wrong).map(|_| NEVER);
+    let mated: Vec<f64> = nearest.right.iter().copied().chain(wrong).collect();
+    let tally = Tally::of_scores(&mated, &nearest.unmated)?;
     let found = targets.iter().zip(at_fmr(&tally, targets));
     let carried = |target| carries(tally.impostor(), target);
     Ok(found.map(|(&target, reached)| AtFmr { target, reached: carried(target).then_some(reached) }).collect())
@@ -50,9 +54,17 @@ mod tests {
     }
 
     #[test]
+    fn where_no_query_is_named_rightly_none_is_identified() {
+        let unmated = (1..=40).map(|n| f64::from(n) / 100.0).collect();
+        let found = open_set(&Nearest { right: Vec::new(), wrong: 2, unmated }, &[0.1, 0.01]).unwrap();
+        assert_eq!(found[0].reached, Some(Reached { threshold: 0.37, fmr: 0.1, fnmr: 1.0 }));
+        assert_eq!(found[1].reached, None);
+    }
+
+    #[test]
     fn wants_both_kinds_of_queries() {
         let nearest =
-            |right: &[f64], unmated: &[f64]| Nearest { right: right.into(), wrong: 2, unmated: unmated.into() };
+            |right: &[f64], unmated: &[f64]| Nearest { right: right.into(), wrong: 0, unmated: unmated.into() };
         assert!(open_set(&nearest(&[], &[0.1]), &[0.1]).is_err() && open_set(&nearest(&[0.1], &[]), &[0.1]).is_err());
     }
 }

@@ -6,8 +6,8 @@
 //! figure over the `n_c` queries of the class. DIR at FAR is taken anew in each draw, threshold and all, of mated queries and unmated
 //! ones that count as often as their class was drawn.
 
-use super::open_set::Nearest;
-use super::verification::{Bootstrap, Failed, Figures, Interval, Step, Tally, at_fmr, carries, percentiles};
+use super::open_set::{NEVER, Nearest};
+use super::verification::{Bootstrap, Figures, Interval, Step, Tally, at_fmr, carries, percentiles};
 
 /// What of each class goes into the means.
 #[derive(Clone, Debug)]
@@ -68,7 +68,8 @@ pub fn open_set_intervals(
 ) -> Vec<Interval> {
     let right = nearest.right.iter().zip(&of.right).map(|(&score, &class)| (score, class, true));
     let unmated = nearest.unmated.iter().zip(&of.unmated).map(|(&score, &class)| (score, class, false));
-    let mut scores: Vec<(f64, usize, bool)> = right.chain(unmated).collect();
+    let wrong = of.wrong.iter().map(|&class| (NEVER, class, true));
+    let mut scores: Vec<(f64, usize, bool)> = right.chain(wrong).chain(unmated).collect();
     scores.sort_by(|a, b| a.0.total_cmp(&b.0));
     // Whether a target is carried is a matter of the queries that there are, not of those that are drawn.
     let carried = |target| carries(nearest.unmated.len() as u64, target);
@@ -77,9 +78,7 @@ pub fn open_set_intervals(
             let weight = weights[class];
             Step { score, genuine: if mated { weight } else { 0 }, impostor: if mated { 0 } else { weight } }
         };
-        let wrong = of.wrong.iter().map(|&class| weights[class]).sum();
         let tally = Tally::of_sorted(scores.iter().map(step).collect()).ok()?;
-        let tally = tally.with_failed(Failed { genuine: wrong, impostor: 0 });
         let reached = at_fmr(&tally, targets).into_iter().zip(targets);
         Some(reached.map(|(at, &target)| (name(target), carried(target).then_some(1.0 - at.fnmr))).collect())
     };

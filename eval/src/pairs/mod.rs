@@ -21,7 +21,7 @@ pub use attributes::{Attributes, in_words};
 use pdloss_embed::delimited::{Blanks, Table, decode, lines};
 pub use revisited::{GroundTruth, Judged};
 pub use subjects::Subjects;
-pub use templates::{Identities, Member, TemplatePair, Templates};
+pub use templates::{Identities, Member, TemplatePair, Templates, nearly_the_same};
 
 /// Two images, by position in [`PairList::images`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

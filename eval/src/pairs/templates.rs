@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer;
 use crate::{Error, Result};
+use pdloss_embed::dataset::slips_in;
 use pdloss_embed::delimited::{Blanks, Record, Table, decode, plain};
 
 /// The images of templates.
@@ -26,6 +27,8 @@ pub struct Templates {
     pub members: Vec<Member>,
     /// SHA-256 of the list.
     pub sha256: String,
+    /// What a slip may have made of the list: a sentence each.
+    pub doubts: Vec<String>,
     numbers: HashMap<String, u32>,
 }
 
@@ -71,6 +74,12 @@ fn number(numbers: &mut HashMap<String, u32>, names: &mut Vec<String>, name: &st
     new
 }
 
+/// A sentence on names of a list's templates, media or subjects that a slip tells apart.
+pub fn nearly_the_same<'n>(path: &Path, of: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let said = slips_in(names).into_iter();
+    said.filter_map(|said| said.strip_prefix("classes").map(|said| format!("{}: {of}{said}", path.display()))).collect()
+}
+
 /// A list of as many columns as `wanted` says, and its digest. The first line is a header where its field `number` is none.
 fn read_table(path: &Path, columns: usize, wanted: &str, is_number: usize) -> Result<(Table, String)> {
     let bytes = pdloss_embed::files::read(path)?;
@@ -96,8 +105,14 @@ impl Templates {
         let (table, sha256) = read_table(path, 3, "image, template, medium", 1)?;
         let (mut of_image, mut of_medium) = (HashMap::new(), HashMap::new());
         let mut media = Vec::new();
-        let mut read =
-            Self { images: Vec::new(), names: Vec::new(), members: Vec::new(), sha256, numbers: HashMap::new() };
+        let mut read = Self {
+            images: Vec::new(),
+            names: Vec::new(),
+            members: Vec::new(),
+            sha256,
+            doubts: Vec::new(),
+            numbers: HashMap::new(),
+        };
         for record in table.records() {
             let Record { line, fields } = record?;
             if let Some(empty) = fields.iter().position(|field| field.is_empty()) {
@@ -121,7 +136,24 @@ impl Templates {
                 format!("{again} of its lines are there twice; wanted each image of a medium once"),
             ));
         }
+        read.doubts = nearly_the_same(path, "templates", read.names.iter().map(String::as_str));
+        read.doubts.extend(nearly_the_same(path, "media", media.iter().map(String::as_str)));
+        read.doubts.extend(read.of_two_media().map(|said| format!("{}: {said}", path.display())));
         Ok(read)
+    }
+
+    /// A sentence on images that one template has under several media.
+    fn of_two_media(&self) -> Option<String> {
+        let mut places: Vec<(u32, u32)> = self.members.iter().map(|member| (member.template, member.image)).collect();
+        places.sort_unstable();
+        let again: Vec<(u32, u32)> = places.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
+        let &(template, image) = again.first()?;
+        Some(format!(
+            "{} images are listed under another medium of their template, too, the first {} of template {}: each counts in each medium",
+            again.len(),
+            self.images[image as usize],
+            self.names[template as usize]
+        ))
     }
 
     /// How many media the templates have, each counted in each template.

@@ -102,6 +102,15 @@ fn what_is_wrong_with_a_ground_truth_is_named() {
     fails(1, &recall, &["'qimlist' has 2 queries, 'gnd' 1 entries"]);
     with("/imlist/0", json!("elsewhere"));
     fails(1, &recall, &["elsewhere", "is not there"]);
+    with("/imlist/1", json!("query_0"));
+    fails(1, &recall, &["query_0 of 'qimlist' is an image of 'imlist', too", "finds itself"]);
+    with("/imlist/1", json!("place_000001.jpg"));
+    fails(1, &recall, &["'imlist' has one image twice, as place_000001 and as place_000001.jpg"]);
+    let mut twice = good.clone();
+    twice["qimlist"] = json!(["query_0", "query_0"]);
+    twice["gnd"] = json!([good["gnd"][0], good["gnd"][0]]);
+    put(&truth, pickle(&twice));
+    fails(1, &recall, &["'qimlist' has one image twice, as query_0 and as query_0"]);
     with("/gnd/0/easy", json!([]));
     fails(1, &recall, &["no query with an image to find in the setup 'easy'"]);
     put(&truth, b"cnumpy\nndarray\n.");
@@ -110,7 +119,7 @@ fn what_is_wrong_with_a_ground_truth_is_named() {
 }
 
 #[test]
-fn queries_are_cut_to_the_part_that_is_asked_with() {
+fn queries_are_cut_to_the_part_that_is_asked_with_where_one_is_named() {
     // Four colours; the query shows red within blue, and only its part is searched with.
     let folder = tempfile::tempdir().unwrap();
     let colors = [("red", [220, 10, 10]), ("green", [10, 220, 10]), ("blue", [10, 10, 220]), ("grey", [90, 90, 90])];
@@ -125,14 +134,22 @@ fn queries_are_cut_to_the_part_that_is_asked_with() {
     let model = fixtures().join("embedder.onnx").display().to_string();
     let (data, truth) = (at("jpg"), at("gnd.pkl"));
     let first = |part: Value| {
-        let of = json!({"bbx": part, "easy": [0], "hard": [1], "junk": []});
+        let mut of = json!({"bbx": part, "easy": [0], "hard": [1], "junk": []});
+        if part.is_null() {
+            of.as_object_mut().unwrap().remove("bbx");
+        }
         let names = ["red", "green", "blue", "grey"];
         put(&truth, pickle(&json!({"imlist": names, "qimlist": ["query"], "gnd": [of]})));
         let output = run(&["recall", "--model", &model, "--data", &data, "--ground-truth", &truth, "--json"]);
-        assert!(output.status.success(), "{}", stderr(&output));
+        let error = stderr(&output);
+        assert!(output.status.success() && error.contains("measures 5 images of "), "{error}");
         let found: Vec<Value> = serde_json::from_str(&stdout(&output)).unwrap();
+        let whole = format!("1 of 1 queries of {truth} have no bbx and are taken whole");
+        assert_eq!(error.contains(&whole), part.is_null(), "{error}");
+        assert_eq!(found[0]["notes"].as_str().unwrap_or_default().contains(&whole), part.is_null());
         found[0]["mp@1"].as_f64().unwrap()
     };
     assert_eq!(first(json!([10.0, 0.0, 20.0, 8.0])), 1.0, "red alone");
     assert_eq!(first(json!([0.0, 20.0, 40.0, 40.0])), 0.0, "blue alone");
+    first(Value::Null);
 }

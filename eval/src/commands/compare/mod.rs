@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::metrics::significance::{Difference, Resampling, holm};
+use crate::metrics::verification::KEPT_PAIRS;
 use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
@@ -179,7 +180,8 @@ pub(crate) fn compared(a: &Run, b: &Run, by: Option<By>, how: &Resampling, about
             let pairs = |pairs: &'_ Option<Pairs>, path: &Path| match pairs {
                 Some(pairs) => Ok(pairs.clone()),
                 None => Err(Error::Usage(format!(
-                    "{}: this run kept counts only (too many pairs, or scores without names); pairs are compared one by one",
+                    "{}: this run kept counts and no pairs, being of scores without names, of more than {KEPT_PAIRS} pairs, or of templates \
+                     in an earlier version; pairs are compared one by one. Measure it again, with fewer pairs or with names",
                     path.display()
                 ))),
             };

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod images;
+mod own;
 mod revisited;
 mod search;
 mod source;
@@ -151,6 +152,9 @@ impl Plan {
         let mut record = Record::new();
         record.set("tool", concat!("pdloss-eval ", env!("CARGO_PKG_VERSION"))).set("measure", "recall");
         let mut notes = Notes::default();
+        if let Which::Templates(protocol) = &self.which {
+            notes.extend(&protocol.doubts);
+        }
         let (held, ks) = match &self.source {
             Source::Images { data, model, skip_bad, save, efficiency } => {
                 let dataset = match &self.which {
@@ -161,14 +165,21 @@ impl Plan {
                 notes.extend(&dataset.notes);
                 let ks = agree(self.check(&rows_of(&dataset), dataset.format, &mut notes))?;
                 let steps = match &self.which {
-                    Which::Revisited(listed) => listed.steps(&dataset)?,
+                    Which::Revisited(listed) => {
+                        notes.extend(listed.taken_whole().as_slice());
+                        listed.steps(&dataset)?
+                    }
                     _ => Steps::default(),
                 };
                 alike(&dataset, model)?;
-                if matches!(self.which, Which::Labelled) {
-                    describe_list(data, &mut record);
-                }
-                inform(&format!("measures {}{}", dataset.in_words(), by_list(&record)));
+                let in_words = match &self.which {
+                    Which::Labelled => {
+                        describe_list(data, &mut record);
+                        format!("{}{}", dataset.in_words(), by_list(&record))
+                    }
+                    _ => format!("{} {}, in {}", dataset.items.len(), dataset.part, data.path.display()),
+                };
+                inform(&format!("measures {in_words}"));
                 let embeddings = self.embed(&dataset, model, (&steps, *skip_bad), &mut record)?;
                 notes.extend(&embeddings.notes);
                 if *efficiency {
@@ -210,7 +221,15 @@ impl Plan {
             for (name, value) in about.iter() {
                 record.set(name, value.clone());
             }
+            let first = rows.len();
             details = self.search(held, &search, record, started, &mut rows, &mut notes)?;
+            // Templates are searched, of images that are counted.
+            let images = about.get("images").cloned();
+            rows[first..].iter_mut().for_each(|row| {
+                images.iter().for_each(|images| {
+                    row.set("images", images.clone());
+                });
+            });
         }
         self.corrupted(&search, &record, &mut rows, &mut notes)?;
         rows.iter_mut().for_each(|row| notes.record(row));

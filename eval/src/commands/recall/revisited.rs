@@ -78,9 +78,41 @@ impl Listed {
             let absent = || Error::image(wanted, format!("is named by {} and is not there", self.path.display()));
             found.ok_or_else(absent)
         };
-        let gallery = self.truth.gallery.iter().map(|name| find(name)).collect::<Result<_>>()?;
-        let queries = self.truth.queries.iter().map(|query| find(&query.name)).collect::<Result<_>>()?;
+        let gallery: Vec<usize> = self.truth.gallery.iter().map(|name| find(name)).collect::<Result<_>>()?;
+        let queries: Vec<usize> = self.truth.queries.iter().map(|query| find(&query.name)).collect::<Result<_>>()?;
+        self.check_once(&gallery, &queries)?;
         Ok((gallery, queries))
+    }
+
+    /// Refuses an image that stands twice, which would be found for itself or counted twice.
+    fn check_once(&self, gallery: &[usize], queries: &[usize]) -> Result<()> {
+        let sides = [
+            ("imlist", gallery, self.truth.gallery.iter().collect::<Vec<_>>()),
+            ("qimlist", queries, self.truth.queries.iter().map(|query| &query.name).collect()),
+        ];
+        let mut seen: HashMap<usize, (&str, &String)> = HashMap::new();
+        for (list, found, names) in sides {
+            for (&at, name) in found.iter().zip(names) {
+                let Some((before, first)) = seen.insert(at, (list, name)) else { continue };
+                let problem = if before == list {
+                    format!("'{list}' has one image twice, as {first} and as {name}; wanted each once")
+                } else {
+                    format!(
+                        "{name} of '{list}' is an image of '{before}', too ({first}): a query that is in the gallery finds itself; wanted it in one of the two"
+                    )
+                };
+                return Err(Error::data(&self.path, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be said of queries of which no part is named.
+    pub(super) fn taken_whole(&self) -> Option<String> {
+        let (whole, all) =
+            (self.truth.queries.iter().filter(|query| query.part.is_none()).count(), self.truth.queries.len());
+        let path = self.path.display();
+        (whole > 0).then(|| format!("{whole} of {all} queries of {path} have no bbx and are taken whole"))
     }
 
     /// The part of each query's image that is searched with.

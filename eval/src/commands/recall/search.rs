@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Plan;
+use super::own::set_apart;
 use super::source::Held;
 use super::table::describe;
 use crate::Result;
@@ -76,9 +77,18 @@ impl Plan {
             "they are not among each other's neighbours; --keep-copies counts them"
         };
         describe_copies(held.rows(), (self.search.keep_copies, consequence), notes, &mut record);
+        let said = |name: &str| record.get(name).map(Value::word);
+        let own = match (said("probe_list"), said("gallery_list")) {
+            (Some(probes), Some(gallery)) => {
+                set_apart(held.rows_mut()).describe(&format!("templates of {probes} are in"), &gallery)
+            }
+            _ => set_apart(held.rows_mut()).describe("queries are by name in", "the gallery"),
+        };
+        notes.extend(own.as_slice());
         describe_sameness(held.rows().len(), held.alike()?, notes);
         if self.search.keep_copies {
             held.rows_mut().iter_mut().for_each(|row| row.image = None);
+            set_apart(held.rows_mut());
         }
         record.set("class_names", class_names(held.rows(), held.classes()));
         agree(self.search.variants.iter().try_for_each(|variant| variant.check(held.rows(), held.dim())))?;

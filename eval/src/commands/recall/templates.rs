@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::RecallArgs;
+use super::own::set_apart;
 use crate::commands::templates::Listed;
-use crate::pairs::Identities;
+use crate::pairs::{Identities, nearly_the_same};
 use crate::table::Record;
 use crate::{Error, Result};
 use pdloss_embed::dataset::{Format, Role, Split};
@@ -22,6 +23,8 @@ pub(super) struct Protocol {
     pub(super) templates: Listed,
     galleries: Vec<List>,
     probes: List,
+    /// What a slip may have made of the lists: a sentence each.
+    pub(super) doubts: Vec<String>,
 }
 
 impl Protocol {
@@ -54,9 +57,24 @@ impl Protocol {
         }
         let templates = Listed::read(templates)?;
         let identities = |path: &PathBuf| Ok((path.clone(), templates.list.identities(path)?));
-        let galleries = gallery.into_iter().map(identities).collect::<Result<_>>()?;
+        let galleries: Vec<List> = gallery.into_iter().map(identities).collect::<Result<_>>()?;
         let probes = identities(probes)?;
-        Ok(Some(Self { templates, galleries, probes }))
+        let mut doubts = templates.list.doubts.clone();
+        let mut subjects: HashMap<u32, (&str, &PathBuf)> = HashMap::new();
+        for (path, list) in galleries.iter().chain([&probes]) {
+            for (template, subject) in &list.of {
+                let (before, there) = *subjects.entry(*template).or_insert((subject, path));
+                if before != subject {
+                    let name = &templates.list.names[*template as usize];
+                    let problem =
+                        format!("template {name} is of subject {subject}, and of {before} in {}", there.display());
+                    return Err(Error::data(path, problem));
+                }
+            }
+        }
+        let all = galleries.iter().chain([&probes]).flat_map(|(_, list)| &list.of).map(|of| of.1.as_str());
+        doubts.extend(nearly_the_same(&probes.0, "subjects of it and of the gallery", all));
+        Ok(Some(Self { templates, galleries, probes, doubts }))
     }
 
     /// The rows of each search, the gallery first, and the names of their classes.
@@ -82,6 +100,9 @@ impl Protocol {
     /// The rows of every search, the one of the smallest gallery first.
     pub(super) fn searches(&self) -> Vec<Vec<Row>> {
         let mut searches: Vec<Vec<Row>> = self.rows().map(|(rows, _)| rows).collect();
+        searches.iter_mut().for_each(|rows| {
+            set_apart(rows);
+        });
         searches.sort_by_key(|rows| deepest(rows));
         searches
     }
@@ -98,6 +119,7 @@ impl Protocol {
             let matrix = pooled.matrix.select(ndarray::Axis(0), &templates);
             let mut record = Record::new();
             self.templates.describe(&mut record);
+            record.set("images", self.templates.images_of(&templates).min(images.rows.len()));
             record.set("gallery_list", path.display().to_string()).set("gallery_list_sha256", gallery.sha256.as_str());
             record.set("probe_list", self.probes.0.display().to_string());
             record.set("probe_list_sha256", self.probes.1.sha256.as_str());

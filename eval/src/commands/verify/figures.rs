@@ -3,6 +3,7 @@
 use pdloss_embed::embeddings::Embeddings;
 
 use super::Plan;
+use super::doubles::{Doubles, Kind};
 use super::listed::{Listed, folds_of, score};
 use crate::Result;
 use crate::commands::arguments::Notes;
@@ -82,18 +83,8 @@ impl Plan {
                 listed.path.display()
             ));
         }
-        if scored.itself > 0 {
-            notes.add(format!("left out {} pairs of an image with itself", scored.itself));
-        }
-        if scored.contrary > 0 {
-            notes.add(format!("left out {} pairs that are called both genuine and impostor", scored.contrary));
-        }
-        if scored.again > 0 {
-            let (again, path) = (scored.again, listed.path.display());
-            notes.add(format!(
-                "{again} pairs of {path} are listed again, in either order; each counts as often as it is listed"
-            ));
-        }
+        let left_out = (scored.itself, scored.contrary, scored.again);
+        notes.extend(&Doubles::notes(&listed.path, Kind::IMAGES, left_out));
         notes.extend(scored.namesakes.as_slice());
         notes.extend(&list.notes);
         if let Some((_, training)) = &listed.training {

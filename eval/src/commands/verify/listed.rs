@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::doubles::{Doubles, Gaps, Kind, both_kinds};
 use crate::metrics::verification::{self as similarities, Folds};
 use crate::pairs::{self, PairList, Subjects};
 use crate::{Error, Result};
@@ -18,46 +19,9 @@ pub(super) struct Listed {
     pub(super) gaps: Gaps,
 }
 
-/// Which pairs a run goes on without.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Gaps {
-    /// Those whose images are not there.
-    pub(super) missing: bool,
-    /// Those of an image with itself.
-    pub(super) itself: bool,
-    /// Those that are called both genuine and impostor.
-    pub(super) contrary: bool,
-}
-
-/// Pairs of a list that are there more than once, by the images that they are of.
-#[derive(Debug, Default)]
-struct Doubles {
-    /// How many say again what one before them says.
-    again: usize,
-    /// Positions of those of which others say the contrary.
-    contrary: HashSet<usize>,
-}
-
-impl Doubles {
-    fn of(list: &PairList, found: &[Option<usize>]) -> Self {
-        let mut places: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
-        for (at, pair) in list.pairs.iter().enumerate() {
-            if let (Some(a), Some(b)) = (found[pair.a], found[pair.b])
-                && a != b
-            {
-                places.entry((a.min(b), a.max(b))).or_default().push(at);
-            }
-        }
-        let mut doubles = Self::default();
-        for places in places.into_values() {
-            if places.iter().all(|&at| list.pairs[at].same == list.pairs[places[0]].same) {
-                doubles.again += places.len() - 1;
-            } else {
-                doubles.contrary.extend(places);
-            }
-        }
-        doubles
-    }
+/// Pairs that are there more than once, by the images that they are of.
+fn doubles(list: &PairList, found: &[Option<usize>]) -> Doubles {
+    Doubles::of(list.pairs.iter().map(|pair| Some((found[pair.a]?, found[pair.b]?, pair.same))))
 }
 
 /// Scored pairs of a list.
@@ -199,47 +163,13 @@ fn check_pairs(path: &Path, list: &PairList, found: &[Option<usize>], gaps: Gaps
         );
         return Err(Error::image(wanted, problem));
     }
-    let itself = |pair: &&pairs::Pair| found[pair.a].is_some() && found[pair.a] == found[pair.b];
-    if let Some(first) = list.pairs.iter().find(itself).filter(|_| !gaps.itself) {
-        return Err(Error::data(
-            path,
-            format!(
-                "{} of its {} pairs are an image with itself, the first {}; wanted two images a pair. --skip-bad goes on without them",
-                list.pairs.iter().filter(itself).count(),
-                list.pairs.len(),
-                list.images[first.a]
-            ),
-        ));
-    }
-    let contrary = Doubles::of(list, found).contrary;
-    if let Some(&first) = contrary.iter().min().filter(|_| !gaps.contrary) {
-        let (a, b) = (&list.images[list.pairs[first].a], &list.images[list.pairs[first].b]);
-        return Err(Error::data(
-            path,
-            format!(
-                "{} of its {} pairs are called both genuine and impostor, the first {a} and {b}; wanted one. --skip-bad goes on \
-                 without them",
-                contrary.len(),
-                list.pairs.len()
-            ),
-        ));
-    }
-    let left = list.pairs.iter().enumerate().filter(|(at, pair)| {
-        found[pair.a].is_some() && found[pair.b].is_some() && !itself(pair) && !contrary.contains(at)
-    });
-    let (genuine, impostor): (Vec<_>, Vec<_>) = left.partition(|(_, pair)| pair.same);
-    if genuine.is_empty() || impostor.is_empty() {
-        return Err(Error::data(
-            path,
-            format!(
-                "{} genuine and {} impostor pairs of two images are there of its {}; verification needs both",
-                genuine.len(),
-                impostor.len(),
-                list.pairs.len()
-            ),
-        ));
-    }
-    Ok(())
+    let doubles = doubles(list, found);
+    let names = |at: usize| (list.images[list.pairs[at].a].clone(), list.images[list.pairs[at].b].clone());
+    let listed = (path, list.pairs.len());
+    doubles.check(listed, Kind::IMAGES, gaps, &names)?;
+    let is_there = |pair: &pairs::Pair| found[pair.a].is_some() && found[pair.b].is_some();
+    let left = list.pairs.iter().enumerate().filter(|(at, pair)| is_there(pair) && !doubles.leaves_out(*at));
+    both_kinds(listed, Kind::IMAGES, left.map(|(_, pair)| pair.same))
 }
 
 /// The cosines of a list's pairs; `there` names all images that were there to be embedded.
@@ -257,7 +187,7 @@ pub(super) fn score(
     check_pairs(path, list, &found, gaps)?;
     let absent = list.pairs.iter().filter(|p| found[p.a].is_none() || found[p.b].is_none()).count();
     let row = |image: usize| found[image].and_then(|at| rows.get(there[at].as_str()).copied());
-    let doubles = Doubles::of(list, &found);
+    let doubles = doubles(list, &found);
     let (mut kept, mut pairs, mut itself) = (Vec::new(), Vec::new(), 0);
     for (at, pair) in list.pairs.iter().enumerate() {
         match (row(pair.a), row(pair.b)) {

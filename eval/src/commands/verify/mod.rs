@@ -1,6 +1,7 @@
 //! The command `verify`: pairs of images (a list's, or all of a labelled set) to accuracy, error rates and d'.
 
 mod arguments;
+mod doubles;
 mod figures;
 mod images;
 mod listed;
@@ -27,8 +28,9 @@ use pdloss_embed::ranks::{agree, world};
 
 pub(super) use arguments::USUAL;
 pub use arguments::{Flip, VerifyArgs};
+use doubles::Gaps;
 use images::{How, Source};
-use listed::{Gaps, Listed};
+use listed::Listed;
 use templates::OfTemplates;
 
 /// What is to be measured, checked before any work starts.
@@ -82,6 +84,8 @@ impl Plan {
             (Some(path), None) => Some(path.as_path()),
             (None, brought) => brought,
         };
+        let skip_bad = args.input.data.skip_bad;
+        let gaps = Gaps { missing: args.skip_missing, itself: skip_bad, contrary: skip_bad };
         let which = match list {
             None if args.all_pairs => Which::All,
             Some(_) if !world().is_alone() => {
@@ -90,7 +94,7 @@ impl Plan {
             None => return usage("which pairs? Give --pairs FILE, or --all-pairs for every image against every other"),
             Some(path) if args.templates.is_some() => {
                 let templates = args.templates.as_deref().unwrap_or(path);
-                let read = OfTemplates::read(templates, path)?;
+                let read = OfTemplates::read(templates, path, gaps)?;
                 read.few_enough(args.intervals.bootstrap.is_some())?;
                 Which::Templates(Box::new(read))
             }
@@ -101,8 +105,6 @@ impl Plan {
                     .map(|p| PairList::read(p).map(|list| (p.clone(), list)))
                     .transpose()?;
                 let list = PairList::read(path)?;
-                let skip_bad = args.input.data.skip_bad;
-                let gaps = Gaps { missing: args.skip_missing, itself: skip_bad, contrary: skip_bad };
                 Which::Listed(Box::new(Listed { path: path.into(), list, training, gaps }))
             }
         };

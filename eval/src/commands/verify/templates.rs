@@ -1,14 +1,16 @@
 //! Pairs of templates: few are kept one by one, as those of images are; many are counted as they come.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use super::Plan;
+use super::doubles::{Doubles, Gaps, Kind, both_kinds};
 use crate::commands::outcome::Outcome;
 use crate::commands::templates::Listed;
 use crate::metrics::verification::{self as similarities, GridCounter, SubjectPair, Tally};
 use crate::pairs::{Pair, Subjects, TemplatePair};
+use crate::runs::{self, Pairs, Person};
 use crate::table::Record;
 use crate::{Error, Result};
 use pdloss_embed::console::Progress;
@@ -19,17 +21,34 @@ use pdloss_embed::embeddings::Embeddings;
 pub(super) struct OfTemplates {
     pub(super) templates: Listed,
     pub(super) path: PathBuf,
+    /// Those that count.
     pairs: Vec<TemplatePair>,
+    /// How many the list has.
+    listed: usize,
     sha256: String,
+    itself: usize,
+    /// What is to be said of the pairs.
+    doubts: Vec<String>,
 }
 
 impl OfTemplates {
     /// # Errors
     /// Those of the lists.
-    pub(super) fn read(templates: &std::path::Path, path: &std::path::Path) -> Result<Self> {
+    pub(super) fn read(templates: &Path, path: &Path, gaps: Gaps) -> Result<Self> {
         let templates = Listed::read(templates)?;
-        let (pairs, sha256) = templates.list.pairs(path)?;
-        Ok(Self { templates, path: path.into(), pairs, sha256 })
+        let (mut pairs, sha256) = templates.list.pairs(path)?;
+        let doubles = Doubles::of(pairs.iter().map(|pair| Some((pair.a as usize, pair.b as usize, pair.same))));
+        let name = |template: u32| templates.list.names[template as usize].clone();
+        let (listed, names) = (pairs.len(), |at: usize| (name(pairs[at].a), name(pairs[at].b)));
+        doubles.check((path, listed), Kind::TEMPLATES, gaps, &names)?;
+        let (itself, contrary) = (doubles.itself.len(), doubles.contrary.len());
+        if itself + contrary > 0 {
+            let mut at = 0..;
+            pairs.retain(|_| at.next().is_some_and(|at| !doubles.leaves_out(at)));
+            both_kinds((path, listed), Kind::TEMPLATES, pairs.iter().map(|pair| pair.same))?;
+        }
+        let doubts = Doubles::notes(path, Kind::TEMPLATES, (itself, contrary, doubles.again));
+        Ok(Self { templates, path: path.into(), pairs, listed, sha256, itself, doubts })
     }
 
     /// Whether the pairs are kept one by one.
@@ -47,8 +66,25 @@ impl OfTemplates {
             "--bootstrap: wants its pairs kept, which it does up to {}; {} lists {}. Do without",
             similarities::KEPT_PAIRS,
             self.path.display(),
-            self.pairs.len()
+            self.listed
         )))
+    }
+
+    /// The scored pairs, to be kept with a run: templates are what they are of.
+    fn keep(&self, subjects: &Subjects, scored: &[SubjectPair]) -> Pairs {
+        let person = |(name, &subject): (&String, &u32)| {
+            let subject = subjects.names[subject as usize].clone();
+            Person { name: name.clone(), subject }
+        };
+        let pair = |(pair, scored): (&TemplatePair, &SubjectPair)| {
+            let TemplatePair { a, b, same } = *pair;
+            runs::Pair { a, b, same, score: scored.score, fold: None, right: None }
+        };
+        Pairs {
+            images: self.templates.list.names.iter().zip(&subjects.of).map(person).collect(),
+            pairs: self.pairs.iter().zip(scored).map(pair).collect(),
+            files: None,
+        }
     }
 
     /// The pairs by subjects, who are told by the genuine pairs.
@@ -88,9 +124,16 @@ impl Plan {
         let pooled = listed.templates.pool(embeddings, self.may_lack_images())?;
         listed.templates.describe(record);
         record.set("pairs", listed.path.display().to_string()).set("pairs_sha256", listed.sha256.as_str());
-        record.set("pairs_format", "pairs of templates").set("pairs_listed", listed.pairs.len());
+        record.set("pairs_format", "pairs of templates").set("pairs_listed", listed.listed);
+        record.set("pairs_with_itself", listed.itself);
+        notes.extend(&listed.templates.list.doubts);
+        notes.extend(&listed.doubts);
         if !listed.are_kept() {
             record.set("scores", "float64, counted on a grid of 2^-24");
+            if self.sinks.keep_pairs() {
+                let (most, count) = (similarities::KEPT_PAIRS, listed.pairs.len());
+                notes.add(format!("the run keeps counts of its {count} pairs and not the pairs, being more than {most}: compare wants pairs"));
+            }
             let outcome = Outcome::new(count(&pooled, &listed.pairs)?, self.title(), "cosine", false);
             return Ok(if self.wanted.all { outcome.assessed(&self.wanted, false, None) } else { outcome });
         }
@@ -107,7 +150,8 @@ impl Plan {
         let tally = similarities::tally(&pairs)?;
         let intervals = self.intervals(&pairs, subjects.names.len(), None, None)?;
         let outcome = Outcome::new(tally, self.title(), "cosine", false).assessed(&self.wanted, false, None);
-        Ok(outcome.with_intervals(intervals))
+        let kept = self.sinks.keep_pairs().then(|| listed.keep(&subjects, &pairs));
+        Ok(outcome.with_intervals(intervals).with_pairs(kept))
     }
 }
 
