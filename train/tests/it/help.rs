@@ -202,6 +202,7 @@ fn examples_run() {
                 .replace("--out run", "--out other")
                 .replace("--batch 512", "--batch 64")
                 .replace("--unfreeze-at 500", "--unfreeze-at 20")
+                .replace("--memory-start 1000", "--memory-start 20")
         } else {
             example
         };
