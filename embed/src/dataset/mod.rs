@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::files::ending;
 pub use finder::{Finder, are_of_other_folders};
 use part::Part;
-pub use slips::{folded, slips_in};
+pub use slips::{folded, nearly_alike, slips_in, slips_of};
 pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
 

@@ -30,26 +30,38 @@ const NO_LABEL: [&str; 17] = [
 /// A sentence on names that differ by case, blanks, lines between words, characters without width, the form of letters or
 /// the way a number is written; and one on those that stand for no label.
 pub fn slips_in<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    slips_of(("classes", "class"), names)
+}
+
+/// The same of what is called so, several and one of them.
+pub fn slips_of<'n>((many, one): (&str, &str), names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let names: BTreeSet<&str> = names.collect();
+    let mut notes: Vec<String> = nearly_alike(many, names.iter().copied()).into_iter().collect();
+    let none: Vec<&str> =
+        names.into_iter().filter(|name| NO_LABEL.contains(&name.trim().to_lowercase().as_str())).collect();
+    if !none.is_empty() {
+        let none = quoted(&none).join(" and ");
+        notes.push(format!("{none} counts as a {one} like any other; is it a label that is missing?"));
+    }
+    notes
+}
+
+/// A sentence on those of these names, which are of `many`, that a slip tells apart.
+pub fn nearly_alike<'n>(many: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
     let names: BTreeSet<&str> = names.collect();
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for &name in &names {
         alike.entry(folded(name)).or_default().push(name);
     }
-    // What cannot be seen is written as its number.
-    let quoted = |names: &[&str]| names.iter().map(|name| format!("{name:?}").replace('"', "'")).collect::<Vec<_>>();
     let alike: Vec<String> =
         alike.values().filter(|names| names.len() > 1).map(|names| quoted(names).join(" and ")).collect();
-    let mut notes = Vec::new();
-    if !alike.is_empty() {
-        notes.push(format!("classes whose names are nearly the same count as different ones: {}", several(alike)));
-    }
-    let none: Vec<&str> =
-        names.into_iter().filter(|name| NO_LABEL.contains(&name.trim().to_lowercase().as_str())).collect();
-    if !none.is_empty() {
-        let none = quoted(&none).join(" and ");
-        notes.push(format!("{none} counts as a class like any other; is it a label that is missing?"));
-    }
-    notes
+    (!alike.is_empty())
+        .then(|| format!("{many} whose names are nearly the same count as different ones: {}", several(alike)))
+}
+
+/// Names in quotes; what cannot be seen is written as its number.
+fn quoted(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| format!("{name:?}").replace('"', "'")).collect()
 }
 
 /// What names have in common that a slip tells apart: case, blanks and lines between words, the form of letters and numbers.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use pdloss_embed::dataset::{Finder, slips_in};
+use pdloss_embed::dataset::{Finder, slips_of};
 use pdloss_embed::delimited::{Blanks, Table};
 
 use crate::{Error, Result};
@@ -104,10 +104,8 @@ impl Attributes {
 fn doubts(path: &Path, values: &[(String, Vec<String>)]) -> Vec<String> {
     let distinct: HashSet<String> = values.iter().map(|(_, value)| in_words(value)).collect();
     let path = path.display();
-    let mut doubts: Vec<String> = slips_in(distinct.iter().map(String::as_str))
-        .into_iter()
-        .map(|said| format!("{path}: {}", said.replace("classes whose", "groups whose").replace("a class", "a group")))
-        .collect();
+    let slips = slips_of(("groups", "group"), distinct.iter().map(String::as_str)).into_iter();
+    let mut doubts: Vec<String> = slips.map(|said| format!("{path}: {said}")).collect();
     if 2 * distinct.len() > values.len() && distinct.len() > 2 {
         doubts.push(format!(
             "{path}: {} images have {} values, a group each: are they numbers that should be ranges, such as 20-29?",

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer;
 use crate::{Error, Result};
-use pdloss_embed::dataset::slips_in;
+use pdloss_embed::dataset::nearly_alike;
 use pdloss_embed::delimited::{Blanks, Record, Table, decode, plain};
 
 /// The images of templates.
@@ -75,9 +75,8 @@ fn number(numbers: &mut HashMap<String, u32>, names: &mut Vec<String>, name: &st
 }
 
 /// A sentence on names of a list's templates, media or subjects that a slip tells apart.
-pub fn nearly_the_same<'n>(path: &Path, of: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
-    let said = slips_in(names).into_iter();
-    said.filter_map(|said| said.strip_prefix("classes").map(|said| format!("{}: {of}{said}", path.display()))).collect()
+pub fn nearly_the_same<'n>(path: &Path, of: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
+    nearly_alike(of, names).map(|said| format!("{}: {said}", path.display()))
 }
 
 /// A list of as many columns as `wanted` says, and its digest. The first line is a header where its field `number` is none.
@@ -136,7 +135,7 @@ impl Templates {
                 format!("{again} of its lines are there twice; wanted each image of a medium once"),
             ));
         }
-        read.doubts = nearly_the_same(path, "templates", read.names.iter().map(String::as_str));
+        read.doubts.extend(nearly_the_same(path, "templates", read.names.iter().map(String::as_str)));
         read.doubts.extend(nearly_the_same(path, "media", media.iter().map(String::as_str)));
         read.doubts.extend(read.of_two_media().map(|said| format!("{}: {said}", path.display())));
         Ok(read)

@@ -20,14 +20,17 @@ pub(super) fn changed_pairs(
     pictures: &mut Option<Pictures>,
 ) -> Changes {
     let thresholds = (threshold(&a.run.records[0]), threshold(&b.run.records[0]));
-    let of = |same: bool, before: bool, after: bool| {
-        let became =
-            |(one, other): &Both<'_>| (is_right(one, thresholds.0), is_right(other, thresholds.1)) == (before, after);
-        let both = of_a.pairs.iter().zip(&of_b.pairs).filter(|(one, _)| one.same == same);
-        both.filter(became).collect::<Vec<Both<'_>>>()
-    };
+    // By whether they are genuine, were decided rightly, and then are: there may be millions, which are gone through once.
+    let mut of: [Vec<Both<'_>>; 8] = Default::default();
+    let place =
+        |same: bool, before: bool, after: bool| usize::from(same) * 4 + usize::from(before) * 2 + usize::from(after);
+    for (one, other) in of_a.pairs.iter().zip(&of_b.pairs) {
+        let (before, after) = (is_right(one, thresholds.0), is_right(other, thresholds.1));
+        of[place(one.same, before, after)].push((one, other));
+    }
     let (a, b) = (a.name.as_str(), b.name.as_str());
-    let count = |same, before, after| of(same, before, after).len();
+    let counts = of.each_ref().map(Vec::len);
+    let count = |same, before, after| counts[place(same, before, after)];
     let row = |same: bool, before: bool| {
         let words = format!(
             "{} {} in {a}",
@@ -42,7 +45,7 @@ pub(super) fn changed_pairs(
     let mut table = Table::new(&format!("Pairs by how {a} and {b} decide them"), columns.into_iter(), rows.into());
     table.sortable = false;
     let mut gallery = |same: bool, won: bool| {
-        let mut pairs = of(same, !won, won);
+        let mut pairs = std::mem::take(&mut of[place(same, !won, won)]);
         let wrong = |(one, other): &Both<'_>| if won { one.score } else { other.score };
         // The farther on the wrong side, the more there was to mend, or was broken.
         pairs.sort_by(|x, y| if same { wrong(x).total_cmp(&wrong(y)) } else { wrong(y).total_cmp(&wrong(x)) });

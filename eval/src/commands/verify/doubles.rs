@@ -128,11 +128,16 @@ impl Doubles {
 /// # Errors
 /// [`Error::Data`] with their numbers.
 pub(super) fn both_kinds((path, listed): (&Path, usize), kind: Kind, left: impl Iterator<Item = bool>) -> Result<()> {
-    let (genuine, impostor): (Vec<bool>, Vec<bool>) = left.partition(|&same| same);
-    if !genuine.is_empty() && !impostor.is_empty() {
+    let (genuine, impostor) =
+        left.fold(
+            (0_usize, 0_usize),
+            |(genuine, impostor), same| {
+                if same { (genuine + 1, impostor) } else { (genuine, impostor + 1) }
+            },
+        );
+    if genuine > 0 && impostor > 0 {
         return Ok(());
     }
-    let (genuine, impostor) = (genuine.len(), impostor.len());
     let problem = format!(
         "{genuine} genuine and {impostor} impostor pairs of {} are there of its {listed}; verification needs both",
         kind.two
