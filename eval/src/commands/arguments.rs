@@ -206,10 +206,14 @@ pub(super) fn describe_copies(
 /// Says where all of so many embeddings are the same: nothing can then be told apart by them; and how many are equal to others.
 pub(super) fn describe_sameness(count: usize, (sameness, twins): (Option<f64>, usize), notes: &mut Notes) {
     if let Some(apart) = sameness {
-        let how = if apart == 0.0 { String::new() } else { format!(" but for {apart:.1e} of their length") };
-        notes.add(format!(
-            "all {count} embeddings are equal{how}: what is found is by the order of rows, and no figure says anything"
-        ));
+        notes.add(if apart == 0.0 {
+            format!("all {count} embeddings are equal: what is found is by the order of rows, and no figure says anything")
+        } else {
+            format!(
+                "all {count} embeddings are equal but for {apart:.1e} of their length, where float32 rounds 6.0e-8: what is found may \
+                 be what was rounded, and no figure says much"
+            )
+        });
         return;
     }
     if twins > 0 {

@@ -51,8 +51,8 @@ pub use pav::{Block, pav};
 pub use rates::Rates;
 pub use rocch::eer_rocch;
 pub use similarities::{
-    KEPT_PAIRS, MOST_PAIRS, all_rows, are_copies, keep_all, of_pairs, pair_count, tally, tally_all, tally_alone,
-    unit_rows,
+    KEPT_PAIRS, MOST_PAIRS, all_rows, are_copies, cosines, keep_all, of_pairs, pair_count, tally, tally_all,
+    tally_alone,
 };
 pub use streamed::count_all;
 pub use tally::{Failed, GRID, GridCounter, Point, Step, Tally};
