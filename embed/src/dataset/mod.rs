@@ -335,17 +335,33 @@ impl Dataset {
     /// SHA-256 over the digest (of its file's bytes), name, class, role and weight of every image, in order.
     pub fn sha256(&self, digests: &[[u8; 32]]) -> String {
         let mut hasher = Sha256::new();
-        for (item, digest) in self.items.iter().zip(digests) {
-            hasher.update(digest);
-            for part in [item.name.as_str(), &self.classes[item.class], item.role.as_str()] {
-                hasher.update(part.as_bytes());
-                hasher.update([0]);
-            }
-            if let Some(weight) = self.weights.get(&item.name) {
-                hasher.update(weight.to_le_bytes());
-            }
-        }
+        self.items.iter().zip(digests).for_each(|(item, digest)| self.update(&mut hasher, item, digest));
         hex(&hasher.finalize())
+    }
+
+    /// The same of the images in any order: lists that differ in the order of their lines have one.
+    pub fn sha256_in_any_order(&self, digests: &[[u8; 32]]) -> String {
+        let of_image = |(item, digest)| {
+            let mut hasher = Sha256::new();
+            self.update(&mut hasher, item, digest);
+            hasher.finalize()
+        };
+        let mut images: Vec<_> = self.items.iter().zip(digests).map(of_image).collect();
+        images.sort_unstable();
+        let mut hasher = Sha256::new();
+        images.iter().for_each(|image| hasher.update(image));
+        hex(&hasher.finalize())
+    }
+
+    fn update(&self, hasher: &mut Sha256, item: &Item, digest: &[u8; 32]) {
+        hasher.update(digest);
+        for part in [item.name.as_str(), &self.classes[item.class], item.role.as_str()] {
+            hasher.update(part.as_bytes());
+            hasher.update([0]);
+        }
+        if let Some(weight) = self.weights.get(&item.name) {
+            hasher.update(weight.to_le_bytes());
+        }
     }
 }
 

@@ -83,6 +83,14 @@ pub const RESULTS: &[Column] = &[
     new("label", Text, "", EMBEDDED, "column of the list that was asked for as label (--label)").tried(),
     new("data_sha256", Text, "", &[Recall, Verify, Train], "digest of the images that were used, or of the embeddings")
         .tells(All),
+    new(
+        "images_sha256",
+        Text,
+        "",
+        &[Recall, Verify, Train],
+        "digest of the images that were used in any order: where it is the same, the data are",
+    )
+    .tells(All),
     new("format", Text, "", EMBEDDED, "layout that the data was read as"),
     new("part", Text, "", &[Recall, Verify, Train], "part of the data that was used").tells(All),
     new("skipped", Whole, "images", EMBEDDED, "images that could not be used (--skip-bad)"),

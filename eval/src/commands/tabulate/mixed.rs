@@ -44,18 +44,38 @@ impl Measured {
 
 /// The columns of a row that tell how its figures were measured, their names and words, by name.
 fn told(row: &Record) -> Vec<(&'static Column, String, String)> {
+    let is_in_any_order = has_word(row, "images_sha256");
     let has_copies = row.get("copies").and_then(Value::number).is_some_and(|copies| copies > 0.0);
     let told = row.iter().filter_map(|(name, value)| {
         let column = find(name)?.column;
         // Images as they are, and copies that are not there, are no other data.
         let is_none = *value == Value::Missing
             || (name == "corruption" && value.word() == "none")
-            || (name == "copies_counted" && !has_copies);
+            || (name == "copies_counted" && !has_copies)
+            || (name == "data_sha256" && is_in_any_order);
         (column.tells != Tells::Nothing && !is_none).then(|| (column, name.clone(), value.word()))
     });
     let mut told: Vec<_> = told.collect();
     told.sort_by(|a, b| a.1.cmp(&b.1));
     told
+}
+
+fn has_word(row: &Record, name: &str) -> bool {
+    row.get(name).is_some_and(|value| !value.word().is_empty())
+}
+
+/// Adds what results of earlier versions do not say, where another of these results does: images of one digest in their order are of
+/// one digest in any.
+pub(in crate::commands) fn know_images(runs: &mut [Run]) {
+    let word = |row: &Record, name: &str| row.get(name).map(Value::word).filter(|word| !word.is_empty());
+    let rows = runs.iter().flat_map(|run| &run.records);
+    let known: HashMap<String, String> =
+        rows.filter_map(|row| Some((word(row, "data_sha256")?, word(row, "images_sha256")?))).collect();
+    for row in runs.iter_mut().flat_map(|run| &mut run.records).filter(|row| !has_word(row, "images_sha256")) {
+        if let Some(images) = word(row, "data_sha256").and_then(|data| known.get(&data)) {
+            row.set("images_sha256", images.as_str());
+        }
+    }
 }
 
 /// On what a row's figures were measured.
@@ -94,13 +114,14 @@ pub(in crate::commands) fn apart(rows: &[Record]) -> Vec<String> {
     // Of a file that is another one the name says more than its digest; of images the set's name does.
     let words = |(column, name): &&(&Column, String)| {
         let digest = format!("{name}_sha256");
-        let is_of_file = names.contains(&digest.as_str()) && !["data", "model"].contains(&name.as_str());
+        let is_of_file = names.contains(&digest.as_str()) && !["data", "images", "model"].contains(&name.as_str());
         is_of_file && differs(&digest) || is_told(column) && !name.ends_with("_sha256")
     };
     // Counts are for what nothing else tells apart.
     let is_count = |column: &Column| matches!(column.tells, Tells::OfQueries | Tells::OfPairs);
     let digests = known.iter().filter(|(column, name)| {
-        is_told(column) && name.ends_with("_sha256") && !["data_sha256", "model_sha256"].contains(&name.as_str())
+        let of_name = ["data_sha256", "images_sha256", "model_sha256"];
+        is_told(column) && name.ends_with("_sha256") && !of_name.contains(&name.as_str())
     });
     let mut told: Vec<&str> =
         known.iter().filter(words).filter(|(c, _)| !is_count(c)).map(|(_, n)| n.as_str()).collect();

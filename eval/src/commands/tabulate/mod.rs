@@ -13,12 +13,12 @@ use pdloss_embed::console::{note, width, wrote};
 use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
 use pdloss_embed::program::Usual;
 
-use crate::runs::Run;
+use crate::runs::{Details, Run};
 use crate::table::schema::{Better, better, is_beside};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
 use crate::{Error, Result};
 use mixed::{Measured, again, misspelt, of_one_name, of_unknown_data, say_of_data, without_figures};
-pub(super) use mixed::{apart, data_of, measured, measured_on};
+pub(super) use mixed::{apart, data_of, know_images, measured, measured_on};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate results/*.json --sort recall@1
@@ -133,8 +133,11 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let mut rows = Vec::new();
     let mut seen = HashMap::new();
-    for path in &args.results {
-        let run = Run::read(path)?;
+    // Of runs their rows are wanted, and nothing else of what may be large.
+    let row_of = |path: &PathBuf| Run::read(path).map(|run| Run { details: Details::None, ..run });
+    let mut runs = args.results.iter().map(row_of).collect::<Result<Vec<_>>>()?;
+    know_images(&mut runs);
+    for (run, path) in runs.into_iter().zip(&args.results) {
         let of_run = self::rows(&run, &path.display().to_string());
         again(&run, &of_run, &mut seen).iter().for_each(|sentence| note(sentence));
         without_figures(&of_run).iter().for_each(|sentence| note(sentence));

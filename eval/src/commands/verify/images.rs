@@ -157,6 +157,7 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
     embedded.skipped.iter().for_each(|(_, reason)| note(&format!("skipped: {reason}")));
     let skipped: Vec<_> = embedded.skipped.iter().map(|(name, _)| name.as_str()).collect();
     record.set("data", dataset.source.path().display().to_string()).set("data_sha256", embedded.data_sha256);
+    record.set("images_sha256", embedded.images_sha256);
     record.set("format", dataset.format.as_str()).set("part", dataset.part.as_str());
     record.set("skipped", skipped.len()).set("skipped_images", (!skipped.is_empty()).then(|| skipped.join("; ")));
     record.set("seconds_load", seconds_load).set("seconds_embed", seconds);
