@@ -17,7 +17,7 @@ mod sop;
 mod source;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -197,6 +197,11 @@ impl Request {
             limits: Limits::default(),
         }
     }
+
+    /// The list that images and labels are read from, where that is what was given.
+    pub fn list(&self) -> Option<&Path> {
+        Some(self.path.as_path()).filter(|path| path.is_file() && !Source::is_archive(path))
+    }
 }
 
 /// Labelled images, checked to exist.
@@ -215,6 +220,8 @@ pub struct Dataset {
     pub items: Vec<Item>,
     /// Class names; each has at least one item.
     pub classes: Vec<String>,
+    /// The column of a list that labels were read from, as `--label` takes it: its header, else its number.
+    pub label: Option<String>,
     /// What each image weighs, by its name, where a column of a list says so.
     pub weights: HashMap<String, f64>,
     /// What was assumed and what was passed over: a sentence each.
@@ -252,16 +259,25 @@ struct Listing {
     class_count: usize,
     /// The split that papers measure.
     protocol: Split,
+    /// As [`Dataset::label`].
+    label: Option<String>,
     notes: Vec<String>,
 }
 
 impl Listing {
     fn new(images: Vec<Listed>, class_names: BTreeMap<usize, String>, protocol: Split) -> Self {
-        Self { images, class_count: class_names.len(), class_names, protocol, notes: Vec::new() }
+        Self { images, class_count: class_names.len(), class_names, protocol, label: None, notes: Vec::new() }
     }
 }
 
 impl Dataset {
+    /// Images that a list of another kind names (of pairs, of templates, of queries and a gallery), found in `source`.
+    pub fn named(source: Source, items: Vec<Item>, classes: Vec<String>, list: &Path) -> Self {
+        let (part, notes) = (format!("images of {}", list.display()), source.notes().to_vec());
+        let (format, weights) = (Format::List, HashMap::new());
+        Self { source, format, part, items, classes, label: None, weights, notes }
+    }
+
     /// Reads the lists of a data set and takes the part that was asked for.
     ///
     /// # Errors
@@ -330,6 +346,13 @@ impl Dataset {
     pub fn in_words(&self) -> String {
         let (images, classes) = (self.items.len(), self.classes.len());
         format!("{images} images of {classes} classes, part '{}' of {}", self.part, self.source.path().display())
+    }
+
+    /// The same of what was asked for; with `, by the list labels.csv, label 'shape'` where a list was.
+    pub fn in_words_of(&self, request: &Request) -> String {
+        let label = self.label.as_ref().map_or(String::new(), |label| format!(", label '{label}'"));
+        let list = request.list().map_or(String::new(), |list| format!(", by the list {}{label}", list.display()));
+        format!("{}{list}", self.in_words())
     }
 
     /// SHA-256 over the digest (of its file's bytes), name, class, role and weight of every image, in order.

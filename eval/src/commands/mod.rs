@@ -23,13 +23,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pdloss_embed::dataset::{Dataset, Request, Source};
+use pdloss_embed::dataset::{Dataset, Request};
 use pdloss_embed::embedder::{Embedder, Prepared};
 use pdloss_embed::program::{Program, Usual};
 use pdloss_embed::ranks::{agree, same, world};
 
 use crate::Result;
-use crate::table::{Record, Value};
+use crate::table::Record;
 pub use arguments::{InputArgs, IntervalArgs};
 pub use compare::{By, CompareArgs};
 pub use inspect::InspectArgs;
@@ -83,19 +83,11 @@ fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record)
     }
 }
 
-/// Adds the list that images and labels are read from, where that is what was given, and the column that was asked for.
-fn describe_list(request: &Request, record: &mut Record) {
-    let path = &request.path;
-    if path.is_file() && !Source::is_archive(path) {
-        record.set("list", path.display().to_string()).set("label", request.label.clone());
+/// Adds the list that images and labels were read from, where that is what was given, and the column of the labels.
+fn describe_list(request: &Request, dataset: &Dataset, record: &mut Record) {
+    if let Some(list) = request.list() {
+        record.set("list", list.display().to_string()).set("label", dataset.label.clone());
     }
-}
-
-/// `, by the list labels.csv, label 'shape'`; nothing where images are read by no list.
-fn by_list(record: &Record) -> String {
-    let word = |name: &str| record.get(name).map(Value::word).filter(|word| !word.is_empty());
-    let label = word("label").map_or(String::new(), |label| format!(", label '{label}'"));
-    word("list").map_or(String::new(), |list| format!(", by the list {list}{label}"))
 }
 
 /// Refuses ranks that would not measure the same.

@@ -18,7 +18,7 @@ use super::efficiency;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::Variant;
-use super::{alike, by_list, describe_list};
+use super::{alike, describe_list};
 use crate::index;
 use crate::process;
 use crate::runs::{Details, KEPT_NEIGHBOURS, Layout, SaveRun};
@@ -174,8 +174,8 @@ impl Plan {
                 alike(&dataset, model)?;
                 let in_words = match &self.which {
                     Which::Labelled => {
-                        describe_list(data, &mut record);
-                        format!("{}{}", dataset.in_words(), by_list(&record))
+                        describe_list(data, &dataset, &mut record);
+                        dataset.in_words_of(data)
                     }
                     _ => format!("{} {}, in {}", dataset.items.len(), dataset.part, data.path.display()),
                 };

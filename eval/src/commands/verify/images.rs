@@ -18,7 +18,7 @@ use super::listed::images_of;
 use super::{Plan, Which};
 use crate::commands::arguments::Notes;
 use crate::commands::suggest::doubt_of;
-use crate::commands::{alike, by_list, describe_list, describe_model, efficiency, same_runtime};
+use crate::commands::{alike, describe_list, describe_model, efficiency, same_runtime};
 use crate::table::Record;
 use crate::{Error, Result};
 
@@ -66,8 +66,8 @@ impl Plan {
                         agree(both_kinds(&dataset))?;
                         agree(self.few_enough(dataset.items.len()))?;
                         alike(&dataset, model)?;
-                        describe_list(request, record);
-                        inform(&format!("compares {}{}", dataset.in_words(), by_list(record)));
+                        describe_list(request, &dataset, record);
+                        inform(&format!("compares {}", dataset.in_words_of(request)));
                         dataset
                     }
                     Which::Listed(listed) => images_of(listed, data, &request.limits)?,
