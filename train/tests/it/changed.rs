@@ -270,7 +270,8 @@ fn a_list_and_its_label_are_recorded_and_another_order_of_lines_is_said() {
     let put = |lines: &[String]| std::fs::write(&list, format!("path,odd,label\n{}", lines.concat())).unwrap();
     put(&lines);
     let other = data.join("other.csv");
-    std::fs::write(&other, format!("path,species\n{}", lines.concat().replace(",0,", ",").replace(",1,", ","))).unwrap();
+    std::fs::write(&other, format!("path,species\n{}", lines.concat().replace(",0,", ",").replace(",1,", ",")))
+        .unwrap();
     let more = [&USUAL[..], &["--validation", text(&other), "--allow-overlap"]].concat();
     let arguments = place.arguments(text(&list), &more);
     let said = says(&arguments, &["trains on 32 images of 4 classes", ", label 'label'", ", label 'species'"]);
