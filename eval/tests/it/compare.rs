@@ -264,7 +264,7 @@ fn other_data_and_other_queries_are_refused_by_name() {
     fails(2, &["compare", text(&pairs), text(&flipped)], &["pair 3 is 4.jpg and 5.jpg (genuine) in A"]);
     fails(2, &["compare", text(&a), text(&pairs)], &["wanted two folders that `recall --save-run` wrote"]);
     fails(2, &["compare", text(&a), text(&a), "--by", "pair"], &["--by", "queries and classes"]);
-    fails(2, &["compare", text(&a), text(&a), "--draws", "5"], &["--draws"]);
+    fails(2, &["compare", text(&a), text(&a), "--draws", "5"], &["--draws 5: wanted 100 to 10000000 draws"]);
     let empty = recall_run(&path("g"), &[], &[], "one");
     fails(1, &["compare", text(&empty), text(&empty)], &["holds no queries"]);
     fails(1, &["compare", text(&a), text(&path("none"))], &["none: cannot read"]);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::check_draws;
 use crate::metrics::significance::{Difference, Resampling, holm};
 use crate::metrics::verification::KEPT_PAIRS;
 use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
@@ -62,7 +63,7 @@ pub struct CompareArgs {
     /// What is drawn [default: query for recall, subject for verification]
     #[arg(long, value_enum)]
     pub by: Option<By>,
-    /// Draws of the test, and of the intervals
+    /// Draws of the test, and of the intervals: 100 or more
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub draws: usize,
     /// Seed of the draws
@@ -98,6 +99,9 @@ struct Figure {
     difference: Difference,
 }
 
+/// More draws move no digit that anybody reads.
+const MOST_DRAWS: usize = 10_000_000;
+
 /// Fewer units than this make rough intervals.
 const FEW: usize = 20;
 
@@ -110,13 +114,7 @@ const IN_ANOTHER_ORDER: &str = "B has the queries or pairs of A in another order
 /// [`Error::Usage`] for runs that cannot be compared (of another kind, on other data, by units that they do not have);
 /// those of reading and writing files.
 pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
-    let usage = |text: &str| Err(Error::Usage(text.into()));
-    if !(args.confidence > 0.0 && args.confidence < 1.0) {
-        return usage("--confidence: wanted a number between 0 and 1, such as 0.95");
-    }
-    if !(100..=10_000_000).contains(&args.draws) {
-        return usage("--draws: wanted 100 to 10000000; 10000 is usual");
-    }
+    check_draws("--draws", args.draws, (MOST_DRAWS, 10_000), args.confidence)?;
     let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path, kind))).transpose()?;
     let how = Resampling { draws: args.draws, seed: args.seed, level: args.confidence };
     if let Some(out) = &args.out {

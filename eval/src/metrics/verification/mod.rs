@@ -33,7 +33,7 @@ pub use assessment::{Asked, Assessment, PARTS};
 pub use at_fmr::{AtFmr, Reached, TARGETS, at_fmr, carries, zero_fmr, zero_fnmr};
 pub use auc::auc;
 pub use best::{Best, BestOf, best};
-pub use bootstrap::{Bootstrap, Interval, SubjectPair, bootstrap};
+pub use bootstrap::{Bootstrap, Interval, SubjectPair, beside_their_figures, bootstrap};
 pub(super) use bootstrap::{Figures, percentiles, quantile};
 pub use cllr::{cllr, cllr_of, min_cllr};
 pub use curve::curve;
