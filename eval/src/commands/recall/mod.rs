@@ -220,15 +220,7 @@ impl Plan {
             for (name, value) in about.iter() {
                 record.set(name, value.clone());
             }
-            let first = rows.len();
             details = self.search(held, &search, record, started, &mut rows, &mut notes)?;
-            // Templates are searched, of images that are counted.
-            let images = about.get("images").cloned();
-            rows[first..].iter_mut().for_each(|row| {
-                images.iter().for_each(|images| {
-                    row.set("images", images.clone());
-                });
-            });
         }
         self.corrupted(&search, &record, &mut rows, &mut notes)?;
         rows.iter_mut().for_each(|row| notes.record(row));
