@@ -48,7 +48,9 @@ __device__ Four linked(const Finish &p, const Weights &weights, u32 row, u32 d, 
         const double reciprocal = p.other.reciprocals[label];
         const Twice parts(reciprocal);
         total = weights.excess(p.cosines[row]);
-        const Four x = load4((const T *)p.other.rows + (u64)label * dim, d, dim);
+        const T *partner = (const T *)p.other.rows + (u64)label * dim;
+        READ(partner + d, inside4(d, dim));
+        const Four x = load4(partner, d, dim);
         const Four high = load4(p.others.high, d, dim), low = load4(p.others.low, d, dim);
         for (u32 k = 0; k < 4; k++)
             sum.at[k] = (float)total * centred(x.at[k], reciprocal, parts, high.at[k], low.at[k]);
@@ -125,6 +127,7 @@ __device__ void finish_row(const Finish &p, u32 row, u32 r, float *__restrict__ 
             const float value = fmaf(of_row, a, fmaf(of_mean, high.at[k], fmaf(of_rest, rest.at[k], sum.at[k])));
             turned.at[k] = fixed ? 0.0f * (sum.at[k] + of_rest) : (float)(value * reciprocal);
         }
+        WRITTEN(out + d, inside4(d, dim));
         store4(out, d, dim, turned);
     }
 }
