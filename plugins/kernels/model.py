@@ -12,7 +12,8 @@ multiprocessors, 1.755 GHz):
 - memory 3.0 TB/s of 3.35, of which a kernel that reads gets 1 / 1.1 and one that reads and writes 1 / 1.15; second-level cache
   5.5 TB/s, 50 MB, of which 20 MB are taken to hold what the launch before read last
 - 1.2 us from the end of a kernel to the start of the next that needs it; 2 to 4 us in which it starts up and ends
-- f64 64 multiply-adds and 16 conversions a clock and multiprocessor; 4 instructions of a warp a clock
+- 4 instructions of a warp a clock and multiprocessor: those of the loops are counted in the sm_90 image, without the ways that aligned
+  rows of usual length do not take, by hand (`ISSUED`); f64 and its conversions are slower, but fewer
 - tensor cores 2048 f16 multiply-adds a clock and multiprocessor; by mma.sync 60 % of them (wgmma alone gets more)
 - floors: a matrix product at its best by 700 TFLOP/s in 16 bits, 400 in TF32
 
@@ -72,19 +73,20 @@ def calls(batch, classes, dim, element):
     products = [pairs if c else 2 * strips + 3 * (pairs - strips) for c in coarse]
     grams = sum(gram_slabs) * pairs * EDGE * EDGE * 4
     longest = max(rows)
+    issued = ISSUED[size]
     if strips == 1:
         # A block on each multiprocessor; half of its warps multiply while the other half measure and split.
         multiplied = longest * products[1] * EDGE * EDGE / (0.6 * 2048) / CLOCK
-        measured = longest / TILE_ROWS * MEASURED[size] / CLOCK
-        seconds = max(1.1 * both * row / DRAM, multiplied, measured) + 4e-6
+        instructions = longest / TILE_ROWS * 8 * issued["sweep"] / 4 / CLOCK
+        seconds = max(1.1 * both * row / DRAM, multiplied, instructions) + 4e-6
         launch("sweep", sum(slabs), seconds, both * row, grams)
     else:
-        measured = longest * strips * MEASURED_LONG / CLOCK
-        launch("measure", sum(slabs), max(1.1 * both * row / DRAM, measured) + 4e-6, both * row)
+        instructions = longest * strips * issued["measure"] / 4 / CLOCK
+        launch("measure", sum(slabs), max(1.1 * both * row / DRAM, instructions) + 4e-6, both * row)
         multiplied = sum(count * p for count, p in zip(counts, products)) * EDGE * EDGE / TENSOR
-        between = pairs * both / TILE_ROWS * 350 / (SM * CLOCK)  # splitting and storing a tile, and two barriers
+        instructions = pairs * both / TILE_ROWS * 8 * issued["gram"] / 4 / (SM * CLOCK)
         fetched = strips * both * row
-        seconds = max(1.1 * both * row / DRAM, fetched / CACHE, multiplied + between) + 3e-6
+        seconds = max(1.1 * both * row / DRAM, fetched / CACHE, multiplied, instructions) + 3e-6
         launch("tensor_gram", (pairs, sum(gram_slabs)), seconds, both * row, grams, fetched)
 
     # The diagonal pairs' 64 squares are read with their mirror images, but for the eight that are their own.
@@ -101,9 +103,12 @@ def calls(batch, classes, dim, element):
     def gradient(count, blocks, extra_read, extra_fetched, kept):
         tiles = up(count, tile)
         multiplied = (3 if split else 1) * width * width * count / TENSOR
-        around = count / tile * (tile / 8 * (150 + 170 * strips) + 1500) / (SM * CLOCK)  # splitting and finishing rows
-        resident = 2 if not wide else 1  # with two blocks the one multiplies while the other waits
-        compute = max(multiplied / 0.9, tiles * matrix / CACHE) + around / resident
+        # Splitting and finishing rows, and the products' own instructions.
+        around = count * (issued["row"] + strips * issued["strip"]) / 4 / (SM * CLOCK)
+        products = tiles * width / 16 * 8 * issued["wide" if wide else "step"] / 4 / (SM * CLOCK)
+        product = max(multiplied, products, tiles * matrix / CACHE)
+        # With two blocks on a multiprocessor the one multiplies while the other does the rest.
+        compute = product + around if wide else max(product, around + products)
         memory = 1.15 * (2 * count * row - min(kept, count * row)) / DRAM
         moved = (count * row + matrix + extra_read, count * row, count * row + tiles * matrix + extra_fetched)
         launch(name, blocks, max(memory, compute) + 3e-6, *moved)
@@ -118,9 +123,12 @@ def calls(batch, classes, dim, element):
     return out
 
 
-# Clocks of a multiprocessor for measuring and splitting a tile of 32 rows and 128 columns, by bytes of an element; and for a row and
-# 128 columns where it is only measured.
-MEASURED, MEASURED_LONG = {4: 900, 2: 900}, 25
+# Instructions of a warp, by bytes of an element: for a tile of 32 rows in `sweep` and, of two strips, in `tensor_gram`; for a row and
+# strip in `measure`; for a row and for a row and strip around the gradient's product; for a step of 16 in it.
+ISSUED = {
+    4: {"sweep": 850, "measure": 106, "gram": 900, "row": 120, "strip": 300, "step": 110, "wide": 200},
+    2: {"sweep": 900, "measure": 120, "gram": 900, "row": 120, "strip": 320, "step": 58, "wide": 86},
+}
 
 
 def floors(batch, classes, dim, element):

@@ -54,7 +54,8 @@ pub(crate) fn takes(queue: &Queue<'_>, dim: usize) -> Result<bool> {
         _ => {}
     }
     let strips = dim.div_ceil(EDGE);
-    Ok(strips <= MOST_STRIPS && queue.tensor_memory().is_some_and(|most| Shape::of(strips).bytes().max(GRAM_BYTES) <= most))
+    Ok(strips <= MOST_STRIPS
+        && queue.tensor_memory().is_some_and(|most| Shape::of(strips).bytes().max(GRAM_BYTES) <= most))
 }
 
 /// The same for gradients. One product of f16 parts is too coarse for those of float16, whose own rounding is as fine: of 204 cases one
