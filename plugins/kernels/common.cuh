@@ -160,17 +160,18 @@ __device__ inline Raw<T> load_raw(const T *__restrict__ row, u32 d, u32 dim) {
     return out;
 }
 
-template <class T>
+// SIMPLE: the row is a multiple of four long and aligned, and d inside it. Nothing is asked then.
+template <bool SIMPLE = false, class T>
 __device__ inline Four load4(const T *__restrict__ row, u32 d, u32 dim) {
-    return load_raw(row, d, dim).wide();
+    return SIMPLE ? ((const Raw<T> *)(row + d))->wide() : load_raw(row, d, dim).wide();
 }
 
-template <class T>
+template <bool SIMPLE = false, class T>
 __device__ inline void store4(T *__restrict__ row, u32 d, u32 dim, const Four &values) {
     struct alignas(4 * sizeof(T)) Packed {
         T at[4];
     };
-    if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0) {
+    if (SIMPLE || (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0)) {
         Packed packed;
         UNROLLED
         for (u32 k = 0; k < 4; k++) narrow(values.at[k], packed.at[k]);

@@ -161,4 +161,6 @@ template <class T>
 __device__ void gather_links(const GatherLinks &p) {
     gather_piece<T>(p, blockIdx.x, blockIdx.y);
 }
-FOR_ELEMENTS(gather_links, GatherLinks)
+extern "C" __global__ void __launch_bounds__(32) gather_links_f32(GatherLinks p) { gather_links<float>(p); }
+extern "C" __global__ void __launch_bounds__(32) gather_links_f16(GatherLinks p) { gather_links<Half>(p); }
+extern "C" __global__ void __launch_bounds__(32) gather_links_bf16(GatherLinks p) { gather_links<Brain>(p); }

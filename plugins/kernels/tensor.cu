@@ -239,6 +239,37 @@ __device__ inline u32 late_first(u32 block, u32 slabs, u32 slab_tiles) {
     return block % slabs * slab_tiles + slab_tiles - 1 - block / slabs;
 }
 
+// A tile's centred rows in two parts, zero beyond their end.
+template <class T, bool SIMPLE>
+__device__ void split_rows(const TensorGradient &p, u32 first, u32 rows, u32 *highs, u32 *lows) {
+    const bool SPLIT = sizeof(T) == 4;
+    const Side &own = p.finish.own;
+    const u32 dim = own.dim, width = p.strips * EDGE, pitch = width / 2 + 4;
+    for (u32 r = warp(); r < rows; r += warps()) {
+        const u32 row = first + r;
+        const double reciprocal = row < own.count ? own.reciprocals[row] : 0.0;
+        const Twice parts(reciprocal);
+        ROLLED
+        for (u32 d = 4 * lane(); d < width; d += EDGE) {
+            float a[4] = {};
+            if (row < own.count && (!SIMPLE || d < dim)) {
+                const T *values = (const T *)own.rows + (u64)row * dim;
+                READ(values + d, inside4(d, dim));
+                const Four x = load4<SIMPLE>(values, d, dim);
+                const Four high = load4<SIMPLE>(p.high, d, dim), low = load4<SIMPLE>(p.low, d, dim);
+                UNROLLED
+                for (u32 k = 0; k < 4; k++) a[k] = centred(x.at[k], reciprocal, parts, high.at[k], low.at[k]);
+            }
+            UNROLLED
+            for (u32 k = 0; k < 2; k++) {
+                const Pair word = split<SPLIT>(a[2 * k], a[2 * k + 1]);
+                highs[r * pitch + d / 2 + k] = word.high;
+                if (SPLIT) lows[r * pitch + d / 2 + k] = word.low;
+            }
+        }
+    }
+}
+
 // Gradients of a tile of rows: centred, multiplied with the other side's scatter matrix, finished.
 //
 // A warp makes 16 * TILES rows of 128 columns. With more strips than one, warps share rows; up to four strips. Dynamic shared
@@ -255,34 +286,14 @@ __device__ void tensor_gradient(const TensorGradient &p) {
         return gather_piece<T>(p.gather, task / p.strips, task % p.strips);
     }
     const Finish &f = p.finish;
-    const u32 dim = f.own.dim, width = p.strips * EDGE, pitch = width / 2 + 4;
+    const u32 width = p.strips * EDGE, pitch = width / 2 + 4;
     const u32 groups = p.strips < 3 ? p.strips : 4, rows = 16 * TILES * (warps() / groups);
     const u32 first = late_first(blockIdx.x, p.slabs, p.slab_tiles) * rows;
     if (first >= f.own.count) return;
     u32 *highs = shared, *lows = shared + rows * pitch;
-    for (u32 r = warp(); r < rows; r += warps()) {
-        const u32 row = first + r;
-        const double reciprocal = row < f.own.count ? f.own.reciprocals[row] : 0.0;
-        const Twice parts(reciprocal);
-        ROLLED
-        for (u32 d = 4 * lane(); d < width; d += EDGE) {
-            float a[4] = {};
-            if (row < f.own.count) {
-                const T *own = (const T *)f.own.rows + (u64)row * dim;
-                READ(own + d, inside4(d, dim));
-                const Four x = load4(own, d, dim);
-                const Four high = load4(p.high, d, dim), low = load4(p.low, d, dim);
-                UNROLLED
-                for (u32 k = 0; k < 4; k++) a[k] = centred(x.at[k], reciprocal, parts, high.at[k], low.at[k]);
-            }
-            UNROLLED
-            for (u32 k = 0; k < 2; k++) {
-                const Pair word = split<SPLIT>(a[2 * k], a[2 * k + 1]);
-                highs[r * pitch + d / 2 + k] = word.high;
-                if (SPLIT) lows[r * pitch + d / 2 + k] = word.low;
-            }
-        }
-    }
+    const bool plain = simple<T>(f);
+    if (plain) split_rows<T, true>(p, first, rows, highs, lows);
+    else split_rows<T, false>(p, first, rows, highs, lows);
     __syncthreads();
 
     const u32 group = warp() % groups, top = warp() / groups * 16 * TILES, g = lane() / 4, t = lane() % 4;
@@ -330,8 +341,10 @@ __device__ void tensor_gradient(const TensorGradient &p) {
                 products[row * product_pitch + column] = factor * sums[i][j][c];
             }
     __syncthreads();
-    for (u32 r = warp(); r < rows && first + r < f.own.count; r += warps())
-        finish_row<T>(f, first + r, 0, products + r * product_pitch);
+    for (u32 r = warp(); r < rows && first + r < f.own.count; r += warps()) {
+        if (plain) finish_row<T, true>(f, first + r, 0, products + r * product_pitch);
+        else finish_row<T, false>(f, first + r, 0, products + r * product_pitch);
+    }
 }
 
 #define TENSOR_GRADIENT(ELEMENT, T)                                                                                   \
