@@ -163,7 +163,9 @@ __device__ inline Raw<T> load_raw(const T *__restrict__ row, u32 d, u32 dim) {
 // SIMPLE: the row is a multiple of four long and aligned, and d inside it. Nothing is asked then.
 template <bool SIMPLE = false, class T>
 __device__ inline Four load4(const T *__restrict__ row, u32 d, u32 dim) {
-    return SIMPLE ? ((const Raw<T> *)(row + d))->wide() : load_raw(row, d, dim).wide();
+    // A copy of the whole: through a pointer the compiler loads one element after the other.
+    const Raw<T> raw = SIMPLE ? *(const Raw<T> *)(row + d) : load_raw(row, d, dim);
+    return raw.wide();
 }
 
 template <bool SIMPLE = false, class T>
