@@ -126,8 +126,8 @@ def calls(batch, classes, dim, element):
 # Instructions of a warp, by bytes of an element: for a tile of 32 rows in `sweep` and, of two strips, in `tensor_gram`; for a row and
 # strip in `measure`; for a row and for a row and strip around the gradient's product; for a step of 16 in it.
 ISSUED = {
-    4: {"sweep": 850, "measure": 106, "gram": 900, "row": 151, "strip": 360, "step": 143, "wide": 239},
-    2: {"sweep": 900, "measure": 120, "gram": 900, "row": 149, "strip": 383, "step": 58, "wide": 86},
+    4: {"sweep": 850, "measure": 106, "gram": 900, "row": 148, "strip": 322, "step": 143, "wide": 239},
+    2: {"sweep": 900, "measure": 120, "gram": 900, "row": 147, "strip": 360, "step": 58, "wide": 86},
 }
 
 

@@ -155,6 +155,7 @@ fn long_rows_and_many_of_them() {
     for (shape, kernel) in [
         ((20, 9000, 20), "tensor_gradient_f32"),
         ((200, 200, 136), "tensor_gradient_f32"),
+        ((130, 1500, 140), "tensor_gradient_f32"),
         ((300, 300, 260), "tensor_gradient_wide_f32"),
         ((520, 530, 515), "add_scatter"),
     ] {
