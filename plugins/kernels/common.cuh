@@ -10,7 +10,12 @@
 #include "emulate/device.h"
 #define UNROLLED
 #define ROLLED
+// What moves is counted in the emulation: see `launches_are_those_of_the_model` in plugins/tests/cuda.rs.
+#define READ(pointer, elements) emulate_moved(pointer, (elements) * sizeof *(pointer), 0)
+#define WRITTEN(pointer, elements) emulate_moved(pointer, (elements) * sizeof *(pointer), 1)
 #else
+#define READ(pointer, elements)
+#define WRITTEN(pointer, elements)
 // Loops whose turns are to be laid side by side, and those that are long enough as they are.
 #define UNROLLED _Pragma("unroll")
 #define ROLLED _Pragma("unroll 1")
@@ -73,6 +78,17 @@ struct Weights {
 };
 static_assert(sizeof(Weights) == 80, "as in params.rs");
 
+// Embeddings or proxies. Field by field, because a choice of addresses would put parameters into local memory.
+__device__ inline Side choose(bool second, const Side &embeddings, const Side &proxies) {
+    Side side;
+    side.rows = second ? proxies.rows : embeddings.rows;
+    side.reciprocals = second ? proxies.reciprocals : embeddings.reciprocals;
+    side.mean = second ? proxies.mean : embeddings.mean;
+    side.count = second ? proxies.count : embeddings.count;
+    side.dim = embeddings.dim;
+    return side;
+}
+
 // One side's mean and what the other's is beside it, in f32; written by `weigh`, [3, dim].
 struct Vectors {
     const float *high, *low;  // own mean
@@ -115,34 +131,49 @@ __device__ inline void narrow(float value, Half &out) {
 #endif
 }
 
-// Four neighbours of a row, at column d; zero beyond its end. One load where the row lies so that it can be one.
+// Four neighbours of a row, at column d; zero beyond its end.
 struct Four {
     float at[4];
 };
 
+// The same in the row's own type: what waits in registers until it is needed.
 template <class T>
-__device__ inline Four load4(const T *__restrict__ row, u32 d, u32 dim) {
-    struct alignas(4 * sizeof(T)) Packed {
-        T at[4];
-    };
-    Four out;
-    if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0) {
-        const Packed packed = *(const Packed *)(row + d);
+struct alignas(4 * sizeof(T)) Raw {
+    T at[4];
+
+    __device__ Four wide() const {
+        Four out;
         UNROLLED
-        for (u32 k = 0; k < 4; k++) out.at[k] = widen(packed.at[k]);
-    } else {
-        UNROLLED
-        for (u32 k = 0; k < 4; k++) out.at[k] = d + k < dim ? widen(row[d + k]) : 0.0f;
+        for (u32 k = 0; k < 4; k++) out.at[k] = widen(at[k]);
+        return out;
     }
+};
+
+// One load where the row lies so that it can be one.
+template <class T>
+__device__ inline Raw<T> load_raw(const T *__restrict__ row, u32 d, u32 dim) {
+    if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Raw<T>) - 1)) == 0) return *(const Raw<T> *)(row + d);
+    Raw<T> out = {};
+    UNROLLED
+    for (u32 k = 0; k < 4; k++)
+        if (d + k < dim) out.at[k] = row[d + k];
     return out;
 }
 
-template <class T>
+// SIMPLE: the row is a multiple of four long and aligned, and d inside it. Nothing is asked then.
+template <bool SIMPLE = false, class T>
+__device__ inline Four load4(const T *__restrict__ row, u32 d, u32 dim) {
+    // A copy of the whole: through a pointer the compiler loads one element after the other.
+    const Raw<T> raw = SIMPLE ? *(const Raw<T> *)(row + d) : load_raw(row, d, dim);
+    return raw.wide();
+}
+
+template <bool SIMPLE = false, class T>
 __device__ inline void store4(T *__restrict__ row, u32 d, u32 dim, const Four &values) {
     struct alignas(4 * sizeof(T)) Packed {
         T at[4];
     };
-    if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0) {
+    if (SIMPLE || (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0)) {
         Packed packed;
         UNROLLED
         for (u32 k = 0; k < 4; k++) narrow(values.at[k], packed.at[k]);
@@ -153,6 +184,9 @@ __device__ inline void store4(T *__restrict__ row, u32 d, u32 dim, const Four &v
             if (d + k < dim) narrow(values.at[k], row[d + k]);
     }
 }
+
+// Columns of a row that four neighbours at column d have, for READ and WRITTEN.
+__device__ inline u32 inside4(u32 d, u32 dim) { return d >= dim ? 0 : dim - d < 4 ? dim - d : 4; }
 
 // A number to twice the precision of f32: high + low.
 struct Twice {
@@ -196,6 +230,27 @@ __device__ inline double warp_sum(double value) {
 __device__ inline float warp_sum(float value) {
     for (u32 step = WARP / 2; step > 0; step /= 2) value += __shfl_xor_sync(ALL_LANES, value, step);
     return value;
+}
+
+// Sums of N values over the warp, N a power of two: lane l gets that of value l / (32 / N), in a fraction of the shuffles that N
+// sums take. All lanes must call.
+template <u32 N>
+__device__ inline double transposed_sum(double (&values)[N]) {
+    u32 step = WARP / 2;
+    UNROLLED
+    for (u32 n = N / 2; n > 0; n /= 2) {
+        const bool upper = lane() & step;
+        UNROLLED
+        for (u32 i = 0; i < n; i++) {
+            const double given = upper ? values[i] : values[i + n], kept = upper ? values[i + n] : values[i];
+            values[i] = kept + __shfl_xor_sync(ALL_LANES, given, step);
+        }
+        step /= 2;
+    }
+    double sum = values[0];
+    UNROLLED
+    for (u32 last = WARP / N / 2; last > 0; last /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, last);
+    return sum;
 }
 
 // Sum over the block, in all threads. All threads must call; blocks have at most 32 warps, all of them full.

@@ -3,7 +3,7 @@
 //
 // Single blocks: a few thousand additions, then a handful of f64 operations in one thread. The host never sees a number: what
 // the gradient needs to know, settings included, lies in `saved`, whose layout is that of plugins/src/state.rs.
-#include "common.cuh"
+#include "products.cuh"
 
 const double STATE_VERSION = 1;
 const u32 FORM_LOG = 0, FORM_NEGATIVE = 1, FORM_INVERSE = 2;
@@ -105,19 +105,20 @@ struct Conclude {
     double *header, *summaries, *moments;  // [10], [6], [8]
     void *loss;                            // of type `element`
     const double *cosines;                 // [batch]; null: D-Loss
-    const double *spreads[2];              // sum of (a . other mean)^2 of embeddings and of proxies, on the Gram path
-    const double *products;                // [dim] of `scatter_products`; null: tiles
+    const double *alongs[2];               // of embeddings and of proxies, on the Gram path: as in `Settle`
+    const double *centres;                 // [2, dim], which those belong to; null: the means
+    const double *products;                // of `settle` or `scatter_products`; null: tiles
     const double *tile_sums;               // [blocks, 6], on the tiles path
     const double *embedding_mean, *proxy_mean;  // [dim]
     Labels labels;
     Settings settings;
-    u32 batch, classes, dim, blocks;
+    u32 batch, classes, dim, blocks;  // blocks: of `settle` or of tiles, or the rows of `scatter_products`
     u32 element, unused;
 };
-static_assert(sizeof(Conclude) == 160, "as in params.rs");
+static_assert(sizeof(Conclude) == 168, "as in params.rs");
 
-// Moments, loss, and the header of the saved state. Launch: one block of 1024 threads.
-extern "C" __global__ void __launch_bounds__(1024) conclude(Conclude p) {
+// Moments, loss, and the header of the saved state. A block of 1024 threads.
+__device__ inline void conclude_block(const Conclude &p) {
     double centre = 0;
     for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) centre = fma(p.embedding_mean[d], p.proxy_mean[d], centre);
     centre = block_sum(centre);
@@ -142,9 +143,19 @@ extern "C" __global__ void __launch_bounds__(1024) conclude(Conclude p) {
     }
     if (p.products) {
         double inner = 0;
-        for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) inner += p.products[d];
+        for (u32 k = threadIdx.x; k < p.blocks; k += blockDim.x) inner += p.products[k];
         inner = block_sum(inner);
-        const double squares = inner + p.classes * *p.spreads[0] + (double)p.batch * *p.spreads[1];
+        double spreads[2];
+        UNROLLED
+        for (u32 side = 0; side < 2; side++) {
+            const double *mean = side == 0 ? p.proxy_mean : p.embedding_mean;  // the other side's
+            const double *centre = p.centres + (side == 0 ? p.dim : 0);
+            double cross = 0;
+            for (u32 d = threadIdx.x; p.centres && d < p.dim; d += blockDim.x)
+                cross = fma(mean[d] - centre[d], p.alongs[side][d], cross);
+            spreads[side] = p.alongs[side][p.dim] + 2 * block_sum(cross);
+        }
+        const double squares = inner + p.classes * spreads[0] + (double)p.batch * spreads[1];
         const Summary whole = {(double)p.batch * p.classes, centre, squares};
         impostor = whole.without(genuine);
     } else {
@@ -196,20 +207,27 @@ extern "C" __global__ void __launch_bounds__(1024) conclude(Conclude p) {
     for (u32 k = 0; k < 6; k++) p.summaries[k] = summaries[k];
 }
 
+extern "C" __global__ void __launch_bounds__(1024) conclude(Conclude p) { conclude_block(p); }
+
 struct Weigh {
     const double *header, *summaries, *moments;  // of the saved state; as the forward wrote them
     const void *upstream;                        // of type `element`; null: 1
     const double *embedding_mean, *proxy_mean;   // [dim]
     Weights *out;
     float *vectors;                 // [2, 3, dim]: `Vectors` of embeddings and of proxies
+    const double *alongs[2];        // as in `Conclude`; null: `split_scatter` or `scale_scatter` does what follows
+    const double *centres;          // [2, dim]
+    const double *scales;           // [2], of `settle`
+    float *centred;                 // [2, 2, dim]: the centres' high and low parts
+    float *factors, *constants;     // [2], [2, dim]: as in `SplitScatter`, of embeddings and of proxies
     u32 batch, classes, dim, gram;  // what the host knows: classes 0 for D-Loss
     u32 element, unused;
 };
-static_assert(sizeof(Weigh) == 88, "as in params.rs");
+static_assert(sizeof(Weigh) == 144, "as in params.rs");
 
 // What pairs weigh in the gradient. A state that is not of these shapes mutes the gradient with NaN: the host cannot look
-// at it, so this is where it is refused. Launch: one block of 256 threads.
-extern "C" __global__ void __launch_bounds__(256) weigh(Weigh p) {
+// at it, so this is where it is refused. One block.
+__device__ inline void find_weights(const Weigh &p) {
     double centre = 0, shares[2];
     for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) centre = fma(p.embedding_mean[d], p.proxy_mean[d], centre);
     centre = block_sum(centre);
@@ -256,4 +274,38 @@ extern "C" __global__ void __launch_bounds__(256) weigh(Weigh p) {
     const bool undefined = genuine.count == 0 || impostor.count == 0 || p.moments[7] > 0;
     w.mute = !ours ? 2 : undefined ? 1 : 0;
     *p.out = w;
+}
+
+__device__ inline void weigh_block(const Weigh &p) {
+    find_weights(p);
+    if (!p.alongs[0]) return;
+    __syncthreads();
+    const double slope = p.out->slope;
+    UNROLLED
+    for (u32 side = 0; side < 2; side++) {
+        const double *along = side == 0 ? p.alongs[1] : p.alongs[0], scale = p.scales[1 - side];
+        if (threadIdx.x == 0) p.factors[side] = (float)(slope / (scale * ROW_SCALE_SQUARE));
+        for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) {
+            const Twice centre(p.centres[side * p.dim + d]);
+            p.centred[2 * side * p.dim + d] = centre.high;
+            p.centred[(2 * side + 1) * p.dim + d] = centre.low;
+            p.constants[side * p.dim + d] = (float)(slope * along[d]);
+        }
+    }
+}
+
+// Launch: one block of 256 threads.
+extern "C" __global__ void __launch_bounds__(256) weigh(Weigh p) { weigh_block(p); }
+
+struct Judge {
+    Conclude conclude;
+    Weigh weigh;
+};
+static_assert(sizeof(Judge) == 312, "as in params.rs");
+
+// Both, where the gradient follows at once. Launch: one block of 1024 threads.
+extern "C" __global__ void __launch_bounds__(1024) judge(Judge p) {
+    conclude_block(p.conclude);
+    __syncthreads();
+    weigh_block(p.weigh);
 }

@@ -1,72 +1,24 @@
 // The two large products of the Gram path on tensor cores, from rows to results: centred rows are made, multiplied and used
 // up inside a block, and never written. What cuBLAS does elsewhere (gram.cu, gradient.cu) is the same mathematics in f32.
 //
-// Tensor cores multiply f16 and add in f32. A centred unit row is below 2 in size, so that 2^14 times it is far from f16's
-// limits, and in two parts, high + low, it keeps 22 bits: as many as two TF32 numbers, at twice their rate. Three products are
-// added up, high * high + high * low + low * high. Gradients of 16-bit rows get along with one, whose rounding is that of their
-// own type; the Gram matrix does not: moments are f64, and few rows do not average a rounding away. Tensor cores cut sums off where f32 would round; so that this does not add up over many rows, a tile's sums
-// are short, and added to the whole by ordinary f32 additions.
-//
-// Devices below compute capability 8.0 have other instructions and take the path without.
-#include "common.cuh"
-
-const u32 EDGE = 128;           // columns of a strip
-const u32 TILE_ROWS = 32;       // rows of a tile of `tensor_gram`
-const u32 PITCH = EDGE + 8;     // words from one pair of rows to the next: fragments are read without bank conflicts
-const float ROW_SCALE = 16384;  // 2^14
-const double ROW_SCALE_SQUARE = 268435456;
-
-// Two f16 in a word.
-struct Pair {
-    u32 high, low;
-};
-
-// `times`: what the low parts are multiplied with.
-template <bool SPLIT>
-__device__ inline Pair split(float first, float second, float times = 1) {
-    Half high[2], low[2];
-    narrow(first * ROW_SCALE, high[0]);
-    narrow(second * ROW_SCALE, high[1]);
-    Pair out = {high[0].bits | (u32)high[1].bits << 16, 0};
-    if (SPLIT) {
-        narrow(times * (first * ROW_SCALE - widen(high[0])), low[0]);
-        narrow(times * (second * ROW_SCALE - widen(high[1])), low[1]);
-        out.low = low[0].bits | (u32)low[1].bits << 16;
-    }
-    return out;
-}
-
-// sums[16, 8] += left[16, 16] right[16, 8], each lane holding its part of each (PTX: mma.m16n8k16). All lanes must call.
-__device__ inline void multiply_add(float (&sums)[4], const u32 (&left)[4], const u32 (&right)[2]) {
-#ifdef PDLOSS_EMULATE
-    emulate_multiply_add(sums, left, right);
-#elif __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
-#endif
-}
-
-// A warp's part of left * right: of f32 rows three products, else one.
-template <bool SPLIT>
-__device__ inline void multiply_add(float (&sums)[4], const u32 (&high)[4], const u32 (&low)[4], const u32 (&right_high)[2],
-                                    const u32 (&right_low)[2], bool both) {
-    multiply_add(sums, high, right_high);
-    if (SPLIT) multiply_add(sums, high, right_low);
-    if (SPLIT && both) multiply_add(sums, low, right_high);
-}
+// Gradients of 16-bit rows get along with one product of high parts, whose rounding is that of their own type. The Gram matrix of few
+// rows does not: moments are f64, and few rows do not average a rounding away (see `COARSE` in plugins/src/cuda/tensor.rs).
+#include "products.cuh"
 
 struct TensorGram {
-    Side side;
-    float *partials;    // [slabs, pairs of strips, EDGE, EDGE]
-    u32 slab, unused;   // rows in a slab, a multiple of TILE_ROWS
+    Side embeddings, proxies;  // with centres in place of means
+    float *partials;           // [slabs, pairs of strips, EDGE, EDGE]
+    u32 slab_rows[2];          // rows in a slab of each side, a multiple of TILE_ROWS
+    u32 slabs;                 // of embeddings, before those of proxies
+    u32 coarse;                // as in `Sweep`
 };
-static_assert(sizeof(TensorGram) == 48, "as in params.rs");
+static_assert(sizeof(TensorGram) == 88, "as in params.rs");
 
 // What a lane holds of a strip: its four columns' mean, and of the next tile two pairs of rows.
 template <class T>
 struct Strip {
-    Four high, low, rows[2][2];
+    Four high, low;
+    Raw<T> rows[2][2];
 
     __device__ void find(const Side &side, u32 d) {
         UNROLLED
@@ -83,7 +35,10 @@ struct Strip {
             UNROLLED
             for (u32 odd = 0; odd < 2; odd++) {
                 const u32 row = start + 4 * warp() + 2 * pair + odd;
-                if (row < last) rows[pair][odd] = load4((const T *)side.rows + (u64)row * side.dim, d, side.dim);
+                const T *at = (const T *)side.rows + (u64)row * side.dim + d;
+                if (row >= last) continue;
+                READ(at, inside4(d, side.dim));
+                rows[pair][odd] = load_raw((const T *)side.rows + (u64)row * side.dim, d, side.dim);
             }
     }
 
@@ -97,10 +52,11 @@ struct Strip {
                 const u32 row = start + 4 * warp() + 2 * pair + odd;
                 const double reciprocal = row < last ? side.reciprocals[row] : 0.0;
                 const Twice parts(reciprocal);
+                const Four x = rows[pair][odd].wide();
                 UNROLLED
                 for (u32 k = 0; k < 4; k++)
                     a[odd][k] = row < last && d + k < side.dim
-                                    ? centred(rows[pair][odd].at[k], reciprocal, parts, high.at[k], low.at[k])
+                                    ? centred(x.at[k], reciprocal, parts, high.at[k], low.at[k])
                                     : 0.0f;
             }
             UNROLLED
@@ -113,72 +69,101 @@ struct Strip {
     }
 };
 
+// What shared memory holds: of a tile, of its left or right strip, the high or low parts.
+__device__ inline u32 (*plane(u32 *shared, u32 buffer, u32 strip, u32 low))[PITCH] {
+    return (u32(*)[PITCH])(shared + ((buffer * 2 + strip) * 2 + low) * (TILE_ROWS / 2) * PITCH);
+}
+
 // Sums over a slab's rows of the products of two strips' columns, for each pair of strips once. A strip with itself gives
-// M = high' (high + 2 low): `add_gram` takes the mean of M and its transpose, which is the product with both low parts.
+// M = high' (high + 2 low): `settle` takes the mean of M and its transpose, which is the product with both low parts.
 //
-// Launch: blockIdx.x a pair of strips, blockIdx.y a slab, 256 threads. Eight warps make 64 x 32 each.
+// Two tiles are in shared memory, which the warps take in turns as in `sweep`.
+//
+// Launch: blockIdx.x a pair of strips, blockIdx.y a slab of either side, 256 threads, dynamic shared memory for 8 planes. Eight warps
+// make 64 x 32 each.
 template <class T>
 __device__ void tensor_gram(const TensorGram &p) {
-    __shared__ u32 highs[2][TILE_ROWS / 2][PITCH], lows[2][TILE_ROWS / 2][PITCH];
+    DYNAMIC_SHARED(shared);
     u32 left = 0, right = blockIdx.x;
     while (right > left) right -= ++left;
     const bool same = left == right;
     const u32 second = same ? 0 : 1;  // where the right strip is
-    const u32 first = blockIdx.y * p.slab;
-    const u32 last = first + p.slab < p.side.count ? first + p.slab : p.side.count;
+    const bool proxies = blockIdx.y >= p.slabs, fine = !(p.coarse >> (proxies ? 1 : 0) & 1);
+    const Side side = choose(proxies, p.embeddings, p.proxies);
+    const u32 slab_rows = proxies ? p.slab_rows[1] : p.slab_rows[0];
+    const u32 first = (proxies ? blockIdx.y - p.slabs : blockIdx.y) * slab_rows;
+    const u32 last = first + slab_rows < side.count ? first + slab_rows : side.count;
     const u32 columns[2] = {left * EDGE + 4 * lane(), right * EDGE + 4 * lane()};
     Strip<T> strips[2];
     // Constant indices keep the strips in registers.
     UNROLLED
     for (u32 s = 0; s < 2; s++) {
         if (s > second) continue;
-        strips[s].find(p.side, columns[s]);
-        strips[s].load(p.side, first, last, columns[s]);
+        strips[s].find(side, columns[s]);
+        strips[s].load(side, first, last, columns[s]);
     }
 
     const u32 m = warp() % 2 * 64, n = warp() / 2 * 32, g = lane() / 4, t = lane() % 4;
+    const u32 tiles = (last - first + TILE_ROWS - 1) / TILE_ROWS;
     float whole[4][4][4] = {};
-    for (u32 start = first; start < last; start += TILE_ROWS) {
-        __syncthreads();  // the tile before is used up
-        UNROLLED
-        for (u32 s = 0; s < 2; s++)
-            if (s <= second) strips[s].store(p.side, start, last, columns[s], same ? 2 : 1, highs[s], lows[s]);
-        __syncthreads();
-        UNROLLED
-        for (u32 s = 0; s < 2; s++)
-            if (s <= second) strips[s].load(p.side, start + TILE_ROWS, last, columns[s]);
-        float sums[4][4][4] = {};
-        UNROLLED
-        for (u32 k = 0; k < TILE_ROWS / 2; k += 8) {
-            u32 right_high[4][2], right_low[4][2];
-            UNROLLED
-            for (u32 j = 0; j < 4; j++)
+    // Turn k splits tile k and multiplies tile k - 1.
+    ROLLED
+    for (u32 turn = 0; turn <= tiles; turn++) {
+        ROLLED
+        for (u32 half = 0; half < 2; half++) {
+            const u32 start = first + turn * TILE_ROWS;
+            if ((half == 0) == (warp() < 4)) {
+                if (turn == tiles) continue;
                 UNROLLED
-                for (u32 half = 0; half < 2; half++) {
-                    const u32 pair = k + t + 4 * half, column = n + 8 * j + g;
-                    right_high[j][half] = highs[second][pair][column];
-                    right_low[j][half] = lows[second][pair][column];
+                for (u32 s = 0; s < 2; s++) {
+                    if (s > second) continue;
+                    strips[s].store(side, start, last, columns[s], same ? 2 : 1, plane(shared, turn % 2, s, 0),
+                                    plane(shared, turn % 2, s, 1));
+                    strips[s].load(side, start + TILE_ROWS, last, columns[s]);
                 }
-            UNROLLED
-            for (u32 i = 0; i < 4; i++) {
-                u32 high[4], low[4];
-                UNROLLED
-                for (u32 part = 0; part < 4; part++) {
-                    const u32 pair = k + t + part / 2 * 4, column = m + 16 * i + g + part % 2 * 8;
-                    high[part] = highs[0][pair][column];
-                    low[part] = same ? 0 : lows[0][pair][column];
-                }
+            } else {
+                if (turn == 0) continue;
+                const u32 buffer = (turn - 1) % 2;
+                u32 right_high[4][2][2], right_low[4][2][2];
                 UNROLLED
                 for (u32 j = 0; j < 4; j++)
-                    multiply_add<true>(sums[i][j], high, low, right_high[j], right_low[j], !same);
+                    UNROLLED
+                    for (u32 step = 0; step < 2; step++)
+                        UNROLLED
+                        for (u32 k = 0; k < 2; k++) {
+                            const u32 pair = 8 * step + t + 4 * k, column = n + 8 * j + g;
+                            right_high[j][step][k] = plane(shared, buffer, second, 0)[pair][column];
+                            right_low[j][step][k] = fine ? plane(shared, buffer, second, 1)[pair][column] : 0;
+                        }
+                UNROLLED
+                for (u32 i = 0; i < 4; i++) {
+                    float products[4][4] = {};
+                    UNROLLED
+                    for (u32 step = 0; step < 2; step++) {
+                        u32 high[4], low[4];
+                        UNROLLED
+                        for (u32 part = 0; part < 4; part++) {
+                            const u32 pair = 8 * step + t + part / 2 * 4, column = m + 16 * i + g + part % 2 * 8;
+                            high[part] = plane(shared, buffer, 0, 0)[pair][column];
+                            low[part] = fine && !same ? plane(shared, buffer, 0, 1)[pair][column] : 0;
+                        }
+                        UNROLLED
+                        for (u32 j = 0; j < 4; j++) multiply_add(products[j], high, right_high[j][step]);
+                        if (!fine) continue;
+                        UNROLLED
+                        for (u32 j = 0; j < 4; j++) multiply_add(products[j], high, right_low[j][step]);
+                        if (same) continue;
+                        UNROLLED
+                        for (u32 j = 0; j < 4; j++) multiply_add(products[j], low, right_high[j][step]);
+                    }
+                    UNROLLED
+                    for (u32 j = 0; j < 4; j++)
+                        UNROLLED
+                        for (u32 c = 0; c < 4; c++) whole[i][j][c] += products[j][c];
+                }
             }
         }
-        UNROLLED
-        for (u32 i = 0; i < 4; i++)
-            UNROLLED
-            for (u32 j = 0; j < 4; j++)
-                UNROLLED
-                for (u32 c = 0; c < 4; c++) whole[i][j][c] += sums[i][j][c];
+        __syncthreads();
     }
     float *out = p.partials + ((u64)blockIdx.y * gridDim.x + blockIdx.x) * EDGE * EDGE;
     UNROLLED
@@ -186,36 +171,14 @@ __device__ void tensor_gram(const TensorGram &p) {
         UNROLLED
         for (u32 j = 0; j < 4; j++)
             UNROLLED
-            for (u32 c = 0; c < 4; c++)
-                out[(m + 16 * i + g + c / 2 * 8) * EDGE + n + 8 * j + 2 * t + c % 2] = whole[i][j][c];
+            for (u32 c = 0; c < 4; c += 2) {
+                float *at = out + (m + 16 * i + g + c / 2 * 8) * EDGE + n + 8 * j + 2 * t;
+                WRITTEN(at, 2);
+                at[0] = whole[i][j][c];
+                at[1] = whole[i][j][c + 1];
+            }
 }
 FOR_ELEMENTS(tensor_gram, TensorGram)
-
-struct AddGram {
-    const float *partials;  // of `tensor_gram`
-    double *scatter;        // [dim, dim]
-    u32 dim, pairs, slabs, unused;
-};
-static_assert(sizeof(AddGram) == 32, "as in params.rs");
-
-// Adds the slabs up in order, in f64. Launch: a thread for each element of each pair of strips; blockIdx.y is the pair.
-extern "C" __global__ void __launch_bounds__(256) add_gram(AddGram p) {
-    u32 left = 0, right = blockIdx.y;
-    while (right > left) right -= ++left;
-    const u32 at = blockIdx.x * blockDim.x + threadIdx.x, row = at / EDGE, column = at % EDGE;
-    const u32 i = left * EDGE + row, j = right * EDGE + column;
-    if (i >= p.dim || j >= p.dim) return;
-    const float *partials = p.partials + (u64)blockIdx.y * EDGE * EDGE;
-    const u64 step = (u64)p.pairs * EDGE * EDGE;
-    double sum = 0;
-    for (u32 slab = 0; slab < p.slabs; slab++) {
-        const float *slab_of = partials + slab * step;
-        sum += left == right ? 0.5 * ((double)slab_of[row * EDGE + column] + slab_of[column * EDGE + row]) : slab_of[row * EDGE + column];
-    }
-    sum /= ROW_SCALE_SQUARE;
-    p.scatter[(u64)i * p.dim + j] = sum;
-    if (left != right) p.scatter[(u64)j * p.dim + i] = sum;
-}
 
 struct SplitScatter {
     const double *scatter;  // [dim, dim], of the other side
@@ -234,9 +197,7 @@ extern "C" __global__ void __launch_bounds__(256) split_scatter(SplitScatter p) 
     double trace = 0;
     for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) trace += p.scatter[(u64)d * p.dim + d];
     trace = block_sum(trace);
-    int exponent = (int)(__double_as_longlong(trace) >> 52 & 0x7ff) - 1022;  // trace < 2^exponent
-    if (exponent < -900) exponent = -900;
-    const double scale = __longlong_as_double((long long)(1023 + 15 - exponent) << 52) / ROW_SCALE;
+    const double scale = fragment_scale(trace);
     const double slope = p.weights->slope;
     if (blockIdx.x == 0) {
         if (threadIdx.x == 0) *p.factor = (float)(slope / (scale * ROW_SCALE * ROW_SCALE));
@@ -264,37 +225,38 @@ extern "C" __global__ void __launch_bounds__(256) split_scatter(SplitScatter p) 
 
 struct TensorGradient {
     Finish finish;
-    const u32 *matrix;  // of `split_scatter`
+    const u32 *matrix;          // of `settle` or `split_scatter`
     const float *factor;
-    u32 strips, unused;
+    const float *high, *low;    // what rows are centred at before they are multiplied: `finish.constant` goes with it
+    GatherLinks gather;
+    u32 strips, blocks;         // blocks for rows; those behind gather links
+    u32 slabs, slab_tiles;      // of the pass before: tiles of rows in a slab
 };
-static_assert(sizeof(TensorGradient) == 264, "as in params.rs");
+static_assert(sizeof(TensorGradient) == 384, "as in params.rs");
 
-// Gradients of a tile of rows: centred, multiplied with the other side's scatter matrix, finished.
-//
-// A warp makes 16 * TILES rows of 128 columns. With more strips than one, warps share rows; up to four strips. Dynamic shared
-// memory holds the centred rows in two parts, then, in the same place, the products.
-//
-// Launch: a block of 256 threads for each 128 * TILES / groups rows, where groups is the strips, rounded up to 1, 2 or 4.
-template <class T, u32 TILES>
-__device__ void tensor_gradient(const TensorGradient &p) {
+// Which tile a block takes: the ends of all slabs first, which the pass before read last and the second-level cache still has.
+__device__ inline u32 late_first(u32 block, u32 slabs, u32 slab_tiles) {
+    return block % slabs * slab_tiles + slab_tiles - 1 - block / slabs;
+}
+
+// A tile's centred rows in two parts, zero beyond their end.
+template <class T, bool SIMPLE>
+__device__ void split_rows(const TensorGradient &p, u32 first, u32 rows, u32 *highs, u32 *lows) {
     const bool SPLIT = sizeof(T) == 4;
-    DYNAMIC_SHARED(shared);
-    const Finish &f = p.finish;
-    const u32 dim = f.own.dim, width = p.strips * EDGE, pitch = width / 2 + 4;
-    const u32 groups = p.strips < 3 ? p.strips : 4, rows = 16 * TILES * (warps() / groups);
-    const u32 first = blockIdx.x * rows;
-    u32 *highs = shared, *lows = shared + rows * pitch;
+    const Side &own = p.finish.own;
+    const u32 dim = own.dim, width = p.strips * EDGE, pitch = width / 2 + 4;
     for (u32 r = warp(); r < rows; r += warps()) {
         const u32 row = first + r;
-        const double reciprocal = row < f.own.count ? f.own.reciprocals[row] : 0.0;
+        const double reciprocal = row < own.count ? own.reciprocals[row] : 0.0;
         const Twice parts(reciprocal);
         ROLLED
         for (u32 d = 4 * lane(); d < width; d += EDGE) {
             float a[4] = {};
-            if (row < f.own.count) {
-                const Four x = load4((const T *)f.own.rows + (u64)row * dim, d, dim);
-                const Four high = load4(f.vectors.high, d, dim), low = load4(f.vectors.low, d, dim);
+            if (row < own.count && (!SIMPLE || d < dim)) {
+                const T *values = (const T *)own.rows + (u64)row * dim;
+                READ(values + d, inside4(d, dim));
+                const Four x = load4<SIMPLE>(values, d, dim);
+                const Four high = load4<SIMPLE>(p.high, d, dim), low = load4<SIMPLE>(p.low, d, dim);
                 UNROLLED
                 for (u32 k = 0; k < 4; k++) a[k] = centred(x.at[k], reciprocal, parts, high.at[k], low.at[k]);
             }
@@ -306,6 +268,32 @@ __device__ void tensor_gradient(const TensorGradient &p) {
             }
         }
     }
+}
+
+// Gradients of a tile of rows: centred, multiplied with the other side's scatter matrix, finished.
+//
+// A warp makes 16 * TILES rows of 128 columns. With more strips than one, warps share rows; up to four strips. Dynamic shared
+// memory holds the centred rows in two parts, then, in the same place, the products.
+//
+// Launch: slabs * slab_tiles blocks of 256 threads, each for 128 * TILES / groups rows, where groups is the strips, rounded up to
+// 1, 2 or 4; then blocks with a warp for each piece of links and 128 columns.
+template <class T, u32 TILES>
+__device__ void tensor_gradient(const TensorGradient &p) {
+    const bool SPLIT = sizeof(T) == 4;
+    DYNAMIC_SHARED(shared);
+    if (blockIdx.x >= p.blocks) {
+        const u32 task = (blockIdx.x - p.blocks) * warps() + warp();
+        return gather_piece<T>(p.gather, task / p.strips, task % p.strips);
+    }
+    const Finish &f = p.finish;
+    const u32 width = p.strips * EDGE, pitch = width / 2 + 4;
+    const u32 groups = p.strips < 3 ? p.strips : 4, rows = 16 * TILES * (warps() / groups);
+    const u32 first = late_first(blockIdx.x, p.slabs, p.slab_tiles) * rows;
+    if (first >= f.own.count) return;
+    u32 *highs = shared, *lows = shared + rows * pitch;
+    const bool plain = simple<T>(f);
+    if (plain) split_rows<T, true>(p, first, rows, highs, lows);
+    else split_rows<T, false>(p, first, rows, highs, lows);
     __syncthreads();
 
     const u32 group = warp() % groups, top = warp() / groups * 16 * TILES, g = lane() / 4, t = lane() % 4;
@@ -328,6 +316,7 @@ __device__ void tensor_gradient(const TensorGradient &p) {
                 struct alignas(8) Two {
                     u32 at[2];
                 };
+                READ(matrix + (u64)j * WARP * words, words);
                 const Two right_high = *(const Two *)(matrix + (u64)j * WARP * words);
                 const Two right_low = SPLIT ? *(const Two *)(matrix + (u64)j * WARP * words + 2) : Two();
                 UNROLLED
@@ -352,8 +341,10 @@ __device__ void tensor_gradient(const TensorGradient &p) {
                 products[row * product_pitch + column] = factor * sums[i][j][c];
             }
     __syncthreads();
-    for (u32 r = warp(); r < rows && first + r < f.own.count; r += warps())
-        finish_row<T>(f, first + r, 0, products + r * product_pitch);
+    for (u32 r = warp(); r < rows && first + r < f.own.count; r += warps()) {
+        if (plain) finish_row<T, true>(f, first + r, 0, products + r * product_pitch);
+        else finish_row<T, false>(f, first + r, 0, products + r * product_pitch);
+    }
 }
 
 #define TENSOR_GRADIENT(ELEMENT, T)                                                                                   \

@@ -19,10 +19,13 @@ void __syncthreads();
 double __shfl_xor_sync(unsigned mask, double value, int lanes);
 double __shfl_sync(unsigned mask, double value, int lane);
 void emulate_multiply_add(float (&sums)[4], const unsigned (&left)[4], const unsigned (&right)[2]);
+// Notes that a block read or wrote device memory.
+void emulate_moved(const void *address, size_t bytes, int written);
 extern __thread unsigned *emulated_shared;
 #define DYNAMIC_SHARED(name) unsigned *name = emulated_shared
 
 
+inline float rsqrtf(float value) { return 1 / std::sqrt(value); }
 inline float __uint_as_float(unsigned bits) {
     float value;
     memcpy(&value, &bits, sizeof value);

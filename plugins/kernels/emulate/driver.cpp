@@ -40,6 +40,25 @@ struct Coroutine {
     unsigned fragments[2][6];
 };
 
+// Where bytes that were read or written start and end.
+struct Span {
+    uintptr_t start, end;
+};
+
+// Brings spans in order, makes those that touch one, and says how many bytes they have.
+unsigned long long merge(std::vector<Span> &spans) {
+    std::sort(spans.begin(), spans.end(), [](const Span &a, const Span &b) { return a.start < b.start; });
+    unsigned long long bytes = 0;
+    size_t kept = 0;
+    for (const Span &span : spans) {
+        if (kept && span.start <= spans[kept - 1].end) spans[kept - 1].end = std::max(spans[kept - 1].end, span.end);
+        else spans[kept++] = span;
+    }
+    spans.resize(kept);
+    for (const Span &span : spans) bytes += span.end - span.start;
+    return bytes;
+}
+
 const size_t STACK = 128 * 1024;
 const unsigned MOST_THREADS = 1024;
 // What a thread of the process runs one block after the other on.
@@ -48,12 +67,13 @@ struct Multiprocessor {
     bool started[MOST_THREADS] = {};
     unsigned running = 0;  // which coroutine
     Place scheduler;
+    std::vector<Span> moved[2];  // by the block: read, written
     alignas(16) unsigned shared[MOST_SHARED / 4];
 };
 __thread Multiprocessor *here;
 void (*body)(const void *);
 const void *body_parameters;
-bool reversed;
+bool reversed, counting;
 
 // Not in the function that a place is of.
 __attribute__((noinline, noreturn)) void jump(Place &place) { __builtin_longjmp(place, 1); }
@@ -145,6 +165,9 @@ struct Grid {
     unsigned shared;
     std::atomic<unsigned long long> next{0};
     std::atomic<bool> failed{false};
+    std::mutex lock;
+    std::vector<Span> moved[2];           // by all blocks: read, written
+    unsigned long long fetched = 0;       // bytes that each block reads, each once a block
 };
 
 class Device {
@@ -193,6 +216,14 @@ class Device {
             const unsigned long long block = reversed ? count - 1 - k : k;
             blockIdx = {(unsigned)(block % grid.blocks.x), (unsigned)(block / grid.blocks.x), 0};
             if (!run_block(grid.threads.x)) grid.failed = true;
+            if (!counting) continue;
+            std::lock_guard<std::mutex> hold(grid.lock);
+            grid.fetched += merge(here->moved[0]);
+            for (unsigned kind = 0; kind < 2; kind++) {
+                merge(here->moved[kind]);
+                grid.moved[kind].insert(grid.moved[kind].end(), here->moved[kind].begin(), here->moved[kind].end());
+                here->moved[kind].clear();
+            }
         }
     }
 
@@ -223,15 +254,16 @@ const std::map<std::string, Kernel> kernels = {
     ENTRIES(gather_links, GatherLinks),
     ENTRIES(cosines, Cosines),
     ENTRIES(finish, Finish),
+    ENTRIES(prepare, Prepare),
+    ENTRIES(sweep, Sweep),
+    ENTRIES(measure, Sweep),
+    ENTRIES(settle, Settle),
     ENTRIES(tensor_gram, TensorGram),
     ENTRIES(tensor_gradient, TensorGradient),
     ENTRIES(tensor_gradient_wide, TensorGradient),
-    ENTRY(add_gram, AddGram, 256),
     ENTRY(split_scatter, SplitScatter, 256),
     ENTRY(sum_slabs, SumSlabs, 1024),
-    ENTRY(sort_labels, Links, 1024),
     ENTRY(merge_labels, Links, 256),
-    ENTRY(no_heads, Links, 256),
     ENTRY(heads, Links, 256),
     ENTRY(add_scatter, AddScatter, 256),
     ENTRY(scatter_products, ScatterProducts, 256),
@@ -240,6 +272,7 @@ const std::map<std::string, Kernel> kernels = {
     ENTRY(weigh_tile, WeighTile, 256),
     ENTRY(conclude, Conclude, 1024),
     ENTRY(weigh, Weigh, 256),
+    ENTRY(judge, Judge, 1024),
 };
 
 std::recursive_mutex lock;
@@ -260,6 +293,11 @@ const int INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_FOUND = 500, LAUNCH_FAIL
 }  // namespace
 
 void __syncthreads() { wait(AT_BLOCK); }
+
+void emulate_moved(const void *address, size_t bytes, int written) {
+    if (!counting || bytes == 0) return;
+    here->moved[written].push_back({(uintptr_t)address, (uintptr_t)address + bytes});
+}
 
 static double exchange(unsigned mask, double value, unsigned other) {
     if (mask != 0xffffffffu) abort();
@@ -318,6 +356,9 @@ void emulate_fail(const char *function, int code) {
 }
 // Threads and blocks in the opposite order: what depends on their order changes.
 void emulate_reverse(int on) { reversed = on; }
+// After each launch a line: bytes of rows, gradients and matrices read, written, and read by all blocks together, each byte once a
+// launch or a block.
+void emulate_count(int on) { counting = on; }
 void emulate_capability(int major) { capability = major; }
 void emulate_version(int number) { version = number; }
 void emulate_note(const char *line) {
@@ -395,8 +436,17 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     body = kernel.run;
     body_parameters = parameters[0];
     static Device &device = *new Device;
-    Grid grid{{gx, gy, 1}, {bx, 1, 1}, shared};
-    return device.run(grid) ? 0 : LAUNCH_FAILED;
+    Grid grid;
+    grid.blocks = {gx, gy, 1};
+    grid.threads = {bx, 1, 1};
+    grid.shared = shared;
+    const bool ran = device.run(grid);
+    if (counting) {
+        const unsigned long long read = merge(grid.moved[0]), written = merge(grid.moved[1]);
+        snprintf(line, sizeof line, "bytes %llu %llu %llu", read, written, grid.fetched);
+        emulate_note(line);
+    }
+    return ran ? 0 : LAUNCH_FAILED;
 }
 int cuGetErrorName(int, const char **out) { *out = "CUDA_ERROR_EMULATED"; return 0; }
 int cuGetErrorString(int, const char **out) { *out = "emulated failure"; return 0; }

@@ -3,26 +3,18 @@
 
 use super::{
     Problem,
-    forward::{Alongs, Tiles},
+    forward::{Left, Tiles, alongs},
     layout::Layout,
-    params::{Address, Finish, GatherLinks, Links, ScaleScatter, Vectors, WEIGHTS, Weigh, WeighTile},
+    links::{self, PIECE, PIECE_COLUMNS},
+    params::{Address, Finish, GatherLinks, Judge, ScaleScatter, Side, Vectors, WEIGHTS, Weigh, WeighTile},
     queue::{Grid, Queue, int, plain, transposed},
     sides::{band, band_rows, bands, centre, sum_slabs},
-    tensor,
+    tensor::{self, Factor},
 };
 use crate::error::Result;
 
 const F32: usize = size_of::<f32>();
 const F64: usize = size_of::<f64>();
-const I32: usize = size_of::<i32>();
-const KEY: usize = size_of::<u64>();
-
-/// Keys that one block of `sort_labels` brings in order.
-const SORTED: usize = 1024;
-/// Keys whose samples one block of `gather_links` adds up, and columns.
-const PIECE: usize = 32;
-const PIECE_COLUMNS: usize = 128;
-
 /// How the kernel `finish` finds genuine pairs.
 const NO_LINKS: u32 = 0;
 const OF_SAMPLES: u32 = 1;
@@ -41,8 +33,8 @@ pub(crate) struct Given {
     pub(crate) moments: Address,
     /// What is to be multiplied with; null: 1.
     pub(crate) upstream: Address,
-    /// On the Gram path, where the forward pass was just made.
-    pub(crate) alongs: Option<Alongs>,
+    /// Of a forward pass that was just made.
+    pub(crate) left: Left,
 }
 
 /// Gradients of `upstream * loss`.
@@ -58,7 +50,7 @@ pub(crate) fn run(
     let weights = queue.scratch(WEIGHTS, 1)?;
     let dim = problem.shape.dim;
     let vectors = queue.scratch(2 * 3 * dim, F32)?;
-    let weigh = Weigh {
+    let mut weigh = Weigh {
         header: layout.header,
         summaries: layout.summaries,
         moments: given.moments,
@@ -67,6 +59,12 @@ pub(crate) fn run(
         proxy_mean: q.mean,
         out: weights,
         vectors,
+        alongs: [Address::NULL; 2],
+        centres: Address::NULL,
+        scales: Address::NULL,
+        centred: Address::NULL,
+        factors: Address::NULL,
+        constants: Address::NULL,
         batch: z.count,
         classes: if problem.shape.classes.is_some() { q.count } else { 0 },
         dim: z.dim,
@@ -74,7 +72,15 @@ pub(crate) fn run(
         element: queue.element.code_in_kernels(),
         unused: 0,
     };
-    queue.launch("weigh", Grid::Blocks(1), &weigh)?;
+    if let Some(swept) = &given.left.swept {
+        (weigh.alongs, weigh.centres, weigh.scales) = (swept.alongs, swept.centres, swept.scales);
+        weigh.centred = queue.scratch(2 * 2 * dim, F32)?;
+        (weigh.factors, weigh.constants) = (queue.scratch(2, F32)?, queue.scratch(2 * dim, F32)?);
+    }
+    match given.left.conclude {
+        Some(conclude) => queue.launch_wide("judge", 1, &Judge { conclude, weigh })?,
+        None => queue.launch("weigh", Grid::Blocks(1), &weigh)?,
+    }
     let vectors_of = |side: usize| {
         let part = |index: usize| vectors.after((3 * side + index) * dim, F32);
         Vectors { high: part(0), low: part(1), rest: part(2) }
@@ -105,15 +111,49 @@ pub(crate) fn run(
     if !gram {
         return tiles(queue, problem, layout, finish, out);
     }
-    let alongs = given.alongs.map_or_else(|| Alongs::of(queue, layout), Ok)?;
-    if let Some(out) = out.embeddings {
-        let finish = Finish { out, links: OF_SAMPLES, ..finish };
-        through_scatter(queue, layout.proxy_scatter, alongs.proxies, finish)?;
-    }
-    if let Some(out) = out.proxies {
-        gather_links(queue, &mut finish)?;
-        let finish = of_proxies(Finish { out, links: OF_CLASSES, ..finish });
-        through_scatter(queue, layout.embedding_scatter, alongs.embeddings, finish)?;
+    let on_tensor_cores = tensor::takes_gradient(queue, dim)?;
+    let links = match &given.left.swept {
+        Some(swept) => swept.links,
+        None if out.proxies.is_some() => {
+            let (_, links) = links::prepare(queue, [z, q], problem.labels, false, true)?;
+            queue.launch("heads", Grid::Columns(problem.shape.batch, 1), &links)?;
+            links
+        }
+        None => links::none(problem.labels),
+    };
+    let mut gather = out.proxies.map(|_| links::gather(queue, &links, &mut finish)).transpose()?;
+    let alongs = match (&given.left.swept, given.left.alongs) {
+        (Some(swept), _) => swept.alongs,
+        (None, Some(alongs)) => alongs,
+        (None, None) => alongs(queue, layout)?,
+    };
+    let sides = [
+        out.embeddings.map(|out| (0, layout.proxy_scatter, Finish { out, links: OF_SAMPLES, ..finish })),
+        out.proxies.map(|out| (1, layout.embedding_scatter, Finish { out, links: OF_CLASSES, ..of_proxies(finish) })),
+    ];
+    for (side, scatter, finish) in sides.into_iter().flatten() {
+        let along = alongs[1 - side];
+        // The gradient of embeddings takes it along.
+        if let Some(gather) = gather.take_if(|_| side == 1 || !on_tensor_cores) {
+            gather_links(queue, &gather)?;
+        }
+        let swept = given.left.swept.as_ref();
+        if on_tensor_cores {
+            let factor = match swept {
+                Some(swept) => Factor {
+                    matrix: swept.matrices[1 - side],
+                    factor: weigh.factors.after(side, F32),
+                    constant: weigh.constants.after(side * dim, F32),
+                    centre: [0, 1].map(|part| weigh.centred.after((2 * side + part) * dim, F32)),
+                },
+                None => Factor::of(queue, scatter, along, &finish)?,
+            };
+            tensor::gradient(queue, &factor, finish, gather.take(), swept.filter(|_| side == 1))?;
+        } else {
+            // Where the rows of this side are centred, the product with the matrix goes with.
+            let mean = swept.map_or(finish.own.mean, |swept| swept.centres.after(side * dim, F64));
+            through_scatter(queue, scatter, along, &Side { mean, ..finish.own }, finish)?;
+        }
     }
     Ok(())
 }
@@ -124,46 +164,20 @@ fn of_proxies(finish: Finish) -> Finish {
     Finish { own: other, other: own, vectors: others, others: vectors, side: 1, ..finish }
 }
 
-/// What the samples of each class add to its gradient: samples sorted by label, then added up in pieces.
-fn gather_links(queue: &Queue<'_>, finish: &mut Finish) -> Result<()> {
-    let (z, q) = (finish.own, finish.other);
-    let (batch, classes, dim) = (z.count as usize, q.count as usize, z.dim as usize);
-    let heads = queue.scratch(classes, I32)?;
-    let keys = queue.scratch(batch, KEY)?;
-    let merged = if batch > SORTED { queue.scratch(batch, KEY)? } else { Address::NULL };
-    let mut links = Links { labels: finish.labels, keys, merged, heads, classes: q.count, run: 0 };
-    queue.launch_wide("sort_labels", batch.div_ceil(SORTED), &links)?;
-    let mut run = SORTED;
-    while run < batch {
-        links.run = int(run)?;
-        queue.launch("merge_labels", Grid::Columns(batch, 1), &links)?;
-        (links.keys, links.merged) = (links.merged, links.keys);
-        run *= 2;
-    }
-    queue.launch("no_heads", Grid::Elements(classes), &links)?;
-    queue.launch("heads", Grid::Columns(batch, 1), &links)?;
-    (finish.heads, finish.keys) = (heads, links.keys);
-    (finish.sums, finish.totals) = (queue.scratch(batch * dim, F32)?, queue.scratch(batch, F64)?);
-    let gather = GatherLinks {
-        embeddings: z,
-        high: finish.vectors.high,
-        low: finish.vectors.low,
-        keys: finish.keys,
-        cosines: finish.cosines,
-        weights: finish.weights,
-        sums: finish.sums,
-        totals: finish.totals,
-        classes: q.count,
-        unused: 0,
-    };
-    queue.launch_warps("gather_links", (batch.div_ceil(PIECE), dim.div_ceil(PIECE_COLUMNS)), &gather)
+/// What the samples of each class add to its gradient, in pieces.
+fn gather_links(queue: &Queue<'_>, gather: &GatherLinks) -> Result<()> {
+    let (batch, dim) = (gather.embeddings.count as usize, gather.embeddings.dim as usize);
+    queue.launch_warps("gather_links", (batch.div_ceil(PIECE), dim.div_ceil(PIECE_COLUMNS)), gather)
 }
 
-/// The gradient of `finish.own`, by the other side's scatter matrix, and that times the own mean.
-fn through_scatter(queue: &Queue<'_>, scatter: Address, along: Address, finish: Finish) -> Result<()> {
-    if tensor::takes_gradient(queue, finish.own.dim as usize)? {
-        return tensor::gradient(queue, scatter, along, finish);
-    }
+/// The gradient of `finish.own`, by the other side's scatter matrix, and that times where `centred_side` is centred.
+fn through_scatter(
+    queue: &Queue<'_>,
+    scatter: Address,
+    along: Address,
+    centred_side: &Side,
+    finish: Finish,
+) -> Result<()> {
     let own = finish.own;
     let (count, dim) = (own.count as usize, own.dim as usize);
     let scaled = queue.scratch(dim * dim, F32)?;
@@ -176,7 +190,7 @@ fn through_scatter(queue: &Queue<'_>, scatter: Address, along: Address, finish: 
     let product = queue.scratch(rows * dim, F32)?;
     for (first, rows) in bands(count, rows) {
         let band = band(first, rows)?;
-        centre(queue, &own, band, rows, centred)?;
+        centre(queue, centred_side, band, rows, centred)?;
         queue.multiply(product, [rows, dim, dim], plain(centred), plain(scaled), false)?;
         queue.launch_typed("finish", Grid::Warps(rows), &Finish { product, constant, band, ..finish })?;
     }

@@ -283,7 +283,9 @@ fn load_image(driver: &Functions, image: &[u8], tensor_memory: Option<i32>) -> R
         unsafe { (driver.cuModuleGetFunction)(&raw mut function, module, text.as_ptr()) }
             .result()
             .map_err(|error| Error::Device(format!("kernel {name}: {:?}", error.0)))?;
-        if let Some(most) = tensor_memory.filter(|_| name.starts_with("tensor_gradient")) {
+        if let Some(most) =
+            tensor_memory.filter(|_| name.starts_with("tensor_gradient") || name.starts_with("tensor_gram"))
+        {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: a function of the module just loaded; the size is what the device gives a block.
             unsafe { (driver.cuFuncSetAttribute)(function, attribute, most) }

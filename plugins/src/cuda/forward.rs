@@ -8,7 +8,7 @@ use super::{
     params::{Address, Conclude, Cosines, ScatterProducts, Settings, SumTile, TILE_SUMS, Tile},
     queue::{Grid, Queue, THREADS, int, plain, transposed},
     sides::{along, band, band_rows, bands, centre, measure, scatter, scatter_along},
-    tensor,
+    tensor::{self, Swept},
 };
 use crate::{error::Result, state};
 
@@ -27,31 +27,33 @@ pub(crate) struct Outputs {
     pub(crate) moments: Address,
 }
 
+/// What is left for a gradient that follows at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    /// On the Gram path without tensor cores: see [`alongs`].
+    pub(crate) alongs: Option<[Address; 2]>,
+    /// On the Gram path with them.
+    pub(crate) swept: Option<Swept>,
+    /// What is not launched yet, because the gradient has more to do in the same launch.
+    pub(crate) conclude: Option<Conclude>,
+}
+
 /// On the Gram path, each side's scatter matrix times the mean of the other, and the spread behind it (see
-/// [`scatter_along`]).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Alongs {
-    pub(crate) embeddings: Address,
-    pub(crate) proxies: Address,
+/// [`scatter_along`]), from the rows.
+pub(crate) fn alongs(queue: &Queue<'_>, layout: &Layout) -> Result<[Address; 2]> {
+    let (z, q) = (&layout.embeddings, &layout.proxies);
+    Ok([scatter_along(queue, z, q.mean)?, scatter_along(queue, q, z.mean)?])
 }
 
-impl Alongs {
-    /// From the rows.
-    pub(crate) fn of(queue: &Queue<'_>, layout: &Layout) -> Result<Self> {
-        let (z, q) = (&layout.embeddings, &layout.proxies);
-        Ok(Self { embeddings: scatter_along(queue, z, q.mean)?, proxies: scatter_along(queue, q, z.mean)? })
-    }
-}
-
-/// Loss, moments and the saved state.
+/// Loss, moments and the saved state. `gradient`: one follows at once.
 pub(crate) fn run(
     queue: &Queue<'_>,
     config: &Config,
     problem: &Problem,
     layout: &Layout,
-    gram: bool,
+    (gram, gradient): (bool, bool),
     out: Outputs,
-) -> Result<Option<Alongs>> {
+) -> Result<Left> {
     let (z, q) = (layout.embeddings, layout.proxies);
     let (form, mode) = state::codes(config);
     let mut conclude = Conclude {
@@ -60,7 +62,8 @@ pub(crate) fn run(
         moments: out.moments,
         loss: out.loss,
         cosines: layout.cosines,
-        spreads: [Address::NULL; 2],
+        alongs: [Address::NULL; 2],
+        centres: Address::NULL,
         products: Address::NULL,
         tile_sums: Address::NULL,
         embedding_mean: z.mean,
@@ -74,22 +77,30 @@ pub(crate) fn run(
         element: queue.element.code_in_kernels(),
         unused: 0,
     };
+    let mut left = Left::default();
+    if gram && tensor::takes(queue, problem.shape.dim)? {
+        let swept = tensor::sweep(queue, problem, layout, gradient)?;
+        (conclude.alongs, conclude.centres) = (swept.alongs, swept.centres);
+        (conclude.products, conclude.blocks) = (swept.inner, int(swept.parts)?);
+        if gradient {
+            return Ok(Left { swept: Some(swept), conclude: Some(conclude), alongs: None });
+        }
+        queue.launch_wide("conclude", 1, &conclude)?;
+        return Ok(left);
+    }
     measure(queue, &z)?;
     if problem.shape.classes.is_some() {
         measure(queue, &q)?;
         let cosines = Cosines { embeddings: z, proxies: q, labels: problem.labels, out: layout.cosines };
         queue.launch_typed("cosines", Grid::Warps(problem.shape.batch), &cosines)?;
     }
-    let mut known = None;
     if gram {
         let dim = problem.shape.dim;
-        let make = if tensor::takes(queue, dim)? { tensor::scatter } else { scatter };
-        make(queue, &z, layout.embedding_scatter)?;
-        make(queue, &q, layout.proxy_scatter)?;
-        let alongs = Alongs::of(queue, layout)?;
-        conclude.spreads = [alongs.embeddings.after(dim, F64), alongs.proxies.after(dim, F64)];
-        known = Some(alongs);
-        conclude.products = queue.scratch(dim, F64)?;
+        scatter(queue, &z, layout.embedding_scatter)?;
+        scatter(queue, &q, layout.proxy_scatter)?;
+        conclude.alongs = alongs(queue, layout)?;
+        left.alongs = Some(conclude.alongs);
+        (conclude.products, conclude.blocks) = (queue.scratch(dim, F64)?, z.dim);
         let products = ScatterProducts {
             embedding_scatter: layout.embedding_scatter,
             proxy_scatter: layout.proxy_scatter,
@@ -111,7 +122,7 @@ pub(crate) fn run(
         })?;
     }
     queue.launch_wide("conclude", 1, &conclude)?;
-    Ok(known)
+    Ok(left)
 }
 
 /// The similarities, a band of classes after the other, each made from centred rows and overwritten by the next.

@@ -5,14 +5,11 @@ use std::ffi::CStr;
 use crate::error::{Error, Result};
 
 /// Every kernel of an image; those of `BY_ELEMENT` once for each element type.
-pub(crate) const KERNELS: [&CStr; 14] = [
+pub(crate) const KERNELS: [&CStr; 12] = [
     c"sum_slabs",
-    c"sort_labels",
     c"merge_labels",
-    c"no_heads",
     c"heads",
     c"add_scatter",
-    c"add_gram",
     c"split_scatter",
     c"scatter_products",
     c"scale_scatter",
@@ -20,10 +17,11 @@ pub(crate) const KERNELS: [&CStr; 14] = [
     c"weigh_tile",
     c"conclude",
     c"weigh",
+    c"judge",
 ];
 
 /// Kernels that read rows of the operator's element type, as their names without `_f32`, `_f16` or `_bf16`.
-pub(crate) const BY_ELEMENT: [&str; 10] = [
+pub(crate) const BY_ELEMENT: [&str; 14] = [
     "unit_rows",
     "centre",
     "along",
@@ -31,6 +29,10 @@ pub(crate) const BY_ELEMENT: [&str; 10] = [
     "cosines",
     "gather_links",
     "finish",
+    "prepare",
+    "sweep",
+    "measure",
+    "settle",
     "tensor_gram",
     "tensor_gradient",
     "tensor_gradient_wide",

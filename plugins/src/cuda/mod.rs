@@ -1,7 +1,7 @@
 //! The operators on the CUDA provider: the same mathematics as `pdloss::loss`, as launches on ONNX Runtime's stream.
 //!
 //! ```text
-//! provider (stream, handle) -> driver (kernels) ------+-> queue -> sides, tensor -> forward / backward (what is launched when)
+//! provider (stream, handle) -> driver (kernels) ------+-> queue -> sides, links, tensor -> forward / backward (what is launched when)
 //!                              cublas (products) -----+   layout: where the saved state's parts are
 //!                              images (compiled kernels), params (what kernels take)
 //! ```
@@ -16,6 +16,7 @@ mod driver;
 mod forward;
 mod images;
 mod layout;
+mod links;
 mod loaded;
 mod params;
 mod provider;
@@ -27,7 +28,7 @@ use pdloss::loss::Config;
 
 use self::{
     backward::Gradients,
-    forward::Outputs,
+    forward::{Left, Outputs},
     layout::{Layout, Shape},
     params::{Address, Labels},
     queue::{Queue, int},
@@ -125,9 +126,10 @@ pub(crate) fn run(
             let loss = or_scratch(output("loss", &[], code)?, 1)?;
             let moments = or_scratch(output("moments", &[MOMENTS], DOUBLE)?, MOMENTS)?;
             let state = or_scratch(output("saved", &[shape.state(gram)], DOUBLE)?, shape.state(gram))?;
-            let alongs = forward::run(&queue, config, &problem, &layout(state), gram, Outputs { loss, moments })?;
-            if signature.operator == Operator::PdLossWithGrad {
-                let given = backward::Given { moments, upstream: upstream_of(false)?, alongs };
+            let both = signature.operator == Operator::PdLossWithGrad;
+            let left = forward::run(&queue, config, &problem, &layout(state), (gram, both), Outputs { loss, moments })?;
+            if both {
+                let given = backward::Given { moments, upstream: upstream_of(false)?, left };
                 backward::run(&queue, &problem, &layout(state), gram, given, gradients()?)?;
             }
             Ok(())
@@ -145,7 +147,7 @@ pub(crate) fn run(
             })?;
             let layout = layout(Address(saved.address(DOUBLE)?));
             let moments = Address(moments.address(DOUBLE)?);
-            let given = backward::Given { moments, upstream: upstream_of(true)?, alongs: None };
+            let given = backward::Given { moments, upstream: upstream_of(true)?, left: Left::default() };
             backward::run(&queue, &problem, &layout, gram, given, gradients()?)
         }
         _ => unreachable!("they have kernels for the processor only"),

@@ -35,7 +35,8 @@ macro_rules! parameters {
 
 parameters! {
     UnitRows: 48, SumSlabs: 40, Centre: 56, Along: 48, ScatterAlong: 56, Cosines: 88, Links: 48, GatherLinks: 96,
-    AddScatter: 32, ScatterProducts: 32, ScaleScatter: 48, SumTile: 64, WeighTile: 80, Conclude: 160, Weigh: 88, Finish: 240, TensorGram: 48, AddGram: 32, SplitScatter: 56, TensorGradient: 264,
+    AddScatter: 32, ScatterProducts: 32, ScaleScatter: 48, SumTile: 64, WeighTile: 80, Conclude: 168, Weigh: 144, Judge: 312,
+    Finish: 240, Prepare: 136, Sweep: 112, Settle: 256, TensorGram: 88, SplitScatter: 56, TensorGradient: 384,
 }
 const _: () = assert!(size_of::<Side>() == 32 && size_of::<Labels>() == 16 && size_of::<Band>() == 8);
 const _: () = assert!(size_of::<Tile>() == 56 && size_of::<Settings>() == 32 && size_of::<Vectors>() == 24);
@@ -242,7 +243,8 @@ pub(crate) struct Conclude {
     pub(crate) moments: Address,
     pub(crate) loss: Address,
     pub(crate) cosines: Address,
-    pub(crate) spreads: [Address; 2],
+    pub(crate) alongs: [Address; 2],
+    pub(crate) centres: Address,
     pub(crate) products: Address,
     pub(crate) tile_sums: Address,
     pub(crate) embedding_mean: Address,
@@ -268,12 +270,25 @@ pub(crate) struct Weigh {
     pub(crate) proxy_mean: Address,
     pub(crate) out: Address,
     pub(crate) vectors: Address,
+    pub(crate) alongs: [Address; 2],
+    pub(crate) centres: Address,
+    pub(crate) scales: Address,
+    pub(crate) centred: Address,
+    pub(crate) factors: Address,
+    pub(crate) constants: Address,
     pub(crate) batch: u32,
     pub(crate) classes: u32,
     pub(crate) dim: u32,
     pub(crate) gram: u32,
     pub(crate) element: u32,
     pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Judge {
+    pub(crate) conclude: Conclude,
+    pub(crate) weigh: Weigh,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -304,22 +319,61 @@ pub(crate) struct Finish {
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct TensorGram {
-    pub(crate) side: Side,
-    pub(crate) partials: Address,
-    pub(crate) slab: u32,
+pub(crate) struct Prepare {
+    pub(crate) embeddings: Side,
+    pub(crate) proxies: Side,
+    pub(crate) links: Links,
+    pub(crate) probes: Address,
+    pub(crate) probe_blocks: u32,
+    pub(crate) sort_blocks: u32,
+    pub(crate) clear_blocks: u32,
     pub(crate) unused: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct AddGram {
-    pub(crate) partials: Address,
-    pub(crate) scatter: Address,
-    pub(crate) dim: u32,
-    pub(crate) pairs: u32,
+pub(crate) struct Sweep {
+    pub(crate) embeddings: Side,
+    pub(crate) proxies: Side,
+    pub(crate) probes: Address,
+    pub(crate) centres: Address,
+    pub(crate) sums: Address,
+    pub(crate) grams: Address,
+    pub(crate) slab_rows: [u32; 2],
     pub(crate) slabs: u32,
+    pub(crate) coarse: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Settle {
+    pub(crate) cosines: Cosines,
+    pub(crate) links: Links,
+    pub(crate) sums: Address,
+    pub(crate) centres: Address,
+    pub(crate) grams: Address,
+    pub(crate) alongs: [Address; 2],
+    pub(crate) scatters: [Address; 2],
+    pub(crate) matrices: [Address; 2],
+    pub(crate) scales: Address,
+    pub(crate) inner: Address,
+    pub(crate) sum_slabs: [u32; 2],
+    pub(crate) gram_slabs: [u32; 2],
+    pub(crate) settle_blocks: u32,
+    pub(crate) cosine_blocks: u32,
+    pub(crate) split: u32,
     pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct TensorGram {
+    pub(crate) embeddings: Side,
+    pub(crate) proxies: Side,
+    pub(crate) partials: Address,
+    pub(crate) slab_rows: [u32; 2],
+    pub(crate) slabs: u32,
+    pub(crate) coarse: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -341,6 +395,11 @@ pub(crate) struct TensorGradient {
     pub(crate) finish: Finish,
     pub(crate) matrix: Address,
     pub(crate) factor: Address,
+    pub(crate) high: Address,
+    pub(crate) low: Address,
+    pub(crate) gather: GatherLinks,
     pub(crate) strips: u32,
-    pub(crate) unused: u32,
+    pub(crate) blocks: u32,
+    pub(crate) slabs: u32,
+    pub(crate) slab_tiles: u32,
 }

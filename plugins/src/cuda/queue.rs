@@ -106,12 +106,12 @@ impl<'a> Queue<'a> {
     pub(crate) fn launch_shared<P: Parameters>(
         &self,
         name: &str,
-        blocks: usize,
+        grid: Grid,
         bytes: usize,
         parameters: &P,
     ) -> Result<()> {
         let name = format!("{name}_{}", self.element.suffix());
-        self.stream.launch(&name, Grid::Blocks(blocks).size()?, THREADS, int(bytes)?, parameters)
+        self.stream.launch(&name, grid.size()?, THREADS, int(bytes)?, parameters)
     }
 
     /// Shared memory that a block of a kernel for tensor cores may have; none on devices that run none.

@@ -1,25 +1,45 @@
-//! The Gram path's two products on tensor cores, each in one kernel from rows to results: the rows are read, nothing in between
-//! is written. `sides::scatter` and `backward::through_scatter` are the same in f32 through cuBLAS.
+//! The Gram path on tensor cores: two passes over the rows, of which nothing in between is written. `sides` and
+//! `backward::through_scatter` are the same in f32 through cuBLAS.
+//!
+//! ```text
+//! prepare -> sweep, or measure and tensor_gram -> settle -> judge -> tensor_gradient of embeddings -> of proxies
+//! ```
 
 use std::env;
 
 use super::{
-    ElementType,
-    params::{AddGram, Address, Finish, Side, SplitScatter, TensorGradient, TensorGram},
-    queue::{Grid, Queue, int},
+    ElementType, Problem,
+    layout::Layout,
+    links::{self, PIECE},
+    params::{
+        Address, Cosines, Finish, GatherLinks, Links, Settle, Side, SplitScatter, Sweep, TensorGradient, TensorGram,
+    },
+    queue::{Grid, Queue, THREADS, int},
 };
 use crate::error::{Error, Result};
 
 const F32: usize = size_of::<f32>();
+const F64: usize = size_of::<f64>();
 const WORD: usize = size_of::<u32>();
 
 /// Columns of a strip; a block of `tensor_gram` multiplies two.
 const EDGE: usize = 128;
 /// Rows of a tile, of which a slab is made up.
 const TILE_ROWS: usize = 32;
-/// Blocks that make the products of one side: about two for each multiprocessor of a large device.
-const BLOCKS: usize = 264;
+/// Blocks that go through rows once: one for each multiprocessor of a large device. Fixed, so that results are the same to the bit
+/// on all devices of a kind.
+const SWEEP_BLOCKS: usize = 132;
+/// Blocks that multiply strips.
+const GRAM_BLOCKS: usize = 264;
 const MOST_STRIPS: usize = 4;
+/// Shared memory of `tensor_gram`: two tiles of two strips in two parts.
+const GRAM_BYTES: usize = 8 * (TILE_ROWS / 2) * (EDGE + 8) * WORD;
+/// Blocks that settle a pair of strips.
+const SQUARES: usize = 64;
+/// Of so many rows of a 16-bit type on, the Gram matrix is made of high parts alone. Each of the n D of them is rounded by at most
+/// 2^-12 of itself, independently, which changes the sum of squares of the similarities by about 2^-11 / sqrt(n D), relatively: with
+/// this many rows and D = 2 by 2e-6, half of what float32 is allowed.
+const COARSE: usize = 32_768;
 
 /// Chooses how products of the Gram path are made.
 const CHOICE: &str = "PDLOSS_CUDA_PRODUCTS";
@@ -34,7 +54,8 @@ pub(crate) fn takes(queue: &Queue<'_>, dim: usize) -> Result<bool> {
         _ => {}
     }
     let strips = dim.div_ceil(EDGE);
-    Ok(strips <= MOST_STRIPS && queue.tensor_memory().is_some_and(|most| Shape::of(strips).bytes() <= most))
+    Ok(strips <= MOST_STRIPS
+        && queue.tensor_memory().is_some_and(|most| Shape::of(strips).bytes().max(GRAM_BYTES) <= most))
 }
 
 /// The same for gradients. One product of f16 parts is too coarse for those of float16, whose own rounding is as fine: of 204 cases one
@@ -65,42 +86,199 @@ impl Shape {
     }
 }
 
-/// Sum of the outer products of the centred rows with themselves, `[dim, dim]` in f64.
-pub(crate) fn scatter(queue: &Queue<'_>, side: &Side, out: Address) -> Result<()> {
-    let (count, dim) = (side.count as usize, side.dim as usize);
-    let strips = dim.div_ceil(EDGE);
-    let pairs = strips * (strips + 1) / 2;
-    let slab = count.div_ceil(BLOCKS.div_ceil(pairs)).next_multiple_of(TILE_ROWS);
-    let slabs = count.div_ceil(slab);
-    let partials = queue.scratch(slabs * pairs * EDGE * EDGE, F32)?;
-    let gram = TensorGram { side: *side, partials, slab: int(slab)?, unused: 0 };
-    queue.launch_typed("tensor_gram", Grid::Rectangle(pairs, slabs), &gram)?;
-    let add = AddGram { partials, scatter: out, dim: side.dim, pairs: int(pairs)?, slabs: int(slabs)?, unused: 0 };
-    queue.launch("add_gram", Grid::Columns(EDGE * EDGE, pairs), &add)
+/// How the rows of both sides are cut into slabs.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    rows: [usize; 2],
+    slabs: [usize; 2],
 }
 
-/// The gradient of `finish.own`, by the other side's scatter matrix, and that times the own mean.
-pub(crate) fn gradient(queue: &Queue<'_>, scatter: Address, along: Address, finish: Finish) -> Result<()> {
+impl Cut {
+    /// Into about so many slabs together, each side at least one, whole tiles; large ones such that tiles of the gradient fit, too.
+    fn new(counts: [usize; 2], most: usize) -> Self {
+        let shares = ((most * counts[0] + (counts[0] + counts[1]) / 2) / (counts[0] + counts[1])).clamp(1, most - 1);
+        let rows = [counts[0].div_ceil(shares), counts[1].div_ceil(most - shares)];
+        let rows = rows.map(|rows| rows.next_multiple_of(if rows < 512 { TILE_ROWS } else { 128 }));
+        Self { rows, slabs: [counts[0].div_ceil(rows[0]), counts[1].div_ceil(rows[1])] }
+    }
+
+    fn all(&self) -> usize {
+        self.slabs[0] + self.slabs[1]
+    }
+
+    fn slab_rows(&self) -> Result<[u32; 2]> {
+        Ok([int(self.rows[0])?, int(self.rows[1])?])
+    }
+}
+
+fn ints([first, second]: [usize; 2]) -> Result<[u32; 2]> {
+    Ok([int(first)?, int(second)?])
+}
+
+/// What the forward pass found out beside the saved state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Swept {
+    /// Each side's scatter matrix times the other's centre, and the sum of squares along that.
+    pub(crate) alongs: [Address; 2],
+    /// `[2, dim]`
+    pub(crate) centres: Address,
+    /// Of all entries of both scatter matrices, the shares in the sum of squares, and how many parts they were added up in.
+    pub(crate) inner: Address,
+    pub(crate) parts: usize,
+    /// The scatter matrices as factors, and how far they were scaled up.
+    pub(crate) matrices: [Address; 2],
+    pub(crate) scales: Address,
+    /// Sorted samples, where a gradient follows.
+    pub(crate) links: Links,
+    /// Slabs of proxies that were read last, and their rows.
+    last: (usize, usize),
+}
+
+/// Lengths, means, scatter matrices and cosines, in two or three launches.
+pub(crate) fn sweep(queue: &Queue<'_>, problem: &Problem, layout: &Layout, gradient: bool) -> Result<Swept> {
+    let (z, q) = (layout.embeddings, layout.proxies);
+    let dim = z.dim as usize;
+    let counts = [z.count as usize, q.count as usize];
+    let strips = dim.div_ceil(EDGE);
+    let pairs = strips * (strips + 1) / 2;
+    let (probes, links) = links::prepare(queue, [z, q], problem.labels, true, gradient)?;
+    let cut = Cut::new(counts, SWEEP_BLOCKS);
+    let centres = queue.scratch(2 * dim, F64)?;
+    let sums = queue.scratch(cut.all() * (2 * dim + 3), F64)?;
+    let of_grams = if strips == 1 { cut } else { Cut::new(counts, GRAM_BLOCKS.div_ceil(pairs)) };
+    let grams = queue.scratch(of_grams.all() * pairs * EDGE * EDGE, F32)?;
+    let coarse = |side: usize| u32::from(queue.element != ElementType::F32 && counts[side] >= COARSE) << side;
+    let coarse = coarse(0) | coarse(1);
+    let (slab_rows, slabs) = (cut.slab_rows()?, int(cut.slabs[0])?);
+    let parameters = Sweep { embeddings: z, proxies: q, probes, centres, sums, grams, slab_rows, slabs, coarse };
+    let name = if strips == 1 { "sweep" } else { "measure" };
+    queue.launch_typed(name, Grid::Blocks(cut.all()), &parameters)?;
+    if strips > 1 {
+        let about = |side: Side, mean| Side { mean, ..side };
+        let gram = TensorGram {
+            embeddings: about(z, centres),
+            proxies: about(q, centres.after(dim, F64)),
+            partials: grams,
+            slab_rows: of_grams.slab_rows()?,
+            slabs: int(of_grams.slabs[0])?,
+            coarse,
+        };
+        queue.launch_shared("tensor_gram", Grid::Rectangle(pairs, of_grams.all()), GRAM_BYTES, &gram)?;
+    }
+
+    let alongs = [queue.scratch(dim + 1, F64)?, queue.scratch(dim + 1, F64)?];
+    let mut matrices = [Address::NULL; 2];
+    if gradient && takes_gradient(queue, dim)? {
+        matrices = [fragments(queue, strips)?, fragments(queue, strips)?];
+    }
+    let scales = queue.scratch(2, F64)?;
+    let settle_blocks = pairs * SQUARES;
+    let inner = queue.scratch(settle_blocks, F64)?;
+    let cosine_blocks = counts[0].div_ceil(8);
+    let head_blocks = if gradient { counts[0].div_ceil(THREADS as usize) } else { 0 };
+    let parameters = Settle {
+        cosines: Cosines { embeddings: z, proxies: q, labels: problem.labels, out: layout.cosines },
+        links,
+        sums,
+        centres,
+        grams,
+        alongs,
+        scatters: [layout.embedding_scatter, layout.proxy_scatter],
+        matrices,
+        scales,
+        inner,
+        sum_slabs: ints(cut.slabs)?,
+        gram_slabs: ints(of_grams.slabs)?,
+        settle_blocks: int(settle_blocks)?,
+        cosine_blocks: int(cosine_blocks)?,
+        split: u32::from(queue.element == ElementType::F32),
+        unused: 0,
+    };
+    queue.launch_typed("settle", Grid::Blocks(settle_blocks + cosine_blocks + head_blocks), &parameters)?;
+    let last = (of_grams.slabs[1], of_grams.rows[1]);
+    Ok(Swept { alongs, centres, inner, parts: settle_blocks, matrices, scales, links, last })
+}
+
+/// A scatter matrix as fragments.
+fn fragments(queue: &Queue<'_>, strips: usize) -> Result<Address> {
+    let words = if queue.element == ElementType::F32 { 4 } else { 2 };
+    queue.scratch(strips * (EDGE / 16) * strips * (EDGE / 8) * 32 * words, WORD)
+}
+
+/// What rows are multiplied with, and what goes with that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factor {
+    pub(crate) matrix: Address,
+    pub(crate) factor: Address,
+    pub(crate) constant: Address,
+    /// Where rows are centred: high and low parts.
+    pub(crate) centre: [Address; 2],
+}
+
+impl Factor {
+    /// Of the other side's scatter matrix, and that times the own mean.
+    pub(crate) fn of(queue: &Queue<'_>, scatter: Address, along: Address, finish: &Finish) -> Result<Self> {
+        let dim = finish.own.dim as usize;
+        let strips = dim.div_ceil(EDGE);
+        let matrix = fragments(queue, strips)?;
+        let (factor, constant) = (queue.scratch(1, F32)?, queue.scratch(dim, F32)?);
+        let split = SplitScatter {
+            scatter,
+            along,
+            weights: finish.weights,
+            matrix,
+            factor,
+            constant,
+            dim: finish.own.dim,
+            split: u32::from(queue.element == ElementType::F32),
+        };
+        queue.launch("split_scatter", Grid::Blocks(strips * (EDGE / 16)), &split)?;
+        Ok(Self { matrix, factor, constant, centre: [finish.vectors.high, finish.vectors.low] })
+    }
+}
+
+/// The gradient of `finish.own`; beside it, what `gather` names, for the other side's. `swept`: how the rows were read before.
+pub(crate) fn gradient(
+    queue: &Queue<'_>,
+    factor: &Factor,
+    finish: Finish,
+    gather: Option<GatherLinks>,
+    swept: Option<&Swept>,
+) -> Result<()> {
     let (count, dim) = (finish.own.count as usize, finish.own.dim as usize);
     let shape = Shape::of(dim.div_ceil(EDGE));
-    let (steps, tiles) = (shape.strips * (EDGE / 16), shape.strips * (EDGE / 8));
-    let split = queue.element == ElementType::F32;
-    let words = if split { 4 } else { 2 };
-    let matrix = queue.scratch(steps * tiles * 32 * words, WORD)?;
-    let (factor, constant) = (queue.scratch(1, F32)?, queue.scratch(dim, F32)?);
-    let split = SplitScatter {
-        scatter,
-        along,
-        weights: finish.weights,
-        matrix,
-        factor,
-        constant,
-        dim: finish.own.dim,
-        split: u32::from(split),
+    let tiles = count.div_ceil(shape.rows);
+    let (slabs, slab_tiles) = match swept.map(|swept| swept.last) {
+        Some((slabs, rows)) if rows.is_multiple_of(shape.rows) => (slabs, rows / shape.rows),
+        _ => (1, tiles),
     };
-    queue.launch("split_scatter", Grid::Blocks(steps), &split)?;
-    let finish = Finish { constant, ..finish };
-    let parameters = TensorGradient { finish, matrix, factor, strips: int(shape.strips)?, unused: 0 };
+    let blocks = slabs * slab_tiles;
+    let pieces = if gather.is_some() { finish.own.count as usize } else { 0 }.div_ceil(PIECE) * shape.strips;
+    let nothing = GatherLinks {
+        embeddings: finish.own,
+        high: Address::NULL,
+        low: Address::NULL,
+        keys: Address::NULL,
+        cosines: Address::NULL,
+        weights: Address::NULL,
+        sums: Address::NULL,
+        totals: Address::NULL,
+        classes: 0,
+        unused: 0,
+    };
+    let [high, low] = factor.centre;
+    let parameters = TensorGradient {
+        finish: Finish { constant: factor.constant, ..finish },
+        matrix: factor.matrix,
+        factor: factor.factor,
+        high,
+        low,
+        gather: gather.unwrap_or(nothing),
+        strips: int(shape.strips)?,
+        blocks: int(blocks)?,
+        slabs: int(slabs)?,
+        slab_tiles: int(slab_tiles)?,
+    };
     let name = if shape.wide { "tensor_gradient_wide" } else { "tensor_gradient" };
-    queue.launch_shared(name, count.div_ceil(shape.rows), shape.bytes(), &parameters)
+    queue.launch_shared(name, Grid::Blocks(blocks + pieces.div_ceil(8)), shape.bytes(), &parameters)
 }

@@ -92,6 +92,11 @@ impl Emulation {
         self.set("emulate_reverse", c_int::from(on));
     }
 
+    /// Has the log say what each launch moves.
+    pub(crate) fn count(&self, on: bool) {
+        self.set("emulate_count", c_int::from(on));
+    }
+
     /// The device's compute capability.
     pub(crate) fn capability(&self, major: c_int) {
         self.set("emulate_capability", major);
