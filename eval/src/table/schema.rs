@@ -170,6 +170,7 @@ mod tests {
         "embedding_bytes",
         "metric",
         "index",
+        "faiss_level",
         "search",
         "index_recall",
         "ties",
