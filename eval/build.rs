@@ -17,8 +17,10 @@ fn levels() -> String {
     let Some(root) = env::var_os("DEP_FAISS_C_ROOT") else { return lowest };
     let build = PathBuf::from(root).join("build");
     let of = |name: &str| {
+        let text = fs::read_to_string(build.join(name)).ok()?;
+        // A file that is not there would count as changed each time.
         println!("cargo:rerun-if-changed={}", build.join(name).display());
-        fs::read_to_string(build.join(name)).ok()
+        Some(text)
     };
     if let Some(both) = of("levels") {
         return both.trim().to_owned();

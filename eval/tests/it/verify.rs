@@ -736,9 +736,10 @@ fn groups_have_the_errors_of_their_pairs() {
         ["old", "young", "old - young"]
     );
     // The run keeps them, too.
-    let written: Vec<(String, f64)> =
-        rows.iter().map(|row| (row["group"].as_str().unwrap().to_owned(), row["fmr_to"].as_f64().unwrap())).collect();
-    assert_eq!(kept_groups, written);
+    let written = rows.iter().map(|row| (row["group"].as_str().unwrap(), row["fmr_to"].as_f64().unwrap()));
+    assert_eq!(kept_groups.len(), rows.len());
+    // The last digit of a number in JSON may be read otherwise.
+    assert!(kept_groups.iter().zip(written).all(|(a, b)| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12), "{kept_groups:?}");
     for row in &rows {
         let group = row["group"].as_str().unwrap();
         let of = |a: &str, b: &str| if a == b { a == group } else { group.contains(" - ") };
