@@ -1,6 +1,6 @@
 # What people and CI type. Every target sets up what it needs; a second run starts at once.
 .PHONY: help setup demo test release-check fuzz test-ort-matrix test-training test-gradients test-torch test-omniglot test-valgrind test-distributed wheels dist test-wheel test-install lint \
-	bench-recall bench-scale bench-loss bench-operators bench-training bench-torch bench-ranks bench-pairs kernels check-kernels gpu-check gpu-bundle paper paper-quick book fixtures
+	bench-recall bench-levels bench-scale bench-loss bench-operators bench-training bench-torch bench-ranks bench-pairs kernels check-kernels gpu-check gpu-bundle paper paper-quick book fixtures
 
 BENCH_PYTHON = .runtime/bench/bin/python
 PAPER_PYTHON = .runtime/paper/bin/python
@@ -29,6 +29,7 @@ help:
 	@echo "make bench-pairs   peak memory of losses over pairs, of 1,024 to 32,768 images (LOSSES=... BATCHES=...)"
 	@echo "make bench-ranks   what several ranks under MPI cost: exchanges, step time, bytes a step, memory"
 	@echo "make bench-recall  side by side with a Python script (DATA=list.csv MODEL=model.onnx)"
+	@echo "make bench-levels  search by FAISS for old and for new processors, and by faiss-cpu"
 	@echo "make bench-scale   recall on embeddings larger than memory, its memory measured (ROWS=10000000 FOLDER=... for 5 GB)"
 	@echo "make kernels       compile the CUDA kernels' images; make check-kernels: compare them with those committed"
 	@echo "make gpu-check     everything that only a machine with a GPU can show; fails where there is none"
@@ -107,6 +108,11 @@ bench-recall: setup $(BENCH_PYTHON)
 	cargo build --locked --workspace --bins --example search \
 		--config profile.dev.package.faiss-sys.opt-level=3 --config profile.dev.package.turbojpeg-sys.opt-level=3
 	$(BENCH_PYTHON) eval/benches/recall.py $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
+
+bench-levels: setup $(BENCH_PYTHON)
+	cargo build --locked --workspace --bins --example search \
+		--config profile.dev.package.faiss-sys.opt-level=3 --config profile.dev.package.turbojpeg-sys.opt-level=3
+	$(BENCH_PYTHON) eval/benches/levels.py
 
 bench-scale: setup $(BENCH_PYTHON)
 	cargo build --locked --workspace --bins --config profile.dev.package.faiss-sys.opt-level=3

@@ -21,6 +21,9 @@ HERE = Path(__file__).resolve().parent
 TARGET = HERE.parents[1] / "target" / "debug"
 
 
+PROFILE = "the profile dev, FAISS and libjpeg-turbo at level 3"
+
+
 def run(command, threads):
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     result = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment)
@@ -86,6 +89,7 @@ def search(arguments, folder):
         theirs=lambda: json.loads(
             run([sys.executable, HERE / "search_baseline.py", matrix, k, arguments.threads, other], arguments.threads)),
     )
+    print(f"FAISS: ours for {results['ours'][0]['faiss']}, theirs {results['theirs'][0]['faiss']}")
     a, b = np.load(mine), np.load(other)
     values = np.load(matrix).astype(np.float64)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
@@ -112,7 +116,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    print(f"{models[0] if models else platform.processor()}, {arguments.threads} threads, {arguments.rounds} rounds, medians")
+    print(f"{models[0] if models else platform.processor()}, {arguments.threads} threads, {arguments.rounds} rounds, medians; ours of {PROFILE}")
     with tempfile.TemporaryDirectory() as folder:
         if arguments.data and arguments.model:
             images(arguments, Path(folder))

@@ -87,7 +87,7 @@ def main():
         make(large, arguments.rows, arguments.dim, arguments.queries)
         size = large.stat().st_size / 2**20
         found, seconds, peak = recall(large, arguments.k, arguments.threads, ["--memory", arguments.memory])
-        print(f"{platform.machine()}, {arguments.threads} threads, pdloss-eval of the profile dev")
+        print(f"{platform.machine()}, {arguments.threads} threads, pdloss-eval of the profile dev, FAISS at level 3 for {found['faiss_level']}")
         print(f"{arguments.queries:,} queries among {arguments.rows:,} x {arguments.dim} ({size:,.0f} MiB), K {arguments.k}, "
               f"--memory {arguments.memory}")
         print(f"  recall@1 {found['recall@1']:.4f}, recall@{arguments.k} {found[f'recall@{arguments.k}']:.4f}")

@@ -1,6 +1,6 @@
-//! Exact self-search of a matrix, timed: `search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy`.
+//! Self-search of a matrix, timed: `search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy [INDEX]`, exact where no index is named.
 //!
-//! Prints one line of JSON: seconds of building and searching, and the peak memory of the process in MiB.
+//! Prints one line of JSON: seconds of building and searching, the peak memory of the process in MiB, and for which processors FAISS is.
 
 use std::error::Error;
 use std::time::Instant;
@@ -8,6 +8,7 @@ use std::time::Instant;
 use ndarray::{Array2, s};
 use pdloss_embed::retrieval::{Index, Metric};
 use pdloss_eval::index::{FLAT, FaissIndex};
+use pdloss_eval::level::level;
 use pdloss_eval::process;
 
 /// Queries searched at a time, as `pdloss-eval recall` does.
@@ -16,16 +17,17 @@ const BLOCK: usize = 4096;
 #[allow(clippy::print_stdout)] // an example prints
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, file, k, threads, out] = arguments.as_slice() else {
-        return Err("usage: search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy".into());
+    let [_, file, k, threads, out, index @ ..] = arguments.as_slice() else {
+        return Err("usage: search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy [INDEX]".into());
     };
+    let index = index.first().map_or(FLAT, String::as_str);
     let (k, threads): (usize, usize) = (k.parse()?, threads.parse()?);
     process::set_threads(threads);
     let matrix: Array2<f32> = ndarray_npy::read_npy(file)?;
     let mut neighbours = Array2::<i64>::zeros((matrix.nrows(), k));
 
     let started = Instant::now();
-    let mut index = FaissIndex::build(FLAT, Metric::Cosine, matrix.view(), &|row| format!("row {row}"))?;
+    let mut index = FaissIndex::build(index, Metric::Cosine, matrix.view(), &|row| format!("row {row}"))?;
     for first in (0..matrix.nrows()).step_by(BLOCK) {
         let last = (first + BLOCK).min(matrix.nrows());
         let found = index.search(matrix.slice(s![first..last, ..]), k, Some(first))?;
@@ -38,6 +40,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak =
         status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0 kB").trim().trim_end_matches(" kB").trim();
-    println!("{{\"seconds\": {seconds:.3}, \"peak_mib\": {}}}", peak.parse::<u64>()? / 1024);
+    println!(
+        "{{\"seconds\": {seconds:.3}, \"peak_mib\": {}, \"faiss\": \"{}\"}}",
+        peak.parse::<u64>()? / 1024,
+        level()
+    );
     Ok(())
 }

@@ -17,6 +17,7 @@
 pub mod commands;
 pub mod factory;
 pub mod index;
+pub mod level;
 pub mod metrics;
 pub mod pairs;
 pub mod plot;

@@ -367,7 +367,7 @@ fn changes_are_shown(browser: &Browser) -> Result<(), Failed> {
         const table = tables.find(t => t.caption.textContent.includes('before'));
         const counts = [...table.tBodies[0].rows].map(row => [...row.cells].slice(1).map(cell => Number(cell.textContent)));
         const words = [...part.querySelectorAll('p')].map(p => p.textContent).find(text => text.startsWith('Of ') && text.includes('before'));
-        const galleries = [...part.querySelectorAll('section.gallery')].map(section => ({ caption: section.querySelector('h3').textContent,
+        const galleries = [...part.querySelectorAll('section.gallery')].map(section => ({ caption: section.querySelector('h4').textContent,
             note: section.querySelector('p').textContent, rows: [...section.querySelectorAll('ol.row')].map(row => [...row.children].map(li => li.className).join(' ')),
             blank: [...section.querySelectorAll('img')].filter(image => image.naturalWidth < 8).length }));
         return { seen, tables: tables.length, counts, words, galleries };";

@@ -22,6 +22,13 @@ has inspect "(in the program's Python environment)"
 grep '"library"' inspect
 
 pdloss-eval recall --model fixtures/embedder.onnx --data fixtures/shapes --out recall.json --save-embeddings kept.npy 2>/dev/null
+# FAISS for older processors, which is taken on any, finds the same.
+PDLOSS_FAISS=x86-64 pdloss-eval --version >version
+has version "FAISS for x86-64, having another one"
+PDLOSS_FAISS=x86-64 pdloss-eval recall --embeddings kept.npy --save-run older >/dev/null 2>&1
+pdloss-eval recall --embeddings kept.npy --save-run newer >/dev/null 2>&1
+cmp older/queries.parquet newer/queries.parquet
+cmp older/neighbours.parquet newer/neighbours.parquet
 pdloss-eval recall --embeddings kept.npy --index RR16,HNSW16 --k 1 2>/dev/null | sed -n 3p
 pdloss-eval recall --embeddings kept.npy --index PCA8,IVF4,SQ8 --k 1 2>/dev/null | sed -n 3p
 pdloss-eval verify --model fixtures/embedder.onnx --data fixtures/shapes --all-pairs 2>/dev/null | sed -n 1,3p

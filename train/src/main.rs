@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         usual: &[pdloss_train::USUAL, commands::USUAL],
         flags_of: pdloss_train::flags_of,
         elsewhere: &[],
+        made_with: commands::made_with(),
     };
     program.run(|cli: Cli, stdout| match cli.command {
         Command::Train(command) => command.run(stdout),

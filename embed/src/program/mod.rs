@@ -34,6 +34,8 @@ pub struct Program {
     pub flags_of: fn(toml::Table) -> toml::Table,
     /// Commands that are looked for here, and the program that has them.
     pub elsewhere: &'static [(&'static str, &'static str)],
+    /// Lines that `--version` says, too.
+    pub made_with: Vec<String>,
 }
 
 /// Values of the image flag that was called `--color` once; it is `--channels` now.
@@ -101,8 +103,8 @@ impl Program {
     /// The whole command line, with what every program has.
     fn whole(&self) -> Command {
         let usual: Vec<Usual> = self.usual.concat();
-        let program =
-            speech::add(numbers::taken_below_zero(with_mpi(self.command.clone())).mut_subcommands(config::add));
+        let program = numbers::taken_below_zero(with_parts(self.command.clone(), &self.made_with));
+        let program = speech::add(program.mut_subcommands(config::add));
         help::in_two_lengths(pages::add(program), &usual)
     }
 
@@ -186,14 +188,16 @@ fn together(matches: &ArgMatches) -> Result<()> {
     Err(Error::Usage(format!("{name} runs as one process, and {ranks} were started; several run {several} together")))
 }
 
-/// `--version` with a line about MPI; `-V` stays one line.
-fn with_mpi(program: Command) -> Command {
+/// `--version` with what the program is made with, and a line about MPI; `-V` stays one line.
+fn with_parts(program: Command, made_with: &[String]) -> Command {
     let version = program.get_version().unwrap_or_default();
     let mpi = match pdloss_ranks::library() {
         Some(library) => format!("with MPI: {library}"),
         None => "without MPI (the feature mpi adds it)".to_owned(),
     };
-    let text: &'static str = Box::leak(format!("{version}\n{mpi}").into_boxed_str());
+    let lines: Vec<&str> =
+        [version].into_iter().chain(made_with.iter().map(String::as_str)).chain([mpi.as_str()]).collect();
+    let text: &'static str = Box::leak(lines.join("\n").into_boxed_str());
     program.long_version(text)
 }
 

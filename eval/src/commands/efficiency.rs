@@ -56,6 +56,10 @@ pub(super) fn print(record: &Record, stdout: &mut dyn Write) -> std::io::Result<
         return Ok(());
     };
     let word = |name: &str| record.get(name).map(Value::word).unwrap_or_default();
+    let plural = |name: &str, one: &str| match word(name).as_str() {
+        "1" => format!("1 {one}"),
+        count => format!("{count} {one}s"),
+    };
     let in_units = |value: f64| match value {
         v if v >= 1e9 => format!("{:.2} G", v / 1e9),
         v if v >= 1e6 => format!("{:.2} M", v / 1e6),
@@ -66,11 +70,11 @@ pub(super) fn print(record: &Record, stdout: &mut dyn Write) -> std::io::Result<
         number("peak_memory").map_or(String::new(), |bytes| format!(", {:.0} MiB held at most", bytes / 1048576.0));
     writeln!(
         stdout,
-        "\nThe model alone, on {}, {} threads, {}: {latency:.2} ms an image one by one (95 of 100 within {p95:.2} ms), {throughput:.1} images/s in batches of {}",
+        "\nThe model alone, on {}, {}, {}: {latency:.2} ms an image one by one (95 of 100 within {p95:.2} ms), {throughput:.1} images/s {}",
         word("machine"),
-        word("threads"),
+        plural("threads", "thread"),
         word("runtime"),
-        word("batch"),
+        if word("batch") == "1" { "one a batch".to_owned() } else { format!("in batches of {}", word("batch")) },
     )?;
     writeln!(stdout, "{} parameters, {} operations an image{peak}", counted("parameters"), counted("operations"))
 }

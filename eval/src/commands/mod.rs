@@ -150,10 +150,21 @@ impl Command {
     }
 }
 
+/// What `--version` says of what the measuring is made with.
+pub fn made_with() -> Vec<String> {
+    vec![crate::level::in_words()]
+}
+
 /// The program `pdloss-eval`: parse, run, exit code.
 pub fn main() -> ExitCode {
     let elsewhere = &[("train", "pdloss"), ("export", "pdloss")];
-    let program = Program { command: Cli::command(), usual: &[USUAL], flags_of: |table| table, elsewhere };
+    let program = Program {
+        command: Cli::command(),
+        usual: &[USUAL],
+        flags_of: |table| table,
+        elsewhere,
+        made_with: made_with(),
+    };
     program.run(|cli: Cli, stdout| cli.command.run(stdout))
 }
 

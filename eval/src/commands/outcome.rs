@@ -229,7 +229,8 @@ impl Outcome {
             }
             if let Some(folder) = &sinks.save_run {
                 let pairs = self.pairs.take();
-                let verified = Verified { pairs, ..Verified::of(&self.tally, &curve, self.sign()) };
+                let groups = self.groups.as_ref().map(|groups| groups.rows.clone()).unwrap_or_default();
+                let verified = Verified { pairs, groups, ..Verified::of(&self.tally, &curve, self.sign()) };
                 folder.write(&record, &Details::Verification(verified))?;
             }
         }
@@ -342,7 +343,11 @@ impl Outcome {
                 stdout,
                 "\nby {}, at threshold {} ({})",
                 word("group_by"),
-                word("group_threshold"),
+                groups
+                    .summary
+                    .get("group_threshold")
+                    .and_then(Value::number)
+                    .map_or("-".to_owned(), |at| format!("{at:.6}")),
                 word("group_threshold_from")
             )?;
         }

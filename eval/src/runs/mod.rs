@@ -10,6 +10,7 @@
 //! | `files.parquet` | recall and verify of images | an image: `name`, and `sha256`, the first 16 digits of its file's digest |
 //! | `points.parquet` | verify, scores, and recall by cosine of all images against all | a point of ROC and DET: `threshold`, `fmr`, `fnmr`, `tar` |
 //! | `histogram.parquet` | as `points` | a bin of scores: `from`, `to`, and the shares `genuine` and `impostor` in it |
+//! | `groups.parquet` | verify with `--groups` | a group: what `--group-table` writes |
 //! | `images.parquet` | verify | an image: `name`, `subject` |
 //! | `pairs.parquet` | verify, where pairs are kept | a pair: images `a` and `b` (rows of `images` from 0), `same`, `score`, `fold` (from 0), `right` (decided rightly at its fold's threshold) |
 //!

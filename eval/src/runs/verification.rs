@@ -9,13 +9,14 @@ use super::files::Files;
 use crate::Result;
 use crate::metrics::verification::{Bin, Point, SubjectPair, Tally, are_copies, histogram};
 use crate::table::parquet::{self as table, Table};
-use crate::table::{Record, Value};
+use crate::table::{Kind, Record, Value, read_records};
 use pdloss_embed::embeddings::{Embeddings, Row};
 
 const POINTS: &str = "points.parquet";
 const HISTOGRAM: &str = "histogram.parquet";
 const IMAGES: &str = "images.parquet";
 const PAIRS: &str = "pairs.parquet";
+const GROUPS: &str = "groups.parquet";
 
 /// Curves and pairs of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Verified {
     pub histogram: Vec<Bin>,
     /// The pairs; `None` where only counts were kept.
     pub pairs: Option<Pairs>,
+    /// Error rates by group, where they were asked for: a row each.
+    pub groups: Vec<Record>,
 }
 
 /// A threshold and its error rates.
@@ -80,7 +83,7 @@ impl Verified {
     /// Curves and histogram of a tally; distances come with their sign swapped, and `sign` swaps it back.
     pub(crate) fn of(tally: &Tally, curve: &[Point], sign: f64) -> Self {
         let point = |p: &Point| CurvePoint { threshold: sign * p.threshold, fmr: tally.fmr(p), fnmr: tally.fnmr(p) };
-        Self { points: curve.iter().map(point).collect(), histogram: histogram(tally, sign), pairs: None }
+        Self { points: curve.iter().map(point).collect(), histogram: histogram(tally, sign), ..Self::default() }
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
@@ -100,6 +103,9 @@ impl Verified {
             Column::new("impostor".into(), bins.iter().map(|b| b.impostor).collect::<Vec<_>>()),
         ];
         table::write(&folder.join(HISTOGRAM), columns)?;
+        if !self.groups.is_empty() {
+            Kind::Parquet.write(&folder.join(GROUPS), &self.groups)?;
+        }
         self.pairs.as_ref().map_or(Ok(()), |pairs| pairs.write(folder))
     }
 
@@ -138,7 +144,9 @@ impl Verified {
         let bin = |at: usize| Bin { from: from[at], to: to[at], genuine: genuine[at], impostor: impostor[at] };
         let histogram = (0..from.len()).map(bin).collect();
         let pairs = folder.join(PAIRS).is_file().then(|| Pairs::read(folder)).transpose()?;
-        Ok(Self { points, histogram, pairs })
+        let groups = folder.join(GROUPS);
+        let groups = if groups.is_file() { read_records(&groups)? } else { Vec::new() };
+        Ok(Self { points, histogram, pairs, groups })
     }
 }
 

@@ -54,7 +54,7 @@ pub const FILES: &[(&str, &[Column])] = &[
         ],
     ),
     (
-        "--group-table",
+        "groups.parquet, --group-table",
         &[
             new(
                 "group",

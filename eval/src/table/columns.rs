@@ -130,6 +130,7 @@ pub const RESULTS: &[Column] = &[
     // how recall was measured
     new("metric", Text, "", MEASURED, "similarity of two embeddings; score or distance of given scores").tried(),
     new("index", Text, "", &[Recall], "FAISS factory string").tried(),
+    new("faiss_level", Text, "", &[Recall], "processors that the FAISS in use was compiled for"),
     new("search", Text, "", &[Recall], "exact, or how approximate"),
     new(
         "index_recall",

@@ -7,6 +7,10 @@ pub use super::beside::FILES;
 pub use super::column::{Better, Column, Over, Tells, Type, Writer};
 pub use super::columns::RESULTS;
 
+/// Measures of `--efficiency`.
+const COSTS: [&str; 7] =
+    ["parameters", "operations", "model_bytes", "latency", "latency_p95", "throughput", "peak_memory"];
+
 /// What stands in the place of a column's placeholder in this name; an empty word where it has none.
 fn part<'n>(column: &Column, name: &'n str) -> Option<&'n str> {
     let Some((before, rest)) = column.name.split_once('{') else { return (column.name == name).then_some("") };
@@ -24,6 +28,11 @@ fn part<'n>(column: &Column, name: &'n str) -> Option<&'n str> {
 /// Whether tables leave a column out where no columns are asked for.
 pub(crate) fn is_beside(name: &str) -> bool {
     find(name).is_some_and(|found| found.column.beside)
+}
+
+/// Whether a column is of `--efficiency`: what a model costs, not what it does.
+pub(crate) fn is_cost(name: &str) -> bool {
+    COSTS.contains(&name)
 }
 
 /// Whether a column is an end of a figure's confidence interval.
@@ -170,6 +179,7 @@ mod tests {
         "embedding_bytes",
         "metric",
         "index",
+        "faiss_level",
         "search",
         "index_recall",
         "ties",

@@ -269,6 +269,40 @@ fn runs_on_the_same_data_are_compared_and_the_leader_is_named() {
                             {\"measure\": \"recall\", \"model\": \"y.onnx\", \"dataset\": \"birds\", \"recall@1\": 0.5}]",
     );
     let (page, _) = report(&[&first, &at("other.json")], &at("page.html"), &["--no-images"]);
-    assert!(page.contains("other row 1 is ahead in recall@1 on birds: 0.900, 0.400 more than other row 2."));
+    assert!(page.contains("other row 1 is ahead in recall@1 on birds: 0.9000, 0.4000 more than other row 2."));
     assert!(!page.contains("against kept") && !page.contains("kept is ahead"));
+}
+
+#[test]
+fn what_a_run_noted_and_its_groups_are_on_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (model, data) = (fixtures().join("embedder.onnx"), fixtures().join("shapes"));
+    let measured = ["verify", "--all-pairs", "--model", text(&model), "--data", text(&data)];
+    assert!(run(&[&measured[..], &["--save-run", text(&at("plain"))]].concat()).status.success());
+    let plain = pdloss_eval::runs::Run::read(&at("plain")).unwrap();
+    let pdloss_eval::runs::Details::Verification(kept) = plain.details else { panic!("no verification") };
+    // A person's images are in both groups.
+    let images = kept.pairs.unwrap().images;
+    let lines: Vec<String> =
+        images.iter().enumerate().map(|(n, image)| format!("{},{}\n", image.name, ["light", "dark"][n % 2])).collect();
+    std::fs::write(at("groups.csv"), format!("path,light\n{}", lines.concat())).unwrap();
+    let groups = ["--groups", text(&at("groups.csv")), "--group-by", "light", "--bootstrap", "20"].map(str::to_owned);
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let output = run(&[&measured[..], &groups, &["--save-run", text(&at("grouped"))]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (page, _) = report(&[&at("plain"), &at("grouped")], &at("page.html"), &["--no-images"]);
+    let noted = "genuine pairs are of two groups";
+    let summary = page.split("id=\"differences\"").next().unwrap();
+    assert!(summary.contains("Noted of 1 of 2 results") && summary.contains(noted), "the summary says it");
+    assert!(page.matches(noted).count() >= 3, "and the run's own part");
+    assert!(page.contains("<h3>Groups</h3>") && page.contains("By light, at threshold "));
+    for group in ["dark", "light", "dark - light"] {
+        assert!(page.contains(&format!("<th scope=\"row\">{group}</th>")), "{group}");
+    }
+    // An interval stands beside its figure, in the summary and among all figures.
+    assert!(summary.contains("in brackets the intervals of --bootstrap"), "{summary}");
+    assert!(!page.contains("auc_from"));
+    // One model and one way of preparing: of these two runs nothing else differs.
+    assert!(page.contains("grouped against plain") && !page.contains("are one model and differ"));
 }

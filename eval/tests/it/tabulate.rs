@@ -216,8 +216,8 @@ fn the_page_ranks_what_was_measured_alike() {
     put(path("b.json"), format!("[{},{}]", row("b", 1, 0.8), row("b", 3, 0.6)));
     let page = page(folder.path(), &[&path("a.json"), &path("b.json")]);
     for sentence in [
-        "a row 1 is ahead in recall@1 on cub (severity 1): 0.900, 0.100 more than b row 1.",
-        "b row 2 is ahead in recall@1 on cub (severity 3): 0.600, 0.200 more than a row 2.",
+        "a row 1 is ahead in recall@1 on cub (severity 1): 0.9000, 0.1000 more than b row 1.",
+        "b row 2 is ahead in recall@1 on cub (severity 3): 0.6000, 0.2000 more than a row 2.",
     ] {
         assert!(page.contains(sentence), "{sentence}: {}", page.matches("is ahead").count());
     }

@@ -728,6 +728,8 @@ fn groups_have_the_errors_of_their_pairs() {
     assert_eq!(threshold, real(&record, "threshold@fmr=0.1"));
     let run = pdloss_eval::runs::Run::read(faces.path("run").as_path()).unwrap();
     let pdloss_eval::runs::Details::Verification(kept) = run.details else { panic!("no verification") };
+    let kept_groups: Vec<(String, f64)> =
+        kept.groups.iter().map(|row| (text(row, "group"), real(row, "fmr_to"))).collect();
     let pairs = kept.pairs.unwrap();
     let age = |image: u32| if pairs.images[image as usize].name.as_bytes()[0] < b'G' { "young" } else { "old" };
     let rows: Vec<serde_json::Value> = serde_json::from_str(&fs::read_to_string(&table).unwrap()).unwrap();
@@ -735,6 +737,11 @@ fn groups_have_the_errors_of_their_pairs() {
         rows.iter().map(|row| row["group"].as_str().unwrap()).collect::<Vec<_>>(),
         ["old", "young", "old - young"]
     );
+    // The run keeps them, too.
+    let written = rows.iter().map(|row| (row["group"].as_str().unwrap(), row["fmr_to"].as_f64().unwrap()));
+    assert_eq!(kept_groups.len(), rows.len());
+    // The last digit of a number in JSON may be read otherwise.
+    assert!(kept_groups.iter().zip(written).all(|(a, b)| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12), "{kept_groups:?}");
     for row in &rows {
         let group = row["group"].as_str().unwrap();
         let of = |a: &str, b: &str| if a == b { a == group } else { group.contains(" - ") };

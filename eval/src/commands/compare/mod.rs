@@ -1,5 +1,6 @@
 //! The command `compare`: two kept runs on the same data, figure by figure, with intervals and tests.
 
+mod apart;
 mod order;
 mod retrieval;
 mod verification;
@@ -12,9 +13,10 @@ use clap::Args;
 use super::check_draws;
 use crate::metrics::significance::{Difference, Resampling, holm};
 use crate::metrics::verification::KEPT_PAIRS;
-use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
+use crate::runs::{Details, Pairs, Run};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
+use apart::{Apart, other_differences};
 pub(crate) use order::in_order_of;
 use pdloss_embed::console::wrote;
 use pdloss_embed::files::distinct;
@@ -89,6 +91,8 @@ pub(crate) struct Comparison {
     of: &'static str,
     /// How p was found.
     test: &'static str,
+    /// In what else than the model the runs differ, what is not compared, what is not known.
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -128,27 +132,12 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
         about.note(IN_ANOTHER_ORDER);
     }
     let b = ordered.unwrap_or(b);
-    for sentence in other_differences(&a, &b) {
+    let compared = compared((&a, "A"), (&b, "B"), args.by, &how)?;
+    for sentence in compared.notes.iter().cloned().chain(compared.doubts("A", "B")) {
         about.note(&sentence);
     }
-    let compared = compared(&a, &b, args.by, &how, &mut about)?;
     let rows = compared.rows();
     about.set("drawn", format!("{} {}", compared.units, compared.of)).set("test", compared.test);
-    if compared.units < FEW {
-        about.note(&format!("only {} {}: the intervals are rough", compared.units, compared.of));
-    }
-    let swapped = |(run, value): (&str, f64)| {
-        format!("d' of {run} is negative ({value:.3}): its genuine pairs score lower than its impostor pairs")
-    };
-    let d_primes = compared.figures.iter().filter(|figure| figure.name == "d_prime");
-    let negative: Vec<String> = d_primes
-        .flat_map(|figure| [("A", figure.a), ("B", figure.b)])
-        .filter(|(_, value)| *value < 0.0)
-        .map(swapped)
-        .collect();
-    for sentence in negative {
-        about.note(&sentence);
-    }
     let with_about = |row: &Record| {
         let mut row = row.clone();
         about.iter().for_each(|(name, value)| {
@@ -171,20 +160,26 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     Ok(rows)
 }
 
-/// Two runs figure by figure, of queries or pairs in the same order; what is not compared, or not known, is noted in `about`.
+/// Two runs, of queries or pairs in the same order, and what they are called, figure by figure.
 ///
 /// # Errors
 /// [`Error::Usage`] for runs that cannot be compared.
-pub(crate) fn compared(a: &Run, b: &Run, by: Option<By>, how: &Resampling, about: &mut Record) -> Result<Comparison> {
-    let differ = Apart { a: &a.path, b: &b.path };
-    match (&a.details, &b.details) {
+pub(crate) fn compared(
+    (a, called_a): (&Run, &str),
+    (b, called_b): (&Run, &str),
+    by: Option<By>,
+    how: &Resampling,
+) -> Result<Comparison> {
+    let differ = Apart { a: &a.path, b: &b.path, called: (called_a, called_b) };
+    let mut notes = other_differences(a, b, differ.called);
+    let found = match (&a.details, &b.details) {
         (Details::Retrieval(of_a), Details::Retrieval(of_b)) => {
-            same_data(a, b, &differ, about)?;
+            differ.same_data(a, b, &mut notes)?;
             differ.queries(of_a, of_b)?;
-            retrieval(of_a, of_b, &recall_ks(a, b, about), by, how)
+            retrieval(of_a, of_b, &differ.recall_ks(a, b, &mut notes), by, how)
         }
         (Details::Verification(of_a), Details::Verification(of_b)) => {
-            same_data(a, b, &differ, about)?;
+            differ.same_data(a, b, &mut notes)?;
             let pairs = |pairs: &'_ Option<Pairs>, path: &Path| match pairs {
                 Some(pairs) => Ok(pairs.clone()),
                 None => Err(Error::Usage(format!(
@@ -209,7 +204,8 @@ pub(crate) fn compared(a: &Run, b: &Run, by: Option<By>, how: &Resampling, about
             b.path.display(),
             b.kind()
         ))),
-    }
+    }?;
+    Ok(Comparison { notes, ..found })
 }
 
 /// What is compared, and how.
@@ -242,26 +238,43 @@ impl Comparison {
         self.figures.iter().zip(self.holm()).map(row).collect()
     }
 
-    /// One line of plain words, with the runs' names; a difference counts where its p, corrected, is below `alpha`.
+    /// What is doubtful of the figures, with the runs' names.
+    pub(crate) fn doubts(&self, a: &str, b: &str) -> Vec<String> {
+        let rough = (self.units < FEW).then(|| format!("only {} {}: the intervals are rough", self.units, self.of));
+        let swapped = |(run, value): (&str, f64)| {
+            format!("d' of {run} is negative ({value:.3}): its genuine pairs score lower than its impostor pairs")
+        };
+        let d_primes = self.figures.iter().filter(|figure| figure.name == "d_prime");
+        let negative = d_primes.flat_map(|figure| [(a, figure.a), (b, figure.b)]).filter(|(_, value)| *value < 0.0);
+        rough.into_iter().chain(negative.map(swapped)).collect()
+    }
+
+    /// One line of plain words, with the runs' names; a difference counts where its p, corrected, is below `alpha`. Of the run that is
+    /// better it says by how much it is.
     pub(crate) fn verdict(&self, alpha: f64, a: &str, b: &str) -> String {
-        let words = |(figure, _): &(&Figure, f64)| {
+        let words = |figure: &Figure, turned: bool| {
             let Difference { value, low, high, p } = figure.difference;
+            let (value, low, high) = if turned { (-value, -high, -low) } else { (value, low, high) };
             format!("{} {value:+.4} [{low:.4}, {high:.4}], p = {}", figure.name, in_short(p))
         };
         let all: Vec<(&Figure, f64)> = self.figures.iter().zip(self.holm()).collect();
         let counts = |&(figure, p): &(&Figure, f64)| p < alpha && figure.difference.value != 0.0;
         let found: Vec<_> = all.iter().copied().filter(counts).collect();
-        let list = |of: &[(&Figure, f64)]| of.iter().map(words).collect::<Vec<_>>().join("; ");
+        let list = |of: &[(&Figure, f64)], turned: bool| {
+            of.iter().map(|(figure, _)| words(figure, turned)).collect::<Vec<_>>().join("; ")
+        };
         let (up, down): (Vec<_>, Vec<_>) = found.iter().partition(|(figure, _)| figure.difference.value > 0.0);
         match (up.is_empty(), down.is_empty()) {
             (true, true) => {
-                format!("No difference that these {} {} could show: {}.", self.units, self.of, list(&all))
+                format!("No difference that these {} {} could show: {}.", self.units, self.of, list(&all, false))
             }
-            (false, true) => format!("{b} is better than {a}: {}.", list(&found)),
-            (true, false) => format!("{a} is better than {b}: {}.", list(&found)),
-            (false, false) => {
-                format!("{a} and {b} differ, and neither is better throughout: {}; {}.", list(&up), list(&down))
-            }
+            (false, true) => format!("{b} is better than {a}: {}.", list(&found, false)),
+            (true, false) => format!("{a} is better than {b}: {}.", list(&found, true)),
+            (false, false) => format!(
+                "{a} and {b} differ, and neither is better throughout: {b} is ahead in {}; {a} is ahead in {}.",
+                list(&up, false),
+                list(&down, true)
+            ),
         }
     }
 }
@@ -274,139 +287,4 @@ fn in_short(p: f64) -> String {
     #[allow(clippy::cast_possible_truncation)] // a handful of digits
     let digits = (1 - p.max(1e-12).log10().floor() as i32).clamp(2, 12) as usize;
     format!("{p:.digits$}").trim_end_matches('0').to_owned()
-}
-
-/// The K that both runs report; those of one alone are noted.
-fn recall_ks(a: &Run, b: &Run, about: &mut Record) -> Vec<usize> {
-    let ks = |run: &Run| -> Vec<usize> {
-        run.records[0].iter().filter_map(|(name, _)| name.strip_prefix("recall@")?.parse().ok()).collect()
-    };
-    let (of_a, of_b) = (ks(a), ks(b));
-    for (run, own, others) in [("A", &of_a, &of_b), ("B", &of_b, &of_a)] {
-        let alone: Vec<String> = own.iter().filter(|k| !others.contains(k)).map(usize::to_string).collect();
-        if !alone.is_empty() {
-            about.note(&format!("recall@K is not compared for the K that only {run} has: {}", alone.join(", ")));
-        }
-    }
-    of_a.into_iter().filter(|k| of_b.contains(k)).collect()
-}
-
-/// Refuses runs whose images, or whose lists of pairs, are not the same, in whatever order. Kept embeddings do not know their images:
-/// there, names and classes alone must agree.
-fn same_data(a: &Run, b: &Run, differ: &Apart<'_>, about: &mut Record) -> Result<()> {
-    let both = |name: &str| {
-        let word = |run: &Run| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
-        word(a).zip(word(b))
-    };
-    let digests = if both("model_sha256").is_some() { &["data_sha256", "pairs_sha256"][..] } else { &["pairs_sha256"] };
-    for name in digests {
-        if let Some((of_a, of_b)) = both(name).filter(|(a, b)| a != b) {
-            let words = format!("{name} is {of_a} in A and {of_b} in B");
-            let is_order = match *name {
-                "data_sha256" => both("images_sha256").is_some_and(|(a, b)| a == b),
-                // The pairs that are kept say all that counts of their list.
-                _ => match (&a.details, &b.details) {
-                    (Details::Verification(of_a), Details::Verification(of_b)) => {
-                        let pairs = of_a.pairs.as_ref().zip(of_b.pairs.as_ref());
-                        pairs.is_some_and(|(of_a, of_b)| differ.pairs(of_a, of_b).is_ok())
-                    }
-                    _ => false,
-                },
-            };
-            if !is_order {
-                return Err(differ.by(&words));
-            }
-            about.note(&format!("{words}: the same in another order, or in other words"));
-        }
-    }
-    let is_there = |run: &Run, name: &str| run.records[0].get(name).is_some_and(|value| !value.word().is_empty());
-    for (called, run) in [("A", a), ("B", b)].iter().filter(|_| both("model_sha256").is_some()) {
-        if !is_there(run, "data_sha256") {
-            about.note(&format!("{called} does not say data_sha256: only names and classes are known to agree"));
-        }
-    }
-    if both("model_sha256").is_none() {
-        about.note("kept embeddings do not say which images they are of: only names and classes are known to agree");
-    }
-    Ok(())
-}
-
-/// What the runs differ in beside the model: a difference of figures may come of it.
-fn other_differences(a: &Run, b: &Run) -> Vec<String> {
-    let word = |run: &Run, name: &str| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
-    let is_one_model = word(a, "model_sha256").is_some() && word(a, "model_sha256") == word(b, "model_sha256");
-    // Another model may want its images otherwise, and has outputs of its own.
-    let of_one_model: &[&str] = if is_one_model { &["output", "preprocessing"] } else { &[] };
-    let names = ["metric", "index", "flip", "align", "runtime"].iter().chain(of_one_model);
-    let is_one_run = |name: &str| {
-        let (of_a, of_b) = (a.records[0].get(name), b.records[0].get(name));
-        of_a.is_some() && of_a == of_b
-    };
-    // Nobody's two runs take the same time to the last digit.
-    if is_one_model && is_one_run("seconds_total") && is_one_run("data_sha256") {
-        return vec!["A and B are one run: it is compared with itself".into()];
-    }
-    let differ = |name: &&str| {
-        let (of_a, of_b) = (word(a, name)?, word(b, name)?);
-        let others = if is_one_model { "are one model and differ" } else { "differ in more than the model" };
-        (of_a != of_b).then(|| format!("A and B {others}: {name} is {of_a} in A and {of_b} in B"))
-    };
-    names.filter_map(differ).collect()
-}
-
-/// Two runs that may be on other data.
-struct Apart<'a> {
-    a: &'a Path,
-    b: &'a Path,
-}
-
-impl Apart<'_> {
-    fn by(&self, what: &str) -> Error {
-        let (a, b) = (self.a.display(), self.b.display());
-        Error::Usage(format!("{a} and {b} were not measured on the same data: {what}"))
-    }
-
-    fn queries(&self, a: &Retrieved, b: &Retrieved) -> Result<()> {
-        let (a, b) = (&a.queries, &b.queries);
-        if a.len() != b.len() {
-            return Err(self.by(&format!("A has {} queries, B {}", a.len(), b.len())));
-        }
-        if a.is_empty() {
-            return Err(Error::data(self.a, "holds no queries"));
-        }
-        let same = |a: &Query, b: &Query| (&a.name, &a.class, a.relevant) == (&b.name, &b.class, b.relevant);
-        match a.iter().zip(b).position(|(a, b)| !same(a, b)) {
-            None => Ok(()),
-            Some(at) => {
-                let words = |q: &Query| format!("{} of class {} with {} others", q.name, q.class, q.relevant);
-                Err(self.by(&format!("query {} is {} in A, {} in B", at + 1, words(&a[at]), words(&b[at]))))
-            }
-        }
-    }
-
-    fn pairs(&self, a: &Pairs, b: &Pairs) -> Result<()> {
-        if a.pairs.len() != b.pairs.len() {
-            return Err(self.by(&format!("A has {} pairs, B {}", a.pairs.len(), b.pairs.len())));
-        }
-        let about = |of: &Pairs, p: &Pair| {
-            let (a, b) = (&of.images[p.a as usize].name, &of.images[p.b as usize].name);
-            (a.clone(), b.clone(), p.same, p.fold)
-        };
-        match a.pairs.iter().zip(&b.pairs).position(|(p, q)| about(a, p) != about(b, q)) {
-            None => Ok(()),
-            Some(at) => {
-                let but_for_fold = |of: &Pairs| {
-                    let (first, second, same, _) = about(of, &of.pairs[at]);
-                    (first, second, same)
-                };
-                let is_fold = but_for_fold(a) == but_for_fold(b);
-                let words = |of: &Pairs| {
-                    let (first, second, same, fold) = about(of, &of.pairs[at]);
-                    let fold = fold.filter(|_| is_fold).map_or(String::new(), |fold| format!(" in fold {}", fold + 1));
-                    format!("{first} and {second} ({}){fold}", if same { "genuine" } else { "impostor" })
-                };
-                Err(self.by(&format!("pair {} is {} in A, {} in B", at + 1, words(a), words(b))))
-            }
-        }
-    }
 }

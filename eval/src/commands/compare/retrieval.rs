@@ -60,5 +60,6 @@ pub(super) fn retrieval(
         } else {
             "paired randomisation, models exchanged query by query"
         },
+        notes: Vec::new(),
     })
 }

@@ -115,6 +115,7 @@ pub(super) fn verification(a: &Pairs, b: &Pairs, by: Option<By>, how: &Resamplin
         } else {
             "share of the bootstrap's draws beyond 0, twice; thresholds are those of the runs"
         },
+        notes: Vec::new(),
     })
 }
 

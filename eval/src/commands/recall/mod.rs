@@ -21,6 +21,7 @@ use super::suggest::doubt_of;
 use super::variants::Variant;
 use super::{alike, describe_list};
 use crate::index;
+use crate::level;
 use crate::process;
 use crate::runs::{Details, KEPT_NEIGHBOURS, Layout, SaveRun};
 use crate::table::{Kind, Record};
@@ -102,6 +103,7 @@ impl Plan {
         };
         efficiency::check(args.input.efficiency)?;
         index::check(&args.index)?;
+        level::check()?;
         if args.all_figures && !world().is_alone() {
             return Err(Error::Usage("--all-figures: clusters want all rows in one process".into()));
         }

@@ -12,6 +12,7 @@ use crate::commands::arguments::Notes;
 use crate::commands::named::Named;
 use crate::commands::retrieval_figures;
 use crate::index::{self, FLAT};
+use crate::level::level;
 use crate::metrics::revisited::{KS, Setup, revisited};
 use crate::pairs::GroundTruth;
 use crate::table::Record;
@@ -162,7 +163,10 @@ impl Listed {
             row.set("ground_truth", self.path.display().to_string())
                 .set("ground_truth_sha256", self.truth.sha256.as_str());
             row.set("setup", setup.as_str()).set("threads", threads).set("metric", search.metric.to_string());
-            row.set("index", FLAT).set("search", super::table::EXACT).set("ties", "by lower row");
+            row.set("index", FLAT)
+                .set("faiss_level", level())
+                .set("search", super::table::EXACT)
+                .set("ties", "by lower row");
             row.set("images", gallery.len() + queries.len()).set("dim", embeddings.dim());
             row.set("queries", found.each.len()).set("gallery", gallery.len());
             row.set("lone_queries", queries.len() - found.each.len()).set("map_revisited", found.map);

@@ -6,6 +6,7 @@ use pdloss_embed::embeddings::Row;
 use pdloss_embed::retrieval::{Retrieval, Search};
 
 use crate::commands::{efficiency, retrieval_figures};
+use crate::level::level;
 use crate::table::schema::{is_beside, is_interval_end};
 use crate::table::{Record, Value};
 
@@ -30,6 +31,7 @@ pub(super) fn describe(
     present.sort_unstable();
     present.dedup();
     record.set("threads", threads).set("metric", search.metric.to_string()).set("index", factory);
+    record.set("faiss_level", level());
     record.set("search", note).set("index_recall", measured.index_recall).set("ties", "by lower row");
     // Rows of templates are not their images, which were counted.
     if record.get("images").is_none() {

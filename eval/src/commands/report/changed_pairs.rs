@@ -1,7 +1,7 @@
 //! The same pairs in two runs: which were decided wrongly and then rightly, and which the other way round.
 
 use super::changes::Changes;
-use super::gallery::{Arranged, Gallery, Image, Row};
+use super::gallery::{Arranged, Gallery, Image, Mark, Row};
 use super::mistakes::{is_right, threshold};
 use super::thumbnails::Pictures;
 use super::{Named, Table, figure, word};
@@ -49,11 +49,16 @@ pub(super) fn changed_pairs(
         let wrong = |(one, other): &Both<'_>| if won { one.score } else { other.score };
         // The farther on the wrong side, the more there was to mend, or was broken.
         pairs.sort_by(|x, y| if same { wrong(x).total_cmp(&wrong(y)) } else { wrong(y).total_cmp(&wrong(x)) });
-        let mut side = |at: u32, right: bool, score: f64| {
+        let mut side = |at: u32| {
             let person = &of_a.images[at as usize];
-            Image::new(&person.name, &person.subject, if right { "right" } else { "wrong" }, Some(score), pictures)
+            Image::new(&person.name, &person.subject, "", None, pictures)
         };
-        let row = |(one, other): &Both<'_>| Row::of(vec![side(one.a, !won, one.score), side(one.b, won, other.score)]);
+        let row = |(one, other): &Both<'_>| {
+            Row::judged(
+                vec![side(one.a), side(one.b)],
+                vec![Mark::new(!won, one.score, a), Mark::new(won, other.score, b)],
+            )
+        };
         let rows: Vec<Row> = pairs.iter().take(SHOWN).map(row).collect();
         let kind = if same { "Genuine pairs" } else { "Impostors" };
         let (mistake, cure) = if same { ("rejected", "accepted") } else { ("accepted", "rejected") };
@@ -61,8 +66,7 @@ pub(super) fn changed_pairs(
         Gallery {
             caption: format!("{kind} {before} in {a}, {after} in {b}"),
             note: format!(
-                "{} of {} pairs, the most confident mistakes of {} first: under the left image the score in {a}, under the right one \
-                 that in {b}.",
+                "{} of {} pairs, the most confident mistakes of {} first.",
                 rows.len(),
                 pairs.len(),
                 if won { a } else { b }
@@ -82,7 +86,8 @@ pub(super) fn changed_pairs(
         total(true, true),
         total(false, false)
     );
-    Changes::new(words, table, galleries.into())
+    let changed = total(false, true) + total(true, false);
+    Changes::new(words, table, (changed, "pairs"), galleries.into())
 }
 
 #[cfg(test)]
@@ -145,18 +150,22 @@ mod tests {
         ];
         assert_eq!(captions, wanted);
         let images = |gallery: usize, row: usize| {
-            let images = galleries[gallery]["rows"][row]["images"].as_array().unwrap();
-            images
-                .iter()
-                .map(|image| ["kind", "name", "score"].map(|key| image[key].as_str().unwrap()).join(" "))
-                .collect::<Vec<_>>()
+            let row = &galleries[gallery]["rows"][row];
+            let names =
+                row["images"].as_array().unwrap().iter().map(|image| image["name"].as_str().unwrap().to_owned());
+            let marks = row["marks"].as_array().unwrap().iter();
+            let words = |mark: &serde_json::Value| {
+                let text = |key: &str| mark[key].as_str().unwrap();
+                format!("{} {} in {}", if mark["right"] == true { "right" } else { "wrong" }, text("score"), text("of"))
+            };
+            names.chain(marks.map(words)).collect::<Vec<_>>()
         };
         // The genuine pair that was rejected with 0.2 before the one with 0.4.
-        assert_eq!(images(0, 0), ["wrong i4 0.200", "right i5 70.000"]);
-        assert_eq!(images(0, 1), ["wrong i2 0.400", "right i3 60.000"]);
-        assert_eq!(images(1, 0), ["wrong i3 0.700", "right i4 20.000"]);
-        assert_eq!(images(2, 0), ["right i6 0.800", "wrong i7 30.000"]);
-        assert_eq!(images(3, 0), ["right i7 0.300", "wrong i8 55.000"]);
+        assert_eq!(images(0, 0), ["i4", "i5", "wrong 0.200 in x", "right 70.000 in y"]);
+        assert_eq!(images(0, 1), ["i2", "i3", "wrong 0.400 in x", "right 60.000 in y"]);
+        assert_eq!(images(1, 0), ["i3", "i4", "wrong 0.700 in x", "right 20.000 in y"]);
+        assert_eq!(images(2, 0), ["i6", "i7", "right 0.800 in x", "wrong 30.000 in y"]);
+        assert_eq!(images(3, 0), ["i7", "i8", "right 0.300 in x", "wrong 55.000 in y"]);
     }
 
     #[test]
@@ -165,5 +174,6 @@ mod tests {
         let json = serde_json::to_value(found(&a, &b, (0.5, 0.5))).unwrap();
         assert!(json["words"].as_str().unwrap().starts_with("Of 2 pairs 1 went from wrong to right and 0 "), "{json}");
         assert_eq!(json["galleries"].as_array().unwrap().len(), 1);
+        assert_eq!(json["pictured"], "Pictures of 1 of the 1 pairs that changed");
     }
 }

@@ -15,13 +15,18 @@ const SHOWN: usize = 8;
 pub(super) struct Changes {
     words: String,
     table: Table,
+    /// How many of them the galleries show.
+    pictured: String,
     galleries: Vec<Gallery>,
 }
 
 impl Changes {
-    /// Galleries without a row are left out.
-    pub(super) fn new(words: String, table: Table, galleries: Vec<Gallery>) -> Self {
-        Self { words, table, galleries: galleries.into_iter().filter(|gallery| !gallery.rows.is_empty()).collect() }
+    /// Of so many queries or pairs that changed. Galleries without a row are left out.
+    pub(super) fn new(words: String, table: Table, changed: (usize, &str), galleries: Vec<Gallery>) -> Self {
+        let galleries: Vec<Gallery> = galleries.into_iter().filter(|gallery| !gallery.rows.is_empty()).collect();
+        let shown: usize = galleries.iter().map(|gallery| gallery.rows.len()).sum();
+        let pictured = format!("Pictures of {shown} of the {} {} that changed", changed.0, changed.1);
+        Self { words, table, pictured, galleries }
     }
 }
 
@@ -80,11 +85,12 @@ pub(super) fn changes(
         kept.len(),
         never.len()
     );
+    let changed = won.len() + lost.len();
     let galleries = [
         gallery(won, format!("Wrong in {a}, right in {b}"), a),
         gallery(lost, format!("Right in {a}, wrong in {b}"), b),
     ];
-    Changes::new(words, table, galleries.into())
+    Changes::new(words, table, (changed, "queries"), galleries.into())
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ pub(super) fn mixed(run: &Retrieved, pictures: &mut Option<Pictures>) -> Option<
                 ]
             };
             let images = mistakes(pair).into_iter().flat_map(both).collect();
-            Row { caption: words(&confusion, pair, &names), images }
+            Row::under(words(&confusion, pair, &names), images)
         };
         Gallery {
             caption: "Most confused classes".into(),

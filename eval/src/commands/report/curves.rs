@@ -132,6 +132,9 @@ fn recall(data: &str, runs: &[Retrieval<'_>]) -> Chart {
     chart
 }
 
+/// A run whose scores fill no more of the axis of all is drawn on one of its own: nothing could be seen of it.
+const NARROW: f64 = 0.05;
+
 /// A histogram a run; those of one metric on the same axes, so that they can be compared by looking.
 fn scores(runs: &[Verification<'_>]) -> Vec<Chart> {
     let metric = |run: &Named<'_>| run.word("metric");
@@ -139,6 +142,12 @@ fn scores(runs: &[Verification<'_>]) -> Vec<Chart> {
         let alike = runs.iter().filter(|(other, _)| metric(other) == metric(run));
         let bins: Vec<&Bin> = alike.flat_map(|(_, details)| &details.histogram).collect();
         let x = Axis::over("score", bins.iter().flat_map(|bin| [bin.from, bin.to]));
+        let own = details.histogram.iter().filter(|bin| bin.genuine + bin.impostor > 0.0);
+        let (low, high) =
+            own.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), bin| (low.min(bin.from), high.max(bin.to)));
+        let is_narrow = low <= high && high - low < NARROW * (x.to - x.from);
+        let x =
+            if is_narrow { Axis::over("score", [low, high].into_iter()).worded(|at| format!("{at:.6}")) } else { x };
         let shares = bins.iter().flat_map(|bin| [bin.genuine, bin.impostor]);
         let y = Axis::over("share of pairs in a bin", shares.chain([0.0])).worded(percent);
         let outline = |share: fn(&Bin) -> f64| {
@@ -172,8 +181,8 @@ fn scores(runs: &[Verification<'_>]) -> Vec<Chart> {
         );
         let row = |bin: &&Bin| {
             vec![
-                word(&short(bin.from)),
-                figure(short(bin.to)),
+                word(&(x.word)(bin.from)),
+                figure((x.word)(bin.to)),
                 figure(percent(bin.genuine)),
                 figure(percent(bin.impostor)),
             ]
@@ -186,10 +195,14 @@ fn scores(runs: &[Verification<'_>]) -> Vec<Chart> {
             filled.collect::<Vec<_>>().iter().map(row).collect(),
         );
         let caption = format!("Scores of {}: d\u{2032} = {}", run.name, value("d_prime"));
-        let chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
+        let mut chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
+        if is_narrow {
+            chart.note =
+                format!("An axis of its own: all scores lie between {} and {}.", (x.word)(low), (x.word)(high));
+        }
         match (run.number("eer_threshold"), equal_error(details)) {
-            (Some(at), _) => chart.mark(&x, at, format!("EER at {}", short(at))),
-            (None, Some(at)) => chart.mark(&x, at, format!("EER near {}", short(at))),
+            (Some(at), _) => chart.mark(&x, at, format!("EER at {}", (x.word)(at))),
+            (None, Some(at)) => chart.mark(&x, at, format!("EER near {}", (x.word)(at))),
             (None, None) => chart,
         }
     };
@@ -276,6 +289,11 @@ fn roc(data: &str, runs: &[Verification<'_>]) -> Chart {
     chart
 }
 
+/// `0.000001` as `1e-4 %`: an axis has no room for more.
+fn in_little_room(share: f64) -> String {
+    if share < 1e-4 { format!("{:.0e} %", 100.0 * share) } else { percent(share) }
+}
+
 fn det(data: &str, runs: &[Verification<'_>]) -> Chart {
     const TICKS: [f64; 11] = [1e-6, 1e-5, 1e-4, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99];
     let eers: Vec<f64> = runs.iter().filter_map(|(run, _)| run.number("eer")).collect();
@@ -292,7 +310,7 @@ fn det(data: &str, runs: &[Verification<'_>]) -> Chart {
         label: label.into(),
         from: probit(least),
         to: probit(most),
-        ticks: TICKS.iter().filter(|&&t| t >= least && t <= most).map(|&t| (probit(t), percent(t))).collect(),
+        ticks: TICKS.iter().filter(|&&t| t >= least && t <= most).map(|&t| (probit(t), in_little_room(t))).collect(),
         word,
     };
     let x = axis("false match rate (normal deviate)", |at| format!("FMR {}", percent(share_below(at))));

@@ -22,14 +22,18 @@ const UP_TO: usize = 100_000;
 /// Two runs beside each other.
 #[derive(Debug, Serialize)]
 pub(super) struct Difference {
+    /// Which runs; nothing, where none are compared.
+    heading: String,
     verdict: String,
+    /// What the difference may come of beside the models, and what is doubtful of it.
+    notes: Vec<String>,
     table: Option<Table>,
     changes: Option<Changes>,
 }
 
 impl Difference {
     fn not(verdict: String) -> Self {
-        Self { verdict, table: None, changes: None }
+        Self { heading: String::new(), verdict, notes: Vec::new(), table: None, changes: None }
     }
 }
 
@@ -64,7 +68,6 @@ fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pi
     if many {
         return not("too many queries or pairs for a page; `pdloss-eval compare` does it");
     }
-    let mut about = Record::new();
     let ordered = in_order_of(a.run, b.run);
     let b = &Named {
         run: ordered.as_ref().unwrap_or(b.run),
@@ -72,7 +75,7 @@ fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pi
         dataset: b.dataset.clone(),
         data: b.data.clone(),
     };
-    let found = match compared(a.run, b.run, None, &HOW, &mut about) {
+    let found = match compared((a.run, a.name.as_str()), (b.run, b.name.as_str()), None, &HOW) {
         Ok(found) => found,
         Err(error) => return not(error.to_string().trim_end_matches('.')),
     };
@@ -93,7 +96,10 @@ fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pi
         }
         _ => None,
     };
+    let notes = found.notes.iter().cloned().chain(found.doubts(&a.name, &b.name));
     Difference {
+        heading: format!("{} against {}", b.name, a.name),
+        notes: notes.collect(),
         verdict: found.verdict(1.0 - HOW.level, &a.name, &b.name),
         table: Some(Table::new(&caption, columns.into_iter(), found.rows().iter().map(row).collect())),
         changes,

@@ -31,11 +31,37 @@ pub(super) struct Row {
     /// What it is of; nothing, where the gallery says it.
     pub(super) caption: String,
     pub(super) images: Vec<Image>,
+    /// What is said of all of them together.
+    marks: Vec<Mark>,
+}
+
+/// A score, and whether what was decided by it is right.
+#[derive(Debug, Serialize)]
+pub(super) struct Mark {
+    right: bool,
+    score: String,
+    /// The run; nothing, where the page says it.
+    of: String,
+}
+
+impl Mark {
+    pub(super) fn new(right: bool, score: f64, of: &str) -> Self {
+        Self { right, score: worded(score), of: of.into() }
+    }
 }
 
 impl Row {
     pub(super) fn of(images: Vec<Image>) -> Self {
-        Self { caption: String::new(), images }
+        Self::under(String::new(), images)
+    }
+
+    pub(super) fn under(caption: String, images: Vec<Image>) -> Self {
+        Self { caption, images, marks: Vec::new() }
+    }
+
+    /// Images that were judged together.
+    pub(super) fn judged(images: Vec<Image>, marks: Vec<Mark>) -> Self {
+        Self { caption: String::new(), images, marks }
     }
 }
 
@@ -70,9 +96,15 @@ impl Image {
             class: class.into(),
             label: cut(class),
             kind,
-            score: score.map(|s| format!("{s:.3}")),
+            score: score.map(worded),
         }
     }
+}
+
+/// Three digits; six where these would be those of 1, as of embeddings that nearly all point one way.
+fn worded(score: f64) -> String {
+    let short = format!("{score:.3}");
+    if ["1.000", "-1.000"].contains(&short.as_str()) && score.abs() < 1.0 { format!("{score:.6}") } else { short }
 }
 
 /// A long name without its middle: ends tell names apart as often as beginnings do.
@@ -84,4 +116,17 @@ pub(super) fn cut(name: &str) -> String {
     }
     let part = |letters: &[char]| letters.iter().collect::<String>();
     format!("{}\u{2026}{}", part(&letters[..KEPT]), part(&letters[letters.len() - KEPT..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_are_nearly_1_are_told_apart() {
+        assert_eq!(
+            [0.4217, 1.0, 0.9994, 0.99996, -0.99996, 70.0].map(worded),
+            ["0.422", "1.000", "0.999", "0.999960", "-0.999960", "70.000"]
+        );
+    }
 }

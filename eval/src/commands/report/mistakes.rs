@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::gallery::{Arranged, Gallery, Image, Row};
+use super::gallery::{Arranged, Gallery, Image, Mark, Row};
 use super::thumbnails::Pictures;
 use super::{Table, figure, word};
 use crate::runs::{Pair, Pairs, Query, Retrieved};
@@ -41,7 +41,11 @@ pub(super) fn retrieval(run: &Retrieved, pictures: &mut Option<Pictures>) -> Vec
     wrong.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mistakes = Gallery {
         caption: "Most confident mistakes".into(),
-        note: format!("{} queries have a wrong nearest neighbour; those most similar to it first.", wrong.len()),
+        note: format!(
+            "{} of {} queries that have a wrong nearest neighbour; those most similar to it first.",
+            wrong.len().min(SHOWN),
+            wrong.len()
+        ),
         arranged: Arranged::Found,
         rows: wrong.iter().take(SHOWN).map(|(_, query)| found(query, pictures)).collect(),
     };
@@ -101,22 +105,24 @@ pub(super) fn verification(pairs: &Pairs, record: &Record, pictures: &mut Option
     let threshold = threshold(record);
     let by_fold = pairs.pairs.iter().any(|p| p.right.is_some());
     let place =
-        if by_fold { "its fold's threshold".to_owned() } else { format!("the EER's threshold, {threshold:.4}") };
+        if by_fold { "the threshold of its fold".to_owned() } else { format!("the EER's threshold, {threshold:.4}") };
     let mut gallery = |same: bool, caption: &str| {
         let wrong = pairs.pairs.iter().filter(|pair| pair.same == same && !is_right(pair, threshold));
         let mut wrong: Vec<_> = wrong.collect();
         wrong.sort_by(|a, b| if same { a.score.total_cmp(&b.score) } else { b.score.total_cmp(&a.score) });
-        let mut side = |at: u32, score: Option<f64>| {
+        let mut side = |at: u32| {
             let person = &pairs.images[at as usize];
-            Image::new(&person.name, &person.subject, if score.is_some() { "wrong" } else { "" }, score, pictures)
+            Image::new(&person.name, &person.subject, "", None, pictures)
         };
-        let rows = wrong.iter().take(SHOWN).map(|p| Row::of(vec![side(p.a, None), side(p.b, Some(p.score))]));
-        Gallery {
-            caption: caption.into(),
-            note: format!("{} pairs are decided wrongly at {place}; those farthest from it first.", wrong.len()),
-            arranged: Arranged::Few,
-            rows: rows.collect(),
-        }
+        let shown = wrong.iter().take(SHOWN);
+        let rows = shown.map(|p| Row::judged(vec![side(p.a), side(p.b)], vec![Mark::new(false, p.score, "")]));
+        let rows: Vec<Row> = rows.collect();
+        let note = format!(
+            "{} of {} pairs that are decided wrongly, each at {place}; those farthest from it first.",
+            rows.len(),
+            wrong.len()
+        );
+        Gallery { caption: caption.into(), note, arranged: Arranged::Few, rows }
     };
     let both = [
         gallery(false, "Most confident mistakes: impostors accepted"),

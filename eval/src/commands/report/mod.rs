@@ -3,6 +3,7 @@
 //! What is shown is put together here and in the modules below; `page.html` says how it stands on the page, `page.css` how
 //! it looks, and `page.js` reads charts, sorts tables and changes the theme (without it the page is whole, but still).
 
+mod about;
 mod changed_pairs;
 mod changes;
 mod chart;
@@ -10,6 +11,7 @@ mod confusion;
 mod curves;
 mod differences;
 mod gallery;
+mod groups;
 mod map;
 mod mistakes;
 mod progress;
@@ -141,6 +143,7 @@ struct Section {
     /// What of its images could not be had.
     notes: Vec<String>,
     galleries: Vec<gallery::Gallery>,
+    groups: Option<Table>,
     worst: Option<Table>,
     mixed: Option<confusion::Mixed>,
     about: Table,
@@ -261,10 +264,10 @@ fn leaders(rows: &[Record]) -> Vec<String> {
         let on = if apart.is_empty() { on } else { format!("{on} ({})", apart.join(", ")) };
         let by = (best - next).abs();
         Some(if by < 5e-4 {
-            format!("{leader} and {other} are level in {figure}{on}: {best:.3}.")
+            format!("{leader} and {other} are level in {figure}{on}: {best:.4}.")
         } else {
             format!(
-                "{leader} is ahead in {figure}{on}: {best:.3}, {by:.3} {} than {other}.",
+                "{leader} is ahead in {figure}{on}: {best:.4}, {by:.4} {} than {other}.",
                 if higher { "more" } else { "less" }
             )
         })
@@ -277,9 +280,15 @@ fn summaries(rows: &[Record]) -> Vec<Table> {
     let table = |rows: Vec<Record>| {
         let kind = measure(&rows[0]);
         let kind = if kind.is_empty() { "results" } else { &kind };
-        let Sheet { columns, rows } = tabulate::overview(&rows);
-        let table = Table::new(&format!("{kind}: the best on the same data in bold"), columns.into_iter(), rows);
-        if table.columns.len() > WIDE && table.rows.len() <= SIDE_BY_SIDE { table.turned() } else { table }
+        let Sheet { columns, rows: mut cells } = tabulate::overview(&rows);
+        about::readable(&columns, &rows, &mut cells);
+        let turned = columns.len() > WIDE && cells.len() <= SIDE_BY_SIDE;
+        let intervals = turned && about::with_intervals(&columns, &rows, &mut cells);
+        let beside = if intervals { "; in brackets the intervals of --bootstrap" } else { "" };
+        let ranked = if cells.len() > 1 { ": the best on the same data in bold" } else { "" };
+        let caption = format!("{kind}{ranked}{beside}");
+        let table = Table::new(&caption, columns.iter().map(|name| about::with_unit(name)), cells);
+        if turned { table.turned() } else { table }
     };
     grouped(rows.iter().cloned(), measure).into_iter().map(table).collect()
 }
@@ -297,7 +306,7 @@ fn wanted_pictures(run: &Named<'_>, args: &ReportArgs, notes: &mut Vec<String>) 
 
 fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<String>) -> Section {
     let record = &run.run.records[0];
-    let (mut worst, mut mixed) = (None, None);
+    let (mut worst, mut mixed, mut groups) = (None, None, None);
     let galleries = match &run.run.details {
         Details::Retrieval(details) => {
             worst = Some(mistakes::worst_classes(details));
@@ -305,6 +314,7 @@ fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<Stri
             mistakes::retrieval(details, pictures)
         }
         Details::Verification(details) => {
+            groups = groups::table(&details.groups, record);
             let pairs = details.pairs.as_ref();
             pairs.map(|pairs| mistakes::verification(pairs, record, pictures)).unwrap_or_default()
         }
@@ -312,14 +322,16 @@ fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<Stri
     };
     notes.extend(pictures.as_ref().map(Pictures::doubts).unwrap_or_default());
     notes.iter().for_each(|text| note(&format!("{}: {text}", run.name)));
-    let known = record.iter().filter(|(_, value)| *value != Value::Missing);
-    let mut about = Table::new(
-        "What was run, and every figure",
-        ["what", "value"].map(str::to_owned).into_iter(),
-        known.map(|(name, value)| vec![word(name), word(&value.word())]).collect(),
-    );
-    about.sortable = false;
-    Section { name: run.name.clone(), notes, galleries, worst, mixed, about }
+    // It was printed when the run was made.
+    if let Some(noted) = noted(record) {
+        notes.insert(0, noted);
+    }
+    Section { name: run.name.clone(), notes, galleries, groups, worst, mixed, about: about::table(record) }
+}
+
+/// What a run assumed, passed over or found doubtful.
+fn noted(record: &Record) -> Option<String> {
+    record.get("notes").map(Value::word).filter(|notes| !notes.is_empty())
 }
 
 /// The images of a run: where `--images` says, else in the data that the run names.
@@ -354,13 +366,15 @@ fn render(
     (differences, charts, maps, sections): (&[differences::Difference], &[chart::Chart], &[map::Figure], &[Section]),
 ) -> std::result::Result<String, minijinja::Error> {
     let rows: Vec<Record> = named.iter().flat_map(|run| tabulate::rows(run.run, &run.name)).collect();
+    let doubts = named.iter().filter_map(|run| Some((&run.name, noted(&run.run.records[0])?)));
+    let doubts: Vec<(&String, String)> = doubts.collect();
     let mut templates = Environment::new();
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.set_trim_blocks(true);
     templates.set_lstrip_blocks(true);
     templates.add_template("page.html", include_str!("page.html"))?;
     templates.get_template("page.html")?.render(context! {
-        title, date, differences, charts, maps, sections,
+        title, date, differences, charts, maps, sections, doubts,
         leaders => leaders(&rows),
         summaries => summaries(&rows),
         style => include_str!("page.css"),

@@ -17,7 +17,8 @@
 
   const value = (row, column) => {
     const text = row.cells[column].textContent.trim();
-    const number = Number(text);
+    // Large counts are in groups of three.
+    const number = Number(/^[\d,]+$/.test(text) ? text.replaceAll(",", "") : text);
     return text === "-" || text === "" ? null : Number.isNaN(number) ? text : number;
   };
   const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));

@@ -15,7 +15,7 @@ use pdloss_embed::program::Usual;
 
 use super::given::{names, once_each};
 use crate::runs::{Details, Run};
-use crate::table::schema::{Better, better, is_beside};
+use crate::table::schema::{Better, better, is_beside, is_cost};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
 use crate::{Error, Result};
 use mixed::{Measured, again, misspelt, of_one_name, of_unknown_data, say_of_data, without_figures};
@@ -384,7 +384,9 @@ fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
     let found: Vec<Column> = columns.iter().filter(wanted).filter(|column| has(&column.name)).cloned().collect();
     let (about, figures): (Vec<Column>, Vec<Column>) =
         found.into_iter().partition(|column| ["result", "model", "dataset"].contains(&column.name.as_str()));
-    about.into_iter().chain(apart.iter().map(|name| Column::new(name))).chain(figures).collect()
+    // What a model costs is read after what it does.
+    let (costs, figures): (Vec<Column>, Vec<Column>) = figures.into_iter().partition(|column| is_cost(&column.name));
+    about.into_iter().chain(apart.iter().map(|name| Column::new(name))).chain(figures).chain(costs).collect()
 }
 
 /// Letters of a digest that tables show.
