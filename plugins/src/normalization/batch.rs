@@ -91,17 +91,10 @@ pub(super) fn forward<T: Float>(of: &Normalization, node: &Node<'_, '_>) -> Resu
     let (scale, bias) = (per_channel("scale")?, per_channel("bias")?);
     let (running_mean, running_variance) = (per_channel("running_mean")?, per_channel("running_variance")?);
     let values = x.as_slice::<T>()?;
+    let arch = pulp::Arch::new();
     let statistics = each_channel::<T, (f64, f64)>(node, layout, node.output("y", x.shape())?, |channel, out| {
-        let (mean, variance) = statistics(layout, values, channel);
-        // As the gradient will read them.
-        let (mean, variance) = (T::of(mean), T::of(variance));
-        let factor = scale[channel] * inverse_deviation(variance, of.epsilon);
-        for (row, out) in layout.rows(values, channel).zip(out.into_iter().flatten()) {
-            for (out, &x) in out.iter_mut().zip(row) {
-                out.write((x - mean) * factor + bias[channel]);
-            }
-        }
-        (mean.wide(), variance.wide())
+        let (scale, bias) = (scale[channel], bias[channel]);
+        arch.dispatch(Forward { layout, values, channel, scale, bias, epsilon: of.epsilon, out })
     });
     let channels = [layout.channels];
     write::<T>(node.output("mean", &channels)?, statistics.iter().map(|(mean, _)| *mean));
@@ -120,7 +113,39 @@ pub(super) fn forward<T: Float>(of: &Normalization, node: &Node<'_, '_>) -> Resu
     Ok(())
 }
 
+/// A channel; with the instructions that the machine has, as [`Backward`].
+struct Forward<'a, 'o, T> {
+    layout: Layout,
+    values: &'a [T],
+    channel: usize,
+    scale: T,
+    bias: T,
+    epsilon: f64,
+    out: Option<Vec<&'o mut [MaybeUninit<T>]>>,
+}
+
+impl<T: Float> pulp::WithSimd for Forward<'_, '_, T> {
+    /// Mean and variance.
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> (f64, f64) {
+        let Self { layout, values, channel, scale, bias, epsilon, out } = self;
+        let (mean, variance) = statistics(layout, values, channel);
+        // As the gradient will read them.
+        let (mean, variance) = (T::of(mean), T::of(variance));
+        let factor = scale * inverse_deviation(variance, epsilon);
+        for (row, out) in layout.rows(values, channel).zip(out.into_iter().flatten()) {
+            for (out, &x) in out.iter_mut().zip(row) {
+                out.write((x - mean) * factor + bias);
+            }
+        }
+        (mean.wide(), variance.wide())
+    }
+}
+
 /// Mean and variance of a channel in one pass, about the mean of its first row: so nothing is lost where the mean is far from 0.
+#[inline(always)]
 fn statistics<T: Float>(layout: Layout, x: &[T], channel: usize) -> (f64, f64) {
     #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
     let (length, count) = (layout.length as f64, layout.count() as f64);
@@ -147,25 +172,51 @@ pub(super) fn backward<T: Float>(of: &Normalization, node: &Node<'_, '_>) -> Res
     let per_channel = |name| node.numbers::<T>(name, layout.channels);
     let (scale, mean, variance) = (per_channel("scale")?, per_channel("mean")?, per_channel("variance")?);
     let (values, grads) = (x.as_slice::<T>()?, grad.as_slice::<T>()?);
-    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-    let count = layout.count() as f64;
+    let arch = pulp::Arch::new();
     let sums = each_channel::<T, (f64, f64)>(node, layout, node.output("x_grad", x.shape())?, |channel, out| {
-        let (mean, r) = (mean[channel].wide(), inverse_deviation(variance[channel], of.epsilon).wide());
+        let (scale, mean, variance) = (scale[channel], mean[channel], variance[channel]);
+        let r = inverse_deviation(variance, of.epsilon).wide();
+        arch.dispatch(Backward { layout, grads, values, channel, scale, mean, r, out })
+    });
+    write::<T>(node.output("scale_grad", &[layout.channels])?, sums.iter().map(|(_, along)| *along));
+    write::<T>(node.output("bias_grad", &[layout.channels])?, sums.iter().map(|(sum, _)| *sum));
+    Ok(())
+}
+
+/// The gradient of a channel, whose inverse deviation is `r`.
+struct Backward<'a, 'o, T> {
+    layout: Layout,
+    grads: &'a [T],
+    values: &'a [T],
+    channel: usize,
+    scale: T,
+    mean: T,
+    r: f64,
+    out: Option<Vec<&'o mut [MaybeUninit<T>]>>,
+}
+
+impl<T: Float> pulp::WithSimd for Backward<'_, '_, T> {
+    /// The gradients of bias and scale.
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> (f64, f64) {
+        let Self { layout, grads, values, channel, scale, mean, r, out } = self;
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+        let count = layout.count() as f64;
         let pairs = || layout.rows(grads, channel).zip(layout.rows(values, channel));
         let mut sums = Sums::<2>::ZERO;
-        pairs().for_each(|(grad, row)| sums.add(grad, row, |g, x| [g, g * (x - mean)]));
+        let about = mean.wide();
+        pairs().for_each(|(grad, row)| sums.add(grad, row, |g, x| [g, g * (x - about)]));
         let [sum, along] = sums.totals();
         // dx = scale r (g - mean g - c r^2 mean(g c))
-        let (size, middle) = (T::of(scale[channel].wide() * r), T::of(sum / count));
-        let (bend, mean) = (T::of(r * r * along / count), T::of(mean));
+        let (size, middle) = (T::of(scale.wide() * r), T::of(sum / count));
+        let bend = T::of(r * r * along / count);
         for ((grad, row), out) in pairs().zip(out.into_iter().flatten()) {
             for ((out, &g), &x) in out.iter_mut().zip(grad).zip(row) {
                 out.write((g - middle - (x - mean) * bend) * size);
             }
         }
         (sum, along * r)
-    });
-    write::<T>(node.output("scale_grad", &[layout.channels])?, sums.iter().map(|(_, along)| *along));
-    write::<T>(node.output("bias_grad", &[layout.channels])?, sums.iter().map(|(sum, _)| *sum));
-    Ok(())
+    }
 }

@@ -33,51 +33,19 @@ pub(super) fn backward<T: Float>(node: &Node<'_, '_>) -> Result<()> {
     let (means, deviations) = (node.numbers::<T>("mean", rows)?, node.numbers::<T>("inverse_deviation", rows)?);
     let height = rows.div_ceil(BLOCKS).max(8);
     let block = height * width;
-    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-    let count = width as f64;
-    // `normal` and `upstream` are room for a row.
-    let of_row = |index: usize,
-                  (grad, row): (&[T], &[T]),
-                  [normal, upstream]: &mut [Vec<T>; 2],
-                  sums: &mut [Vec<f64>; 2],
-                  out: Option<&mut [MaybeUninit<T>]>| {
-        let (mean, r) = (means[index], deviations[index]);
-        normal.clear();
-        normal.extend(row.iter().map(|&x| (x - mean) * r));
-        upstream.clear();
-        upstream.extend(grad.iter().zip(factors).map(|(&g, &scale)| g * scale));
-        let mut totals = Sums::<2>::ZERO;
-        totals.add(upstream, normal, |h, n| [h, h * n]);
-        let [middle, bend] = totals.totals().map(|total| T::of(total / count));
-        if let Some(out) = out {
-            for ((out, &h), &n) in out.iter_mut().zip(&*upstream).zip(&*normal) {
-                out.write((h - middle - n * bend) * r);
-            }
-        }
-        let [of_scale, of_bias] = sums;
-        for ((sum, &g), &n) in of_scale.iter_mut().zip(grad).zip(&*normal) {
-            *sum += g.wide() * n.wide();
-        }
-        for (sum, &g) in of_bias.iter_mut().zip(grad) {
-            *sum += g.wide();
-        }
-    };
-
     let outs: Vec<Option<&mut [MaybeUninit<T>]>> = match node.output("x_grad", x.shape())? {
         Some(out) => out.chunks_mut(block).map(Some).collect(),
         None => (0..rows.div_ceil(height)).map(|_| None).collect(),
     };
     let blocks = grads.chunks(block).zip(values.chunks(block)).zip(outs);
     let tasks: Vec<_> = blocks.map(|block| Mutex::new((Some(block), [vec![0.0; width], vec![0.0; width]]))).collect();
+    let arch = pulp::Arch::new();
     cpu::threads(node.run).run(tasks.len(), &|index| {
         let Ok(mut task) = tasks[index].lock() else { return };
         let (given, sums) = &mut *task;
         let Some(((grad, values), out)) = given.take() else { return };
-        let mut outs = out.map(|out| out.chunks_mut(width));
-        let mut room = [Vec::with_capacity(width), Vec::with_capacity(width)];
-        for (row, (grad, values)) in grad.chunks(width).zip(values.chunks(width)).enumerate() {
-            of_row(index * height + row, (grad, values), &mut room, sums, outs.as_mut().and_then(Iterator::next));
-        }
+        let rows = index * height..;
+        arch.dispatch(Rows { grad, values, factors, means: &means[rows.clone()], deviations: &deviations[rows], sums, out });
     });
     // Block by block, whoever was first.
     let mut totals = [vec![0.0; width], vec![0.0; width]];
@@ -93,4 +61,53 @@ pub(super) fn backward<T: Float>(node: &Node<'_, '_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A block of rows; with the instructions that the machine has.
+struct Rows<'a, 'o, T> {
+    grad: &'a [T],
+    values: &'a [T],
+    /// The scale.
+    factors: &'a [T],
+    /// Of these rows and those behind.
+    means: &'a [T],
+    deviations: &'a [T],
+    /// Of scale and bias.
+    sums: &'a mut [Vec<f64>; 2],
+    out: Option<&'o mut [MaybeUninit<T>]>,
+}
+
+impl<T: Float> pulp::WithSimd for Rows<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self { grad, values, factors, means, deviations, sums: [of_scale, of_bias], out } = self;
+        let width = factors.len();
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+        let count = width as f64;
+        let mut outs = out.map(|out| out.chunks_mut(width));
+        let (mut normal, mut upstream) = (vec![T::zero(); width], vec![T::zero(); width]);
+        let rows = grad.chunks(width).zip(values.chunks(width)).zip(means.iter().zip(deviations));
+        for ((grad, row), (&mean, &r)) in rows {
+            normal.iter_mut().zip(row).for_each(|(normal, &x)| *normal = (x - mean) * r);
+            for ((upstream, &g), &scale) in upstream.iter_mut().zip(grad).zip(factors) {
+                *upstream = g * scale;
+            }
+            let mut totals = Sums::<2>::ZERO;
+            totals.add(&upstream, &normal, |h, n| [h, h * n]);
+            let [middle, bend] = totals.totals().map(|total| T::of(total / count));
+            if let Some(out) = outs.as_mut().and_then(Iterator::next) {
+                for ((out, &h), &n) in out.iter_mut().zip(&upstream).zip(&normal) {
+                    out.write((h - middle - n * bend) * r);
+                }
+            }
+            for ((sum, &g), &n) in of_scale.iter_mut().zip(grad).zip(&normal) {
+                *sum += g.wide() * n.wide();
+            }
+            for (sum, &g) in of_bias.iter_mut().zip(grad) {
+                *sum += g.wide();
+            }
+        }
+    }
 }

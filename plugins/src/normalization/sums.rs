@@ -13,7 +13,7 @@ impl<const N: usize> Sums<N> {
     pub(super) const ZERO: Self = Self([[0.0; LANES]; N]);
 
     /// Adds what follows from two rows of equal length.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add<T: Float>(&mut self, left: &[T], right: &[T], of: impl Fn(f64, f64) -> [f64; N]) {
         let (rows, other_rows) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
         let rest = rows.remainder().iter().zip(other_rows.remainder());
@@ -33,6 +33,7 @@ impl<const N: usize> Sums<N> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn totals(&self) -> [f64; N] {
         self.0.map(|lanes| lanes.iter().sum())
     }
