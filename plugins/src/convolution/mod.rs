@@ -134,7 +134,8 @@ fn input_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -
     };
     let each_in = weights.shape().get(1).copied().unwrap_or(0);
     if *weights.shape() != [&[channels, each_in], kernel].concat() || each_in == 0 {
-        return Err(wrong(format!("[{channels}, C / groups, {kernel:?}]")));
+        let kernel: Vec<String> = kernel.iter().map(ToString::to_string).collect();
+        return Err(wrong(format!("[{channels}, C / groups, {}]", kernel.join(", "))));
     }
     let first = 2 - of.axes;
     let lengths: Option<Vec<usize>> = (places.iter().enumerate())

@@ -45,7 +45,15 @@ pub(super) fn backward<T: Float>(node: &Node<'_, '_>) -> Result<()> {
         let (given, sums) = &mut *task;
         let Some(((grad, values), out)) = given.take() else { return };
         let rows = index * height..;
-        arch.dispatch(Rows { grad, values, factors, means: &means[rows.clone()], deviations: &deviations[rows], sums, out });
+        arch.dispatch(Rows {
+            grad,
+            values,
+            factors,
+            means: &means[rows.clone()],
+            deviations: &deviations[rows],
+            sums,
+            out,
+        });
     });
     // Block by block, whoever was first.
     let mut totals = [vec![0.0; width], vec![0.0; width]];
