@@ -49,6 +49,8 @@ pub struct Embedded {
     pub skipped: Vec<(String, String)>,
     /// As [`Dataset::sha256`].
     pub data_sha256: String,
+    /// As [`Dataset::sha256_in_any_order`].
+    pub images_sha256: String,
 }
 
 /// Embeds every image of a data set.
@@ -346,7 +348,8 @@ fn finish(data: &Dataset, found: Found, orientation: Orientation, skip_bad: bool
     traits.sort_unstable_by_key(|&(at, _)| at);
     let traits: Vec<_> = traits.into_iter().map(|(at, of_file)| (data.items[at].name.as_str(), of_file)).collect();
     embeddings.notes.extend(Traits::describe(&traits, orientation));
-    Ok(Embedded { embeddings, skipped, data_sha256: data.sha256(&digests) })
+    let (data_sha256, images_sha256) = (data.sha256(&digests), data.sha256_in_any_order(&digests));
+    Ok(Embedded { embeddings, skipped, data_sha256, images_sha256 })
 }
 
 /// A number for each kept image that it shares with others of equal bytes; `None` where it is alone.

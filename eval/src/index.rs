@@ -58,7 +58,8 @@ impl FaissIndex {
         let (rows, dim) = gallery.rows().dim();
         let dim = u32::try_from(dim).map_err(|_| wrong(format!("dimension {dim} is too large")))?;
         let kind = if metric == Metric::L2 { MetricType::L2 } else { MetricType::InnerProduct };
-        let data = gallery.rows().as_slice().unwrap_or_default();
+        let compared = gallery.compared()?;
+        let data = compared.as_slice().unwrap_or_default();
         let failed = |e: faiss::error::Error| wrong(e.to_string());
         let store = if factory == FLAT {
             let mut index = FlatIndex::new(dim, kind).map_err(failed)?;
@@ -82,6 +83,7 @@ impl FaissIndex {
             }
             Store::Factory(Box::new(index))
         };
+        drop(compared);
         Ok(Self { factory: factory.into(), gallery, store })
     }
 
@@ -136,7 +138,8 @@ pub fn k_means(metric: Metric, rows: ArrayView2<'_, f32>, name: Name<'_>, how: K
     // Every row counts, however few or many a cluster has; FAISS would warn, or draw some.
     parameters.set_min_points_per_centroid(1);
     parameters.set_max_points_per_centroid(number(count)?);
-    let data = gallery.rows().as_slice().unwrap_or_default();
+    let compared = gallery.compared()?;
+    let data = compared.as_slice().unwrap_or_default();
     let mut centres = FlatIndex::new(number(dim)?, MetricType::L2).map_err(failed)?;
     let mut clustering =
         Clustering::new_with_params(number(dim)?, number(how.clusters)?, &parameters).map_err(failed)?;
@@ -162,9 +165,9 @@ impl Index for FaissIndex {
     /// # Errors
     /// [`Error::Index`] with what FAISS said.
     fn search(&mut self, queries: ArrayView2<'_, f32>, k: usize, first_self: Option<usize>) -> Result<Neighbours> {
-        let queries = self.gallery.prepare(queries)?;
-        let found = self.candidates(queries.view(), k + usize::from(first_self.is_some()))?;
-        Ok(self.gallery.finish(queries.view(), found, k, first_self, self.is_exact()))
+        let prepared = self.gallery.prepare(queries)?;
+        let found = self.candidates(prepared.view(), k + usize::from(first_self.is_some()))?;
+        Ok(self.gallery.finish(queries, found, k, first_self, self.is_exact()))
     }
 }
 

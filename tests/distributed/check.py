@@ -164,7 +164,7 @@ def measuring(ranks, everything):
     images = ["--model", FIXTURES / "embedder.onnx", "--data", SHAPES]
     searches = [
         (["recall", *images], "recall", "npy"),
-        (["verify", *images, "--all-pairs", "--bootstrap", "50"], "verify", "safetensors"),
+        (["verify", *images, "--all-pairs", "--bootstrap", "100"], "verify", "safetensors"),
         # What the two before have kept.
         (["recall", "--embeddings", work / "recall1" / "kept.npy"], "kept", None),
         (["verify", "--all-pairs", "--embeddings", work / "verify1" / "kept.safetensors"], "kept-verify", None),

@@ -66,12 +66,20 @@ type Make = Box<dyn FnOnce(ModelProto) -> graph::Result<ModelProto>>;
 fn check_classes(arguments: &ExportArgs) -> Result<()> {
     /// The format's limit.
     const LARGEST: u128 = i32::MAX as u128;
+    let least = [("--classes", Some(arguments.classes), 2), ("--dim", arguments.dim, 1)];
+    for (flag, given, least) in least {
+        if let Some(given) = given.filter(|given| *given < least) {
+            return Err(Error::Usage(format!("{flag} {given}: wanted at least {least}")));
+        }
+    }
     let rows = arguments.classes as u128 * arguments.loss.loss()?.rows_per_class() as u128;
     let needs = rows * arguments.dim.unwrap_or(1) as u128 * 4;
     if needs > LARGEST {
         return Err(Error::Usage(format!(
-            "--classes {}: proxies of that many rows take {} GiB or more, but one ONNX file holds at most 2 GiB",
+            "--classes {}{}{}: proxies of that many rows take {} GiB or more, but one ONNX file holds at most 2 GiB",
             arguments.classes,
+            arguments.loss.centers.map_or(String::new(), |centers| format!(" --centers {centers}")),
+            arguments.dim.map_or(String::new(), |dim| format!(" --dim {dim}")),
             needs >> 30
         )));
     }
@@ -80,7 +88,8 @@ fn check_classes(arguments: &ExportArgs) -> Result<()> {
 
 fn with_loss(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     if arguments.optimizer != OptimizerArgs::default() {
-        return Err(Error::Usage("a flag of the optimiser was given, which only --train writes".into()));
+        let given = arguments.optimizer.given().join(", ");
+        return Err(Error::Usage(format!("{given}: of the optimiser, which only --train writes")));
     }
     if arguments.precision != PrecisionArgs::default() {
         return Err(Error::Usage("--precision: a loss has no backbone's gradient, which only --train writes".into()));
@@ -123,6 +132,6 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
             None => ranks,
         }
     });
-    options.check().map_err(|e| Error::Usage(e.to_string()))?;
+    options.check().map_err(|e| objective::by_flag(&e, &arguments.loss))?;
     Ok(Box::new(move |model| graph::step::build(model, &options)))
 }

@@ -38,6 +38,18 @@ pub(crate) struct MadeWith {
     /// The same, of what is validated on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) validation_sha256: Option<String>,
+    /// As pdloss-eval has it: of these images in any order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) images_sha256: Option<String>,
+    /// The list that is trained on, where the data is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) list: Option<PathBuf>,
+    /// The column of the list that holds the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    /// The same of the list that is validated on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) validation_label: Option<String>,
     /// The part that is trained on, in words.
     pub(crate) part: String,
     /// Images trained on.

@@ -45,6 +45,12 @@ pub(crate) fn go_on(
     source: &Path,
     validation: Option<&settings::Validation>,
 ) -> Result<Option<String>> {
+    if begun.data_sha256 != now.data_sha256 && begun.images_sha256.is_some() && begun.images_sha256 == now.images_sha256
+    {
+        let problem = "has the images that the run was begun with in another order, which its batches follow from: put the lines \
+                       back into their order, or begin a new run";
+        return Err(Error::data(source, problem));
+    }
     plan::same("data set", source, &begun.data_sha256, &now.data_sha256)?;
     if let (Some(begun), Some(now), Some(chosen)) = (&begun.validation_sha256, &now.validation_sha256, validation) {
         plan::same("validation set", &chosen.data.path, begun, now)?;

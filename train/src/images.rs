@@ -96,6 +96,8 @@ pub(crate) struct Reading {
     pub(crate) skipped: Vec<String>,
     /// As [`Dataset::sha256`], of all images listed.
     pub(crate) sha256: String,
+    /// As [`Dataset::sha256_in_any_order`].
+    pub(crate) images_sha256: String,
     /// What is to be said of their files: a sentence each.
     pub(crate) notes: Vec<String>,
 }
@@ -147,7 +149,7 @@ impl Images {
             .copied()
             .collect();
         let skipped: Vec<(usize, String)> = ranks::all(&skipped)?.concat();
-        let sha256 = data.sha256(&digests);
+        let (sha256, images_sha256) = (data.sha256(&digests), data.sha256_in_any_order(&digests));
         let traits: Vec<(usize, Traits)> = ranks::all(&traits)?.concat();
         let traits: Vec<_> = traits.iter().map(|&(at, of_file)| (data.items[at].name.as_str(), of_file)).collect();
         let mut notes = Traits::describe(&traits, preparation.recipe.orientation);
@@ -164,7 +166,7 @@ impl Images {
             return Err(skipped.into_iter().next().map_or_else(nothing, Error::Measure));
         }
         notes.extend(of_copies(&data, &digests));
-        Ok(Reading { images: Self { data, preparation, kept, room, digests }, skipped, sha256, notes })
+        Ok(Reading { images: Self { data, preparation, kept, room, digests }, skipped, sha256, images_sha256, notes })
     }
 
     /// The images' names and classes.

@@ -213,6 +213,14 @@ impl LossArgs {
         [("--centers", "centers", &mut self.centers), ("--bins", "bins", &mut self.bins)]
     }
 
+    /// The flag of what a loss calls one of its numbers.
+    pub(crate) fn flag_of(&self, setting: &str) -> Option<&'static str> {
+        let mut own = self.clone();
+        let numbers = own.numbers().map(|(flag, name, _)| (name, flag));
+        let counts = own.counts().map(|(flag, name, _)| (name, flag));
+        numbers.into_iter().chain(counts).find(|(name, _)| *name == setting).map(|(_, flag)| flag)
+    }
+
     fn name(&self) -> LossName {
         self.loss.unwrap_or(LossName::Pd)
     }
@@ -300,7 +308,12 @@ impl LossArgs {
         if let Some(mode) = self.floor_mode {
             config = config.with_floor_mode(mode);
         }
-        let usage = |e: pdloss::loss::Error| Error::Usage(e.to_string());
+        let usage = |e: pdloss::loss::Error| match e {
+            pdloss::loss::Error::Attribute { attribute, wanted, given } => {
+                Error::Usage(format!("--{}: wanted {wanted}, got {given}", attribute.replace('_', "-")))
+            }
+            other => Error::Usage(other.to_string()),
+        };
         if let Some(floor) = self.floor {
             config = config.with_floor(floor).map_err(usage)?;
         }

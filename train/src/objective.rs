@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pdloss::graph;
 use pdloss::graph::head::{DOMAIN, Spelling};
 use pdloss::graph::losses::{Loss, SoftTriple};
 use pdloss::graph::proto::{ModelProto, NodeProto};
@@ -28,8 +29,33 @@ pub(crate) fn options(
     optimizer.set(&mut options)?;
     options.seed = seed;
     options.memory = loss.memory();
-    options.check().map_err(|e| Error::Usage(e.to_string()))?;
+    options.check().map_err(|e| by_flag(&e, loss))?;
     Ok(options)
+}
+
+/// Flags by what the step's own settings call them.
+const FLAGS: [(&str, &str); 12] = [
+    ("average of the weights", "--ema"),
+    ("layer decay", "--layer-decay"),
+    ("step that unfreezes", "--unfreeze-at"),
+    ("largest gradient norm", "--clip"),
+    ("factor on the proxies' learning rate", "--proxies-rate"),
+    ("memory of earlier batches", "--memory-bank"),
+    ("start of the memory", "--memory-start"),
+    ("weight_decay of the optimiser", "--weight-decay"),
+    ("momentum of the optimiser", "--momentum"),
+    ("beta1 of the optimiser", "--beta1"),
+    ("beta2 of the optimiser", "--beta2"),
+    ("epsilon of the optimiser", "--adam-eps"),
+];
+
+/// What is wrong with the settings of a step, under the flag that gave it.
+pub(crate) fn by_flag(error: &graph::Error, loss: &LossArgs) -> Error {
+    let graph::Error::Model { subject, reason } = error else { return Error::Usage(error.to_string()) };
+    let of_step = FLAGS.iter().find(|(what, _)| what == subject).map(|(_, flag)| *flag);
+    let setting = || subject.split_once(" of the loss ").and_then(|(setting, _)| loss.flag_of(setting));
+    let subject = of_step.or_else(setting).unwrap_or(subject);
+    Error::Usage(format!("{subject}: {reason}"))
 }
 
 /// What models with a loss are spelt in, in words: which operators they want of this project's library, if any.
@@ -118,9 +144,15 @@ mod tests {
             options(&LossArgs::default(), &optimizer, Spelling::Operator, 3, 0).unwrap_err().to_string()
         };
         assert!(refused(OptimizerArgs { momentum: Some(0.5), ..OptimizerArgs::default() }).contains("--momentum"));
-        assert!(refused(OptimizerArgs { beta1: Some(1.5), ..OptimizerArgs::default() }).contains("beta1"));
-        assert!(refused(OptimizerArgs { clip: Some(0.0), ..OptimizerArgs::default() }).contains("norm"));
-        assert!(refused(OptimizerArgs { ema: Some(1.0), ..OptimizerArgs::default() }).contains("between 0 and 1"));
+        assert!(refused(OptimizerArgs { beta1: Some(1.5), ..OptimizerArgs::default() }).contains("--beta1: wanted"));
+        assert!(
+            refused(OptimizerArgs { clip: Some(0.0), ..OptimizerArgs::default() })
+                .contains("--clip: wanted a finite number above 0, got 0")
+        );
+        assert!(
+            refused(OptimizerArgs { ema: Some(1.0), ..OptimizerArgs::default() })
+                .contains("--ema: wanted a decay between 0 and 1, got 1")
+        );
         let lion = OptimizerArgs { optimizer: Some(OptimizerName::Lion), ..OptimizerArgs::default() };
         assert!(
             refused(OptimizerArgs { adam_eps: Some(0.1), ..lion }).contains("--optimizer lion has no such setting")

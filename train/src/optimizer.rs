@@ -129,6 +129,14 @@ pub(crate) enum Statistics {
 }
 
 impl OptimizerArgs {
+    /// The flags that were given.
+    pub(crate) fn given(&self) -> Vec<String> {
+        let table = |args: &Self| toml::Table::try_from(args).expect("its values are TOML's");
+        let (own, usual) = (table(self), table(&Self::default()));
+        let given = own.iter().filter(|(name, value)| usual.get(*name) != Some(value));
+        given.map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect()
+    }
+
     /// What is to be said of flags that are about operators which the backbone has none of.
     pub(crate) fn idle_on(&self, has: impl Fn(&str) -> bool) -> Vec<String> {
         let norms = has("BatchNormalization");

@@ -220,6 +220,7 @@ mod tests {
             part: "all".to_owned(),
             items,
             classes: names,
+            label: None,
             notes: Vec::new(),
         }
     }

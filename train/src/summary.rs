@@ -26,8 +26,10 @@ pub(crate) fn header(
     sampler: &Sampler,
     (steps, rate): (&str, &str),
 ) -> Vec<String> {
-    let mut lines = vec![format!("trains on {}", data.in_words())];
-    lines.extend(validation.map(|validation| format!("validates on {}", validation.in_words())));
+    let mut lines = vec![format!("trains on {}", data.in_words_of(&settings.data.request()))];
+    let chosen = settings.validation.as_ref().map(|validation| validation.data.request());
+    let validates = |(data, request): (&Dataset, _)| format!("validates on {}", data.in_words_of(&request));
+    lines.extend(validation.zip(chosen).map(validates));
     let (batch, batches) = (sampler.batch(), sampler.batches());
     lines.push(format!(
         "{steps} of {batch} images, {}; {batches} steps an epoch; loss {}, {rate}",

@@ -72,7 +72,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let augment = settings.augmentation.clone();
     let preparation = Preparation { recipe, size, layout, augment, seed: settings.seed };
     let room = settings.cache.saturating_mul(1 << 20);
-    let Reading { images, skipped, sha256, notes: of_files } =
+    let Reading { images, skipped, sha256, images_sha256, notes: of_files } =
         Images::read(data, preparation, room, settings.data.skip_bad)?;
     of_files.iter().for_each(|said| note(said));
     notes.extend(of_files);
@@ -189,6 +189,10 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         onnxruntime: version(&library)?,
         model_sha256: model.sha256,
         data_sha256: sha256,
+        images_sha256: Some(images_sha256),
+        list: settings.data.request().list().map(Path::to_owned),
+        label: images.data().label.clone(),
+        validation_label: validation.as_ref().and_then(|validation| validation.data().label.clone()),
         validation_sha256,
         part,
         images: images.data().items.len(),

@@ -164,7 +164,7 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         _ => Split::All,
     };
     let names = numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
-    Ok((source, Listing { notes, ..Listing::new(images, names, protocol) }))
+    Ok((source, Listing { notes, label: Some(columns.label_word(&table)), ..Listing::new(images, names, protocol) }))
 }
 
 /// The first column that most of the records give an image's name in.
@@ -222,6 +222,8 @@ struct Columns {
     unused: Vec<usize>,
     /// Columns that are parts or roles by what they hold, not by their names.
     by_values: Vec<(usize, &'static str)>,
+    /// Which of the columns that may be the label it is, from 1.
+    label_number: usize,
 }
 
 /// The part that a word of a list means.
@@ -322,9 +324,16 @@ impl Columns {
         };
         // Corners have a note of their own.
         let has_name = |c: usize| table.header().get(c).is_some_and(|name| !BOX.contains(&name.as_str()));
+        let label_number = labels.iter().position(|&c| c == label).map_or(1, |at| at + 1);
         let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
         let unused = labels.into_iter().filter(unused).collect();
-        Ok(Self { path, label, role, split, weight, query, gallery, flags, passed_by, unused, by_values })
+        Ok(Self { path, label, role, split, weight, query, gallery, flags, passed_by, unused, by_values, label_number })
+    }
+
+    /// The label's column as `--label` takes it.
+    fn label_word(&self, table: &Table) -> String {
+        let header = table.header().get(self.label).filter(|header| header_of(table, header) == Some(self.label));
+        header.filter(|header| !header.is_empty()).cloned().unwrap_or_else(|| self.label_number.to_string())
     }
 
     fn weight(&self, table: &Table, record: &Record<'_>) -> Result<Option<f64>> {

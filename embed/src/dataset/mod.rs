@@ -17,7 +17,7 @@ mod sop;
 mod source;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -197,6 +197,11 @@ impl Request {
             limits: Limits::default(),
         }
     }
+
+    /// The list that images and labels are read from, where that is what was given.
+    pub fn list(&self) -> Option<&Path> {
+        Some(self.path.as_path()).filter(|path| path.is_file() && !Source::is_archive(path))
+    }
 }
 
 /// Labelled images, checked to exist.
@@ -215,6 +220,8 @@ pub struct Dataset {
     pub items: Vec<Item>,
     /// Class names; each has at least one item.
     pub classes: Vec<String>,
+    /// The column of a list that labels were read from, as `--label` takes it: its header, else its number.
+    pub label: Option<String>,
     /// What each image weighs, by its name, where a column of a list says so.
     pub weights: HashMap<String, f64>,
     /// What was assumed and what was passed over: a sentence each.
@@ -252,16 +259,25 @@ struct Listing {
     class_count: usize,
     /// The split that papers measure.
     protocol: Split,
+    /// As [`Dataset::label`].
+    label: Option<String>,
     notes: Vec<String>,
 }
 
 impl Listing {
     fn new(images: Vec<Listed>, class_names: BTreeMap<usize, String>, protocol: Split) -> Self {
-        Self { images, class_count: class_names.len(), class_names, protocol, notes: Vec::new() }
+        Self { images, class_count: class_names.len(), class_names, protocol, label: None, notes: Vec::new() }
     }
 }
 
 impl Dataset {
+    /// Images that a list of another kind names (of pairs, of templates, of queries and a gallery), found in `source`.
+    pub fn named(source: Source, items: Vec<Item>, classes: Vec<String>, list: &Path) -> Self {
+        let (part, notes) = (format!("images of {}", list.display()), source.notes().to_vec());
+        let (format, weights) = (Format::List, HashMap::new());
+        Self { source, format, part, items, classes, label: None, weights, notes }
+    }
+
     /// Reads the lists of a data set and takes the part that was asked for.
     ///
     /// # Errors
@@ -332,20 +348,43 @@ impl Dataset {
         format!("{images} images of {classes} classes, part '{}' of {}", self.part, self.source.path().display())
     }
 
+    /// The same of what was asked for; with `, by the list labels.csv, label 'shape'` where a list was.
+    pub fn in_words_of(&self, request: &Request) -> String {
+        let label = self.label.as_ref().map_or(String::new(), |label| format!(", label '{label}'"));
+        let list = request.list().map_or(String::new(), |list| format!(", by the list {}{label}", list.display()));
+        format!("{}{list}", self.in_words())
+    }
+
     /// SHA-256 over the digest (of its file's bytes), name, class, role and weight of every image, in order.
     pub fn sha256(&self, digests: &[[u8; 32]]) -> String {
         let mut hasher = Sha256::new();
-        for (item, digest) in self.items.iter().zip(digests) {
-            hasher.update(digest);
-            for part in [item.name.as_str(), &self.classes[item.class], item.role.as_str()] {
-                hasher.update(part.as_bytes());
-                hasher.update([0]);
-            }
-            if let Some(weight) = self.weights.get(&item.name) {
-                hasher.update(weight.to_le_bytes());
-            }
-        }
+        self.items.iter().zip(digests).for_each(|(item, digest)| self.update(&mut hasher, item, digest));
         hex(&hasher.finalize())
+    }
+
+    /// The same of the images in any order: lists that differ in the order of their lines have one.
+    pub fn sha256_in_any_order(&self, digests: &[[u8; 32]]) -> String {
+        let of_image = |(item, digest)| {
+            let mut hasher = Sha256::new();
+            self.update(&mut hasher, item, digest);
+            hasher.finalize()
+        };
+        let mut images: Vec<_> = self.items.iter().zip(digests).map(of_image).collect();
+        images.sort_unstable();
+        let mut hasher = Sha256::new();
+        images.iter().for_each(|image| hasher.update(image));
+        hex(&hasher.finalize())
+    }
+
+    fn update(&self, hasher: &mut Sha256, item: &Item, digest: &[u8; 32]) {
+        hasher.update(digest);
+        for part in [item.name.as_str(), &self.classes[item.class], item.role.as_str()] {
+            hasher.update(part.as_bytes());
+            hasher.update([0]);
+        }
+        if let Some(weight) = self.weights.get(&item.name) {
+            hasher.update(weight.to_le_bytes());
+        }
     }
 }
 

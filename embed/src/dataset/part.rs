@@ -28,7 +28,7 @@ impl Part {
 }
 
 pub(super) fn take(source: Source, format: Format, listing: Listing, request: &Request) -> Result<Dataset> {
-    let Listing { images, class_names, class_count, protocol, mut notes } = listing;
+    let Listing { images, class_names, class_count, protocol, label, mut notes } = listing;
     let path = &request.path;
     notes.splice(0..0, source.notes().iter().cloned());
     if images.is_empty() {
@@ -118,7 +118,7 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     let item = |i: Listed| Item { name: i.name, class: index[&i.class], role: i.role, camera: i.camera };
     let weights = kept.iter().filter_map(|image| Some((image.name.clone(), image.weight?))).collect();
     let items = kept.into_iter().map(item).collect();
-    Ok(Dataset { source, format, part, items, classes, weights, notes })
+    Ok(Dataset { source, format, part, items, classes, label, weights, notes })
 }
 
 /// The split that is meant, where the protocol is asked for.

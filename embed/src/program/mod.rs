@@ -4,6 +4,7 @@ mod config;
 mod help;
 mod hints;
 mod meeting;
+mod numbers;
 mod pages;
 mod speech;
 
@@ -100,7 +101,8 @@ impl Program {
     /// The whole command line, with what every program has.
     fn whole(&self) -> Command {
         let usual: Vec<Usual> = self.usual.concat();
-        let program = speech::add(with_mpi(self.command.clone()).mut_subcommands(config::add));
+        let program =
+            speech::add(numbers::taken_below_zero(with_mpi(self.command.clone())).mut_subcommands(config::add));
         help::in_two_lengths(pages::add(program), &usual)
     }
 
@@ -115,7 +117,7 @@ impl Program {
         }
         let matches = program.try_get_matches_from_mut(&words).map_err(|mut error| {
             hints::add(&mut error, &program, &texts, self.elsewhere);
-            Refused::Parsing(error)
+            Refused::Parsing(numbers::explained(error, &program, &texts))
         })?;
         speech::of(&matches).set();
         Ok(match matches.subcommand() {

@@ -1,11 +1,16 @@
-//! Similarities in f64, as the mathematics states them. The oracle of the tests, and the judge of near-ties that f32
-//! arithmetic cannot order.
+//! Similarities in f64, as the mathematics states them, and the true order by them. The oracle of the tests, and the judge of
+//! near-ties that f32 arithmetic cannot order.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use ndarray::{ArrayView1, ArrayView2};
 
 use super::Metric;
+use super::wide::Wide;
+
+/// Cosines from which on rows are nearly parallel.
+const PARALLEL: f64 = 1.0 - 1e-6;
 
 /// Similarities between the rows of two matrices, in f64; greater is closer.
 #[derive(Debug)]
@@ -13,33 +18,73 @@ pub struct Similarity<'a> {
     metric: Metric,
     queries: ArrayView2<'a, f32>,
     gallery: ArrayView2<'a, f32>,
-    query_norms: Vec<f64>,
-    gallery_norms: Cow<'a, [f64]>,
+    /// Squares of the lengths of rows, which cosines want.
+    query_squares: Vec<Wide>,
+    gallery_squares: Cow<'a, [Wide]>,
 }
 
 impl<'a> Similarity<'a> {
     /// Between rows of `queries` and rows of `gallery`, both `[rows, dim]`.
     pub fn new(metric: Metric, queries: ArrayView2<'a, f32>, gallery: ArrayView2<'a, f32>) -> Self {
-        Self { metric, queries, gallery, query_norms: norms(queries), gallery_norms: norms(gallery).into() }
+        let gallery_squares = squares(metric, gallery).into();
+        Self { metric, queries, gallery, query_squares: squares(metric, queries), gallery_squares }
     }
 
-    /// The same, with the lengths of the gallery's rows known.
-    pub(super) fn with_norms(
+    /// The same, with the [`squares`] of the gallery known.
+    pub(super) fn with_squares(
         metric: Metric,
         queries: ArrayView2<'a, f32>,
         gallery: ArrayView2<'a, f32>,
-        gallery_norms: &'a [f64],
+        gallery_squares: &'a [Wide],
     ) -> Self {
-        Self { metric, queries, gallery, query_norms: norms(queries), gallery_norms: gallery_norms.into() }
+        let query_squares = squares(metric, queries);
+        Self { metric, queries, gallery, query_squares, gallery_squares: gallery_squares.into() }
     }
 
     /// Similarity of one query and one gallery row: cosine, inner product, or minus the squared distance.
     pub fn of(&self, query: usize, other: usize) -> f64 {
         let (q, g) = (self.queries.row(query), self.gallery.row(other));
         match self.metric {
-            Metric::Cosine => dot(q, g) / (self.query_norms[query] * self.gallery_norms[other]),
+            Metric::Cosine => {
+                let length = |square: Wide| square.rounded().sqrt();
+                let cosine = dot(q, g) / (length(self.query_squares[query]) * length(self.gallery_squares[other]));
+                if cosine.abs() < PARALLEL {
+                    return cosine;
+                }
+                // Its last digits are all that tells it from others.
+                let square = self.rank(query, other).over(self.query_squares[query]).rounded();
+                square.abs().sqrt().copysign(square)
+            }
             Metric::Ip => dot(q, g),
             Metric::L2 => -q.iter().zip(g).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>(),
+        }
+    }
+
+    /// Where a row of the gallery stands in the order of a query; greater is closer. Of cosines it is the square with its sign,
+    /// times the square of the query's length, in twice the digits: it tells rows apart whose cosines are one f64, and rows that
+    /// are multiples of each other tie.
+    pub(super) fn rank(&self, query: usize, other: usize) -> Wide {
+        if self.metric != Metric::Cosine {
+            return Wide::of(self.of(query, other));
+        }
+        let (q, g) = (self.queries.row(query), self.gallery.row(other));
+        wide_dot(q, g).signed_square().over(self.gallery_squares[other])
+    }
+
+    /// Brings rows of the gallery into the true order, the closest to a query first, ties by the lower row; with their
+    /// similarities.
+    pub(super) fn order(&self, query: usize, rows: &mut [(f64, usize)]) {
+        rows.iter_mut().for_each(|(similarity, row)| *similarity = self.of(query, *row));
+        rows.sort_by(closer_first);
+        if self.metric != Metric::Cosine {
+            return;
+        }
+        // Bounds what f64 rounds of a cosine: of the product, of two lengths, and of what is made of them.
+        let doubt = (2 * self.gallery.ncols() + 16) as f64 * f64::EPSILON / 2.0;
+        for near in rows.chunk_by_mut(|a, b| a.0 - b.0 <= 2.0 * doubt).filter(|near| near.len() > 1) {
+            let mut ranked: Vec<_> = near.iter().map(|&(of, row)| (self.rank(query, row), of, row)).collect();
+            ranked.sort_by(|a, b| ranks_first((&a.0, a.2), (&b.0, b.2)));
+            near.iter_mut().zip(ranked).for_each(|(to, (_, of, row))| *to = (of, row));
         }
     }
 
@@ -49,9 +94,24 @@ impl<'a> Similarity<'a> {
     }
 }
 
+/// The squares of the lengths of rows, where cosines are wanted.
+pub(super) fn squares(metric: Metric, rows: ArrayView2<'_, f32>) -> Vec<Wide> {
+    if metric != Metric::Cosine {
+        return Vec::new();
+    }
+    rows.rows().into_iter().map(|row| wide_dot(row, row)).collect()
+}
+
 /// Length of each row.
 pub(super) fn norms(rows: ArrayView2<'_, f32>) -> Vec<f64> {
     rows.rows().into_iter().map(|row| dot(row, row).sqrt()).collect()
+}
+
+fn wide_dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> Wide {
+    match (a.as_slice(), b.as_slice()) {
+        (Some(a), Some(b)) => Wide::dot(a, b),
+        _ => Wide::dot(&a.to_vec(), &b.to_vec()),
+    }
 }
 
 fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
@@ -73,13 +133,18 @@ fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
 
 /// The whole gallery in order of similarity to one query, ties by the lower row; `without` leaves one row out.
 pub fn rank_all(similarity: &Similarity<'_>, query: usize, without: Option<usize>) -> Vec<usize> {
-    let mut scored: Vec<(f64, usize)> =
-        (0..similarity.gallery_len()).filter(|&g| Some(g) != without).map(|g| (similarity.of(query, g), g)).collect();
-    scored.sort_by(closer_first);
+    let others = (0..similarity.gallery_len()).filter(|&g| Some(g) != without);
+    let mut scored: Vec<(f64, usize)> = others.map(|g| (0.0, g)).collect();
+    similarity.order(query, &mut scored);
     scored.into_iter().map(|(_, g)| g).collect()
 }
 
 /// Orders by similarity, greatest first, then by row.
-pub(super) fn closer_first(a: &(f64, usize), b: &(f64, usize)) -> std::cmp::Ordering {
+pub(super) fn closer_first(a: &(f64, usize), b: &(f64, usize)) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// The same by ranks.
+pub(super) fn ranks_first(a: (&Wide, usize), b: (&Wide, usize)) -> Ordering {
+    b.0.total_cmp(a.0).then(a.1.cmp(&b.1))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
 
@@ -35,17 +35,19 @@ impl fmt::Display for Metric {
 /// # Errors
 /// [`Error::Embeddings`] naming a row without direction.
 #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
-pub fn unit_rows(matrix: &Array2<f32>, name: impl Fn(usize) -> String) -> Result<Array2<f32>> {
-    let mut unit = matrix.as_standard_layout().into_owned();
+pub fn unit_rows(rows: ArrayView2<'_, f32>, name: impl Fn(usize) -> String) -> Result<Array2<f32>> {
+    let mut unit = rows.as_standard_layout().into_owned();
     for (at, mut row) in unit.rows_mut().into_iter().enumerate() {
         let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         if norm == 0.0 {
-            return Err(Error::Embeddings(format!(
-                "{} is all zeros, which has no cosine with anything; use --metric l2",
-                name(at)
-            )));
+            return Err(no_direction(&name(at)));
         }
         row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
     }
     Ok(unit)
+}
+
+/// What is wrong with a row of zeros.
+pub(super) fn no_direction(name: &str) -> Error {
+    Error::Embeddings(format!("{name} is all zeros, which has no cosine with anything; use --metric l2"))
 }

@@ -17,6 +17,7 @@ mod r_precision;
 mod recall;
 mod reciprocal_rank;
 mod settle;
+mod wide;
 
 use ndarray::{ArrayView2, s};
 

@@ -1,20 +1,22 @@
 //! A gallery searched part by part, for where it is not in memory as a whole.
 //!
-//! The nearest of all are the nearest among the nearest of each part, in the true order (similarity in f64, then row), which is
-//! the order of a search in one piece, too: the results are the same bits.
+//! The nearest of all are the nearest among the nearest of each part, in the true order, which is the order of a search in one
+//! piece, too: the results are the same bits.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{ArrayView2, s};
 
 use super::apart::apart;
-use super::{Build, Metric, Query, Search, Similarity, unit_rows};
+use super::exact::ranks_first;
+use super::wide::Wide;
+use super::{Build, Query, Search, Similarity};
 use crate::embeddings::Row;
 use crate::error::{Error, Result};
 
 /// Queries searched at a time.
 const BLOCK: usize = 4096;
 
-/// A candidate: its similarity as the order has it, its place in the gallery, its similarity as it is reported.
-type Near = (f64, usize, f64);
+/// A candidate: where it stands in the order, its place in the gallery, its similarity.
+type Near = (Wide, usize, f64);
 
 /// What some queries have found so far.
 pub(super) struct Finds<'a> {
@@ -63,21 +65,18 @@ impl<'a> Finds<'a> {
         if self.reach == 0 {
             return Ok(());
         }
-        let ordered_part = ordered(metric, part)?;
         for begin in (0..self.queries.nrows()).step_by(BLOCK) {
             let end = (begin + BLOCK).min(self.queries.nrows());
             let raw = self.queries.slice(s![begin..end, ..]);
             let found = index.search(raw, most, None)?;
-            let prepared = ordered(metric, raw)?;
-            let order = Similarity::new(metric, prepared.view(), ordered_part.view());
-            let report = Similarity::new(metric, raw, part);
+            let similarity = Similarity::new(metric, raw, part);
             for (at, found) in found.into_iter().enumerate() {
                 let own = self.first_self.map(|place| place + begin + at);
-                let reported = |row: usize| if self.search.keep > 0 { report.of(at, row) } else { 0.0 };
+                let reported = |row: usize| if self.search.keep > 0 { similarity.of(at, row) } else { 0.0 };
                 let list = &mut self.nearest[begin + at];
                 let others = found.into_iter().filter(|row| Some(first + row) != own);
-                list.extend(others.map(|row| (order.of(at, row), first + row, reported(row))));
-                list.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                list.extend(others.map(|row| (similarity.rank(at, row), first + row, reported(row))));
+                list.sort_by(|a, b| ranks_first((&a.0, a.1), (&b.0, b.1)));
                 list.truncate(self.reach);
             }
         }
@@ -110,15 +109,12 @@ impl<'a> Finds<'a> {
     }
 }
 
-/// Rows as the order compares them: of unit length under cosine, as [`Gallery`](super::Gallery) has them.
-fn ordered(metric: Metric, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
-    let rows = rows.to_owned();
-    if metric == Metric::Cosine { unit_rows(&rows, |row| format!("query {row}")) } else { Ok(rows) }
-}
-
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation)] // noise
 mod tests {
+    use ndarray::Array2;
+
+    use super::super::Metric;
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::exact::closer_first;
@@ -16,6 +16,8 @@ const BLOCK: usize = 64;
 #[derive(Debug)]
 pub struct ProductIndex {
     gallery: Gallery,
+    /// The rows as they are multiplied, where that is not as they are.
+    unit: Option<Array2<f32>>,
     /// Half the square of each row's length, where squared distances are wanted.
     half_squares: Vec<f32>,
 }
@@ -36,7 +38,8 @@ impl ProductIndex {
         } else {
             Vec::new()
         };
-        Ok(Self { gallery, half_squares })
+        let unit = if metric == Metric::Cosine { Some(gallery.compared()?.into_owned()) } else { None };
+        Ok(Self { gallery, unit, half_squares })
     }
 
     /// The candidates of one query out of its products with every row.
@@ -63,12 +66,12 @@ impl Index for ProductIndex {
     }
 
     fn search(&mut self, queries: ArrayView2<'_, f32>, k: usize, first_self: Option<usize>) -> Result<Neighbours> {
-        let queries = self.gallery.prepare(queries)?;
-        let (rows, dim) = self.gallery.rows().dim();
+        let prepared = self.gallery.prepare(queries)?;
+        let compared = self.unit.as_ref().unwrap_or(self.gallery.rows());
+        let (rows, dim) = compared.dim();
         let count = self.gallery.candidates(k + usize::from(first_self.is_some()));
         let contiguous = || Error::Embeddings("rows are not contiguous".into());
-        let (left, right) =
-            (queries.as_slice().ok_or_else(contiguous)?, self.gallery.rows().as_slice().ok_or_else(contiguous)?);
+        let (left, right) = (prepared.as_slice().ok_or_else(contiguous)?, compared.as_slice().ok_or_else(contiguous)?);
         let right = MatRef::from_row_major_slice(right, rows, dim);
         let block = |queries: &[f32]| {
             let height = queries.len() / dim;
@@ -80,15 +83,13 @@ impl Index for ProductIndex {
             both.map(|(products, query)| self.best(products, query, count)).collect::<Vec<_>>()
         };
         let found = left.par_chunks(BLOCK * dim).flat_map_iter(block).collect();
-        Ok(self.gallery.finish(queries.view(), found, k, first_self, true))
+        Ok(self.gallery.finish(queries, found, k, first_self, true))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation)] // noise
 mod tests {
-    use ndarray::Array2;
-
     use super::*;
     use crate::retrieval::{Similarity, rank_all};
 
@@ -100,8 +101,7 @@ mod tests {
         for metric in [Metric::Cosine, Metric::Ip, Metric::L2] {
             let mut index = ProductIndex::build(metric, rows.view(), &|row| row.to_string()).unwrap();
             let found = index.search(rows.view(), 20, Some(0)).unwrap();
-            let unit = index.gallery.rows().clone();
-            let truth = Similarity::new(metric, unit.view(), unit.view());
+            let truth = Similarity::new(metric, rows.view(), rows.view());
             for (query, neighbours) in found.iter().enumerate() {
                 assert_eq!(*neighbours, rank_all(&truth, query, Some(query))[..20], "{metric} {query}");
             }

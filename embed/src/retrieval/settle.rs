@@ -1,39 +1,44 @@
 //! From candidates that f32 arithmetic found to the true order.
 //!
 //! Candidates whose true similarities differ by less than f32's rounding may come in any order, and the order may change
-//! with the library and the number of threads. Wherever neighbouring candidates are closer than the rounding can tell, their
-//! similarities are computed in f64 and ordered by (similarity, row). If a row that is not among the candidates could still
-//! belong among the first k, the query is ranked against the whole gallery.
+//! with the library and the number of threads. Wherever neighbouring candidates are closer than the rounding can tell, they are
+//! brought into the true order of the rows as they were given (under cosine f32 arithmetic sees them brought to length one, which
+//! rounds them). If a row that is not among the candidates could still belong among the first k, the query is ranked against the
+//! whole gallery.
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2, CowArray, Ix2};
 use rayon::prelude::*;
 
-use super::exact::{Similarity, closer_first, norms, rank_all};
+use super::exact::{Similarity, closer_first, norms, rank_all, squares};
+use super::metric::no_direction;
+use super::wide::Wide;
 use super::{Metric, Neighbours, unit_rows};
 use crate::error::Result;
 
-/// The rows that are searched, as f32 arithmetic sees them, and how far that can be off.
+/// The rows that are searched, and how far f32 arithmetic can be off.
 #[derive(Debug)]
 pub struct Gallery {
     metric: Metric,
-    /// Unit rows for cosine.
     rows: Array2<f32>,
-    norms: Vec<f64>,
+    /// What cosines want of the rows.
+    squares: Vec<Wide>,
+    /// The length of the longest row as it is compared.
     longest: f64,
 }
 
 impl Gallery {
-    /// Of these rows, of unit length under cosine; `name` names a row.
+    /// Of these rows; `name` names a row.
     ///
     /// # Errors
     /// [`Error::Embeddings`](crate::Error::Embeddings) for rows without direction under cosine.
     pub fn new(metric: Metric, rows: ArrayView2<'_, f32>, name: &dyn Fn(usize) -> String) -> Result<Self> {
-        let rows = rows.to_owned();
-        let rows =
-            if metric == Metric::Cosine { unit_rows(&rows, name)? } else { rows.as_standard_layout().into_owned() };
-        let norms = norms(rows.view());
-        let longest = norms.iter().copied().fold(0.0, f64::max);
-        Ok(Self { metric, rows, norms, longest })
+        let rows = rows.as_standard_layout().into_owned();
+        let squares = squares(metric, rows.view());
+        if let Some(row) = squares.iter().position(|square| square.rounded() == 0.0) {
+            return Err(no_direction(&name(row)));
+        }
+        let longest = if metric == Metric::Cosine { 1.0 } else { norms(rows.view()).into_iter().fold(0.0, f64::max) };
+        Ok(Self { metric, rows, squares, longest })
     }
 
     /// How rows are compared.
@@ -41,18 +46,28 @@ impl Gallery {
         self.metric
     }
 
-    /// The rows, of unit length under cosine, in standard layout.
+    /// The rows in standard layout.
     pub fn rows(&self) -> &Array2<f32> {
         &self.rows
     }
 
-    /// Queries as the gallery's rows are kept: of unit length under cosine.
+    /// The rows as f32 arithmetic compares them, in standard layout: of unit length under cosine.
+    ///
+    /// # Errors
+    /// None: rows without direction were refused.
+    pub fn compared(&self) -> Result<CowArray<'_, f32, Ix2>> {
+        self.prepare(self.rows.view())
+    }
+
+    /// Queries as the gallery's rows are compared: of unit length under cosine.
     ///
     /// # Errors
     /// As [`Gallery::new`].
-    pub fn prepare(&self, queries: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
-        let owned = queries.to_owned();
-        if self.metric == Metric::Cosine { unit_rows(&owned, |row| format!("query {row}")) } else { Ok(owned) }
+    pub fn prepare<'q>(&self, queries: ArrayView2<'q, f32>) -> Result<CowArray<'q, f32, Ix2>> {
+        if self.metric != Metric::Cosine {
+            return Ok(standard(queries));
+        }
+        Ok(unit_rows(queries, |row| format!("query {row}"))?.into())
     }
 
     /// More candidates than `k`, so that the last one is nearly always surely farther than the k-th; `k` counts the query's
@@ -61,7 +76,7 @@ impl Gallery {
         (k + (k / 8).max(16)).min(self.rows.nrows())
     }
 
-    /// The `k` nearest rows of each prepared query out of its candidates, `(similarity, row)` with the greatest first.
+    /// The `k` nearest rows of each query, as it was given, out of its candidates, `(similarity, row)` with the greatest first.
     /// With `exact`, no row outside the candidates may be closer than the last of them, and the order is made true;
     /// otherwise the candidates' own similarities decide. `first_self` is the gallery row of the first query where queries
     /// are gallery rows in order, each left out of its own neighbours.
@@ -73,7 +88,7 @@ impl Gallery {
         first_self: Option<usize>,
         exact: bool,
     ) -> Neighbours {
-        let similarity = Similarity::with_norms(self.metric, queries, self.rows.view(), &self.norms);
+        let similarity = Similarity::with_squares(self.metric, queries, self.rows.view(), &self.squares);
         let one = |(query, mut list): (usize, Vec<(f64, usize)>)| {
             let own = first_self.map(|first| first + query);
             let reach = list.last().map_or(f64::NEG_INFINITY, |&(score, _)| score);
@@ -88,11 +103,12 @@ impl Gallery {
     }
 
     /// Bound on how far an f32 similarity of this query may be from the true one: each of the `dim` products and sums
-    /// rounds by at most 2^-24 of the sum of magnitudes, which Cauchy and Schwarz bound by the norms; normalising rounds
-    /// each factor once more.
+    /// rounds by at most 2^-24 of the sum of magnitudes, which Cauchy and Schwarz bound by the norms; bringing rows to unit
+    /// length rounds each factor once more.
     fn rounding(&self, query: ArrayView1<'_, f32>) -> f64 {
         let steps = (self.rows.ncols() + 4) as f64 * 2.0_f64.powi(-24);
-        let norm = query.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        let length = || query.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        let norm = if self.metric == Metric::Cosine { 1.0 } else { length() };
         // What underflow takes of each product.
         let least = self.rows.ncols() as f64 * f64::from(f32::MIN_POSITIVE);
         let most = match self.metric {
@@ -123,12 +139,16 @@ fn settle(
             end += 1;
         }
         if end - start > 1 {
-            list[start..end].iter_mut().for_each(|(score, row)| *score = similarity.of(query, *row));
-            list[start..end].sort_by(closer_first);
+            similarity.order(query, &mut list[start..end]);
         }
         start = end;
     }
     let others = similarity.gallery_len() - usize::from(own.is_some());
     let sure = list.len() == others || list.get(k - 1).is_some_and(|&(score, _)| score - doubt > reach + doubt);
     if sure { list } else { rank_all(similarity, query, own).into_iter().map(|row| (0.0, row)).collect() }
+}
+
+/// Rows in standard layout, copied where they are not.
+fn standard(rows: ArrayView2<'_, f32>) -> CowArray<'_, f32, Ix2> {
+    if rows.is_standard_layout() { rows.into() } else { rows.as_standard_layout().into_owned().into() }
 }

@@ -11,6 +11,7 @@ use pdloss_embed::embeddings::{Embeddings, Row, copies};
 
 use pdloss_embed::files::{can_write, distinct, ending, spares};
 
+use super::check_draws;
 use crate::metrics::verification::Bootstrap;
 use crate::table::Record;
 use crate::{Error, Result};
@@ -21,7 +22,7 @@ const MOST_DRAWS: usize = 1_000_000;
 /// How intervals are drawn.
 #[derive(Clone, Debug, Args)]
 pub struct IntervalArgs {
-    /// Confidence intervals from this many draws of subjects
+    /// Confidence intervals from this many draws of subjects, 100 or more
     #[arg(long, value_name = "N", help_heading = "Intervals")]
     pub bootstrap: Option<usize>,
     /// Seed of the draws
@@ -39,12 +40,7 @@ impl IntervalArgs {
     /// [`Error::Usage`] for numbers that make no sense.
     pub(super) fn drawn(&self) -> Result<Option<Bootstrap>> {
         let Self { bootstrap: draws, seed, confidence: level } = *self;
-        if !(level > 0.0 && level < 1.0) {
-            return Err(Error::Usage("--confidence: wanted a number between 0 and 1, such as 0.95".into()));
-        }
-        if let Some(draws) = draws.filter(|draws| !(2..=MOST_DRAWS).contains(draws)) {
-            return Err(Error::Usage(format!("--bootstrap {draws}: wanted 2 to {MOST_DRAWS} draws; 1000 is usual")));
-        }
+        draws.map_or(Ok(()), |draws| check_draws("--bootstrap", draws, (MOST_DRAWS, 1000), level))?;
         Ok(draws.map(|replicates| Bootstrap { replicates, seed, level }))
     }
 }
@@ -154,8 +150,12 @@ impl Drop for Notes {
 }
 
 impl Notes {
+    /// Adds a sentence, once: what is true of several rows of a result is said for all of them.
     pub(super) fn add(&mut self, text: impl Into<String>) {
-        self.0.push(text.into());
+        let text = text.into();
+        if !self.0.contains(&text) {
+            self.0.push(text);
+        }
     }
 
     pub(super) fn extend(&mut self, texts: &[String]) {
@@ -206,10 +206,14 @@ pub(super) fn describe_copies(
 /// Says where all of so many embeddings are the same: nothing can then be told apart by them; and how many are equal to others.
 pub(super) fn describe_sameness(count: usize, (sameness, twins): (Option<f64>, usize), notes: &mut Notes) {
     if let Some(apart) = sameness {
-        let how = if apart == 0.0 { String::new() } else { format!(" but for {apart:.1e} of their length") };
-        notes.add(format!(
-            "all {count} embeddings are equal{how}: what is found is by the order of rows, and no figure says anything"
-        ));
+        notes.add(if apart == 0.0 {
+            format!("all {count} embeddings are equal: what is found is by the order of rows, and no figure says anything")
+        } else {
+            format!(
+                "all {count} embeddings are equal but for {apart:.1e} of their length, where float32 rounds 6.0e-8: what is found may \
+                 be what was rounded, and no figure says much"
+            )
+        });
         return;
     }
     if twins > 0 {

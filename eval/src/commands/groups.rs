@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::arguments::Notes;
+use super::given::{names, once_each};
 use crate::metrics::verification::{
     Bootstrap, Ends, GroupErrors, SubjectPair, Tally, at_fmr, by_group, carries, eer, group_intervals,
 };
@@ -22,7 +23,8 @@ pub struct GroupArgs {
     /// FMR and FNMR by group at one threshold: CSV of path and columns such as sex or age, a line an image
     #[arg(long, value_name = "FILE.csv", requires = "group_by")]
     pub groups: Option<PathBuf>,
-    /// The column that makes the groups; several make the groups of all their values together
+    /// The column that makes the groups; several make the groups of all their values together. A name with a comma stands in quotes:
+    /// '"sex, at birth",age'
     #[arg(long, value_delimiter = ',', value_name = "COLUMN,...", requires = "groups")]
     pub group_by: Vec<String>,
     /// The threshold is the smallest whose FMR over all pairs is at most this
@@ -75,12 +77,7 @@ impl Grouping {
         }
         let kind = |path: &PathBuf| Kind::of("--group-table", path).map(|kind| (path.clone(), kind));
         let out = args.group_table.as_ref().map(kind).transpose()?;
-        let mut columns: Vec<String> = Vec::new();
-        for column in &args.group_by {
-            if !columns.contains(column) {
-                columns.push(column.clone());
-            }
-        }
+        let columns = once_each(names(&args.group_by));
         let attributes = Attributes::read(path, &columns)?;
         Ok(Some(Self { attributes, by: columns.join(", "), fmr: args.group_fmr, out }))
     }

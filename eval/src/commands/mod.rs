@@ -4,6 +4,7 @@ mod arguments;
 mod assess;
 pub mod compare;
 mod efficiency;
+mod given;
 mod groups;
 pub mod inspect;
 mod named;
@@ -23,13 +24,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use pdloss_embed::dataset::{Dataset, Request, Source};
+use pdloss_embed::dataset::{Dataset, Request};
 use pdloss_embed::embedder::{Embedder, Prepared};
 use pdloss_embed::program::{Program, Usual};
 use pdloss_embed::ranks::{agree, same, world};
 
-use crate::Result;
-use crate::table::{Record, Value};
+use crate::table::Record;
+use crate::{Error, Result};
 pub use arguments::{InputArgs, IntervalArgs};
 pub use compare::{By, CompareArgs};
 pub use inspect::InspectArgs;
@@ -83,19 +84,35 @@ fn describe_model(prepared: &Prepared, embedder: &Embedder, record: &mut Record)
     }
 }
 
-/// Adds the list that images and labels are read from, where that is what was given, and the column that was asked for.
-fn describe_list(request: &Request, record: &mut Record) {
-    let path = &request.path;
-    if path.is_file() && !Source::is_archive(path) {
-        record.set("list", path.display().to_string()).set("label", request.label.clone());
+/// Adds the list that images and labels were read from, where that is what was given, and the column of the labels.
+fn describe_list(request: &Request, dataset: &Dataset, record: &mut Record) {
+    if let Some(list) = request.list() {
+        record.set("list", list.display().to_string()).set("label", dataset.label.clone());
     }
 }
 
-/// `, by the list labels.csv, label 'shape'`; nothing where images are read by no list.
-fn by_list(record: &Record) -> String {
-    let word = |name: &str| record.get(name).map(Value::word).filter(|word| !word.is_empty());
-    let label = word("label").map_or(String::new(), |label| format!(", label '{label}'"));
-    word("list").map_or(String::new(), |list| format!(", by the list {list}{label}"))
+/// Fewer draws leave the ends of an interval to a handful of numbers: those of two need not even hold the figure between them.
+const LEAST_DRAWS: usize = 100;
+
+/// Refuses so few draws, or so many, and intervals beyond whose ends not one of them lies.
+fn check_draws(flag: &str, draws: usize, (most, usual): (usize, usize), confidence: f64) -> Result<()> {
+    if !(confidence > 0.0 && confidence < 1.0) {
+        let wanted = "wanted a number between 0 and 1, such as 0.95";
+        return Err(Error::Usage(format!("--confidence {confidence}: {wanted}")));
+    }
+    if !(LEAST_DRAWS..=most).contains(&draws) {
+        let wanted = format!("wanted {LEAST_DRAWS} to {most} draws; {usual} is usual");
+        return Err(Error::Usage(format!("{flag} {draws}: {wanted}")));
+    }
+    // 1 - 0.98 is not 0.02 to the last digit.
+    let wanted = (2.0 / (1.0 - confidence) - 1e-6).ceil();
+    if (draws as f64) < wanted {
+        return Err(Error::Usage(format!(
+            "{flag} {draws}: not one draw lies beyond either end of an interval of {confidence}; wanted at least {wanted} draws, or a \
+             smaller --confidence"
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses ranks that would not measure the same.

@@ -1,5 +1,6 @@
 //! From scores to results: what `verify` and `scores` share. Measures taken, tables printed, files and pictures written.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,9 @@ use pdloss_embed::files::{can_fill, distinct};
 use super::assess::{Assessed, Development, Wanted};
 use super::efficiency;
 use super::groups::Grouped;
-use crate::metrics::verification::{Accuracy, Block, Interval, Line, Point, Rates, Tally, curve, logistic, pav};
+use crate::metrics::verification::{
+    Accuracy, Block, Interval, Line, Point, Rates, Tally, beside_their_figures, curve, logistic, pav,
+};
 use crate::plot::Pictures;
 use crate::runs::{Details, Pairs, SaveRun, Verified};
 use crate::table::{Kind, Record, Value};
@@ -172,13 +175,22 @@ impl Outcome {
         accuracy.into_iter().chain(self.rates.figures().into_iter().map(signed)).collect()
     }
 
+    /// What is to be said of intervals that do not hold their figure.
+    fn beside_their_figures(&self) -> Option<String> {
+        let figures: HashMap<String, Option<f64>> = self.figures().into_iter().collect();
+        let sign = |name: &str| if name.starts_with("mu_") { self.sign() } else { 1.0 };
+        beside_their_figures(&self.intervals, |name| {
+            figures.get(name).copied().flatten().map(|value| sign(name) * value)
+        })
+    }
+
     /// Writes tables to `stdout`, and files and pictures where they are wanted; returns all of it as one row, which begins
     /// with `about`.
     ///
     /// # Errors
     /// [`Error::File`] where writing fails.
     pub(super) fn report(mut self, mut about: Record, sinks: &Sinks, stdout: &mut dyn Write) -> Result<Record> {
-        for doubt in self.rates.doubts() {
+        for doubt in self.rates.doubts().into_iter().chain(self.beside_their_figures()) {
             about.note(&doubt);
         }
         let record = self.record(&about);

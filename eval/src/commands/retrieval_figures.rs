@@ -8,7 +8,7 @@ use crate::metrics::clustering::agreement;
 use crate::metrics::open_set::{Nearest, open_set};
 use crate::metrics::query_intervals::{ClassOf, Sums, open_set_intervals};
 use crate::metrics::revisited::{KS, Revisited};
-use crate::metrics::verification::{Bootstrap, Interval, TARGETS};
+use crate::metrics::verification::{Bootstrap, Interval, TARGETS, beside_their_figures};
 use crate::table::schema::is_beside;
 use crate::table::{Record, Value};
 use crate::{Error, Result};
@@ -177,6 +177,8 @@ fn record_ends(
     if units < FEW {
         notes.add(format!("only {units} {of}: the intervals are rough"));
     }
+    let value = |name: &str| record.get(name).and_then(Value::number);
+    notes.extend(beside_their_figures(intervals, value).as_slice());
 }
 
 /// Prints the intervals of each row, where there are some; of every figure, where all are wanted.

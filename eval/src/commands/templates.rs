@@ -1,6 +1,6 @@
 //! Templates in place of images: the images that they are made of, and what is made of these.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::named::Named;
@@ -8,7 +8,7 @@ use crate::metrics::templates::pool;
 use crate::pairs::Templates;
 use crate::table::Record;
 use crate::{Error, Result};
-use pdloss_embed::dataset::{Dataset, Format, Item, Limits, Role, Source as Files};
+use pdloss_embed::dataset::{Dataset, Item, Limits, Role, Source as Files};
 use pdloss_embed::embeddings::{Embeddings, Row};
 
 /// A list of templates, as it was read.
@@ -40,16 +40,7 @@ impl Listed {
             })?;
             items.push(item(at));
         }
-        let (part, notes) = (format!("images of {}", self.path.display()), files.notes().to_vec());
-        Ok(Dataset {
-            source: files,
-            format: Format::List,
-            part,
-            items,
-            classes: vec!["image".into()],
-            weights: HashMap::new(),
-            notes,
-        })
+        Ok(Dataset::named(files, items, vec!["image".into()], &self.path))
     }
 
     fn find(&self, names: &[String]) -> Result<Vec<Option<usize>>> {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use ndarray::{Array2, s};
 
+use super::given::once_each;
 use crate::factory::Factory;
 use crate::index::FLAT;
 use crate::{Error, Result};
@@ -65,17 +66,9 @@ pub(super) struct Variant {
 impl Variant {
     /// Embeddings as they are, and every other way that is asked for.
     pub(super) fn all(matryoshka: &[usize], storages: &[Storage]) -> Vec<Self> {
-        let mut all = vec![Self { dims: None, storage: Storage::Float32 }];
         let dims = [None].into_iter().chain(matryoshka.iter().copied().map(Some));
-        for dims in dims {
-            for &storage in [Storage::Float32].iter().chain(storages) {
-                let variant = Self { dims, storage };
-                if !all.contains(&variant) {
-                    all.push(variant);
-                }
-            }
-        }
-        all
+        let stored = |dims| [Storage::Float32].iter().chain(storages).map(move |&storage| Self { dims, storage });
+        once_each(dims.flat_map(stored))
     }
 
     /// The index that stores them, where they are stored in full the one that is asked for.

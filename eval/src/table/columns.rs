@@ -78,11 +78,32 @@ pub const RESULTS: &[Column] = &[
         "last part of the path of the list or of the data, unless the result says otherwise",
     ),
     new("data", Text, "", &[Recall, Verify, Train, Compare], "path of images or embeddings"),
-    new("list", Text, "", EMBEDDED, "list of images and labels, where the data is one; its folder stands in data")
-        .tried(),
-    new("label", Text, "", EMBEDDED, "column of the list that was asked for as label (--label)").tried(),
+    new(
+        "list",
+        Text,
+        "",
+        &[Recall, Verify, Train],
+        "list of images and labels, where the data is one; the folder of its images stands in data",
+    )
+    .tried(),
+    new(
+        "label",
+        Text,
+        "",
+        &[Recall, Verify, Train],
+        "column of the list that labels were read from, as --label takes it",
+    )
+    .tried(),
     new("data_sha256", Text, "", &[Recall, Verify, Train], "digest of the images that were used, or of the embeddings")
         .tells(All),
+    new(
+        "images_sha256",
+        Text,
+        "",
+        &[Recall, Verify, Train],
+        "digest of the images that were used in any order: where it is the same, the data are",
+    )
+    .tells(All),
     new("format", Text, "", EMBEDDED, "layout that the data was read as"),
     new("part", Text, "", &[Recall, Verify, Train], "part of the data that was used").tells(All),
     new("skipped", Whole, "images", EMBEDDED, "images that could not be used (--skip-bad)"),
@@ -447,6 +468,8 @@ pub const RESULTS: &[Column] = &[
     new("length.epochs", Real, "epochs", TRAINED, "length that was asked for").tried(),
     new("data.{SETTING}", Setting, "", TRAINED, "what was trained on"),
     new("validation_sha256", Text, "", TRAINED, "digest of the images that were validated on").tells(All),
+    new("validation_label", Text, "", TRAINED, "column of the list that was validated on that holds the labels")
+        .tells(All),
     new("validation.data.{SETTING}", Setting, "", TRAINED, "what was validated on").tells(All),
     new("validation.{SETTING}", Setting, "", TRAINED, "what was validated on, and when"),
     new("sampling.{SETTING}", Setting, "", TRAINED, "how batches are drawn, where that was chosen")

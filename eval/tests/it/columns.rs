@@ -56,14 +56,14 @@ fn results(folder: &tempfile::TempDir) -> Vec<(&'static str, Vec<String>)> {
     let verify = |more: &[&str]| tool(&[&["verify", "--embeddings", &kept], more].concat());
     put(at("pairs.csv"), (0..8).map(|n| pair(n, &kept)).collect::<String>());
     verify(&["--all-pairs", "--out", &at("v1.parquet")]);
-    verify(&["--all-pairs", "--bootstrap", "50", "--out", &at("v2.parquet"), "--points", &at("points.parquet")]);
+    verify(&["--all-pairs", "--bootstrap", "100", "--out", &at("v2.parquet"), "--points", &at("points.parquet")]);
     verify(&["--pairs", &at("pairs.csv"), "--out", &at("v3.parquet")]);
     let kinds = std::fs::read_to_string(at("kept.csv")).unwrap();
     let names = kinds.lines().skip(1).map(|line| line.split(',').next().unwrap());
     let groups: String = names.enumerate().map(|(n, name)| format!("{name},{}\n", n % 2)).collect();
     put(at("groups.csv"), format!("path,kind\n{groups}"));
     let group = ["--groups", &at("groups.csv"), "--group-by", "kind", "--group-table", &at("groups.parquet")];
-    verify(&[&["--all-pairs", "--bootstrap", "50", "--out", &at("v4.parquet")], &group[..]].concat());
+    verify(&[&["--all-pairs", "--bootstrap", "100", "--out", &at("v4.parquet")], &group[..]].concat());
     put(at("g.txt"), "0.9\n0.8\n");
     put(at("i.txt"), "0.1\n0.2\n");
     tool(&["scores", "--genuine", &at("g.txt"), "--impostor", &at("i.txt"), "--out", &at("s1.parquet")]);
@@ -75,7 +75,7 @@ fn results(folder: &tempfile::TempDir) -> Vec<(&'static str, Vec<String>)> {
         "--k",
         "1",
         "--bootstrap",
-        "50",
+        "100",
         "--all-figures",
         "--matryoshka",
         "8",

@@ -12,7 +12,7 @@ use pdloss_eval::table::{Record, Value};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::tools::{fails, text};
+use crate::tools::{colored_folder, fails, fixtures, put, stderr, stdout, text};
 
 fn run(args: &[&str]) -> Result<(Vec<Record>, String)> {
     let cli = Cli::try_parse_from([&["pdloss-eval", "compare"], args].concat()).unwrap_or_else(|e| panic!("{e}"));
@@ -264,7 +264,7 @@ fn other_data_and_other_queries_are_refused_by_name() {
     fails(2, &["compare", text(&pairs), text(&flipped)], &["pair 3 is 4.jpg and 5.jpg (genuine) in A"]);
     fails(2, &["compare", text(&a), text(&pairs)], &["wanted two folders that `recall --save-run` wrote"]);
     fails(2, &["compare", text(&a), text(&a), "--by", "pair"], &["--by", "queries and classes"]);
-    fails(2, &["compare", text(&a), text(&a), "--draws", "5"], &["--draws"]);
+    fails(2, &["compare", text(&a), text(&a), "--draws", "5"], &["--draws 5: wanted 100 to 10000000 draws"]);
     let empty = recall_run(&path("g"), &[], &[], "one");
     fails(1, &["compare", text(&empty), text(&empty)], &["holds no queries"]);
     fails(1, &["compare", text(&a), text(&path("none"))], &["none: cannot read"]);
@@ -330,4 +330,116 @@ fn results_that_are_not_those_of_their_queries_are_said() {
     assert_eq!(tabulated(), "");
     std::fs::remove_file(kept.join("queries.parquet")).unwrap();
     fails(2, &["tabulate", text(&kept)], &["no run in this folder"]);
+}
+
+#[test]
+fn the_same_images_in_another_order_of_lines_are_the_same_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    colored_folder(folder.path(), 3, 4);
+    let lines: Vec<String> = (0..12).map(|n| format!("{}/{}.png,class {}\n", n / 4, n % 4, n / 4)).collect();
+    let list = |name: &str, order: &[usize]| {
+        put(path(name), format!("path,label\n{}", order.iter().map(|&at| lines[at].as_str()).collect::<String>()));
+    };
+    let shuffled: Vec<usize> = (0..12).map(|at| at * 5 % 12).collect();
+    list("one.csv", &(0..12).collect::<Vec<_>>());
+    list("two.csv", &shuffled);
+    let (model, runtime) =
+        (fixtures().join("models/rank_4.onnx").display().to_string(), ["--crop", "8", "--runtime", "tract"]);
+    let measure = |command: &[&str], data: &str, out: &str| {
+        let (data, out) = (path(data), path(out));
+        let of = ["--model", &model, "--data", &data, "--save-run", &out];
+        let output = crate::tools::run(&[command, &of, &runtime].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    let words = "in another order";
+    for (command, name) in [(&["recall", "--k", "1,2"][..], "recall"), (&["verify", "--all-pairs"], "verify")] {
+        let (a, b) = (format!("{name}-a"), format!("{name}-b"));
+        measure(command, "one.csv", &a);
+        measure(command, "two.csv", &b);
+        let (a, b) = (path(&a), path(&b));
+        let compare = ["compare", &a, &b, "--draws", "100", "--json"];
+        let output = crate::tools::run(&compare);
+        let (said, rows) = (stderr(&output), stdout(&output));
+        assert!(output.status.success() && said.contains(words), "{name}: {said}");
+        let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+        assert!(rows[0]["notes"].as_str().unwrap().contains(words), "{rows}");
+        for row in rows.as_array().unwrap() {
+            assert!(row["B - A"].as_f64().unwrap().abs() < 1e-9, "{row}");
+        }
+        let output = crate::tools::run(&["tabulate", &a, &b]);
+        assert!(output.status.success() && !stderr(&output).contains("different data"), "{}", stderr(&output));
+        let page = path("page.html");
+        let output = crate::tools::run(&["report", &a, &b, "--out", &page, "--no-images"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let page = std::fs::read_to_string(&page).unwrap();
+        assert!(!page.contains("are not compared") && page.contains("<h2>Differences</h2>"), "{name}");
+    }
+    // Results of before say nothing of images in any order: where their digest is that of another result, they have its images.
+    let (a, b, old) = (path("recall-a"), path("recall-b"), path("old"));
+    measure(&["recall", "--k", "1,2"], "one.csv", "old");
+    let result = Path::new(&old).join("result.json");
+    let text_of = std::fs::read_to_string(&result).unwrap();
+    let key = text_of.find("\"images_sha256\"").unwrap();
+    let end = key + text_of[key..].find(',').unwrap() + 1;
+    std::fs::write(&result, format!("{}{}", &text_of[..key], &text_of[end..])).unwrap();
+    fails(2, &["compare", &old, &b], &["not measured on the same data", "data_sha256 is"]);
+    let output = crate::tools::run(&["compare", &old, &a, "--draws", "100"]);
+    assert!(output.status.success() && !stderr(&output).contains(words), "{}", stderr(&output));
+    let differ = |runs: &[&str]| stderr(&crate::tools::run(&[&["tabulate"], runs].concat())).contains("different data");
+    assert!(differ(&[&old, &b]) || !stdout(&crate::tools::run(&["tabulate", &old, &b])).contains("**"));
+    assert!(!differ(&[&old, &a, &b]));
+    // Other images are other data, in whatever order.
+    put(folder.path().join("2/3.png"), crate::tools::png([1, 2, 3]));
+    measure(&["recall", "--k", "1,2"], "two.csv", "other");
+    fails(2, &["compare", &a, &path("other")], &["not measured on the same data", "data_sha256 is"]);
+}
+
+#[test]
+fn the_same_pairs_in_another_order_are_compared_and_other_folds_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (scores, same) = ([0.9, 0.1, 0.8, 0.3, 0.7, 0.2], [true, false, true, false, true, false]);
+    let run_of = |name: &str, order: &[usize], folds: bool| {
+        let person = |n: usize| Person {
+            name: format!("{n}.jpg"),
+            subject: (if same[n / 2] { n / 2 * 2 } else { n }).to_string(),
+        };
+        let pair = |(place, &at): (usize, &usize)| {
+            let (a, right) = (2 * at as u32, Some((scores[at] >= 0.5) == same[at]));
+            let fold = Some(if folds { place } else { at } as u32);
+            // Every second one the other way round.
+            let (a, b) = if place % 2 == 0 { (a, a + 1) } else { (a + 1, a) };
+            Pair { a, b, same: same[at], score: scores[at], fold, right }
+        };
+        let pairs = Pairs {
+            images: (0..12).map(person).collect(),
+            pairs: order.iter().enumerate().map(pair).collect(),
+            files: None,
+        };
+        let mut record = Record::new();
+        record
+            .set("measure", "verification")
+            .set("model_sha256", "any")
+            .set("data_sha256", "same")
+            .set("pairs_sha256", name);
+        let verified = Verified { pairs: Some(pairs), ..Verified::default() };
+        SaveRun::plan(&path(name)).unwrap().write(&record, &Details::Verification(verified)).unwrap();
+    };
+    run_of("a", &[0, 1, 2, 3, 4, 5], false);
+    run_of("b", &[4, 2, 5, 0, 3, 1], false);
+    run_of("folds", &[4, 2, 5, 0, 3, 1], true);
+    run_of("fewer", &[4, 2, 5, 0, 3], false);
+    let (a, b) = (path("a"), path("b"));
+    let output = crate::tools::run(&["compare", text(&a), text(&b), "--draws", "100", "--json"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("in another order") && said.contains("pairs_sha256 is a in A and b in B"), "{said}");
+    let rows: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert!(rows.as_array().unwrap().iter().all(|row| row["B - A"].as_f64().unwrap().abs() < 1e-9), "{rows}");
+    let refused = |other: &str| {
+        fails(2, &["compare", text(&a), text(&path(other))], &["not measured on the same data", "pairs_sha256"])
+    };
+    refused("folds");
+    refused("fewer");
 }

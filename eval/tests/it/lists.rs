@@ -118,25 +118,15 @@ fn a_result_says_its_list_and_its_label_column() {
     put(path("two.csv"), list);
     let model = fixtures().join("embedder.onnx").display().to_string();
     let root = shapes.display().to_string();
-    for label in ["shape", "odd"] {
-        let out = path(&format!("{label}.json"));
-        let output = run(&[
-            "recall",
-            "--model",
-            &model,
-            "--data",
-            &path("two.csv"),
-            "--root",
-            &root,
-            "--label",
-            label,
-            "--k",
-            "1",
-            "--out",
-            &out,
-        ]);
+    // The column that is taken where none is named is said, too.
+    for label in ["shape", "odd", ""] {
+        let out = path(&format!("{}.json", if label.is_empty() { "chosen" } else { label }));
+        let (data, chosen) = (path("two.csv"), if label.is_empty() { &[][..] } else { &["--label", label] });
+        let arguments = ["recall", "--model", &model, "--data", &data, "--root", &root, "--k", "1", "--out", &out];
+        let output = run(&[&arguments, chosen].concat());
         let said = stderr(&output);
-        assert!(output.status.success(), "{said}");
+        let label = if label.is_empty() { "shape" } else { label };
+        assert!(output.status.success() && said.contains(&format!(", label '{label}'")), "{said}");
         let row: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
         assert_eq!((row[0]["list"].as_str(), row[0]["label"].as_str()), (Some(path("two.csv").as_str()), Some(label)));
     }

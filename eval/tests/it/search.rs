@@ -1,7 +1,5 @@
 //! The FAISS-backed search against the plain one, above all where similarities tie or nearly do.
 
-use std::cmp::Ordering;
-
 use ndarray::{Array2, s};
 use pdloss_embed::dataset::Role;
 use pdloss_embed::embeddings::{Embeddings, Row};
@@ -21,22 +19,36 @@ fn noise(rows: usize, dim: usize, seed: u64) -> Array2<f32> {
     })
 }
 
-fn assert_is_exact(matrix: &Array2<f32>, metric: Metric, k: usize, what: &str) {
-    let name = |row: usize| format!("row {row}");
-    let mut index = FaissIndex::build(FLAT, metric, matrix.view(), &name).unwrap();
-    let found = index.search(matrix.view(), k, Some(0)).unwrap();
-    // Cosine search is over rows of length one in f32; the oracle's are made here, by its own arithmetic.
-    let mut rows = matrix.clone();
-    if metric == Metric::Cosine {
-        for mut row in rows.rows_mut() {
-            let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-            row.mapv_inplace(|v| (f64::from(v) / square.sqrt()) as f32);
-        }
+/// Half the square of the chord between two directions, which is one less their cosine, by plain loops in f64: what tells nearly
+/// parallel rows apart is not lost in it.
+fn apart(a: &[f32], b: &[f32]) -> f64 {
+    let unit = |row: &[f32]| -> Vec<f64> {
+        let length = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        row.iter().map(|&v| f64::from(v) / length).collect()
+    };
+    unit(a).iter().zip(unit(b)).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / 2.0
+}
+
+/// The others of a row, the nearest first.
+fn in_order(matrix: &Array2<f32>, metric: Metric, query: usize) -> Vec<usize> {
+    if metric != Metric::Cosine {
+        return rank_all(&Similarity::new(metric, matrix.view(), matrix.view()), query, Some(query));
     }
-    let oracle = Similarity::new(metric, rows.view(), rows.view());
-    for (query, list) in found.iter().enumerate() {
-        let truth: Vec<usize> = rank_all(&oracle, query, Some(query)).into_iter().take(k).collect();
-        assert_eq!(list, &truth, "{what}, {metric}, query {query}");
+    let row = |at: usize| matrix.row(at).to_vec();
+    let mut others: Vec<(f64, usize)> =
+        (0..matrix.nrows()).filter(|&at| at != query).map(|at| (apart(&row(query), &row(at)), at)).collect();
+    others.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    others.into_iter().map(|(_, at)| at).collect()
+}
+
+fn found(matrix: &Array2<f32>, metric: Metric, k: usize) -> Vec<Vec<usize>> {
+    let mut index = FaissIndex::build(FLAT, metric, matrix.view(), &|row| format!("row {row}")).unwrap();
+    index.search(matrix.view(), k, Some(0)).unwrap()
+}
+
+fn assert_is_exact(matrix: &Array2<f32>, metric: Metric, k: usize, what: &str) {
+    for (query, list) in found(matrix, metric, k).iter().enumerate() {
+        assert_eq!(list, &in_order(matrix, metric, query)[..k], "{what}, {metric}, query {query}");
     }
 }
 
@@ -59,6 +71,42 @@ fn near_ties_below_f32_rounding_are_ordered_truly() {
     // A tight bundle: all cosines within 1e-6 of one.
     let matrix = noise(200, 64, 3).mapv(|v| 1.0 + 1e-4 * v);
     METRICS.iter().for_each(|&metric| assert_is_exact(&matrix, metric, 8, "bundle"));
+}
+
+/// The others of a row, the nearest first, of rows of whole numbers that are nearly parallel: by the square of the sine,
+/// `(|a|^2 |b|^2 - (a.b)^2) / |a|^2 |b|^2`, of which the numerator is `sum over i < j of (a_i b_j - a_j b_i)^2` (Lagrange).
+fn in_order_of_whole_numbers(rows: &[Vec<i64>], query: usize) -> Vec<usize> {
+    let fraction = |other: usize| {
+        let (a, b) = (&rows[query], &rows[other]);
+        let minor = |i: usize, j: usize| i128::from(a[i] * b[j] - a[j] * b[i]);
+        let minors = (0..a.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
+        let square = minors.map(|(i, j)| minor(i, j) * minor(i, j)).sum::<i128>();
+        (square, i128::from(b.iter().map(|v| v * v).sum::<i64>()))
+    };
+    let mut others: Vec<_> = (0..rows.len()).filter(|&at| at != query).map(|at| (fraction(at), at)).collect();
+    others.sort_by(|((a, a_over), a_at), ((b, b_over), b_at)| (a * b_over).cmp(&(b * a_over)).then(a_at.cmp(b_at)));
+    others.into_iter().map(|(_, at)| at).collect()
+}
+
+#[test]
+fn rows_that_are_nearly_parallel_are_ranked_as_they_are_given() {
+    // All cosines within 1e-11 of one: brought to length one in f32, rows would be rounded by as much as they differ.
+    for (dim, seed) in [(24, 8), (12, 9)] {
+        let matrix = noise(200, dim, seed).mapv(|v| 1e4 + 1e-2 * v);
+        METRICS[1..].iter().for_each(|&metric| assert_is_exact(&matrix, metric, 4, "parallel"));
+        // Floats of this size are multiples of 2^-10.
+        let whole: Vec<Vec<i64>> =
+            matrix.rows().into_iter().map(|row| row.iter().map(|&v| (v * 1024.0) as i64).collect()).collect();
+        let truth: Vec<Vec<usize>> = (0..200).map(|query| in_order_of_whole_numbers(&whole, query)).collect();
+        for (query, list) in found(&matrix, Metric::Cosine, 20).iter().enumerate() {
+            assert_eq!(list, &truth[query][..20], "{dim} dimensions, query {query}");
+        }
+        let labels: Vec<usize> = (0..200).map(|at| at % 9).collect();
+        let hit = |query: usize| truth[query][..4].iter().any(|&other| labels[other] == labels[query]);
+        let recall = (0..200).filter(|&query| hit(query)).count() as f64 / 200.0;
+        let measured = measure(&labelled(matrix, &labels), &Search::cosine(&[1, 4]), &by(FLAT)).unwrap();
+        assert!((measured.recall[1].1 - recall).abs() < 1e-12, "{} {recall}", measured.recall[1].1);
+    }
 }
 
 #[test]
@@ -92,27 +140,39 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn flat_search_is_exact_on_small_integers(
-        values in proptest::collection::vec(-2_i8..=2, 30 * 4), k in 1_usize..29, metric in 0_usize..3,
+        values in proptest::collection::vec(-2_i8..=2, 30 * 4), k in 1_usize..29, metric in 0_usize..3, times in 1_u8..4,
     ) {
-        // Small integers tie all the time; a one in front keeps every row off zero.
-        let matrix = Array2::from_shape_fn((30, 5), |(r, c)| if c == 0 { 1.0 } else { f32::from(values[r * 4 + c - 1]) });
-        assert_is_exact(&matrix, METRICS[metric], k, "integers");
+        // Small integers tie all the time; a one in front keeps every row off zero. Multiples of a row are in its direction.
+        let value = |r: usize, c: usize| if c == 0 { 1 } else { i64::from(values[r * 4 + c - 1]) };
+        let value = |r: usize, c: usize| if r % 5 == 4 { value(r - 1, c) * i64::from(times) } else { value(r, c) };
+        let matrix = Array2::from_shape_fn((30, 5), |(r, c)| value(r, c) as f32);
+        let dot = |a: usize, b: usize| (0..5).map(|c| value(a, c) * value(b, c)).sum::<i64>();
+        for (query, list) in found(&matrix, METRICS[metric], k).into_iter().enumerate() {
+            let mut others: Vec<usize> = (0..30).filter(|&other| other != query).collect();
+            // In whole numbers: the square of a cosine with its sign, times the square of the query's length, is a fraction.
+            let fraction = |other: usize| match METRICS[metric] {
+                Metric::Cosine => (dot(query, other) * dot(query, other).abs(), dot(other, other)),
+                Metric::Ip => (dot(query, other), 1),
+                Metric::L2 => (2 * dot(query, other) - dot(other, other), 1),
+            };
+            others.sort_by(|&a, &b| {
+                let (a_over, b_over) = (fraction(a), fraction(b));
+                (b_over.0 * a_over.1).cmp(&(a_over.0 * b_over.1)).then(a.cmp(&b))
+            });
+            prop_assert_eq!(list, &others[..k], "{}, query {}", METRICS[metric], query);
+        }
     }
 }
 
 /// Measures by their definitions, with nothing but sorting.
 fn by_definition(matrix: &Array2<f32>, labels: &[usize], k: usize) -> (f64, f64) {
-    let similarity = Similarity::new(Metric::Cosine, matrix.view(), matrix.view());
     let (mut recall, mut map, mut queries) = (0.0, 0.0, 0.0);
     for query in 0..labels.len() {
         let r = labels.iter().filter(|&&l| l == labels[query]).count() - 1;
         if r == 0 {
             continue;
         }
-        let mut others: Vec<usize> = (0..labels.len()).filter(|&o| o != query).collect();
-        others.sort_by(|&a, &b| {
-            similarity.of(query, b).partial_cmp(&similarity.of(query, a)).unwrap_or(Ordering::Equal).then(a.cmp(&b))
-        });
+        let others = in_order(matrix, Metric::Cosine, query);
         let relevant: Vec<bool> = others.iter().map(|&o| labels[o] == labels[query]).collect();
         recall += f64::from(u8::from(relevant[..k].contains(&true)));
         map += average_precision_at_r(&relevant, r);

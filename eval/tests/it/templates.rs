@@ -74,7 +74,7 @@ fn close(found: &Value, wanted: &Value, what: &str) {
 #[test]
 fn pairs_of_templates_have_the_rates_of_numpy() {
     let protocol = Protocol::new();
-    let found = &rows(&protocol.verify(&["--bootstrap", "50"]))[0];
+    let found = &rows(&protocol.verify(&["--bootstrap", "100"]))[0];
     let genuine = found["genuine_pairs"].as_f64().unwrap();
     assert_eq!((genuine, found["impostor_pairs"].as_u64()), (80.0, Some(80 * 79)));
     for (target, wanted) in protocol.wanted["verified"].as_object().unwrap() {

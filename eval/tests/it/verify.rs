@@ -367,16 +367,16 @@ fn all_pairs_agree_with_the_list_of_all_pairs() {
         }
     }
     let list = faces.write("all.csv", &list);
-    let (listed, _) = faces.verify(&["--pairs", &list, "--bootstrap", "50"]).unwrap();
-    let (all, printed) = faces.verify(&["--all-pairs", "--bootstrap", "50"]).unwrap();
+    let (listed, _) = faces.verify(&["--pairs", &list, "--bootstrap", "100"]).unwrap();
+    let (all, printed) = faces.verify(&["--all-pairs", "--bootstrap", "100"]).unwrap();
     for figure in ["eer", "auc", "d_prime", "fnmr@fmr=0.1", "tar@far=0.01", "zero_fmr", "eer_from", "d_prime_to"] {
         assert_eq!(real(&listed, figure), real(&all, figure), "{figure}");
     }
     assert_eq!(all.get("fnmr@fmr=0.001"), Some(&Value::Missing));
     assert!(printed.contains("not carried by 1056"), "{printed}");
-    let again = faces.verify(&["--all-pairs", "--bootstrap", "50", "--threads", "1"]).unwrap().0;
+    let again = faces.verify(&["--all-pairs", "--bootstrap", "100", "--threads", "1"]).unwrap().0;
     assert_eq!(real(&again, "d_prime_to"), real(&all, "d_prime_to"));
-    let other = faces.verify(&["--all-pairs", "--bootstrap", "50", "--seed", "2"]).unwrap().0;
+    let other = faces.verify(&["--all-pairs", "--bootstrap", "100", "--seed", "2"]).unwrap().0;
     assert_ne!(real(&other, "d_prime_to"), real(&all, "d_prime_to"));
 }
 
@@ -506,11 +506,13 @@ fn flags_that_contradict_each_other_are_refused() {
     let message = |more: &[&str]| faces.verify(more).unwrap_err();
     assert!(message(&[]).to_string().contains("--all-pairs"));
     assert_eq!(message(&[]).exit_code(), 2);
-    for draws in ["0", "1", "1000001", "18446744073709551615"] {
+    for draws in ["0", "2", "99", "1000001", "18446744073709551615"] {
         let said = message(&["--all-pairs", "--bootstrap", draws]).to_string();
-        assert!(said.contains(&format!("--bootstrap {draws}: wanted 2 to 1000000 draws")), "{said}");
+        assert!(said.contains(&format!("--bootstrap {draws}: wanted 100 to 1000000 draws")), "{said}");
     }
-    assert!(message(&["--all-pairs", "--bootstrap", "10", "--confidence", "95"]).to_string().contains("--confidence"));
+    assert!(message(&["--all-pairs", "--bootstrap", "100", "--confidence", "95"]).to_string().contains("--confidence"));
+    let said = message(&["--all-pairs", "--bootstrap", "1000", "--confidence", "0.999"]).to_string();
+    assert!(said.contains("not one draw lies beyond") && said.contains("at least 2000 draws"), "{said}");
     assert!(message(&["--all-pairs", "--out", "result.xyz"]).to_string().contains(".parquet"));
     let list = faces.write("one.csv", "A/A_0001.jpg,A/A_0002.jpg,1\n");
     assert!(message(&["--pairs", &list]).to_string().contains("0 impostor pairs"));
@@ -718,7 +720,7 @@ fn groups_have_the_errors_of_their_pairs() {
     }
     let groups = faces.write("groups.csv", &lines);
     let (table, saved) = (faces.path("table.json").display().to_string(), faces.path("run").display().to_string());
-    let more = ["--all-pairs", "--groups", &groups, "--group-by", "age", "--group-fmr", "0.1", "--bootstrap", "40"];
+    let more = ["--all-pairs", "--groups", &groups, "--group-by", "age", "--group-fmr", "0.1", "--bootstrap", "100"];
     let (record, printed) =
         faces.verify(&[&more[..], &["--group-table", &table, "--save-run", &saved]].concat()).unwrap();
     assert!(printed.contains("| old - young") && printed.contains("by age, at threshold"), "{printed}");
@@ -766,6 +768,10 @@ fn groups_have_the_errors_of_their_pairs() {
     assert!(
         text(&record, "notes").contains("do not carry it") && text(&record, "group_threshold_from").contains("EER")
     );
+    // A name with a comma stands in quotes.
+    let quoted = faces.write("quoted.csv", &lines.replacen("age", "\"age, in years\"", 1));
+    let by = ["--all-pairs", "--groups", &quoted, "--group-by", "\"age, in years\",eye"];
+    assert_eq!(text(&faces.verify(&by).unwrap().0, "group_by"), "age, in years, eye");
     let wrong = faces.verify(&["--all-pairs", "--groups", &groups, "--group-by", "sex"]).unwrap_err().to_string();
     assert!(wrong.contains("--group-by") && wrong.contains("path, age, eye"), "{wrong}");
     let none = faces.write("none.csv", "path,age\nz/1.jpg,old\n");
@@ -781,7 +787,7 @@ fn a_threshold_list_gives_hter_and_calibration() {
         faces.write("train.txt", &view2(2, 12, "", "\t", "\n")),
     );
     let (record, _) =
-        faces.verify(&["--pairs", &test, "--threshold-pairs", &train, "--bootstrap", "30", "--all-figures"]).unwrap();
+        faces.verify(&["--pairs", &test, "--threshold-pairs", &train, "--bootstrap", "100", "--all-figures"]).unwrap();
     assert_eq!((text(&record, "development"), text(&record, "calibrated_on")), (train.clone(), train.clone()));
     let (alone, _) = faces.verify(&["--pairs", &train]).unwrap();
     assert_eq!(real(&record, "hter_threshold"), real(&alone, "eer_threshold"));

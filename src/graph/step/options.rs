@@ -104,7 +104,8 @@ impl Memory {
             return wrong(format!("wanted 1 to {} rows, got {rows}", Self::MOST));
         }
         if i64::try_from(start).is_err() {
-            return wrong(format!("wanted a start at 0 to {} steps, got {start}", i64::MAX));
+            let reason = format!("wanted 0 to {} steps, got {start}", i64::MAX);
+            return Err(Error::model("start of the memory", reason));
         }
         Ok(())
     }

@@ -107,7 +107,7 @@ fn a_memory_that_cannot_be_is_refused_by_name() {
     let none = refused(loss, &|options| options.memory = Some(Memory { rows: 0, start: 0 }));
     assert!(none.contains("wanted 1 to"), "{none}");
     let late = refused(loss, &|options| options.memory = Some(Memory { rows: 8, start: u64::MAX }));
-    assert!(late.contains("wanted a start"), "{late}");
+    assert!(late.contains("start of the memory: wanted 0 to"), "{late}");
     let ranks = refused(loss, &|options| options.ranks = Some(Ranks::new(false)));
     assert!(ranks.contains("a step on several ranks has none"), "{ranks}");
 }

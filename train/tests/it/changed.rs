@@ -258,3 +258,31 @@ fn groups_that_change_nothing_are_refused() {
     let fine = ["--group", "*.bias", "lr=2", "decay=0.1", "--decay-all", "--group", "*", "decay=0.2"];
     succeeds(&place.arguments(text(&data), &[&USUAL[..], &fine].concat()));
 }
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_list_and_its_label_are_recorded_and_another_order_of_lines_is_said() {
+    let place = Place::new();
+    let (data, list) = (place.folder.path().join("hues"), place.folder.path().join("hues/list.csv"));
+    hues(&data, 4);
+    let lines: Vec<String> =
+        (0..32).map(|n| format!("class{:02}/{}.png,{},hue {}\n", n / 8, n % 8, n % 2, n / 8)).collect();
+    let put = |lines: &[String]| std::fs::write(&list, format!("path,odd,label\n{}", lines.concat())).unwrap();
+    put(&lines);
+    let other = data.join("other.csv");
+    std::fs::write(&other, format!("path,species\n{}", lines.concat().replace(",0,", ",").replace(",1,", ",")))
+        .unwrap();
+    let more = [&USUAL[..], &["--validation", text(&other), "--allow-overlap"]].concat();
+    let arguments = place.arguments(text(&list), &more);
+    let said = says(&arguments, &["trains on 32 images of 4 classes", ", label 'label'", ", label 'species'"]);
+    assert!(said.contains(&format!("by the list {}", list.display())), "{said}");
+    let table: toml::Table = std::fs::read_to_string(place.file("run.toml")).unwrap().parse().unwrap();
+    let word = |name: &str| table["made_with"][name].as_str().unwrap().to_owned();
+    assert_eq!(
+        (word("list"), word("label"), word("validation_label")),
+        (text(&list).into(), "label".into(), "species".into())
+    );
+    succeeds(&["train", "--resume", text(&place.out)]);
+    put(&lines.iter().rev().cloned().collect::<Vec<_>>());
+    fails(1, &["train", "--resume", text(&place.out)], &["list.csv", "in another order", "put the lines back"]);
+}

@@ -36,7 +36,7 @@ fn flags_that_cannot_be_are_refused_by_name() {
         (&["--loss", "hinge"], &["hinge", "proxy-anchor"]),
         (&["--optimizer", "sgd", "--beta1", "0.5"], &["--beta1", "sgd"]),
         (&["--momentum", "1.5", "--optimizer", "sgd"], &["momentum", "1.5"]),
-        (&["--clip=-1"], &["norm", "-1"]),
+        (&["--clip=-1"], &["--clip", "-1"]),
         (&["--patience", "3"], &["--patience", "--validation"]),
         (&["--keep", "best"], &["--keep best", "--validation"]),
         (&["--validate-every", "0", "--validation-split", "all"], &["--validate-every 0"]),

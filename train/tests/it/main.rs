@@ -12,6 +12,7 @@ mod killed;
 mod launched;
 mod losses;
 mod memory;
+mod numbers;
 mod options;
 mod pairs;
 mod precision;

@@ -232,7 +232,7 @@ fn what_is_frozen_is_let_go_and_layers_have_their_rates() {
         |more: &[&str], says: &str| fails(2, &other.arguments(text(&data), &[&USUAL[..], more].concat()), &[says]);
     wrong(&["--freeze", "conv.*", "--unfreeze-at", "5"], "--unfreeze-at 5: the run has 5 steps");
     wrong(&["--unfreeze-at", "3"], "--unfreeze-at changes nothing here: nothing is frozen");
-    wrong(&["--layer-decay", "0"], "layer decay: wanted a factor above 0");
+    wrong(&["--layer-decay", "0"], "--layer-decay: wanted a factor above 0");
     wrong(&["--rand-augment", "2"], "--rand-augment 2: wanted two numbers");
 }
 

@@ -1,5 +1,6 @@
 //! The command `compare`: two kept runs on the same data, figure by figure, with intervals and tests.
 
+mod order;
 mod retrieval;
 mod verification;
 
@@ -8,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::check_draws;
 use crate::metrics::significance::{Difference, Resampling, holm};
 use crate::metrics::verification::KEPT_PAIRS;
 use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
+pub(crate) use order::in_order_of;
 use pdloss_embed::console::wrote;
 use pdloss_embed::files::distinct;
 use pdloss_embed::program::Usual;
@@ -60,7 +63,7 @@ pub struct CompareArgs {
     /// What is drawn [default: query for recall, subject for verification]
     #[arg(long, value_enum)]
     pub by: Option<By>,
-    /// Draws of the test, and of the intervals
+    /// Draws of the test, and of the intervals: 100 or more
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub draws: usize,
     /// Seed of the draws
@@ -96,8 +99,14 @@ struct Figure {
     difference: Difference,
 }
 
+/// More draws move no digit that anybody reads.
+const MOST_DRAWS: usize = 10_000_000;
+
 /// Fewer units than this make rough intervals.
 const FEW: usize = 20;
+
+/// What is said of runs over the same queries or pairs in two orders.
+const IN_ANOTHER_ORDER: &str = "B has the queries or pairs of A in another order: they are compared by their names; ties went to the lower row of each";
 
 /// Reads both runs, compares them, writes tables and a verdict to `stdout`, and returns the rows.
 ///
@@ -105,13 +114,7 @@ const FEW: usize = 20;
 /// [`Error::Usage`] for runs that cannot be compared (of another kind, on other data, by units that they do not have);
 /// those of reading and writing files.
 pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
-    let usage = |text: &str| Err(Error::Usage(text.into()));
-    if !(args.confidence > 0.0 && args.confidence < 1.0) {
-        return usage("--confidence: wanted a number between 0 and 1, such as 0.95");
-    }
-    if !(100..=10_000_000).contains(&args.draws) {
-        return usage("--draws: wanted 100 to 10000000; 10000 is usual");
-    }
+    check_draws("--draws", args.draws, (MOST_DRAWS, 10_000), args.confidence)?;
     let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path, kind))).transpose()?;
     let how = Resampling { draws: args.draws, seed: args.seed, level: args.confidence };
     if let Some(out) = &args.out {
@@ -120,6 +123,11 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let (a, b) = (Run::read(&args.a)?, Run::read(&args.b)?);
     let mut about = about(args, &a, &b);
+    let ordered = in_order_of(&a, &b);
+    if ordered.is_some() {
+        about.note(IN_ANOTHER_ORDER);
+    }
+    let b = ordered.unwrap_or(b);
     for sentence in other_differences(&a, &b) {
         about.note(&sentence);
     }
@@ -163,7 +171,7 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     Ok(rows)
 }
 
-/// Two runs figure by figure; what is not compared, or not known, is noted in `about`.
+/// Two runs figure by figure, of queries or pairs in the same order; what is not compared, or not known, is noted in `about`.
 ///
 /// # Errors
 /// [`Error::Usage`] for runs that cannot be compared.
@@ -283,7 +291,7 @@ fn recall_ks(a: &Run, b: &Run, about: &mut Record) -> Vec<usize> {
     of_a.into_iter().filter(|k| of_b.contains(k)).collect()
 }
 
-/// Refuses runs whose images, or whose lists of pairs, are not the same bytes. Kept embeddings do not know their images:
+/// Refuses runs whose images, or whose lists of pairs, are not the same, in whatever order. Kept embeddings do not know their images:
 /// there, names and classes alone must agree.
 fn same_data(a: &Run, b: &Run, differ: &Apart<'_>, about: &mut Record) -> Result<()> {
     let both = |name: &str| {
@@ -293,7 +301,22 @@ fn same_data(a: &Run, b: &Run, differ: &Apart<'_>, about: &mut Record) -> Result
     let digests = if both("model_sha256").is_some() { &["data_sha256", "pairs_sha256"][..] } else { &["pairs_sha256"] };
     for name in digests {
         if let Some((of_a, of_b)) = both(name).filter(|(a, b)| a != b) {
-            return Err(differ.by(&format!("{name} is {of_a} in A and {of_b} in B")));
+            let words = format!("{name} is {of_a} in A and {of_b} in B");
+            let is_order = match *name {
+                "data_sha256" => both("images_sha256").is_some_and(|(a, b)| a == b),
+                // The pairs that are kept say all that counts of their list.
+                _ => match (&a.details, &b.details) {
+                    (Details::Verification(of_a), Details::Verification(of_b)) => {
+                        let pairs = of_a.pairs.as_ref().zip(of_b.pairs.as_ref());
+                        pairs.is_some_and(|(of_a, of_b)| differ.pairs(of_a, of_b).is_ok())
+                    }
+                    _ => false,
+                },
+            };
+            if !is_order {
+                return Err(differ.by(&words));
+            }
+            about.note(&format!("{words}: the same in another order, or in other words"));
         }
     }
     let is_there = |run: &Run, name: &str| run.records[0].get(name).is_some_and(|value| !value.word().is_empty());
@@ -372,9 +395,15 @@ impl Apart<'_> {
         match a.pairs.iter().zip(&b.pairs).position(|(p, q)| about(a, p) != about(b, q)) {
             None => Ok(()),
             Some(at) => {
-                let words = |of: &Pairs| {
+                let but_for_fold = |of: &Pairs| {
                     let (first, second, same, _) = about(of, &of.pairs[at]);
-                    format!("{first} and {second} ({})", if same { "genuine" } else { "impostor" })
+                    (first, second, same)
+                };
+                let is_fold = but_for_fold(a) == but_for_fold(b);
+                let words = |of: &Pairs| {
+                    let (first, second, same, fold) = about(of, &of.pairs[at]);
+                    let fold = fold.filter(|_| is_fold).map_or(String::new(), |fold| format!(" in fold {}", fold + 1));
+                    format!("{first} and {second} ({}){fold}", if same { "genuine" } else { "impostor" })
                 };
                 Err(self.by(&format!("pair {} is {} in A, {} in B", at + 1, words(a), words(b))))
             }

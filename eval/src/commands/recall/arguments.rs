@@ -45,8 +45,8 @@ pub(in crate::commands) const USUAL: Usual = Usual {
 };
 
 /// What intervals are drawn of here.
-const DRAWS: &str = "Confidence intervals from this many draws of classes (of people, in identification), each with all its queries; with \
-    --ground-truth of queries";
+const DRAWS: &str = "Confidence intervals from this many draws, 100 or more, of classes (of people, in identification), each with all its queries; \
+    with --ground-truth of queries";
 
 /// Arguments of `recall`.
 #[derive(Clone, Debug, Args)]

@@ -43,6 +43,7 @@ impl Plan {
         let names: Vec<_> = embedded.skipped.iter().map(|(name, _)| name.as_str()).collect();
         let skipped = (!names.is_empty()).then(|| names.join("; "));
         record.set("data", dataset.source.path().display().to_string()).set("data_sha256", embedded.data_sha256);
+        record.set("images_sha256", embedded.images_sha256);
         record.set("format", dataset.format.as_str()).set("part", dataset.part.as_str());
         record.set("skipped", names.len()).set("skipped_images", skipped);
         record.set("seconds_load", seconds_load).set("seconds_embed", seconds);

@@ -10,15 +10,16 @@ mod table;
 mod templates;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::arguments::{Notes, rows_of};
 use super::efficiency;
+use super::given::once_each;
 use super::retrieval_figures;
 use super::suggest::doubt_of;
 use super::variants::Variant;
-use super::{alike, by_list, describe_list};
+use super::{alike, describe_list};
 use crate::index;
 use crate::process;
 use crate::runs::{Details, KEPT_NEIGHBOURS, Layout, SaveRun};
@@ -78,7 +79,9 @@ impl Plan {
         }
         let outputs = [("--out", &args.out), ("--save-run", &args.save_run)];
         let outputs = outputs.iter().filter_map(|(flag, path)| Some((*flag, path.as_deref()?)));
-        args.input.check_places(&Protocol::inputs(args), &outputs.collect::<Vec<_>>())?;
+        let lists = Protocol::inputs(args);
+        let lists: Vec<(&str, &Path)> = lists.iter().map(|(flag, path)| (*flag, path.as_path())).collect();
+        args.input.check_places(&lists, &outputs.collect::<Vec<_>>())?;
         let out = args.out.as_ref().map(|path| Kind::of("--out", path).map(|kind| (path.clone(), kind))).transpose()?;
         if args.input.embeddings.is_some() {
             args.input.no_images_to_skip()?;
@@ -120,15 +123,11 @@ impl Plan {
             (None, Some(listed)) => Which::Revisited(Box::new(listed)),
             (None, None) => Which::Labelled,
         };
-        let mut corruptions = Vec::new();
-        for &kind in &args.corruptions {
-            for &severity in &args.severities {
-                let corruption = Corruption { kind, severity, seed: args.corruption_seed };
-                if !corruptions.contains(&corruption) {
-                    corruptions.push(corruption);
-                }
-            }
-        }
+        let of_kind = |&kind| {
+            let of = move |&severity| Corruption { kind, severity, seed: args.corruption_seed };
+            args.severities.iter().map(of)
+        };
+        let corruptions = once_each(args.corruptions.iter().flat_map(of_kind));
         Ok(Self {
             source,
             which,
@@ -174,8 +173,8 @@ impl Plan {
                 alike(&dataset, model)?;
                 let in_words = match &self.which {
                     Which::Labelled => {
-                        describe_list(data, &mut record);
-                        format!("{}{}", dataset.in_words(), by_list(&record))
+                        describe_list(data, &dataset, &mut record);
+                        dataset.in_words_of(data)
                     }
                     _ => format!("{} {}, in {}", dataset.items.len(), dataset.part, data.path.display()),
                 };
@@ -221,15 +220,7 @@ impl Plan {
             for (name, value) in about.iter() {
                 record.set(name, value.clone());
             }
-            let first = rows.len();
             details = self.search(held, &search, record, started, &mut rows, &mut notes)?;
-            // Templates are searched, of images that are counted.
-            let images = about.get("images").cloned();
-            rows[first..].iter_mut().for_each(|row| {
-                images.iter().for_each(|images| {
-                    row.set("images", images.clone());
-                });
-            });
         }
         self.corrupted(&search, &record, &mut rows, &mut notes)?;
         rows.iter_mut().for_each(|row| notes.record(row));

@@ -17,7 +17,7 @@ use crate::pairs::GroundTruth;
 use crate::table::Record;
 use crate::{Error, Result};
 use pdloss_embed::console::Progress;
-use pdloss_embed::dataset::{Dataset, Format, Item, Limits, Role, Source as Files};
+use pdloss_embed::dataset::{Dataset, Item, Limits, Role, Source as Files};
 use pdloss_embed::preprocess::{Boxes, Steps};
 use pdloss_embed::ranks::world;
 
@@ -58,16 +58,7 @@ impl Listed {
             found.into_iter().map(item).collect::<Vec<_>>()
         };
         let items = sides.map(of_side).concat();
-        let (part, notes) = (format!("images of {}", self.path.display()), files.notes().to_vec());
-        Ok(Dataset {
-            source: files,
-            format: Format::List,
-            part,
-            items,
-            classes: vec!["image".into()],
-            weights: HashMap::new(),
-            notes,
-        })
+        Ok(Dataset::named(files, items, vec!["image".into()], &self.path))
     }
 
     /// Where gallery and queries are among these names.

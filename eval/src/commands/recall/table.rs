@@ -31,7 +31,11 @@ pub(super) fn describe(
     present.dedup();
     record.set("threads", threads).set("metric", search.metric.to_string()).set("index", factory);
     record.set("search", note).set("index_recall", measured.index_recall).set("ties", "by lower row");
-    record.set("images", rows.len()).set("classes", present.len()).set("dim", dim);
+    // Rows of templates are not their images, which were counted.
+    if record.get("images").is_none() {
+        record.set("images", rows.len());
+    }
+    record.set("classes", present.len()).set("dim", dim);
     record.set("search_depth", measured.depth);
     record.set("queries", measured.queries).set("gallery", measured.gallery).set("lone_queries", measured.lone_queries);
     for (k, value) in &measured.recall {

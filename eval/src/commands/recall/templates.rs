@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::RecallArgs;
 use super::own::set_apart;
+use crate::commands::given::paths;
 use crate::commands::templates::Listed;
 use crate::pairs::{Identities, nearly_the_same};
 use crate::table::Record;
@@ -38,13 +39,9 @@ impl Protocol {
         if !world().is_alone() {
             return usage("--templates: they are made by one process");
         }
-        let mut gallery: Vec<&PathBuf> = Vec::new();
         let mut places = HashSet::new();
-        for path in &args.gallery {
-            if places.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
-                gallery.push(path);
-            }
-        }
+        let is_new = |path: &PathBuf| places.insert(path.canonicalize().unwrap_or_else(|_| path.clone()));
+        let gallery: Vec<PathBuf> = paths(&args.gallery).into_iter().filter(is_new).collect();
         if args.save_run.is_some() && gallery.len() > 1 {
             return usage("--save-run: keeps the search of one gallery; wanted one in --gallery");
         }
@@ -57,7 +54,7 @@ impl Protocol {
         }
         let templates = Listed::read(templates)?;
         let identities = |path: &PathBuf| Ok((path.clone(), templates.list.identities(path)?));
-        let galleries: Vec<List> = gallery.into_iter().map(identities).collect::<Result<_>>()?;
+        let galleries: Vec<List> = gallery.iter().map(identities).collect::<Result<_>>()?;
         let probes = identities(probes)?;
         let mut doubts = templates.list.doubts.clone();
         let mut subjects: HashMap<u32, (&str, &PathBuf)> = HashMap::new();
@@ -129,13 +126,10 @@ impl Protocol {
     }
 
     /// The files that are read, with their flags.
-    pub(super) fn inputs(args: &RecallArgs) -> Vec<(&str, &std::path::Path)> {
-        let lists = args.templates.iter().map(|path| ("--templates", path));
-        let lists = lists.chain(args.ground_truth.iter().map(|path| ("--ground-truth", path)));
-        let lists = lists.chain(args.gallery.iter().map(|path| ("--gallery", path)));
-        lists
-            .chain(args.probes.iter().map(|path| ("--probes", path)))
-            .map(|(flag, path)| (flag, path.as_path()))
-            .collect()
+    pub(super) fn inputs(args: &RecallArgs) -> Vec<(&'static str, PathBuf)> {
+        let given =
+            [("--templates", &args.templates), ("--ground-truth", &args.ground_truth), ("--probes", &args.probes)];
+        let lists = given.into_iter().filter_map(|(flag, path)| Some((flag, path.clone()?)));
+        lists.chain(paths(&args.gallery).into_iter().map(|path| ("--gallery", path))).collect()
     }
 }

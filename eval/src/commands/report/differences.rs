@@ -6,7 +6,7 @@ use super::changed_pairs::changed_pairs;
 use super::changes::{Changes, changes};
 use super::thumbnails::Pictures;
 use super::{Named, Table, figure, grouped, word};
-use crate::commands::compare::compared;
+use crate::commands::compare::{compared, in_order_of};
 use crate::metrics::significance::Resampling;
 use crate::plot::scale::short;
 use crate::runs::Details;
@@ -65,6 +65,13 @@ fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pi
         return not("too many queries or pairs for a page; `pdloss-eval compare` does it");
     }
     let mut about = Record::new();
+    let ordered = in_order_of(a.run, b.run);
+    let b = &Named {
+        run: ordered.as_ref().unwrap_or(b.run),
+        name: b.name.clone(),
+        dataset: b.dataset.clone(),
+        data: b.data.clone(),
+    };
     let found = match compared(a.run, b.run, None, &HOW, &mut about) {
         Ok(found) => found,
         Err(error) => return not(error.to_string().trim_end_matches('.')),

@@ -159,7 +159,8 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     for result in &args.results {
         distinct(&[("RESULT", result), ("--out", &args.out)])?;
     }
-    let runs = args.results.iter().map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
+    let mut runs = args.results.iter().map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
+    tabulate::know_images(&mut runs);
     let named = named(&runs);
     let mut notes = vec![Vec::new(); named.len()];
     let opened = named.iter().zip(&mut notes).map(|(run, notes)| wanted_pictures(run, args, notes));

@@ -44,18 +44,38 @@ impl Measured {
 
 /// The columns of a row that tell how its figures were measured, their names and words, by name.
 fn told(row: &Record) -> Vec<(&'static Column, String, String)> {
+    let is_in_any_order = has_word(row, "images_sha256");
     let has_copies = row.get("copies").and_then(Value::number).is_some_and(|copies| copies > 0.0);
     let told = row.iter().filter_map(|(name, value)| {
         let column = find(name)?.column;
         // Images as they are, and copies that are not there, are no other data.
         let is_none = *value == Value::Missing
             || (name == "corruption" && value.word() == "none")
-            || (name == "copies_counted" && !has_copies);
+            || (name == "copies_counted" && !has_copies)
+            || (name == "data_sha256" && is_in_any_order);
         (column.tells != Tells::Nothing && !is_none).then(|| (column, name.clone(), value.word()))
     });
     let mut told: Vec<_> = told.collect();
     told.sort_by(|a, b| a.1.cmp(&b.1));
     told
+}
+
+fn has_word(row: &Record, name: &str) -> bool {
+    row.get(name).is_some_and(|value| !value.word().is_empty())
+}
+
+/// Adds what results of earlier versions do not say, where another of these results does: images of one digest in their order are of
+/// one digest in any.
+pub(in crate::commands) fn know_images(runs: &mut [Run]) {
+    let word = |row: &Record, name: &str| row.get(name).map(Value::word).filter(|word| !word.is_empty());
+    let rows = runs.iter().flat_map(|run| &run.records);
+    let known: HashMap<String, String> =
+        rows.filter_map(|row| Some((word(row, "data_sha256")?, word(row, "images_sha256")?))).collect();
+    for row in runs.iter_mut().flat_map(|run| &mut run.records).filter(|row| !has_word(row, "images_sha256")) {
+        if let Some(images) = word(row, "data_sha256").and_then(|data| known.get(&data)) {
+            row.set("images_sha256", images.as_str());
+        }
+    }
 }
 
 /// On what a row's figures were measured.
@@ -82,53 +102,65 @@ fn first_figure(row: &Record) -> &'static str {
 /// what was tried.
 pub(in crate::commands) fn apart(rows: &[Record]) -> Vec<String> {
     let names = Record::columns(rows);
+    let known: Vec<Known<'_>> = names.iter().filter_map(|&name| Some((find(name)?.column, name))).collect();
+    let told = telling(rows, &names, &known);
+    let tried = known.iter().filter(|(column, name)| column.tried && !told.contains(name));
+    let tried: Vec<&str> = tried.map(|(_, name)| *name).collect();
+    let mut shown: Vec<String> = Vec::new();
+    for (model, columns) in [(None, told), (Some("model"), tried)] {
+        for column in columns {
+            let alike: Vec<&str> = model.into_iter().chain(shown.iter().map(String::as_str)).collect();
+            if is_apart(rows, column, &alike) {
+                shown.push(column.to_owned());
+            }
+        }
+    }
+    shown
+}
+
+/// A column of these rows, and its name.
+type Known<'r> = (&'static Column, &'r str);
+
+/// The columns that say how any figure of these rows was measured: names, then digests of what has none, then counts, which are for
+/// what nothing else tells apart.
+fn telling<'r>(rows: &[Record], names: &[&'r str], known: &[Known<'r>]) -> Vec<&'r str> {
     let figures: Vec<&str> = names.iter().copied().filter(|name| better(name).is_some()).collect();
-    let known = |name: &&str| find(name).map(|found| (found.column, (*name).to_owned()));
-    let known: Vec<(&Column, String)> = names.iter().filter_map(known).collect();
     let is_told =
         |column: &Column| column.tells != Tells::Nothing && figures.iter().any(|figure| tells(column, figure));
     let differs = |name: &str| {
         let mut words = rows.iter().map(|row| row.get(name).map(Value::word).unwrap_or_default());
         words.next().is_some_and(|first| words.any(|word| word != first))
     };
-    // Of a file that is another one the name says more than its digest; of images the set's name does.
-    let words = |(column, name): &&(&Column, String)| {
-        let digest = format!("{name}_sha256");
-        let is_of_file = names.contains(&digest.as_str()) && !["data", "model"].contains(&name.as_str());
-        is_of_file && differs(&digest) || is_told(column) && !name.ends_with("_sha256")
-    };
-    // Counts are for what nothing else tells apart.
     let is_count = |column: &Column| matches!(column.tells, Tells::OfQueries | Tells::OfPairs);
-    let digests = known.iter().filter(|(column, name)| {
-        is_told(column) && name.ends_with("_sha256") && !["data_sha256", "model_sha256"].contains(&name.as_str())
-    });
-    let mut told: Vec<&str> =
-        known.iter().filter(words).filter(|(c, _)| !is_count(c)).map(|(_, n)| n.as_str()).collect();
-    told.extend(digests.map(|(_, name)| name.as_str()));
-    told.extend(known.iter().filter(|(column, _)| is_told(column) && is_count(column)).map(|(_, name)| name.as_str()));
-    let tried = known.iter().filter(|(column, name)| column.tried && !told.contains(&name.as_str()));
-    let tried: Vec<&str> = tried.map(|(_, name)| name.as_str()).collect();
+    // Of a file that is another one the name says more than its digest; of images the set's name does.
+    let is_name = |(column, name): &&Known<'_>| {
+        let digest = format!("{name}_sha256");
+        let is_of_file = names.contains(&digest.as_str()) && !["data", "images", "model"].contains(name);
+        !is_count(column) && (is_of_file && differs(&digest) || is_told(column) && !name.ends_with("_sha256"))
+    };
+    let is_digest = |(column, name): &&Known<'_>| {
+        let has_name = ["data_sha256", "images_sha256", "model_sha256"].contains(name);
+        is_told(column) && name.ends_with("_sha256") && !has_name
+    };
+    let is_counted = |(column, _): &&Known<'_>| is_told(column) && is_count(column);
+    let of = known.iter().filter(is_name).chain(known.iter().filter(is_digest)).chain(known.iter().filter(is_counted));
+    of.map(|(_, name)| *name).collect()
+}
+
+/// Whether rows of one measure and data set that are alike in these columns differ in another one.
+fn is_apart(rows: &[Record], column: &str, alike: &[&str]) -> bool {
     let word = |row: &Record, name: &str| match row.get(name).map(Value::word).unwrap_or_default() {
         none if name == "corruption" && none == "none" => String::new(),
         word => word,
     };
-    let mut shown: Vec<String> = Vec::new();
-    for (model, columns) in [(None, told), (Some("model"), tried)] {
-        for column in columns {
-            let mut first: HashMap<Vec<String>, String> = HashMap::new();
-            // What tells of some figures alone is missing where these are.
-            let of_some = find(column).is_some_and(|found| matches!(found.column.tells, Tells::Of(_)));
-            let differs = rows.iter().filter(|row| !of_some || !word(row, column).is_empty()).any(|row| {
-                let key = ["measure", "dataset"].into_iter().chain(model).chain(shown.iter().map(String::as_str));
-                let own = word(row, column);
-                *first.entry(key.map(|name| word(row, name)).collect()).or_insert_with(|| own.clone()) != own
-            });
-            if differs {
-                shown.push(column.to_owned());
-            }
-        }
-    }
-    shown
+    // What tells of some figures alone is missing where these are.
+    let of_some = find(column).is_some_and(|found| matches!(found.column.tells, Tells::Of(_)));
+    let mut first: HashMap<Vec<String>, String> = HashMap::new();
+    rows.iter().filter(|row| !of_some || !word(row, column).is_empty()).any(|row| {
+        let key = ["measure", "dataset"].iter().chain(alike).map(|name| word(row, name)).collect();
+        let own = word(row, column);
+        *first.entry(key).or_insert_with(|| own.clone()) != own
+    })
 }
 
 /// What is to be said of rows that were there before: a result knows its times, so that no two are alike in every column. `seen` has

@@ -13,12 +13,13 @@ use pdloss_embed::console::{note, width, wrote};
 use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
 use pdloss_embed::program::Usual;
 
-use crate::runs::Run;
+use super::given::{names, once_each};
+use crate::runs::{Details, Run};
 use crate::table::schema::{Better, better, is_beside};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
 use crate::{Error, Result};
 use mixed::{Measured, again, misspelt, of_one_name, of_unknown_data, say_of_data, without_figures};
-pub(super) use mixed::{apart, data_of, measured, measured_on};
+pub(super) use mixed::{apart, data_of, know_images, measured, measured_on};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate results/*.json --sort recall@1
@@ -49,7 +50,7 @@ pub struct TabulateArgs {
     /// Only rows for which this holds: =, !=, <, <=, > or >= between a column and a value; * stands for any letters
     #[arg(long = "where", value_name = "COLUMN=VALUE")]
     pub filters: Vec<Filter>,
-    /// Columns, in this order; * stands for any letters [default: every column for .csv, .json and .parquet; result,
+    /// Columns, in this order; * stands for any letters, and a name with a comma stands in quotes [default: every column for .csv, .json and .parquet; result,
     /// model, dataset and the measures for people]
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     pub columns: Vec<String>,
@@ -133,8 +134,11 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let mut rows = Vec::new();
     let mut seen = HashMap::new();
-    for path in &args.results {
-        let run = Run::read(path)?;
+    // Of runs their rows are wanted, and nothing else of what may be large.
+    let row_of = |path: &PathBuf| Run::read(path).map(|run| Run { details: Details::None, ..run });
+    let mut runs = args.results.iter().map(row_of).collect::<Result<Vec<_>>>()?;
+    know_images(&mut runs);
+    for (run, path) in runs.into_iter().zip(&args.results) {
         let of_run = self::rows(&run, &path.display().to_string());
         again(&run, &of_run, &mut seen).iter().for_each(|sentence| note(sentence));
         without_figures(&of_run).iter().for_each(|sentence| note(sentence));
@@ -159,7 +163,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let (lines, columns) = match &args.pivot {
         Some(pivot) => {
-            let (mut lines, columns) = pivoted(&rows, pivot, &args.rows, &args.measure)?;
+            let (mut lines, columns) = pivoted(&rows, pivot, &args.rows, &names(&args.measure))?;
             if let Some((by, turned)) = sort.filter(|_| in_rows.is_none()) {
                 let column = columns.iter().find(|column| column.name == by);
                 let column = column.ok_or_else(|| unknown(columns.iter().map(|c| c.name.as_str()), by, "--sort"))?;
@@ -173,7 +177,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             (rows.iter().cloned().map(Line::of).collect(), columns)
         }
     };
-    let chosen = chosen(&columns, &args.columns)?;
+    let chosen = chosen(&columns, &names(&args.columns))?;
     let every_column = args.columns.is_empty() && args.pivot.is_none();
     let for_people = if every_column { usual(&lines, &chosen) } else { chosen.clone() };
     let sheet = sheet(&lines, &for_people, args.digits);
@@ -307,15 +311,7 @@ fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Resul
         let word = row.get(column).map(Value::word).unwrap_or_default();
         if word.is_empty() { "-".to_owned() } else { word }
     };
-    let distinct = |column: &str| {
-        let mut values: Vec<String> = Vec::new();
-        for value in rows.iter().map(|row| word(row, column)) {
-            if !values.contains(&value) {
-                values.push(value);
-            }
-        }
-        values
-    };
+    let distinct = |column: &str| once_each(rows.iter().map(|row| word(row, column)));
     let (heads, stubs) = (distinct(pivot), distinct(by));
     let name = |head: &str, measure: &str| {
         if measures.len() == 1 { head.to_owned() } else { format!("{head} {measure}") }
@@ -354,19 +350,18 @@ fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Resul
 
 /// The columns that patterns name, in their order; all where there are none.
 fn chosen(columns: &[Column], patterns: &[String]) -> Result<Vec<Column>> {
+    if patterns.is_empty() {
+        return Ok(columns.to_vec());
+    }
     let mut chosen: Vec<Column> = Vec::new();
     for pattern in patterns {
-        let mut fitting = columns.iter().filter(|column| matches(pattern, &column.name)).peekable();
-        if fitting.peek().is_none() {
+        let before = chosen.len();
+        chosen.extend(columns.iter().filter(|column| matches(pattern, &column.name)).cloned());
+        if chosen.len() == before {
             return Err(unknown(columns.iter().map(|column| column.name.as_str()), pattern, "--columns"));
         }
-        fitting.for_each(|column| {
-            if !chosen.contains(column) {
-                chosen.push(column.clone());
-            }
-        });
     }
-    Ok(if patterns.is_empty() { columns.to_vec() } else { chosen })
+    Ok(once_each(chosen))
 }
 
 /// The usual columns of these rows.

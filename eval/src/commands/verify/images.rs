@@ -18,7 +18,7 @@ use super::listed::images_of;
 use super::{Plan, Which};
 use crate::commands::arguments::Notes;
 use crate::commands::suggest::doubt_of;
-use crate::commands::{alike, by_list, describe_list, describe_model, efficiency, same_runtime};
+use crate::commands::{alike, describe_list, describe_model, efficiency, same_runtime};
 use crate::table::Record;
 use crate::{Error, Result};
 
@@ -66,8 +66,8 @@ impl Plan {
                         agree(both_kinds(&dataset))?;
                         agree(self.few_enough(dataset.items.len()))?;
                         alike(&dataset, model)?;
-                        describe_list(request, record);
-                        inform(&format!("compares {}{}", dataset.in_words(), by_list(record)));
+                        describe_list(request, &dataset, record);
+                        inform(&format!("compares {}", dataset.in_words_of(request)));
                         dataset
                     }
                     Which::Listed(listed) => images_of(listed, data, &request.limits)?,
@@ -157,6 +157,7 @@ fn embed(dataset: &Dataset, model: &Prepared, how: &How, threads: usize, record:
     embedded.skipped.iter().for_each(|(_, reason)| note(&format!("skipped: {reason}")));
     let skipped: Vec<_> = embedded.skipped.iter().map(|(name, _)| name.as_str()).collect();
     record.set("data", dataset.source.path().display().to_string()).set("data_sha256", embedded.data_sha256);
+    record.set("images_sha256", embedded.images_sha256);
     record.set("format", dataset.format.as_str()).set("part", dataset.part.as_str());
     record.set("skipped", skipped.len()).set("skipped_images", (!skipped.is_empty()).then(|| skipped.join("; ")));
     record.set("seconds_load", seconds_load).set("seconds_embed", seconds);

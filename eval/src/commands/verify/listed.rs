@@ -7,7 +7,7 @@ use super::doubles::{Doubles, Gaps, Kind, both_kinds};
 use crate::metrics::verification::{self as similarities, Folds};
 use crate::pairs::{self, PairList, Subjects};
 use crate::{Error, Result};
-use pdloss_embed::dataset::{Dataset, Finder, Format, Item, Limits, Role, Source as Files, are_of_other_folders};
+use pdloss_embed::dataset::{Dataset, Finder, Item, Limits, Role, Source as Files, are_of_other_folders};
 use pdloss_embed::embeddings::Embeddings;
 
 /// A list of pairs, and the list that the threshold is chosen on.
@@ -144,9 +144,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
             take(found, before + subject as usize, &mut items);
         }
     }
-    let part = format!("images of {}", listed.path.display());
-    let notes = files.notes().to_vec();
-    Ok(Dataset { source: files, format: Format::List, part, items, classes, weights: HashMap::new(), notes })
+    Ok(Dataset::named(files, items, classes, &listed.path))
 }
 
 /// Refuses what the list and the names of the images show: pairs whose images are not there, pairs of an image with itself,

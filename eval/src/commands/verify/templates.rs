@@ -97,14 +97,14 @@ impl OfTemplates {
 /// Cosines of the pairs, counted.
 fn count(embeddings: &Embeddings, pairs: &[TemplatePair]) -> Result<Tally> {
     const BLOCK: usize = 1 << 16;
-    let unit = similarities::unit_rows(embeddings)?;
+    let cosines = similarities::cosines(embeddings)?;
     let counter = GridCounter::default();
     let progress = Progress::new("comparing", "pairs", pairs.len());
     pairs.par_chunks(BLOCK).for_each(|block| {
         let scores = |same: bool| -> Vec<f32> {
             let of_kind = block.iter().filter(|pair| pair.same == same);
             #[allow(clippy::cast_possible_truncation)] // the grid is as fine as f32 is
-            of_kind.map(|pair| unit.row(pair.a as usize).dot(&unit.row(pair.b as usize)) as f32).collect()
+            of_kind.map(|pair| cosines.of(pair.a as usize, pair.b as usize) as f32).collect()
         };
         counter.genuine().extend(&scores(true));
         counter.impostor().extend(&scores(false));

@@ -46,6 +46,24 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// What is to be said of intervals that do not hold their figure; `value` has the figures by name.
+pub fn beside_their_figures(intervals: &[Interval], value: impl Fn(&str) -> Option<f64>) -> Option<String> {
+    /// What sums in another order may differ by.
+    const ROUNDING: f64 = 1e-9;
+    let is_beside = |interval: &&Interval| {
+        let of = |value: f64| value < interval.low - ROUNDING || value > interval.high + ROUNDING;
+        value(&interval.name).is_some_and(of)
+    };
+    let names: Vec<&str> = intervals.iter().filter(is_beside).map(|interval| interval.name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "the interval of {} does not hold the figure itself: what is drawn with replacement has fewer different units than there \
+             are, and other figures; do not read it as a range about the figure",
+            names.join(", ")
+        )
+    })
+}
+
 /// Figures by name; without a value where a draw gives them none.
 pub(in crate::metrics) type Figures = Vec<(String, Option<f64>)>;
 
@@ -153,6 +171,20 @@ mod tests {
     use super::*;
 
     const HOW: Bootstrap = Bootstrap { replicates: 400, seed: 7, level: 0.95 };
+
+    #[test]
+    fn an_interval_that_does_not_hold_its_figure_is_said() {
+        let interval = |name: &str, low, high| Interval { name: name.into(), low, high };
+        let intervals = [interval("eer", 0.1, 0.2), interval("auc", 0.5, 0.5), interval("d_prime", 1.0, 2.0)];
+        let said = |of: [Option<f64>; 3]| {
+            beside_their_figures(&intervals, |name| {
+                of[["eer", "auc", "d_prime"].iter().position(|n| *n == name).unwrap()]
+            })
+        };
+        assert_eq!(said([Some(0.1), Some(0.5 + 1e-12), None]), None);
+        let found = said([Some(0.21), Some(0.5), Some(0.9)]).unwrap();
+        assert!(found.starts_with("the interval of eer, d_prime does not hold"), "{found}");
+    }
 
     /// `people` with two genuine scores each, and an impostor score for each two neighbours.
     fn pairs(people: u32) -> Vec<SubjectPair> {

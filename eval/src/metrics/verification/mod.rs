@@ -33,7 +33,7 @@ pub use assessment::{Asked, Assessment, PARTS};
 pub use at_fmr::{AtFmr, Reached, TARGETS, at_fmr, carries, zero_fmr, zero_fnmr};
 pub use auc::auc;
 pub use best::{Best, BestOf, best};
-pub use bootstrap::{Bootstrap, Interval, SubjectPair, bootstrap};
+pub use bootstrap::{Bootstrap, Interval, SubjectPair, beside_their_figures, bootstrap};
 pub(super) use bootstrap::{Figures, percentiles, quantile};
 pub use cllr::{cllr, cllr_of, min_cllr};
 pub use curve::curve;
@@ -51,8 +51,8 @@ pub use pav::{Block, pav};
 pub use rates::Rates;
 pub use rocch::eer_rocch;
 pub use similarities::{
-    KEPT_PAIRS, MOST_PAIRS, all_rows, are_copies, keep_all, of_pairs, pair_count, tally, tally_all, tally_alone,
-    unit_rows,
+    KEPT_PAIRS, MOST_PAIRS, all_rows, are_copies, cosines, keep_all, of_pairs, pair_count, tally, tally_all,
+    tally_alone,
 };
 pub use streamed::count_all;
 pub use tally::{Failed, GRID, GridCounter, Point, Step, Tally};

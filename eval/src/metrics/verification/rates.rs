@@ -2,9 +2,6 @@
 
 use super::{AtFmr, Decidability, Eer, TARGETS, Tally, at_fmr, auc, carries, decidability, eer, zero_fmr, zero_fnmr};
 
-/// Scores that differ by less than this share of themselves differ by what float32 rounds.
-const ROUNDING: f64 = 1e-6;
-
 /// Error rates and separation of genuine and impostor scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
@@ -24,6 +21,8 @@ pub struct Rates {
     pub zero_fnmr: f64,
     /// Means, deviations and d'.
     pub decidability: Decidability,
+    /// The share of themselves below which differences of scores are rounding, and the one below which they are known roughly.
+    rounding: (f64, f64),
 }
 
 impl Rates {
@@ -44,6 +43,7 @@ impl Rates {
             zero_fmr: zero_fmr(tally),
             zero_fnmr: zero_fnmr(tally),
             decidability: decidability(tally),
+            rounding: tally.rounding(),
         }
     }
 
@@ -55,20 +55,29 @@ impl Rates {
         if widest == 0.0 {
             return vec![format!("all {pairs} scores are equal: they tell nothing apart, and no figure says anything")];
         }
-        if widest < ROUNDING * d.mu_genuine.abs().max(d.mu_impostor.abs()) {
+        let (size, (rounding, rough)) = (d.mu_genuine.abs().max(d.mu_impostor.abs()), self.rounding);
+        if widest < rounding * size {
             return vec![format!(
                 "all {pairs} scores are equal but for {widest:.1e}, which is rounding: no figure says anything"
             )];
         }
+        let mut doubts = Vec::new();
+        if widest < rough * size {
+            doubts.push(format!(
+                "all {pairs} scores are equal but for {widest:.1e}, and so many are computed to some 1e-7 only: every figure is \
+                 rough; scores of fewer pairs are exact (a list of pairs, or up to 4096 images)"
+            ));
+        }
         if self.auc >= 0.5 {
-            return Vec::new();
+            return doubts;
         }
         let d_prime = d.d_prime.map_or(String::new(), |d_prime| format!(" and d' {d_prime:.3}"));
-        vec![format!(
+        doubts.push(format!(
             "the scores look swapped: AUC is {:.3}{d_prime}, genuine pairs score lower than impostor pairs; are the two kinds \
              exchanged, or are these distances where scores are wanted, or scores where distances are?",
             self.auc
-        )]
+        ));
+        doubts
     }
 
     /// The figures by name; `None` where one has no value on these pairs.
@@ -95,7 +104,9 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tally::FLOAT64;
     use super::*;
+    use crate::metrics::verification::{GRID, GridCounter};
 
     fn doubts(genuine: &[f64], impostor: &[f64]) -> Vec<String> {
         Rates::of(&Tally::of_scores(genuine, impostor).unwrap()).doubts()
@@ -111,5 +122,28 @@ mod tests {
         let rounded = doubts(&[0.5, 0.5 + 1e-9, 0.5], &[0.5 - 1e-9; 4]);
         assert!(rounded.len() == 1 && rounded[0].contains("all 7 scores are equal but for"), "{rounded:?}");
         assert_eq!(doubts(&[0.5, 0.5 + 1e-5, 0.5], &[0.5 - 1e-5; 4]), [""; 0]);
+    }
+
+    #[test]
+    fn scores_are_equal_but_for_what_their_own_arithmetic_rounds() {
+        // Cosines in float64 tell apart what float32 does not.
+        let cosines = |apart: f64| {
+            let tally = Tally::of_scores(&[1.0, 1.0 - apart], &[1.0 - 2.0 * apart, 1.0 - 3.0 * apart]).unwrap();
+            Rates::of(&tally.with_rounding(FLOAT64)).doubts()
+        };
+        assert_eq!(cosines(1e-9), [""; 0]);
+        assert!(cosines(1e-15)[0].contains("which is rounding"), "{:?}", cosines(1e-15));
+        // Counted scores are rounded to the grid.
+        let counted = |steps: f64| {
+            let counter = GridCounter::default();
+            #[allow(clippy::cast_possible_truncation)] // multiples of the grid
+            let score = |step: f64| (0.75 - step * steps * GRID) as f32;
+            counter.genuine().extend(&[score(0.0), score(1.0)]);
+            counter.impostor().extend(&[score(2.0), score(3.0)]);
+            Rates::of(&counter.finish().unwrap()).doubts()
+        };
+        assert!(counted(2.0)[0].contains("which is rounding"), "{:?}", counted(2.0));
+        assert!(counted(20.0)[0].contains("every figure is rough"), "{:?}", counted(20.0));
+        assert_eq!(counted(2000.0), [""; 0]);
     }
 }

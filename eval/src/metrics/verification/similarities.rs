@@ -3,14 +3,15 @@
 //! All pairs of up to [`KEPT_PAIRS`] are computed in f64 and kept one by one, of several ranks by the first, to which these few
 //! rows are brought. More are counted as they come ([`count_all`]).
 
-use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::streamed::{count_all, count_alone};
+use super::tally::FLOAT64;
 use super::{SubjectPair, Tally};
 use crate::{Error, Result};
 use pdloss_embed::embeddings::{Embeddings, Row};
 use pdloss_embed::ranks::agree;
+use pdloss_embed::retrieval::{Metric, Similarity};
 
 /// Up to this many pairs of a set are kept: 4,096 images, about 200 MB.
 pub const KEPT_PAIRS: u64 = 4096 * 4095 / 2;
@@ -18,29 +19,28 @@ pub const KEPT_PAIRS: u64 = 4096 * 4095 / 2;
 /// make a hundred times as many pairs.
 pub const MOST_PAIRS: u64 = 200_000 * 199_999 / 2;
 
-/// The rows divided by their lengths, in f64.
+/// The cosines of rows with each other, in f64.
 ///
 /// # Errors
 /// [`Error::Embeddings`] naming a row without direction.
-pub fn unit_rows(embeddings: &Embeddings) -> Result<Array2<f64>> {
-    let mut unit = embeddings.matrix.mapv(f64::from);
-    for (mut row, about) in unit.rows_mut().into_iter().zip(&embeddings.rows) {
-        let length = row.dot(&row).sqrt();
-        if length == 0.0 {
-            return Err(Error::Embeddings(format!("{} is all zeros, which has no cosine with anything", about.name)));
+pub fn cosines(embeddings: &Embeddings) -> Result<Similarity<'_>> {
+    let rows = embeddings.matrix.view();
+    match rows.rows().into_iter().position(|row| row.iter().all(|&value| value == 0.0)) {
+        Some(at) => {
+            let name = &embeddings.rows[at].name;
+            Err(Error::Embeddings(format!("{name} is all zeros, which has no cosine with anything")))
         }
-        row /= length;
+        None => Ok(Similarity::new(Metric::Cosine, rows, rows)),
     }
-    Ok(unit)
 }
 
 /// Cosines of pairs of rows.
 ///
 /// # Errors
-/// Those of [`unit_rows`].
+/// Those of [`cosines`].
 pub fn of_pairs(embeddings: &Embeddings, pairs: &[(usize, usize)]) -> Result<Vec<f64>> {
-    let unit = unit_rows(embeddings)?;
-    Ok(pairs.par_iter().map(|&(a, b)| unit.row(a).dot(&unit.row(b))).collect())
+    let cosines = cosines(embeddings)?;
+    Ok(pairs.par_iter().map(|&(a, b)| cosines.of(a, b)).collect())
 }
 
 /// Whether two rows are copies of one image, which make no pair.
@@ -57,7 +57,7 @@ pub fn pair_count(rows: usize) -> u64 {
 /// Cosines of all unordered pairs but those of copies, in f64, each with the classes of its rows.
 ///
 /// # Errors
-/// Those of [`unit_rows`]; [`Error::Measure`] beyond [`KEPT_PAIRS`].
+/// Those of [`cosines`]; [`Error::Measure`] beyond [`KEPT_PAIRS`].
 pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
     let count = embeddings.rows.len();
     if pair_count(count) > KEPT_PAIRS {
@@ -66,17 +66,16 @@ pub fn keep_all(embeddings: &Embeddings) -> Result<Vec<SubjectPair>> {
             pair_count(count)
         )));
     }
-    let unit = unit_rows(embeddings)?;
+    let cosines = cosines(embeddings)?;
     let classes: Vec<u32> = embeddings
         .rows
         .iter()
         .map(|r| u32::try_from(r.class).expect("fewer than 2^32 of them fit in memory"))
         .collect();
     let of_row = |a: usize| {
-        let row = unit.row(a);
-        let (unit, classes, rows) = (&unit, &classes, &embeddings.rows);
+        let (cosines, classes, rows) = (&cosines, &classes, &embeddings.rows);
         (a + 1..count).filter(move |&b| !are_copies(&rows[a], &rows[b])).map(move |b| SubjectPair {
-            score: row.dot(&unit.row(b)),
+            score: cosines.of(a, b),
             a: classes[a],
             b: classes[b],
             same: classes[a] == classes[b],
@@ -96,7 +95,7 @@ pub fn all_rows(embeddings: &Embeddings) -> impl Iterator<Item = (usize, usize)>
 /// have a part of the rows each, the first one has the answer.
 ///
 /// # Errors
-/// Those of [`unit_rows`]; [`Error::Measure`] where there is no genuine or no impostor pair. On every one of several ranks.
+/// Those of [`cosines`]; [`Error::Measure`] where there is no genuine or no impostor pair. On every one of several ranks.
 pub fn tally_all(embeddings: &Embeddings) -> Result<Option<Tally>> {
     if pair_count(embeddings.rows.len()) > KEPT_PAIRS {
         return count_all(embeddings);
@@ -119,12 +118,14 @@ pub fn tally_alone(embeddings: &Embeddings) -> Result<Tally> {
 /// [`Error::Measure`] where there is no genuine or no impostor pair.
 pub fn tally(pairs: &[SubjectPair]) -> Result<Tally> {
     let scores = |same: bool| pairs.iter().filter(|p| p.same == same).map(|p| p.score).collect::<Vec<_>>();
-    Tally::of_scores(&scores(true), &scores(false))
+    Ok(Tally::of_scores(&scores(true), &scores(false))?.with_rounding(FLOAT64))
 }
 
 #[cfg(test)]
 #[allow(clippy::cast_possible_truncation)] // noise
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
     use crate::metrics::verification::streamed::TILE;
     use crate::metrics::verification::{GRID, Rates, Step};
@@ -180,6 +181,21 @@ mod tests {
             .map(|(a, row)| set.rows[..a].iter().filter(|b| are_copies(row, b)).count())
             .sum();
         assert_eq!(all, 7);
+    }
+
+    #[test]
+    fn cosines_of_nearly_parallel_rows_have_all_their_digits() {
+        let mut set = set(90, 40, 3);
+        set.matrix.mapv_inplace(|v| 1e4 + 1e-2 * v);
+        let unit = set.matrix.mapv(f64::from);
+        let unit = &unit / &unit.map_axis(ndarray::Axis(1), |row| row.dot(&row).sqrt()).insert_axis(ndarray::Axis(1));
+        for ((a, b), pair) in all_rows(&set).zip(keep_all(&set).unwrap()) {
+            let chord = &unit.row(a) - &unit.row(b);
+            let wanted = 1.0 - chord.dot(&chord) / 2.0;
+            assert!((pair.score - wanted).abs() <= f64::EPSILON / 2.0, "{a} and {b}: {} {wanted}", pair.score);
+        }
+        let doubts = Rates::of(&tally(&keep_all(&set).unwrap()).unwrap()).doubts();
+        assert!(doubts.iter().all(|doubt| !doubt.contains("rounding")), "{doubts:?}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) fn count_alone(embeddings: &Embeddings) -> Result<Tally> {
 
 fn count(embeddings: &Embeddings, world: &World) -> Result<Option<Tally>> {
     let sorted = Sorted::new(&embeddings.rows);
-    let rows = unit_rows(&embeddings.matrix, |row| embeddings.rows[embeddings.first + row].name.clone());
+    let rows = unit_rows(embeddings.matrix.view(), |row| embeddings.rows[embeddings.first + row].name.clone());
     let rows = settle(world, rows)?;
     let own = own_tiles(world, &sorted, embeddings.first, rows);
     let counter = GridCounter::default();

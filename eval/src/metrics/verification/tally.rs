@@ -31,9 +31,20 @@ pub struct Point {
     pub false_non_matches: u64,
 }
 
+/// Scores of float32, and those that are counted on the grid, differ by rounding where they differ by less than this share of
+/// themselves ...
+pub(super) const FLOAT32: f64 = 1e-6;
+/// Those on the grid are rounded by more than a hundredth of what they differ where that is less than this share.
+const ROUGH: f64 = 1e-5;
+/// ... and cosines in float64 of rows in float32, of which the angle between rows is known to some 1e-7: its square.
+pub(super) const FLOAT64: f64 = 1e-14;
+
 /// Counts of genuine and impostor pairs by score; at least one of each.
 #[derive(Debug)]
 pub struct Tally {
+    rounding: f64,
+    /// Whether scores are multiples of the grid.
+    is_on_grid: bool,
     genuine: u64,
     impostor: u64,
     failed: Failed,
@@ -99,7 +110,7 @@ impl Tally {
                 "{genuine} genuine and {impostor} impostor pairs: error rates need at least one of each"
             )));
         }
-        Ok(Self { genuine, impostor, failed: Failed::default(), store })
+        Ok(Self { rounding: FLOAT32, is_on_grid: false, genuine, impostor, failed: Failed::default(), store })
     }
 
     /// With pairs that have no score. They count among all pairs in every rate, and are accepted at no threshold (ISO/IEC
@@ -108,6 +119,17 @@ impl Tally {
     pub fn with_failed(self, failed: Failed) -> Self {
         let (genuine, impostor) = self.acquired();
         Self { genuine: genuine + failed.genuine, impostor: impostor + failed.impostor, failed, ..self }
+    }
+
+    /// Of scores that differ by rounding where they differ by less than this share of themselves.
+    #[must_use]
+    pub(super) fn with_rounding(self, rounding: f64) -> Self {
+        Self { rounding, ..self }
+    }
+
+    /// The share of themselves below which differences of scores are rounding, and the one below which they are known roughly.
+    pub(super) fn rounding(&self) -> (f64, f64) {
+        (self.rounding, if self.is_on_grid { ROUGH } else { 0.0 })
     }
 
     /// Genuine pairs, those without a score among them.
@@ -348,7 +370,7 @@ impl GridCounter {
         } else {
             Store::Grid { genuine, impostor }
         };
-        Tally::checked(totals.0, totals.1, store)
+        Ok(Tally { is_on_grid: true, ..Tally::checked(totals.0, totals.1, store)? })
     }
 }
 
