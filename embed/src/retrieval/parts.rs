@@ -4,9 +4,10 @@
 //! piece, too: the results are the same bits.
 
 use ndarray::{ArrayView2, s};
+use rayon::prelude::*;
 
 use super::apart::apart;
-use super::exact::ranks_first;
+use super::exact::{ranks_first, squares};
 use super::wide::Wide;
 use super::{Build, Query, Search, Similarity};
 use crate::embeddings::Row;
@@ -65,20 +66,21 @@ impl<'a> Finds<'a> {
         if self.reach == 0 {
             return Ok(());
         }
-        for begin in (0..self.queries.nrows()).step_by(BLOCK) {
-            let end = (begin + BLOCK).min(self.queries.nrows());
-            let raw = self.queries.slice(s![begin..end, ..]);
+        let squares = squares(metric, part);
+        let Self { search, queries, first_self, reach, ref mut nearest, .. } = *self;
+        for begin in (0..queries.nrows()).step_by(BLOCK) {
+            let end = (begin + BLOCK).min(queries.nrows());
+            let raw = queries.slice(s![begin..end, ..]);
             let found = index.search(raw, most, None)?;
-            let similarity = Similarity::new(metric, raw, part);
-            for (at, found) in found.into_iter().enumerate() {
-                let own = self.first_self.map(|place| place + begin + at);
-                let reported = |row: usize| if self.search.keep > 0 { similarity.of(at, row) } else { 0.0 };
-                let list = &mut self.nearest[begin + at];
+            let similarity = Similarity::with_squares(metric, raw, part, &squares);
+            nearest[begin..end].par_iter_mut().zip(found).enumerate().for_each(|(at, (list, found))| {
+                let own = first_self.map(|place| place + begin + at);
+                let reported = |row: usize| if search.keep > 0 { similarity.of(at, row) } else { 0.0 };
                 let others = found.into_iter().filter(|row| Some(first + row) != own);
                 list.extend(others.map(|row| (similarity.rank(at, row), first + row, reported(row))));
                 list.sort_by(|a, b| ranks_first((&a.0, a.1), (&b.0, b.1)));
-                list.truncate(self.reach);
-            }
+                list.truncate(reach);
+            });
         }
         Ok(())
     }
