@@ -16,7 +16,7 @@
 //! | `BatchNormGrad` | grad, x, scale, mean, variance | x_grad, scale_grad, bias_grad |
 //! | `LayerNormGrad` | grad, x, scale, mean, inverse_deviation | x_grad, scale_grad, bias_grad |
 //! | `ConvWeightGrad` | grad `[N, M, ...]`, x `[N, C, ...]` | weight_grad `[M, C / group, ...]` |
-//! | `ConvInputGrad` | grad `[N, M, ...]`, weights `[M, 1, ...]` | x_grad `[N, C, ...]` |
+//! | `ConvInputGrad` | grad `[N, M, ...]`, weights `[M, C / group, ...]` | x_grad `[N, C, ...]` |
 //! | `MaxPoolGrad` | grad, x `[N, C, ...]` | x_grad |
 //!
 //! The last eight are of training steps, and run on the CPU alone, in float32 and float64: `docs/operators.md`.

@@ -50,7 +50,7 @@ pub enum Operator {
     LayerNormGrad,
     /// `ConvWeightGrad(grad, x) -> weight_grad`
     ConvWeightGrad,
-    /// `ConvInputGrad(grad, weights) -> x_grad`, of one channel of `x` a group
+    /// `ConvInputGrad(grad, weights) -> x_grad`
     ConvInputGrad,
     /// `MaxPoolGrad(grad, x) -> x_grad`
     MaxPoolGrad,

@@ -1,5 +1,4 @@
-//! Gradients of what moves a window over one or two axes: `ConvWeightGrad` and, of one channel a group, `ConvInputGrad`, and
-//! `MaxPoolGrad`.
+//! Gradients of what moves a window over one or two axes: `ConvWeightGrad`, `ConvInputGrad` and `MaxPoolGrad`.
 //!
 //! `y[n, m, p] = sum over c, k of x[n, c, stride p + dilation k - begin] W[m, c, k]`:
 //! `dW[m, c, k] = sum over n, p of g[n, m, p] x[n, c, stride p + dilation k - begin]`, and
@@ -123,7 +122,7 @@ fn weight_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) 
     Ok(())
 }
 
-/// `ConvInputGrad(grad, weights) -> x_grad`, the weights having one channel of `x` in a group.
+/// `ConvInputGrad(grad, weights) -> x_grad`
 fn input_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -> Result<()> {
     let input = |name| run.required(signature.input(name), name);
     let (grad, weights) = (input("grad")?, input("weights")?);
@@ -133,8 +132,10 @@ fn input_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -
     let &[batch, channels, ref places @ ..] = grad.shape() else {
         return Err(Error::tensor("grad", "[N, M, ...]", format!("{:?}", grad.shape())));
     };
-    if *weights.shape() != [&[channels, 1], kernel].concat() {
-        return Err(wrong(format!("{:?}, one channel of x in a group", [&[channels, 1], kernel].concat())));
+    let each_in = weights.shape().get(1).copied().unwrap_or(0);
+    if *weights.shape() != [&[channels, each_in], kernel].concat() || each_in == 0 {
+        let kernel: Vec<String> = kernel.iter().map(ToString::to_string).collect();
+        return Err(wrong(format!("[{channels}, C / groups, {}]", kernel.join(", "))));
     }
     let first = 2 - of.axes;
     let lengths: Option<Vec<usize>> = (places.iter().enumerate())
@@ -148,14 +149,16 @@ fn input_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -
         let wanted = "places whose windows reach over more than the padding".to_owned();
         return Err(Error::tensor("grad", wanted, format!("{:?}", grad.shape())));
     };
-    let x = [&[batch, of.groups], lengths.as_slice()].concat();
+    let x = [&[batch, of.groups * each_in], lengths.as_slice()].concat();
     let shape = Shape::of(of.window, of.groups, ("x_grad", &x), ("grad", grad.shape()))?;
     let (grads, values) = (grad.as_slice::<T>()?, weights.as_slice::<T>()?);
     let Some(out) = run.output::<T>(0, &x)? else { return Ok(()) };
     if out.is_empty() || grads.is_empty() {
         fill_with_zeros(out);
-    } else {
+    } else if each_in == 1 {
         depthwise::input_grad(&shape, (grads, values), out, &cpu::threads(run));
+    } else {
+        dense::input_grad(&shape, (grads, values), out, &cpu::threads(run));
     }
     Ok(())
 }

@@ -23,7 +23,9 @@ type Grads = Result<Vec<Option<String>>>;
 
 /// Up to this many places an image, a convolution is one matrix product over the batch.
 const FEW_PLACES: usize = 64;
-/// The operator for the gradient of the input where each group has one channel of it.
+/// The same where the gradients are operators, and no use of the rows that the product is of.
+const FEWEST_PLACES: usize = 16;
+/// The operator for the gradient of the input.
 pub(super) const CONV_INPUT_GRAD: &str = "ConvInputGrad";
 
 /// Up to this many, only the gradient of its weights is.
@@ -100,11 +102,20 @@ impl Conv {
         self.places.as_ref().map(|places| places.iter().product())
     }
 
-    fn is_small(&self) -> bool {
-        self.groups == 1
-            && self.lengths.is_some()
-            && self.count().is_some_and(|count| count <= FEW_PLACES)
-            && self.window.kernel.iter().product::<usize>() > 1
+    /// Whether it is one matrix product over the batch.
+    fn is_small(&self, tape: &Tape<'_>) -> bool {
+        let most = if self.has_operators(tape) { FEWEST_PLACES } else { FEW_PLACES };
+        self.groups == 1 && self.lengths.is_some() && self.has_at_most(most)
+    }
+
+    /// Whether there is more than one place in the kernel, and so many in an image or fewer.
+    fn has_at_most(&self, places: usize) -> bool {
+        self.count().is_some_and(|count| count <= places) && self.window.kernel.iter().product::<usize>() > 1
+    }
+
+    /// Whether the gradients of its weights and its input may be operators.
+    fn has_operators(&self, tape: &Tape<'_>) -> bool {
+        tape.fused && self.axes() <= 2
     }
 
     /// Whether there is one kernel a channel, as large as the image.
@@ -127,7 +138,7 @@ impl Conv {
 fn conv(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (x, weights, y, grad) = (call.input(0)?, call.input(1)?, call.output(0)?, call.grad()?);
     let conv = Conv::of(tape, call, x, y, weights)?;
-    let rows = if conv.is_small() { Some(as_product(tape, call, &conv)?) } else { None };
+    let rows = if conv.is_small(tape) { Some(as_product(tape, call, &conv)?) } else { None };
     let mut grads = vec![None, None, None];
     if call.wants(0) {
         grads[0] = Some(input_grad(tape, &conv, grad, weights, x)?);
@@ -175,18 +186,19 @@ fn input_grad(tape: &mut Tape<'_>, conv: &Conv, grad: &str, weights: &str, x: &s
         (0..axes).map(|axis| (window.reach(axis) - 1).checked_sub(window.begin[axis])).collect();
     let turned_end: Option<Vec<usize>> =
         (0..axes).map(|axis| (window.reach(axis) - 1).checked_sub(window.end[axis])).collect();
-    if let (true, Some(lengths), Some(places)) = (conv.is_small(), &conv.lengths, &conv.places) {
-        return input_grad_as_product(tape, conv, grad, weights, (lengths, places));
-    }
     if conv.is_whole() {
         let image = tape.reshape(weights, &[&[1, int(conv.channels_in)], ints(&window.kernel).as_slice()].concat())?;
         return tape.op("Mul", &[grad, &image]);
     }
-    if tape.fused && axes <= 2 && conv.channels_in == conv.groups {
+    // Elsewhere onnxruntime's own convolution is as fast, even with the weights turned round.
+    if conv.has_operators(tape) && (conv.channels_in == conv.groups || conv.has_at_most(SOME_PLACES)) {
         let mut attributes = conv.attributes();
         attributes.push(attribute("output_padding", Value::Ints(extra(tape, conv, x)?)));
         let mut made = tape.many(CONV_INPUT_GRAD, DOMAIN, &[grad, weights], attributes, 1)?;
         return Ok(made.swap_remove(0));
+    }
+    if let (true, Some(lengths), Some(places)) = (conv.is_small(tape), &conv.lengths, &conv.places) {
+        return input_grad_as_product(tape, conv, grad, weights, (lengths, places));
     }
     match (turned, turned_end) {
         (Some(begin), Some(end)) if window.strides.iter().all(|&stride| stride == 1) => {

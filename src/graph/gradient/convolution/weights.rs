@@ -26,7 +26,7 @@ pub(super) fn weight_grad(
     rows: Option<String>,
 ) -> Result<String> {
     // The operator has images and rows, and no lengths need be known.
-    if tape.fused && conv.axes() <= 2 {
+    if conv.has_operators(tape) {
         let mut made = tape.many(CONV_WEIGHT_GRAD, DOMAIN, &[grad, x], conv.attributes(), 1)?;
         return Ok(made.swap_remove(0));
     }

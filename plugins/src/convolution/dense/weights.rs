@@ -1,23 +1,24 @@
-//! Several channels of `x` in a group: matrix products. For a block of places the elements of `x` that their windows meet are
-//! copied side by side, as many as stay in the cache, and multiplied with the gradients at those places.
+//! The gradient of the weights: for a block of places the elements of `x` that their windows meet are copied side by side, as many as
+//! stay in the cache, and multiplied with the gradients at those places.
 
 use std::{mem::MaybeUninit, ops::Range, sync::Mutex};
 
 use pdloss::loss::Executor;
 
-use super::{
-    product::{Real, Rows},
-    shape::Shape,
+use super::{PLACES, TASKS, at_places, blocks_of_channels, stretches_of};
+use crate::{
+    convolution::{
+        product::{Real, Rows},
+        shape::Shape,
+    },
+    cpu,
 };
 
-/// Rows of copies in a block: a channel's places in the kernel lie together.
-const ROWS: usize = 288;
-/// Places in a block.
-const PLACES: usize = 256;
-/// Tasks that a gradient is cut into where its channels are few: then batches, too, are divided.
-const TASKS: usize = 16;
 /// Numbers that the sums of all parts of the batch may take.
 const SUMS: usize = 1 << 20;
+
+/// Channels of `y`, and places of a kernel, that are turned round together: as many numbers as a line of the cache has.
+const TILE: usize = 16;
 
 /// Some channels of a group, over a part of the places of the batch.
 struct Task {
@@ -39,10 +40,7 @@ struct Plan {
 
 impl Plan {
     fn of(shape: &Shape) -> Self {
-        let channels = (ROWS / shape.taps()).clamp(1, shape.each_in);
-        let blocks = shape.each_in.div_ceil(channels);
-        // Of equal size, or nearly.
-        let channels = shape.each_in.div_ceil(blocks);
+        let (channels, blocks) = blocks_of_channels(shape);
         let all = shape.batch * shape.count();
         let size = shape.groups * shape.each_out * shape.each_in * shape.taps();
         let parts = TASKS.div_ceil(shape.groups * blocks).min(SUMS / size.max(1)).min(all.div_ceil(2 * PLACES)).max(1);
@@ -69,7 +67,7 @@ impl Plan {
 }
 
 /// The gradient of the weights, `[M, C / groups, kernel...]`.
-pub(super) fn weight_grad<T: Real>(
+pub(in crate::convolution) fn weight_grad<T: Real>(
     shape: &Shape,
     (grad, x): (&[T], &[T]),
     out: &mut [MaybeUninit<T>],
@@ -85,74 +83,58 @@ pub(super) fn weight_grad<T: Real>(
     });
     let sums: Vec<Vec<T>> = tasks.into_iter().map(|(_, sums)| sums.into_inner().unwrap_or_default()).collect();
     let (row, width) = (shape.each_in * shape.taps(), plan.channels * shape.taps());
-    for (index, out) in out.chunks_mut(row).enumerate() {
-        let (group, index) = (index / shape.each_out, index % shape.each_out);
-        for (block, out) in out.chunks_mut(width).enumerate() {
-            let first = (group * plan.blocks + block) * plan.parts;
-            let width = out.len();
-            // Part by part, whoever was first.
-            for (place, out) in out.iter_mut().enumerate() {
-                let parts = sums[first..first + plan.parts].iter().map(|sums| sums[index * width + place]);
-                out.write(parts.fold(T::zero(), |total, sum| total + sum));
+    let bands = out.chunks_mut(shape.each_out * row).enumerate().flat_map(|(group, out)| {
+        out.chunks_mut(TILE * row).enumerate().map(move |(band, out)| (group, band * TILE, out))
+    });
+    cpu::each(threads, bands, |_, (group, first, out)| {
+        let height = out.len() / row;
+        let mut tile = [[T::zero(); TILE]; TILE];
+        for block in 0..plan.blocks {
+            let sums = &sums[(group * plan.blocks + block) * plan.parts..][..plan.parts];
+            let columns = block * width..((block + 1) * width).min(row);
+            for start in columns.clone().step_by(TILE) {
+                let count = TILE.min(columns.end - start);
+                for (place, tile) in tile[..count].iter_mut().enumerate() {
+                    let from = (start - columns.start + place) * shape.each_out + first;
+                    // Part by part, whoever was first.
+                    tile.fill(T::zero());
+                    for sums in sums {
+                        tile.iter_mut().zip(&sums[from..][..height]).for_each(|(total, &sum)| *total += sum);
+                    }
+                }
+                for (index, out) in out.chunks_mut(row).enumerate() {
+                    for (out, tile) in out[start..][..count].iter_mut().zip(&tile) {
+                        out.write(tile[index]);
+                    }
+                }
             }
         }
-    }
+    });
 }
 
-/// `[M / groups, channels kernel]`
+/// `[channels kernel, M / groups]`: this way round the library packs the gradients, which are the fewer.
 fn sums_of<T: Real>(shape: &Shape, task: &Task, (grad, x): (&[T], &[T])) -> Vec<T> {
-    let (height, count) = (shape.each_out, shape.count());
+    let count = shape.count();
     let width = task.channels.len() * shape.taps();
-    let mut sums = vec![T::zero(); height * width];
-    let (mut copies, mut grads) = (Vec::new(), Vec::new());
+    let mut sums = vec![T::zero(); shape.each_out * width];
+    let (mut copies, mut joined) = (Vec::new(), Vec::new());
     for start in task.places.clone().step_by(PLACES) {
         let places = start..(start + PLACES).min(task.places.end);
         let image = start / count;
         let is_one_image = places.end <= (image + 1) * count;
-        let plane = |image: usize| &grad[(image * shape.groups + task.group) * height * count..][..height * count];
-        let left = if is_one_image {
-            Rows { values: &plane(image)[start - image * count..], count: height, length: places.len(), stride: count }
-        } else {
-            grads.clear();
-            for row in 0..height {
-                for (image, part) in by_image(places.clone(), count) {
-                    grads.extend_from_slice(&plane(image)[row * count..][part]);
-                }
-            }
-            Rows { values: &grads, count: height, length: places.len(), stride: places.len() }
-        };
+        let grads = at_places(shape, task.group, grad, places.clone(), &mut joined);
         let area = shape.area();
         let first = task.group * shape.each_in + task.channels.start;
         let image_of = |image: usize| &x[(image * shape.groups * shape.each_in + first) * area..];
-        let right = if is_one_image && shape.is_pointwise() {
+        let met = if is_one_image && shape.is_pointwise() {
             Rows { values: &image_of(image)[start - image * count..], count: width, length: places.len(), stride: area }
         } else {
             copy_windows(shape, &image_of, task.channels.len(), places.clone(), &mut copies);
             Rows { values: &copies, count: width, length: places.len(), stride: places.len() }
         };
-        T::add_product(&mut sums, left, right);
+        T::add_product(&mut sums, met, grads);
     }
     sums
-}
-
-/// Places of the batch as places of images.
-fn by_image(places: Range<usize>, count: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let images = places.start / count..places.end.div_ceil(count);
-    images.map(move |image| {
-        let first = image * count;
-        (image, places.start.max(first) - first..places.end.min(first + count) - first)
-    })
-}
-
-/// A stretch of places along a row of an image, and of the elements that they meet.
-struct Stretch {
-    /// Which image of the batch.
-    image: usize,
-    /// Its first element in the image.
-    from: usize,
-    /// Its first place in the block.
-    to: usize,
-    length: usize,
 }
 
 /// For each channel and place in the kernel a row of what it meets at these places of the batch.
@@ -164,17 +146,19 @@ fn copy_windows<'a, T: Real>(
     copies: &mut Vec<T>,
 ) {
     let (length, taps, area) = (places.len(), shape.taps(), shape.area());
-    copies.clear();
     copies.resize(channels * taps * length, T::zero());
     let stride = shape.window.strides[1];
     let mut stretches = Vec::new();
     for tap in 0..taps {
         stretches_of(shape, tap, places.clone(), &mut stretches);
         for channel in 0..channels {
-            let out = &mut copies[(channel * taps + tap) * length..][..length];
+            let row = &mut copies[(channel * taps + tap) * length..][..length];
+            let mut end = 0;
             for stretch in &stretches {
                 let plane = &image_of(stretch.image)[channel * area..][..area];
-                let out = &mut out[stretch.to..][..stretch.length];
+                row[end..stretch.to].fill(T::zero());
+                end = stretch.to + stretch.length;
+                let out = &mut row[stretch.to..end];
                 let from = &plane[stretch.from..][..(stretch.length - 1) * stride + 1];
                 if stride == 1 {
                     out.copy_from_slice(from);
@@ -182,25 +166,7 @@ fn copy_windows<'a, T: Real>(
                     out.iter_mut().zip(from.iter().step_by(stride)).for_each(|(out, &value)| *out = value);
                 }
             }
-        }
-    }
-}
-
-/// What a place in the kernel meets of the images at these places of the batch; the rest is zeros.
-fn stretches_of(shape: &Shape, tap: usize, places: Range<usize>, stretches: &mut Vec<Stretch>) {
-    stretches.clear();
-    let [_, columns] = shape.places;
-    let (row, column) = (tap / shape.window.kernel[1], tap % shape.window.kernel[1]);
-    for (image, part) in by_image(places.clone(), shape.count()) {
-        for line in part.start / columns..part.end.div_ceil(columns) {
-            let first = line * columns;
-            let (inside, from_row) = shape.inside(0, row, line..line + 1);
-            let along = part.start.max(first) - first..part.end.min(first + columns) - first;
-            let (along, from) = shape.inside(1, column, along);
-            if !inside.is_empty() && !along.is_empty() {
-                let to = image * shape.count() + first + along.start - places.start;
-                stretches.push(Stretch { image, from: from_row * shape.lengths[1] + from, to, length: along.len() });
-            }
+            row[end..].fill(T::zero());
         }
     }
 }
