@@ -30,7 +30,10 @@ LOSSES = {
     "softmax": ("softmax", "inline"),
     "proxy-nca": ("proxy-nca", "inline"),
     "proxy-anchor": ("proxy-anchor", "inline"),
+    "arcface": ("arcface", "inline"),
     "multi-similarity": ("multi-similarity", "inline"),
+    "triplet": ("triplet", "inline"),
+    "supcon": ("supcon", "inline"),
     "d-loss": ("d-loss", "op"),
     "d-loss in standard operators": ("d-loss", "inline"),
 }

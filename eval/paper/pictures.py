@@ -8,7 +8,7 @@ import numpy as np  # noqa: E402
 from interval import Interval  # noqa: E402
 from plan import NAMES  # noqa: E402
 
-# Okabe and Ito's colours, told apart by those who see fewer; markers say the same without colour.
+# Okabe and Ito's colours and two more, told apart by those who see fewer; markers say the same without colour.
 STYLE = {
     "pd": ("#0072B2", "o"),
     "pd-negative": ("#56B4E9", "s"),
@@ -17,6 +17,9 @@ STYLE = {
     "proxy-nca": ("#CC79A7", "v"),
     "proxy-anchor": ("#E69F00", "P"),
     "multi-similarity": ("#000000", "X"),
+    "arcface": ("#882255", "*"),
+    "triplet": ("#999999", "<"),
+    "supcon": ("#117733", ">"),
 }
 plt.rcParams.update({"svg.hashsalt": "pdloss", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True})
 

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 
 # What may be chosen for each loss: six trials each. Those with a temperature or a steepness get two values of it at three
 # learning rates, D-Loss its three forms at two (which one its paper uses could not be read), those without (in PD-Loss the
-# temperature cancels) six learning rates. The three were 0.0003, 0.001 and 0.003 at first; all but one
+# temperature cancels) six learning rates; ArcFace two of its scale (the temperature's reciprocal), the triplet loss its two ways of
+# choosing triplets. The three were 0.0003, 0.001 and 0.003 at first; all but one
 # of the choices fell on the last of them, so they were moved up.
 RATES = (0.003, 0.01, 0.03)
 MORE_RATES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
@@ -15,6 +16,9 @@ TRIALS = {
     "proxy-nca": [{"learning-rate": rate, "temperature": t} for rate in RATES for t in ("0.111111", 0.05)],
     "proxy-anchor": [{"learning-rate": rate, "alpha": alpha} for rate in RATES for alpha in (16, 32)],
     "multi-similarity": [{"learning-rate": rate, "beta": beta} for rate in RATES for beta in (25, 50)],
+    "arcface": [{"learning-rate": rate, "logit-scale": scale} for rate in RATES for scale in (16, 64)],
+    "triplet": [{"learning-rate": rate, "triplets": chosen} for rate in RATES for chosen in ("batch-hard", "semi-hard")],
+    "supcon": [{"learning-rate": rate, "temperature": t} for rate in RATES for t in (0.05, 0.1)],
 }
 NAMES = {
     "pd": "PD-Loss",
@@ -24,9 +28,12 @@ NAMES = {
     "proxy-nca": "ProxyNCA++",
     "proxy-anchor": "Proxy-Anchor",
     "multi-similarity": "Multi-Similarity",
+    "arcface": "ArcFace",
+    "triplet": "triplet",
+    "supcon": "SupCon",
 }
 FIGURE2 = ("d-loss", "pd-negative", "pd")
-FIGURE3 = ("pd", "softmax", "proxy-nca", "proxy-anchor", "multi-similarity", "d-loss")
+FIGURE3 = ("pd", "softmax", "proxy-nca", "proxy-anchor", "arcface", "multi-similarity", "triplet", "supcon", "d-loss")
 FIGURE4 = ("pd", "d-loss")
 # Losses over the pairs of a batch need pairs: batches of this many images a class. The others get the same batches.
 PER_CLASS = 4

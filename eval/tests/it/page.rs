@@ -287,7 +287,7 @@ fn what_a_run_noted_and_its_groups_are_on_the_page() {
     let lines: Vec<String> =
         images.iter().enumerate().map(|(n, image)| format!("{},{}\n", image.name, ["light", "dark"][n % 2])).collect();
     std::fs::write(at("groups.csv"), format!("path,light\n{}", lines.concat())).unwrap();
-    let groups = ["--groups", text(&at("groups.csv")), "--group-by", "light", "--bootstrap", "20"].map(str::to_owned);
+    let groups = ["--groups", text(&at("groups.csv")), "--group-by", "light", "--bootstrap", "100"].map(str::to_owned);
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
     let output = run(&[&measured[..], &groups, &["--save-run", text(&at("grouped"))]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
