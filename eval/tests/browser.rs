@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("the_page_is_whole_and_its_tables_sort", whole_and_sorted),
         trial("charts_answer_to_pointer_and_slider", charts_answer),
+        trial("a_threshold_moves_rates_counts_and_mistakes", thresholds_answer),
         trial("maps_show_an_image_on_all_maps_of_its_data", maps_answer),
         trial("confusion_is_read_in_words_and_adds_up", confusion_answers),
         trial("what_became_of_queries_is_counted_and_shown", changes_are_shown),
@@ -278,6 +279,48 @@ fn charts_answer(browser: &Browser) -> Result<(), Failed> {
     // As a threshold the lowest score accepts all, the highest nearly none.
     holds(word("low").contains("FMR at this threshold 100 %") && word("low").contains("FNMR 0 %"), word("low"))?;
     holds(!word("high").contains("FMR at this threshold 100 %"), word("high"))
+}
+
+/// What stands under the slider is counted again from the scores of the pairs, and the pairs shown are those decided wrongly.
+fn thresholds_answer(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const figure = document.querySelector('figure.threshold'), run = figure.closest('section'), slider = figure.querySelector('input');
+        const seen_of = kind => [...run.querySelectorAll(`.judged[data-kind=${kind}]`)].filter(p => p.offsetParent).map(p => Number(p.dataset.score));
+        const at = to => { slider.value = to; slider.dispatchEvent(new Event('input'));
+            return { said: figure.querySelector('output').textContent, aria: slider.getAttribute('aria-valuetext'),
+                impostor: seen_of('impostor'), genuine: seen_of('genuine'),
+                notes: [...run.querySelectorAll('.gallery .note')].map(n => n.textContent) }; };
+        const counts = JSON.parse(figure.querySelector('script').textContent), first = { impostor: seen_of('impostor'), genuine: seen_of('genuine') };
+        return { seen, counts, first, low: at(0), middle: at(counts.first), high: at(counts.counts.length - 1) };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    let shown = |place: &str, kind: &str| -> Vec<f64> {
+        answer[place][kind].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+    };
+    equal(&shown("first", "impostor"), &shown("middle", "impostor"), "it begins with the EER's threshold")?;
+    equal(&shown("first", "genuine"), &shown("middle", "genuine"), "genuine pairs there")?;
+    let counts = answer["counts"]["counts"].as_array().ok_or("no counts")?;
+    let places = [
+        ("low", 0),
+        ("middle", usize::try_from(answer["counts"]["first"].as_u64().ok_or("no first")?)?),
+        ("high", counts.len() - 1),
+    ];
+    for (place, at) in places {
+        let threshold = counts[at][0].as_f64().ok_or("no threshold")?;
+        let said = &answer[place]["said"].as_str().unwrap_or_default().replace(',', "");
+        equal(&answer[place]["aria"], &answer[place]["said"], "what is said is what is shown")?;
+        for (kind, column, wrong) in [("impostor", 1, "accepted"), ("genuine", 2, "rejected")] {
+            let of = &answer["counts"][kind];
+            holds(said.contains(&format!("{} of {of} {kind} pairs {wrong}", counts[at][column])), said)?;
+            let is_wrong = |score: f64| (score >= threshold) == (kind == "impostor");
+            let shown = shown(place, kind);
+            holds(shown.iter().all(|&score| is_wrong(score)), format!("{place}, {kind}: {shown:?}"))?;
+            equal(shown.len() as u64, counts[at][column].as_u64().unwrap_or_default().min(12), kind)?;
+        }
+    }
+    // As the lowest threshold all impostors are accepted, as the highest nearly no genuine pair is.
+    holds(shown("low", "impostor").len() == 12 && shown("low", "genuine").is_empty(), &answer["low"])?;
+    holds(shown("high", "genuine").len() == 12, &answer["high"])
 }
 
 fn maps_answer(browser: &Browser) -> Result<(), Failed> {

@@ -33,6 +33,17 @@ pub(super) struct Row {
     pub(super) images: Vec<Image>,
     /// What is said of all of them together.
     marks: Vec<Mark>,
+    /// Whether they are shown where another threshold than the page's first is chosen.
+    decided: Option<Decided>,
+}
+
+/// A pair that a threshold decides.
+#[derive(Debug, Serialize)]
+struct Decided {
+    same: bool,
+    score: f64,
+    /// Whether the first threshold decides it wrongly.
+    is_wrong: bool,
 }
 
 /// A score, and whether what was decided by it is right.
@@ -56,12 +67,18 @@ impl Row {
     }
 
     pub(super) fn under(caption: String, images: Vec<Image>) -> Self {
-        Self { caption, images, marks: Vec::new() }
+        Self { caption, images, marks: Vec::new(), decided: None }
     }
 
     /// Images that were judged together.
     pub(super) fn judged(images: Vec<Image>, marks: Vec<Mark>) -> Self {
-        Self { caption: String::new(), images, marks }
+        Self { caption: String::new(), images, marks, decided: None }
+    }
+
+    /// A pair that is decided by a threshold, which may be moved; `is_wrong` at first.
+    pub(super) fn decided(images: Vec<Image>, same: bool, score: f64, is_wrong: bool) -> Self {
+        let decided = Some(Decided { same, score, is_wrong });
+        Self { decided, ..Self::judged(images, vec![Mark::new(false, score, "")]) }
     }
 }
 

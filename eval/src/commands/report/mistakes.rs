@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::gallery::{Arranged, Gallery, Image, Mark, Row};
+use super::gallery::{Arranged, Gallery, Image, Row};
 use super::thumbnails::Pictures;
 use super::{Table, figure, word};
 use crate::runs::{Pair, Pairs, Query, Retrieved};
@@ -100,27 +100,33 @@ pub(super) fn is_right(pair: &Pair, threshold: f64) -> bool {
     pair.right.unwrap_or((pair.score >= threshold) == pair.same)
 }
 
-/// Pairs decided wrongly, the farthest beyond the threshold first: impostors that were accepted, genuine pairs rejected.
+/// Pairs decided wrongly, the farthest beyond the threshold first: impostors that were accepted, genuine pairs rejected. Pairs that
+/// other thresholds would decide wrongly are there, too, and not shown at first.
 pub(super) fn verification(pairs: &Pairs, record: &Record, pictures: &mut Option<Pictures>) -> Vec<Gallery> {
     let threshold = threshold(record);
     let by_fold = pairs.pairs.iter().any(|p| p.right.is_some());
     let place =
         if by_fold { "the threshold of its fold".to_owned() } else { format!("the EER's threshold, {threshold:.4}") };
     let mut gallery = |same: bool, caption: &str| {
-        let wrong = pairs.pairs.iter().filter(|pair| pair.same == same && !is_right(pair, threshold));
-        let mut wrong: Vec<_> = wrong.collect();
-        wrong.sort_by(|a, b| if same { a.score.total_cmp(&b.score) } else { b.score.total_cmp(&a.score) });
+        let mut all: Vec<_> = pairs.pairs.iter().filter(|pair| pair.same == same).collect();
+        all.sort_by(|a, b| if same { a.score.total_cmp(&b.score) } else { b.score.total_cmp(&a.score) });
+        let is_wrong = |pair: &Pair| !is_right(pair, threshold);
+        let wrong = all.iter().filter(|pair| is_wrong(pair)).count();
+        let mut left = SHOWN;
+        let shown = all.iter().enumerate().filter(|(place, pair)| {
+            let is_shown = is_wrong(pair) && left > 0;
+            left -= usize::from(is_shown);
+            is_shown || *place < SHOWN
+        });
         let mut side = |at: u32| {
             let person = &pairs.images[at as usize];
             Image::new(&person.name, &person.subject, "", None, pictures)
         };
-        let shown = wrong.iter().take(SHOWN);
-        let rows = shown.map(|p| Row::judged(vec![side(p.a), side(p.b)], vec![Mark::new(false, p.score, "")]));
+        let rows = shown.map(|(_, p)| Row::decided(vec![side(p.a), side(p.b)], same, p.score, is_wrong(p)));
         let rows: Vec<Row> = rows.collect();
         let note = format!(
-            "{} of {} pairs that are decided wrongly, each at {place}; those farthest from it first.",
-            rows.len(),
-            wrong.len()
+            "{} of {wrong} pairs that are decided wrongly, each at {place}; those farthest from it first.",
+            wrong.min(SHOWN)
         );
         Gallery { caption: caption.into(), note, arranged: Arranged::Few, rows }
     };

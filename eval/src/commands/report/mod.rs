@@ -9,6 +9,7 @@ mod changes;
 mod chart;
 mod confusion;
 mod curves;
+mod decisions;
 mod differences;
 mod gallery;
 mod groups;
@@ -142,6 +143,8 @@ struct Section {
     name: String,
     /// What of its images could not be had.
     notes: Vec<String>,
+    /// Counts by threshold, for the page's script.
+    decisions: Option<String>,
     galleries: Vec<gallery::Gallery>,
     groups: Option<Table>,
     worst: Option<Table>,
@@ -306,7 +309,7 @@ fn wanted_pictures(run: &Named<'_>, args: &ReportArgs, notes: &mut Vec<String>) 
 
 fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<String>) -> Section {
     let record = &run.run.records[0];
-    let (mut worst, mut mixed, mut groups) = (None, None, None);
+    let (mut worst, mut mixed, mut groups, mut decided) = (None, None, None, None);
     let galleries = match &run.run.details {
         Details::Retrieval(details) => {
             worst = Some(mistakes::worst_classes(details));
@@ -316,6 +319,7 @@ fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<Stri
         Details::Verification(details) => {
             groups = groups::table(&details.groups, record);
             let pairs = details.pairs.as_ref();
+            decided = pairs.and_then(|pairs| decisions::decisions(pairs, record)).map(|found| found.json());
             pairs.map(|pairs| mistakes::verification(pairs, record, pictures)).unwrap_or_default()
         }
         Details::Training(_) | Details::None => Vec::new(),
@@ -326,7 +330,8 @@ fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<Stri
     if let Some(noted) = noted(record) {
         notes.insert(0, noted);
     }
-    Section { name: run.name.clone(), notes, galleries, groups, worst, mixed, about: about::table(record) }
+    let (name, about) = (run.name.clone(), about::table(record));
+    Section { name, notes, decisions: decided, galleries, groups, worst, mixed, about }
 }
 
 /// What a run assumed, passed over or found doubtful.

@@ -184,4 +184,35 @@
     };
     table.onpointerdown = table.onpointermove;
   }
+
+  // Thresholds: what would be decided at the one that the slider stands at, and which pairs wrongly.
+  for (const figure of document.querySelectorAll("figure.threshold")) {
+    const { genuine, impostor, counts, first } = JSON.parse(figure.querySelector("script").textContent);
+    const slider = document.createElement("input"), reading = document.createElement("output"), run = figure.closest("section");
+    Object.assign(slider, { type: "range", min: 0, max: counts.length - 1, step: 1, value: first });
+    slider.setAttribute("aria-label", `Threshold: ${run.querySelector("h2").textContent}`);
+    reading.className = "reading";
+    reading.textContent = "Move the slider to see rates, counts and mistakes at another threshold.";
+    figure.append(slider, reading);
+    const percent = share => `${Number((100 * share).toPrecision(3))} %`, grouped = count => count.toLocaleString("en");
+    slider.oninput = () => {
+      const [at, accepted, rejected] = counts[slider.valueAsNumber], words = document.createElement("b");
+      words.textContent = `threshold ${at.toFixed(4)}`;
+      const right = genuine + impostor - accepted - rejected;
+      reading.replaceChildren(words, ` · FMR ${percent(accepted / impostor)}: ${grouped(accepted)} of ${grouped(impostor)} impostor pairs accepted · FNMR `
+        + `${percent(rejected / genuine)}: ${grouped(rejected)} of ${grouped(genuine)} genuine pairs rejected · ${percent(right / (genuine + impostor))} of all pairs decided rightly`);
+      slider.setAttribute("aria-valuetext", reading.textContent);
+      for (const [kind, wrong, is] of [["impostor", accepted, score => score >= at], ["genuine", rejected, score => score < at]]) {
+        const pairs = [...run.querySelectorAll(`.judged[data-kind=${kind}]`)];
+        let shown = 0;
+        // They stand with the farthest first.
+        for (const pair of pairs) {
+          pair.hidden = shown === 12 || !is(Number(pair.dataset.score));
+          shown += !pair.hidden;
+        }
+        const note = pairs[0]?.closest(".gallery").querySelector(".note");
+        if (note) note.textContent = `${shown} of ${grouped(wrong)} pairs that threshold ${at.toFixed(4)} decides wrongly; those farthest from it first.`;
+      }
+    };
+  }
 }
