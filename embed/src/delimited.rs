@@ -217,6 +217,11 @@ impl Table {
         self.header.as_ref().map_or(&[], |(_, names)| names)
     }
 
+    /// The line of the header, and its names, where there is one.
+    pub fn header_line(&self) -> Option<(usize, &[String])> {
+        self.header.as_ref().map(|(line, names)| (*line, names.as_slice()))
+    }
+
     /// The column of the first of `names` that the header has; upper and lower case are alike.
     ///
     /// # Errors
@@ -324,8 +329,14 @@ fn declared(line: &str) -> Option<Delimiter> {
     [Delimiter::Tab, Delimiter::Semicolon, Delimiter::Comma].into_iter().find(|delimiter| delimiter.is(first))
 }
 
-/// Refuses text with a line that is too long.
+/// Refuses text with a line that is too long, or that ends its lines in two ways.
 fn check_lines(path: &Path, text: &str) -> Result<()> {
+    if let Some((number, _)) = untrimmed(text).find(|(_, line)| line.trim_end_matches('\r').contains('\r')) {
+        let problem = format!(
+            "line {number}: holds a carriage return, which ends lines in other files; wanted all lines ended alike"
+        );
+        return Err(Error::data(path, problem));
+    }
     match untrimmed(text).find(|(_, line)| line.len() > LONGEST_LINE) {
         None => Ok(()),
         Some((number, line)) => {

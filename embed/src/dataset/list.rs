@@ -114,7 +114,8 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         let named = |record: &Record<'_>| {
             record.fields.get(path_column).is_some_and(|f| is_image(f) || source.find(f).is_some())
         };
-        !named(&records[0]) && (records[1..].iter().any(named) || has_names(&records[0]))
+        let is_row = has_path(&records[0], path_column) && !knows(&records[0]);
+        !named(&records[0]) && !is_row && (records[1..].iter().any(named) || has_names(&records[0]))
     })?;
     let columns = Columns::find(&table, path_column, request, path)?;
     let (mut rows, mut any_role): (Vec<Row>, bool) = (Vec::new(), false);
@@ -137,6 +138,9 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         return Err(Error::data(path, "holds a header and no image"));
     }
     let mut notes = columns.notes(&table);
+    if let Some((line, names)) = table.header_line().filter(|(_, names)| !names.iter().any(|name| is_known(name))) {
+        notes.push(format!("line {line}, '{}', is taken for the names of the columns", names.join(", ")));
+    }
     let source = match under_current_folder(&source, request, rows.iter().map(|(_, name, ..)| name.as_str())) {
         None => source,
         Some(current) => {
@@ -171,6 +175,26 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
 fn path_place(records: &[Record<'_>], width: usize) -> usize {
     let images = |column: usize| records.iter().filter(|r| r.fields.get(column).is_some_and(|f| is_image(f))).count();
     (0..width).rev().max_by_key(|&column| images(column)).unwrap_or(0)
+}
+
+/// Whether a field is a word that headers have.
+fn is_known(field: &str) -> bool {
+    let word = plain(field);
+    let parts = IS_PART.iter().flat_map(|(_, names)| names.iter());
+    let known: [&[&str]; 7] = [&PATH, &LABEL, &NO_LABEL, &ROLE, &SPLIT, &IS_QUERY, &IS_GALLERY];
+    known.iter().flat_map(|names| names.iter()).chain(parts).any(|known| *known == word)
+}
+
+/// Whether a record names a column by one of these words.
+fn knows(record: &Record<'_>) -> bool {
+    record.fields.iter().any(|field| is_known(field))
+}
+
+/// Whether a record has what looks like a path, though it ends as no image does that is read: `bird/1.heic`, `bird/1`, `1.jpgx`.
+fn has_path(record: &Record<'_>, column: usize) -> bool {
+    let is_ending = |end: &str| (1..=5).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_alphanumeric());
+    let ends = |field: &str| field.rsplit_once('.').is_some_and(|(stem, end)| !stem.is_empty() && is_ending(end));
+    record.fields.get(column).is_some_and(|field| field.contains(['/', '\\']) || ends(field))
 }
 
 /// Whether a first line without an image's name is a header: it names a path or a label.

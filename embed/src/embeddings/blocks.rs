@@ -218,9 +218,7 @@ impl Pass {
             return Err(Error::Embeddings(format!("nothing to measure: the matrix is {} x {dim}", rows.len())));
         }
         match self.not_finite {
-            Some((row, at, value)) => {
-                Err(Error::Embeddings(format!("{} has {value} at position {at}", rows[row].name)))
-            }
+            Some((row, at, value)) => Err(super::not_finite(&rows[row].name, value, at)),
             None => Ok(()),
         }
     }

@@ -104,6 +104,12 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
         ));
     }
     notes.extend(doubt_of_order(path, &table));
+    if let (Some(_), None) = (matrix, place) {
+        notes.push(format!(
+            "{}: has no column '{PLACE}', by which lines in another order than the matrix's rows are noticed",
+            path.display()
+        ));
+    }
     let mut read = Labels { rows: Vec::new(), classes: Vec::new(), matrix_sha256: None, notes, has_header };
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut last_line = None;
@@ -143,6 +149,12 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
         let name = name.map_or_else(|| format!("row {at}"), |c| fields[c].to_string());
         read.rows.push(Row { image: number(image)?, camera: number(camera)?, ..Row::new(name, class, role) });
         if let Some(digest) = matrix.map(|c| &fields[c]).filter(|digest| !digest.is_empty()) {
+            if at > 0 {
+                let problem = format!(
+                    "has {MATRIX}, which the line of the matrix's first row has: put the lines in the order that they were written in"
+                );
+                return Err(table.error(*line, &problem));
+            }
             read.matrix_sha256 = Some(digest.to_string());
         }
     }

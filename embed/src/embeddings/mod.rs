@@ -77,6 +77,12 @@ pub struct Embeddings {
     pub notes: Vec<String>,
 }
 
+/// What is wrong with a number that is none.
+fn not_finite(row: &str, value: f32, at: usize) -> Error {
+    let of_float32 = if value.is_infinite() { "; as float32, which goes up to 3.4e38" } else { "" };
+    Error::Embeddings(format!("{row} has {value} at position {at}{of_float32}"))
+}
+
 impl Embeddings {
     /// Puts rows and their descriptions together.
     ///
@@ -112,7 +118,7 @@ impl Embeddings {
     pub fn check(&self) -> Result<()> {
         for (row, about) in self.matrix.rows().into_iter().zip(&self.rows[self.first..]) {
             if let Some((at, value)) = row.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-                return Err(Error::Embeddings(format!("{} has {value} at position {at}", about.name)));
+                return Err(not_finite(&about.name, *value, at));
             }
         }
         Ok(())

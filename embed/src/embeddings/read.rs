@@ -89,7 +89,7 @@ impl OnDisk {
                     Error::data(
                         path,
                         "cannot be read block by block; wanted a whole .npy file of little-endian float32, float64 or float16 [rows, dim] \
-                         in C order: numpy.ascontiguousarray",
+                         in C order: numpy.save(FILE, numpy.ascontiguousarray(E, dtype='<f4'))",
                     )
                 })?;
                 Blocks::new(path, found)

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::align::Landmarks;
 use super::boxes::Boxes;
@@ -186,7 +186,7 @@ fn luma(p: &[u8]) -> u8 {
     u8::try_from(sum >> 16).unwrap_or(u8::MAX)
 }
 
-/// Decodes an image of any supported kind to 8-bit RGB: grey is repeated, 16 bits are scaled to 8, alpha is dropped.
+/// Decodes an image of any supported kind to 8-bit RGB: grey is repeated, of 16 bits the upper 8 are taken, alpha is dropped.
 ///
 /// # Errors
 /// [`Error::Image`] naming the image; also for one of more than [`MAX_PIXELS`].
@@ -223,11 +223,33 @@ fn decode_within(name: &str, bytes: &[u8], orientation: Orientation, max_pixels:
     if orientation == Orientation::Exif || format == image::ImageFormat::Tiff {
         image.apply_orientation(turn);
     }
-    let mut image = image.into_rgb8();
+    let mut image = in_8_bits(image).into_rgb8();
     if format == image::ImageFormat::Gif {
         gif::fill_canvas(bytes, &mut image);
     }
     Ok(image)
+}
+
+/// Of colours in 16 bits the upper 8, as Pillow takes them; `image` would round.
+fn in_8_bits(image: DynamicImage) -> DynamicImage {
+    let upper = |values: Vec<u16>| values.into_iter().map(|value| (value >> 8) as u8).collect::<Vec<u8>>();
+    let (width, height) = (image.width(), image.height());
+    let made = match image {
+        DynamicImage::ImageRgb16(of) => {
+            ImageBuffer::from_raw(width, height, upper(of.into_raw())).map(DynamicImage::ImageRgb8)
+        }
+        DynamicImage::ImageRgba16(of) => {
+            ImageBuffer::from_raw(width, height, upper(of.into_raw())).map(DynamicImage::ImageRgba8)
+        }
+        DynamicImage::ImageLuma16(of) => {
+            ImageBuffer::from_raw(width, height, upper(of.into_raw())).map(DynamicImage::ImageLuma8)
+        }
+        DynamicImage::ImageLumaA16(of) => {
+            ImageBuffer::from_raw(width, height, upper(of.into_raw())).map(DynamicImage::ImageLumaA8)
+        }
+        other => return other,
+    };
+    made.expect("as many numbers as there were")
 }
 
 /// One of these is decoded at a time, so that threads do not fill the memory with them: a progressive JPEG takes some nine bytes

@@ -263,3 +263,19 @@ fn an_image_that_does_not_fit_crop_or_canvas_is_named() {
         assert!(message.contains("rgb.png") && message.contains("24x16"), "{message}");
     }
 }
+
+#[test]
+fn of_16_bits_the_upper_8_are_taken() {
+    // 15834 = 61 * 256 + 218: rounded it would be 62, and Pillow gives 61.
+    let png = |image: image::DynamicImage| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        decode("16.png", &bytes.into_inner(), Orientation::Exif).unwrap()
+    };
+    let color = image::ImageBuffer::from_pixel(2, 2, image::Rgb([15_834_u16, 0, 65_535]));
+    assert_eq!(png(color.into()).get_pixel(1, 1).0, [61, 0, 255]);
+    let alpha = image::ImageBuffer::from_pixel(2, 2, image::Rgba([15_834_u16, 255, 256, 9]));
+    assert_eq!(png(alpha.into()).get_pixel(0, 0).0, [61, 0, 1]);
+    let grey = image::ImageBuffer::from_pixel(2, 2, image::LumaA([15_834_u16, 65_535]));
+    assert_eq!(png(grey.into()).get_pixel(0, 0).0, [61, 61, 61]);
+}

@@ -255,3 +255,32 @@ fn parts_and_roles_are_known_by_their_words_and_columns_without_a_use_are_said()
     assert_eq!(refused.exit_code(), 2);
     assert!(refused.to_string().contains("--label path: that column of"), "{refused}");
 }
+
+#[test]
+fn a_first_line_that_names_an_image_is_no_header() {
+    let root = place();
+    for first in ["a/4.heic,u", "a/4,u", "missing.jpgx,u"] {
+        let lists = format!("{first}\na/1.png,u\na/2.png,u\nb/3 x.png,v\n");
+        let message = with(root.path(), lists).expect_err(first);
+        assert!(message.contains(first.split(',').next().unwrap()), "{first}: {message}");
+    }
+    // Words that are none of those that are known may be names of columns, and it is said that they were taken for these.
+    let data = with(root.path(), "Pfad,Klasse\na/1.png,u\na/2.png,u\nb/3 x.png,v\n").unwrap();
+    assert_eq!(data.items.len(), 3);
+    assert!(
+        data.notes.iter().any(|note| note == "line 1, 'Pfad, Klasse', is taken for the names of the columns"),
+        "{:?}",
+        data.notes
+    );
+    // Names that are known need no word, also where one looks like a path.
+    let data = with(root.path(), "img.path,label\na/1.png,u\na/2.png,u\nb/3 x.png,v\n").unwrap();
+    assert_eq!((data.items.len(), data.notes.len()), (3, 0), "{:?}", data.notes);
+}
+
+#[test]
+fn lines_that_end_in_two_ways_are_refused() {
+    let root = place();
+    let message = with(root.path(), "a/1.png,u\ra/2.png,u\rb/3 x.png,v\n").unwrap_err();
+    assert!(message.contains("line 1: holds a carriage return"), "{message}");
+    assert_eq!(with(root.path(), "a/1.png,u\r\na/2.png,u\r\n\"b/3 x.png\",v\r\n").unwrap().items.len(), 3);
+}

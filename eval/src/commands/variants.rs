@@ -112,8 +112,29 @@ impl Variant {
         }
     }
 
-    /// What is to be said of the embeddings that [`Variant::of`] gives: dimensions whose sign is the same in every row.
+    /// Refuses to compare directions where what is left of a row by [`Variant::of`] has none.
+    ///
+    /// # Errors
+    /// [`Error::Embeddings`] naming the cut and the row.
+    pub(super) fn check_directions(&self, varied: &Embeddings) -> Result<()> {
+        let Some(dims) = self.dims else { return Ok(()) };
+        match varied.matrix.rows().into_iter().position(|row| row.iter().all(|value| *value == 0.0)) {
+            None => Ok(()),
+            Some(at) => Err(Error::Embeddings(format!(
+                "--matryoshka {dims}: the first {dims} numbers of {} are all zeros, which has no cosine with anything; leave {dims} out, or use \
+                 --metric l2",
+                varied.rows[at].name
+            ))),
+        }
+    }
+
+    /// What is to be said of the embeddings that [`Variant::of`] gives: rows that are all the same, dimensions whose sign is.
     pub(super) fn doubt(&self, varied: &Embeddings) -> Option<String> {
+        if let (Some(dims), true) = (self.dims, varied.sameness().is_some()) {
+            return Some(format!(
+                "--matryoshka {dims}: the first {dims} numbers are the same in all rows, so that the order of the rows decides what is nearest"
+            ));
+        }
         if self.storage != Storage::Binary || varied.matrix.nrows() < 2 {
             return None;
         }

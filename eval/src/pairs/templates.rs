@@ -9,11 +9,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::answer;
 use crate::{Error, Result};
-use pdloss_embed::dataset::nearly_alike;
+use pdloss_embed::dataset::{is_image, nearly_alike};
 use pdloss_embed::delimited::{Blanks, Record, Table, decode, plain};
 
 /// The images of templates.
@@ -79,13 +80,16 @@ pub fn nearly_the_same<'n>(path: &Path, of: &str, names: impl Iterator<Item = &'
     nearly_alike(of, names).map(|said| format!("{}: {said}", path.display()))
 }
 
-/// A list of as many columns as `wanted` says, and its digest. The first line is a header where its field `number` is none.
+/// A list of as many columns as `wanted` says, and its digest. The first line is a header where it has no number and no image, and the
+/// next one has a number in field `is_number`.
 fn read_table(path: &Path, columns: usize, wanted: &str, is_number: usize) -> Result<(Table, String)> {
     let bytes = pdloss_embed::files::read(path)?;
     let sha256 = pdloss_embed::digest::hex(&Sha256::digest(&bytes));
     let is_header = |records: &[Record<'_>]| {
-        let is_number = |record: &Record<'_>| record.fields.get(is_number).is_some_and(|f| f.parse::<f64>().is_ok());
-        !is_number(&records[0]) && records.get(1).is_some_and(is_number)
+        let number = |field: &str| field.parse::<f64>().is_ok();
+        let has_number = |record: &Record<'_>| record.fields.get(is_number).is_some_and(|field| number(field));
+        let is_row = records[0].fields.iter().any(|field| number(field) || is_image(field));
+        !is_row && records.get(1).is_some_and(has_number)
     };
     let table = Table::parse(path, decode(path, bytes)?, Blanks::Separate, is_header)?;
     let width = table.width()?;
@@ -153,6 +157,37 @@ impl Templates {
             self.images[image as usize],
             self.names[template as usize]
         ))
+    }
+
+    /// A sentence on pairs of templates that share an image, of which no model is asked whether it is one person's: it is one image.
+    pub fn shared(&self, pairs: &[TemplatePair]) -> Option<String> {
+        let mut images: Vec<Vec<u32>> = vec![Vec::new(); self.names.len()];
+        self.members.iter().for_each(|member| images[member.template as usize].push(member.image));
+        images.iter_mut().for_each(|images| {
+            images.sort_unstable();
+            images.dedup();
+        });
+        let both = |pair: &TemplatePair| {
+            let (a, b) = (&images[pair.a as usize], &images[pair.b as usize]);
+            let (few, many) = if a.len() < b.len() { (a, b) } else { (b, a) };
+            few.iter().find(|image| many.binary_search(image).is_ok()).copied()
+        };
+        let count = |same: bool| pairs.par_iter().filter(|pair| pair.same == same && both(pair).is_some()).count();
+        let (genuine, impostor) = (count(true), count(false));
+        let first = pairs.par_iter().find_map_first(|pair| Some((pair, both(pair)?)));
+        first.map(|(pair, image)| {
+            let of = |same: bool| pairs.iter().filter(|pair| pair.same == same).count();
+            let name = |template: u32| &self.names[template as usize];
+            format!(
+                "{genuine} of {} genuine and {impostor} of {} impostor pairs are of two templates that share an image, as templates {} and {} share \
+                 {}: such a pair is the more alike for it, whatever the model",
+                of(true),
+                of(false),
+                name(pair.a),
+                name(pair.b),
+                self.images[image as usize]
+            )
+        })
     }
 
     /// How many media the templates have, each counted in each template.
@@ -264,5 +299,27 @@ mod tests {
         let identities = |text: &str| templates.identities(file(text).path()).unwrap_err().to_string();
         assert!(identities("1,2\n").contains("TEMPLATE_ID and SUBJECT_ID"));
         assert!(identities("TEMPLATE_ID,SUBJECT_ID\n1,4\n1,5\n").contains("line 3: template 1 is of subject 5"));
+    }
+
+    #[test]
+    fn a_first_line_with_a_slip_is_no_header() {
+        let templates = Templates::read(file("a.jpg 1 5\nb.jpg 2 6\n").path()).unwrap();
+        let pairs =
+            |text: &str| templates.pairs(file(text).path()).map(|(pairs, _)| pairs.len()).map_err(|e| e.to_string());
+        assert!(pairs("1 2 x\n1 2 1\n1 2 0\n").unwrap_err().contains("line 1: 'x' is no answer"));
+        assert_eq!(pairs("enroll_template verif_template same\n1 2 1\n1 2 0\n"), Ok(2));
+        let media = |text: &str| Templates::read(file(text).path()).unwrap().images.len();
+        assert_eq!((media("a.jpg x 5\nb.jpg 2 6\n"), media("image template medium\nb.jpg 2 6\n")), (2, 1));
+    }
+
+    #[test]
+    fn pairs_of_templates_that_share_an_image_are_counted() {
+        let media = "a.jpg 1 5\na.jpg 2 6\nb.jpg 2 6\nb.jpg 3 7\nc.jpg 4 8\n";
+        let templates = Templates::read(file(media).path()).unwrap();
+        let said = |text: &str| templates.shared(&templates.pairs(file(text).path()).unwrap().0);
+        assert_eq!(said("1 3 1\n1 4 0\n"), None);
+        let found = said("3 4 1\n1 2 1\n2 3 0\n1 3 0\n").unwrap();
+        let wanted = "1 of 2 genuine and 1 of 2 impostor pairs are of two templates that share an image, as templates 1 and 2 share a.jpg";
+        assert!(found.starts_with(wanted), "{found}");
     }
 }

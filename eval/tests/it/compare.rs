@@ -437,9 +437,50 @@ fn the_same_pairs_in_another_order_are_compared_and_other_folds_are_not() {
     assert!(said.contains("in another order") && said.contains("pairs_sha256 is a in A and b in B"), "{said}");
     let rows: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert!(rows.as_array().unwrap().iter().all(|row| row["B - A"].as_f64().unwrap().abs() < 1e-9), "{rows}");
-    let refused = |other: &str| {
-        fails(2, &["compare", text(&a), text(&path(other))], &["not measured on the same data", "pairs_sha256"])
+    let refused = |other: &str, words: &[&str]| {
+        let words = [&["not measured on the same data"], words].concat();
+        fails(2, &["compare", text(&a), text(&path(other))], &words);
     };
-    refused("folds");
-    refused("fewer");
+    refused(
+        "folds",
+        &["in fold 1 in A", "in fold 4 in B", "a list without a column of folds has them by the order of its lines"],
+    );
+    refused("fewer", &["A has 6 pairs, B 5"]);
+}
+
+#[test]
+fn queries_of_one_name_are_said_to_be_paired_by_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let named = |name: &str| recall_run(&at(name), &[1.0, 0.0, 1.0, 0.0], &[0, 0, 1, 1], "one");
+    let (a, b) = (named("a"), named("b"));
+    let run_of = |path: &Path, digest: &str| {
+        let mut run = pdloss_eval::runs::Run::read(path).unwrap();
+        let Details::Retrieval(of) = &mut run.details else { panic!("retrieval") };
+        of.queries.iter_mut().for_each(|query| query.name = "x.png".into());
+        let mut record = run.records[0].clone();
+        record.set("data_sha256", digest).set("model_sha256", "any");
+        let to = at(&format!("{}-{digest}", path.file_name().unwrap().to_str().unwrap()));
+        SaveRun::plan(&to).unwrap().write(&record, &run.details).unwrap();
+        to
+    };
+    let compared = |a: &Path, b: &Path| {
+        let output = crate::tools::run(&["compare", text(a), text(b)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let words = "4 of 4 queries share their names with others, the first 'x.png'";
+    // The same data is in the same order; of embeddings that do not say their model, other rows may have been labelled alike.
+    let printed = compared(&run_of(&a, "one"), &run_of(&b, "one"));
+    assert!(!printed.contains(words), "{printed}");
+    let of_kept = |path: &Path, digest: &str| {
+        let path = run_of(path, digest);
+        let mut kept = pdloss_eval::runs::Run::read(&path).unwrap();
+        kept.records[0].set("model_sha256", Value::Missing);
+        let to = at(&format!("kept-{digest}"));
+        SaveRun::plan(&to).unwrap().write(&kept.records[0], &kept.details).unwrap();
+        to
+    };
+    let printed = compared(&of_kept(&a, "two"), &of_kept(&b, "three"));
+    assert!(printed.contains(words) && printed.contains("paired in the order of A and B"), "{printed}");
 }

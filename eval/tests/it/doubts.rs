@@ -127,6 +127,43 @@ fn signs_that_are_all_alike_are_said() {
 }
 
 #[test]
+fn a_cut_that_leaves_nothing_is_said_by_its_flag() {
+    let mut rows = matrix(8);
+    let cut = |rows: &Array2<f32>, more: &[&str]| {
+        let (folder, e, l) = kept(rows);
+        let recall = ["recall", "--k", "1", "--embeddings", &e, "--labels", &l, "--matryoshka", "2,4"];
+        (folder, [&recall[..], more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    rows.slice_mut(ndarray::s![.., ..2]).fill(0.0);
+    let (_folder, words) = cut(&rows, &["--metric", "l2"]);
+    let l2: Vec<&str> = words.iter().map(String::as_str).collect();
+    let said_of = said(&l2).1;
+    assert!(
+        said_of.contains("--matryoshka 2: the first 2 numbers are the same in all rows")
+            && !said_of.contains("--matryoshka 4:"),
+        "{said_of}"
+    );
+    let (_folder, words) = cut(&rows, &[]);
+    let cosine: Vec<&str> = words.iter().map(String::as_str).collect();
+    fails(1, &cosine, &["--matryoshka 2: the first 2 numbers of row 0 are all zeros", "leave 2 out"]);
+}
+
+#[test]
+fn labels_out_of_order_are_known_by_where_their_digest_stands() {
+    let (folder, e, _) = kept(&matrix(8));
+    let path = folder.path().join("l.csv");
+    let lines: Vec<String> = labels().lines().enumerate().map(|(row, label)| format!("i{row}.jpg,{label},")).collect();
+    let recall = ["recall", "--k", "1", "--embeddings", &e, "--labels", path.to_str().unwrap()];
+    let with_digest_at = |at: usize| {
+        let mut lines = lines.clone();
+        lines[at].push_str("0123");
+        put(&path, format!("name,label,matrix_sha256\n{}\n", lines.join("\n")));
+    };
+    with_digest_at(3);
+    fails(1, &recall, &["line 5: has matrix_sha256, which the line of the matrix's first row has"]);
+}
+
+#[test]
 fn columns_of_labels_that_change_figures_or_should_are_said() {
     let (folder, e, _) = kept(&matrix(8));
     let path = folder.path().join("l.csv");

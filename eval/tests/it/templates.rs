@@ -152,3 +152,35 @@ fn lists_that_do_not_fit_are_named() {
     put(protocol.at("G2.csv"), "TEMPLATE_ID,SUBJECT_ID\n99999,1\n");
     fails(1, protocol.recall(&[]), &["G2.csv", "line 2", "template 99999 has no image"]);
 }
+
+#[test]
+fn probes_that_share_an_image_with_the_gallery_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    Array2::from_shape_fn((4, 2), |(row, column)| 1.0 + (row * (column + 1)) as f32)
+        .write_npy(std::fs::File::create(at("e.npy")).unwrap())
+        .unwrap();
+    put(at("e.csv"), "name,label\na.jpg,0\nb.jpg,0\nc.jpg,1\nd.jpg,1\n");
+    put(at("media.txt"), "a.jpg 1 5\nc.jpg 2 6\na.jpg 3 7\nb.jpg 3 7\nd.jpg 4 8\n");
+    put(at("g.csv"), "TEMPLATE_ID,SUBJECT_ID\n1,0\n2,1\n");
+    put(at("p.csv"), "TEMPLATE_ID,SUBJECT_ID\n3,0\n4,1\n");
+    let output = run(&[
+        "recall",
+        "--embeddings",
+        &at("e.npy"),
+        "--templates",
+        &at("media.txt"),
+        "--gallery",
+        &at("g.csv"),
+        "--probes",
+        &at("p.csv"),
+        "--k",
+        "1",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("1 of 2 probes share an image with their own subject's template in"),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -1,5 +1,6 @@
 //! Whether two runs are on the same data, and in what else than the model they differ.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use crate::runs::{Details, Pair, Pairs, Query, Retrieved, Run};
@@ -45,11 +46,11 @@ impl Apart<'_> {
                 let words = format!("{name} is {of_a} in {called_a} and {of_b} in {called_b}");
                 let is_order = match *name {
                     "data_sha256" => both("images_sha256").is_some_and(|(a, b)| a == b),
-                    // The pairs that are kept say all that counts of their list.
+                    // The pairs that are kept say all that counts of their list, and where it is another.
                     _ => match (&a.details, &b.details) {
                         (Details::Verification(of_a), Details::Verification(of_b)) => {
                             let pairs = of_a.pairs.as_ref().zip(of_b.pairs.as_ref());
-                            pairs.is_some_and(|(of_a, of_b)| self.pairs(of_a, of_b).is_ok())
+                            pairs.map(|(of_a, of_b)| self.pairs(of_a, of_b)).transpose()?.is_some()
                         }
                         _ => false,
                     },
@@ -83,6 +84,25 @@ impl Apart<'_> {
     /// Where the two are not the same.
     fn place(&self, what: &str, at: usize, of_a: &str, of_b: &str) -> String {
         format!("{what} {} is {of_a} in {}, {of_b} in {}", at + 1, self.called.0, self.called.1)
+    }
+
+    /// What is said of queries that share their names: whether the runs have them in one order is then known by the digest of the data
+    /// alone.
+    pub(super) fn doubled(&self, a: &Run, b: &Run, queries: &[Query]) -> Option<String> {
+        let digest = |run: &Run| run.records[0].get("data_sha256").map(Value::word).filter(|word| !word.is_empty());
+        let mut names: HashMap<&str, usize> = HashMap::new();
+        queries.iter().for_each(|query| *names.entry(query.name.as_str()).or_default() += 1);
+        let doubled = queries.iter().filter(|query| names[query.name.as_str()] > 1);
+        let first = doubled.clone().next().filter(|_| digest(a).is_none() || digest(a) != digest(b))?;
+        Some(format!(
+            "{} of {} queries share their names with others, the first '{}': they are paired in the order of {} and {}, which is not known to be \
+             the same; wanted a name for each",
+            doubled.count(),
+            queries.len(),
+            first.name,
+            self.called.0,
+            self.called.1
+        ))
     }
 
     pub(super) fn queries(&self, a: &Retrieved, b: &Retrieved) -> Result<()> {
@@ -130,7 +150,9 @@ impl Apart<'_> {
                     let fold = fold.filter(|_| is_fold).map_or(String::new(), |fold| format!(" in fold {}", fold + 1));
                     format!("{first} and {second} ({}){fold}", if same { "genuine" } else { "impostor" })
                 };
-                Err(self.by(&self.place("pair", at, &words(a), &words(b))))
+                let of_lines =
+                    if is_fold { "; a list without a column of folds has them by the order of its lines" } else { "" };
+                Err(self.by(&format!("{}{of_lines}", self.place("pair", at, &words(a), &words(b)))))
             }
         }
     }

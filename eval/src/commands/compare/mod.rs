@@ -176,6 +176,7 @@ pub(crate) fn compared(
         (Details::Retrieval(of_a), Details::Retrieval(of_b)) => {
             differ.same_data(a, b, &mut notes)?;
             differ.queries(of_a, of_b)?;
+            notes.extend(differ.doubled(a, b, &of_a.queries));
             retrieval(of_a, of_b, &differ.recall_ks(a, b, &mut notes), by, how)
         }
         (Details::Verification(of_a), Details::Verification(of_b)) => {

@@ -175,6 +175,9 @@ impl Held {
         match self {
             Self::Memory(embeddings) => {
                 let varied = variant.of(embeddings);
+                if search.metric == Metric::Cosine && world().is_alone() {
+                    variant.check_directions(&varied)?;
+                }
                 notes.extend(variant.doubt(&varied).as_slice());
                 if search.metric == Metric::Ip && world().is_alone() {
                     describe_lengths(lengths(&varied), notes);

@@ -1,6 +1,6 @@
 //! Identification of templates: the probes of a list search one gallery after the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::RecallArgs;
@@ -26,6 +26,41 @@ pub(super) struct Protocol {
     probes: List,
     /// What a slip may have made of the lists: a sentence each.
     pub(super) doubts: Vec<String>,
+}
+
+/// A sentence on probes that share an image with a template of their own subject in the gallery.
+fn shared(templates: &Listed, gallery: &List, probes: &List) -> Option<String> {
+    let list = &templates.list;
+    let there: HashMap<u32, &str> =
+        gallery.1.of.iter().map(|(template, subject)| (*template, subject.as_str())).collect();
+    let mut subjects_of: HashMap<u32, Vec<(u32, &str)>> = HashMap::new();
+    for member in &list.members {
+        if let Some(&subject) = there.get(&member.template) {
+            subjects_of.entry(member.image).or_default().push((member.template, subject));
+        }
+    }
+    let subjects: HashMap<u32, &str> =
+        probes.1.of.iter().map(|(template, subject)| (*template, subject.as_str())).collect();
+    let found = list.members.iter().filter_map(|member| {
+        let subject = subjects.get(&member.template)?;
+        let own = subjects_of.get(&member.image)?.iter();
+        let (other, _) = own.clone().find(|(template, of)| of == subject && *template != member.template)?;
+        Some((member.template, (*other, member.image)))
+    });
+    let found: BTreeMap<u32, (u32, u32)> = found.collect();
+    let (probe, (other, image)) = found.first_key_value()?;
+    let name = |template: u32| &list.names[template as usize];
+    Some(format!(
+        "{}: {} of {} probes share an image with their own subject's template in {}, as {} and {} share {}: these are found by it, whatever the \
+         model",
+        probes.0.display(),
+        found.len(),
+        probes.1.of.len(),
+        gallery.0.display(),
+        name(*probe),
+        name(*other),
+        list.images[*image as usize]
+    ))
 }
 
 impl Protocol {
@@ -71,6 +106,7 @@ impl Protocol {
         }
         let all = galleries.iter().chain([&probes]).flat_map(|(_, list)| &list.of).map(|of| of.1.as_str());
         doubts.extend(nearly_the_same(&probes.0, "subjects of it and of the gallery", all));
+        doubts.extend(galleries.iter().filter_map(|gallery| shared(&templates, gallery, &probes)));
         Ok(Some(Self { templates, galleries, probes, doubts }))
     }
 

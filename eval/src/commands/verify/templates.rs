@@ -47,7 +47,8 @@ impl OfTemplates {
             pairs.retain(|_| at.next().is_some_and(|at| !doubles.leaves_out(at)));
             both_kinds((path, listed), Kind::TEMPLATES, pairs.iter().map(|pair| pair.same))?;
         }
-        let doubts = Doubles::notes(path, Kind::TEMPLATES, (itself, contrary, doubles.again));
+        let mut doubts = Doubles::notes(path, Kind::TEMPLATES, (itself, contrary, doubles.again));
+        doubts.extend(templates.list.shared(&pairs).map(|said| format!("{}: {said}", path.display())));
         Ok(Self { templates, path: path.into(), pairs, listed, sha256, itself, doubts })
     }
 
