@@ -56,7 +56,8 @@ def measure(program, data, loss, batch, out):
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{made.stderr}")
-    head, cells = [re.split(r"  +|\s*\|\s*", line.strip()) for line in made.stdout.splitlines() if line.strip()][-2:]
+    lines = [line for line in made.stdout.splitlines() if re.match(r"\|[^-]", line)]
+    head, cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[-2:]]
     row = dict(zip(head, cells, strict=True))
     return float(row["memory at most, MiB"]), float(row["seconds a step"])
 

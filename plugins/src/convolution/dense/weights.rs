@@ -20,6 +20,10 @@ const SUMS: usize = 1 << 20;
 /// Channels of `y`, and places of a kernel, that are turned round together: as many numbers as a line of the cache has.
 const TILE: usize = 16;
 
+/// Channels of `y` in a group from which on the library multiplies as fast with the gradients on the left; fewer are packed sooner on the
+/// right.
+const MANY: usize = 128;
+
 /// Some channels of a group, over a part of the places of the batch.
 struct Task {
     group: usize,
@@ -92,6 +96,17 @@ pub(in crate::convolution) fn weight_grad<T: Real>(
         for block in 0..plan.blocks {
             let sums = &sums[(group * plan.blocks + block) * plan.parts..][..plan.parts];
             let columns = block * width..((block + 1) * width).min(row);
+            if shape.each_out >= MANY {
+                for (index, out) in out.chunks_mut(row).enumerate() {
+                    let of_row = (first + index) * columns.len()..(first + index + 1) * columns.len();
+                    let total = out[columns.clone()].write_copy_of_slice(&sums[0][of_row.clone()]);
+                    // Part by part, whoever was first.
+                    for sums in &sums[1..] {
+                        total.iter_mut().zip(&sums[of_row.clone()]).for_each(|(total, &sum)| *total += sum);
+                    }
+                }
+                continue;
+            }
             for start in columns.clone().step_by(TILE) {
                 let count = TILE.min(columns.end - start);
                 for (place, tile) in tile[..count].iter_mut().enumerate() {
@@ -112,7 +127,7 @@ pub(in crate::convolution) fn weight_grad<T: Real>(
     });
 }
 
-/// `[channels kernel, M / groups]`: this way round the library packs the gradients, which are the fewer.
+/// `[M / groups, channels kernel]` where the former are many, else turned round.
 fn sums_of<T: Real>(shape: &Shape, task: &Task, (grad, x): (&[T], &[T])) -> Vec<T> {
     let count = shape.count();
     let width = task.channels.len() * shape.taps();
@@ -132,7 +147,11 @@ fn sums_of<T: Real>(shape: &Shape, task: &Task, (grad, x): (&[T], &[T])) -> Vec<
             copy_windows(shape, &image_of, task.channels.len(), places.clone(), &mut copies);
             Rows { values: &copies, count: width, length: places.len(), stride: places.len() }
         };
-        T::add_product(&mut sums, met, grads);
+        if shape.each_out >= MANY {
+            T::add_product(&mut sums, grads, met);
+        } else {
+            T::add_product(&mut sums, met, grads);
+        }
     }
     sums
 }
@@ -160,10 +179,15 @@ fn copy_windows<'a, T: Real>(
                 end = stretch.to + stretch.length;
                 let out = &mut row[stretch.to..end];
                 let from = &plane[stretch.from..][..(stretch.length - 1) * stride + 1];
-                if stride == 1 {
-                    out.copy_from_slice(from);
-                } else {
-                    out.iter_mut().zip(from.iter().step_by(stride)).for_each(|(out, &value)| *out = value);
+                match stride {
+                    1 => out.copy_from_slice(from),
+                    // A number that is known, so that several are copied at once.
+                    2 => {
+                        let (twos, last) = from.as_chunks::<2>();
+                        out.iter_mut().zip(twos).for_each(|(out, two)| *out = two[0]);
+                        out[twos.len()..].copy_from_slice(last);
+                    }
+                    _ => out.iter_mut().zip(from.iter().step_by(stride)).for_each(|(out, &value)| *out = value),
                 }
             }
             row[end..].fill(T::zero());
