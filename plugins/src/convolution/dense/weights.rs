@@ -78,6 +78,9 @@ pub(in crate::convolution) fn weight_grad<T: Real>(
     threads: &dyn Executor,
 ) {
     let plan = Plan::of(shape);
+    if plan.parts == 1 && shape.each_out >= MANY {
+        return of_one_part(shape, &plan, (grad, x), out, threads);
+    }
     let tasks: Vec<_> = plan.tasks(shape).into_iter().map(|task| (task, Mutex::new(Vec::new()))).collect();
     threads.run(tasks.len(), &|index| {
         let (task, sums) = &tasks[index];
@@ -123,6 +126,32 @@ pub(in crate::convolution) fn weight_grad<T: Real>(
                     }
                 }
             }
+        }
+    });
+}
+
+/// Where the batch is not divided, and nothing is turned round: sums go where they belong as soon as they are made, and their memory
+/// serves the next block.
+fn of_one_part<T: Real>(
+    shape: &Shape,
+    plan: &Plan,
+    (grad, x): (&[T], &[T]),
+    out: &mut [MaybeUninit<T>],
+    threads: &dyn Executor,
+) {
+    let row = shape.each_in * shape.taps();
+    let mut tasks: Vec<_> = plan.tasks(shape).into_iter().map(|task| (task, Vec::new())).collect();
+    for (group, out) in out.chunks_mut(shape.each_out * row).enumerate() {
+        for out in out.chunks_mut(row) {
+            for (block, piece) in out.chunks_mut(plan.channels * shape.taps()).enumerate() {
+                tasks[group * plan.blocks + block].1.push(piece);
+            }
+        }
+    }
+    cpu::each(threads, tasks.into_iter(), |_, (task, pieces)| {
+        let sums = sums_of(shape, &task, (grad, x));
+        for (piece, sums) in pieces.into_iter().zip(sums.chunks(task.channels.len() * shape.taps())) {
+            piece.write_copy_of_slice(sums);
         }
     });
 }
