@@ -108,6 +108,11 @@ impl Folder {
         Ok((Self(path.into()), manifest))
     }
 
+    /// Whether a model is the embedder of a run in this folder.
+    pub(crate) fn is_embedder_of(folder: &Path, model: &Path) -> bool {
+        model.file_name().is_some_and(|name| name == EMBEDDER) && folder.join(MANIFEST).is_file()
+    }
+
     /// Makes the folder and its manifest. What was made is removed again when the answer is dropped, unless it is kept.
     ///
     /// # Errors

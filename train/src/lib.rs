@@ -37,6 +37,7 @@ mod neighbours;
 mod objective;
 mod optimizer;
 mod parts;
+mod past;
 mod picture;
 mod plan;
 mod precision;

@@ -24,6 +24,7 @@ use crate::in_parts;
 use crate::objective;
 use crate::optimizer::Variance;
 use crate::parts;
+use crate::past;
 use crate::precision;
 use crate::settings::Settings;
 use crate::trainer::Step;
@@ -118,6 +119,9 @@ impl Plan {
         if let Some(validation) = &validation {
             notes.extend(validation.data().notes.iter().map(|said| format!("validation: {said}")));
             notes.extend(keep_apart(&mut data, validation.data(), &settings)?);
+            if begun.is_none() {
+                notes.extend(past::check(&settings, validation.data())?);
+            }
         }
         if data.classes.len() < 2 {
             let problem = format!("part '{}' has {} class; training wants at least 2", data.part, data.classes.len());

@@ -90,3 +90,53 @@ fn an_image_under_another_label_of_the_same_data_is_an_overlap() {
     assert!(run(&place.arguments(text(&data), &[&more[..], &["--allow-overlap"]].concat())).status.success());
     assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains("1 of the 17 images"));
 }
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn what_the_first_weights_were_trained_on_is_no_test() {
+    let shapes = fixtures().join("shapes");
+    let before = Place::new();
+    assert!(run(&before.arguments(text(&shapes), &[&SHORT[..], &["--classes", "1-6"]].concat())).status.success());
+    let flags = |classes: &'static str| [&SHORT[..], &["--classes", "7-12", "--validation-classes", classes]].concat();
+    let (from, embedder) = (before.out.clone(), before.file("embedder.onnx"));
+    let says = ["the first weights are of", "3 of the 3 classes to validate on are trained on", "--allow-overlap"];
+    // As first weights, as the model, and by a run that began with them.
+    let between = Place::new();
+    let init = ["--init-from", text(&from)];
+    assert!(run(&between.arguments(text(&shapes), &[&flags("13-15")[..], &init].concat())).status.success());
+    for init in [init, ["--init-from", text(&between.out)]] {
+        let place = Place::new();
+        let more = [&flags("4-6")[..], &init].concat();
+        fails(2, &place.arguments(text(&shapes), &more), &says);
+        let output = run(&place.arguments(text(&shapes), &[&more[..], &["--allow-overlap"]].concat()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+        assert!(manifest.contains("the first weights are of"), "{manifest}");
+    }
+    let place = Place::new();
+    let model =
+        [&["train", "--model", text(&embedder), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
+    fails(2, &model.concat(), &says);
+    // Copied, they are known by their bytes; elsewhere the model says nothing of its past.
+    let copy = place.folder.path().join("copy");
+    for class in ["003.triangle_checker", "004.star_solid"] {
+        for image in std::fs::read_dir(shapes.join("images").join(class)).unwrap() {
+            let image = image.unwrap().path();
+            let to = copy.join(format!("other{class}")).join(image.file_name().unwrap());
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(image, to).unwrap();
+        }
+    }
+    let more = [&SHORT[..], &["--classes", "7-12", "--validation", text(&copy)], &init].concat();
+    fails(
+        2,
+        &place.arguments(text(&shapes), &more),
+        &["the first weights are of", "images to validate on are trained on, byte for byte"],
+    );
+    let moved = place.folder.path().join("embedder.onnx");
+    std::fs::copy(&embedder, &moved).unwrap();
+    std::fs::copy(before.file("embedder.toml"), place.folder.path().join("embedder.toml")).unwrap();
+    let model =
+        [&["train", "--model", text(&moved), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
+    assert!(run(&model.concat()).status.success());
+}
