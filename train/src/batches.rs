@@ -11,6 +11,9 @@ use crate::sampler::Sampler;
 use crate::sampling::SamplerName;
 use crate::settings::Settings;
 
+/// How many names a message shows.
+const SHOWN: usize = 3;
+
 /// How batches of these images are drawn.
 ///
 /// # Errors
@@ -19,6 +22,36 @@ pub(crate) fn sampler_of(data: &Dataset, settings: &Settings) -> Result<Sampler>
     let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
     let weights: Vec<f64> = data.items.iter().filter_map(|item| data.weights.get(&item.name).copied()).collect();
     Sampler::with_weights(&labels, &weights, (settings.batch, settings.drawing()?), settings.seed)
+}
+
+/// What is said of classes that the weights of a list keep out of every batch.
+///
+/// # Errors
+/// [`Error::Usage`] where fewer than two are left.
+pub(crate) fn never_drawn(data: &Dataset) -> Result<Option<String>> {
+    if data.weights.is_empty() {
+        return Ok(None);
+    }
+    let mut is_drawn = vec![false; data.classes.len()];
+    let weighs = |name: &String| data.weights.get(name).is_none_or(|weight| *weight > 0.0);
+    data.items.iter().filter(|item| weighs(&item.name)).for_each(|item| is_drawn[item.class] = true);
+    let never: Vec<String> =
+        is_drawn.iter().zip(&data.classes).filter(|(drawn, _)| !**drawn).map(|(_, name)| format!("'{name}'")).collect();
+    let (all, left) = (is_drawn.len(), is_drawn.len() - never.len());
+    if left == 1 {
+        return Err(Error::Usage(format!(
+            "--weight-column: 1 of the {all} classes has images that weigh more than 0; training wants at least 2"
+        )));
+    }
+    let more = if never.len() > SHOWN { ", ..." } else { "" };
+    // That all weigh 0 is the sampler's to say.
+    Ok((!never.is_empty() && left > 0).then(|| {
+        format!(
+            "--weight-column: all images of {} of the {all} classes weigh 0, so that {left} are trained on: not {}{more}",
+            never.len(),
+            never[..never.len().min(SHOWN)].join(", ")
+        )
+    }))
 }
 
 /// Refuses hard classes where nobody has the vectors of all of them.

@@ -17,7 +17,7 @@ use pdloss_embed::ranks::{of_first, world};
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::{Wish, of_graph, prepare, trained};
-use crate::batches::{balance, check_hard_classes, of_memory, sampler_of};
+use crate::batches::{balance, check_hard_classes, never_drawn, of_memory, sampler_of};
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::in_parts;
@@ -129,6 +129,7 @@ impl Plan {
         }
         notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
+        notes.extend(never_drawn(&data)?);
         let sampler = sampler_of(&data, &settings)?;
         if sampler.stretch_is_told() {
             check_hard_classes(&settings)?;

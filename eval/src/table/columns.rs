@@ -465,6 +465,7 @@ pub const RESULTS: &[Column] = &[
     new("cache", Whole, "MiB", TRAINED, "pixels kept in memory"),
     new("inline", Flag, "", TRAINED, "whether the loss is spelled in standard operators"),
     new("first_proxies", Text, "", TRAINED, "where the proxies start"),
+    new("init.{SETTING}", Setting, "", TRAINED, "what another run gave the first state").tried(),
     new("length.steps", Whole, "steps", TRAINED, "length that was asked for").tried(),
     new("length.epochs", Real, "epochs", TRAINED, "length that was asked for").tried(),
     new("data.{SETTING}", Setting, "", TRAINED, "what was trained on"),

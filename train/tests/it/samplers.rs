@@ -111,6 +111,15 @@ fn batches_by_a_column_of_weights_are_said_recorded_and_read_back() {
     fails(1, &["train", "--resume", text(&place.out)], &["is not the data set that the run was begun with"]);
     weighed(&data, |_, _| "0".to_owned());
     refused(&["--weight-column", "quality"], 2, &["the images to train on all weigh 0"]);
+    // Classes that no batch has are named; one alone is no training.
+    weighed(&data, |class, _| u8::from(class == 1).to_string());
+    refused(&["--weight-column", "quality"], 2, &["1 of the 6 classes has images that weigh more than 0"]);
+    weighed(&data, |class, _| u8::from(class > 1).to_string());
+    let place = Place::new();
+    let made = said(&place.arguments(text(&list), &usual));
+    let says = "all images of 2 of the 6 classes weigh 0, so that 4 are trained on: not 'class00', 'class01'";
+    assert!(made.contains(says), "{made}");
+    assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains(says));
 }
 
 #[test]
