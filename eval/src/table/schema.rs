@@ -251,6 +251,7 @@ mod tests {
         "cache",
         "inline",
         "first_proxies",
+        "init.{SETTING}",
         "length.steps",
         "length.epochs",
         "data.{SETTING}",
