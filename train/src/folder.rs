@@ -108,6 +108,16 @@ impl Folder {
         Ok((Self(path.into()), manifest))
     }
 
+    /// The manifest of a run in this folder, as this process alone sees it.
+    ///
+    /// # Errors
+    /// [`Error::File`], and [`Error::Data`] for one that cannot be read.
+    pub(crate) fn look(folder: &Path) -> Result<Manifest> {
+        let file = folder.join(MANIFEST);
+        let text = std::fs::read_to_string(&file).map_err(|e| Error::read(&file, e))?;
+        toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))
+    }
+
     /// Whether a model is the embedder of a run in this folder.
     pub(crate) fn is_embedder_of(folder: &Path, model: &Path) -> bool {
         model.file_name().is_some_and(|name| name == EMBEDDER) && folder.join(MANIFEST).is_file()

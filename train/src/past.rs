@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use pdloss_embed::dataset::Dataset;
+use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
 
+use crate::cli::Part;
 use crate::folder::{Folder, Manifest};
 use crate::parts;
 use crate::settings::Settings;
@@ -16,8 +18,17 @@ use crate::settings::Settings;
 /// # Errors
 /// [`Error::Usage`] where they have classes or images in common, and that was not allowed.
 pub(crate) fn check(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
+    // Other ranks may not see the folders of earlier runs.
+    of_first(|| seen_here(settings, validation))
+}
+
+fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    for (run, earlier) in earlier(settings) {
+    let (runs, unread) = earlier(settings);
+    notes.extend(unread.into_iter().map(|error| {
+        format!("the first weights are of an earlier run, of which nothing is known ({error}): it may have seen what is validated on")
+    }));
+    for (run, earlier) in runs {
         let name = run.display();
         let shared = match trained_on(&earlier.settings) {
             Ok(data) => shared(&data, validation)?,
@@ -41,27 +52,31 @@ pub(crate) fn check(settings: &Settings, validation: &Dataset) -> Result<Vec<Str
     Ok(notes)
 }
 
-/// The runs that the first weights come from, the latest first.
-fn earlier(settings: &Settings) -> Vec<(PathBuf, Manifest)> {
-    let mut found: Vec<(PathBuf, Manifest)> = Vec::new();
+/// The runs that the first weights come from, the latest first, and why others cannot be read.
+fn earlier(settings: &Settings) -> (Vec<(PathBuf, Manifest)>, Vec<Error>) {
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     let mut next = sources(settings);
     while let Some(folder) = next.pop() {
         if !seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
             continue;
         }
-        if let Ok((_, manifest)) = Folder::open(&folder) {
-            next.extend(sources(&manifest.settings));
-            found.push((folder, manifest));
+        match Folder::look(&folder) {
+            Ok(manifest) => {
+                next.extend(sources(&manifest.settings));
+                found.push((folder, manifest));
+            }
+            Err(error) => unread.push(error),
         }
     }
-    found
+    (found, unread)
 }
 
 /// Folders of the runs that a run may have begun with: that of `--init-from`, and the model's, where it is a run's embedder.
 fn sources(settings: &Settings) -> Vec<PathBuf> {
     let folder = settings.model.parent().filter(|folder| Folder::is_embedder_of(folder, &settings.model));
-    let init = settings.init.as_ref().map(|init| init.init_from.clone());
+    let init = settings.init.as_ref().filter(|init| init.init.contains(&Part::Embedder));
+    let init = init.map(|init| init.init_from.clone());
     folder.map(Path::to_path_buf).into_iter().chain(init).collect()
 }
 

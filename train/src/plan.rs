@@ -129,7 +129,9 @@ impl Plan {
         }
         notes.extend(balance(&mut settings, data.classes.len(), begun.is_some())?);
         let labels: Vec<usize> = data.items.iter().map(|item| item.class).collect();
-        notes.extend(never_drawn(&data)?);
+        if begun.is_none() {
+            notes.extend(never_drawn(&data)?);
+        }
         let sampler = sampler_of(&data, &settings)?;
         if sampler.stretch_is_told() {
             check_hard_classes(&settings)?;
