@@ -6,13 +6,10 @@ use pdloss_embed::dataset::Dataset;
 use pdloss_embed::{Error, Result};
 
 use crate::backbone::of_graph;
-use crate::parts;
+use crate::parts::{self, SHOWN};
 use crate::sampler::Sampler;
 use crate::sampling::SamplerName;
 use crate::settings::Settings;
-
-/// How many names a message shows.
-const SHOWN: usize = 3;
 
 /// How batches of these images are drawn.
 ///

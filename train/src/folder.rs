@@ -77,6 +77,10 @@ const UNFINISHED: &str = ".pdloss-";
 /// What version 0.1 called a model that is not.
 const UNFINISHED_BEFORE: [&str; 2] = ["embedder.onnx.partial", ".pdloss-candidate.onnx.partial"];
 
+fn manifest_of(file: &Path, text: &str) -> Result<Manifest> {
+    toml::from_str(text).map_err(|e| Error::data(file, e.to_string().trim()))
+}
+
 impl Folder {
     /// The place of a new run, which must not be there yet.
     ///
@@ -104,8 +108,7 @@ impl Folder {
                 Error::Usage(format!("--resume {}: no run was begun there: {}: {e}", path.display(), file.display()))
             })
         })?;
-        let manifest = toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))?;
-        Ok((Self(path.into()), manifest))
+        Ok((Self(path.into()), manifest_of(&file, &text)?))
     }
 
     /// The manifest of a run in this folder, as this process alone sees it.
@@ -115,7 +118,7 @@ impl Folder {
     pub(crate) fn look(folder: &Path) -> Result<Manifest> {
         let file = folder.join(MANIFEST);
         let text = std::fs::read_to_string(&file).map_err(|e| Error::read(&file, e))?;
-        toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))
+        manifest_of(&file, &text)
     }
 
     /// Whether a model is the embedder of a run in this folder.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// How many names a message shows.
-const SHOWN: usize = 3;
+pub(crate) const SHOWN: usize = 3;
 
 /// Takes the classes of `validation` out of `data`; how many those were.
 ///

@@ -34,10 +34,7 @@ impl Apart<'_> {
     /// Refuses runs whose images, or whose lists of pairs, are not the same, in whatever order. Kept embeddings do not know their images:
     /// there, names and classes alone must agree.
     pub(super) fn same_data(&self, a: &Run, b: &Run, notes: &mut Vec<String>) -> Result<()> {
-        let both = |name: &str| {
-            let word = |run: &Run| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
-            word(a).zip(word(b))
-        };
+        let both = |name: &str| word(a, name).zip(word(b, name));
         let digests =
             if both("model_sha256").is_some() { &["data_sha256", "pairs_sha256"][..] } else { &["pairs_sha256"] };
         for name in digests {
@@ -61,10 +58,9 @@ impl Apart<'_> {
                 notes.push(format!("{words}: the same in another order, or in other words"));
             }
         }
-        let is_there = |run: &Run, name: &str| run.records[0].get(name).is_some_and(|value| !value.word().is_empty());
         for (called, run) in [(self.called.0, a), (self.called.1, b)].iter().filter(|_| both("model_sha256").is_some())
         {
-            if !is_there(run, "data_sha256") {
+            if word(run, "data_sha256").is_none() {
                 notes.push(format!("{called} does not say data_sha256: only names and classes are known to agree"));
             }
         }
@@ -89,7 +85,7 @@ impl Apart<'_> {
     /// What is said of queries that share their names: whether the runs have them in one order is then known by the digest of the data
     /// alone.
     pub(super) fn doubled(&self, a: &Run, b: &Run, queries: &[Query]) -> Option<String> {
-        let digest = |run: &Run| run.records[0].get("data_sha256").map(Value::word).filter(|word| !word.is_empty());
+        let digest = |run: &Run| word(run, "data_sha256");
         let mut names: HashMap<&str, usize> = HashMap::new();
         queries.iter().for_each(|query| *names.entry(query.name.as_str()).or_default() += 1);
         let doubled = queries.iter().filter(|query| names[query.name.as_str()] > 1);
@@ -158,9 +154,13 @@ impl Apart<'_> {
     }
 }
 
+/// What a run says of this name, where it says something.
+fn word(run: &Run, name: &str) -> Option<String> {
+    run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty())
+}
+
 /// What the runs differ in beside the model: a difference of figures may come of it.
 pub(super) fn other_differences(a: &Run, b: &Run, (called_a, called_b): (&str, &str)) -> Vec<String> {
-    let word = |run: &Run, name: &str| run.records[0].get(name).map(Value::word).filter(|word| !word.is_empty());
     let is_one_model = word(a, "model_sha256").is_some() && word(a, "model_sha256") == word(b, "model_sha256");
     // Another model may want its images otherwise, and has outputs of its own.
     let of_one_model: &[&str] = if is_one_model { &["output", "preprocessing"] } else { &[] };
