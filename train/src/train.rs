@@ -246,7 +246,10 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
             record.metrics.lacks(last, "steps"),
             validation.as_ref().and_then(|_| record.validations.lacks(1 + last / validate_every, "validations")),
         ];
-        lacks.iter().flatten().for_each(|said| note(said));
+        for said in lacks.iter().flatten() {
+            note(said);
+            record.folder.record(said)?;
+        }
     }
     let mut run =
         Run { image, mining, record, validation, settings, trainer, shards, steps, validate_every, counters, given: 0 };
