@@ -58,7 +58,7 @@ impl Stage<'_> {
                     continue;
                 }
                 let classes = batch.classes.clone();
-                let outcome = agree(trainer.step(batch, &mut || loader.next(), self.image, rate(step)))?;
+                let outcome = agree(trainer.step(batch, &mut || agree(loader.next()), self.image, rate(step)))?;
                 mining.as_mut().map_or(Ok(()), |mining| mining.after(trainer, &classes))?;
                 if !goes_on(step, outcome, began.elapsed().as_secs_f64())? {
                     break;

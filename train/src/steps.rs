@@ -61,7 +61,7 @@ impl Run {
                 } else {
                     let given = world().given();
                     let classes = batch.classes.clone();
-                    let outcome = self.trainer.step(batch, &mut || loader.next(), self.image, rate)?;
+                    let outcome = self.trainer.step(batch, &mut || agree(loader.next()), self.image, rate)?;
                     self.mining.as_mut().map_or(Ok(()), |mining| mining.after(&self.trainer, &classes))?;
                     self.given += world().given() - given;
                     self.counters.step += 1;
