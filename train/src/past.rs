@@ -89,7 +89,9 @@ fn earlier(settings: &Settings) -> (Vec<(PathBuf, Manifest)>, Vec<Error>) {
 
 /// Folders of the runs that a run may have begun with: that of `--init-from`, and the model's, where it is a run's embedder.
 fn sources(settings: &Settings) -> Vec<PathBuf> {
-    let folder = settings.model.parent().filter(|folder| Folder::is_embedder_of(folder, &settings.model));
+    // Behind a link, too.
+    let model = settings.model.canonicalize().unwrap_or_else(|_| settings.model.clone());
+    let folder = model.parent().filter(|folder| Folder::is_embedder_of(folder, &model));
     let init = settings.init.as_ref().filter(|init| init.init.contains(&Part::Embedder));
     let init = init.map(|init| init.init_from.clone());
     folder.map(Path::to_path_buf).into_iter().chain(init).collect()

@@ -117,6 +117,24 @@ fn what_the_first_weights_were_trained_on_is_no_test() {
     let model =
         [&["train", "--model", text(&embedder), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
     fails(2, &model.concat(), &says);
+    // Behind a link, and where it is measured.
+    #[cfg(unix)]
+    {
+        let link = place.folder.path().join("best.onnx");
+        std::os::unix::fs::symlink(&embedder, &link).unwrap();
+        let model =
+            [&["train", "--model", text(&link), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
+        fails(2, &model.concat(), &says);
+        let measured = |classes: &str| {
+            let words = ["recall", "--model", text(&link), "--data", text(&shapes), "--classes", classes, "--k", "1"];
+            let output = run(&words);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let said = measured("5-8");
+        assert!(said.contains("32 of the 64 images measured are among those that the model was trained on"), "{said}");
+        assert!(!measured("7-8").contains("trained on"));
+    }
     // Copied, they are known by their bytes; elsewhere the model says nothing of its past.
     let copy = place.folder.path().join("copy");
     for class in ["003.triangle_checker", "004.star_solid"] {
