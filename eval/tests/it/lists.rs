@@ -119,7 +119,12 @@ fn a_first_pair_with_a_slip_is_no_header_and_a_row_is_no_comment() {
     }
     let list = file("k.csv", "# made by x, on 3 machines\npair,score\n\"#0\",0.9\n1,0.4\n#\n# end, of it\n");
     let output = run(&["scores", "--genuine", &list, "--impostor", &impostor]);
-    assert!(output.status.success() && stdout(&output).contains("|             2 |              4 |"), "{}{}", stderr(&output), stdout(&output));
+    assert!(
+        output.status.success() && stdout(&output).contains("|             2 |              4 |"),
+        "{}{}",
+        stderr(&output),
+        stdout(&output)
+    );
 }
 
 #[test]
