@@ -8,6 +8,7 @@ use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;
 use polars::prelude::DataType;
 
+use pdloss_embed::dataset::is_image;
 use pdloss_embed::delimited::{Blanks, Delimiter, Record, Table, lines, plain};
 use pdloss_embed::files::{ending, open_file};
 use pdloss_embed::guard::guarded;
@@ -186,6 +187,23 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
         },
     };
     let width = table.width()?;
+    if let Some((line, names)) = table.header_line() {
+        let name = names.get(at).map_or("", String::as_str);
+        let begins = name.trim_start_matches(['-', '+', '.']).starts_with(|c: char| c.is_ascii_digit());
+        let is_slip = !is_number(name) && (begins || name.is_empty());
+        if is_slip || names.iter().any(|name| is_image(name)) {
+            return Err(table.error(line, &format!("'{name}' is not one number, and the line names no columns")));
+        }
+        let is_named =
+            column.is_some_and(|column| !is_number(column)) || names.iter().any(|name| plain(name) == "score");
+        if width > 1 && !is_named {
+            notes.push(format!(
+                "{}: line {line}, '{}', is taken for the names of the columns",
+                path.display(),
+                names.join(", ")
+            ));
+        }
+    }
     for (line, text) in lines(&whole).filter(|(_, line)| width > 1 && is_comment(line)) {
         let alone = Table::parted(path, text.to_owned(), table.delimiter(), |_| false)?;
         let fields = alone.ragged().next().transpose()?.map(|record| record.fields).unwrap_or_default();

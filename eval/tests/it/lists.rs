@@ -117,6 +117,18 @@ fn a_first_pair_with_a_slip_is_no_header_and_a_row_is_no_comment() {
         let words = ["scores", "--genuine", &list, "--impostor", &impostor, "--column", "2"];
         fails(1, &words, &[name, "line 2: begins with '#'", "take the '#' off"]);
     }
+    for slip in ["1.2x", "", "\"1,23\"", "FTE"] {
+        let list = file("s.csv", &format!("a.jpg,b.jpg,{slip}\na.jpg,c.jpg,0.7\na.jpg,d.jpg,0.9\n"));
+        let words = ["scores", "--genuine", &list, "--impostor", &impostor, "--column", "3"];
+        fails(1, &words, &["s.csv", "line 1", "is not one number"]);
+        let list = file("s.csv", &format!("0,1,{slip}\n0,2,0.7\n0,3,0.9\n"));
+        fails(1, &["scores", "--genuine", &list, "--impostor", &impostor, "--column", "3"], &["s.csv"]);
+    }
+    let list = file("h.csv", "one,other,likeness\na.jpg,c.jpg,0.7\na.jpg,d.jpg,0.9\n");
+    let output = run(&["scores", "--genuine", &list, "--impostor", &list, "--column", "3"]);
+    assert!(
+        output.status.success() && stderr(&output).contains("line 1, 'one, other, likeness', is taken for the names")
+    );
     let list = file("k.csv", "# made by x, on 3 machines\npair,score\n\"#0\",0.9\n1,0.4\n#\n# end, of it\n");
     let output = run(&["scores", "--genuine", &list, "--impostor", &impostor]);
     assert!(
