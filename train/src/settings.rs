@@ -256,6 +256,16 @@ impl Settings {
             let most = if *most == u64::MAX { String::new() } else { format!(" and at most {most}") };
             return Err(Error::Usage(format!("{flag} {value}: wanted at least 1{most}")));
         }
+        let counted = [("--unfreeze-at", self.optimizer.unfreeze_at), ("--memory-start", self.loss.memory_start)];
+        let goes_on = self.init.as_ref().is_some_and(|init| init.init.contains(&Part::Optimizer));
+        if let (true, Some((flag, Some(step)))) =
+            (goes_on, counted.into_iter().find(|(_, step)| step.is_some_and(|step| step > 0)))
+        {
+            return Err(Error::Usage(format!(
+                "{flag} {step}: --init optimizer goes on counting the steps of the run that it takes, and {step} would be of both together; \
+                 leave the optimizer out of --init, or {flag} away"
+            )));
+        }
         let (batch, parts) = (self.batch, self.accumulate);
         if parts == 0 || !batch.is_multiple_of(parts) {
             return Err(Error::Usage(format!(
