@@ -71,6 +71,7 @@ pub(crate) fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -
     match settings.per_class {
         _ if is_begun || !(needs_pairs || by_class == Some(true)) => Ok(None),
         Some(_) if !needs_pairs => Ok(None),
+        None if by_class == Some(false) && !settings.loss.needs_pairs_of_batch() => Ok(None),
         None if by_class == Some(false) => Ok(Some(format!(
             "the loss {loss} compares images of a class, which batches of {} may not have: those without are passed over",
             chosen.word().unwrap_or_default()

@@ -53,7 +53,7 @@ impl Run {
                     agree(mining.before(self.counters.step, &self.trainer, &loader))?;
                 }
                 let batch = agree(loader.next())?;
-                let made = if self.settings.loss.needs_pairs() && !batch.has_pairs {
+                let made = if self.settings.loss.needs_pairs_of_batch() && !batch.has_pairs {
                     self.counters.step += 1;
                     self.counters.passed_over += 1;
                     agree(loader.pass_over())?;

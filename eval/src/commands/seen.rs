@@ -1,7 +1,7 @@
 //! Whether a model has seen what it is measured on: beside the embedder of a run of `pdloss train`, `run.toml` says what that trained on.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -16,10 +16,19 @@ struct Run {
 
 #[derive(Deserialize)]
 struct Settings {
+    model: PathBuf,
+    init: Option<Init>,
     data: Chosen,
     validation: Option<Validation>,
     #[serde(default)]
     leave_out: bool,
+}
+
+/// What the run began with.
+#[derive(Deserialize)]
+struct Init {
+    init_from: PathBuf,
+    init: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,43 +36,68 @@ struct Validation {
     data: Chosen,
 }
 
-/// What is to be said of a model that was trained on images that are measured, known by their names in one data set.
-pub(super) fn seen(model: &Path, measured: &Dataset) -> Option<String> {
-    let model =
-        model.canonicalize().ok().filter(|model| model.file_name().is_some_and(|name| name == "embedder.onnx"))?;
-    let run = model.with_file_name("run.toml");
-    if !run.is_file() {
-        return None;
+/// The name of a run's embedder, and that of what says how it was made.
+const EMBEDDER: &str = "embedder.onnx";
+const MANIFEST: &str = "run.toml";
+
+/// What is to be said of a model that was trained on images that are measured, by its run or by those that this began with.
+pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
+    let of_measured = places(measured, |_| true);
+    let (mut said, mut known) = (Vec::new(), HashSet::new());
+    let mut next: Vec<PathBuf> = manifest_of(model).into_iter().collect();
+    while let Some(run) = next.pop() {
+        if !known.insert(run.clone()) {
+            continue;
+        }
+        let found = read(&run).and_then(|settings| {
+            next.extend(manifest_of(&settings.model));
+            let init = settings.init.iter().filter(|init| init.init.iter().any(|part| part == "embedder"));
+            next.extend(init.filter_map(|init| init.init_from.join(MANIFEST).canonicalize().ok()));
+            let trained = trained_on(&settings)?;
+            Ok(of_measured.iter().filter(|place| trained.contains(*place)).count())
+        });
+        match found {
+            Ok(0) => {}
+            Ok(count) => said.push(format!(
+                "{count} of the {} images measured are among those that the model was trained on ({}): figures of them are of what it has seen",
+                measured.items.len(),
+                run.display()
+            )),
+            Err(error) => said.push(format!(
+                "what the model was trained on cannot be read ({error}): it may have seen the images measured"
+            )),
+        }
     }
-    match trained_on(&run, measured) {
-        Ok(0) => None,
-        Ok(count) => Some(format!(
-            "{count} of the {} images measured are among those that the model was trained on ({}): figures of them are of what it has seen",
-            measured.items.len(),
-            run.display()
-        )),
-        Err(error) => Some(format!(
-            "what the model was trained on cannot be read ({error}): it may have seen the images measured"
-        )),
-    }
+    said
 }
 
-/// How many of the images measured a run was trained on. None where its data is not here, or is another data set.
-fn trained_on(run: &Path, measured: &Dataset) -> Result<usize> {
+/// The manifest of the run whose embedder a model is, behind links, too.
+fn manifest_of(model: &Path) -> Option<PathBuf> {
+    let model = model.canonicalize().ok().filter(|model| model.file_name().is_some_and(|name| name == EMBEDDER))?;
+    Some(model.with_file_name(MANIFEST)).filter(|manifest| manifest.is_file())
+}
+
+fn read(run: &Path) -> Result<Settings> {
     let text = std::fs::read_to_string(run).map_err(|e| Error::read(run, e))?;
     let Run { settings } = toml::from_str(&text).map_err(|e| Error::data(run, e.to_string().trim()))?;
+    Ok(settings)
+}
+
+/// Where the images of these classes lie, through whatever folder they are named.
+fn places(data: &Dataset, is_of: impl Fn(&str) -> bool) -> HashSet<PathBuf> {
+    let root = data.source.path().canonicalize().unwrap_or_else(|_| data.source.path().to_path_buf());
+    let items = data.items.iter().filter(|item| is_of(&data.classes[item.class]));
+    items.map(|item| root.join(&item.name)).collect()
+}
+
+/// Where the images lie that a run was trained on; none where its data is not here.
+fn trained_on(settings: &Settings) -> Result<HashSet<PathBuf>> {
     if !settings.data.path.exists() {
-        return Ok(0);
+        return Ok(HashSet::new());
     }
     let data = Dataset::load(&settings.data.request())?;
-    let place = |data: &Dataset| data.source.path().canonicalize().ok();
-    if place(&data).is_none() || place(&data) != place(measured) {
-        return Ok(0);
-    }
-    let validation = settings.validation.filter(|_| settings.leave_out);
+    let validation = settings.validation.as_ref().filter(|_| settings.leave_out);
     let validation = validation.map(|validation| Dataset::load(&validation.data.request())).transpose()?;
     let left: HashSet<&str> = validation.iter().flat_map(|data| &data.classes).map(String::as_str).collect();
-    let trained = data.items.iter().filter(|item| !left.contains(data.classes[item.class].as_str()));
-    let trained: HashSet<&str> = trained.map(|item| item.name.as_str()).collect();
-    Ok(measured.items.iter().filter(|item| trained.contains(item.name.as_str())).count())
+    Ok(places(&data, |class| !left.contains(class)))
 }

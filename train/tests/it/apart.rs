@@ -134,6 +134,14 @@ fn what_the_first_weights_were_trained_on_is_no_test() {
         let said = measured("5-8");
         assert!(said.contains("32 of the 64 images measured are among those that the model was trained on"), "{said}");
         assert!(!measured("7-8").contains("trained on"));
+        // Of a run that began with that one, and by another way to the same files.
+        let (later, images) = (between.file("embedder.onnx"), shapes.join("images"));
+        for data in [&shapes, &images] {
+            let output =
+                run(&["recall", "--model", text(&later), "--data", text(data), "--classes", "1-8", "--k", "1"]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains("96 of the 128 images measured") && said.contains("32 of the 128 images"), "{said}");
+        }
     }
     // Copied, they are known by their bytes; elsewhere the model says nothing of its past.
     let copy = place.folder.path().join("copy");

@@ -165,7 +165,7 @@ impl Plan {
                     Which::Revisited(listed) => listed.dataset(&data.path, &data.limits)?,
                 };
                 notes.extend(&dataset.notes);
-                notes.extend(of_first(|| Ok(seen(&model.model().path, &dataset)))?.as_slice());
+                notes.extend(&of_first(|| Ok(seen(&model.model().path, &dataset)))?);
                 let ks = agree(self.check(&rows_of(&dataset), dataset.format, &mut notes))?;
                 let steps = match &self.which {
                     Which::Revisited(listed) => {

@@ -75,7 +75,7 @@ impl Plan {
                     Which::Templates(listed) => listed.templates.dataset(data, &request.limits)?,
                 };
                 notes.extend(&dataset.notes);
-                notes.extend(of_first(|| Ok(seen(&model.model().path, &dataset)))?.as_slice());
+                notes.extend(&of_first(|| Ok(seen(&model.model().path, &dataset)))?);
                 if let Some((path, landmarks)) = &how.align {
                     notes.extend(landmarks.doubt().map(|said| format!("{}: {said}", path.display())).as_slice());
                 }
