@@ -151,6 +151,8 @@ def in_parts(ranks):
         "multi-similarity, --memory-bank": [*pairs, "--memory-bank", "48"],
         "multi-similarity, hard classes": [*pairs, "--sampler", "hard-classes", "--hard-every", "3"],
     }
+    if len(ranks) == 1:
+        ways = {name: ways[name] for name in ("pd, classes over ranks", "multi-similarity, --memory-bank")}
     for name, flags in ways.items():
         whole, live = work / f"whole {name}", work / f"live {name}"
         alone = [flag for flag in flags if flag != "--shard-classes"]
