@@ -164,11 +164,11 @@ def in_parts(ranks):
                 out = work / f"{parts} of {count} {name}"
                 train(out, count, [*flags, "--freeze-statistics", "all", "--accumulate", str(parts)], batch=24)
                 apart = losses_apart(whole, out)
-                check(apart < 1e-4, f"{name}: losses in {parts} parts of {count} ranks are {apart} off those of one process")
+                check(apart < 1e-3, f"{name}: losses in {parts} parts of {count} ranks are {apart} off those of one process")
             out = work / f"live {count} {name}"
             train(out, count, [*flags, "--accumulate", str(12 // count)], batch=24)
             live_apart = losses_apart(live, out)
-            check(live_apart < 1e-4, f"{name}: losses in {12 // count} live parts of {count} ranks are {live_apart} off those of 12 parts")
+            check(live_apart < 1e-3, f"{name}: losses in {12 // count} live parts of {count} ranks are {live_apart} off those of 12 parts")
             print(f"{name}: losses of 12 steps in parts on {count} ranks within {apart:.1e} of the whole batch, {live_apart:.1e} of 12 parts")
     synced = ["--accumulate", "3", "--sync-statistics"]
     for again in range(2):
