@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use ndarray::Array2;
-use pdloss::graph::file;
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::proto::{GraphProto, ModelProto};
 use pdloss::graph::step::{Description, export_embedder};
@@ -18,6 +17,7 @@ use tempfile::TempDir;
 use crate::backbone::of_graph;
 use crate::cli::Part;
 use crate::images::Images;
+use crate::probe::written;
 use crate::settings::Settings;
 use crate::shards::Shards;
 use crate::tensor::Tensor;
@@ -53,12 +53,17 @@ pub(crate) fn as_it_begins(
     if !settings.init.as_ref().is_some_and(|init| init.init.contains(&Part::Embedder)) {
         return Ok((model.clone(), None));
     }
+    let (model, folder) = written(&embedder_of(settings, backbone, state)?, &settings.output)?;
+    Ok((model, Some(folder)))
+}
+
+/// The embedder of a first state.
+///
+/// # Errors
+/// [`Error::Model`] where it lacks a tensor.
+pub(crate) fn embedder_of(settings: &Settings, backbone: &ModelProto, state: &[Tensor]) -> Result<ModelProto> {
     let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
-    let embedder = export_embedder(backbone, find).map_err(|e| of_graph(&settings.model, e))?;
-    let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
-    let path = folder.path().join("embedder.onnx");
-    file::write(&embedder, &path).map_err(|e| of_graph(&path, e))?;
-    Ok((Model::read(&path, Some(&settings.output))?, Some(folder)))
+    export_embedder(backbone, find).map_err(|e| of_graph(&settings.model, e))
 }
 
 /// The mean direction of the embeddings of each class that this rank has.

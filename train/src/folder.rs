@@ -77,10 +77,6 @@ const UNFINISHED: &str = ".pdloss-";
 /// What version 0.1 called a model that is not.
 const UNFINISHED_BEFORE: [&str; 2] = ["embedder.onnx.partial", ".pdloss-candidate.onnx.partial"];
 
-fn manifest_of(file: &Path, text: &str) -> Result<Manifest> {
-    toml::from_str(text).map_err(|e| Error::data(file, e.to_string().trim()))
-}
-
 impl Folder {
     /// The place of a new run, which must not be there yet.
     ///
@@ -108,22 +104,8 @@ impl Folder {
                 Error::Usage(format!("--resume {}: no run was begun there: {}: {e}", path.display(), file.display()))
             })
         })?;
-        Ok((Self(path.into()), manifest_of(&file, &text)?))
-    }
-
-    /// The manifest of a run in this folder, as this process alone sees it.
-    ///
-    /// # Errors
-    /// [`Error::File`], and [`Error::Data`] for one that cannot be read.
-    pub(crate) fn look(folder: &Path) -> Result<Manifest> {
-        let file = folder.join(MANIFEST);
-        let text = std::fs::read_to_string(&file).map_err(|e| Error::read(&file, e))?;
-        manifest_of(&file, &text)
-    }
-
-    /// Whether a model is the embedder of a run in this folder.
-    pub(crate) fn is_embedder_of(folder: &Path, model: &Path) -> bool {
-        model.file_name().is_some_and(|name| name == EMBEDDER) && folder.join(MANIFEST).is_file()
+        let manifest = toml::from_str(&text).map_err(|e| Error::data(&file, e.to_string().trim()))?;
+        Ok((Self(path.into()), manifest))
     }
 
     /// Makes the folder and its manifest. What was made is removed again when the answer is dropped, unless it is kept.

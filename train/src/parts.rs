@@ -17,25 +17,15 @@ pub(crate) const SHOWN: usize = 3;
 /// # Errors
 /// [`Error::Usage`] where fewer than two are left.
 pub(crate) fn leave_out(data: &mut Dataset, validation: &Dataset) -> Result<usize> {
-    let theirs: HashSet<&str> = validation.classes.iter().map(String::as_str).collect();
-    let stays: Vec<bool> = data.classes.iter().map(|class| !theirs.contains(class.as_str())).collect();
-    let left = stays.iter().filter(|stays| **stays).count();
+    let all = data.classes.len();
+    let taken = data.leave_out(validation);
+    let left = all - taken;
     if left < 2 {
-        let all = data.classes.len();
         return Err(Error::Usage(format!(
-            "--validation-classes names {} of the {all} classes of part '{}': {left} are left to train on; wanted at least 2",
-            all - left,
+            "--validation-classes names {taken} of the {all} classes of part '{}': {left} are left to train on; wanted at least 2",
             data.part
         )));
     }
-    // New numbers of the classes that stay.
-    let number: Vec<usize> =
-        stays.iter().scan(0, |next, &stays| Some(std::mem::replace(next, *next + usize::from(stays)))).collect();
-    data.items.retain(|item| stays[item.class]);
-    data.items.iter_mut().for_each(|item| item.class = number[item.class]);
-    let mut stay = stays.iter();
-    data.classes.retain(|_| stay.next() == Some(&true));
-    let taken = stays.len() - left;
     if taken > 0 {
         data.part = format!("{}, without the {taken} classes validated on", data.part);
     }

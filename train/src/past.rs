@@ -2,14 +2,12 @@
 //! that these began with. What was seen then is no test now.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 
-use pdloss_embed::dataset::Dataset;
+use pdloss_embed::dataset::{Dataset, Past};
 use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
 
 use crate::cli::Part;
-use crate::folder::{Folder, Manifest};
 use crate::parts;
 use crate::settings::Settings;
 
@@ -24,14 +22,15 @@ pub(crate) fn check(settings: &Settings, validation: &Dataset) -> Result<Vec<Str
 
 fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    let (runs, unread) = earlier(settings);
+    let init = settings.init.as_ref().filter(|init| init.init.contains(&Part::Embedder));
+    let (runs, unread) = Past::of(&settings.model, init.map(|init| init.init_from.as_path()));
     notes.extend(unread.into_iter().map(|error| {
         format!("the first weights are of an earlier run, of which nothing is known ({error}): it may have seen what is validated on")
     }));
     let mut of_validation = None;
-    for (run, earlier) in runs {
-        let name = run.display();
-        let data = trained_on(&earlier.settings).and_then(|data| Ok((parts::digests(&data, true)?, data)));
+    for earlier in runs {
+        let name = earlier.folder.display();
+        let data = earlier.load().and_then(|data| Ok((parts::digests(&data, true)?, data)));
         let (of_data, data) = match data {
             Ok(read) => read,
             Err(error) => {
@@ -42,10 +41,10 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
                 continue;
             }
         };
-        let (begun, now) = (&earlier.made_with.data_sha256, data.sha256(&of_data));
+        let (begun, now) = (&earlier.data_sha256, data.sha256(&of_data));
         let has_changed = *begun != now;
         if has_changed {
-            let or_skipped = if earlier.settings.data.skip_bad { " (or some were skipped then)" } else { "" };
+            let or_skipped = if earlier.data.skip_bad { " (or some were skipped then)" } else { "" };
             notes.push(format!(
                 "the first weights are of {name}, and the images that it was trained on have changed since{or_skipped}: SHA-256 {now}, then \
                  {begun}: what they were may be validated on under another name"
@@ -65,45 +64,6 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
         notes.push(format!("the first weights are of {name}, and there {shared} (--allow-overlap)"));
     }
     Ok(notes)
-}
-
-/// The runs that the first weights come from, the latest first, and why others cannot be read.
-fn earlier(settings: &Settings) -> (Vec<(PathBuf, Manifest)>, Vec<Error>) {
-    let (mut found, mut unread) = (Vec::new(), Vec::new());
-    let mut seen = HashSet::new();
-    let mut next = sources(settings);
-    while let Some(folder) = next.pop() {
-        if !seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
-            continue;
-        }
-        match Folder::look(&folder) {
-            Ok(manifest) => {
-                next.extend(sources(&manifest.settings));
-                found.push((folder, manifest));
-            }
-            Err(error) => unread.push(error),
-        }
-    }
-    (found, unread)
-}
-
-/// Folders of the runs that a run may have begun with: that of `--init-from`, and the model's, where it is a run's embedder.
-fn sources(settings: &Settings) -> Vec<PathBuf> {
-    // Behind a link, too.
-    let model = settings.model.canonicalize().unwrap_or_else(|_| settings.model.clone());
-    let folder = model.parent().filter(|folder| Folder::is_embedder_of(folder, &model));
-    let init = settings.init.as_ref().filter(|init| init.init.contains(&Part::Embedder));
-    let init = init.map(|init| init.init_from.clone());
-    folder.map(Path::to_path_buf).into_iter().chain(init).collect()
-}
-
-/// What a run was trained on.
-fn trained_on(settings: &Settings) -> Result<Dataset> {
-    let mut data = Dataset::load(&settings.request())?;
-    if let Some(validation) = settings.validation.as_ref().filter(|_| settings.leave_out) {
-        parts::leave_out(&mut data, &Dataset::load(&validation.data.request())?)?;
-    }
-    Ok(data)
 }
 
 /// What the earlier data and that validated on have in common, in words: by the bytes of the images, whose digests these are; of one data

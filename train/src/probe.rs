@@ -6,6 +6,7 @@ use pdloss::graph::file;
 use pdloss::graph::proto::ModelProto;
 use pdloss_embed::embedder::{Embedder, Model, Options};
 use pdloss_embed::{Error, Result};
+use tempfile::TempDir;
 
 use crate::images::Images;
 
@@ -74,11 +75,20 @@ pub(crate) fn unsteadiness(
     image: [usize; 3],
     options: &Options,
 ) -> Result<Option<String>> {
+    let (model, _folder) = written(embedder, output)?;
+    let cure = "its figures are those of the batches in which images come; export the model so that images do not meet";
+    Embedder::open(model, Some(image), options)?.unsteadiness(image, cure)
+}
+
+/// An embedder as a model in a file, in a folder that lives as long as the answer.
+///
+/// # Errors
+/// Those of writing it and of reading it back.
+pub(crate) fn written(embedder: &ModelProto, output: &str) -> Result<(Model, TempDir)> {
     let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
     let path = folder.path().join("embedder.onnx");
     file::write(embedder, &path).map_err(|e| Error::model(&path, e.to_string()))?;
-    let cure = "its figures are those of the batches in which images come; export the model so that images do not meet";
-    Embedder::open(Model::read(&path, Some(output))?, Some(image), options)?.unsteadiness(image, cure)
+    Ok((Model::read(&path, Some(output))?, folder))
 }
 
 /// What is wrong with embeddings of images, in words.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use pdloss::graph::head::names::PROXIES;
-use pdloss::graph::step::{Description, Kind, export_embedder};
+use pdloss::graph::step::{Description, Kind};
 use pdloss_embed::console::{Speech, inform, note};
 use pdloss_embed::embedder::{Model, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
@@ -18,7 +18,7 @@ use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{Aim, FirstProxies};
 use crate::events::Events;
 use crate::find::{self, Search};
-use crate::first::{as_it_begins, class_means, first_state};
+use crate::first::{as_it_begins, class_means, embedder_of, first_state};
 use crate::folder::{MadeWith, Manifest, write_toml};
 use crate::going_on::{OF_RUN, go_on, of_run, of_this_run, same_settings};
 use crate::images::{Images, Preparation, Reading};
@@ -36,7 +36,6 @@ use crate::settings::Settings;
 use crate::shards::Shards;
 use crate::steps::Run;
 use crate::summary;
-use crate::tensor::Tensor;
 use crate::trainer::Trainer;
 use crate::validation::Validation;
 
@@ -157,8 +156,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     mining.as_mut().map_or(Ok(()), |mining| mining.put(&of_mining))?;
     let image = layout.axes(settings.preprocessing.color.channels(), size);
     if last.is_none() {
-        let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
-        let embedder = export_embedder(&backbone, find).map_err(|e| of_graph(&settings.model, e))?;
+        let embedder = embedder_of(&settings, &backbone, &state)?;
         let unsteady = of_first(|| unsteadiness(&embedder, &settings.output, image, &settings.embedding(&library)))?;
         let of = if validation.is_some() { "validation: " } else { "" };
         let unsteady = unsteady.map(|said| format!("{of}{said}"));

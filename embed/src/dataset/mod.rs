@@ -13,11 +13,12 @@ mod list;
 mod market;
 mod numbers;
 mod part;
+mod past;
 mod slips;
 mod sop;
 mod source;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ use crate::files::ending;
 pub use chosen::Chosen;
 pub use finder::{Finder, are_of_other_folders};
 use part::Part;
+pub use past::Past;
 pub use slips::{folded, nearly_alike, slips_in, slips_of};
 pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
@@ -278,6 +280,20 @@ impl Dataset {
         let (part, notes) = (format!("images of {}", list.display()), source.notes().to_vec());
         let (format, weights) = (Format::List, HashMap::new());
         Self { source, format, part, items, classes, label: None, weights, notes }
+    }
+
+    /// Takes the classes of another data set out, and numbers the others anew; how many those were.
+    pub fn leave_out(&mut self, other: &Self) -> usize {
+        let theirs: HashSet<&str> = other.classes.iter().map(String::as_str).collect();
+        let stays: Vec<bool> = self.classes.iter().map(|class| !theirs.contains(class.as_str())).collect();
+        // New numbers of the classes that stay.
+        let number: Vec<usize> =
+            stays.iter().scan(0, |next, &stays| Some(std::mem::replace(next, *next + usize::from(stays)))).collect();
+        self.items.retain(|item| stays[item.class]);
+        self.items.iter_mut().for_each(|item| item.class = number[item.class]);
+        let mut stay = stays.iter();
+        self.classes.retain(|_| stay.next() == Some(&true));
+        stays.len() - self.classes.len()
     }
 
     /// Reads the lists of a data set and takes the part that was asked for.

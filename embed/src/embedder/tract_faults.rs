@@ -36,7 +36,7 @@ fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) ->
     let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
     let word = |name: &str| attribute(name).map(|a| String::from_utf8_lossy(&a.s).into_owned()).unwrap_or_default();
     let values = |at: usize| of_tensor(known.get(node.input.get(at)?.as_str())?).values;
-    let is_positive = |at: usize| values(at).is_some_and(|values| values.iter().all(|value| *value >= 0.0));
+    let has_no_sign = |at: usize| values(at).is_some_and(|values| values.iter().all(|value| *value >= 0.0));
     let is_given = |at: usize| node.input.get(at).is_some_and(|name| !name.is_empty());
     let fault = match node.op_type.as_str() {
         "GRU" | "LSTM" | "RNN" => {
@@ -65,7 +65,7 @@ fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) ->
             "cubic with padding border"
         }
         // Of C; ONNX's has the sign of the divisor.
-        "Mod" if attribute("fmod").is_none_or(|a| a.i == 0) && !(is_positive(0) && is_positive(1)) => {
+        "Mod" if attribute("fmod").is_none_or(|a| a.i == 0) && !(has_no_sign(0) && has_no_sign(1)) => {
             "of whole numbers, by their sign"
         }
         "GlobalLpPool" => "p",

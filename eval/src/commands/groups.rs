@@ -177,7 +177,7 @@ fn row(group: &str, errors: &GroupErrors, intervals: Option<(Option<Ends>, Optio
     for (name, (value, pairs), ends) in rates {
         row.set(name, value);
         if let Some(ends) = ends {
-            let ends = by_three(value, pairs).or(ends);
+            let ends = by_three(value, pairs as f64).or(ends);
             row.set(format!("{name}_from"), ends.map(|e| e.0)).set(format!("{name}_to"), ends.map(|e| e.1));
         }
     }
@@ -185,8 +185,8 @@ fn row(group: &str, errors: &GroupErrors, intervals: Option<(Option<Ends>, Optio
 }
 
 /// The interval of a rate of nothing or everything, which every draw has again: by the rule of three.
-fn by_three(rate: Option<f64>, pairs: u64) -> Option<Ends> {
-    let width = (3.0 / pairs as f64).min(1.0);
+pub(super) fn by_three(rate: Option<f64>, pairs: f64) -> Option<Ends> {
+    let width = (3.0 / pairs).min(1.0);
     match rate? {
         0.0 => Some((0.0, width)),
         1.0 => Some((1.0 - width, 1.0)),
@@ -217,9 +217,9 @@ mod tests {
 
     #[test]
     fn no_error_and_nothing_else_have_an_interval() {
-        assert_eq!(by_three(Some(0.0), 5), Some((0.0, 0.6)));
-        assert_eq!(by_three(Some(1.0), 10), Some((0.7, 1.0)));
-        assert_eq!((by_three(Some(0.0), 1), by_three(Some(0.4), 5)), (Some((0.0, 1.0)), None));
-        assert_eq!(by_three(None, 0), None);
+        assert_eq!(by_three(Some(0.0), 5.0), Some((0.0, 0.6)));
+        assert_eq!(by_three(Some(1.0), 10.0), Some((0.7, 1.0)));
+        assert_eq!((by_three(Some(0.0), 1.0), by_three(Some(0.4), 5.0)), (Some((0.0, 1.0)), None));
+        assert_eq!(by_three(None, 0.0), None);
     }
 }

@@ -173,9 +173,10 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
     }
     let table = Table::parse(path, text, Blanks::Separate, is_header)?;
     let commas = if has_decimal_commas(&table) { DECIMAL_COMMA } else { "" };
-    let at = match (column, table.width()?) {
-        (Some(column), _) => table.column_of(column).map_err(|e| Error::Usage(e.to_string()))?,
-        (None, width) => match table.column(&["score"])? {
+    let width = table.width()?;
+    let at = match column {
+        Some(column) => table.column_of(column).map_err(|e| Error::Usage(e.to_string()))?,
+        None => match table.column(&["score"])? {
             Some(at) => at,
             None if width == 1 => {
                 if let [name] = table.header() {
@@ -186,7 +187,6 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
             None => return Err(choose(path, table.header(), width, commas)),
         },
     };
-    let width = table.width()?;
     if let Some((line, names)) = table.header_line() {
         let name = names.get(at).map_or("", String::as_str);
         let begins = name.trim_start_matches(['-', '+', '.']).starts_with(|c: char| c.is_ascii_digit());

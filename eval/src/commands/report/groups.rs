@@ -1,5 +1,6 @@
 //! Error rates by group, of a verification run that kept them.
 
+use super::super::groups::by_three;
 use super::{Table, figure, word};
 use crate::plot::scale::{grouped, short};
 use crate::table::{Record, Value};
@@ -16,10 +17,11 @@ pub(super) fn table(groups: &[Record], record: &Record) -> Option<Table> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // counts
         let count = |number: f64| grouped(number.round() as u64);
         let ends = number(row, &format!("{rate}_from")).zip(number(row, &format!("{rate}_to")));
-        let interval = match value {
-            // Draws of pairs without an error have none either.
-            Some(0.0) if of > 0.0 => format!("0 to {} (rule of three)", short((3.0 / of).min(1.0))),
-            _ => ends.map_or("-".to_owned(), |(from, to)| format!("{} to {}", short(from), short(to))),
+        let by_three = by_three(value, of).filter(|_| value == Some(0.0) && of > 0.0);
+        let interval = match by_three {
+            // Also of runs that were not drawn from, and of those before, whose draws had none either.
+            Some((_, to)) => format!("0 to {} (rule of three)", short(to)),
+            None => ends.map_or("-".to_owned(), |(from, to)| format!("{} to {}", short(from), short(to))),
         };
         let errors = value.map_or("-".to_owned(), |value| count(value * of));
         [
