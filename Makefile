@@ -104,18 +104,16 @@ $(BENCH_PYTHON):
 	.runtime/bench/bin/pip install --quiet --disable-pip-version-check numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 faiss-cpu==1.15.1
 
 bench-recall: setup $(BENCH_PYTHON)
-	# FAISS and libjpeg-turbo as they are released, where other builds of the workspace compile them quickly.
-	cargo build --locked --workspace --bins --example search \
-		--config profile.dev.package.faiss-sys.opt-level=3 --config profile.dev.package.turbojpeg-sys.opt-level=3
+	# As people install it: the development build resamples at less than half the speed.
+	cargo build --locked --release -p pdloss-eval --bin pdloss-eval --example search
 	$(BENCH_PYTHON) eval/benches/recall.py $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 bench-levels: setup $(BENCH_PYTHON)
-	cargo build --locked --workspace --bins --example search \
-		--config profile.dev.package.faiss-sys.opt-level=3 --config profile.dev.package.turbojpeg-sys.opt-level=3
+	cargo build --locked --release -p pdloss-eval --bin pdloss-eval --example search
 	$(BENCH_PYTHON) eval/benches/levels.py
 
 bench-scale: setup $(BENCH_PYTHON)
-	cargo build --locked --workspace --bins --config profile.dev.package.faiss-sys.opt-level=3
+	cargo build --locked --release -p pdloss-eval --bin pdloss-eval
 	$(BENCH_PYTHON) eval/benches/scale.py $(if $(ROWS),--rows $(ROWS)) $(if $(FOLDER),--folder $(FOLDER))
 
 bench-loss: $(BENCH_PYTHON)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-SEARCH = HERE.parents[1] / "target" / "debug" / "examples" / "search"
+SEARCH = HERE.parents[1] / "target" / "release" / "examples" / "search"
 LEVELS = ["x86-64", "x86-64-v3"]
 
 
@@ -37,7 +37,7 @@ def main():
     threads = arguments.threads
     load = os.getloadavg()[0]
     models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    print(f"{models[0]}, {threads} threads, rounds: {arguments.rounds}, load at the start {load:.2f}; ours of the profile dev, FAISS at level 3")
+    print(f"{models[0]}, {threads} threads, rounds: {arguments.rounds}, load at the start {load:.2f}; ours of the profile release")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for index, rows, dim, k in [("IVF16,PQ8", 4_000, 32, 10), ("Flat", arguments.rows, 512, 100)]:

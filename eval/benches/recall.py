@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-TARGET = HERE.parents[1] / "target" / "debug"
+TARGET = HERE.parents[1] / "target" / "release"
 
 
-PROFILE = "the profile dev, FAISS and libjpeg-turbo at level 3"
+PROFILE = "the profile release"
 
 
 def run(command, threads):

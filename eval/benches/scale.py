@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-TOOL = Path(__file__).resolve().parents[2] / "target" / "debug" / "pdloss-eval"
+TOOL = Path(__file__).resolve().parents[2] / "target" / "release" / "pdloss-eval"
 CLASS = 100
 
 
@@ -87,7 +87,7 @@ def main():
         make(large, arguments.rows, arguments.dim, arguments.queries)
         size = large.stat().st_size / 2**20
         found, seconds, peak = recall(large, arguments.k, arguments.threads, ["--memory", arguments.memory])
-        print(f"{platform.machine()}, {arguments.threads} threads, pdloss-eval of the profile dev, FAISS at level 3 for {found['faiss_level']}")
+        print(f"{platform.machine()}, {arguments.threads} threads, pdloss-eval of the profile release, FAISS for {found['faiss_level']}")
         print(f"{arguments.queries:,} queries among {arguments.rows:,} x {arguments.dim} ({size:,.0f} MiB), K {arguments.k}, "
               f"--memory {arguments.memory}")
         print(f"  recall@1 {found['recall@1']:.4f}, recall@{arguments.k} {found[f'recall@{arguments.k}']:.4f}")

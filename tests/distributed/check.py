@@ -141,6 +141,46 @@ def trained(ranks):
     check("wanted at least an image for each of 4 ranks" in done.stderr and not (work / "few").exists(), done.stderr)
 
 
+def in_parts(ranks):
+    """Parts of the rows of each rank, what is remembered of earlier batches, and hard classes: as one process has them."""
+    pairs = ["--loss", "multi-similarity", "--per-class", "4"]
+    ways = {
+        "pd": ["--loss", "pd"],
+        "pd, classes over ranks": ["--loss", "pd", "--shard-classes"],
+        "multi-similarity": pairs,
+        "multi-similarity, --memory-bank": [*pairs, "--memory-bank", "48"],
+        "multi-similarity, hard classes": [*pairs, "--sampler", "hard-classes", "--hard-every", "3"],
+    }
+    if len(ranks) == 1:
+        ways = {name: ways[name] for name in ("pd, classes over ranks", "multi-similarity, --memory-bank")}
+    for name, flags in ways.items():
+        whole, live = work / f"whole {name}", work / f"live {name}"
+        alone = [flag for flag in flags if flag != "--shard-classes"]
+        train(whole, more=[*alone, "--freeze-statistics", "all"], batch=24)
+        # As many parts as all ranks have together, which normalise alike.
+        train(live, more=[*alone, "--accumulate", "12"], batch=24)
+        for count in ranks:
+            for parts in (1, 12 // count):
+                out = work / f"{parts} of {count} {name}"
+                train(out, count, [*flags, "--freeze-statistics", "all", "--accumulate", str(parts)], batch=24)
+                apart = losses_apart(whole, out)
+                check(apart < 1e-3, f"{name}: losses in {parts} parts of {count} ranks are {apart} off those of one process")
+            out = work / f"live {count} {name}"
+            train(out, count, [*flags, "--accumulate", str(12 // count)], batch=24)
+            live_apart = losses_apart(live, out)
+            check(live_apart < 1e-3, f"{name}: losses in {12 // count} live parts of {count} ranks are {live_apart} off those of 12 parts")
+            print(f"{name}: losses of 12 steps in parts on {count} ranks within {apart:.1e} of the whole batch, {live_apart:.1e} of 12 parts")
+    synced = ["--accumulate", "3", "--sync-statistics"]
+    for again in range(2):
+        done = train(work / f"synced{again}", 2, synced, batch=24)
+    check("normalises by a part of every rank" in done.stderr, done.stderr)
+    same_files(work / "synced0", work / "synced1", ["checkpoint.safetensors", "embedder.onnx"])
+    done = train(work / "uneven", 2, ["--accumulate", "8"], batch=24, wanted=2)
+    check("that 8 times 2 divides, not 24" in done.stderr, done.stderr)
+    done = train(work / "hard", 2, ["--sampler", "hard-classes", "--per-class", "4", "--shard-classes"], batch=24, wanted=2)
+    check("a part of the classes" in done.stderr, done.stderr)
+
+
 def rows_of(path):
     with open(path) as file:
         return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
@@ -217,6 +257,7 @@ def main():
         "gradients": lambda: gradients([2], LOSSES if everything else QUICK),
         "sharded": lambda: sharded(ranks),
         "trained": lambda: trained(ranks),
+        "in parts": lambda: in_parts(ranks),
         "measuring": lambda: measuring(ranks, everything),
         "unreadable": faults.unreadable,
     }

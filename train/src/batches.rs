@@ -54,19 +54,12 @@ pub(crate) fn never_drawn(data: &Dataset) -> Result<Option<String>> {
 /// Refuses hard classes where nobody has the vectors of all of them.
 pub(crate) fn check_hard_classes(settings: &Settings) -> Result<()> {
     let ranks = settings.ranks;
-    let problem = match (settings.shard_classes, settings.loss.needs_pairs()) {
-        _ if ranks == 1 => return Ok(()),
-        (true, _) => format!("each of {ranks} ranks has the proxies of a part of the classes (--shard-classes)"),
-        (_, true) => {
-            let loss = settings.loss.word();
-            format!(
-                "the loss {loss} has no proxies, and running means of the classes' embeddings are those of one process, not of {ranks} \
-                 ranks"
-            )
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::Usage(format!("--sampler hard-classes: {problem}")))
+    if ranks == 1 || !settings.shard_classes {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--sampler hard-classes: each of {ranks} ranks has the proxies of a part of the classes (--shard-classes)"
+    )))
 }
 
 /// Sees to it that batches have pairs, for a loss that wants them, and classes, for a sampler of classes; what is to be said of it.
@@ -78,6 +71,7 @@ pub(crate) fn balance(settings: &mut Settings, classes: usize, is_begun: bool) -
     match settings.per_class {
         _ if is_begun || !(needs_pairs || by_class == Some(true)) => Ok(None),
         Some(_) if !needs_pairs => Ok(None),
+        None if by_class == Some(false) && !settings.loss.needs_pairs_of_batch() => Ok(None),
         None if by_class == Some(false) => Ok(Some(format!(
             "the loss {loss} compares images of a class, which batches of {} may not have: those without are passed over",
             chosen.word().unwrap_or_default()

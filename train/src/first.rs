@@ -3,17 +3,20 @@
 use std::path::Path;
 
 use ndarray::Array2;
+use pdloss::graph::file;
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::proto::{GraphProto, ModelProto};
-use pdloss::graph::step::Description;
+use pdloss::graph::step::{Description, export_embedder};
 use pdloss::loss::ClassMeans;
 use pdloss_embed::embedder::{Embedder, Model};
 use pdloss_embed::pipeline::embed_over_ranks;
 use pdloss_embed::preprocess::Steps;
 use pdloss_embed::ranks::agree;
 use pdloss_embed::{Error, Result};
+use tempfile::TempDir;
 
 use crate::backbone::of_graph;
+use crate::cli::Part;
 use crate::images::Images;
 use crate::settings::Settings;
 use crate::shards::Shards;
@@ -36,13 +39,35 @@ pub(crate) fn first_state(step: &ModelProto, model: &Path) -> Result<Vec<Tensor>
     tensors.collect()
 }
 
+/// The embedder that the run begins with: the model, or what of another run's weights was put into the state, in a folder that lives
+/// as long as the answer.
+///
+/// # Errors
+/// Those of writing it and of reading it back.
+pub(crate) fn as_it_begins(
+    settings: &Settings,
+    model: &Model,
+    backbone: &ModelProto,
+    state: &[Tensor],
+) -> Result<(Model, Option<TempDir>)> {
+    if !settings.init.as_ref().is_some_and(|init| init.init.contains(&Part::Embedder)) {
+        return Ok((model.clone(), None));
+    }
+    let find = |name: &str| state.iter().find(|tensor| tensor.name == name).map(Tensor::to_proto);
+    let embedder = export_embedder(backbone, find).map_err(|e| of_graph(&settings.model, e))?;
+    let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
+    let path = folder.path().join("embedder.onnx");
+    file::write(&embedder, &path).map_err(|e| of_graph(&path, e))?;
+    Ok((Model::read(&path, Some(&settings.output))?, Some(folder)))
+}
+
 /// The mean direction of the embeddings of each class that this rank has.
 ///
 /// # Errors
 /// Those of embedding, on every rank.
 pub(crate) fn class_means(
     description: &Description,
-    model: &Model,
+    model: Model,
     images: &Images,
     settings: &Settings,
     library: &Path,
@@ -50,7 +75,7 @@ pub(crate) fn class_means(
 ) -> Result<Array2<f32>> {
     let preparation = images.preparation();
     let axes = preparation.layout.axes(preparation.recipe.color.channels(), preparation.size);
-    let mut embedder = agree(Embedder::open(model.clone(), Some(axes), &settings.embedding(library)))?;
+    let mut embedder = agree(Embedder::open(model, Some(axes), &settings.embedding(library)))?;
     let (recipe, steps) = (&preparation.recipe, Steps::default());
     let embedded = embed_over_ranks(images.data(), recipe, &steps, &mut embedder, settings.threads, false)?;
     let labels: Vec<i64> = embedded.embeddings.rows.iter().map(|row| row.class as i64).collect();

@@ -38,18 +38,18 @@ fn compared(batch: usize, memory: Option<Memory>) -> usize {
     batch.saturating_add(memory.map_or(0, |memory| memory.rows))
 }
 
-/// Refuses parts where the ranks of a run are those already.
+/// Refuses parts that are not equal on all ranks.
 ///
 /// # Errors
 /// [`Error::Usage`].
 pub(crate) fn check(settings: &Settings) -> Result<()> {
-    let (parts, ranks) = (settings.accumulate, settings.ranks);
-    if ranks == 1 || parts == 1 {
+    let (batch, parts, ranks) = (settings.batch, settings.accumulate, settings.ranks);
+    if ranks == 1 || parts == 1 || batch.is_multiple_of(parts.saturating_mul(ranks)) {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "--accumulate {parts}: a step in parts runs as one process, and this run has {ranks} ranks, which have a part of the batch \
-         each already"
+        "--accumulate {parts}: each of {ranks} ranks makes so many parts of its rows; wanted a --batch that {parts} times {ranks} divides, \
+         not {batch}, so that all parts are equal"
     )))
 }
 
@@ -63,16 +63,18 @@ pub(crate) fn said(settings: &Settings, step: &ModelProto, in_tiles: bool) -> Re
         return Ok(None);
     }
     let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
-    let each = batch / parts;
+    let each = batch / parts / settings.ranks;
     let normalises = description.state.iter().any(|tensor| tensor.kind == Kind::Running);
     let how = if normalises {
+        let of_ranks = if settings.ranks > 1 && settings.sync_statistics { " of all ranks together" } else { "" };
         format!(
-            "; BatchNormalization normalises the {each} images of a part, and its running statistics follow the parts one after the \
-             other, in the second pass alone"
+            "; BatchNormalization normalises the {each} images of a part{of_ranks}, and its running statistics follow the parts one after \
+             the other, in the second pass alone"
         )
     } else {
         String::new()
     };
+    let on_ranks = if settings.ranks > 1 { format!(" on each of {} ranks", settings.ranks) } else { String::new() };
     let tiles = if in_tiles {
         let rows = tile(compared(batch, description.memory)).min(batch);
         format!("; the loss is computed in tiles of {rows} rows, and never has all similarities at once")
@@ -80,7 +82,7 @@ pub(crate) fn said(settings: &Settings, step: &ModelProto, in_tiles: bool) -> Re
         String::new()
     };
     Ok(Some(format!(
-        "--accumulate {parts}: the loss is of all {batch} images of a step, which go through the net {each} at a time, and once more for \
-         the gradients, with the same images and dropout{how}{tiles}"
+        "--accumulate {parts}: the loss is of all {batch} images of a step, which go through the net {each} at a time{on_ranks}, and once \
+         more for the gradients, with the same images and dropout{how}{tiles}"
     )))
 }

@@ -1,5 +1,6 @@
 //! A run's first state out of another run's last one.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -100,8 +101,21 @@ pub(crate) fn put(
     }
     let mut counts = [0; 3];
     let frozen = init.init.contains(&Part::Embedder).then(|| Frozen::read(&folder.embedder())).transpose()?;
+    let mut said = own.compare(init, &manifest)?;
     if let Some(frozen) = &frozen {
         frozen.refuse_others(step, backbone)?;
+        let lost = frozen.unknown(step, backbone);
+        if let Some(first) = lost.first() {
+            let (count, from) = (lost.len(), frozen.path.display());
+            let problem = format!("{count} tensors of {from} have no place in this run's net, such as '{first}'");
+            if manifest.made_with.model_sha256 == own.model_sha256 {
+                return Err(Error::Usage(format!(
+                    "--init-from: {problem}, and it would not be the net that was trained; train as that run did (--untie, --also-train), or \
+                     begin with --model {from}"
+                )));
+            }
+            said.push(format!("--init-from: {problem}: they are left out"));
+        }
     }
     for (tensor, told) in state.iter_mut().zip(&step.state) {
         let part = match told.kind {
@@ -137,7 +151,6 @@ pub(crate) fn put(
             words.push(format!("{word} ({count} tensors)"));
         }
     }
-    let mut said = own.compare(init, &manifest)?;
     let (from, words) = (init.init_from.display(), words.join(", "));
     said.push(format!("starts from {from} (--init-from): {words}; checkpoint with SHA-256 {sha256}"));
     Ok(Taken { said, sha256 })
@@ -201,6 +214,14 @@ impl Frozen {
             }
         }
         Ok(())
+    }
+
+    /// Its tensors of floats that the backbone does not have.
+    fn unknown(&self, step: &Description, backbone: &ModelProto) -> Vec<&str> {
+        let initializers = backbone.graph.iter().flat_map(|graph| &graph.initializer).map(|own| own.name());
+        let own: HashSet<&str> = step.state.iter().map(|tensor| tensor.name.as_str()).chain(initializers).collect();
+        let floats = self.tensors.iter().filter(|tensor| tensor.element.is_float());
+        floats.map(|tensor| tensor.name.as_str()).filter(|name| !own.contains(name)).collect()
     }
 
     fn bytes(&self, name: &str, like: &Tensor) -> Result<Vec<u8>> {

@@ -23,6 +23,8 @@ pub(crate) struct Batch {
     pub(crate) has_pairs: bool,
     /// Class of each image of the whole batch.
     pub(crate) classes: Vec<i64>,
+    /// The place of the first image in the whole batch.
+    pub(crate) first_row: usize,
 }
 
 /// Which classes are nearest to which, for the batches of a stretch.
@@ -136,6 +138,7 @@ fn make(
             labels: Vec::with_capacity(rows.len()),
             has_pairs: has_pairs(&classes),
             classes,
+            first_row: rows.start,
         };
         let mut outcome = Ok(());
         for &draw in &draws[rows] {

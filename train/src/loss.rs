@@ -336,6 +336,12 @@ impl LossArgs {
         self.name().usual().compares_pairs()
     }
 
+    /// Whether there is nothing to compare in a batch without pairs: where earlier batches are remembered, there may be, and it is to be
+    /// remembered itself.
+    pub(crate) fn needs_pairs_of_batch(&self) -> bool {
+        self.needs_pairs() && self.memory_bank.is_none()
+    }
+
     /// How many images of a class it compares, where that is not all that a batch has.
     pub(crate) fn takes_of_class(&self) -> Option<usize> {
         (self.name() == LossName::NPair).then_some(2)

@@ -12,6 +12,7 @@ use ndarray::{Array2, Axis};
 use pdloss::graph::build::Element;
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::step::Description;
+use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
 
 use crate::loader::Loader;
@@ -47,6 +48,10 @@ pub(crate) struct Mining {
     nearest: Arc<Neighbours>,
     /// Whether threads that make batches know of this stretch.
     is_told: bool,
+}
+
+fn wrong(e: ndarray::ShapeError) -> Error {
+    Error::Measure(format!("nearest classes: {e}"))
 }
 
 /// What stands for a class, in words.
@@ -94,7 +99,6 @@ impl Mining {
     /// # Errors
     /// [`Error::Measure`] where it has others.
     pub(crate) fn put(&mut self, state: &[Tensor]) -> Result<()> {
-        let wrong = |e: ndarray::ShapeError| Error::Measure(format!("nearest classes of a checkpoint: {e}"));
         for tensor in state {
             let shape = (tensor.shape[0], tensor.shape[1]);
             if tensor.name == NEAREST {
@@ -115,7 +119,10 @@ impl Mining {
     pub(crate) fn before(&mut self, step: u64, trainer: &Trainer, loader: &Loader) -> Result<()> {
         let begins = step.is_multiple_of(self.every);
         if begins && step > 0 {
-            self.nearest = Arc::new(self.search(trainer)?);
+            // The first rank's, as batches follow from them: another processor may round otherwise.
+            let found = of_first(|| Ok(self.search(trainer)?.rows().iter().copied().collect::<Vec<i64>>()))?;
+            let rows = Array2::from_shape_vec(self.nearest.rows().raw_dim(), found);
+            self.nearest = Arc::new(Neighbours::of_rows(rows.map_err(wrong)?));
         }
         if begins || !self.is_told {
             loader.tell(step / self.every, &self.nearest);

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::{Dataset, Format, folded};
 use pdloss_embed::digest::hex;
 use pdloss_embed::{Error, Result};
@@ -85,7 +86,10 @@ pub(crate) fn digests(data: &Dataset, skip_bad: bool) -> Result<Vec<[u8; 32]>> {
         Err(_) if skip_bad => Ok(UNREAD),
         Err(error) => Err(error),
     };
-    data.items.par_iter().map(|item| digest(&item.name)).collect()
+    let progress = Progress::new("comparing", "images", data.items.len());
+    let found = data.items.par_iter().map(|item| digest(&item.name).inspect(|_| progress.advance(1))).collect();
+    progress.finish();
+    found
 }
 
 /// What the two parts have in common by the bytes of their images, of which these are the digests, in words.

@@ -28,10 +28,12 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
     notes.extend(unread.into_iter().map(|error| {
         format!("the first weights are of an earlier run, of which nothing is known ({error}): it may have seen what is validated on")
     }));
+    let mut of_validation = None;
     for (run, earlier) in runs {
         let name = run.display();
-        let shared = match trained_on(&earlier.settings) {
-            Ok(data) => shared(&data, validation)?,
+        let data = trained_on(&earlier.settings).and_then(|data| Ok((parts::digests(&data, true)?, data)));
+        let (of_data, data) = match data {
+            Ok(read) => read,
             Err(error) => {
                 notes.push(format!(
                     "the first weights are of {name}, and what that was trained on cannot be read any more ({error}): it may have been what is \
@@ -40,7 +42,20 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
                 continue;
             }
         };
-        let Some(shared) = shared else { continue };
+        let (begun, now) = (&earlier.made_with.data_sha256, data.sha256(&of_data));
+        let has_changed = *begun != now;
+        if has_changed {
+            let or_skipped = if earlier.settings.data.skip_bad { " (or some were skipped then)" } else { "" };
+            notes.push(format!(
+                "the first weights are of {name}, and the images that it was trained on have changed since{or_skipped}: SHA-256 {now}, then \
+                 {begun}: what they were may be validated on under another name"
+            ));
+        }
+        if of_validation.is_none() {
+            of_validation = Some(parts::digests(validation, true)?);
+        }
+        let digests = (&of_data[..], of_validation.as_deref().unwrap_or_default());
+        let Some(shared) = shared(&data, validation, digests, has_changed) else { continue };
         if settings.allow_overlap == Some(false) {
             return Err(Error::Usage(format!(
                 "the first weights are of {name}, and there {shared}: Recall@1 would be that of what they have seen; validate on something \
@@ -74,7 +89,9 @@ fn earlier(settings: &Settings) -> (Vec<(PathBuf, Manifest)>, Vec<Error>) {
 
 /// Folders of the runs that a run may have begun with: that of `--init-from`, and the model's, where it is a run's embedder.
 fn sources(settings: &Settings) -> Vec<PathBuf> {
-    let folder = settings.model.parent().filter(|folder| Folder::is_embedder_of(folder, &settings.model));
+    // Behind a link, too.
+    let model = settings.model.canonicalize().unwrap_or_else(|_| settings.model.clone());
+    let folder = model.parent().filter(|folder| Folder::is_embedder_of(folder, &model));
     let init = settings.init.as_ref().filter(|init| init.init.contains(&Part::Embedder));
     let init = init.map(|init| init.init_from.clone());
     folder.map(Path::to_path_buf).into_iter().chain(init).collect()
@@ -89,18 +106,24 @@ fn trained_on(settings: &Settings) -> Result<Dataset> {
     Ok(data)
 }
 
-/// What the earlier data and that validated on have in common, in words: of one data set by the names of classes and images, else by the
-/// bytes of the images.
-fn shared(earlier: &Dataset, validation: &Dataset) -> Result<Option<String>> {
+/// What the earlier data and that validated on have in common, in words: by the bytes of the images, whose digests these are; of one data
+/// set by the names of classes, too, and by those of the images where these are not those that were trained on.
+fn shared(
+    earlier: &Dataset,
+    validation: &Dataset,
+    (of_earlier, of_validation): (&[[u8; 32]], &[[u8; 32]]),
+    has_changed: bool,
+) -> Option<String> {
     let place = |data: &Dataset| data.source.path().canonicalize().unwrap_or_else(|_| data.source.path().to_path_buf());
-    if place(earlier) != place(validation) {
-        let digests = |data: &Dataset| parts::digests(data, true);
-        return Ok(parts::shared_images(earlier, &digests(earlier)?, validation, &digests(validation)?));
-    }
-    let names: HashSet<&str> = earlier.items.iter().map(|item| item.name.as_str()).collect();
-    let again = validation.items.iter().filter(|item| names.contains(item.name.as_str())).count();
-    let images = || {
-        (again > 0).then(|| format!("{again} of the {} images to validate on are trained on", validation.items.len()))
+    let is_one = place(earlier) == place(validation);
+    let by_name = || {
+        let names: HashSet<&str> = earlier.items.iter().map(|item| item.name.as_str()).collect();
+        let again = validation.items.iter().filter(|item| names.contains(item.name.as_str())).count();
+        let of = validation.items.len();
+        (again > 0)
+            .then(|| format!("{again} of the {of} images to validate on have names of images that are trained on"))
     };
-    Ok(parts::shared_classes(earlier, validation).or_else(images))
+    let classes = if is_one { parts::shared_classes(earlier, validation) } else { None };
+    let images = || parts::shared_images(earlier, of_earlier, validation, of_validation);
+    classes.or_else(images).or_else(|| if is_one && has_changed { by_name() } else { None })
 }

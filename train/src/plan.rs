@@ -163,12 +163,6 @@ impl Plan {
             return Err(Error::Usage(problem.into()));
         }
         in_parts::check(&settings)?;
-        if let (Some(rows), true) = (settings.loss.memory_bank, settings.ranks > 1) {
-            let ranks = settings.ranks;
-            return Err(Error::Usage(format!(
-                "--memory-bank {rows}: what is remembered of earlier batches is one process's, and this run has {ranks} ranks"
-            )));
-        }
         if settings.ranks > 1 {
             let mut ranks = Ranks::new(settings.sync_statistics);
             if settings.shard_classes {
@@ -245,15 +239,20 @@ fn of_ranks(settings: &Settings, step: &ModelProto) -> Result<Option<String>> {
     }
     let description = Description::of(step).map_err(|e| of_graph(&settings.model, e))?;
     let normalises = description.state.iter().any(|tensor| tensor.kind == Kind::Running);
-    let (batch, ranks) = (settings.batch, settings.ranks);
+    let (batch, ranks, parts) = (settings.batch, settings.ranks, settings.accumulate);
     let how = match (normalises, settings.sync_statistics) {
         (false, false) => String::new(),
         (false, true) => "; --sync-statistics changes nothing: no BatchNormalization is trained".to_owned(),
+        (true, true) if parts > 1 => {
+            "; BatchNormalization normalises by a part of every rank (--sync-statistics)".to_owned()
+        }
         (true, true) => "; BatchNormalization normalises by the whole batch (--sync-statistics)".to_owned(),
         (true, false) => format!(
-            "; BatchNormalization normalises by the {} images of a rank, and the first rank's running statistics are the run's: \
-             --sync-statistics takes the whole batch",
-            world().share_of(0, batch).len()
+            "; BatchNormalization normalises by the {} images of {} rank, and the first rank's running statistics are the run's: \
+             --sync-statistics takes {}",
+            world().share_of(0, batch).len() / parts,
+            if parts > 1 { "a part of a" } else { "a" },
+            if parts > 1 { "those of all ranks" } else { "the whole batch" },
         ),
     };
     let threads = if settings.threads == 1 { "thread" } else { "threads" };

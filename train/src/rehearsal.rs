@@ -40,7 +40,7 @@ impl Stage<'_> {
         mut goes_on: impl FnMut(u64, Outcome, f64) -> Result<bool>,
     ) -> Result<()> {
         let pieces = pieces(world().share(self.sampler.batch()), self.settings.accumulate);
-        let (threads, needs_pairs) = (self.settings.threads, self.settings.loss.needs_pairs());
+        let (threads, needs_pairs) = (self.settings.threads, self.settings.loss.needs_pairs_of_batch());
         let classes = self.images.data().classes.len();
         let mut mining = Mining::new(self.sampler, trainer.description(), classes);
         let mut passed_over = 0;
@@ -58,7 +58,7 @@ impl Stage<'_> {
                     continue;
                 }
                 let classes = batch.classes.clone();
-                let outcome = agree(trainer.step(batch, &mut || loader.next(), self.image, rate(step)))?;
+                let outcome = agree(trainer.step(batch, &mut || agree(loader.next()), self.image, rate(step)))?;
                 mining.as_mut().map_or(Ok(()), |mining| mining.after(trainer, &classes))?;
                 if !goes_on(step, outcome, began.elapsed().as_secs_f64())? {
                     break;

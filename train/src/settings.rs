@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pdloss::graph::head::Spelling;
 use pdloss::graph::step::Precision;
-use pdloss_embed::dataset::{Format, Request, Source, Split};
+use pdloss_embed::dataset::{Chosen, Format, Request, Source, Split};
 use pdloss_embed::embedder::{Choice, Device, Model, Options};
 use pdloss_embed::preprocess::{Origin, Recipe};
 use pdloss_embed::ranks::world;
@@ -78,7 +78,7 @@ pub(crate) struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) allow_overlap: Option<bool>,
     /// What to train on.
-    pub(crate) data: Data,
+    pub(crate) data: Chosen,
     /// How batches are drawn, where that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sampling: Option<SamplingArgs>,
@@ -138,36 +138,6 @@ impl Length {
     }
 }
 
-/// A part of a data set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Data {
-    pub(crate) path: PathBuf,
-    pub(crate) format: Format,
-    pub(crate) split: Split,
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub(crate) classes: Vec<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) label: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) root: Option<PathBuf>,
-    pub(crate) skip_bad: bool,
-}
-
-impl Data {
-    pub(crate) fn request(&self) -> Request {
-        Request {
-            format: self.format,
-            split: self.split,
-            classes: self.classes.clone(),
-            label: self.label.clone(),
-            root: self.root.clone(),
-            skip_bad: self.skip_bad,
-            ..Request::of(&self.path)
-        }
-    }
-}
-
 /// Measuring while training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,7 +150,7 @@ pub(crate) struct Validation {
     pub(crate) patience: Option<u32>,
     /// Which embedder is the run's.
     pub(crate) keep: Keep,
-    pub(crate) data: Data,
+    pub(crate) data: Chosen,
 }
 
 impl Settings {
@@ -202,7 +172,7 @@ impl Settings {
     pub(crate) fn of(args: &TrainArgs) -> Result<(Self, Model, Origin)> {
         let missing = |flag: &str| Error::Usage(format!("{flag} is missing; `pdloss train --help` has examples"));
         let path = absolute(args.model.as_deref().ok_or_else(|| missing("--model"))?)?;
-        let data = Data {
+        let data = Chosen {
             path: absolute(args.data.as_deref().ok_or_else(|| missing("--data"))?)?,
             format: args.format,
             split: args.split,
@@ -285,6 +255,16 @@ impl Settings {
         if let Some((flag, value, most)) = counts.iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
             let most = if *most == u64::MAX { String::new() } else { format!(" and at most {most}") };
             return Err(Error::Usage(format!("{flag} {value}: wanted at least 1{most}")));
+        }
+        let counted = [("--unfreeze-at", self.optimizer.unfreeze_at), ("--memory-start", self.loss.memory_start)];
+        let goes_on = self.init.as_ref().is_some_and(|init| init.init.contains(&Part::Optimizer));
+        if let (true, Some((flag, Some(step)))) =
+            (goes_on, counted.into_iter().find(|(_, step)| step.is_some_and(|step| step > 0)))
+        {
+            return Err(Error::Usage(format!(
+                "{flag} {step}: --init optimizer goes on counting the steps of the run that it takes, and {step} would be of both together; \
+                 leave the optimizer out of --init, or {flag} away"
+            )));
         }
         let (batch, parts) = (self.batch, self.accumulate);
         if parts == 0 || !batch.is_multiple_of(parts) {
@@ -388,7 +368,7 @@ pub(crate) fn differences(before: &Value, now: &Value) -> Vec<(String, String)> 
     found
 }
 
-fn validation(args: &TrainArgs, data: &Data) -> Result<Option<Validation>> {
+fn validation(args: &TrainArgs, data: &Chosen) -> Result<Option<Validation>> {
     let part = args.validation_split.is_some() || args.validation_classes.is_some();
     if args.validation.is_none() && !part {
         let needs = [
@@ -406,7 +386,7 @@ fn validation(args: &TrainArgs, data: &Data) -> Result<Option<Validation>> {
     }
     let own = args.validation.as_deref().map(absolute).transpose()?;
     let is_list = |path: &Path| path.is_file() && !Source::is_archive(path);
-    let data = Data {
+    let data = Chosen {
         format: if own.is_some() { Format::Auto } else { data.format },
         root: data.root.clone().filter(|_| own.as_deref().is_none_or(is_list)),
         path: own.unwrap_or_else(|| data.path.clone()),

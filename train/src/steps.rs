@@ -53,7 +53,7 @@ impl Run {
                     agree(mining.before(self.counters.step, &self.trainer, &loader))?;
                 }
                 let batch = agree(loader.next())?;
-                let made = if self.settings.loss.needs_pairs() && !batch.has_pairs {
+                let made = if self.settings.loss.needs_pairs_of_batch() && !batch.has_pairs {
                     self.counters.step += 1;
                     self.counters.passed_over += 1;
                     agree(loader.pass_over())?;
@@ -61,7 +61,7 @@ impl Run {
                 } else {
                     let given = world().given();
                     let classes = batch.classes.clone();
-                    let outcome = self.trainer.step(batch, &mut || loader.next(), self.image, rate)?;
+                    let outcome = self.trainer.step(batch, &mut || agree(loader.next()), self.image, rate)?;
                     self.mining.as_mut().map_or(Ok(()), |mining| mining.after(&self.trainer, &classes))?;
                     self.given += world().given() - given;
                     self.counters.step += 1;

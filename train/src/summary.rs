@@ -117,7 +117,9 @@ fn of_embedder(counters: &Counters, settings: &Settings) -> String {
     match (keep, counters.best) {
         (Some(Keep::Best), Some((_, step))) => format!("{weights} of step {step}, which validated best (--keep best)"),
         (Some(Keep::Last), Some((_, step))) if step != last => {
-            format!("{weights} of the last step, {last}; step {step} validated better, and --keep best keeps that")
+            format!(
+                "{weights} of the last step, {last}, which validated no better than step {step}; --keep best keeps that"
+            )
         }
         (Some(Keep::Last), Some(_)) => format!("{weights} of the last step, {last}, which validated best"),
         _ => format!("{weights} of the last step, {last}; nothing was validated on, so none is known to be better"),

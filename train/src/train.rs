@@ -18,7 +18,7 @@ use crate::checkpoint::{Checkpoint, Counters};
 use crate::cli::{Aim, FirstProxies};
 use crate::events::Events;
 use crate::find::{self, Search};
-use crate::first::{class_means, first_state};
+use crate::first::{as_it_begins, class_means, first_state};
 use crate::folder::{MadeWith, Manifest, write_toml};
 use crate::going_on::{OF_RUN, go_on, of_run, of_this_run, same_settings};
 use crate::images::{Images, Preparation, Reading};
@@ -136,10 +136,6 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         })?;
         (last, counters, state) = (Some(checkpoint.counters.step), checkpoint.counters, checkpoint.state);
     } else {
-        if settings.first_proxies == FirstProxies::ClassMeans && aim != Aim::Rehearse {
-            let means = class_means(&description, &model, &images, &settings, &library, &shards)?;
-            state.iter_mut().filter(|tensor| tensor.name == PROXIES).for_each(|tensor| tensor.set(&means));
-        }
         if let Some(init) = &settings.init {
             let order = parts::order_sha256(images.data());
             let own = init::Own { settings: &settings, model_sha256: &model.sha256 };
@@ -150,6 +146,11 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
             }
             taken.said.iter().for_each(|said| note(said));
             notes.extend(taken.said);
+        }
+        if settings.first_proxies == FirstProxies::ClassMeans && aim != Aim::Rehearse {
+            let (embedder, _folder) = agree(as_it_begins(&settings, &model, &backbone, &state))?;
+            let means = class_means(&description, embedder, &images, &settings, &library, &shards)?;
+            state.iter_mut().filter(|tensor| tensor.name == PROXIES).for_each(|tensor| tensor.set(&means));
         }
     }
     let of_mining = state.split_off(own);
@@ -246,7 +247,10 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
             record.metrics.lacks(last, "steps"),
             validation.as_ref().and_then(|_| record.validations.lacks(1 + last / validate_every, "validations")),
         ];
-        lacks.iter().flatten().for_each(|said| note(said));
+        for said in lacks.iter().flatten() {
+            note(said);
+            record.folder.record(said)?;
+        }
     }
     let mut run =
         Run { image, mining, record, validation, settings, trainer, shards, steps, validate_every, counters, given: 0 };

@@ -12,6 +12,7 @@ use pdloss::graph::step::names::{
 use pdloss::graph::step::{Description, InParts, Kind};
 use pdloss_embed::digest::hex;
 use pdloss_embed::embedder::Device;
+use pdloss_embed::ranks::world;
 use pdloss_embed::{Error, Result};
 use sha2::{Digest, Sha256};
 
@@ -223,12 +224,17 @@ impl Trainer {
         &self.description
     }
 
-    /// The embeddings of the last batch, row after row.
+    /// The embeddings of the last batch, of all ranks, row after row.
     ///
     /// # Errors
     /// [`Error::Model`] where they cannot be copied.
     pub(crate) fn embeddings(&self) -> Result<Vec<f32>> {
-        self.floats(EMBEDDINGS)
+        let found = self.floats(EMBEDDINGS)?;
+        Ok(match &self.graphs {
+            Graphs::Whole(_) => gathered(found, f32::to_ne_bytes, f32::from_ne_bytes),
+            // The loss had them all.
+            Graphs::InParts(_) => found,
+        })
     }
 
     /// The numbers of a value of floats.
@@ -260,21 +266,26 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn step(mut self, first: Batch, others: &mut dyn FnMut() -> Result<Batch>) -> Result<()> {
         let failed = self.failed;
+        let first_row = first.first_row;
         let (labels, embeddings) = self.embed(first, others)?;
+        let start = first_row * self.description.dim;
+        let own = start..start + embeddings.len();
+        // Every rank computes the loss of the whole batch, and goes on with its rows.
+        let labels = gathered(labels, i64::to_ne_bytes, i64::from_ne_bytes);
+        let embeddings = gathered(embeddings, f32::to_ne_bytes, f32::from_ne_bytes);
         let gradient = self.loss(&labels, embeddings).map_err(failed)?;
-        self.backward(&gradient, others)?;
+        self.backward(&gradient[own], others)?;
         self.graphs.update.run(self.values).map_err(failed)
     }
 
-    /// Labels and embeddings of all parts.
+    /// Labels and embeddings of all parts of this rank.
     fn embed(&mut self, first: Batch, others: &mut dyn FnMut() -> Result<Batch>) -> Result<(Vec<i64>, Vec<f32>)> {
         let (mut labels, mut embeddings) = (Vec::new(), Vec::new());
         let mut first = Some(first);
         for _ in 0..self.graphs.parts {
             let part = first.take().map_or_else(&mut *others, Ok)?;
-            let row = labels.len();
             labels.extend_from_slice(&part.labels);
-            let made = self.give(part, row).and_then(|()| {
+            let made = self.give(part).and_then(|()| {
                 self.graphs.embed.run(self.values)?;
                 numbers(self.values, EMBEDDINGS)
             });
@@ -320,7 +331,7 @@ impl Pass<'_> {
         Ok(of_all.into_iter().zip(own).map(|(of_all, own)| of_all + own).collect())
     }
 
-    /// Adds the gradients of all parts up.
+    /// Adds the gradients of all parts up; that of the embeddings is of this rank's rows.
     fn backward(&mut self, gradient: &[f32], others: &mut dyn FnMut() -> Result<Batch>) -> Result<()> {
         let failed = self.failed;
         let Some(backward) = &self.graphs.backward else {
@@ -338,7 +349,7 @@ impl Pass<'_> {
             let own = gradient[row * dim..(row + count) * dim].to_vec();
             let own = tensor(vec![count, dim], own).map_err(failed)?;
             self.values.insert(EMBEDDINGS_GRADIENT.to_owned(), own);
-            self.give(part, row).map_err(failed)?;
+            self.give(part).map_err(failed)?;
             let Some(backward) = &mut self.graphs.backward else { break };
             backward.run(self.values).map_err(failed)?;
             row += count;
@@ -346,11 +357,20 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Puts a part among the values, of which the first image has this row of the batch.
-    fn give(&mut self, part: Batch, row: usize) -> ort::Result<()> {
-        self.values.insert(FIRST_ROW.to_owned(), place(row)?);
+    /// Puts a part among the values.
+    fn give(&mut self, part: Batch) -> ort::Result<()> {
+        self.values.insert(FIRST_ROW.to_owned(), place(part.first_row)?);
         give(self.values, &self.description.data, part, self.shape)
     }
+}
+
+/// The numbers of all ranks, in their order, by way of their bytes.
+fn gathered<T, const N: usize>(own: Vec<T>, to: fn(T) -> [u8; N], of: fn([u8; N]) -> T) -> Vec<T> {
+    if world().is_alone() {
+        return own;
+    }
+    let bytes: Vec<u8> = own.into_iter().flat_map(to).collect();
+    world().gather(&bytes).iter().flat_map(|of_rank| of_rank.as_chunks().0).map(|&number| of(number)).collect()
 }
 
 fn tensor<T: ort::value::PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(

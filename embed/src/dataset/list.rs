@@ -118,13 +118,16 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         !named(&records[0]) && !is_row && (records[1..].iter().any(named) || has_names(&records[0]))
     })?;
     let columns = Columns::find(&table, path_column, request, path)?;
-    let (mut rows, mut any_role): (Vec<Row>, bool) = (Vec::new(), false);
+    let (mut rows, mut any_role, mut unsaid): (Vec<Row>, bool, Option<usize>) = (Vec::new(), false, None);
     for record in table.records() {
         let record = record.map_err(|e| with_hint(e, table.delimiter()))?;
         let Record { line, fields } = &record;
         let part = columns.part(&table, &record)?;
         let role = columns.role(&table, &record, part)?;
         any_role |= role != Role::Both;
+        if columns.says_no_role(&record, part) {
+            unsaid.get_or_insert(*line);
+        }
         if fields[columns.path].is_empty() {
             return Err(table.error(*line, "the path is empty"));
         }
@@ -136,6 +139,11 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
     }
     if rows.is_empty() {
         return Err(Error::data(path, "holds a header and no image"));
+    }
+    if let Some(line) = unsaid.filter(|_| any_role) {
+        return Err(
+            table.error(line, "says neither of a query nor of the gallery, and other lines do; wanted all or none")
+        );
     }
     let mut notes = columns.notes(&table);
     if let Some((line, names)) = table.header_line().filter(|(_, names)| !names.iter().any(|name| is_known(name))) {
@@ -409,6 +417,13 @@ impl Columns {
             (None, Some(false)) if self.query.is_none() => Ok(Role::Query),
             _ => Err(table.error(record.line, "is neither query nor gallery")),
         }
+    }
+
+    /// Whether flags of queries and gallery are left empty, which in training images means nothing.
+    fn says_no_role(&self, record: &Record<'_>, part: Option<Part>) -> bool {
+        let is_empty = |column: Option<usize>| column.is_none_or(|c| truth(&record.fields[c]).is_none());
+        let has_flags = self.role.is_none() && (self.query.is_some() || self.gallery.is_some());
+        has_flags && part != Some(Part::Train) && is_empty(self.query) && is_empty(self.gallery)
     }
 
     /// The part of an image of which no flag is true: one that has no flag.

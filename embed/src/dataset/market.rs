@@ -63,7 +63,10 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         let class = numbers[person?];
         Some(Listed { part: Some(part), role, camera: Some(camera), ..Listed::new(name.to_owned(), class) })
     });
-    notes.push("images of the query's person by the query's camera do not count (Market-1501's rule)".into());
+    notes.push(
+        "Recall@K and the like do not count images of the query's person by the query's camera (Market-1501's rule)"
+            .into(),
+    );
     let names = numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
     Ok(Listing { notes, ..Listing::new(listed.collect(), names, Split::Test) })
 }

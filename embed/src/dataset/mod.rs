@@ -3,6 +3,7 @@
 mod alike;
 mod cars196;
 mod celeba;
+mod chosen;
 mod cub;
 mod finder;
 mod folder;
@@ -25,6 +26,7 @@ use sha2::{Digest, Sha256};
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::ending;
+pub use chosen::Chosen;
 pub use finder::{Finder, are_of_other_folders};
 use part::Part;
 pub use slips::{folded, nearly_alike, slips_in, slips_of};

@@ -1,6 +1,6 @@
 //! From all images that a data set lists to the part that was asked for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::numbers::ranges;
 use super::slips::slips_in;
@@ -73,20 +73,21 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
             wanted.map_or("all", Part::as_str)
         ));
     }
-    let half = class_count / 2;
+    let numbers = class_names.keys().copied().chain(images.iter().map(|image| image.class));
+    let [start, half, after, end] = halves(numbers.collect(), class_count);
     let in_split = |image: &Listed| match split {
         Split::All | Split::Protocol | Split::ProtocolTrain | Split::ProtocolVal => true,
         Split::Train | Split::Val | Split::Test => image.part == wanted,
-        Split::ZeroShot => image.class > half,
-        Split::ZeroShotTrain => image.class <= half,
+        Split::ZeroShot => image.class >= after,
+        Split::ZeroShotTrain => image.class < after,
     };
     let mut part = match split {
         Split::All | Split::Protocol | Split::ProtocolTrain | Split::ProtocolVal => "all".to_owned(),
         Split::Train => "train".into(),
         Split::Val => "val".into(),
         Split::Test => "test".into(),
-        Split::ZeroShot => format!("zero-shot (classes {}-{class_count})", half + 1),
-        Split::ZeroShotTrain => format!("zero-shot train (classes 1-{half})"),
+        Split::ZeroShot => format!("zero-shot (classes {after}-{end})"),
+        Split::ZeroShotTrain => format!("zero-shot train (classes {start}-{half})"),
     };
     let total = images.len();
     let (first, last) =
@@ -119,6 +120,21 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     let weights = kept.iter().filter_map(|image| Some((image.name.clone(), image.weight?))).collect();
     let items = kept.into_iter().map(item).collect();
     Ok(Dataset { source, format, part, items, classes, label, weights, notes })
+}
+
+/// The first and last class of the first half of `count` classes, and of the second: by their numbers where these run from 1 or 0, of which
+/// a list may lack some, else by their places.
+fn halves(numbers: BTreeSet<usize>, count: usize) -> [usize; 4] {
+    let (first, last) = (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0));
+    for start in [1, 0] {
+        if first >= start && last < start + count {
+            let half = start + count / 2;
+            return [start, half.saturating_sub(1), half, start + count - 1];
+        }
+    }
+    let numbers: Vec<usize> = numbers.into_iter().collect();
+    let half = numbers.len() / 2;
+    [first, numbers[half.saturating_sub(1)], numbers[half], last]
 }
 
 /// The split that is meant, where the protocol is asked for.
@@ -226,6 +242,20 @@ fn once_each(
             }
             contrary.insert(&image.name);
         }
+        if other.weight != image.weight {
+            let weight = |of: &Listed| of.weight.map_or("none".to_owned(), |weight| weight.to_string());
+            return Err(Error::data(
+                &request.path,
+                format!(
+                    "{} has two weights: {}{} and {}{}; wanted one",
+                    image.name,
+                    weight(other),
+                    at_line(other.line),
+                    weight(image),
+                    at_line(image.line)
+                ),
+            ));
+        }
         again[at] = !roles.insert((&image.name, image.role));
         if again[at] {
             example.get_or_insert_with(|| format!("{}{}", image.name, at_line(image.line)));
@@ -249,4 +279,25 @@ fn once_each(
         .filter(|(image, again)| !again && !contrary.contains(&image.name))
         .map(|(image, _)| image)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_of_the_classes_whatever_their_numbers() {
+        let of = |numbers: &[usize], count| halves(numbers.iter().copied().collect(), count);
+        let run = |first: usize, last: usize| (first..=last).collect::<Vec<_>>();
+        assert_eq!(of(&run(1, 10), 10), [1, 5, 6, 10]);
+        assert_eq!(of(&run(0, 9), 10), [0, 4, 5, 9]);
+        assert_eq!(of(&run(1, 7), 7), [1, 3, 4, 7]);
+        // A part of CUB's 200, counted from 1 and from 0.
+        assert_eq!(of(&[3, 4, 150], 200), [1, 100, 101, 200]);
+        assert_eq!(of(&[0, 4, 150], 200), [0, 99, 100, 199]);
+        assert_eq!(of(&run(5, 14), 10), [5, 9, 10, 14]);
+        assert_eq!(of(&run(100, 109), 10), [100, 104, 105, 109]);
+        assert_eq!(of(&[2, 30, 400], 3), [2, 2, 30, 400]);
+        assert_eq!(of(&[7], 1), [7, 7, 7, 7]);
+    }
 }

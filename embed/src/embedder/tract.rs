@@ -7,6 +7,7 @@ use ndarray::{Array4, ArrayD};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::konst::Const;
 
 use super::{Model, Session, level, tract_faults};
 use crate::error::{Error, Result};
@@ -99,6 +100,12 @@ fn build(model: &Model, proto: &ModelProto, batch: usize, image: [usize; 3]) -> 
     if !parsed.unresolved_inputs.is_empty() {
         return Err(anyhow::anyhow!("inputs {:?} are given by nothing", parsed.unresolved_inputs));
     }
+    // Its Relu makes 0 of NaN, and figures of a model whose weights broke.
+    for node in parsed.model.nodes() {
+        if node.op_as::<Const>().is_some_and(|weights| has_nan(weights.val())) {
+            return Err(anyhow::anyhow!("its weights '{}' have NaN (not a number) among them", node.name));
+        }
+    }
     let element = match model.input.element {
         Some(DataType::Float16) => f16::datum_type(),
         Some(DataType::Double) => f64::datum_type(),
@@ -107,6 +114,13 @@ fn build(model: &Model, proto: &ModelProto, batch: usize, image: [usize; 3]) -> 
     };
     let fact = InferenceFact::dt_shape(element, tvec!(batch, image[0], image[1], image[2]));
     parsed.model.with_input_fact(0, fact)?.into_optimized()?.into_runnable()
+}
+
+fn has_nan(tensor: &Tensor) -> bool {
+    let of_32 = || tensor.to_plain_array_view::<f32>().is_ok_and(|values| values.iter().any(|value| value.is_nan()));
+    let of_16 = || tensor.to_plain_array_view::<f16>().is_ok_and(|values| values.iter().any(|value| value.is_nan()));
+    let of_64 = || tensor.to_plain_array_view::<f64>().is_ok_and(|values| values.iter().any(|value| value.is_nan()));
+    of_32() || of_16() || of_64()
 }
 
 struct Tract {

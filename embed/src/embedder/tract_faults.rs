@@ -36,6 +36,7 @@ fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) ->
     let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
     let word = |name: &str| attribute(name).map(|a| String::from_utf8_lossy(&a.s).into_owned()).unwrap_or_default();
     let values = |at: usize| of_tensor(known.get(node.input.get(at)?.as_str())?).values;
+    let is_positive = |at: usize| values(at).is_some_and(|values| values.iter().all(|value| *value >= 0.0));
     let is_given = |at: usize| node.input.get(at).is_some_and(|name| !name.is_empty());
     let fault = match node.op_type.as_str() {
         "GRU" | "LSTM" | "RNN" => {
@@ -57,7 +58,16 @@ fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) ->
                 return None;
             }
         }
-        "Celu" if attribute("alpha").is_some_and(|a| a.f != 1.0) => "alpha",
+        "Celu" | "Swish" if attribute("alpha").is_some_and(|a| a.f != 1.0) => "alpha",
+        // Of how many axes is not known here; two are taken for one.
+        "Einsum" if word("equation").contains("...") => "...",
+        "GridSample" if word("mode").contains("cubic") && word("padding_mode") == "border" => {
+            "cubic with padding border"
+        }
+        // Of C; ONNX's has the sign of the divisor.
+        "Mod" if attribute("fmod").is_none_or(|a| a.i == 0) && !(is_positive(0) && is_positive(1)) => {
+            "of whole numbers, by their sign"
+        }
         "GlobalLpPool" => "p",
         "Resize" => {
             // Opset 10 has the scales in the second place, later ones in the third.
@@ -76,6 +86,7 @@ fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) ->
                     "cubic pytorch_half_pixel to what may be one pixel"
                 }
                 "align_corners" if is_broken => "align_corners by scales that are not whole",
+                "half_pixel_symmetric" if is_broken => "half_pixel_symmetric by scales that are not whole",
                 _ if opset == 10 && is_broken && word("mode") != "linear" => "nearest by scales that are not whole",
                 _ => return None,
             }
@@ -154,6 +165,24 @@ mod tests {
             (17, "GRU", &["x", "w", "r"], vec![text("direction", &["bidirectional"])], ""),
             (17, "Celu", &["x"], vec![number("alpha", 0.6)], "Celu (y: alpha)"),
             (17, "Celu", &["x"], vec![], ""),
+            (24, "Swish", &["x"], vec![number("alpha", 1.7)], "Swish (y: alpha)"),
+            (24, "Swish", &["x"], vec![number("alpha", 1.0)], ""),
+            (17, "Einsum", &["x", "w"], vec![text("equation", &["...hw,wk->...hk"])], "Einsum (y: ...)"),
+            (17, "Einsum", &["x", "w"], vec![text("equation", &["bhw,wk->bhk"])], ""),
+            (
+                20,
+                "GridSample",
+                &["x", "g"],
+                vec![text("mode", &["cubic"]), text("padding_mode", &["border"])],
+                "GridSample (y: cubic with padding",
+            ),
+            (20, "GridSample", &["x", "g"], vec![text("mode", &["cubic"])], ""),
+            (17, "Mod", &["x", "3"], vec![], "Mod (y: of whole numbers"),
+            (17, "Mod", &["3", "x"], vec![], "Mod (y: of whole numbers"),
+            (17, "Mod", &["3", "3"], vec![], ""),
+            (17, "Mod", &["x", "3"], vec![number("fmod", 1.0)], ""),
+            (17, "Resize", &["x", "", "more"], mode("half_pixel_symmetric"), "Resize (y: half_pixel_symmetric by"),
+            (17, "Resize", &["x", "", "twice"], mode("half_pixel_symmetric"), ""),
             (17, "GlobalLpPool", &["x"], vec![], "GlobalLpPool (y: p)"),
             (17, "Resize", &["x", "", "more"], mode("align_corners"), "Resize (y: align_corners by"),
             (17, "Resize", &["x", "", "unknown"], mode("align_corners"), "Resize (y: align_corners by"),

@@ -98,8 +98,8 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     if let (Some(camera), None) = (camera, matrix) {
         let camera = &table.header()[camera];
         notes.push(format!(
-            "{}: images of one class and one camera (column '{camera}') are not counted as each other's neighbours, as on \
-             Market-1501; another name for the column has them counted",
+            "{}: images of one class and one camera (column '{camera}') are not counted as each other's neighbours by Recall@K and the \
+             like, as on Market-1501; another name for the column has them counted",
             path.display()
         ));
     }

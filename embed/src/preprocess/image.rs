@@ -99,16 +99,24 @@ impl Preprocessor {
         }
         if let Some(corruption) = &self.steps.corruption {
             image = corruption.apply(name, &image)?;
+            if self.recipe.color == Color::Gray {
+                // Its pixels are one number each.
+                image.pixels_mut().for_each(|pixel| pixel.0 = [pixel.0[0]; 3]);
+            }
         }
         Ok(image)
     }
 
-    /// The image as it is in its file, turned as the recipe says.
+    /// The image as it is in its file, turned as the recipe says; for a model of one channel made grey, as three equal ones.
     ///
     /// # Errors
     /// [`Error::Image`] naming the image.
     pub fn decode(&self, name: &str, bytes: &[u8]) -> Result<RgbImage> {
-        decode_within(name, bytes, self.recipe.orientation, self.recipe.max_pixels)
+        let mut image = decode_within(name, bytes, self.recipe.orientation, self.recipe.max_pixels)?;
+        if self.recipe.color == Color::Gray {
+            image.pixels_mut().for_each(|pixel| pixel.0 = [luma(&pixel.0); 3]);
+        }
+        Ok(image)
     }
 
     fn resize(&self, name: &str, image: RgbImage) -> Result<RgbImage> {
@@ -161,6 +169,7 @@ impl Preprocessor {
             Color::Rgb => &[0, 1, 2],
             Color::Bgr => &[2, 1, 0],
             Color::Gray => {
+                // It is grey already, and its luma what it is, unless it was changed since.
                 let table = &self.tables[0];
                 out.extend(pixels.map(|p| table[usize::from(luma(p))]));
                 return;

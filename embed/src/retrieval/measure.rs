@@ -82,7 +82,7 @@ pub struct Retrieval {
     /// Queries left out because no other image has their class.
     pub lone_queries: usize,
     /// The row of each of these, and how similar (in f64) the nearest image is to it, where neighbours are kept: whoever it is, it is
-    /// the wrong one.
+    /// the wrong one. Minus infinity where none that counts was found.
     pub lone_nearest: Vec<(usize, f64)>,
     /// Share of the true neighbours that an approximate index finds, on a sample; `None` where the search is exact.
     pub index_recall: Option<f64>,
@@ -136,8 +136,10 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
             let r = relevant[first + in_block];
             neighbours.retain(|&n| !apart(&rows[at], &rows[gallery[n]]));
             if r == 0 {
-                let nearest = similarity.as_ref().zip(neighbours.first());
-                lone_nearest.extend(nearest.map(|(similarity, &n)| (at, similarity.of(in_block, n))));
+                // A query that finds nobody is like none.
+                let nearest =
+                    |of: &Similarity<'_>| neighbours.first().map_or(f64::NEG_INFINITY, |&n| of.of(in_block, n));
+                lone_nearest.extend(similarity.as_ref().map(|similarity| (at, nearest(similarity))));
                 continue;
             }
             neighbours.truncate(depth);

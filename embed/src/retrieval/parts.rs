@@ -98,7 +98,9 @@ impl<'a> Finds<'a> {
         for ((&at, &r), mut found) in asked.0.iter().zip(asked.1).zip(self.nearest) {
             found.retain(|&(_, place, _)| !apart(&rows[at], &rows[gallery[place]]));
             if r == 0 {
-                lone.extend(found.first().filter(|_| self.search.keep > 0).map(|near| (at, near.2)));
+                // A query that finds nobody is like none.
+                let nearest = found.first().map_or(f64::NEG_INFINITY, |near| near.2);
+                lone.extend((self.search.keep > 0).then_some((at, nearest)));
                 continue;
             }
             found.truncate(depth);

@@ -80,6 +80,21 @@ fn archives_read_like_the_folder_they_hold() {
 }
 
 #[test]
+fn halves_are_of_the_classes_also_where_labels_are_other_numbers() {
+    let place = tempfile::tempdir().unwrap();
+    (0..10).for_each(|at| put(place.path().join(format!("{at}.png")), png([at * 20, 9, 9])));
+    for first in [0, 1, 5, 100] {
+        let list: String = (0..10).map(|at| format!("{at}.png,{}\n", first + at)).collect();
+        put(place.path().join("list.csv"), format!("path,label\n{list}"));
+        let part = |split| Dataset::load(&Request { split, ..request(place.path().join("list.csv")) }).unwrap();
+        let (seen, unseen) = (part(Split::ZeroShotTrain), part(Split::ZeroShot));
+        assert_eq!(names(&seen), ["0.png", "1.png", "2.png", "3.png", "4.png"], "labels from {first}");
+        assert_eq!(names(&unseen), ["5.png", "6.png", "7.png", "8.png", "9.png"], "labels from {first}");
+        assert_eq!(unseen.part, format!("zero-shot (classes {}-{})", first + 5, first + 9));
+    }
+}
+
+#[test]
 fn cub_measures_the_second_half_of_its_classes() {
     let data = load(fixtures().join("shapes"));
     assert_eq!(data.format, Format::Cub);

@@ -1,7 +1,8 @@
 //! Decoding and resampling against Pillow: `fixtures/make.py` says how each file was made.
 
 use pdloss_embed::preprocess::{
-    Interpolation, Layout, Orientation, Patch, Preprocessor, Recipe, Resize, Size, Traits, decode,
+    Color, Corruption, Interpolation, Kind, Layout, Orientation, Patch, Preprocessor, Recipe, Resize, Size, Steps,
+    Traits, decode,
 };
 
 use crate::tools::fixtures;
@@ -220,6 +221,60 @@ fn crop_pad_channel_order_and_scaling_follow_the_recipe() {
     near(values[0], 7.0);
     near(values[(3 * 30 + 4) * 3], 200.0);
     near(values[(3 * 30 + 3) * 3 + 2], 9.0);
+}
+
+/// Values of one channel of an image, as a recipe makes them.
+fn grey_values(image: image::RgbImage, recipe: &Recipe, steps: &Steps) -> Vec<f32> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    let mut values = Vec::new();
+    let preprocessor = Preprocessor::new(recipe, Layout::Nchw).with(steps);
+    preprocessor.append("noise.png", &bytes.into_inner(), &mut values).unwrap();
+    values
+}
+
+#[test]
+fn colour_is_made_grey_before_anything_else_as_pillow_opens_it() {
+    let noise = |x: u32, y: u32, c: u32| ((x * 7919 + y * 104_729 + c * 1_299_709) % 251) as u8;
+    let color = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([0, 1, 2].map(|c| noise(x, y, c))));
+    // Pillow's L.
+    let luma = |p: [u8; 3]| {
+        ((u32::from(p[0]) * 19_595 + u32::from(p[1]) * 38_470 + u32::from(p[2]) * 7_471 + 0x8000) >> 16) as u8
+    };
+    let grey = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([luma(color.get_pixel(x, y).0); 3]));
+    for filter in [Interpolation::Bilinear, Interpolation::Bicubic, Interpolation::Lanczos, Interpolation::Nearest] {
+        let recipe = Recipe {
+            color: Color::Gray,
+            resize: "exact:17x11".parse().unwrap(),
+            interpolation: filter,
+            scale: 1.0,
+            mean: vec![0.0],
+            std: vec![1.0],
+            ..Recipe::default()
+        };
+        let of_color = Recipe { color: Color::Rgb, mean: vec![0.0; 3], std: vec![1.0; 3], ..recipe.clone() };
+        let wanted = grey_values(grey.clone(), &of_color, &Steps::default());
+        assert_eq!(grey_values(color.clone(), &recipe, &Steps::default()), wanted[..17 * 11], "{filter:?}");
+    }
+}
+
+#[test]
+fn the_noise_of_a_grey_model_is_as_strong_as_is_said() {
+    let recipe = Recipe { color: Color::Gray, mean: vec![0.0], std: vec![1.0], ..Recipe::default() };
+    let recipe = Recipe { resize: "exact:120x100".parse().unwrap(), ..recipe };
+    let middle = || image::RgbImage::from_pixel(120, 100, image::Rgb([128; 3]));
+    let values = |kind, severity| {
+        let corruption = Some(Corruption { kind, severity, seed: 3 });
+        grey_values(middle(), &recipe, &Steps { corruption, ..Steps::default() }).into_iter().map(f64::from).collect()
+    };
+    let noisy: Vec<f64> = values(Kind::GaussianNoise, 2);
+    let mean = noisy.iter().sum::<f64>() / noisy.len() as f64;
+    let deviation = (noisy.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / noisy.len() as f64).sqrt();
+    assert!((deviation - 0.12).abs() < 0.003, "{deviation}");
+    let spots: Vec<f64> = values(Kind::ImpulseNoise, 5);
+    let share = |wanted: f64| spots.iter().filter(|value| **value == wanted).count() as f64 / spots.len() as f64;
+    assert!((share(0.0) - 0.135).abs() < 0.015 && (share(1.0) - 0.135).abs() < 0.015, "{} {}", share(0.0), share(1.0));
+    assert_eq!(spots.iter().filter(|value| ![0.0, 1.0, f64::from(128.0_f32 / 255.0)].contains(value)).count(), 0);
 }
 
 #[test]

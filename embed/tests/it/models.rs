@@ -161,6 +161,23 @@ fn tract_agrees_with_onnxruntime_on_the_fixtures_embedder() {
     assert!(rows[0].iter().any(|v| v.abs() > 0.1));
 }
 
+#[test]
+fn weights_that_broke_are_no_embeddings() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = vec![
+        onnx::node("Mul", &["x", "w"], &["broken"], vec![]),
+        onnx::node("Relu", &["broken"], &["kept"], vec![]),
+        onnx::node("GlobalAveragePool", &["kept"], &["pooled"], vec![]),
+        onnx::node("Flatten", &["pooled"], &["y"], vec![]),
+    ];
+    let model = onnx::model(&[N, 3, 8, 8], 17, nodes, vec![onnx::floats("w", &[1], &[f32::NAN])]);
+    let path = onnx::save(folder.path(), "broken.onnx", &model);
+    for (runtime, says) in [(Choice::Tract, "its weights 'w' have NaN"), (Choice::Onnxruntime, "NaN")] {
+        let said = error(text(&path), None, runtime);
+        assert!(said.contains(says), "{runtime:?}: {said}");
+    }
+}
+
 /// Mean of each channel of images of this type and shape.
 fn pooling(element: DataType, shape: &[i64]) -> ModelProto {
     let axes = AttributeProto { ints: vec![0, 3, 1, 2], ..onnx::int("perm", 0) };

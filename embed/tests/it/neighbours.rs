@@ -112,6 +112,34 @@ fn the_querys_person_by_its_camera_does_not_count() {
 }
 
 #[test]
+fn a_query_that_finds_nobody_is_like_none() {
+    let row = |class, camera, role| Row { camera: Some(camera), ..Row::new("", class, role) };
+    // All that the second query could find is its own person by its own camera.
+    let rows = vec![row(0, 1, Role::Query), row(1, 1, Role::Query), row(1, 1, Role::Gallery), row(1, 1, Role::Gallery)];
+    let mut rows = rows;
+    rows.push(row(0, 2, Role::Gallery));
+    let embeddings = at(&[0.0, 1.0, 5.0, 9.0, 2.0], rows);
+    struct Half;
+    impl pdloss_embed::retrieval::Index for Half {
+        fn search(
+            &mut self,
+            queries: ndarray::ArrayView2<'_, f32>,
+            _: usize,
+            _: Option<usize>,
+        ) -> pdloss_embed::Result<Vec<Vec<usize>>> {
+            // An approximate index may find what does not count, and nothing else.
+            Ok((0..queries.nrows()).map(|query| if query == 0 { vec![2] } else { vec![0, 1] }).collect())
+        }
+        fn is_exact(&self) -> bool {
+            true
+        }
+    }
+    let search = Search { keep: 1, ..Search::cosine(&[1]) };
+    let found = measure(&embeddings, &search, &|_, _, _| Ok(Box::new(Half))).unwrap();
+    assert_eq!((found.queries, &found.lone_nearest[..]), (1, &[(1, f64::NEG_INFINITY)][..]));
+}
+
+#[test]
 fn what_rows_show_is_refused_before_anything_is_searched() {
     let rows = |classes: &[usize]| classes.iter().map(|&c| Row::new("", c, Role::Both)).collect::<Vec<_>>();
     let wrong = |classes: &[usize], k: usize| check(&rows(classes), &[k]).unwrap_err().to_string();

@@ -109,6 +109,31 @@ fn lists_with_labels_names_roles_and_cameras_are_what_other_forms_are() {
 }
 
 #[test]
+fn lists_that_may_be_boxes_beside_numbered_columns_are_refused_and_embeddings_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for (called, is_taken) in [("bbox", false), ("embedding", true)] {
+        let path = file(&folder, &format!("{called}.parquet"));
+        let lists_of_four = LIST.replace("embedding", called);
+        let schema = format!("required int32 label; {lists_of_four} required float e0; required float e1;");
+        write(&path, &schema, &[20], |group, rows| {
+            put::<Int32Type>(group, &rows.clone().map(|at| at as i32 % 3).collect::<Vec<_>>(), None);
+            lists(group, rows.clone(), 4);
+            (0..2).for_each(|at| {
+                put::<FloatType>(group, &rows.clone().map(|row| number(row, at)).collect::<Vec<_>>(), None);
+            });
+        });
+        let read = Embeddings::read(&path, None, None);
+        match is_taken {
+            true => assert_eq!(read.unwrap().matrix.ncols(), 4),
+            false => {
+                let said = read.unwrap_err().to_string();
+                assert!(said.contains("column 'bbox'") && said.contains("'e0', 'e1'"), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_column_a_dimension_goes_by_number_and_not_by_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, "e.parquet");

@@ -145,6 +145,15 @@ impl Grouping {
         };
         let errors = by_group(pairs, &of, groups.len(), threshold);
         let intervals = bootstrap.map(|how| group_intervals(pairs, &of, groups.len(), threshold, subjects, how));
+        let bare = |rate: Option<f64>| rate.is_some_and(|rate| rate == 0.0 || rate == 1.0);
+        let alike = errors.iter().filter(|e| bare(e.fmr()) || bare(e.fnmr())).count();
+        if intervals.is_some() && alike > 0 {
+            notes.add(format!(
+                "{alike} of {} groups have no error of a kind, or nothing else, as every draw of theirs has: the interval is that of the rule of \
+                 three",
+                groups.len()
+            ));
+        }
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.sort_by_key(|&at| (across[at], groups[at].clone()));
         let row = |&at: &usize| row(&groups[at], &errors[at], intervals.as_ref().map(|all| all[at]));
@@ -161,15 +170,28 @@ fn row(group: &str, errors: &GroupErrors, intervals: Option<(Option<Ends>, Optio
     let mut row = Record::new();
     row.set("group", group).set("genuine_pairs", Value::Whole(errors.genuine));
     row.set("impostor_pairs", Value::Whole(errors.impostor));
-    for (name, value, ends) in
-        [("fmr", errors.fmr(), intervals.map(|i| i.0)), ("fnmr", errors.fnmr(), intervals.map(|i| i.1))]
-    {
+    let rates = [
+        ("fmr", (errors.fmr(), errors.impostor), intervals.map(|i| i.0)),
+        ("fnmr", (errors.fnmr(), errors.genuine), intervals.map(|i| i.1)),
+    ];
+    for (name, (value, pairs), ends) in rates {
         row.set(name, value);
         if let Some(ends) = ends {
+            let ends = by_three(value, pairs).or(ends);
             row.set(format!("{name}_from"), ends.map(|e| e.0)).set(format!("{name}_to"), ends.map(|e| e.1));
         }
     }
     row
+}
+
+/// The interval of a rate of nothing or everything, which every draw has again: by the rule of three.
+fn by_three(rate: Option<f64>, pairs: u64) -> Option<Ends> {
+    let width = (3.0 / pairs as f64).min(1.0);
+    match rate? {
+        0.0 => Some((0.0, width)),
+        1.0 => Some((1.0 - width, 1.0)),
+        _ => None,
+    }
 }
 
 /// Adds which group has the greatest rate, among those with pairs enough.
@@ -187,4 +209,17 @@ fn worst(
     let found = rated.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(a.0)));
     summary.set(format!("worst_{rate}_group"), found.map(|(name, _)| name.as_str()));
     summary.set(format!("worst_{rate}"), found.map(|(_, rate)| rate));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_three;
+
+    #[test]
+    fn no_error_and_nothing_else_have_an_interval() {
+        assert_eq!(by_three(Some(0.0), 5), Some((0.0, 0.6)));
+        assert_eq!(by_three(Some(1.0), 10), Some((0.7, 1.0)));
+        assert_eq!((by_three(Some(0.0), 1), by_three(Some(0.4), 5)), (Some((0.0, 1.0)), None));
+        assert_eq!(by_three(None, 0), None);
+    }
 }

@@ -14,6 +14,7 @@ pub mod report;
 mod retrieval_figures;
 mod score_files;
 pub mod scores;
+mod seen;
 mod suggest;
 pub mod tabulate;
 mod templates;

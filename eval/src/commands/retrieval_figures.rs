@@ -246,7 +246,7 @@ pub(super) fn print_open_set(record: &Record, stdout: &mut dyn Write) -> std::io
     let gallery = record.get("gallery_list").map(|list| format!("{}: ", list.word())).unwrap_or_default();
     writeln!(
         stdout,
-        "\n{gallery}FAR over {count} queries without an image of their class; n of them carry a FAR from 3 / n on"
+        "\n{gallery}FAR over {count} queries without an image of their class that counts; n of them carry a FAR from 3 / n on"
     )
 }
 

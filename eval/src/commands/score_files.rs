@@ -8,7 +8,8 @@ use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;
 use polars::prelude::DataType;
 
-use pdloss_embed::delimited::{Blanks, Delimiter, Record, Table, plain};
+use pdloss_embed::dataset::is_image;
+use pdloss_embed::delimited::{Blanks, Delimiter, Record, Table, lines, plain};
 use pdloss_embed::files::{ending, open_file};
 use pdloss_embed::guard::guarded;
 use pdloss_embed::npy;
@@ -157,14 +158,15 @@ fn doubts_of(path: &Path, table: &Table, at: usize) -> Vec<String> {
 }
 
 fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) -> Result<Scores> {
+    let whole = read_text(path)?;
+    let is_comment = |line: &str| {
+        let begins = line.trim_start();
+        begins.starts_with('#') && !BROKEN_CELLS.iter().any(|cell| begins.starts_with(cell))
+    };
     // A comment leaves an empty line, so that lines keep their numbers.
-    let text: String = read_text(path)?
+    let text: String = whole
         .split_inclusive(['\n', '\r'])
-        .map(|line| {
-            let begins = line.trim_start();
-            let is_comment = begins.starts_with('#') && !BROKEN_CELLS.iter().any(|cell| begins.starts_with(cell));
-            if is_comment { line.trim_start_matches(|c| c != '\n' && c != '\r') } else { line }
-        })
+        .map(|line| if is_comment(line) { line.trim_start_matches(|c| c != '\n' && c != '\r') } else { line })
         .collect();
     if text.trim().is_empty() {
         return Ok(Scores { values: Vec::new(), unit: "line", numbers: None, name: None });
@@ -184,6 +186,32 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
             None => return Err(choose(path, table.header(), width, commas)),
         },
     };
+    let width = table.width()?;
+    if let Some((line, names)) = table.header_line() {
+        let name = names.get(at).map_or("", String::as_str);
+        let begins = name.trim_start_matches(['-', '+', '.']).starts_with(|c: char| c.is_ascii_digit());
+        let is_slip = !is_number(name) && (begins || name.is_empty());
+        if is_slip || names.iter().any(|name| is_image(name)) {
+            return Err(table.error(line, &format!("'{name}' is not one number, and the line names no columns")));
+        }
+        let is_named =
+            column.is_some_and(|column| !is_number(column)) || names.iter().any(|name| plain(name) == "score");
+        if width > 1 && !is_named {
+            notes.push(format!(
+                "{}: line {line}, '{}', is taken for the names of the columns",
+                path.display(),
+                names.join(", ")
+            ));
+        }
+    }
+    for (line, text) in lines(&whole).filter(|(_, line)| width > 1 && is_comment(line)) {
+        let alone = Table::parted(path, text.to_owned(), table.delimiter(), |_| false)?;
+        let fields = alone.ragged().next().transpose()?.map(|record| record.fields).unwrap_or_default();
+        if fields.len() == width && is_number(&fields[at]) {
+            let problem = "begins with '#', as a comment does, and is a row otherwise; take the '#' off, or put its cell into quotes";
+            return Err(table.error(line, problem));
+        }
+    }
     if !commas.is_empty() {
         notes.push(format!("{}: two columns of whole numbers{commas}", path.display()));
     }

@@ -73,7 +73,13 @@ pub(super) fn read(path: &Path, table: &Table) -> Result<Builder> {
             continue;
         }
         let Some(parsed) = parse(&record, table.delimiter()) else {
-            if is_first {
+            // Names of columns are no numbers, and numbers of pairs and folds nothing else.
+            let numbers = record.fields.iter().filter(|field| field.parse::<f64>().is_ok()).count();
+            if is_first && [0, record.fields.len()].contains(&numbers) {
+                if numbers == 0 {
+                    let words = record.fields.join(" ");
+                    builder.notes.push(format!("line {}: '{words}' is taken for the names of columns", record.line));
+                }
                 header = Some((record.line, record.fields.iter().map(ToString::to_string).collect()));
                 continue;
             }

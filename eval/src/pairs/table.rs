@@ -108,6 +108,10 @@ pub(super) fn is_header(records: &[Record<'_>]) -> bool {
     let fields = &records[0].fields;
     let any = |names: &[&str]| fields.iter().any(|f| names.contains(&plain(f).as_str()));
     let says = |record: &Record<'_>| record.fields.iter().any(|f| answer(f).is_some());
+    // Two images are a pair, whatever its answer is called.
+    if fields.len() > 2 && fields[..2].iter().all(|f| is_image(f) || f.contains('/')) {
+        return false;
+    }
     (any(&FIRST) && (any(&SAME) || any(&SECOND)))
         || (!says(&records[0]) && records.get(1).is_some_and(says))
         || fields.get(2).is_some_and(|third| answer(third).is_none() && !is_image(third))

@@ -99,6 +99,47 @@ fn a_first_line_that_excel_writes_is_no_pair_and_no_score() {
 }
 
 #[test]
+fn a_first_pair_with_a_slip_is_no_header_and_a_row_is_no_comment() {
+    let folder = tempfile::tempdir().unwrap();
+    colored_folder(folder.path(), 3, 3);
+    let pairs = PAIRS.strip_prefix("a,b,same\n").unwrap();
+    for slip in ["1x", "gen", "?"] {
+        let (code, said) = compared(folder.path(), &pairs.replacen("png,1\n", &format!("png,{slip}\n"), 1), &[]);
+        assert!(code == 1 && said.contains("line 1") && said.contains(slip), "{slip}: {said}");
+    }
+    let file = |name: &str, content: &str| {
+        put(folder.path().join(name), content);
+        text(&folder.path().join(name)).to_owned()
+    };
+    let impostor = file("i.txt", "0.1\n0.2\n0.5\n0.3\n");
+    for (name, list) in [("c.csv", "pair,score\n#0,0.9\n1,0.4\n#2,0.8\n"), ("t.txt", "0 0.9\n#1 0.4\n2 0.8\n")] {
+        let list = file(name, list);
+        let words = ["scores", "--genuine", &list, "--impostor", &impostor, "--column", "2"];
+        fails(1, &words, &[name, "line 2: begins with '#'", "take the '#' off"]);
+    }
+    for slip in ["1.2x", "", "\"1,23\"", "FTE"] {
+        let list = file("s.csv", &format!("a.jpg,b.jpg,{slip}\na.jpg,c.jpg,0.7\na.jpg,d.jpg,0.9\n"));
+        let words = ["scores", "--genuine", &list, "--impostor", &impostor, "--column", "3"];
+        fails(1, &words, &["s.csv", "line 1", "is not one number"]);
+        let list = file("s.csv", &format!("0,1,{slip}\n0,2,0.7\n0,3,0.9\n"));
+        fails(1, &["scores", "--genuine", &list, "--impostor", &impostor, "--column", "3"], &["s.csv"]);
+    }
+    let list = file("h.csv", "one,other,likeness\na.jpg,c.jpg,0.7\na.jpg,d.jpg,0.9\n");
+    let output = run(&["scores", "--genuine", &list, "--impostor", &list, "--column", "3"]);
+    assert!(
+        output.status.success() && stderr(&output).contains("line 1, 'one, other, likeness', is taken for the names")
+    );
+    let list = file("k.csv", "# made by x, on 3 machines\npair,score\n\"#0\",0.9\n1,0.4\n#\n# end, of it\n");
+    let output = run(&["scores", "--genuine", &list, "--impostor", &impostor]);
+    assert!(
+        output.status.success() && stdout(&output).contains("|             2 |              4 |"),
+        "{}{}",
+        stderr(&output),
+        stdout(&output)
+    );
+}
+
+#[test]
 fn a_result_says_its_list_and_its_label_column() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

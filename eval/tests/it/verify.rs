@@ -169,6 +169,20 @@ fn a_header_that_promises_other_pairs_is_an_error() {
 }
 
 #[test]
+fn a_first_line_with_a_slip_is_no_header() {
+    let faces = Faces::new();
+    for slip in ["Ann\tx3\t5", "Ann\t3\t5\tx\ty", "Ann 3 5x"] {
+        let gap = if slip.contains('\t') { "\t" } else { " " };
+        let list = faces.write("pairs.txt", &view2(3, 6, slip, gap, "\n"));
+        let message = faces.verify(&["--pairs", &list]).unwrap_err().to_string();
+        assert!(message.contains("line 1") && message.contains("is neither"), "{slip}: {message}");
+    }
+    let list = faces.write("pairs.txt", &view2(3, 6, "folds pairs", "\t", "\n"));
+    let (record, _) = faces.verify(&["--pairs", &list]).unwrap();
+    assert!(text(&record, "notes").contains("line 1: 'folds pairs' is taken for the names of columns"));
+}
+
+#[test]
 fn view_1_takes_its_threshold_from_another_list() {
     let faces = Faces::new();
     let train = faces.write("pairsDevTrain.txt", &view2(1, 12, "12", "\t", "\n"));

@@ -14,6 +14,9 @@
 //! [`names::FIRST_ROW`], and the labels of the part, where a mask follows from which rows of the batch the part is.
 //! With [`Tiles`] the loss is computed of a tile of the batch's rows after the other.
 //! BatchNormalization normalises each part by itself; running statistics follow the parts in `backward` alone.
+//!
+//! On several ranks each has parts of its own rows, as many as the others, and the host gathers the embeddings and labels that `loss` takes,
+//! the same on every rank; `update` adds the sums of the weights up over the ranks.
 
 use super::{
     Description, Kind, StepOptions, Tiles, Whole,
@@ -25,7 +28,7 @@ use super::{
 use crate::graph::{
     Error, Result,
     build::{Dim, declare, node},
-    head,
+    collective, head,
     proto::{GraphProto, ModelProto, NodeProto},
 };
 
@@ -50,12 +53,9 @@ pub struct InParts {
 /// which has those that [`Loss::sums_of_tile`](crate::graph::losses::Loss::sums_of_tile) is known of.
 ///
 /// # Errors
-/// As [`build`](super::build); for a step on several ranks; where the numbers of a dropout mask do not lie image after image; in
+/// As [`build`](super::build); where the numbers of a dropout mask do not lie image after image; in
 /// tiles for a loss that has none.
 pub fn build_in_parts(model: ModelProto, options: &StepOptions, in_tiles: bool) -> Result<InParts> {
-    if options.ranks.is_some() {
-        return Err(Error::model("step in parts", "it runs on one rank: parts and ranks do not go together"));
-    }
     let whole = Whole::of(model, options, true)?;
     if let Dim::Known(batch) = whole.place.batch {
         let reason = format!("its batch is fixed at {batch}, and the loss would take that for the whole batch");
@@ -138,7 +138,18 @@ pub fn build_in_parts(model: ModelProto, options: &StepOptions, in_tiles: bool) 
     let mut state = without_graph(&whole.model);
     state.metadata_props.clone_from(&whole.model.metadata_props);
     state.graph = Some(first);
-    Ok(InParts { state, embed, loss, tiles, backward, update })
+    let mut made = InParts { state, embed, loss, tiles, backward, update };
+    made.chain();
+    Ok(made)
+}
+
+impl InParts {
+    /// Puts the exchanges of each graph in their order: ranks run the same graphs one after the other.
+    fn chain(&mut self) {
+        let Self { embed, loss, backward, update, .. } = self;
+        let graphs = [embed, loss, update].into_iter().chain(backward);
+        graphs.filter_map(|model| model.graph.as_mut()).for_each(collective::chain);
+    }
 }
 
 fn nodes_of(model: &ModelProto) -> impl Iterator<Item = &NodeProto> {

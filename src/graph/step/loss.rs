@@ -27,16 +27,16 @@ pub(super) fn add_proxies(graph: &mut GraphProto, place: &Place, options: &StepO
     Ok(())
 }
 
-/// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs; what it keeps.
-pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions) -> Vec<Stays> {
+/// Writes the loss behind the embeddings, as operators or in standard ones, and declares its outputs; what it keeps. `gathers` where
+/// the embeddings are a rank's own rows, and the loss is of all.
+pub(super) fn attach_loss(model: &mut ModelProto, place: &Place, options: &StepOptions, gathers: bool) -> Vec<Stays> {
     let opset = model.opset();
     let mut nodes = Nodes::new(PREFIX, place.element, opset);
-    let (embeddings, labels) = match options.ranks {
-        Some(_) => {
-            nodes.list.push(ranks::embeddings(&place.name));
-            (ranks::ALL_EMBEDDINGS, ranks::ALL_LABELS)
-        }
-        None => (place.name.as_str(), names::LABELS),
+    let (embeddings, labels) = if gathers {
+        nodes.list.push(ranks::embeddings(&place.name));
+        (ranks::ALL_EMBEDDINGS, ranks::ALL_LABELS)
+    } else {
+        (place.name.as_str(), names::LABELS)
     };
     let mut keeps = None;
     let memory = options.memory.map(|memory| memory::Bank::read(&mut nodes, memory));

@@ -156,7 +156,7 @@ struct Whole {
     model: ModelProto,
     place: Place,
     trained: Vec<Trained>,
-    /// Of each of these.
+    /// Of each of these, as this rank's rows give it.
     gradients: Vec<String>,
     running: Vec<Running>,
     /// The gradient of the embeddings, where it was asked for.
@@ -208,7 +208,8 @@ impl Whole {
         if let Some(precision) = options.precision {
             precision::bound(graph_of(&mut model)?, &mut place, precision)?;
         }
-        let kept = attach_loss(&mut model, &place, options);
+        // Of parts the host gathers what the loss is of.
+        let kept = attach_loss(&mut model, &place, options, options.ranks.is_some() && !in_parts);
 
         let trained = only_reached(&mut model, trained, &mut parameters)?;
         let of_embeddings = in_parts.then_some(place.name.as_str());
@@ -222,6 +223,7 @@ impl Whole {
                 precision::unscale(graph_of(&mut model)?, &trained, &mut gradients)?;
             }
         }
+        let own = gradients.clone();
         if options.ranks.is_some() {
             ranks::add_up(graph_of(&mut model)?, &trained, &mut gradients);
         }
@@ -229,14 +231,16 @@ impl Whole {
         update::refuse_idle_decay(&trained, &rules)?;
         let mut state = update(&mut model, &place, &rules, (&trained, &gradients), (&running, kept))?;
         let graph = graph_of(&mut model)?;
-        collective::chain(graph);
+        if !in_parts {
+            collective::chain(graph);
+        }
         if graph.node.iter().any(|node| node.domain() == head::DOMAIN) {
             model.opset_import.push(head::opset_import(head::DOMAIN, 1));
         }
         in_place::mark(graph_of(&mut model)?, &mut state);
         parameters.held(options, &groups);
         describe(&mut model, (data, embeddings, place.dim), options, (state, rounded), parameters.told())?;
-        Ok(Self { model, place, trained, gradients, running, of_embeddings })
+        Ok(Self { model, place, trained, gradients: own, running, of_embeddings })
     }
 }
 

@@ -43,7 +43,8 @@ pub(super) fn update(
     let options = rules.options;
     let mut nodes = Nodes::new("pdloss.update.", place.element, model.opset());
     let is_held = |tensor: &Trained| options.unfreeze_at.is_some() && rules.frozen.holds(&tensor.name);
-    let held = Held::write(&mut nodes, options.unfreeze_at);
+    let skips = options.precision.is_some_and(|precision| precision.scale.is_some());
+    let held = Held::write(&mut nodes, options.unfreeze_at, skips);
     let gradients: Vec<String> = trained
         .iter()
         .zip(gradients)
@@ -155,7 +156,7 @@ fn write(
     parameters.iter().zip(gradients).map(write).collect()
 }
 
-/// Weights that stay until so many steps are made.
+/// Weights that stay until so many steps are made; those that are skipped are not.
 struct Held {
     /// Whether they are.
     is_over: String,
@@ -164,10 +165,11 @@ struct Held {
 }
 
 impl Held {
-    fn write(nodes: &mut Nodes, until: Option<u64>) -> Option<Self> {
+    fn write(nodes: &mut Nodes, until: Option<u64>, skips: bool) -> Option<Self> {
         let until = nodes.integer(i64::try_from(until?).ok()?);
-        let is_over = nodes.op("GreaterOrEqual", &[names::STEP, &until]);
-        let since = nodes.sub(names::STEP, &until);
+        let made = if skips { Scaled::number(nodes, names::STEP) } else { names::STEP.to_owned() };
+        let is_over = nodes.op("GreaterOrEqual", &[&made, &until]);
+        let since = nodes.sub(&made, &until);
         let one = nodes.integer(1);
         let number = nodes.add(&since, &one);
         Some(Self { is_over, step: nodes.op("Max", &[&number, &one]) })

@@ -315,14 +315,31 @@ fn live_statistics_are_those_of_plain_loops_over_the_parts() {
 }
 
 #[test]
+fn of_parts_on_several_ranks_the_update_alone_adds_up() {
+    let loss = Loss::Softmax(NormalizedSoftmax::default());
+    let ranks = StepOptions { ranks: Some(Ranks::new(false)), ..plain(loss, 8) };
+    let pdloss::graph::step::InParts { embed, loss, backward, update, .. } =
+        build_in_parts(linear(4, 3), &ranks, false).unwrap();
+    let exchanges = |model: &ModelProto| {
+        let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+        nodes.filter(|node| node.op_type().starts_with("All")).cloned().collect::<Vec<_>>()
+    };
+    for model in [&embed, &loss, backward.as_ref().unwrap()] {
+        assert!(exchanges(model).is_empty(), "the host gathers, and what a part gives is its own");
+    }
+    let [sum] = exchanges(&update).try_into().unwrap();
+    assert_eq!((sum.op_type(), &sum.input[0][..]), ("AllReduce", "pdloss.token"));
+    assert!(sum.input[1..].iter().all(|name| name.starts_with("pdloss.sum.") && !name.contains("proxies")), "{sum:?}");
+    let first = update.graph.iter().flat_map(|graph| &graph.initializer).any(|tensor| tensor.name() == "pdloss.token");
+    assert!(first, "nothing comes before the first exchange");
+}
+
+#[test]
 fn what_cannot_go_in_parts_is_refused_by_name() {
     let loss = Loss::Softmax(NormalizedSoftmax::default());
     let refused = |backbone: ModelProto, options: &StepOptions| {
         build_in_parts(backbone, options, false).map(drop).expect_err("refused").to_string()
     };
-    let ranks = StepOptions { ranks: Some(Ranks::new(false)), ..plain(loss, 8) };
-    let error = refused(linear(4, 3), &ranks);
-    assert!(error.contains("parts and ranks do not go together"), "{error}");
     // Two images that are mixed with each other cannot be freed.
     let mut fixed = linear(4, 3);
     let graph = fixed.graph.as_mut().expect("a graph");

@@ -2,7 +2,7 @@
 
 use pdloss::graph::{
     losses::{Contrastive, Lifted, Loss, NPair, NormalizedSoftmax},
-    step::{Memory, Ranks, StepOptions, build, names},
+    step::{Memory, StepOptions, build, names},
 };
 
 use crate::{
@@ -108,6 +108,4 @@ fn a_memory_that_cannot_be_is_refused_by_name() {
     assert!(none.contains("wanted 1 to"), "{none}");
     let late = refused(loss, &|options| options.memory = Some(Memory { rows: 8, start: u64::MAX }));
     assert!(late.contains("start of the memory: wanted 0 to"), "{late}");
-    let ranks = refused(loss, &|options| options.ranks = Some(Ranks::new(false)));
-    assert!(ranks.contains("a step on several ranks has none"), "{ranks}");
 }

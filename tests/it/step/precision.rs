@@ -249,6 +249,34 @@ fn a_step_that_overflows_is_skipped_and_halves_the_scale() {
     }
 }
 
+/// Steps that are skipped are not made: a weight is let go after as many others, and its optimiser begins there.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn a_skipped_step_is_none_that_a_frozen_weight_waits_for() {
+    let (data, labels) = images(2);
+    let of = |first| StepOptions {
+        dropout: false,
+        freeze: vec!["*.bias".to_owned()],
+        unfreeze_at: Some(2),
+        ..options(scale(first, 1000))
+    };
+    let first = f64::from(2.0_f32.powi(40));
+    let mut driver = Driver::new(convolutional(batch()), &of(first));
+    let mut skipped = 0;
+    while !driver.step(&data, &labels, 0.01)[names::GRADIENT_NORM].number().is_finite() {
+        skipped += 1;
+    }
+    assert!(skipped > 5, "{skipped}");
+    let mut other = Driver::new(convolutional(batch()), &of(first / 2.0_f64.powi(skipped)));
+    for step in 0..4 {
+        if step > 0 {
+            driver.step(&data, &labels, 0.01);
+        }
+        other.step(&data, &labels, 0.01);
+        assert!(kept(&driver) == kept(&other), "step {step}");
+    }
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn finite_steps_double_the_scale() {

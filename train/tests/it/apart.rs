@@ -117,6 +117,32 @@ fn what_the_first_weights_were_trained_on_is_no_test() {
     let model =
         [&["train", "--model", text(&embedder), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
     fails(2, &model.concat(), &says);
+    // Behind a link, and where it is measured.
+    #[cfg(unix)]
+    {
+        let link = place.folder.path().join("best.onnx");
+        std::os::unix::fs::symlink(&embedder, &link).unwrap();
+        let model =
+            [&["train", "--model", text(&link), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
+        fails(2, &model.concat(), &says);
+        let measured = |classes: &str| {
+            let words = ["recall", "--model", text(&link), "--data", text(&shapes), "--classes", classes, "--k", "1"];
+            let output = run(&words);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let said = measured("5-8");
+        assert!(said.contains("32 of the 64 images measured are among those that the model was trained on"), "{said}");
+        assert!(!measured("7-8").contains("trained on"));
+        // Of a run that began with that one, and by another way to the same files.
+        let (later, images) = (between.file("embedder.onnx"), shapes.join("images"));
+        for data in [&shapes, &images] {
+            let output =
+                run(&["recall", "--model", text(&later), "--data", text(data), "--classes", "1-8", "--k", "1"]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains("96 of the 128 images measured") && said.contains("32 of the 128 images"), "{said}");
+        }
+    }
     // Copied, they are known by their bytes; elsewhere the model says nothing of its past.
     let copy = place.folder.path().join("copy");
     for class in ["003.triangle_checker", "004.star_solid"] {
@@ -139,4 +165,43 @@ fn what_the_first_weights_were_trained_on_is_no_test() {
     let model =
         [&["train", "--model", text(&moved), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
     assert!(run(&model.concat()).status.success());
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn what_first_weights_have_seen_is_known_by_bytes_under_any_name_and_a_change_since_is_said() {
+    let before = Place::new();
+    let data = before.folder.path().join("hues");
+    hues(&data, 8);
+    let train = ["--batch", "8", "--steps", "2", "--classes", "1-4"];
+    assert!(run(&before.arguments(text(&data), &train)).status.success());
+    let flags = ["--batch", "8", "--steps", "2", "--classes", "5-6", "--validation-classes", "7-8"];
+    let again = |more: &[&str]| {
+        let place = Place::new();
+        let output =
+            run(&place.arguments(text(&data), &[&flags[..], &["--init-from", text(&before.out)], more].concat()));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let recorded = std::fs::read_to_string(place.file("run.toml")).unwrap_or_default();
+        (output.status.code(), said, recorded)
+    };
+    let (code, said, recorded) = again(&[]);
+    assert!(code == Some(0) && !said.contains("first weights are of") && !recorded.contains("changed since"), "{said}");
+    // An image that was trained on comes to be validated on under a name that is not known.
+    let (trained, other) = (data.join("class00/0.png"), data.join("class06/0.png"));
+    let bytes = |path: &std::path::Path| std::fs::read(path).unwrap();
+    let (of_trained, of_other) = (bytes(&trained), bytes(&other));
+    std::fs::write(data.join("class07/copy.png"), &of_trained).unwrap();
+    let (code, said, _) = again(&[]);
+    assert!(code == Some(2) && said.contains("1 of the 17 images") && said.contains("class07/copy.png"), "{said}");
+    assert!(!said.contains("changed since"), "{said}");
+    std::fs::remove_file(data.join("class07/copy.png")).unwrap();
+    // What it was trained on has other bytes now.
+    std::fs::write(&trained, &of_other).unwrap();
+    let (code, said, _) = again(&[]);
+    assert!(code == Some(2) && said.contains("byte for byte"), "{said}");
+    let (code, said, recorded) = again(&["--allow-overlap"]);
+    assert!(
+        code == Some(0) && said.contains("have changed since") && recorded.contains("have changed since"),
+        "{said}"
+    );
 }

@@ -174,6 +174,8 @@ fn rows_that_a_table_lacks_and_what_may_differ_are_said_and_recorded() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         let wanted = format!("validation.csv lacks {missing} of the 3 validations before the checkpoint");
         assert!(output.status.success() && error.contains(&wanted), "{error}");
+        let recorded = std::fs::read_to_string(copy.join("run.toml")).unwrap();
+        assert!(recorded.contains(&wanted), "{recorded}");
         // What was measured before the run is in the row of step 0 alone.
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let figures = printed.lines().skip_while(|line| !line.contains("recall@1 before")).nth(2).unwrap().to_owned();

@@ -80,6 +80,33 @@ fn what_a_loss_does_not_use_is_said_or_refused() {
     }
 }
 
+/// Of the embedder that the run begins with, whoever trained it.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn class_means_are_those_of_the_weights_that_a_run_begins_with() {
+    let before = Place::new();
+    let data = before.folder.path().join("hues");
+    hues(&data, 6);
+    let usual = ["--batch", "24", "--loss", "softmax", "--learning-rate", "1e-2"];
+    assert!(run(&before.arguments(text(&data), &[&usual[..], &["--steps", "20"]].concat())).status.success());
+    let means = [&usual[..], &["--steps", "1", "--first-proxies", "class-means"]].concat();
+    let first_loss = |words: &[&str], place: &Place| {
+        let output = run(words);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let table = std::fs::read_to_string(place.file("metrics.csv")).unwrap();
+        table.lines().nth(1).unwrap().split(',').nth(2).unwrap().parse::<f64>().unwrap()
+    };
+    let (taken, model, random) = (Place::new(), Place::new(), Place::new());
+    let init = ["--init-from", text(&before.out)];
+    let of_taken = first_loss(&taken.arguments(text(&data), &[&means[..], &init].concat()), &taken);
+    let embedder = before.file("embedder.onnx");
+    let words = ["train", "--model", text(&embedder), "--data", text(&data), "--out", text(&model.out)];
+    let of_model = first_loss(&[&words[..], &means].concat(), &model);
+    let of_random =
+        first_loss(&random.arguments(text(&data), &[&usual[..], &["--steps", "1"], &init].concat()), &random);
+    assert!((of_taken - of_model).abs() < 1e-4 && of_taken < 0.9 * of_random, "{of_taken} {of_model} {of_random}");
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn proxies_that_start_at_class_means_start_lower() {

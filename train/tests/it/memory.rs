@@ -48,6 +48,24 @@ fn a_memory_is_said_recorded_and_kept() {
     assert!(loss[0][..2] == loss[1][..2] && loss[0][2..] != loss[1][2..], "it begins after 2 steps: {loss:?}");
 }
 
+/// What a batch lacks the memory may have, and the batch is remembered in any case.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_batch_without_pairs_is_a_step_where_others_are_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("hues");
+    hues(&data, 12);
+    let usual = ["--batch", "2", "--sampler", "random", "--steps", "12", "--lr", "0.001", "--loss", "triplet"];
+    let (alone, with) = (Place::new(), Place::new());
+    fails(1, &alone.arguments(text(&data), &usual), &["it is passed over"]);
+    let error = said(&with.arguments(text(&data), &[&usual[..], &["--memory-bank", "40"]].concat()));
+    assert!(!error.contains("passed over"), "{error}");
+    let losses = with.column("metrics.csv", "loss");
+    assert_eq!(losses.len(), 12);
+    assert!(losses.iter().all(|loss| loss.is_finite()) && losses[6..].iter().any(|loss| *loss > 0.0), "{losses:?}");
+    assert_eq!(kept(&with, "pdloss.memory.count").1, 24_i64.to_le_bytes());
+}
+
 /// Every loss that takes a memory falls with one, in parts, too.
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]

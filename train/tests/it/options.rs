@@ -195,11 +195,14 @@ fn a_run_starts_from_another_one_s_state() {
     let (_, error, code) = from(&["--freeze-statistics", "all"]);
     assert!(code == Some(2) && error.contains("'norm.running_mean' is not trained here"), "{error}");
     let (_, error, code) = from(&["--init", "optimizer", "--optimizer", "sgd"]);
-    assert!(code == Some(1) && error.contains("has no tensor 'pdloss.momentum."), "{error}");
+    assert!(code == Some(2) && error.contains("--init optimizer") && error.contains("trained by adamw"), "{error}");
     let (_, error, code) = from(&["--init", "proxies", "--classes", "1-5"]);
     assert!(code == Some(1) && error.contains("its classes are not those of this run"), "{error}");
     let (_, error, code) = from(&["--init", "proxies", "--loss", "triplet"]);
     assert!(code == Some(2) && error.contains("the loss triplet has none"), "{error}");
+    let held = ["--init", "embedder,optimizer", "--freeze", "conv.*", "--unfreeze-at", "2"];
+    let (_, error, code) = from(&held);
+    assert!(code == Some(2) && error.contains("--unfreeze-at 2: --init optimizer goes on counting"), "{error}");
     let (place, error, code) = from(&["--init", "embedder,optimizer", "--freeze", "conv.*"]);
     assert!(code == Some(0), "{error}");
     assert_eq!(kept(&place, "pdloss.step"), 10_i64.to_le_bytes());

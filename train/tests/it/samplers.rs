@@ -96,6 +96,13 @@ fn batches_by_a_column_of_weights_are_said_recorded_and_read_back() {
     refused(&["--weight-column", "weight"], 2, &["--weight-column weight", "no such column", "quality", "1 to 3"]);
     refused(&["--weight-column", "path"], 2, &["has the paths there"]);
     refused(&["--weight-column", "label"], 1, &["line 2", "weight 'class00'", "not below 0"]);
+    let twice = data.join("twice.csv");
+    let whole_list = std::fs::read_to_string(&list).unwrap();
+    let again = whole_list.lines().nth(1).unwrap();
+    let (row, _) = again.rsplit_once(',').unwrap();
+    std::fs::write(&twice, format!("{whole_list}{row},7.25\n")).unwrap();
+    let more = [&of_list[2..], &["--weight-column", "quality"]].concat();
+    fails(1, &Place::new().arguments(text(&twice), &more), &["class00/0.png has two weights", "(line 2)", "7.25"]);
     refused(&["--weight-column", "quality", "--weight-power", "1"], 2, &["--weight-power", "--weight-column"]);
     let folder = place.folder.path().join("folder");
     let of_folder = [&["--batch", "4", "--sampler", "weighted"][..], &["--weight-column", "quality"]].concat();

@@ -116,8 +116,8 @@ impl Layout {
         }
         if let Some(camera) = &camera {
             notes.push(format!(
-                "{}: images of one class and one camera (column '{}') are not counted as each other's neighbours, as on Market-1501; \
-                 another name for the column has them counted",
+                "{}: images of one class and one camera (column '{}') are not counted as each other's neighbours by Recall@K and the like, \
+                 as on Market-1501; another name for the column has them counted",
                 path.display(),
                 camera.name
             ));
@@ -197,24 +197,8 @@ impl Columns {
         self.0.iter().filter(move |column| column.holds == holds)
     }
 
-    /// Where the embeddings are.
-    fn numbers(&self, path: &Path) -> Result<Numbers> {
-        let wrong = |problem: String| Err(Error::data(path, problem));
-        let lists: Vec<&Leaf> = self.that(Holds::Lists).map(|column| &column.leaf).collect();
-        if let [one] = lists.as_slice() {
-            return Ok(Numbers::Lists((*one).clone()));
-        }
-        if !lists.is_empty() {
-            let called = |leaf: &&&Leaf| EMBEDDING.contains(&plain(&leaf.name).as_str());
-            let mut named = lists.iter().filter(called);
-            if let (Some(leaf), None) = (named.next(), named.next()) {
-                return Ok(Numbers::Lists((*leaf).clone()));
-            }
-            let names = several(lists.iter().map(|leaf| format!("'{}'", leaf.name)));
-            return wrong(format!(
-                "columns {names} are lists of numbers; wanted one of them, or one that is called 'embedding'"
-            ));
-        }
+    /// Columns of numbers that are called alike and numbered, by what they are called.
+    fn series(&self) -> BTreeMap<&str, Vec<(usize, &Leaf)>> {
         let mut series: BTreeMap<&str, Vec<(usize, &Leaf)>> = BTreeMap::new();
         for leaf in self.that(Holds::Numbers).map(|column| &column.leaf) {
             let head = leaf.name.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -223,6 +207,36 @@ impl Columns {
             }
         }
         series.retain(|_, columns| columns.len() > 1);
+        series
+    }
+
+    /// Where the embeddings are.
+    fn numbers(&self, path: &Path) -> Result<Numbers> {
+        let wrong = |problem: String| Err(Error::data(path, problem));
+        let lists: Vec<&Leaf> = self.that(Holds::Lists).map(|column| &column.leaf).collect();
+        let called = |leaf: &&&Leaf| EMBEDDING.contains(&plain(&leaf.name).as_str());
+        let mut named = lists.iter().filter(called);
+        if let (Some(leaf), None) = (named.next(), named.next()) {
+            return Ok(Numbers::Lists((*leaf).clone()));
+        }
+        if let [one] = lists.as_slice() {
+            let numbered = self.series().into_keys().next();
+            return match numbered {
+                None => Ok(Numbers::Lists((*one).clone())),
+                Some(head) => wrong(format!(
+                    "column '{}' is lists of numbers, and columns '{head}0', '{head}1', ... are numbered; wanted one of both, or lists \
+                     that are called 'embedding'",
+                    one.name
+                )),
+            };
+        }
+        if !lists.is_empty() {
+            let names = several(lists.iter().map(|leaf| format!("'{}'", leaf.name)));
+            return wrong(format!(
+                "columns {names} are lists of numbers; wanted one of them, or one that is called 'embedding'"
+            ));
+        }
+        let mut series = self.series();
         let mut gap = None;
         for columns in series.values_mut() {
             columns.sort_unstable_by_key(|(number, _)| *number);

@@ -17,6 +17,7 @@ use super::arguments::{Notes, rows_of};
 use super::efficiency;
 use super::given::once_each;
 use super::retrieval_figures;
+use super::seen::seen;
 use super::suggest::doubt_of;
 use super::variants::Variant;
 use super::{alike, describe_list};
@@ -164,6 +165,7 @@ impl Plan {
                     Which::Revisited(listed) => listed.dataset(&data.path, &data.limits)?,
                 };
                 notes.extend(&dataset.notes);
+                notes.extend(&of_first(|| Ok(seen(&model.model().path, &dataset)))?);
                 let ks = agree(self.check(&rows_of(&dataset), dataset.format, &mut notes))?;
                 let steps = match &self.which {
                     Which::Revisited(listed) => {

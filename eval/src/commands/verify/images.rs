@@ -17,6 +17,7 @@ use super::arguments::Flip;
 use super::listed::images_of;
 use super::{Plan, Which};
 use crate::commands::arguments::Notes;
+use crate::commands::seen::seen;
 use crate::commands::suggest::doubt_of;
 use crate::commands::{alike, describe_list, describe_model, efficiency, same_runtime};
 use crate::table::Record;
@@ -74,6 +75,7 @@ impl Plan {
                     Which::Templates(listed) => listed.templates.dataset(data, &request.limits)?,
                 };
                 notes.extend(&dataset.notes);
+                notes.extend(&of_first(|| Ok(seen(&model.model().path, &dataset)))?);
                 if let Some((path, landmarks)) = &how.align {
                     notes.extend(landmarks.doubt().map(|said| format!("{}: {said}", path.display())).as_slice());
                 }
