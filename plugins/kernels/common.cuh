@@ -10,6 +10,7 @@
 #include "emulate/device.h"
 #define UNROLLED
 #define ROLLED
+#define FORGET ((void)0)
 // What moves is counted in the emulation: see `launches_are_those_of_the_model` in plugins/tests/cuda.rs.
 #define READ(pointer, elements) emulate_moved(pointer, (elements) * sizeof *(pointer), 0)
 #define WRITTEN(pointer, elements) emulate_moved(pointer, (elements) * sizeof *(pointer), 1)
@@ -19,6 +20,9 @@
 // Loops whose turns are to be laid side by side, and those that are long enough as they are.
 #define UNROLLED _Pragma("unroll")
 #define ROLLED _Pragma("unroll 1")
+// What was read before is read again where it is wanted after this, and what comes after is not read before: neither holds registers.
+// All lanes must come.
+#define FORGET asm volatile("bar.warp.sync 0xffffffff;" ::: "memory")
 // Shared memory whose size the launch says.
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned int name[]
 #endif
@@ -89,7 +93,20 @@ __device__ inline Side choose(bool second, const Side &embeddings, const Side &p
     return side;
 }
 
-// One side's mean and what the other's is beside it, in f32; written by `weigh`, [3, dim].
+// What `turn.cu` needs to know of one side's centre c beside it, with the other side's mean as share * c + rest; written by `weigh`. All of
+// it is a number of f64 rounded once, since where rows are nearly parallel each is the small difference of large ones.
+struct Pivot {
+    float share;
+    float at, toward;           // of a row u = c: u . other mean; share less that
+    float level, slope, off;    // what its impostor pairs weigh together: level + slope * off
+};
+static_assert(sizeof(Pivot) == 24, "as in params.rs");
+
+// Vectors of f32 beside rows are kept so long, with zeros at the end: nothing is asked where they are read.
+const u32 EDGE = 128;  // columns of a strip
+__device__ inline u32 padded(u32 dim) { return (dim + EDGE - 1) / EDGE * EDGE; }
+
+// One side's mean and what the other's is beside it, in f32; written by `weigh`, [3, padded dim].
 struct Vectors {
     const float *high, *low;  // own mean
     const float *rest;        // other mean - share * own mean
@@ -104,6 +121,11 @@ struct Half {
 struct Brain {
     unsigned short bits;
 };
+
+template <class A, class B>
+constexpr bool SAME = false;
+template <class A>
+constexpr bool SAME<A, A> = true;
 
 __device__ inline float widen(float value) { return value; }
 __device__ inline float widen(Brain value) { return __uint_as_float((u32)value.bits << 16); }
@@ -131,6 +153,22 @@ __device__ inline void narrow(float value, Half &out) {
 #endif
 }
 
+// Two numbers in a word, the first below.
+template <class T>
+__device__ inline u32 narrow_pair(float first, float second) {
+#if !defined(PDLOSS_EMULATE) && __CUDA_ARCH__ >= 800
+    u32 word;
+    if (SAME<T, Half>) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    return word;
+#else
+    T low, high;
+    narrow(first, low);
+    narrow(second, high);
+    return low.bits | (u32)high.bits << 16;
+#endif
+}
+
 // Four neighbours of a row, at column d; zero beyond its end.
 struct Four {
     float at[4];
@@ -149,40 +187,64 @@ struct alignas(4 * sizeof(T)) Raw {
     }
 };
 
+// Whether rows of this length, one after the other from here on, can be loaded and stored four elements at once.
+template <class T>
+__device__ inline bool regular(const void *rows, u32 dim) {
+    return dim % 4 == 0 && ((u64)rows & (sizeof(Raw<T>) - 1)) == 0;
+}
+
+template <class T>
+__device__ inline Raw<T> load_regular(const T *at, bool inside) {
+    return inside ? *(const Raw<T> *)at : Raw<T>{};
+}
+
+// Of four neighbours from column d on, where `at` points.
+template <class T>
+__device__ inline Raw<T> load_single(const T *at, u32 d, u32 dim) {
+    Raw<T> out = {};
+    UNROLLED
+    for (u32 k = 0; k < 4; k++)
+        if (d + k < dim) out.at[k] = at[k];
+    return out;
+}
+
 // One load where the row lies so that it can be one.
 template <class T>
 __device__ inline Raw<T> load_raw(const T *__restrict__ row, u32 d, u32 dim) {
     if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Raw<T>) - 1)) == 0) return *(const Raw<T> *)(row + d);
-    Raw<T> out = {};
+    return load_single(row + d, d, dim);
+}
+
+template <class T>
+__device__ inline Four load4(const T *__restrict__ row, u32 d, u32 dim) {
+    return load_raw(row, d, dim).wide();
+}
+
+// Of a padded vector.
+__device__ inline Four load_padded(const float *__restrict__ at) {
+    const float4 four = *(const float4 *)at;
+    return {{four.x, four.y, four.z, four.w}};
+}
+
+__device__ inline void pack(const Four &values, float *out) {
+    *(float4 *)out = {values.at[0], values.at[1], values.at[2], values.at[3]};
+}
+template <class T>
+__device__ inline void pack(const Four &values, T *out) {
+    *(uint2 *)out = {narrow_pair<T>(values.at[0], values.at[1]), narrow_pair<T>(values.at[2], values.at[3])};
+}
+
+template <class T>
+__device__ inline void store_single(T *at, u32 d, u32 dim, const Four &values) {
     UNROLLED
     for (u32 k = 0; k < 4; k++)
-        if (d + k < dim) out.at[k] = row[d + k];
-    return out;
+        if (d + k < dim) narrow(values.at[k], at[k]);
 }
 
-// SIMPLE: the row is a multiple of four long and aligned, and d inside it. Nothing is asked then.
-template <bool SIMPLE = false, class T>
-__device__ inline Four load4(const T *__restrict__ row, u32 d, u32 dim) {
-    // A copy of the whole: through a pointer the compiler loads one element after the other.
-    const Raw<T> raw = SIMPLE ? *(const Raw<T> *)(row + d) : load_raw(row, d, dim);
-    return raw.wide();
-}
-
-template <bool SIMPLE = false, class T>
+template <class T>
 __device__ inline void store4(T *__restrict__ row, u32 d, u32 dim, const Four &values) {
-    struct alignas(4 * sizeof(T)) Packed {
-        T at[4];
-    };
-    if (SIMPLE || (d + 4 <= dim && ((u64)(row + d) & (sizeof(Packed) - 1)) == 0)) {
-        Packed packed;
-        UNROLLED
-        for (u32 k = 0; k < 4; k++) narrow(values.at[k], packed.at[k]);
-        *(Packed *)(row + d) = packed;
-    } else {
-        UNROLLED
-        for (u32 k = 0; k < 4; k++)
-            if (d + k < dim) narrow(values.at[k], row[d + k]);
-    }
+    if (d + 4 <= dim && ((u64)(row + d) & (sizeof(Raw<T>) - 1)) == 0) pack(values, row + d);
+    else store_single(row + d, d, dim, values);
 }
 
 // Columns of a row that four neighbours at column d have, for READ and WRITTEN.
@@ -220,6 +282,17 @@ __device__ inline bool in_range(long long label, u32 classes) { return label >= 
 __device__ inline u32 lane() { return threadIdx.x % WARP; }
 __device__ inline u32 warp() { return threadIdx.x / WARP; }
 __device__ inline u32 warps() { return blockDim.x / WARP; }
+
+// threadIdx.x, read again: what follows from it is not kept from before.
+__device__ inline u32 fresh_thread() {
+#ifdef PDLOSS_EMULATE
+    return threadIdx.x;
+#else
+    u32 thread;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread;
+#endif
+}
 
 // Sum over the warp, in all lanes. All 32 lanes must call.
 __device__ inline double warp_sum(double value) {

@@ -37,7 +37,7 @@ struct Finish {
 static_assert(sizeof(Finish) == 240, "as in params.rs");
 
 // What genuine pairs add to g at four columns; `total` gets the sum of their excesses.
-template <class T, bool SIMPLE>
+template <class T>
 __device__ Four linked(const Finish &p, const Weights &weights, u32 row, u32 d, double &total) {
     const u32 dim = p.own.dim;
     Four sum = {};
@@ -50,15 +50,15 @@ __device__ Four linked(const Finish &p, const Weights &weights, u32 row, u32 d, 
         total = weights.excess(p.cosines[row]);
         const T *partner = (const T *)p.other.rows + (u64)label * dim;
         READ(partner + d, inside4(d, dim));
-        const Four x = load4<SIMPLE>(partner, d, dim);
-        const Four high = load4<SIMPLE>(p.others.high, d, dim), low = load4<SIMPLE>(p.others.low, d, dim);
+        const Four x = load4(partner, d, dim);
+        const Four high = load4(p.others.high, d, dim), low = load4(p.others.low, d, dim);
         for (u32 k = 0; k < 4; k++)
             sum.at[k] = (float)total * centred(x.at[k], reciprocal, parts, high.at[k], low.at[k]);
     } else if (p.links == OF_CLASSES && p.heads[row] >= 0) {
         const u32 batch = p.other.count;
         ROLLED
         for (u32 at = p.heads[row]; at < batch && key_label(p.keys[at]) == row; at = (at / PIECE + 1) * PIECE) {
-            const Four piece = load4<SIMPLE>(p.sums + (u64)at * dim, d, dim);
+            const Four piece = load_padded(p.sums + (u64)at * padded(dim) + d);
             for (u32 k = 0; k < 4; k++) sum.at[k] += piece.at[k];
             total += p.totals[at];
         }
@@ -66,15 +66,17 @@ __device__ Four linked(const Finish &p, const Weights &weights, u32 row, u32 d, 
     return sum;
 }
 
-// Whether rows are such that `load4` need not ask.
+// Where there is nothing to turn to.
 template <class T>
-__device__ bool simple(const Finish &p) {
-    return p.own.dim % 4 == 0 && (((u64)p.own.rows | (u64)p.other.rows | (u64)p.out) & (sizeof(Raw<T>) - 1)) == 0;
+__device__ void mute_row(const Finish &p, u32 row) {
+    const float value = p.weights->mute == 1 ? 0.0f : __uint_as_float(0x7fc00000);
+    T *out = (T *)p.out + (u64)row * p.own.dim;
+    for (u32 d = 4 * lane(); d < p.own.dim; d += 4 * WARP) store4(out, d, p.own.dim, {{value, value, value, value}});
 }
 
 // One row by one warp; `r` is its number in the tile of weights. Each lane comes back to the columns of `product` that it wrote,
 // so that needs no barrier.
-template <class T, bool SIMPLE>
+template <class T>
 __device__ void finish_row(const Finish &p, u32 row, u32 r, float *__restrict__ product) {
     const u32 dim = p.own.dim;
     const Weights weights = *p.weights;
@@ -82,29 +84,25 @@ __device__ void finish_row(const Finish &p, u32 row, u32 r, float *__restrict__ 
     T *__restrict__ out = (T *)p.out + (u64)row * dim;
     const double reciprocal = p.own.reciprocals[row];
     const Twice parts(reciprocal);
-    if (weights.mute != 0) {
-        const float value = weights.mute == 1 ? 0.0f : __uint_as_float(0x7fc00000);
-        for (u32 d = 4 * lane(); d < dim; d += 4 * WARP) store4<SIMPLE>(out, d, dim, {{value, value, value, value}});
-        return;
-    }
+    if (weights.mute != 0) return mute_row<T>(p, row);
 
     double at = 0, excess = 0, weight = 0;
     float along = 0;
     ROLLED
     for (u32 d = 4 * lane(); d < dim; d += 4 * WARP) {
-        const Four values = load4<SIMPLE>(x, d, dim), high = load4<SIMPLE>(p.vectors.high, d, dim), low = load4<SIMPLE>(p.vectors.low, d, dim);
-        Four sum = load4<SIMPLE>(product, d, dim);
+        const Four values = load4(x, d, dim), high = load4(p.vectors.high, d, dim), low = load4(p.vectors.low, d, dim);
+        Four sum = load4(product, d, dim);
         if (p.constant) {
-            const Four constant = load4<SIMPLE>(p.constant, d, dim), pairs = linked<T, SIMPLE>(p, weights, row, d, excess);
+            const Four constant = load4(p.constant, d, dim), pairs = linked<T>(p, weights, row, d, excess);
             for (u32 k = 0; k < 4; k++) sum.at[k] += constant.at[k] + pairs.at[k];
         }
         UNROLLED
         for (u32 k = 0; k < 4; k++) {
-            at = fma((double)values.at[k], SIMPLE || d + k < dim ? p.other.mean[d + k] : 0.0, at);
+            at = fma((double)values.at[k], d + k < dim ? p.other.mean[d + k] : 0.0, at);
             const float a = centred(values.at[k], reciprocal, parts, high.at[k], low.at[k]);
             along = fmaf(a, sum.at[k], fmaf(high.at[k], sum.at[k], along));
         }
-        store4<SIMPLE>(product, d, dim, sum);
+        store4(product, d, dim, sum);
     }
     at = warp_sum(at) * reciprocal;
     along = warp_sum(along);
@@ -125,8 +123,8 @@ __device__ void finish_row(const Finish &p, u32 row, u32 r, float *__restrict__ 
     const bool fixed = reciprocal == 0 || dim == 1;
     ROLLED
     for (u32 d = 4 * lane(); d < dim; d += 4 * WARP) {
-        const Four values = load4<SIMPLE>(x, d, dim), high = load4<SIMPLE>(p.vectors.high, d, dim), low = load4<SIMPLE>(p.vectors.low, d, dim);
-        const Four rest = load4<SIMPLE>(p.vectors.rest, d, dim), sum = load4<SIMPLE>(product, d, dim);
+        const Four values = load4(x, d, dim), high = load4(p.vectors.high, d, dim), low = load4(p.vectors.low, d, dim);
+        const Four rest = load4(p.vectors.rest, d, dim), sum = load4(product, d, dim);
         Four turned;
         for (u32 k = 0; k < 4; k++) {
             const float a = centred(values.at[k], reciprocal, parts, high.at[k], low.at[k]);
@@ -134,13 +132,13 @@ __device__ void finish_row(const Finish &p, u32 row, u32 r, float *__restrict__ 
             turned.at[k] = fixed ? 0.0f * (sum.at[k] + of_rest) : (float)(value * reciprocal);
         }
         WRITTEN(out + d, inside4(d, dim));
-        store4<SIMPLE>(out, d, dim, turned);
+        store4(out, d, dim, turned);
     }
 }
 // Launch: a warp for each row of the band.
 template <class T>
 __device__ void finish(const Finish &p) {
     const u32 r = blockIdx.x * warps() + warp();
-    if (r < p.band.count) finish_row<T, false>(p, p.band.first + r, r, p.product + (u64)r * p.own.dim);
+    if (r < p.band.count) finish_row<T>(p, p.band.first + r, r, p.product + (u64)r * p.own.dim);
 }
 FOR_ELEMENTS(finish, Finish)

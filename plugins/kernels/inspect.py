@@ -79,18 +79,23 @@ def kernels(image):
         file.write(elf)
         file.flush()
         done = subprocess.run([disassembler(), "-c", file.name], capture_output=True, text=True, check=True)
-    mix, name = collections.defaultdict(collections.Counter), None
+    mix, orders, name = collections.defaultdict(collections.Counter), collections.defaultdict(list), None
     for line in done.stdout.splitlines():
         section = re.search(r"\.section\s+\.text\.(\w+)", line)
         name = section.group(1) if section else name
         instruction = re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)", line)
         if instruction and name:
             mix[name][instruction.group(1)] += 1
+            orders[name].append(instruction.group(1))
     rows = {}
     for name, (registers, stack) in resources(elf).items():
         counts = mix[name]
         kinds = {kind: sum(n for code, n in counts.items() if re.match(form, code)) for kind, form in KINDS.items()}
         rows[name] = {"registers": registers, "stack": stack, "instructions": sum(counts.values()), **kinds}
+        # From the first product on tensor cores to the last: what their loop holds.
+        at = [index for index, code in enumerate(orders[name]) if re.match(KINDS["tensor"], code)]
+        inside = orders[name][at[0] : at[-1]] if at else []
+        rows[name]["local in products"] = sum(1 for code in inside if re.match(KINDS["local"], code))
     return rows
 
 
@@ -105,24 +110,33 @@ def complaints(image):
     tensor = not image.name.startswith("sm_75")
     for name, row in rows.items():
         want(name, "wanted instructions", row["instructions"] > 0)
-        want(name, "wanted nothing spilled to local memory", row["stack"] == 0 and row["local"] == 0)
+        if name.startswith("tensor_gradient_f") and tensor:
+            # Its registers are all in use: numbers of other stages wait in local memory meanwhile.
+            want(name, "wanted no more than 104 bytes spilled to local memory", row["stack"] <= 104)
+            # On 8.0 a step of the loop reads eight of them again; on 9.0 none.
+            most = 8 if image.name.startswith("sm_80") else 0
+            want(name, f"wanted no more than {most} spills between products", row["local in products"] <= most)
+        elif name.startswith("finish"):
+            want(name, "wanted no more than 8 bytes spilled to local memory", row["stack"] <= 8)
+        elif tensor or not name.startswith("tensor_"):
+            want(name, "wanted nothing spilled to local memory", row["stack"] == 0 and row["local"] == 0)
         if name.startswith(("sweep", "tensor_gram", "tensor_gradient")):
             want(name, "wanted room for a block of 256 threads", row["registers"] <= 255)
             if tensor:
                 # What one turn of the inner loop holds. Gram matrices have low parts of every type, where two strips meet two of
-                # them; gradients those of float32.
+                # them; gradients those of float32 and float16.
                 turn = 16 if name.startswith("tensor_gradient_") and "wide" not in name else 32
-                products = 2 if name.startswith("sweep") else 3 if name.startswith("tensor_gram") or name.endswith("_f32") else 1
+                products = 2 if name.startswith("sweep") else 3 if name.startswith("tensor_gram") or not name.endswith("_bf16") else 1
                 want(name, f"wanted {turn * products} tensor-core products or more", row["tensor"] >= turn * products)
         # Older devices' images have tensor cores' kernels without their products; nothing launches them there.
         if name.startswith(("finish", "gather_links")) or tensor and name.startswith(("prepare", "sweep", "measure", "tensor_g")):
             wide = "of 128 bits" if name.endswith("_f32") else "of 64 bits"
             want(name, f"wanted rows loaded {wide}", row[wide] > 0)
         if tensor and name.startswith("tensor_gradient"):
-            # Rows of float32 and vectors beside any rows, four elements at once: loaded one by one where nothing is asked of a row that
-            # is aligned, there are 18 or 13 such loads, and else twice as many.
-            least = 30 if name.endswith("_f32") else 22
-            want(name, f"wanted {least} loads of 128 bits or more, aligned rows among them", row["of 128 bits"] >= least)
+            # Vectors beside any rows, and rows of float32, four elements at once; rows of 16 bits likewise, in half as many bits.
+            least = 150 if name.endswith("_f32") else 100
+            want(name, f"wanted {least} loads of 128 bits or more", row["of 128 bits"] >= least)
+            want(name, "wanted 32 loads of rows, four elements at once", name.endswith("_f32") or row["of 64 bits"] >= 32)
         if tensor and name.startswith(("sweep", "measure", "tensor_gram")):
             wide = "of 128 bits" if name.endswith("_f32") else "of 64 bits"
             want(name, f"wanted the next rows loaded {wide} at a time, all at once", row[wide] >= (4 if name.startswith("sweep") else 8))
@@ -135,7 +149,7 @@ def main():
         wrong = [sentence for image in images for sentence in complaints(image)]
         if wrong:
             sys.exit("\n".join(wrong))
-        print(f"{len(images)} cubins: nothing spilled, tensor-core products and vector loads in place")
+        print(f"{len(images)} cubins: spills as known, tensor-core products and vector loads in place")
         return
     if sys.argv[1:]:
         sys.exit(__doc__)

@@ -9,14 +9,16 @@
 // | loss.cu     | conclude, weigh, judge                                 | moments to loss, loss to weights                          |
 // | sweep.cu    | prepare, sweep, measure                                | Gram path on tensor cores: the first pass over the rows   |
 // | settle.cu   | settle                                                 | what its slabs come to                                    |
-// | tensor.cu   | tensor_gram, split_scatter, tensor_gradient            | the products of longer rows; the second pass              |
+// | tensor.cu   | tensor_gram                                            | its products of longer rows                               |
 // | gradient.cu | finish                                                 | products and weights to gradients                         |
+// | turn.cu     | split_scatter, tensor_gradient                         | the same on tensor cores: the second pass                 |
 #include "rows.cu"
 #include "pairs.cu"
 #include "gram.cu"
 #include "tiles.cu"
 #include "loss.cu"
 #include "gradient.cu"
+#include "turn.cu"
 #include "sweep.cu"
 #include "settle.cu"
 #include "tensor.cu"

@@ -214,16 +214,17 @@ struct Weigh {
     const void *upstream;                        // of type `element`; null: 1
     const double *embedding_mean, *proxy_mean;   // [dim]
     Weights *out;
-    float *vectors;                 // [2, 3, dim]: `Vectors` of embeddings and of proxies
+    float *vectors;                 // [2, 3, padded dim]: `Vectors` of embeddings and of proxies
     const double *alongs[2];        // as in `Conclude`; null: `split_scatter` or `scale_scatter` does what follows
-    const double *centres;          // [2, dim]
+    const double *centres;          // [2, dim]; null: the means in f32
     const double *scales;           // [2], of `settle`
-    float *centred;                 // [2, 2, dim]: the centres' high and low parts
-    float *factors, *constants;     // [2], [2, dim]: as in `SplitScatter`, of embeddings and of proxies
+    float *centred;                 // [2, 2, padded dim]: `centre` and `rest` of `TensorGradient`; null: not asked for
+    Pivot *pivots;                  // [2], likewise
+    float *factors, *constants;     // [2], [2, padded dim]: as in `SplitScatter`, of embeddings and of proxies
     u32 batch, classes, dim, gram;  // what the host knows: classes 0 for D-Loss
     u32 element, unused;
 };
-static_assert(sizeof(Weigh) == 144, "as in params.rs");
+static_assert(sizeof(Weigh) == 152, "as in params.rs");
 
 // What pairs weigh in the gradient. A state that is not of these shapes mutes the gradient with NaN: the host cannot look
 // at it, so this is where it is refused. One block.
@@ -238,12 +239,13 @@ __device__ inline void find_weights(const Weigh &p) {
         for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) square = fma(own[d], own[d], square);
         square = block_sum(square);
         shares[side] = square == 0 ? 0.0 : centre / square;
-        float *high = p.vectors + (u64)side * 3 * p.dim, *low = high + p.dim, *rest = low + p.dim;
-        for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) {
-            const Twice mean(own[d]);
+        const u32 width = padded(p.dim);
+        float *high = p.vectors + (u64)side * 3 * width, *low = high + width, *rest = low + width;
+        for (u32 d = threadIdx.x; d < width; d += blockDim.x) {
+            const Twice mean(d < p.dim ? own[d] : 0.0);
             high[d] = mean.high;
             low[d] = mean.low;
-            rest[d] = (float)(other[d] - shares[side] * own[d]);
+            rest[d] = d < p.dim ? (float)(other[d] - shares[side] * own[d]) : 0.0f;
         }
     }
     if (threadIdx.x != 0) return;
@@ -278,19 +280,45 @@ __device__ inline void find_weights(const Weigh &p) {
 
 __device__ inline void weigh_block(const Weigh &p) {
     find_weights(p);
-    if (!p.alongs[0]) return;
+    if (!p.centred) return;
     __syncthreads();
     const double slope = p.out->slope;
     UNROLLED
     for (u32 side = 0; side < 2; side++) {
-        const double *along = side == 0 ? p.alongs[1] : p.alongs[0], scale = p.scales[1 - side];
-        if (threadIdx.x == 0) p.factors[side] = (float)(slope / (scale * ROW_SCALE_SQUARE));
+        const double *own = side == 0 ? p.embedding_mean : p.proxy_mean;
+        const double *other = side == 0 ? p.proxy_mean : p.embedding_mean;
+        double square = 0, middle = 0;
         for (u32 d = threadIdx.x; d < p.dim; d += blockDim.x) {
-            const Twice centre(p.centres[side * p.dim + d]);
-            p.centred[2 * side * p.dim + d] = centre.high;
-            p.centred[(2 * side + 1) * p.dim + d] = centre.low;
-            p.constants[side * p.dim + d] = (float)(slope * along[d]);
+            const double centre = p.centres ? p.centres[side * p.dim + d] : (double)(float)own[d];
+            square = fma(centre, centre, square);
+            middle = fma(centre, other[d], middle);
         }
+        square = block_sum(square);
+        middle = block_sum(middle);
+        // Rows far apart have no need of it, and a short centre would make it large.
+        const double share = square > 0.5 ? middle / square : 0.0;
+        if (threadIdx.x == 0) {
+            const double at = middle + share * (0.5 * (1 - square)), others = side == 0 ? p.classes : p.batch;
+            p.pivots[side] = {(float)share,
+                              (float)at,
+                              (float)(share - at),
+                              (float)(others * p.out->level),
+                              (float)(others * slope),
+                              (float)(at - p.out->impostor_mean)};
+        }
+        const u32 width = padded(p.dim);
+        float *out = p.centred + 2 * side * width, *rest = out + width;
+        for (u32 d = threadIdx.x; d < width; d += blockDim.x) {
+            const bool inside = d < p.dim;
+            const double centre = !inside ? 0.0 : p.centres ? p.centres[side * p.dim + d] : (double)(float)own[d];
+            out[d] = (float)(centre * ROW_SCALE);
+            rest[d] = inside ? (float)(other[d] - share * centre) : 0.0f;
+        }
+        if (!p.alongs[0]) continue;
+        const double *along = side == 0 ? p.alongs[1] : p.alongs[0];
+        if (threadIdx.x == 0) p.factors[side] = (float)(slope / (p.scales[1 - side] * ROW_SCALE_SQUARE));
+        for (u32 d = threadIdx.x; d < width; d += blockDim.x)
+            p.constants[side * width + d] = d < p.dim ? (float)(slope * along[d]) : 0.0f;
     }
 }
 
@@ -301,7 +329,7 @@ struct Judge {
     Conclude conclude;
     Weigh weigh;
 };
-static_assert(sizeof(Judge) == 312, "as in params.rs");
+static_assert(sizeof(Judge) == 320, "as in params.rs");
 
 // Both, where the gradient follows at once. Launch: one block of 1024 threads.
 extern "C" __global__ void __launch_bounds__(1024) judge(Judge p) {

@@ -11,9 +11,10 @@ multiprocessors, 1.755 GHz):
 
 - memory 3.0 TB/s of 3.35, of which a kernel that reads gets 1 / 1.1 and one that reads and writes 1 / 1.15; second-level cache
   5.5 TB/s, 50 MB, of which 20 MB are taken to hold what the launch before read last
-- 1.2 us from the end of a kernel to the start of the next that needs it; 2 to 4 us in which it starts up and ends
+- 0.7 us until a row that is asked for is there, 1.2 us from the end of a kernel to the start of the next that needs it; 2 to 4 us in which it starts up and ends
 - 4 instructions of a warp a clock and multiprocessor: those of the loops are counted in the sm_90 image, without the ways that aligned
   rows of usual length do not take, by hand (`ISSUED`); f64 and its conversions are slower, but fewer
+- 128 bytes a clock and multiprocessor from and to first-level cache and shared memory (`PASSED`)
 - tensor cores 2048 f16 multiply-adds a clock and multiprocessor; by mma.sync 60 % of them (wgmma alone gets more)
 - floors: a matrix product at its best by 700 TFLOP/s in 16 bits, 400 in TF32
 
@@ -26,6 +27,7 @@ symmetric Gram matrix once.
 import sys
 
 SM, CLOCK, DRAM, CACHE, GAP, KEPT = 132, 1.755e9, 3.0e12, 5.5e12, 1.2e-6, 20e6
+WAIT = 4 * 0.7e-6  # a block of long rows loads those of a tile in four parts, one after the other, and has its multiprocessor to itself
 TENSOR = 0.6 * 2048 * SM * CLOCK  # f16 multiply-adds a second by mma.sync
 EDGE, TILE_ROWS, SWEEP_BLOCKS, GRAM_BLOCKS, SORTED, PROBED, COARSE = 128, 32, 132, 264, 1024, 512, 32768
 SHAPES = [(1024, 10**5, 128), (1024, 10**5, 512), (1024, 10**6, 128), (1024, 10**6, 512)]
@@ -45,7 +47,7 @@ def cut(counts, most):
 
 def calls(batch, classes, dim, element):
     """Name, blocks, bytes (read, written, fetched) and seconds of each launch of a call, in order; labels 0, 1, 2 and so on."""
-    size, split = (4, True) if element == "f32" else (2, False)
+    size, split = 4 if element == "f32" else 2, element != "bf16"
     counts, both = (batch, classes), batch + classes
     strips = up(dim, EDGE)
     pairs, width = strips * (strips + 1) // 2, strips * EDGE
@@ -69,11 +71,11 @@ def calls(batch, classes, dim, element):
     # The first pass. Of each side: products of strips; a strip with itself takes two, two strips three, of high parts alone one.
     rows, slabs = cut(counts, SWEEP_BLOCKS)
     gram_rows, gram_slabs = (rows, slabs) if strips == 1 else cut(counts, up(GRAM_BLOCKS, pairs))
-    coarse = [not split and count >= COARSE for count in counts]
+    coarse = [size == 2 and count >= COARSE for count in counts]
     products = [pairs if c else 2 * strips + 3 * (pairs - strips) for c in coarse]
     grams = sum(gram_slabs) * pairs * EDGE * EDGE * 4
     longest = max(rows)
-    issued = ISSUED[size]
+    issued = ISSUED[element]
     if strips == 1:
         # A block on each multiprocessor; half of its warps multiply while the other half measure and split.
         multiplied = longest * products[1] * EDGE * EDGE / (0.6 * 2048) / CLOCK
@@ -91,8 +93,7 @@ def calls(batch, classes, dim, element):
 
     # The diagonal pairs' 64 squares are read with their mirror images, but for the eight that are their own.
     fetched = (120 * strips + 64 * (pairs - strips)) * 1024 * sum(gram_slabs) + 2 * batch * row
-    matrices = 0 if element == "f16" else 2 * matrix
-    launch("settle", 64 * pairs + up(batch, 8) + up(batch, 256), max(5e-6, fetched / CACHE + 3e-6), grams + (batch + named) * row, matrices, fetched)
+    launch("settle", 64 * pairs + up(batch, 8) + up(batch, 256), max(5e-6, fetched / CACHE + 3e-6), grams + (batch + named) * row, 2 * matrix, fetched)
     launch("judge", 1, 8e-6, typed=False)
 
     groups = 1 if strips == 1 else 2 if strips == 2 else 4
@@ -103,13 +104,15 @@ def calls(batch, classes, dim, element):
     def gradient(count, blocks, extra_read, extra_fetched, kept):
         tiles = up(count, tile)
         multiplied = (3 if split else 1) * width * width * count / TENSOR
-        # Splitting and finishing rows, and the products' own instructions.
-        around = count * (issued["row"] + strips * issued["strip"]) / 4 / (SM * CLOCK)
-        products = tiles * width / 16 * 8 * issued["wide" if wide else "step"] / 4 / (SM * CLOCK)
+        # Splitting and finishing rows, and the products' own instructions, of a warp with a strip of 16 rows or 32.
+        warps = tiles * tile * strips / (32 if wide else 16)
+        around = warps * issued["around wide" if wide else "around"] / 4 / (SM * CLOCK)
+        products = warps * width / 16 * issued["wide" if wide else "step"] / 4 / (SM * CLOCK)
         product = max(multiplied, products, tiles * matrix / CACHE)
-        # With two blocks on a multiprocessor the one multiplies while the other does the rest.
-        compute = product + around if wide else max(product, around + products)
         memory = 1.15 * (2 * count * row - min(kept, count * row)) / DRAM
+        passed = warps * (PASSED[element] + matrix // strips) / 128 / (SM * CLOCK)
+        # With two blocks on a multiprocessor the one multiplies while the other waits or does the rest; one block alone waits, too.
+        compute = product + around + up(tiles, SM) * WAIT if wide else max(product, around + products, passed)
         moved = (count * row + matrix + extra_read, count * row, count * row + tiles * matrix + extra_fetched)
         launch(name, blocks, max(memory, compute) + 3e-6, *moved)
 
@@ -123,12 +126,17 @@ def calls(batch, classes, dim, element):
     return out
 
 
-# Instructions of a warp, by bytes of an element: for a tile of 32 rows in `sweep` and, of two strips, in `tensor_gram`; for a row and
-# strip in `measure`; for a row and for a row and strip around the gradient's product; for a step of 16 in it.
+# Instructions of a warp: for a tile of 32 rows in `sweep` and, of two strips, in `tensor_gram`; for a row and strip in `measure`; around
+# the gradient's product, for 16 rows of a strip or, where rows are long, for 32; for a step of 16 columns in it, of 16 rows or of 32.
 ISSUED = {
-    4: {"sweep": 850, "measure": 106, "gram": 900, "row": 148, "strip": 322, "step": 143, "wide": 239},
-    2: {"sweep": 900, "measure": 120, "gram": 900, "row": 147, "strip": 360, "step": 58, "wide": 86},
+    "f32": {"sweep": 704, "measure": 106, "gram": 605, "around": 2000, "around wide": 4270, "step": 112, "wide": 197},
+    "f16": {"sweep": 690, "measure": 120, "gram": 612, "around": 2200, "around wide": 4600, "step": 112, "wide": 197},
+    "bf16": {"sweep": 690, "measure": 120, "gram": 612, "around": 2150, "around wide": 4600, "step": 47, "wide": 67},
 }
+
+# Bytes through first-level cache and shared memory for 16 rows of one strip in the gradient, beside the matrix: rows, vectors beside them,
+# and deviations in two parts, written once and read four times.
+PASSED = {"f32": 66 << 10, "f16": 58 << 10, "bf16": 54 << 10}
 
 
 def floors(batch, classes, dim, element):

@@ -115,7 +115,7 @@ struct GatherLinks {
     const u64 *keys;
     const double *cosines;
     const Weights *weights;
-    float *sums;    // [batch, dim]; rows of pieces alone are written
+    float *sums;    // [batch, padded dim]; rows of pieces alone are written
     double *totals; // [batch], likewise
     u32 classes, unused;
 };
@@ -131,7 +131,7 @@ __device__ void gather_piece(const GatherLinks &p, u32 piece, u32 columns) {
     const u32 first = piece * PIECE;
     const u32 last = first + PIECE < p.embeddings.count ? first + PIECE : p.embeddings.count;
     const Weights weights = *p.weights;
-    const Four high = load4(p.high, d, dim), low = load4(p.low, d, dim);
+    const Four high = load_padded(p.high + d), low = load_padded(p.low + d);
     Four sum = {};
     double total = 0;
     u32 start = first;
@@ -148,7 +148,7 @@ __device__ void gather_piece(const GatherLinks &p, u32 piece, u32 columns) {
             sum.at[k] = fmaf((float)excess, centred(x.at[k], reciprocal, parts, high.at[k], low.at[k]), sum.at[k]);
         total += excess;
         if (at + 1 < last && key_label(p.keys[at + 1]) == label) continue;
-        store4(p.sums + (u64)start * dim, d, dim, sum);
+        pack(sum, p.sums + (u64)start * padded(dim) + d);
         if (d == 0) p.totals[start] = total;
         sum = {};
         total = 0;

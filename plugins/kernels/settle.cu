@@ -28,25 +28,6 @@ const u32 SQUARE = 16;                                     // edge of what a blo
 const u32 SQUARES = EDGE / SQUARE * (EDGE / SQUARE);       // of a pair of strips
 const u32 ITEMS = SQUARE * SQUARE / 4;                     // 2 x 2 elements, a thread each, the slabs in four parts
 
-// By what elements of a matrix of this trace may be scaled up, before the scale that rows have, too: none reaches 2^15 then.
-__device__ inline double fragment_scale(double trace) {
-    int exponent = (int)(__double_as_longlong(trace) >> 52 & 0x7ff) - 1022;  // trace < 2^exponent
-    if (exponent < -900) exponent = -900;
-    return __longlong_as_double((long long)(1023 + 15 - exponent) << 52) / ROW_SCALE;
-}
-
-// Two neighbours of a column, the first of even row, to where tensor cores take them for a right factor.
-__device__ inline void write_fragment(u32 *matrix, u32 tiles, bool both, u32 row, u32 column, float first, float second) {
-    const u32 words = both ? 4 : 2, owner = column % 8 * 4 + row % 8 / 2;
-    u32 *out = matrix + ((u64)(row / 16 * tiles + column / 8) * WARP + owner) * words + row % 16 / 8;
-    const Pair word = split<true>(first, second);
-    WRITTEN(out, 1);
-    out[0] = word.high;
-    if (!both) return;
-    WRITTEN(out + 2, 1);
-    out[2] = word.low;
-}
-
 // Launch: SQUARES blocks of 256 threads for each pair of strips; then blocks with a warp for each cosine; then blocks with a thread
 // for each key, if any.
 template <class T>
@@ -101,9 +82,8 @@ __device__ void settle(const Settle &p) {
                 for (u32 w = 0; w < warps(); w++) sum += parts[w][lane()];
                 const bool writes = diagonal && own < dim && lane() < SQUARE;
                 if (of == 0) {
-                    const double mean = sum / count[side];
-                    off[side][lane()] = own < dim ? mean - centre[own] : 0.0;
-                    if (writes) (side == 0 ? p.cosines.embeddings.mean : p.cosines.proxies.mean)[own] = mean;
+                    off[side][lane()] = sum / count[side];
+                    if (writes) (side == 0 ? p.cosines.embeddings.mean : p.cosines.proxies.mean)[own] = centre[own] + off[side][lane()];
                 } else if (writes) {
                     p.alongs[side][own] = sum - off[side][lane()] * along;
                 }

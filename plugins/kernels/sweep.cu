@@ -5,7 +5,7 @@
 // the whole, drawn by a hash so that no usual order of rows fools it. `settle` moves the results from c to m in f64. With the unit
 // rows u, their deviations e = u - c and d = m - c
 //
-//     sum (u - m)(u - m)' = sum e e' - n d d'
+//     d = sum e / n        sum (u - m)(u - m)' = sum e e' - n d d'
 //     sum (u - m)((u - m).v) = sum e (e.v) - n d (d.v)        d.v = sum e.v / n
 //
 // where d is small against the deviations by the root of the 512, so that the differences keep all digits. The direction v is the
@@ -88,7 +88,7 @@ struct Sweep {
     Side embeddings, proxies;
     const double *probes;  // of `prepare`
     double *centres;       // [2, dim]
-    double *sums;          // [slabs, 2 dim + 3]: of u, of e (e.v), of e.v, of (e.v)^2, of e.e
+    double *sums;          // [slabs, 2 dim + 3]: of e, of e (e.v), of e.v, of (e.v)^2, of e.e
     float *grams;          // [slabs, EDGE, EDGE]: of e e' (see `tensor_gram`)
     u32 slab_rows[2];      // rows in a slab of each side
     u32 slabs;             // of embeddings, before those of proxies
@@ -98,13 +98,13 @@ static_assert(sizeof(Sweep) == 112, "as in params.rs");
 
 const u32 SCALARS = 3;  // behind the sums of vectors
 
-// A component of a side's centre.
+// A component of a side's centre, which is an f32, so that nothing of it is left over where rows are centred.
 __device__ inline double centre_at(const Sweep &p, bool proxies, u32 count, u32 d) {
     const double *__restrict__ probes = p.probes + (proxies ? (u64)PROBE_BLOCKS * p.embeddings.dim : 0) + d;
     double sum = 0;
     UNROLLED
     for (u32 block = 0; block < PROBE_BLOCKS; block++) sum += probes[(u64)block * p.embeddings.dim];
-    return sum / probed(count);
+    return (float)(sum / probed(count));
 }
 
 // A block's side and slab.
@@ -124,9 +124,9 @@ struct Slab {
 
 // Centre and direction in shared memory, zero beyond the rows' end.
 template <u32 WIDTH>
-struct About {
+struct alignas(16) About {
     double direction[WIDTH];
-    float high[WIDTH], low[WIDTH];  // scaled as tensor cores take rows
+    float centre[WIDTH];  // scaled as tensor cores take rows
 
     // Gives centre . direction. All threads of the block must call.
     __device__ double find(const Sweep &p, const Slab &slab) {
@@ -136,15 +136,60 @@ struct About {
             const double own = d < dim ? centre_at(p, slab.proxies, slab.side.count, d) : 0.0;
             const u32 others = slab.proxies ? p.embeddings.count : p.proxies.count;
             const double other = d < dim ? centre_at(p, !slab.proxies, others, d) : 0.0;
-            const Twice parts(own * ROW_SCALE);
-            high[d] = parts.high;
-            low[d] = parts.low;
+            centre[d] = (float)(own * ROW_SCALE);
             direction[d] = other;
             along = fma(own, other, along);
             if (d < dim && slab.first == 0) p.centres[(slab.proxies ? dim : 0) + d] = own;
         }
         return block_sum(along);  // and a barrier
     }
+
+    __device__ Four centre_of(u32 d) const { return load_padded(centre + d); }
+};
+
+// What a lane adds up over its rows, scaled, and scalars, each of a row in one lane.
+template <u32 STRIPS>
+struct Sums {
+    double units[STRIPS][4] = {}, alongs[STRIPS][4] = {};
+    double along = 0, square = 0;
+    float trace = 0;
+
+    // Few rows' sums, in f32.
+    __device__ void add(u32 s, const Four &unit, const Four &along_unit) {
+        UNROLLED
+        for (u32 k = 0; k < 4; k++) {
+            units[s][k] += (double)unit.at[k];
+            alongs[s][k] += (double)along_unit.at[k];
+        }
+    }
+
+    // Over the block, in the order of its warps. All threads must call.
+    __device__ void write(double *__restrict__ out, u32 dim, double (*shared)[EDGE]) const {
+        UNROLLED
+        for (u32 of = 0; of < 2; of++)
+            UNROLLED
+            for (u32 s = 0; s < STRIPS; s++) {
+                __syncthreads();
+                UNROLLED
+                for (u32 k = 0; k < 4; k++) shared[warp()][4 * lane() + k] = of == 0 ? units[s][k] : alongs[s][k];
+                __syncthreads();
+                const u32 d = s * EDGE + threadIdx.x;
+                if (threadIdx.x >= EDGE || d >= dim) continue;
+                double sum = 0;
+                for (u32 w = 0; w < warps(); w++) sum += shared[w][threadIdx.x];
+                out[of * dim + d] = sum / ROW_SCALE;
+            }
+        const double scalars[SCALARS] = {block_sum(along), block_sum(square), block_sum(trace / ROW_SCALE_SQUARE)};
+        if (threadIdx.x == 0)
+            for (u32 k = 0; k < SCALARS; k++) out[2 * dim + k] = scalars[k];
+    }
+};
+
+// What is known of a few rows.
+template <u32 ROWS>
+struct Measured {
+    Scaled scaled[ROWS];
+    float along[ROWS];  // e . direction, 0 for rows beyond the last
 };
 
 // Rows of a warp, in registers: a lane has four columns of each strip.
@@ -171,9 +216,8 @@ struct Rows {
             }
     }
 
-    // Reciprocal lengths, and e . direction, 0 for rows beyond the last. All lanes must call; all get them.
-    __device__ void measure(const Side &side, u32 first, u32 last, const double *direction, double base,
-                            double (&reciprocals)[ROWS], double (&along)[ROWS]) const {
+    // All lanes must call.
+    __device__ Measured<ROWS> measure(const Side &side, u32 first, u32 last, const double *direction, double base, Sums<STRIPS> &sums) const {
         double values[2 * ROWS] = {};
         UNROLLED
         for (u32 r = 0; r < ROWS; r++)
@@ -187,62 +231,28 @@ struct Rows {
                     values[ROWS + r] = fma(value, direction[s * EDGE + 4 * lane() + k], values[ROWS + r]);
                 }
             }
-        const u32 apart = WARP / (2 * ROWS);
-        const double sum = transposed_sum(values), own = reciprocal_of(sum);
+        // The lower half of the lanes has lengths, the upper half at the same place products.
+        const u32 apart = WARP / (2 * ROWS), row = first + lane() % (WARP / 2) / apart;
+        const double sum = transposed_sum(values);
+        const double reciprocal = __shfl_sync(ALL_LANES, reciprocal_of(lane() < WARP / 2 ? sum : 1.0), lane() % (WARP / 2));
+        const double along = row < last ? sum * reciprocal - base : 0.0;
+        if (lane() % apart == 0) {
+            if (lane() >= WARP / 2) {
+                sums.along += along;
+                sums.square = fma(along, along, sums.square);
+            } else if (row < last) {
+                side.reciprocals[row] = reciprocal;
+            }
+        }
+        const Scaled scaled(reciprocal);
+        Measured<ROWS> out;
         UNROLLED
         for (u32 r = 0; r < ROWS; r++) {
-            const double reciprocal = __shfl_sync(ALL_LANES, own, r * apart);
-            const double dot = __shfl_sync(ALL_LANES, sum, (ROWS + r) * apart);
-            reciprocals[r] = reciprocal;
-            along[r] = first + r < last ? dot * reciprocal - base : 0.0;
-            if (first + r < last && lane() == r) side.reciprocals[first + r] = reciprocal;
+            out.scaled[r].high = __shfl_sync(ALL_LANES, scaled.high, r * apart);
+            out.scaled[r].low = __shfl_sync(ALL_LANES, scaled.low, r * apart);
+            out.along[r] = __shfl_sync(ALL_LANES, (float)along, WARP / 2 + r * apart);
         }
-    }
-};
-
-// Deviations of four neighbours, scaled.
-struct Deviations {
-    double reciprocal;
-    Twice parts;
-
-    __device__ explicit Deviations(double unscaled) : reciprocal(unscaled * ROW_SCALE), parts(reciprocal) {}
-
-    template <class A>
-    __device__ Four of(const Four &x, const A &about, u32 d) const {
-        Four e;
-        UNROLLED
-        for (u32 k = 0; k < 4; k++) e.at[k] = centred(x.at[k], reciprocal, parts, about.high[d + k], about.low[d + k]);
-        return e;
-    }
-};
-
-// What a lane adds up over its rows, and the warp's sums of scalars.
-template <u32 STRIPS>
-struct Sums {
-    double units[STRIPS][4] = {}, alongs[STRIPS][4] = {};
-    double along = 0, square = 0;
-    float trace = 0;  // scaled
-
-    // Over the block, in the order of its warps. All threads must call.
-    __device__ void write(double *__restrict__ out, u32 dim, double (*shared)[EDGE]) const {
-        UNROLLED
-        for (u32 of = 0; of < 2; of++)
-            UNROLLED
-            for (u32 s = 0; s < STRIPS; s++) {
-                __syncthreads();
-                UNROLLED
-                for (u32 k = 0; k < 4; k++) shared[warp()][4 * lane() + k] = of == 0 ? units[s][k] : alongs[s][k];
-                __syncthreads();
-                const u32 d = s * EDGE + threadIdx.x;
-                if (threadIdx.x >= EDGE || d >= dim) continue;
-                double sum = 0;
-                for (u32 w = 0; w < warps(); w++) sum += shared[w][threadIdx.x];
-                out[of * dim + d] = sum;
-            }
-        const bool first = lane() == 0;
-        const double scalars[SCALARS] = {block_sum(first ? along : 0.0), block_sum(first ? square : 0.0), block_sum(trace / ROW_SCALE_SQUARE)};
-        if (threadIdx.x == 0)
-            for (u32 k = 0; k < SCALARS; k++) out[2 * dim + k] = scalars[k];
+        return out;
     }
 };
 
@@ -251,20 +261,19 @@ struct Sums {
 // Tiles of 32 rows are split into shared memory, twice buffered: while half of the warps multiply one tile, the other half measure and
 // split the next, and the one after that is on its way.
 //
-// Launch: a block of 256 threads for each slab. Eight warps multiply 64 x 32 each.
+// Launch: a block of 256 threads for each slab, dynamic shared memory for 6 planes. Eight warps multiply 64 x 32 each.
 template <class T>
 __device__ void sweep(const Sweep &p) {
-    __shared__ u32 highs[2][TILE_ROWS / 2][PITCH], lows[2][TILE_ROWS / 2][PITCH];
+    DYNAMIC_SHARED(shared);
+    Plane *const lefts = (Plane *)shared, *const highs = lefts + 2, *const lows = highs + 2;
     __shared__ About<EDGE> about;
-    __shared__ double shared[8][EDGE];
     const Slab slab(p);
     const bool both = !(p.coarse >> (slab.proxies ? 1 : 0) & 1);
     const double base = about.find(p, slab);
-    const u32 m = warp() % 2 * 64, n = warp() / 2 * 32, g = lane() / 4, t = lane() % 4;
     const u32 tiles = (slab.last - slab.first + TILE_ROWS - 1) / TILE_ROWS;
     Rows<T, 1, 4> rows;
     Sums<1> sums;
-    float whole[4][4][4] = {};
+    Products products;
     rows.load(slab.side, slab.first + 4 * warp(), slab.last);
     // Turn k splits tile k and multiplies tile k - 1.
     ROLLED
@@ -275,91 +284,45 @@ __device__ void sweep(const Sweep &p) {
             if ((half == 0) == (warp() < 4)) {
                 if (turn == tiles) continue;
                 const u32 first = slab.first + turn * TILE_ROWS + 4 * warp();
-                double reciprocals[4], along[4];
-                rows.measure(slab.side, first, slab.last, about.direction, base, reciprocals, along);
-                Four partial = {}, kept;
+                const Measured<4> measured = rows.measure(slab.side, first, slab.last, about.direction, base, sums);
+                const Four centre = about.centre_of(4 * lane());
+                Four unit = {}, along_unit = {}, e[4];
                 UNROLLED
-                for (u32 r = 0; r < 4; r++) {
-                    const Four x = rows.at[r][0].wide();
-                    Four e = Deviations(reciprocals[r]).of(x, about, 4 * lane());
-                    if (first + r >= slab.last) e = {};
-                    const float weight = (float)along[r] / ROW_SCALE;
-                    sums.along += along[r];
-                    sums.square = fma(along[r], along[r], sums.square);
+                for (u32 r = 0; r < 4; r++) e[r] = measured.scaled[r].about(rows.at[r][0].wide(), centre);
+                if (first + 4 > slab.last)
                     UNROLLED
-                    for (u32 k = 0; k < 4; k++) {
-                        sums.units[0][k] = fma((double)x.at[k], reciprocals[r], sums.units[0][k]);
-                        partial.at[k] = fmaf(weight, e.at[k], partial.at[k]);
-                        if (r % 2 == 0) continue;
-                        const Pair word = split_scaled<true>(kept.at[k], e.at[k], 2);
-                        highs[turn % 2][2 * warp() + r / 2][4 * lane() + k] = word.high;
-                        if (both) lows[turn % 2][2 * warp() + r / 2][4 * lane() + k] = word.low;
-                    }
-                    kept = e;
-                }
+                    for (u32 r = 0; r < 4; r++)
+                        if (first + r >= slab.last) e[r] = {};
+                u32 high[2][4], low[2][4];
                 UNROLLED
-                for (u32 k = 0; k < 4; k++) sums.alongs[0][k] += (double)partial.at[k];
+                for (u32 k = 0; k < 4; k++) {
+                    UNROLLED
+                    for (u32 r = 0; r < 4; r++) {
+                        unit.at[k] += e[r].at[k];
+                        along_unit.at[k] = fmaf(measured.along[r], e[r].at[k], along_unit.at[k]);
+                    }
+                    UNROLLED
+                    for (u32 pair = 0; pair < 2; pair++) {
+                        const Pair word = split_scaled<true>(e[2 * pair].at[k], e[2 * pair + 1].at[k], 2);
+                        high[pair][k] = word.high;
+                        low[pair][k] = word.low;
+                    }
+                }
+                lefts[turn % 2].store_left(high[0], high[1]);
+                highs[turn % 2].store_right(high[0], high[1]);
+                if (both) lows[turn % 2].store_right(low[0], low[1]);
+                sums.add(0, unit, along_unit);
                 rows.load(slab.side, first + TILE_ROWS, slab.last);
             } else {
                 if (turn == 0) continue;
-                const u32(*high)[PITCH] = highs[(turn - 1) % 2], (*low)[PITCH] = lows[(turn - 1) % 2];
-                u32 right_high[4][2][2], right_low[4][2][2];
-                UNROLLED
-                for (u32 j = 0; j < 4; j++)
-                    UNROLLED
-                    for (u32 step = 0; step < 2; step++)
-                        UNROLLED
-                        for (u32 k = 0; k < 2; k++) {
-                            const u32 pair = 8 * step + t + 4 * k, column = n + 8 * j + g;
-                            right_high[j][step][k] = high[pair][column];
-                            right_low[j][step][k] = both ? low[pair][column] : 0;
-                        }
-                UNROLLED
-                for (u32 i = 0; i < 4; i++) {
-                    u32 left[2][4];
-                    UNROLLED
-                    for (u32 step = 0; step < 2; step++)
-                        UNROLLED
-                        for (u32 part = 0; part < 4; part++)
-                            left[step][part] = high[8 * step + t + part / 2 * 4][m + 16 * i + g + part % 2 * 8];
-                    float products[4][4] = {};
-                    UNROLLED
-                    for (u32 step = 0; step < 2; step++) {
-                        UNROLLED
-                        for (u32 j = 0; j < 4; j++) multiply_add(products[j], left[step], right_high[j][step]);
-                        if (both)
-                            UNROLLED
-                            for (u32 j = 0; j < 4; j++) multiply_add(products[j], left[step], right_low[j][step]);
-                    }
-                    UNROLLED
-                    for (u32 j = 0; j < 4; j++)
-                        UNROLLED
-                        for (u32 c = 0; c < 4; c++) whole[i][j][c] += products[j][c];
-                }
+                products.add(lefts[(turn - 1) % 2], nullptr, highs[(turn - 1) % 2], both ? &lows[(turn - 1) % 2] : nullptr);
             }
         }
         __syncthreads();
     }
-    UNROLLED
-    for (u32 i = 0; i < 4; i++)
-        UNROLLED
-        for (u32 j = 0; j < 4; j++)
-            UNROLLED
-            for (u32 c = 0; c < 4; c++)
-                if (m + 16 * i + g + c / 2 * 8 == n + 8 * j + 2 * t + c % 2) sums.trace += whole[i][j][c];
-    float *__restrict__ out = p.grams + (u64)blockIdx.x * EDGE * EDGE;
-    UNROLLED
-    for (u32 i = 0; i < 4; i++)
-        UNROLLED
-        for (u32 j = 0; j < 4; j++)
-            UNROLLED
-            for (u32 c = 0; c < 4; c += 2) {
-                float *at = out + (m + 16 * i + g + c / 2 * 8) * EDGE + n + 8 * j + 2 * t;
-                WRITTEN(at, 2);
-                at[0] = whole[i][j][c];
-                at[1] = whole[i][j][c + 1];
-            }
-    sums.write(p.sums + (u64)blockIdx.x * (2 * slab.side.dim + SCALARS), slab.side.dim, shared);
+    sums.trace = products.trace();
+    products.write(p.grams + (u64)blockIdx.x * EDGE * EDGE);
+    sums.write(p.sums + (u64)blockIdx.x * (2 * slab.side.dim + SCALARS), slab.side.dim, (double(*)[EDGE])shared);
 }
 FOR_ELEMENTS(sweep, Sweep)
 
@@ -380,28 +343,24 @@ __device__ void measure(const Sweep &p) {
     for (u32 first = slab.first + 2 * warp(); first < slab.last; first += 2 * warps()) {
         const Rows<T, MOST_STRIPS, 2> now = rows;
         rows.load(slab.side, first + 2 * warps(), slab.last);
-        double reciprocals[2], along[2];
-        now.measure(slab.side, first, slab.last, about.direction, base, reciprocals, along);
+        const Measured<2> measured = now.measure(slab.side, first, slab.last, about.direction, base, sums);
         UNROLLED
-        for (u32 r = 0; r < 2; r++) {
-            const Deviations deviations(reciprocals[r]);
-            const double weight = along[r] / ROW_SCALE;
-            sums.along += along[r];
-            sums.square = fma(along[r], along[r], sums.square);
+        for (u32 s = 0; s < MOST_STRIPS; s++) {
+            if (s * EDGE >= slab.side.dim) continue;
+            const Four centre = about.centre_of(s * EDGE + 4 * lane());
+            Four unit = {}, along_unit = {};
             UNROLLED
-            for (u32 s = 0; s < MOST_STRIPS; s++) {
-                if (s * EDGE >= slab.side.dim) continue;
-                const u32 d = s * EDGE + 4 * lane();
-                const Four x = now.at[r][s].wide();
-                Four e = deviations.of(x, about, d);
+            for (u32 r = 0; r < 2; r++) {
+                Four e = measured.scaled[r].about(now.at[r][s].wide(), centre);
                 if (first + r >= slab.last) e = {};
                 UNROLLED
                 for (u32 k = 0; k < 4; k++) {
-                    sums.units[s][k] = fma((double)x.at[k], reciprocals[r], sums.units[s][k]);
+                    unit.at[k] += e.at[k];
+                    along_unit.at[k] = fmaf(measured.along[r], e.at[k], along_unit.at[k]);
                     sums.trace = fmaf(e.at[k], e.at[k], sums.trace);
-                    sums.alongs[s][k] = fma(weight, (double)e.at[k], sums.alongs[s][k]);
                 }
             }
+            sums.add(s, unit, along_unit);
         }
     }
     sums.write(p.sums + (u64)blockIdx.x * (2 * slab.side.dim + SCALARS), slab.side.dim, shared);

@@ -6,7 +6,7 @@ use super::{
     forward::{Left, Tiles, alongs},
     layout::Layout,
     links::{self, PIECE, PIECE_COLUMNS},
-    params::{Address, Finish, GatherLinks, Judge, ScaleScatter, Side, Vectors, WEIGHTS, Weigh, WeighTile},
+    params::{Address, Finish, GatherLinks, Judge, ScaleScatter, Vectors, WEIGHTS, Weigh, WeighTile, padded},
     queue::{Grid, Queue, int, plain, transposed},
     sides::{band, band_rows, bands, centre, sum_slabs},
     tensor::{self, Factor},
@@ -49,7 +49,7 @@ pub(crate) fn run(
     let (z, q) = (layout.embeddings, layout.proxies);
     let weights = queue.scratch(WEIGHTS, 1)?;
     let dim = problem.shape.dim;
-    let vectors = queue.scratch(2 * 3 * dim, F32)?;
+    let vectors = queue.scratch(2 * 3 * padded(dim), F32)?;
     let mut weigh = Weigh {
         header: layout.header,
         summaries: layout.summaries,
@@ -63,6 +63,7 @@ pub(crate) fn run(
         centres: Address::NULL,
         scales: Address::NULL,
         centred: Address::NULL,
+        pivots: Address::NULL,
         factors: Address::NULL,
         constants: Address::NULL,
         batch: z.count,
@@ -72,17 +73,17 @@ pub(crate) fn run(
         element: queue.element.code_in_kernels(),
         unused: 0,
     };
-    if let Some(swept) = &given.left.swept {
-        (weigh.alongs, weigh.centres, weigh.scales) = (swept.alongs, swept.centres, swept.scales);
-        weigh.centred = queue.scratch(2 * 2 * dim, F32)?;
-        (weigh.factors, weigh.constants) = (queue.scratch(2, F32)?, queue.scratch(2 * dim, F32)?);
+    let on_tensor_cores = gram && tensor::takes(queue, dim)?;
+    let swept = given.left.swept.as_ref();
+    if on_tensor_cores {
+        tensor::pivot(queue, &mut weigh, swept)?;
     }
     match given.left.conclude {
         Some(conclude) => queue.launch_wide("judge", 1, &Judge { conclude, weigh })?,
         None => queue.launch("weigh", Grid::Blocks(1), &weigh)?,
     }
     let vectors_of = |side: usize| {
-        let part = |index: usize| vectors.after((3 * side + index) * dim, F32);
+        let part = |index: usize| vectors.after((3 * side + index) * padded(dim), F32);
         Vectors { high: part(0), low: part(1), rest: part(2) }
     };
     let mut finish = Finish {
@@ -111,8 +112,7 @@ pub(crate) fn run(
     if !gram {
         return tiles(queue, problem, layout, finish, out);
     }
-    let on_tensor_cores = tensor::takes_gradient(queue, dim)?;
-    let links = match &given.left.swept {
+    let links = match swept {
         Some(swept) => swept.links,
         None if out.proxies.is_some() => {
             let (_, links) = links::prepare(queue, [z, q], problem.labels, false, true)?;
@@ -122,7 +122,7 @@ pub(crate) fn run(
         None => links::none(problem.labels),
     };
     let mut gather = out.proxies.map(|_| links::gather(queue, &links, &mut finish)).transpose()?;
-    let alongs = match (&given.left.swept, given.left.alongs) {
+    let alongs = match (swept, given.left.alongs) {
         (Some(swept), _) => swept.alongs,
         (None, Some(alongs)) => alongs,
         (None, None) => alongs(queue, layout)?,
@@ -137,22 +137,14 @@ pub(crate) fn run(
         if let Some(gather) = gather.take_if(|_| side == 1 || !on_tensor_cores) {
             gather_links(queue, &gather)?;
         }
-        let swept = given.left.swept.as_ref();
         if on_tensor_cores {
             let factor = match swept {
-                Some(swept) => Factor {
-                    matrix: swept.matrices[1 - side],
-                    factor: weigh.factors.after(side, F32),
-                    constant: weigh.constants.after(side * dim, F32),
-                    centre: [0, 1].map(|part| weigh.centred.after((2 * side + part) * dim, F32)),
-                },
+                Some(swept) => Factor::left(swept, &weigh, side),
                 None => Factor::of(queue, scatter, along, &finish)?,
             };
-            tensor::gradient(queue, &factor, finish, gather.take(), swept.filter(|_| side == 1))?;
+            tensor::gradient(queue, &factor, &weigh, finish, gather.take(), swept.filter(|_| side == 1))?;
         } else {
-            // Where the rows of this side are centred, the product with the matrix goes with.
-            let mean = swept.map_or(finish.own.mean, |swept| swept.centres.after(side * dim, F64));
-            through_scatter(queue, scatter, along, &Side { mean, ..finish.own }, finish)?;
+            through_scatter(queue, scatter, along, finish)?;
         }
     }
     Ok(())
@@ -170,14 +162,8 @@ fn gather_links(queue: &Queue<'_>, gather: &GatherLinks) -> Result<()> {
     queue.launch_warps("gather_links", (batch.div_ceil(PIECE), dim.div_ceil(PIECE_COLUMNS)), gather)
 }
 
-/// The gradient of `finish.own`, by the other side's scatter matrix, and that times where `centred_side` is centred.
-fn through_scatter(
-    queue: &Queue<'_>,
-    scatter: Address,
-    along: Address,
-    centred_side: &Side,
-    finish: Finish,
-) -> Result<()> {
+/// The gradient of `finish.own`, by the other side's scatter matrix, and that times the own mean.
+fn through_scatter(queue: &Queue<'_>, scatter: Address, along: Address, finish: Finish) -> Result<()> {
     let own = finish.own;
     let (count, dim) = (own.count as usize, own.dim as usize);
     let scaled = queue.scratch(dim * dim, F32)?;
@@ -190,7 +176,7 @@ fn through_scatter(
     let product = queue.scratch(rows * dim, F32)?;
     for (first, rows) in bands(count, rows) {
         let band = band(first, rows)?;
-        centre(queue, centred_side, band, rows, centred)?;
+        centre(queue, &own, band, rows, centred)?;
         queue.multiply(product, [rows, dim, dim], plain(centred), plain(scaled), false)?;
         queue.launch_typed("finish", Grid::Warps(rows), &Finish { product, constant, band, ..finish })?;
     }

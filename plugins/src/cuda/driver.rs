@@ -17,6 +17,9 @@ use libloading::Library;
 use super::{images, params::Parameters};
 use crate::error::{Error, Result};
 
+/// Shared memory that kernels with dynamic one have beside it, at most: a device's limit is for both.
+const STATIC_SHARED: i32 = 3 * 1024;
+
 /// The first driver whose calls and images these are: that of CUDA 12.0.
 const LEAST_VERSION: i32 = 12000;
 
@@ -251,7 +254,7 @@ fn load(driver: &Functions) -> Result<Module> {
     let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let shared = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
     // The kernels' products are instructions of 8.0.
-    let tensor_memory = (major >= 8).then_some(shared);
+    let tensor_memory = (major >= 8).then_some(shared - STATIC_SHARED);
     let image = images::image(major)?;
     let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
     // SAFETY: swaps this thread's mode with the variable's.
@@ -283,11 +286,12 @@ fn load_image(driver: &Functions, image: &[u8], tensor_memory: Option<i32>) -> R
         unsafe { (driver.cuModuleGetFunction)(&raw mut function, module, text.as_ptr()) }
             .result()
             .map_err(|error| Error::Device(format!("kernel {name}: {:?}", error.0)))?;
-        if let Some(most) =
-            tensor_memory.filter(|_| name.starts_with("tensor_gradient") || name.starts_with("tensor_gram"))
+        if let Some(most) = tensor_memory
+            .filter(|_| ["tensor_gradient", "tensor_gram", "sweep"].iter().any(|with| name.starts_with(with)))
         {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: a function of the module just loaded; the size is what the device gives a block.
+            // SAFETY: a function of the module just loaded; the size is what the device gives a block beside
+            // what the function has of itself.
             unsafe { (driver.cuFuncSetAttribute)(function, attribute, most) }
                 .result()
                 .map_err(failed("asking for shared memory"))?;

@@ -1,7 +1,7 @@
 //! Genuine pairs as the proxies' gradient takes them: samples sorted by label, and what they add in pieces.
 
 use super::{
-    params::{Address, Finish, GatherLinks, Labels, Links, Prepare, Side},
+    params::{Address, Finish, GatherLinks, Labels, Links, Prepare, Side, padded},
     queue::{Grid, Queue, int},
 };
 use crate::error::Result;
@@ -72,7 +72,7 @@ pub(crate) fn gather(queue: &Queue<'_>, links: &Links, finish: &mut Finish) -> R
     let (z, q) = (finish.own, finish.other);
     (finish.heads, finish.keys) = (links.heads, links.keys);
     let batch = z.count as usize;
-    (finish.sums, finish.totals) = (queue.scratch(batch * z.dim as usize, F32)?, queue.scratch(batch, F64)?);
+    (finish.sums, finish.totals) = (queue.scratch(batch * padded(z.dim as usize), F32)?, queue.scratch(batch, F64)?);
     Ok(GatherLinks {
         embeddings: z,
         high: finish.vectors.high,

@@ -35,14 +35,21 @@ macro_rules! parameters {
 
 parameters! {
     UnitRows: 48, SumSlabs: 40, Centre: 56, Along: 48, ScatterAlong: 56, Cosines: 88, Links: 48, GatherLinks: 96,
-    AddScatter: 32, ScatterProducts: 32, ScaleScatter: 48, SumTile: 64, WeighTile: 80, Conclude: 168, Weigh: 144, Judge: 312,
-    Finish: 240, Prepare: 136, Sweep: 112, Settle: 256, TensorGram: 88, SplitScatter: 56, TensorGradient: 384,
+    AddScatter: 32, ScatterProducts: 32, ScaleScatter: 48, SumTile: 64, WeighTile: 80, Conclude: 168, Weigh: 152, Judge: 320,
+    Finish: 240, Prepare: 136, Sweep: 112, Settle: 256, TensorGram: 88, SplitScatter: 64, TensorGradient: 392,
 }
 const _: () = assert!(size_of::<Side>() == 32 && size_of::<Labels>() == 16 && size_of::<Band>() == 8);
 const _: () = assert!(size_of::<Tile>() == 56 && size_of::<Settings>() == 32 && size_of::<Vectors>() == 24);
 
 /// Bytes of the kernels' `Weights`, which the host only allocates.
 pub(crate) const WEIGHTS: usize = 80;
+/// And of `Pivot`.
+pub(crate) const PIVOT: usize = 24;
+
+/// How long vectors of f32 beside rows are: zeros at their end spare kernels a question.
+pub(crate) fn padded(dim: usize) -> usize {
+    dim.next_multiple_of(128)
+}
 
 /// Numbers that a block of `sum_tile` writes.
 pub(crate) const TILE_SUMS: usize = 6;
@@ -274,6 +281,7 @@ pub(crate) struct Weigh {
     pub(crate) centres: Address,
     pub(crate) scales: Address,
     pub(crate) centred: Address,
+    pub(crate) pivots: Address,
     pub(crate) factors: Address,
     pub(crate) constants: Address,
     pub(crate) batch: u32,
@@ -381,6 +389,7 @@ pub(crate) struct TensorGram {
 pub(crate) struct SplitScatter {
     pub(crate) scatter: Address,
     pub(crate) along: Address,
+    pub(crate) mean: Address,
     pub(crate) weights: Address,
     pub(crate) matrix: Address,
     pub(crate) factor: Address,
@@ -395,8 +404,9 @@ pub(crate) struct TensorGradient {
     pub(crate) finish: Finish,
     pub(crate) matrix: Address,
     pub(crate) factor: Address,
-    pub(crate) high: Address,
-    pub(crate) low: Address,
+    pub(crate) centre: Address,
+    pub(crate) rest: Address,
+    pub(crate) pivot: Address,
     pub(crate) gather: GatherLinks,
     pub(crate) strips: u32,
     pub(crate) blocks: u32,

@@ -12,7 +12,8 @@ use super::{
     layout::Layout,
     links::{self, PIECE},
     params::{
-        Address, Cosines, Finish, GatherLinks, Links, Settle, Side, SplitScatter, Sweep, TensorGradient, TensorGram,
+        Address, Cosines, Finish, GatherLinks, Links, PIVOT, Settle, Side, SplitScatter, Sweep, TensorGradient,
+        TensorGram, Weigh, padded,
     },
     queue::{Grid, Queue, THREADS, int},
 };
@@ -32,8 +33,10 @@ const SWEEP_BLOCKS: usize = 132;
 /// Blocks that multiply strips.
 const GRAM_BLOCKS: usize = 264;
 const MOST_STRIPS: usize = 4;
-/// Shared memory of `tensor_gram`: two tiles of two strips in two parts.
-const GRAM_BYTES: usize = 8 * (TILE_ROWS / 2) * (EDGE + 8) * WORD;
+/// Shared memory of a tile of a strip, high or low parts, of `sweep`, which has two of three, and of `tensor_gram`, two of four.
+const PLANE: usize = TILE_ROWS / 4 * (EDGE / 2 + 2) * 16;
+const SWEEP_BYTES: usize = 6 * PLANE;
+const GRAM_BYTES: usize = 8 * PLANE;
 /// Blocks that settle a pair of strips.
 const SQUARES: usize = 64;
 /// Of so many rows of a 16-bit type on, the Gram matrix is made of high parts alone. Each of the n D of them is rounded by at most
@@ -58,10 +61,10 @@ pub(crate) fn takes(queue: &Queue<'_>, dim: usize) -> Result<bool> {
         && queue.tensor_memory().is_some_and(|most| Shape::of(strips).bytes().max(GRAM_BYTES) <= most))
 }
 
-/// The same for gradients. One product of f16 parts is too coarse for those of float16, whose own rounding is as fine: of 204 cases one
-/// missed the budget by a twentieth.
-pub(crate) fn takes_gradient(queue: &Queue<'_>, dim: usize) -> Result<bool> {
-    Ok(queue.element != ElementType::F16 && takes(queue, dim)?)
+/// Whether gradients multiply low parts, too. One product of f16 parts is too coarse for those of float16, whose own rounding is as
+/// fine: of 204 cases one missed the budget by a twentieth.
+fn splits(queue: &Queue<'_>) -> bool {
+    queue.element != ElementType::BF16
 }
 
 /// How `tensor_gradient` is cut for so many strips.
@@ -80,9 +83,9 @@ impl Shape {
         Self { strips, rows: 16 * (8 / groups) * if wide { 2 } else { 1 }, wide }
     }
 
-    /// Dynamic shared memory: the rows in two parts, or the products.
+    /// Dynamic shared memory: the rows in two parts.
     fn bytes(self) -> usize {
-        self.rows * (self.strips * EDGE + 8) * WORD
+        self.rows * self.strips * EDGE * WORD
     }
 }
 
@@ -126,8 +129,8 @@ pub(crate) struct Swept {
     pub(crate) inner: Address,
     pub(crate) parts: usize,
     /// The scatter matrices as factors, and how far they were scaled up.
-    pub(crate) matrices: [Address; 2],
-    pub(crate) scales: Address,
+    matrices: [Address; 2],
+    scales: Address,
     /// Sorted samples, where a gradient follows.
     pub(crate) links: Links,
     /// Slabs of proxies that were read last, and their rows.
@@ -151,9 +154,10 @@ pub(crate) fn sweep(queue: &Queue<'_>, problem: &Problem, layout: &Layout, gradi
     let coarse = coarse(0) | coarse(1);
     let (slab_rows, slabs) = (cut.slab_rows()?, int(cut.slabs[0])?);
     let parameters = Sweep { embeddings: z, proxies: q, probes, centres, sums, grams, slab_rows, slabs, coarse };
-    let name = if strips == 1 { "sweep" } else { "measure" };
-    queue.launch_typed(name, Grid::Blocks(cut.all()), &parameters)?;
-    if strips > 1 {
+    if strips == 1 {
+        queue.launch_shared("sweep", Grid::Blocks(cut.all()), SWEEP_BYTES, &parameters)?;
+    } else {
+        queue.launch_typed("measure", Grid::Blocks(cut.all()), &parameters)?;
         let about = |side: Side, mean| Side { mean, ..side };
         let gram = TensorGram {
             embeddings: about(z, centres),
@@ -168,7 +172,7 @@ pub(crate) fn sweep(queue: &Queue<'_>, problem: &Problem, layout: &Layout, gradi
 
     let alongs = [queue.scratch(dim + 1, F64)?, queue.scratch(dim + 1, F64)?];
     let mut matrices = [Address::NULL; 2];
-    if gradient && takes_gradient(queue, dim)? {
+    if gradient {
         matrices = [fragments(queue, strips)?, fragments(queue, strips)?];
     }
     let scales = queue.scratch(2, F64)?;
@@ -191,7 +195,7 @@ pub(crate) fn sweep(queue: &Queue<'_>, problem: &Problem, layout: &Layout, gradi
         gram_slabs: ints(of_grams.slabs)?,
         settle_blocks: int(settle_blocks)?,
         cosine_blocks: int(cosine_blocks)?,
-        split: u32::from(queue.element == ElementType::F32),
+        split: u32::from(splits(queue)),
         unused: 0,
     };
     queue.launch_typed("settle", Grid::Blocks(settle_blocks + cosine_blocks + head_blocks), &parameters)?;
@@ -201,39 +205,59 @@ pub(crate) fn sweep(queue: &Queue<'_>, problem: &Problem, layout: &Layout, gradi
 
 /// A scatter matrix as fragments.
 fn fragments(queue: &Queue<'_>, strips: usize) -> Result<Address> {
-    let words = if queue.element == ElementType::F32 { 4 } else { 2 };
+    let words = if splits(queue) { 4 } else { 2 };
     queue.scratch(strips * (EDGE / 16) * strips * (EDGE / 8) * 32 * words, WORD)
+}
+
+/// Has `weigh` find out where rows are centred before they are multiplied, and what goes with that.
+pub(crate) fn pivot(queue: &Queue<'_>, weigh: &mut Weigh, swept: Option<&Swept>) -> Result<()> {
+    let dim = weigh.dim as usize;
+    (weigh.centred, weigh.pivots) = (queue.scratch(2 * 2 * padded(dim), F32)?, queue.scratch(2, PIVOT)?);
+    if let Some(swept) = swept {
+        (weigh.alongs, weigh.centres, weigh.scales) = (swept.alongs, swept.centres, swept.scales);
+        (weigh.factors, weigh.constants) = (queue.scratch(2, F32)?, queue.scratch(2 * padded(dim), F32)?);
+    }
+    Ok(())
 }
 
 /// What rows are multiplied with, and what goes with that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Factor {
-    pub(crate) matrix: Address,
-    pub(crate) factor: Address,
-    pub(crate) constant: Address,
-    /// Where rows are centred: high and low parts.
-    pub(crate) centre: [Address; 2],
+    matrix: Address,
+    factor: Address,
+    constant: Address,
 }
 
 impl Factor {
+    /// As the pass before left it.
+    pub(crate) fn left(swept: &Swept, weigh: &Weigh, side: usize) -> Self {
+        let dim = weigh.dim as usize;
+        Self {
+            matrix: swept.matrices[1 - side],
+            factor: weigh.factors.after(side, F32),
+            constant: weigh.constants.after(side * padded(dim), F32),
+        }
+    }
+
     /// Of the other side's scatter matrix, and that times the own mean.
     pub(crate) fn of(queue: &Queue<'_>, scatter: Address, along: Address, finish: &Finish) -> Result<Self> {
         let dim = finish.own.dim as usize;
         let strips = dim.div_ceil(EDGE);
         let matrix = fragments(queue, strips)?;
-        let (factor, constant) = (queue.scratch(1, F32)?, queue.scratch(dim, F32)?);
+        let (factor, constant) = (queue.scratch(1, F32)?, queue.scratch(padded(dim), F32)?);
         let split = SplitScatter {
             scatter,
             along,
+            mean: finish.own.mean,
             weights: finish.weights,
             matrix,
             factor,
             constant,
             dim: finish.own.dim,
-            split: u32::from(queue.element == ElementType::F32),
+            split: u32::from(splits(queue)),
         };
         queue.launch("split_scatter", Grid::Blocks(strips * (EDGE / 16)), &split)?;
-        Ok(Self { matrix, factor, constant, centre: [finish.vectors.high, finish.vectors.low] })
+        Ok(Self { matrix, factor, constant })
     }
 }
 
@@ -241,6 +265,7 @@ impl Factor {
 pub(crate) fn gradient(
     queue: &Queue<'_>,
     factor: &Factor,
+    weigh: &Weigh,
     finish: Finish,
     gather: Option<GatherLinks>,
     swept: Option<&Swept>,
@@ -266,13 +291,15 @@ pub(crate) fn gradient(
         classes: 0,
         unused: 0,
     };
-    let [high, low] = factor.centre;
+    let side = finish.side as usize;
+    let centre = weigh.centred.after(2 * side * padded(dim), F32);
     let parameters = TensorGradient {
         finish: Finish { constant: factor.constant, ..finish },
         matrix: factor.matrix,
         factor: factor.factor,
-        high,
-        low,
+        centre,
+        rest: centre.after(padded(dim), F32),
+        pivot: weigh.pivots.after(side, PIVOT),
         gather: gather.unwrap_or(nothing),
         strips: int(shape.strips)?,
         blocks: int(blocks)?,
