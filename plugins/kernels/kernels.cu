@@ -1,4 +1,5 @@
-// All kernels of PD-Loss and D-Loss, one image. What is launched when stands in plugins/src/cuda/{sides,forward,backward}.rs.
+// All kernels, one image. What is launched when stands in plugins/src/cuda/{sides,forward,backward}.rs and, of those of a step, in
+// plugins/src/cuda/step.
 //
 // | file        | kernels                                                | what                                                      |
 // |-------------|--------------------------------------------------------|-----------------------------------------------------------|
@@ -12,6 +13,7 @@
 // | tensor.cu   | tensor_gram                                            | its products of longer rows                               |
 // | gradient.cu | finish                                                 | products and weights to gradients                         |
 // | turn.cu     | split_scatter, tensor_gradient                         | the same on tensor cores: the second pass                 |
+// | update.cu, activation.cu, normalization.cu, pool.cu | update; activation_grad; batch_*, layer_*; max_pool, max_pool_grad | a training step beside the loss |
 #include "rows.cu"
 #include "pairs.cu"
 #include "gram.cu"
@@ -22,3 +24,7 @@
 #include "sweep.cu"
 #include "settle.cu"
 #include "tensor.cu"
+#include "update.cu"
+#include "activation.cu"
+#include "normalization.cu"
+#include "pool.cu"

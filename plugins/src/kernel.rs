@@ -30,6 +30,19 @@ enum Settings {
     Convolution(Convolution),
 }
 
+impl Settings {
+    /// Those of the operators of a step, beside the losses.
+    fn of_step(&self) -> Option<cuda::step::Settings<'_>> {
+        Some(match self {
+            Self::Loss(_) => return None,
+            Self::Update(rule) => cuda::step::Settings::Update(rule),
+            Self::Activation(of) => cuda::step::Settings::Activation(*of),
+            Self::Normalization(of) => cuda::step::Settings::Normalization(of),
+            Self::Convolution(of) => cuda::step::Settings::Convolution(of),
+        })
+    }
+}
+
 /// One node of a session. It holds nothing that a run changes, so that runs may overlap.
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -53,13 +66,6 @@ impl Kernel {
     ) -> Result<Self> {
         if signature.operator.is_collective() {
             collective::join()?;
-        }
-        if provider == Provider::Cuda && signature.operator.is_of_step() {
-            return Err(Error::Device(format!(
-                "{} has a kernel for the CPU alone; write the step for the device, as `pdloss train --device cuda` does (`pdloss \
-                 export --train --device cuda`)",
-                signature.label()
-            )));
         }
         let settings = match signature.operator {
             Operator::Update => Settings::Update(update::Rule::read(node)?),
@@ -85,6 +91,9 @@ impl Kernel {
             Operator::AllGather => return collective::all_gather(run),
             Operator::AllReduce => return collective::all_reduce(run, &self.compared),
             _ => {}
+        }
+        if let (Some(place), Some(settings)) = (&self.place, self.settings.of_step()) {
+            return cuda::step::run(self.signature, settings, self.element, place, run);
         }
         let config = match &self.settings {
             Settings::Loss(config) => config,

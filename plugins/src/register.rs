@@ -115,7 +115,7 @@ fn new_domain(api: Api) -> Result<*mut OrtCustomOpDomain> {
             if signature.operator.is_collective() { &[Provider::Cpu][..] } else { &[Provider::Cpu, Provider::Cuda] };
         for &provider in providers {
             // Those of the step are refused on a device: in the types of the processor, where the host would else run them without a word.
-            let elements = if signature.operator.is_of_step() { Provider::Cpu.elements() } else { provider.elements() };
+            let elements = provider.elements();
             for &element in elements {
                 for &label in signature.labels() {
                     add(CustomOp::new(api, provider, signature, element, label))?;
@@ -248,8 +248,10 @@ unsafe extern "system" fn get_output_characteristic(op: *const OrtCustomOp, inde
     characteristic(unsafe { CustomOp::of(op) }.signature.outputs.get(index))
 }
 
-unsafe extern "system" fn get_input_memory(_: *const OrtCustomOp, _: usize) -> OrtMemType {
-    OrtMemType::OrtMemTypeDefault
+unsafe extern "system" fn get_input_memory(op: *const OrtCustomOp, index: usize) -> OrtMemType {
+    // SAFETY: the host passes back a table of ours.
+    let port = unsafe { CustomOp::of(op) }.signature.inputs.get(index);
+    if port.is_some_and(|port| port.on_host) { OrtMemType::OrtMemTypeCPUInput } else { OrtMemType::OrtMemTypeDefault }
 }
 
 unsafe extern "system" fn get_one(_: *const OrtCustomOp) -> c_int {

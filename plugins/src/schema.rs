@@ -62,22 +62,6 @@ impl Operator {
         matches!(self, Self::AllGather | Self::AllReduce | Self::PdLossOverRanks)
     }
 
-    /// Whether it is of a training step, beside the losses: with kernels for the processor only, so that a session on a device
-    /// refuses it.
-    pub(crate) fn is_of_step(self) -> bool {
-        matches!(
-            self,
-            Self::Update
-                | Self::ActivationGrad
-                | Self::BatchNormTraining
-                | Self::BatchNormGrad
-                | Self::LayerNormGrad
-                | Self::ConvWeightGrad
-                | Self::ConvInputGrad
-                | Self::MaxPoolGrad
-        )
-    }
-
     /// Whether the host need not know of which type its numbers are: they are looked at when the node runs.
     pub(crate) fn is_untyped(self) -> bool {
         matches!(self, Self::AllGather | Self::AllReduce)
@@ -131,6 +115,8 @@ pub struct Port {
     pub optional: bool,
     /// Whether there may be more of it, all of one type: the last one.
     pub variadic: bool,
+    /// Whether it lies in the processor's memory wherever the node runs: a launch says it to the device.
+    pub on_host: bool,
 }
 
 /// An operator's name, inputs and outputs.
@@ -147,11 +133,11 @@ pub struct Signature {
 }
 
 const fn port(name: &'static str, kind: Kind, shape: &'static [Axis]) -> Port {
-    Port { name, kind, shape, optional: false, variadic: false }
+    Port { name, kind, shape, optional: false, variadic: false, on_host: false }
 }
 
 const fn optional(name: &'static str, kind: Kind, shape: &'static [Axis]) -> Port {
-    Port { name, kind, shape, optional: true, variadic: false }
+    Port { name, kind, shape, optional: true, variadic: false, on_host: false }
 }
 
 const fn required(port: Port) -> Port {
@@ -183,7 +169,7 @@ const VALUES: Port = Port { variadic: true, ..port("values", Kind::Any, &[Axis::
 const LEARNING_RATE: Port = port("learning_rate", Kind::Single, &[]);
 const STEP: Port = port("step", Kind::Token, &[]);
 const GRADIENT_NORM: Port = port("gradient_norm", Kind::Element, &[]);
-const SETTINGS: Port = port("settings", Kind::Double, &[Axis::Free, Axis::Fixed(3)]);
+const SETTINGS: Port = Port { on_host: true, ..port("settings", Kind::Double, &[Axis::Free, Axis::Fixed(3)]) };
 const GRAD: Port = port("grad", Kind::Element, &[Axis::Rest]);
 const KEPT: Port = port("kept", Kind::Element, &[Axis::Rest]);
 const SECOND: Port = optional("second", Kind::Element, &[Axis::Rest]);

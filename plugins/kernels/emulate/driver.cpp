@@ -261,6 +261,17 @@ const std::map<std::string, Kernel> kernels = {
     ENTRIES(tensor_gram, TensorGram),
     ENTRIES(tensor_gradient, TensorGradient),
     ENTRIES(tensor_gradient_wide, TensorGradient),
+    ENTRIES(update, Update),
+    ENTRIES(activation_grad, ActivationGrad),
+    ENTRIES(batch_sums, BatchNorm),
+    ENTRIES(batch_norm, BatchNorm),
+    ENTRIES(batch_grad_sums, BatchNorm),
+    ENTRIES(batch_grad, BatchNorm),
+    ENTRIES(layer_grad, LayerNorm),
+    ENTRIES(layer_columns, LayerNorm),
+    ENTRIES(layer_scale, LayerNorm),
+    ENTRIES(max_pool, MaxPool),
+    ENTRIES(max_pool_grad, MaxPool),
     ENTRY(split_scatter, SplitScatter, 256),
     ENTRY(sum_slabs, SumSlabs, 1024),
     ENTRY(merge_labels, Links, 256),
@@ -280,8 +291,9 @@ std::string log_text;
 std::map<std::string, int> failures;
 int version = 12000, capability = 8;
 std::map<std::string, unsigned> shared_allowed;
-void *current_context;
-int capture_mode;
+// Of each thread of the process, as in the driver.
+__thread void *current_context;
+__thread int capture_mode;
 
 int failing(const char *function) {
     const auto found = failures.find(function);

@@ -93,16 +93,31 @@ impl Activation {
     }
 }
 
+/// A node's tensors, of one shape.
+pub(crate) struct Given<'a> {
+    pub(crate) grad: Tensor<'a>,
+    pub(crate) kept: Tensor<'a>,
+    pub(crate) second: Option<Tensor<'a>>,
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn of(signature: &Signature, activation: Activation, run: &Run<'a>) -> Result<Self> {
+        let input = |name| run.required(signature.input(name), name);
+        let (grad, kept) = (input("grad")?, input("kept")?);
+        let second = matches!(activation, Activation::Silu).then(|| input("second")).transpose()?;
+        for other in [&kept].into_iter().chain(&second) {
+            if grad.shape() != other.shape() {
+                let wanted = format!("{:?} as grad has", grad.shape());
+                return Err(Error::tensor(other.name(), wanted, format!("{:?}", other.shape())));
+            }
+        }
+        Ok(Self { grad, kept, second })
+    }
+}
+
 /// Runs a node of this type, float32 or float64.
 pub(crate) fn run(signature: &Signature, activation: Activation, element: ElementType, run: &Run<'_>) -> Result<()> {
-    let input = |name| run.input(signature.input(name), name);
-    let missing = |name| move || Error::tensor(name, "a tensor", "none");
-    let grad = input("grad")?.ok_or_else(missing("grad"))?;
-    let kept = input("kept")?.ok_or_else(missing("kept"))?;
-    let second = match activation {
-        Activation::Silu => Some(input("second")?.ok_or_else(missing("second"))?),
-        _ => None,
-    };
+    let Given { grad, kept, second } = Given::of(signature, activation, run)?;
     match (element, activation) {
         (ElementType::F32, Activation::Gelu { factor }) => {
             let factor = f32::of(factor);
@@ -147,7 +162,6 @@ fn run_as<T: Float>(
         }
         Activation::Silu => {
             let second = second.ok_or_else(|| Error::tensor("second", "a tensor", "none"))?;
-            same_shape(grad, second)?;
             let second = second.as_slice::<T>()?;
             over_blocks::<T>(run, grad, kept, |start, grad, kept, out| {
                 for (((out, &g), &x), &s) in out.iter_mut().zip(grad).zip(kept).zip(&second[start..]) {
@@ -201,18 +215,9 @@ fn over_blocks<T: Float>(
     kept: &Tensor<'_>,
     of: impl Fn(usize, &[T], &[T], &mut [MaybeUninit<T>]) + Sync,
 ) -> Result<()> {
-    same_shape(grad, kept)?;
     let (values, keeps) = (grad.as_slice::<T>()?, kept.as_slice::<T>()?);
     let Some(out) = run.output::<T>(0, grad.shape())? else { return Ok(()) };
     let blocks = values.chunks(BLOCK).zip(keeps.chunks(BLOCK)).zip(out.chunks_mut(BLOCK));
     cpu::each(&cpu::threads(run), blocks, |index, ((grad, kept), out)| of(index * BLOCK, grad, kept, out));
     Ok(())
-}
-
-fn same_shape(grad: &Tensor<'_>, other: &Tensor<'_>) -> Result<()> {
-    if grad.shape() == other.shape() {
-        return Ok(());
-    }
-    let wanted = format!("{:?} as grad has", grad.shape());
-    Err(Error::tensor(other.name(), wanted, format!("{:?}", other.shape())))
 }

@@ -22,7 +22,8 @@ use crate::{
     settings::{integers, wrong},
 };
 pub(crate) use product::Real;
-use shape::{Shape, Window};
+pub(crate) use shape::Shape;
+use shape::Window;
 
 /// A node's attributes.
 #[derive(Clone, Debug)]
@@ -72,6 +73,18 @@ impl Convolution {
             &[group] if group > 0 => Ok(Self { groups: group.try_into().unwrap_or(usize::MAX), axes, window, beyond }),
             _ => Err(wrong(c"group", format!("wanted an integer above 0, got {group:?}"))),
         }
+    }
+
+    /// The lengths of a pool; every channel of `x` is a group.
+    pub(crate) fn pool(&self, x: &[usize], grad: &[usize]) -> Result<Shape> {
+        self.check_axes("x", x)?;
+        let channels = x[1];
+        if grad.get(1) != Some(&channels) {
+            return Err(Error::tensor("grad", format!("{channels} channels as x has"), format!("{grad:?}")));
+        }
+        // With `ceil_mode` the last windows reach beyond the padding.
+        let window = Window { end: self.window.end.map(|end| end + i32::MAX as usize), ..self.window };
+        Shape::of(window, channels.max(1), ("x", x), ("grad", grad))
     }
 
     /// Refuses images of other axes than the kernel has.
@@ -167,14 +180,7 @@ fn input_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -
 fn max_pool_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -> Result<()> {
     let input = |name| run.required(signature.input(name), name);
     let (grad, x) = (input("grad")?, input("x")?);
-    of.check_axes("x", x.shape())?;
-    let channels = x.shape()[1];
-    if grad.shape().get(1) != Some(&channels) {
-        return Err(Error::tensor("grad", format!("{channels} channels as x has"), format!("{:?}", grad.shape())));
-    }
-    // With `ceil_mode` the last windows reach beyond the padding.
-    let window = Window { end: of.window.end.map(|end| end + i32::MAX as usize), ..of.window };
-    let shape = Shape::of(window, channels.max(1), ("x", x.shape()), ("grad", grad.shape()))?;
+    let shape = of.pool(x.shape(), grad.shape())?;
     let (values, grads) = (x.as_slice::<T>()?, grad.as_slice::<T>()?);
     let Some(out) = run.output::<T>(0, x.shape())? else { return Ok(()) };
     if values.is_empty() || grads.is_empty() {

@@ -6,30 +6,30 @@ use crate::error::{Error, Result};
 
 /// Lengths of `y = conv(x, W)`. Over one axis there is a first one of length 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) batch: usize,
-    pub(super) groups: usize,
+pub(crate) struct Shape {
+    pub(crate) batch: usize,
+    pub(crate) groups: usize,
     /// Channels of `x` in a group.
-    pub(super) each_in: usize,
+    pub(crate) each_in: usize,
     /// Channels of `y` in a group.
-    pub(super) each_out: usize,
+    pub(crate) each_out: usize,
     /// Of an image of `x`.
-    pub(super) lengths: [usize; 2],
+    pub(crate) lengths: [usize; 2],
     /// Of an image of `y`.
-    pub(super) places: [usize; 2],
-    pub(super) window: Window,
+    pub(crate) places: [usize; 2],
+    pub(crate) window: Window,
 }
 
 /// What moves over an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
-    pub(super) kernel: [usize; 2],
-    pub(super) strides: [usize; 2],
-    pub(super) dilations: [usize; 2],
+pub(crate) struct Window {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) strides: [usize; 2],
+    pub(crate) dilations: [usize; 2],
     /// Zeros in front of each axis.
-    pub(super) begin: [usize; 2],
+    pub(crate) begin: [usize; 2],
     /// Zeros behind each axis.
-    pub(super) end: [usize; 2],
+    pub(crate) end: [usize; 2],
 }
 
 impl Window {
@@ -83,12 +83,12 @@ impl Shape {
     }
 
     /// Elements of an image of `x`.
-    pub(super) fn area(&self) -> usize {
+    pub(crate) fn area(&self) -> usize {
         self.lengths[0] * self.lengths[1]
     }
 
     /// Places of an image of `y`.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.places[0] * self.places[1]
     }
 

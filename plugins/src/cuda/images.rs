@@ -21,7 +21,7 @@ pub(crate) const KERNELS: [&CStr; 12] = [
 ];
 
 /// Kernels that read rows of the operator's element type, as their names without `_f32`, `_f16` or `_bf16`.
-pub(crate) const BY_ELEMENT: [&str; 14] = [
+pub(crate) const BY_ELEMENT: [&str; 25] = [
     "unit_rows",
     "centre",
     "along",
@@ -36,6 +36,17 @@ pub(crate) const BY_ELEMENT: [&str; 14] = [
     "tensor_gram",
     "tensor_gradient",
     "tensor_gradient_wide",
+    "update",
+    "activation_grad",
+    "batch_sums",
+    "batch_norm",
+    "batch_grad_sums",
+    "batch_grad",
+    "layer_grad",
+    "layer_columns",
+    "layer_scale",
+    "max_pool",
+    "max_pool_grad",
 ];
 
 /// The image for a device of this compute capability.

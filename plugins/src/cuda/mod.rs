@@ -22,6 +22,7 @@ mod params;
 mod provider;
 mod queue;
 mod sides;
+pub(crate) mod step;
 mod tensor;
 
 use pdloss::loss::Config;
@@ -95,7 +96,7 @@ pub(crate) fn run(
 
     let memory = run.memory(place)?;
     let (stream, blas) = provider::open(run)?;
-    let queue = Queue::new(stream, blas, memory, element);
+    let queue = Queue::new(stream, Some(blas), memory, element);
     let output = |name: &str, lengths: &[usize], code| -> Result<Option<Address>> {
         let Some(index) = signature.output(name) else { return Ok(None) };
         run.output_tensor(index, lengths)?.map(|tensor| tensor.address(code).map(Address)).transpose()
@@ -150,7 +151,7 @@ pub(crate) fn run(
             let given = backward::Given { moments, upstream: upstream_of(true)?, left: Left::default() };
             backward::run(&queue, &problem, &layout, gram, given, gradients()?)
         }
-        _ => unreachable!("they have kernels for the processor only"),
+        _ => unreachable!("they are no losses"),
     }
 }
 

@@ -23,6 +23,7 @@ impl Address {
 /// `#[repr(C)]`, and the struct of the same name in `kernels/` has the same fields in the same order.
 pub(crate) unsafe trait Parameters: Copy {}
 
+/// Structs that kernels take, each with its size in the kernels' source.
 macro_rules! parameters {
     ($($name:ident: $size:literal),* $(,)?) => {
         $(
@@ -32,6 +33,8 @@ macro_rules! parameters {
         )*
     };
 }
+
+pub(crate) use parameters;
 
 parameters! {
     UnitRows: 48, SumSlabs: 40, Centre: 56, Along: 48, ScatterAlong: 56, Cosines: 88, Links: 48, GatherLinks: 96,

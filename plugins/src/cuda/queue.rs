@@ -22,7 +22,8 @@ const STRIDING_BLOCKS: usize = 4096;
 
 /// One run's work on the device, in the order in which it was put in.
 pub(crate) struct Queue<'a> {
-    blas: Blas,
+    /// None where no products are made.
+    blas: Option<Blas>,
     memory: Memory<'a>,
     held: RefCell<Vec<Scratch>>,
     pub(crate) element: ElementType,
@@ -76,7 +77,7 @@ pub(crate) fn int(length: usize) -> Result<u32> {
 }
 
 impl<'a> Queue<'a> {
-    pub(crate) fn new(stream: Stream, blas: Blas, memory: Memory<'a>, element: ElementType) -> Self {
+    pub(crate) fn new(stream: Stream, blas: Option<Blas>, memory: Memory<'a>, element: ElementType) -> Self {
         Self { blas, memory, held: RefCell::default(), element, stream }
     }
 
@@ -139,14 +140,18 @@ impl<'a> Queue<'a> {
         right: Operand,
         add: bool,
     ) -> Result<()> {
-        self.blas.multiply(&Product { out, left, right, shape: [m, n, k], count: 1, add })
+        self.blas()?.multiply(&Product { out, left, right, shape: [m, n, k], count: 1, add })
     }
 
     /// For each of so many groups of `rows` rows: `out[dim, dim] = group' group`.
     pub(crate) fn grams(&self, out: Address, matrix: Address, groups: usize, rows: usize, dim: usize) -> Result<()> {
         let left = Operand { address: matrix, transposed: true };
         let right = Operand { address: matrix, transposed: false };
-        self.blas.multiply(&Product { out, left, right, shape: [dim, dim, rows], count: groups, add: false })
+        self.blas()?.multiply(&Product { out, left, right, shape: [dim, dim, rows], count: groups, add: false })
+    }
+
+    fn blas(&self) -> Result<&Blas> {
+        self.blas.as_ref().ok_or_else(|| Error::Device("cuBLAS was not opened".to_owned()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{mem::MaybeUninit, sync::Mutex};
 
 use pdloss::loss::Executor as _;
 
-use super::{Node, Normalization, sums::Sums};
+use super::{Node, Normalization, same_shape, sums::Sums};
 use crate::{
     cpu::{self, Float},
     error::{Error, Result},
@@ -13,14 +13,20 @@ use crate::{
 
 /// `[N, C, ...]` as `batch` images of `channels` rows of `length` numbers.
 #[derive(Clone, Copy)]
-struct Layout {
-    batch: usize,
-    channels: usize,
-    length: usize,
+pub(crate) struct Layout {
+    pub(crate) batch: usize,
+    pub(crate) channels: usize,
+    pub(crate) length: usize,
 }
 
 impl Layout {
-    fn of(x: &Tensor<'_>) -> Result<Self> {
+    /// Of x, and of the gradient beside it.
+    pub(crate) fn of_both(x: &Tensor<'_>, grad: &Tensor<'_>) -> Result<Self> {
+        same_shape(x, grad)?;
+        Self::of(x)
+    }
+
+    pub(crate) fn of(x: &Tensor<'_>) -> Result<Self> {
         let &[batch, channels, ref rest @ ..] = x.shape() else {
             return Err(Error::tensor("x", "[N, C, ...]", format!("{:?}", x.shape())));
         };
@@ -32,7 +38,7 @@ impl Layout {
     }
 
     /// Values of a channel.
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.batch * self.length
     }
 
@@ -99,9 +105,7 @@ pub(super) fn forward<T: Float>(of: &Normalization, node: &Node<'_, '_>) -> Resu
     let channels = [layout.channels];
     write::<T>(node.output("mean", &channels)?, statistics.iter().map(|(mean, _)| *mean));
     write::<T>(node.output("variance", &channels)?, statistics.iter().map(|(_, variance)| *variance));
-    #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-    let count = layout.count() as f64;
-    let widened = if of.of_sample { count / (count - 1.0).max(1.0) } else { 1.0 };
+    let widened = of.widened(layout.count());
     let (keep, take) = (T::of(of.momentum), T::of(1.0 - of.momentum));
     let follow = |old: &[T], new: &dyn Fn(&(f64, f64)) -> f64, out: Option<&mut [MaybeUninit<T>]>| {
         for ((out, &old), statistic) in out.into_iter().flatten().zip(old).zip(&statistics) {
@@ -165,10 +169,7 @@ fn inverse_deviation<T: Float>(variance: T, epsilon: f64) -> T {
 /// `BatchNormGrad(grad, x, scale, mean, variance) -> (x_grad, scale_grad, bias_grad)`
 pub(super) fn backward<T: Float>(of: &Normalization, node: &Node<'_, '_>) -> Result<()> {
     let (x, grad) = (node.input("x")?, node.input("grad")?);
-    let layout = Layout::of(&x)?;
-    if grad.shape() != x.shape() {
-        return Err(Error::tensor("grad", format!("{:?} as x has", x.shape()), format!("{:?}", grad.shape())));
-    }
+    let layout = Layout::of_both(&x, &grad)?;
     let per_channel = |name| node.numbers::<T>(name, layout.channels);
     let (scale, mean, variance) = (per_channel("scale")?, per_channel("mean")?, per_channel("variance")?);
     let (values, grads) = (x.as_slice::<T>()?, grad.as_slice::<T>()?);

@@ -4,10 +4,11 @@ use std::{mem::MaybeUninit, sync::Mutex};
 
 use pdloss::loss::Executor as _;
 
-use super::{Node, sums::Sums};
+use super::{Node, same_shape, sums::Sums};
 use crate::{
     cpu::{self, Float},
     error::{Error, Result},
+    ort_api::Tensor,
 };
 
 /// The most blocks that rows are cut into, each of which has its own sums.
@@ -17,19 +18,8 @@ const BLOCKS: usize = 64;
 /// the shape of the last axes of `x`; mean and inverse deviation have a number for each row.
 pub(super) fn backward<T: Float>(node: &Node<'_, '_>) -> Result<()> {
     let (x, grad, scale) = (node.input("x")?, node.input("grad")?, node.input("scale")?);
-    if grad.shape() != x.shape() {
-        return Err(Error::tensor("grad", format!("{:?} as x has", x.shape()), format!("{:?}", grad.shape())));
-    }
-    if !x.shape().ends_with(scale.shape()) || scale.shape().is_empty() {
-        let wanted = format!("the last axes of {:?}", x.shape());
-        return Err(Error::tensor("scale", wanted, format!("{:?}", scale.shape())));
-    }
+    let (rows, width) = rows_of(&x, &grad, &scale)?;
     let (values, grads, factors) = (x.as_slice::<T>()?, grad.as_slice::<T>()?, scale.as_slice::<T>()?);
-    let width = factors.len();
-    if width == 0 {
-        return Err(Error::tensor("scale", "a number at least", format!("{:?}", scale.shape())));
-    }
-    let rows = values.len() / width;
     let (means, deviations) = (node.numbers::<T>("mean", rows)?, node.numbers::<T>("inverse_deviation", rows)?);
     let height = rows.div_ceil(BLOCKS).max(8);
     let block = height * width;
@@ -69,6 +59,20 @@ pub(super) fn backward<T: Float>(node: &Node<'_, '_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How many rows are normalized, and how many numbers each has.
+pub(crate) fn rows_of(x: &Tensor<'_>, grad: &Tensor<'_>, scale: &Tensor<'_>) -> Result<(usize, usize)> {
+    same_shape(x, grad)?;
+    if !x.shape().ends_with(scale.shape()) || scale.shape().is_empty() {
+        let wanted = format!("the last axes of {:?}", x.shape());
+        return Err(Error::tensor("scale", wanted, format!("{:?}", scale.shape())));
+    }
+    let width = scale.shape().iter().product::<usize>();
+    if width == 0 {
+        return Err(Error::tensor("scale", "a number at least", format!("{:?}", scale.shape())));
+    }
+    Ok((x.shape().iter().product::<usize>() / width, width))
 }
 
 /// A block of rows; with the instructions that the machine has.

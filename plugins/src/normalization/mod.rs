@@ -7,8 +7,8 @@
 //!
 //! Sums are in float64, and cut up by shapes alone, so that no bit follows from the number of threads.
 
-mod batch;
-mod layer;
+pub(crate) mod batch;
+pub(crate) mod layer;
 mod sums;
 
 use std::mem::MaybeUninit;
@@ -25,9 +25,9 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Normalization {
     /// Added to the variance.
-    epsilon: f64,
+    pub(crate) epsilon: f64,
     /// How much of a running statistic stays.
-    momentum: f64,
+    pub(crate) momentum: f64,
     /// Whether the running variance follows that of the sample, divided by `n - 1`.
     of_sample: bool,
 }
@@ -46,6 +46,13 @@ impl Normalization {
         }
         Ok(Self { epsilon, momentum, of_sample: sample != 0.0 })
     }
+
+    /// What the variance of so many values is multiplied with before the running one follows it.
+    pub(crate) fn widened(&self, count: usize) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+        let count = count as f64;
+        if self.of_sample { count / (count - 1.0).max(1.0) } else { 1.0 }
+    }
 }
 
 /// Runs a node.
@@ -59,24 +66,27 @@ pub(crate) fn run<T: Float>(signature: &Signature, of: &Normalization, run: &Run
 }
 
 /// The tensors of a run by their names in the signature.
-struct Node<'n, 'a> {
-    signature: &'n Signature,
-    run: &'n Run<'a>,
+pub(crate) struct Node<'n, 'a> {
+    pub(crate) signature: &'n Signature,
+    pub(crate) run: &'n Run<'a>,
 }
 
 impl<'a> Node<'_, 'a> {
-    fn input(&self, name: &'static str) -> Result<Tensor<'a>> {
+    pub(crate) fn input(&self, name: &'static str) -> Result<Tensor<'a>> {
         self.run.required(self.signature.input(name), name)
     }
 
     /// An input of this many numbers.
-    fn numbers<T: Plain>(&self, name: &'static str, count: usize) -> Result<&'a [T]> {
+    pub(crate) fn of_count(&self, name: &'static str, count: usize) -> Result<Tensor<'a>> {
         let tensor = self.input(name)?;
-        let numbers = tensor.as_slice::<T>()?;
-        if numbers.len() == count {
-            return Ok(numbers);
+        if tensor.shape().iter().product::<usize>() == count {
+            return Ok(tensor);
         }
         Err(Error::tensor(name, format!("{count} numbers"), format!("{:?}", tensor.shape())))
+    }
+
+    fn numbers<T: Plain>(&self, name: &'static str, count: usize) -> Result<&'a [T]> {
+        self.of_count(name, count)?.as_slice::<T>()
     }
 
     /// An output, where anybody asked for it.
@@ -86,4 +96,11 @@ impl<'a> Node<'_, 'a> {
             None => Ok(None),
         }
     }
+}
+
+fn same_shape(x: &Tensor<'_>, grad: &Tensor<'_>) -> Result<()> {
+    if grad.shape() == x.shape() {
+        return Ok(());
+    }
+    Err(Error::tensor("grad", format!("{:?} as x has", x.shape()), format!("{:?}", grad.shape())))
 }

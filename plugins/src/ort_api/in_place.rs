@@ -55,20 +55,44 @@ impl<'a> Run<'a> {
         pairs: &[(usize, usize)],
         length: usize,
     ) -> Result<Vec<Option<NextValue<'a, T>>>> {
+        let blocks_of = |(old, new): (Tensor<'a>, Option<Tensor<'a>>)| -> Result<Option<NextValue<'a, T>>> {
+            let count = old.shape().iter().product();
+            let from = old.elements::<T>(count)?;
+            let Some(new) = new.map(|new| new.elements::<T>(count)).transpose()? else { return Ok(None) };
+            let blocks = (0..count).step_by(length.max(1)).map(|start| {
+                // SAFETY: `start` is below `count`, and the input is that long.
+                let old = unsafe { from.as_ptr().add(start) }.cast_const();
+                // SAFETY: the output is as long as the input.
+                let new = unsafe { new.as_ptr().add(start) };
+                Block { old, new, length: length.min(count - start), run: PhantomData }
+            });
+            Ok(Some(NextValue { blocks: blocks.collect(), shape: old.shape().to_vec() }))
+        };
+        self.next_tensors(name, pairs)?.into_iter().map(blocks_of).collect()
+    }
+
+    /// The same as tensors, on whichever device.
+    ///
+    /// # Errors
+    /// As `next_values`, but for types.
+    ///
+    /// # Panics
+    /// As `next_values`.
+    pub(crate) fn next_tensors(
+        &self,
+        name: &'static str,
+        pairs: &[(usize, usize)],
+    ) -> Result<Vec<(Tensor<'a>, Option<Tensor<'a>>)>> {
         let mut written: Vec<(Range<usize>, usize)> = Vec::new();
         let mut tensors = Vec::new();
         for &(input, output) in pairs {
             assert!(!self.read.borrow().contains(&input), "input {input} is read elsewhere");
             self.changed.borrow_mut().insert(input);
             let old = self.tensor(input, name)?.ok_or_else(|| Error::tensor(name, "a tensor", "none"))?;
-            let count = old.shape().iter().product();
-            let from = old.elements::<T>(count)?;
-            let new = self.output_tensor(output, old.shape())?.map(|new| new.elements::<T>(count)).transpose()?;
-            if let Some(new) = new.filter(|_| count > 0) {
-                let start = new.as_ptr().addr();
-                written.push((start..start + count * size_of::<T>(), input));
-            }
-            tensors.push((old, from, new, count));
+            let new = self.output_tensor(output, old.shape())?;
+            let span = new.as_ref().map(Tensor::span).transpose()?;
+            written.extend(span.filter(|span| !span.is_empty()).map(|span| (span, input)));
+            tensors.push((old, new));
         }
         written.sort_by_key(|(range, _)| range.start);
         if let Some(two) = written.windows(2).find(|two| two[1].0.start < two[0].0.end) {
@@ -89,19 +113,7 @@ impl<'a> Run<'a> {
                 ));
             }
         }
-        let next = tensors.into_iter().map(|(old, from, new, count)| {
-            new.map(|new| {
-                let blocks = (0..count).step_by(length.max(1)).map(|start| {
-                    // SAFETY: `start` is below `count`, and the input is that long.
-                    let old = unsafe { from.as_ptr().add(start) }.cast_const();
-                    // SAFETY: the output is as long as the input.
-                    let new = unsafe { new.as_ptr().add(start) };
-                    Block { old, new, length: length.min(count - start), run: PhantomData }
-                });
-                NextValue { blocks: blocks.collect(), shape: old.shape().to_vec() }
-            })
-        });
-        Ok(next.collect())
+        Ok(tensors)
     }
 }
 

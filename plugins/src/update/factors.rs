@@ -15,12 +15,12 @@ pub(super) struct Moment<T> {
 }
 
 /// A row of the settings.
-pub(super) struct Weight {
+pub(crate) struct Weight {
     /// Factor on the learning rate.
-    rate: f64,
-    decay: f64,
+    pub(crate) rate: f64,
+    pub(crate) decay: f64,
     /// How much of an average stays; 0 where there is none.
-    pub(super) average: f64,
+    pub(crate) average: f64,
 }
 
 impl Weight {

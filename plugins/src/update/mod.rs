@@ -18,14 +18,95 @@ use crate::{
     ort_api::{Block, NextValue, Plain, Run},
     schema::Signature,
 };
-use factors::{Factors, Moment, Weight};
-pub(crate) use rule::Rule;
+pub(crate) use factors::Weight;
+use factors::{Factors, Moment};
+pub(crate) use rule::{Optimizer, Rule};
 
 /// Numbers that one task takes: with their gradient and the optimiser's tensors they stay in a core's cache.
 const BLOCK: usize = 1 << 14;
 
 /// What messages call the variadic tensors.
-const TENSORS: &str = "tensors";
+pub(crate) const TENSORS: &str = "tensors";
+
+/// Which of a node's tensors is what.
+pub(crate) struct Tensors {
+    /// In their order.
+    pub(crate) weights: Vec<Weight>,
+    /// The input of the first weight.
+    first: usize,
+    /// Tensors that the rule keeps of each weight.
+    kept: usize,
+}
+
+impl Tensors {
+    /// # Errors
+    /// Where there are not as many tensors as settings and rule say.
+    pub(crate) fn of(signature: &Signature, rule: &Rule, run: &Run<'_>) -> Result<Self> {
+        let settings = run.required(signature.input("settings"), "settings")?;
+        let &[count, 3] = settings.shape() else {
+            return Err(Error::tensor("settings", "[n, 3], a row for each weight", format!("{:?}", settings.shape())));
+        };
+        let weights: Vec<Weight> = settings.as_slice::<f64>()?.chunks_exact(3).map(Weight::of).collect();
+        let tensors = Self { weights, first: signature.input(TENSORS), kept: rule.tensors() };
+        let (averages, kept) = (tensors.averaged().count(), tensors.kept);
+        let (wanted, got) = (count * (2 + kept) + averages, run.inputs()? - tensors.first);
+        if wanted != got {
+            let wanted =
+                format!("{wanted} ({count} weights, their gradients, {kept} more of each, {averages} averages)");
+            return Err(Error::tensor(TENSORS, wanted, format!("{got}")));
+        }
+        Ok(tensors)
+    }
+
+    /// The weights that have an average.
+    fn averaged(&self) -> impl Iterator<Item = usize> {
+        (0..self.weights.len()).filter(|&weight| self.weights[weight].average > 0.0)
+    }
+
+    /// The input of a weight's gradient.
+    pub(crate) fn gradient(&self, weight: usize) -> usize {
+        self.first + self.weights.len() + weight
+    }
+
+    /// Where each tensor is among the inputs, and its next value among the outputs.
+    pub(crate) fn pairs(&self) -> Vec<(usize, usize)> {
+        let (first, count) = (self.first, self.weights.len());
+        let outputs = count * (1 + self.kept) + self.averaged().count();
+        let others = (count..outputs).map(|output| (first + count + output, output));
+        (0..count).map(|weight| (first + weight, weight)).chain(others).collect()
+    }
+
+    /// What was made of each of `pairs`, by weights: the weight, what the rule keeps of it, and its average, where there is one.
+    pub(crate) fn by_weights<A>(&self, made: Vec<A>) -> Vec<(A, Vec<A>, Option<A>)> {
+        let count = self.weights.len();
+        let mut made = made.into_iter();
+        let mut by_weights: Vec<_> = made.by_ref().take(count).map(|weight| (weight, Vec::new(), None)).collect();
+        for _ in 0..self.kept {
+            for ((_, kept, _), value) in by_weights.iter_mut().zip(made.by_ref().take(count)) {
+                kept.push(value);
+            }
+        }
+        for (weight, average) in self.averaged().zip(made) {
+            by_weights[weight].2 = Some(average);
+        }
+        by_weights
+    }
+}
+
+/// Refuses tensors of another shape than their weight has.
+pub(crate) fn check_shapes<'s>(
+    weight: usize,
+    shape: &[usize],
+    others: impl Iterator<Item = &'s [usize]>,
+) -> Result<()> {
+    for other in others {
+        if other != shape {
+            let wanted = format!("{shape:?} as the weight at {weight} has");
+            return Err(Error::tensor(TENSORS, wanted, format!("{other:?}")));
+        }
+    }
+    Ok(())
+}
 
 /// Runs a node.
 pub(crate) fn run<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -> Result<()> {
@@ -34,46 +115,16 @@ pub(crate) fn run<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -
         step: one::<i64>(signature, run, "step")?,
         norm: one::<T>(signature, run, "gradient_norm")?,
     };
-    let settings = run.required(signature.input("settings"), "settings")?;
-    let &[count, 3] = settings.shape() else {
-        return Err(Error::tensor("settings", "[n, 3], a row for each weight", format!("{:?}", settings.shape())));
-    };
-    let weights: Vec<Weight> = settings.as_slice::<f64>()?.chunks_exact(3).map(Weight::of).collect();
-    let first = signature.input(TENSORS);
-    let averaged: Vec<usize> = (0..count).filter(|&weight| weights[weight].average > 0.0).collect();
-    let kept = rule.tensors();
-    let (wanted, got) = (count * (2 + kept) + averaged.len(), run.inputs()? - first);
-    if wanted != got {
-        let wanted =
-            format!("{wanted} ({count} weights, their gradients, {kept} more of each, {} averages)", averaged.len());
-        return Err(Error::tensor(TENSORS, wanted, format!("{got}")));
-    }
-
-    // Where each is among the inputs, and its next value among the outputs.
-    let weight_pairs = (0..count).map(|weight| (first + weight, weight));
-    let others = (count..wanted - count).map(|output| (first + count + output, output));
-    let mut next = run.next_values::<T>(TENSORS, &weight_pairs.chain(others).collect::<Vec<_>>(), BLOCK)?.into_iter();
-    let mut take = |count: usize| -> Vec<Option<NextValue<'_, T>>> { next.by_ref().take(count).collect() };
-    let (values, states) = (take(count), (0..kept).map(|_| take(count)).collect::<Vec<_>>());
-    let mut averages: Vec<Option<NextValue<'_, T>>> = (0..count).map(|_| None).collect();
-    for (&weight, average) in averaged.iter().zip(take(averaged.len())) {
-        averages[weight] = Some(average.ok_or_else(left_out)?);
-    }
-    let mut states: Vec<_> = states.into_iter().map(Vec::into_iter).collect();
+    let tensors = Tensors::of(signature, rule, run)?;
+    let next = run.next_values::<T>(TENSORS, &tensors.pairs(), BLOCK)?;
+    let next = next.into_iter().map(|value| value.ok_or_else(left_out)).collect::<Result<Vec<_>>>()?;
 
     let mut tasks = Vec::new();
-    for (index, (value, average)) in values.into_iter().zip(averages).enumerate() {
-        let value = value.ok_or_else(left_out)?;
-        let states = states.iter_mut().map(|of_all| of_all.next().flatten().ok_or_else(left_out));
-        let parts = states.chain(average.map(Ok)).collect::<Result<Vec<_>>>()?;
-        let gradient = run.required(first + count + index, TENSORS)?;
-        for shape in parts.iter().map(|part| part.shape.as_slice()).chain([gradient.shape()]) {
-            if shape != value.shape {
-                let wanted = format!("{:?} as the weight at {index} has", value.shape);
-                return Err(Error::tensor(TENSORS, wanted, format!("{shape:?}")));
-            }
-        }
-        let factors = Factors::<T>::of(rule, &moment, &weights[index]);
+    for (index, (value, kept, average)) in tensors.by_weights(next).into_iter().enumerate() {
+        let parts: Vec<NextValue<'_, T>> = kept.into_iter().chain(average).collect();
+        let gradient = run.required(tensors.gradient(index), TENSORS)?;
+        check_shapes(index, &value.shape, parts.iter().map(|part| part.shape.as_slice()).chain([gradient.shape()]))?;
+        let factors = Factors::<T>::of(rule, &moment, &tensors.weights[index]);
         let mut parts: Vec<_> = parts.into_iter().map(|part| part.blocks.into_iter()).collect();
         for (value, gradient) in value.blocks.into_iter().zip(gradient.as_slice::<T>()?.chunks(BLOCK)) {
             let parts = parts.iter_mut().filter_map(Iterator::next).collect();
@@ -105,7 +156,7 @@ impl<T: Float> Task<'_, T> {
     }
 }
 
-fn left_out() -> Error {
+pub(crate) fn left_out() -> Error {
     Error::tensor(TENSORS, "an output for each but the gradients", "one that is left out")
 }
 

@@ -11,13 +11,13 @@ use crate::{
 /// A node's attributes: `optimizer` (`sgd`, `adamw`, `lion`), the optimiser's own, and `clip`, the largest norm of all gradients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
-    pub(super) optimizer: Optimizer,
-    pub(super) clip: Option<f64>,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) clip: Option<f64>,
 }
 
 /// Names and formulas are those of `pdloss::graph::step::Optimizer`.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Optimizer {
+pub(crate) enum Optimizer {
     Sgd { momentum: f64, nesterov: bool },
     AdamW { beta1: f64, beta2: f64, epsilon: f64 },
     Lion { beta1: f64, beta2: f64 },

@@ -15,9 +15,13 @@ use pdloss::{
         build::{Dim, Element, Value, attribute, declare, node},
         proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto},
     },
+    loss::random_proxies,
     reference::Reference,
     testing::{Case, F32_SLACK, cases, compare, compare_value, d_loss_cases},
 };
+
+/// The types that operators of a step have kernels for.
+pub(crate) const FLOATS: [Element; 2] = [Element::F32, Element::F64];
 
 /// What comes from above into the gradient operators.
 pub(crate) const UPSTREAM: f64 = -2.5;
@@ -45,6 +49,12 @@ pub(crate) enum Numbers {
     I32(Vec<i32>),
     /// int64
     I64(Vec<i64>),
+}
+
+/// Numbers that are drawn.
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f64> {
+    let rows = random_proxies::<f64>(count, 3, seed).expect("rows");
+    rows.column(0).iter().map(|value| value * 1.7).collect()
 }
 
 /// Name, shape, numbers.

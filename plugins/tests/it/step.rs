@@ -3,6 +3,7 @@
 #[path = "../../../tests/it/step/driver.rs"]
 pub(crate) mod driver;
 
+pub(crate) use crate::common::numbers;
 use crate::common::session;
 use driver::{Array, Driver, assert_close};
 use pdloss::{
@@ -13,17 +14,12 @@ use pdloss::{
         proto::{GraphProto, ModelProto, OperatorSetIdProto},
         step::{Optimizer, Ranks, StepOptions, build},
     },
-    loss::{Config, FloorMode, Form, random_proxies},
+    loss::{Config, FloorMode, Form},
 };
 
 const INPUTS: usize = 9;
 const DIM: usize = 6;
 const BATCH: usize = 8;
-
-pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f64> {
-    let rows = random_proxies::<f64>(count, 3, seed).expect("rows");
-    rows.column(0).iter().map(|value| value * 1.7).collect()
-}
 
 fn backbone(element: Element) -> ModelProto {
     let batch = Dim::Named("batch".to_owned());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     both::{array, count, open},
-    common::session,
+    common::{FLOATS, session},
     runtime::{Array, Numbers},
     step::driver::Driver,
 };
@@ -93,7 +93,7 @@ fn bits(array: &Array) -> Vec<u64> {
 fn one_node_gives_the_bits_of_standard_operators() {
     for optimizer in optimizers() {
         for (index, options) in variants(optimizer).into_iter().enumerate() {
-            let element = if index % 2 == 0 { Element::F32 } else { Element::F64 };
+            let element = FLOATS[index % FLOATS.len()];
             let dim = if index == 1 { LONG } else { 4 };
             let fused = StepOptions { fused: true, ..options.clone() };
             let [standard, operators] =
