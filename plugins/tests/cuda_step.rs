@@ -2,6 +2,8 @@
 //! the CUDA provider. No GPU is involved. A program of its own: the emulated driver stands in the process under the real one's name.
 #![cfg(target_os = "linux")]
 
+#[path = "common/beside_cpu.rs"]
+mod beside_cpu;
 /// Step graphs are driven as the crate `pdloss` drives them.
 #[path = "../../tests/it/step/driver.rs"]
 mod driver;

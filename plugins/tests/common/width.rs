@@ -23,7 +23,7 @@ pub(crate) enum Width {
 
 impl Width {
     /// ONNX's number of the type.
-    fn code(self) -> i64 {
+    pub(crate) fn code(self) -> i64 {
         match self {
             Self::F32 => 1,
             Self::F16 => 10,
@@ -31,7 +31,7 @@ impl Width {
         }
     }
 
-    fn round(self, value: f32) -> f32 {
+    pub(crate) fn round(self, value: f32) -> f32 {
         match self {
             Self::F32 => value,
             Self::F16 => f16::from_f32(value).to_f32(),
@@ -40,7 +40,7 @@ impl Width {
     }
 
     /// Half the distance of two neighbours, relatively: what rounding a result may cost.
-    fn rounding(self) -> f64 {
+    pub(crate) fn rounding(self) -> f64 {
         match self {
             Self::F32 => 0.0,
             Self::F16 => 2.0_f64.powi(-11),
