@@ -7,7 +7,7 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts};
+use pdloss::graph::step::{Description, Kind, Operators, Parameters, Ranks, build_in_parts};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Device, Model};
@@ -142,7 +142,9 @@ impl Plan {
         let mut step_options =
             objective::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
         // Its other operators have no kernels for a device, where standard operators do as well.
-        step_options.fused = !settings.inline && settings.device == Device::Cpu;
+        if !settings.inline && settings.device == Device::Cpu {
+            step_options.operators = Operators::Cpu;
+        }
         step_options.precision = settings.precision()?;
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {
             return Err(Error::Usage("--first-proxies class-means: the loss has no proxies".into()));

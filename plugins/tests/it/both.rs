@@ -11,7 +11,7 @@ use pdloss::graph::{
     head::Spelling,
     losses::{Loss, NormalizedSoftmax},
     proto::ModelProto,
-    step::{Optimizer, StepOptions, build},
+    step::{Operators, Optimizer, StepOptions, build},
 };
 
 pub(crate) fn open(model: &ModelProto, threads: usize) -> Session {
@@ -39,8 +39,8 @@ pub(crate) fn hold_to_standard(
     options: &StepOptions,
     tolerance: f64,
 ) -> [ModelProto; 2] {
-    let [standard, operators] =
-        [false, true].map(|fused| build(backbone.clone(), &StepOptions { fused, ..options.clone() }).expect("built"));
+    let [standard, operators] = [Operators::Standard, Operators::Cpu]
+        .map(|operators| build(backbone.clone(), &StepOptions { operators, ..options.clone() }).expect("built"));
     let size = |model: &ModelProto| model.graph.iter().map(|graph| graph.node.len()).sum::<usize>();
     assert!(size(&operators) < size(&standard), "{what}");
     let mut wanted = Driver::of(standard.clone(), open(&standard, 1));

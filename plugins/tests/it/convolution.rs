@@ -9,7 +9,7 @@ use crate::{
 use pdloss::graph::{
     build::{Dim, Element, Value, attribute, declare, floats, node},
     proto::{AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TypeProtoValue},
-    step::{StepOptions, build},
+    step::{Operators, StepOptions, build},
 };
 
 pub(crate) const DIM: usize = 3;
@@ -245,7 +245,7 @@ fn transposed() {
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn three_axes_stay_in_standard_operators() {
     let case = Case::new(2, [2, 3], 1, &[3, 4, 3], &[2, 2, 2]);
-    let options = StepOptions { fused: true, ..plain() };
+    let options = StepOptions { operators: Operators::Cpu, ..plain() };
     let graph = build(backbone(&case, false), &options).expect("built");
     assert_eq!(count(&graph, &["ConvWeightGrad"]), 0);
 }

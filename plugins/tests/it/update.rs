@@ -17,7 +17,7 @@ use pdloss::graph::{
     head::Spelling,
     losses::{Loss, MultiSimilarity},
     proto::{GraphProto, ModelProto, OperatorSetIdProto},
-    step::{Group, Kind, Optimizer, StepOptions, build, names},
+    step::{Group, Kind, Operators, Optimizer, StepOptions, build, names},
 };
 
 use crate::step::numbers;
@@ -95,7 +95,7 @@ fn one_node_gives_the_bits_of_standard_operators() {
         for (index, options) in variants(optimizer).into_iter().enumerate() {
             let element = FLOATS[index % FLOATS.len()];
             let dim = if index == 1 { LONG } else { 4 };
-            let fused = StepOptions { fused: true, ..options.clone() };
+            let fused = StepOptions { operators: Operators::Cpu, ..options.clone() };
             let [standard, operators] =
                 [&options, &fused].map(|options| build(backbone(element, dim), options).expect("built"));
             let has_operator = !matches!(optimizer, Optimizer::Lamb { .. });
@@ -124,7 +124,7 @@ fn one_node_gives_the_bits_of_standard_operators() {
 fn what_is_not_a_number_stays_none() {
     for optimizer in optimizers() {
         for options in variants(optimizer) {
-            let fused = StepOptions { fused: true, ..options.clone() };
+            let fused = StepOptions { operators: Operators::Cpu, ..options.clone() };
             let [wanted, got] = [options, fused].map(|options| {
                 let model = build(backbone(Element::F32, 4), &options).expect("built");
                 let session = open(&model, 1);
@@ -162,7 +162,8 @@ fn address(value: &DynValue) -> usize {
 
 fn fused() -> (ModelProto, Driver) {
     let loss = Loss::Softmax(pdloss::graph::losses::NormalizedSoftmax::default());
-    let options = StepOptions { fused: true, ema: Some(0.5), clip: Some(1.0), ..StepOptions::new(loss, 3) };
+    let options =
+        StepOptions { operators: Operators::Cpu, ema: Some(0.5), clip: Some(1.0), ..StepOptions::new(loss, 3) };
     let model = build(backbone(Element::F32, LONG), &options).expect("built");
     (model.clone(), Driver::of(model.clone(), open(&model, 2)))
 }

@@ -41,6 +41,26 @@ use tape::Tape;
 /// The oldest version of the standard operators that gradients are written in.
 pub const OPSET: i64 = 17;
 
+/// Which operators a graph may be written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Operators {
+    /// Standard operators alone, which every runtime has.
+    #[default]
+    Standard,
+    /// Those of this project's library, too, as it has them on the processor.
+    Cpu,
+    /// Those of this project's library, too, as it has them on the CUDA provider.
+    Cuda,
+}
+
+impl Operators {
+    /// Whether those of the library are among them.
+    #[must_use]
+    pub fn are_of_library(self) -> bool {
+        self != Self::Standard
+    }
+}
+
 /// The documentation of an `Identity` whose gradient is written as a node of its own, times `factor` where there is one: where a
 /// gradient enters what lies before.
 pub(crate) fn entrance(factor: Option<&str>) -> String {
@@ -231,11 +251,16 @@ fn carries(node: &NodeProto, index: usize) -> bool {
 /// When a node on the way has no rule, naming all such nodes; when the loss is not a single number, does not depend on one
 /// of `wrt`, or a shape is needed that is not known. The model is unchanged then.
 pub fn differentiate(model: &mut ModelProto, loss: &str, wrt: &[&str]) -> Result<Vec<String>> {
-    differentiate_with(model, loss, wrt, false)
+    differentiate_with(model, loss, wrt, Operators::Standard)
 }
 
-/// [`differentiate`]; if `fused`, in operators of this project's library where it has them.
-pub(crate) fn differentiate_with(model: &mut ModelProto, loss: &str, wrt: &[&str], fused: bool) -> Result<Vec<String>> {
+/// [`differentiate`], in these operators.
+pub(crate) fn differentiate_with(
+    model: &mut ModelProto,
+    loss: &str,
+    wrt: &[&str],
+    operators: Operators,
+) -> Result<Vec<String>> {
     let opset = model.opset();
     if opset < OPSET {
         let reason = format!("wanted opset {OPSET} or newer to write gradients in, got {opset}; upgrade it first");
@@ -244,10 +269,10 @@ pub(crate) fn differentiate_with(model: &mut ModelProto, loss: &str, wrt: &[&str
     let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
     let path = Path::between(graph, &Shapes::of(model)?, loss, wrt)?;
     if path.written_out.is_empty() {
-        return append(model, loss, wrt, fused);
+        return append(model, loss, wrt, operators);
     }
     let (written_out, before) = (path.written_out, graph.node.clone());
-    let answer = decompose::write_out(model, &written_out).and_then(|()| append(model, loss, wrt, fused));
+    let answer = decompose::write_out(model, &written_out).and_then(|()| append(model, loss, wrt, operators));
     if let (Err(_), Some(graph)) = (&answer, model.graph.as_mut()) {
         graph.node = before;
     }
@@ -255,12 +280,12 @@ pub(crate) fn differentiate_with(model: &mut ModelProto, loss: &str, wrt: &[&str
 }
 
 /// [`differentiate`] where every operator on the way has a rule of its own.
-fn append(model: &mut ModelProto, loss: &str, wrt: &[&str], fused: bool) -> Result<Vec<String>> {
+fn append(model: &mut ModelProto, loss: &str, wrt: &[&str], operators: Operators) -> Result<Vec<String>> {
     let opset = model.opset();
     let shapes = Shapes::of(model)?;
     let Some(graph) = &model.graph else { return Err(Error::model("model", "it has no graph")) };
     let path = Path::between(graph, &shapes, loss, wrt)?;
-    let mut tape = Tape::new(graph, shapes, opset, fused);
+    let mut tape = Tape::new(graph, shapes, opset, operators);
     let mut grads: HashMap<&str, Vec<String>> = HashMap::new();
     grads.insert(loss, vec![tape.one_like(loss)?]);
     for &(node, rule) in path.nodes.iter().rev() {

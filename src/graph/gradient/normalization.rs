@@ -68,7 +68,7 @@ fn layer_normalization(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         // The operator has a scale of all that is normalized together, and a bias like it.
         let shape = tape.shape(x)?;
         let is_whole = |name: &str| tape.shapes.shape(name) == Some(&shape[axis..]);
-        if tape.fused && is_whole(scale) && call.node.given(2).is_none_or(is_whole) {
+        if tape.operators.are_of_library() && is_whole(scale) && call.node.given(2).is_none_or(is_whole) {
             let inputs = [grad, x, scale, &mean, &r];
             let made = tape.many("LayerNormGrad", DOMAIN, &inputs, Vec::new(), 3)?;
             return Ok(made.into_iter().map(Some).collect());
@@ -209,7 +209,7 @@ fn parts(node: &NodeProto) -> Result<([&str; 5], &str)> {
 
 /// Whether the node is one operator of this project's domain: where the batch is that of this rank.
 fn has_operator(tape: &Tape<'_>, node: &NodeProto) -> bool {
-    tape.fused && node.int(OVER_RANKS, 0) == 0
+    tape.operators.are_of_library() && node.int(OVER_RANKS, 0) == 0
 }
 
 /// As one operator; mean and variance of each channel.

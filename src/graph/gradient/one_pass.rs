@@ -20,7 +20,7 @@ pub(super) fn activation(
     kept: &[&str],
     settings: &[(&str, f64)],
 ) -> Result<Option<String>> {
-    if !tape.fused {
+    if !tape.operators.are_of_library() {
         return Ok(None);
     }
     let mut attributes = vec![attribute("activation", Value::Text(name.to_owned()))];

@@ -1,6 +1,6 @@
 //! Pools.
 
-use super::{Call, LARGEST, Rule, broadcast::numbers, convolution::CONV_INPUT_GRAD, tape::Tape};
+use super::{Call, LARGEST, Operators, Rule, broadcast::numbers, convolution::CONV_INPUT_GRAD, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute, floats, int},
@@ -34,7 +34,7 @@ fn max_pool(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     }
     let (x, grad) = (call.input(0)?, call.grad()?);
     let shape = tape.shape(x)?;
-    if tape.fused && (3..=4).contains(&shape.len()) {
+    if tape.operators.are_of_library() && (3..=4).contains(&shape.len()) {
         let window = Window::of(call.node, None, &shape[2..]).map_err(|reason| call.error(reason))?;
         let mut made = tape.many(MAX_POOL_GRAD, DOMAIN, &[grad, x], window.attributes(), 1)?;
         return Ok(vec![made.pop()]);
@@ -145,7 +145,8 @@ fn average_pool(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
         attribute("output_padding", ints(&extra)),
         attribute("group", Value::Int(int(channels))),
     ];
-    if tape.fused && axes <= 2 {
+    let is_of_cudnn = (0..axes).all(|axis| window.is_of_cudnn(axis, (lengths[axis], places[axis])));
+    if tape.operators.are_of_library() && axes <= 2 && (is_of_cudnn || tape.operators != Operators::Cuda) {
         let mut made = tape.many(CONV_INPUT_GRAD, DOMAIN, &[&share, &ones], attributes, 1)?;
         return Ok(vec![made.pop()]);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::order;
+use super::{Operators, order};
 use crate::graph::{
     Error, Result,
     build::{Dim, Element, Value, attribute, floats, int, integers, node},
@@ -37,14 +37,14 @@ pub(super) struct Tape<'a> {
     count: usize,
     /// Constants of the graph.
     constants: HashMap<&'a str, TensorProto>,
-    /// Whether gradients may be written in operators of this project's library.
-    pub(super) fused: bool,
+    /// What gradients may be written in.
+    pub(super) operators: Operators,
     /// The nodes of the graph by the first value that they make.
     makers: HashMap<&'a str, &'a NodeProto>,
 }
 
 impl<'a> Tape<'a> {
-    pub(super) fn new(graph: &'a GraphProto, shapes: Shapes, opset: i64, fused: bool) -> Self {
+    pub(super) fn new(graph: &'a GraphProto, shapes: Shapes, opset: i64, operators: Operators) -> Self {
         let inputs = graph.input.iter().map(|input| input.name());
         let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
         let initializers = graph.initializer.iter().map(TensorProto::name);
@@ -70,7 +70,7 @@ impl<'a> Tape<'a> {
             made: HashMap::new(),
             count: 0,
             constants,
-            fused,
+            operators,
             makers,
         }
     }

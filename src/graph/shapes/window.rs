@@ -70,6 +70,14 @@ impl Window {
         (self.kernel[axis] - 1) * self.dilations[axis] + 1
     }
 
+    /// Whether cuDNN computes a convolution with so many elements and places along this axis. It pads both ends alike, and knows no
+    /// fewer places than fit.
+    pub(crate) fn is_of_cudnn(&self, axis: usize, (length, places): (usize, usize)) -> bool {
+        let met = places.saturating_sub(1).saturating_mul(self.strides[axis]).saturating_add(self.reach(axis));
+        let padded = length.saturating_add(self.begin[axis].saturating_mul(2));
+        places > 0 && padded.checked_sub(met).is_some_and(|rest| rest < self.strides[axis])
+    }
+
     /// As the attributes that nodes have.
     pub(crate) fn attributes(&self) -> Vec<AttributeProto> {
         let ints =

@@ -59,6 +59,7 @@ mod tiles;
 mod update;
 mod weights;
 
+pub use super::gradient::Operators;
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
 pub use embedder::{Moved, export_embedder, moved};
 pub use in_parts::{InParts, build_in_parts};
@@ -214,7 +215,7 @@ impl Whole {
         let trained = only_reached(&mut model, trained, &mut parameters)?;
         let of_embeddings = in_parts.then_some(place.name.as_str());
         let found: Vec<&str> = trained.iter().map(|tensor| tensor.name.as_str()).chain(of_embeddings).collect();
-        let mut gradients = gradient::differentiate_with(&mut model, head::names::LOSS, &found, options.fused)?;
+        let mut gradients = gradient::differentiate_with(&mut model, head::names::LOSS, &found, options.operators)?;
         let of_embeddings = if in_parts { gradients.pop() } else { None };
         let mut rounded = None;
         if let Some(precision) = options.precision {

@@ -17,7 +17,9 @@ pub(super) const UPDATE: &str = "Update";
 /// Whether the operator has the update of these weights: all of the type `element`, by a rule that goes number by number.
 pub(super) fn has(options: &StepOptions, parameters: &[Parameter<'_>], element: Element) -> bool {
     let is_elementwise = !matches!(options.optimizer, Optimizer::Lamb { .. });
-    options.fused && is_elementwise && parameters.iter().all(|parameter| parameter.element == element)
+    options.operators.are_of_library()
+        && is_elementwise
+        && parameters.iter().all(|parameter| parameter.element == element)
 }
 
 /// Writes it. `norm` is that of all gradients, `step` the number of the step, from 1.

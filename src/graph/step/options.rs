@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Optimizer, Precision};
-use crate::graph::{Error, Result, head::Spelling, losses::Loss};
+use crate::graph::{Error, Result, gradient::Operators, head::Spelling, losses::Loss};
 
 /// What to train, with which loss, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,9 +13,9 @@ pub struct StepOptions {
     /// How PD-Loss and D-Loss are written: as operators of this project's library, or in standard operators, which form all
     /// similarities and need no library. The other losses are always in standard operators.
     pub spelling: Spelling,
-    /// Whether the rest of the step, too, is written in operators of this project's library where it has them: the update of the
-    /// weights, normalization by the batch, and gradients of activations and normalizations. They have kernels for the processor only.
-    pub fused: bool,
+    /// What the rest of the step is written in. This project's library has operators for the update of the weights, normalization
+    /// by the batch, and gradients of activations, normalizations, pools and convolutions.
+    pub operators: Operators,
     /// How many classes the proxies are of. Losses without proxies ignore it.
     pub classes: usize,
     /// How weights follow their gradients.
@@ -166,7 +166,7 @@ impl StepOptions {
         Self {
             loss,
             spelling: Spelling::Operator,
-            fused: false,
+            operators: Operators::Standard,
             classes,
             optimizer: Optimizer::default(),
             decay_all: false,
@@ -194,7 +194,7 @@ impl StepOptions {
     /// Whether the graph may need this project's library.
     #[must_use]
     pub fn needs_library(&self) -> bool {
-        self.has_operator() || self.fused || self.ranks.is_some()
+        self.has_operator() || self.operators.are_of_library() || self.ranks.is_some()
     }
 
     /// Whether the loss is an operator of this project's library.
@@ -210,7 +210,7 @@ impl StepOptions {
         self.loss.check()?;
         self.optimizer.check()?;
         self.memory.map_or(Ok(()), |memory| memory.check(self))?;
-        self.precision.map_or(Ok(()), |precision| precision.check(self.fused))?;
+        self.precision.map_or(Ok(()), |precision| precision.check(self.operators))?;
         if self.spelling == Spelling::Function {
             let reason = "a function has no gradient; wanted the operators or standard operators in the graph";
             return Err(Error::model("spelling of the loss", reason));

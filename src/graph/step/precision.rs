@@ -29,7 +29,7 @@ use super::{
 use crate::graph::{
     Error, Result,
     build::{Element, Value, attribute, declare, floats, integers, node},
-    gradient,
+    gradient::{self, Operators},
     head::{DOMAIN, Place},
     nodes::Nodes,
     proto::{GraphProto, ModelProto, NodeProto},
@@ -109,11 +109,10 @@ impl Precision {
         Self { half, emulated, scale: (half == Half::F16).then(LossScale::default) }
     }
 
-    /// Refuses what cannot be; `fused` where the step has operators of this project's library.
-    pub(super) fn check(&self, fused: bool) -> Result<()> {
-        if fused && !self.emulated {
-            let reason =
-                "this project's operators compute in float32; wanted standard operators, or the emulated spelling";
+    /// Refuses what cannot be in a step of these operators.
+    pub(super) fn check(&self, operators: Operators) -> Result<()> {
+        if operators == Operators::Cpu && !self.emulated {
+            let reason = "on the processor this project's operators compute in float32; wanted standard operators, or the emulated spelling";
             return Err(Error::model(format!("products in {}", self.half), reason));
         }
         let Some(LossScale { first, every }) = self.scale else { return Ok(()) };

@@ -99,7 +99,7 @@ pub(super) fn build(
         ..ModelProto::default()
     };
     let wanted = [names::ROWS, names::EMBEDDINGS, OWN];
-    let found = gradient::differentiate_with(&mut model, head::names::LOSS, &wanted, options.fused)?;
+    let found = gradient::differentiate_with(&mut model, head::names::LOSS, &wanted, options.operators)?;
     let [of_rows, of_all, of_sums] = found.as_slice() else { return Err(no_rows()) };
     let Some(graph) = model.graph.as_mut() else { return Err(no_rows()) };
     let enters = entering(graph, of_sums);

@@ -6,7 +6,9 @@ use pdloss::graph::{
     head::Spelling,
     losses::{Loss, NormalizedSoftmax},
     proto::ModelProto,
-    step::{Description, Half, Kind, LossScale, Optimizer, Precision, StepOptions, build, build_in_parts, names},
+    step::{
+        Description, Half, Kind, LossScale, Operators, Optimizer, Precision, StepOptions, build, build_in_parts, names,
+    },
 };
 
 use crate::step::{
@@ -184,7 +186,7 @@ fn bfloat16_is_refused_where_no_kernel_has_it_and_left_out_where_another_does() 
     assert!(told.products > 3, "{told:?}");
     assert!(converts_to(&built).contains(&16));
 
-    let fused = StepOptions { fused: true, ..options(nodes) };
+    let fused = StepOptions { operators: Operators::Cpu, ..options(nodes) };
     assert!(build(convolutional(batch()), &fused).unwrap_err().to_string().contains("compute in float32"));
     let error = build(linear(6, FEATURES), &options(Some(Precision::new(Half::F16, true)))).unwrap_err().to_string();
     assert!(error.contains("want a backbone of float32"), "{error}");

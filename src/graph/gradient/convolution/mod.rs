@@ -8,7 +8,7 @@ mod rows;
 mod weights;
 mod window;
 
-use super::{Call, Rule, broadcast::numbers, tape::Tape};
+use super::{Call, Operators, Rule, broadcast::numbers, tape::Tape};
 use crate::graph::{
     Result,
     build::{Dim, Value, attribute, int},
@@ -53,6 +53,8 @@ struct Conv {
     lengths: Option<Vec<usize>>,
     /// Of the output, where they are known.
     places: Option<Vec<usize>>,
+    /// Whether cuDNN has it.
+    is_of_cudnn: bool,
 }
 
 impl Conv {
@@ -76,14 +78,22 @@ impl Conv {
             let lengths = numbers(shape)?;
             lengths.into_iter().map(|length| usize::try_from(length).ok()).collect::<Option<Vec<usize>>>()
         };
-        let places = known(&tape.shape(y)?[2..]);
+        let (lengths, places) = (known(&shape[2..]), known(&tape.shape(y)?[2..]));
+        let is_of_cudnn = match (&lengths, &places) {
+            (Some(lengths), Some(places)) => {
+                (0..window.kernel.len()).all(|axis| window.is_of_cudnn(axis, (lengths[axis], places[axis])))
+            }
+            // A convolution leaves less than a stride behind its windows; one that is transposed may leave more.
+            _ => window.begin == window.end && call.node.ints("output_padding").is_none(),
+        };
         Ok(Self {
             window,
             groups,
             channels_in: sizes[1].saturating_mul(groups),
             channels_out: sizes[0],
-            lengths: known(&shape[2..]),
+            lengths,
             places,
+            is_of_cudnn,
         })
     }
 
@@ -104,6 +114,9 @@ impl Conv {
 
     /// Whether it is one matrix product over the batch.
     fn is_small(&self, tape: &Tape<'_>) -> bool {
+        if tape.operators == Operators::Cuda && self.has_operators(tape) {
+            return false;
+        }
         let most = if self.has_operators(tape) { FEWEST_PLACES } else { FEW_PLACES };
         self.groups == 1 && self.lengths.is_some() && self.has_at_most(most)
     }
@@ -115,7 +128,12 @@ impl Conv {
 
     /// Whether the gradients of its weights and its input may be operators.
     fn has_operators(&self, tape: &Tape<'_>) -> bool {
-        tape.fused && self.axes() <= 2
+        let has = match tape.operators {
+            Operators::Standard => false,
+            Operators::Cpu => true,
+            Operators::Cuda => self.is_of_cudnn,
+        };
+        has && self.axes() <= 2
     }
 
     /// Whether there is one kernel a channel, as large as the image.
@@ -190,8 +208,10 @@ fn input_grad(tape: &mut Tape<'_>, conv: &Conv, grad: &str, weights: &str, x: &s
         let image = tape.reshape(weights, &[&[1, int(conv.channels_in)], ints(&window.kernel).as_slice()].concat())?;
         return tape.op("Mul", &[grad, &image]);
     }
-    // Elsewhere onnxruntime's own convolution is as fast, even with the weights turned round.
-    if conv.has_operators(tape) && (conv.channels_in == conv.groups || conv.has_at_most(SOME_PLACES)) {
+    // Elsewhere onnxruntime's own convolution is as fast on the processor, even with the weights turned round.
+    let is_faster =
+        tape.operators == Operators::Cuda || conv.channels_in == conv.groups || conv.has_at_most(SOME_PLACES);
+    if conv.has_operators(tape) && is_faster {
         let mut attributes = conv.attributes();
         attributes.push(attribute("output_padding", Value::Ints(extra(tape, conv, x)?)));
         let mut made = tape.many(CONV_INPUT_GRAD, DOMAIN, &[grad, weights], attributes, 1)?;

@@ -10,7 +10,7 @@ mod normalization;
 mod pool;
 mod sampling;
 
-use super::tape::Tape;
+use super::{Operators, tape::Tape};
 use crate::graph::{
     Error, Result,
     proto::{ModelProto, NodeProto},
@@ -45,7 +45,7 @@ pub(super) fn write_out(model: &mut ModelProto, places: &[usize]) -> Result<()> 
     let shapes = Shapes::of(model)?;
     let opset = model.opset();
     let Some(graph) = &model.graph else { return Ok(()) };
-    let mut tape = Tape::new(graph, shapes, opset, false);
+    let mut tape = Tape::new(graph, shapes, opset, Operators::Standard);
     for &place in places {
         let node = &graph.node[place];
         if let Some(spelling) = spelling(node.op_type()) {
