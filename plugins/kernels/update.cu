@@ -23,7 +23,8 @@ struct Update {
     double beta1, beta2;    // of SGD the momentum, and nothing
     double epsilon;
     double clip;  // the largest norm; 0: any
-    u32 optimizer, nesterov, weights, unused;
+    u32 optimizer, nesterov, weights;
+    u32 skips;  // a norm that is not finite changes nothing
     Updated of[UPDATED];
 };
 static_assert(sizeof(Update) == 3656, "as in params.rs");
@@ -31,6 +32,7 @@ static_assert(sizeof(Update) == 3656, "as in params.rs");
 // What all of a weight is multiplied with.
 struct Factors {
     float clip, size, epsilon, keep, decay, stays, comes;
+    bool skipped;
 };
 
 __device__ inline double raised(double base, long long exponent) {
@@ -56,6 +58,7 @@ __device__ inline Factors factors_of(const Update &p, float norm, double rate, d
     out.decay = p.optimizer == SGD && decay > 0 ? (float)decay : 0;
     out.stays = (float)stays;
     out.comes = (float)(1 - stays);
+    out.skipped = p.skips && !(fabsf(norm) <= 3.40282347e38f);
     return out;
 }
 
@@ -83,6 +86,7 @@ __device__ void update(const Update &p) {
         if (of.second) second = load4((const T *)of.second + start, i, count);
         UNROLLED
         for (u32 k = 0; k < 4; k++) {
+            if (f.skipped) break;
             float &w = weight.at[k], &m = first.at[k], &v = second.at[k];
             const float g = gradients.at[k] * f.clip;
             if (p.optimizer == ADAMW) {
@@ -109,7 +113,7 @@ __device__ void update(const Update &p) {
         if (of.average) {
             Four average = load4((const T *)of.average + start, i, count);
             UNROLLED
-            for (u32 k = 0; k < 4; k++) average.at[k] = average.at[k] * f.stays + weight.at[k] * f.comes;
+            for (u32 k = 0; k < 4 && !f.skipped; k++) average.at[k] = average.at[k] * f.stays + weight.at[k] * f.comes;
             store4((T *)of.next_average + start, i, count, average);
         }
     }

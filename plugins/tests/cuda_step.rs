@@ -20,9 +20,11 @@ use common::session::environment;
 
 /// What tests have in common, but with sessions on the emulated driver.
 mod common {
-    use pdloss::graph::build::Element;
+    use pdloss::graph::{build::Element, step::Operators};
 
     pub(crate) use crate::here::*;
+
+    pub(crate) const OPERATORS: Operators = Operators::Cuda;
 
     /// The CUDA provider has no float64.
     pub(crate) const FLOATS: [Element; 1] = [Element::F32];
@@ -46,7 +48,7 @@ mod both {
     use pdloss::graph::{
         build::Element,
         proto::ModelProto,
-        step::{StepOptions, build},
+        step::{Operators, StepOptions, build},
     };
 
     pub(crate) use crate::sides::*;
@@ -59,8 +61,9 @@ mod both {
         tolerance: f64,
     ) -> [ModelProto; 2] {
         if element == Element::F64 {
-            return [false, true]
-                .map(|fused| build(backbone.clone(), &StepOptions { fused, ..options.clone() }).expect("built"));
+            return [Operators::Standard, Operators::Cuda].map(|operators| {
+                build(backbone.clone(), &StepOptions { operators, ..options.clone() }).expect("built")
+            });
         }
         // Sums have another order than on the processor.
         let tolerance = if tolerance == 0.0 { 0.0 } else { tolerance.max(2e-6) };

@@ -4,10 +4,10 @@ use pdloss::graph::build::Element;
 use pdloss::graph::head::{self, Head, Spelling};
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::ModelProto;
-use pdloss::graph::step::{Operators, Ranks};
+use pdloss::graph::step::Ranks;
 use pdloss::graph::{self, file};
 use pdloss_embed::console::{inform, note, wrote};
-use pdloss_embed::embedder::{self, Device};
+use pdloss_embed::embedder;
 use pdloss_embed::files::{can_write, spares};
 use pdloss_embed::ranks::share_of;
 use pdloss_embed::{Error, Result};
@@ -121,8 +121,8 @@ fn training_step(arguments: &ExportArgs, spelling: Spelling) -> Result<Make> {
     // Asked for, or where the graph needs the library anyway.
     let takes_operators =
         arguments.spelling == Some(As::Op) || (spelling == Spelling::Operator && options.needs_library());
-    if takes_operators && arguments.device == Device::Cpu {
-        options.operators = Operators::Cpu;
+    if takes_operators {
+        options.operators = objective::operators(arguments.device);
     }
     options.precision = arguments.precision.of(arguments.device)?;
     options.embeddings = arguments.embeddings.clone();

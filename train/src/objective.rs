@@ -6,12 +6,21 @@ use pdloss::graph;
 use pdloss::graph::head::{DOMAIN, Spelling};
 use pdloss::graph::losses::{Loss, SoftTriple};
 use pdloss::graph::proto::{ModelProto, NodeProto};
-use pdloss::graph::step::StepOptions;
+use pdloss::graph::step::{Operators, StepOptions};
 use pdloss::loss::{FloorMode, Form};
+use pdloss_embed::embedder::Device;
 use pdloss_embed::{Error, Result};
 
 use crate::loss::LossArgs;
 use crate::optimizer::OptimizerArgs;
+
+/// What a step is written in where this project's library is there.
+pub(crate) fn operators(device: Device) -> Operators {
+    match device {
+        Device::Cpu => Operators::Cpu,
+        Device::Cuda(_) => Operators::Cuda,
+    }
+}
 
 /// The settings of the step graph.
 ///

@@ -7,10 +7,10 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Kind, Operators, Parameters, Ranks, build_in_parts};
+use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
-use pdloss_embed::embedder::{self, Device, Model};
+use pdloss_embed::embedder::{self, Model};
 use pdloss_embed::files::can_fill;
 use pdloss_embed::preprocess::Layout;
 use pdloss_embed::ranks::{of_first, world};
@@ -141,9 +141,8 @@ impl Plan {
         let spelling = if settings.inline { Spelling::Inline } else { Spelling::Operator };
         let mut step_options =
             objective::options(&settings.loss, &settings.optimizer, spelling, data.classes.len(), settings.seed)?;
-        // Its other operators have no kernels for a device, where standard operators do as well.
-        if !settings.inline && settings.device == Device::Cpu {
-            step_options.operators = Operators::Cpu;
+        if !settings.inline {
+            step_options.operators = objective::operators(settings.device);
         }
         step_options.precision = settings.precision()?;
         if settings.first_proxies == FirstProxies::ClassMeans && !step_options.loss.has_proxies() {

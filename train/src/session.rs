@@ -6,7 +6,7 @@ use std::path::Path;
 use ort::AsPointer;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{self, IoBinding};
-use ort::value::DynValue;
+use ort::value::{DynTensorValueType, DynValue};
 use pdloss::graph::head::names::{LOSS, MOMENTS};
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::Description;
@@ -106,7 +106,9 @@ impl Session {
         // not.
         binding.clear_outputs();
         for (name, before) in &self.outputs {
-            match before.as_ref().and_then(|before| values.get_mut(before)) {
+            let before = before.as_ref().and_then(|before| values.get_mut(before));
+            // The first values come from the processor: those of a device are made there, and stay.
+            match before.filter(|value| is_at(value, &self.there)) {
                 Some(value) => binding.bind_output(name.as_str(), value)?,
                 None if READ.contains(&name.as_str()) => binding.bind_output_to_device(name.as_str(), &self.here)?,
                 None => binding.bind_output_to_device(name.as_str(), &self.there)?,
@@ -124,4 +126,12 @@ impl Session {
         binding.clear();
         Ok(())
     }
+}
+
+/// Whether a value lies in memory of this device.
+fn is_at(value: &DynValue, place: &MemoryInfo<'_>) -> bool {
+    value.view().downcast::<DynTensorValueType>().is_ok_and(|tensor| {
+        let of = tensor.memory_info();
+        of.allocation_device() == place.allocation_device() && of.device_id() == place.device_id()
+    })
 }

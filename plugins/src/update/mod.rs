@@ -6,6 +6,8 @@
 //! the optimiser's first tensor of every weight; its second, where it keeps two; the averages of the weights that have one. The
 //! outputs are the next values of all of them but the gradients, in the same order.
 //!
+//! With the attribute `skip`, which loss scaling wants, nothing changes where the norm of the gradients is not finite in float32.
+//!
 //! Each number follows from those at its own place alone, so a host may bind one buffer as a tensor and as its next value.
 
 mod factors;
@@ -119,6 +121,8 @@ pub(crate) fn run<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -
     let next = run.next_values::<T>(TENSORS, &tensors.pairs(), BLOCK)?;
     let next = next.into_iter().map(|value| value.ok_or_else(left_out)).collect::<Result<Vec<_>>>()?;
 
+    let is_finite = moment.norm.wide() <= f64::from(f32::MAX);
+    let skipped = rule.skips && !is_finite;
     let mut tasks = Vec::new();
     for (index, (value, kept, average)) in tensors.by_weights(next).into_iter().enumerate() {
         let parts: Vec<NextValue<'_, T>> = kept.into_iter().chain(average).collect();
@@ -128,7 +132,7 @@ pub(crate) fn run<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -
         let mut parts: Vec<_> = parts.into_iter().map(|part| part.blocks.into_iter()).collect();
         for (value, gradient) in value.blocks.into_iter().zip(gradient.as_slice::<T>()?.chunks(BLOCK)) {
             let parts = parts.iter_mut().filter_map(Iterator::next).collect();
-            tasks.push(Task { factors, value, gradient, parts });
+            tasks.push(Task { factors, value, gradient, parts, skipped });
         }
     }
     cpu::each(&cpu::threads(run), tasks.into_iter(), |_, task| task.run(rule));
@@ -142,12 +146,17 @@ struct Task<'a, T> {
     gradient: &'a [T],
     /// The optimiser's tensors, then the average where there is one.
     parts: Vec<Block<'a, T>>,
+    /// Next values are those that there are.
+    skipped: bool,
 }
 
 impl<T: Float> Task<'_, T> {
     fn run(self, rule: &Rule) {
         let value = self.value.take();
         let mut parts = self.parts.into_iter().map(Block::take);
+        if self.skipped {
+            return parts.for_each(|_| ());
+        }
         let mut kept: Vec<&mut [T]> = parts.by_ref().take(rule.tensors()).collect();
         rule.step(&self.factors, value, self.gradient, &mut kept);
         if let Some(average) = parts.next() {

@@ -8,11 +8,13 @@ use crate::{
     settings::{decimal, text, wrong},
 };
 
-/// A node's attributes: `optimizer` (`sgd`, `adamw`, `lion`), the optimiser's own, and `clip`, the largest norm of all gradients.
+/// A node's attributes: `optimizer` (`sgd`, `adamw`, `lion`), the optimiser's own, `clip`, the largest norm of all gradients, and `skip`, 1 where
+/// gradients whose norm is not finite change nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
     pub(crate) optimizer: Optimizer,
     pub(crate) clip: Option<f64>,
+    pub(crate) skips: bool,
 }
 
 /// Names and formulas are those of `pdloss::graph::step::Optimizer`.
@@ -52,7 +54,11 @@ impl Rule {
         if let Some(limit) = clip.filter(|limit| !(*limit > 0.0 && limit.is_finite())) {
             return Err(wrong(c"clip", format!("wanted a finite number above 0, got {limit}")));
         }
-        Ok(Self { optimizer, clip })
+        let skip = decimal(node, c"skip")?.unwrap_or(0.0);
+        if skip != 0.0 && skip != 1.0 {
+            return Err(wrong(c"skip", format!("wanted 0 or 1, got {skip}")));
+        }
+        Ok(Self { optimizer, clip, skips: skip == 1.0 })
     }
 
     /// How many tensors it keeps for every weight.

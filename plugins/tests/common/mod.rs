@@ -14,6 +14,7 @@ use pdloss::{
     graph::{
         build::{Dim, Element, Value, attribute, declare, node},
         proto::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto},
+        step::Operators,
     },
     loss::random_proxies,
     reference::Reference,
@@ -22,6 +23,9 @@ use pdloss::{
 
 /// The types that operators of a step have kernels for.
 pub(crate) const FLOATS: [Element; 2] = [Element::F32, Element::F64];
+
+/// What steps are written in.
+pub(crate) const OPERATORS: Operators = Operators::Cpu;
 
 /// What comes from above into the gradient operators.
 pub(crate) const UPSTREAM: f64 = -2.5;

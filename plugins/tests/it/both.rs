@@ -1,7 +1,7 @@
 //! Steps in standard operators and in those of the library, side by side.
 
 use crate::{
-    common::session,
+    common::{OPERATORS, session},
     runtime::Array,
     step::{driver::Driver, numbers},
 };
@@ -39,7 +39,7 @@ pub(crate) fn hold_to_standard(
     options: &StepOptions,
     tolerance: f64,
 ) -> [ModelProto; 2] {
-    let [standard, operators] = [Operators::Standard, Operators::Cpu]
+    let [standard, operators] = [Operators::Standard, OPERATORS]
         .map(|operators| build(backbone.clone(), &StepOptions { operators, ..options.clone() }).expect("built"));
     let size = |model: &ModelProto| model.graph.iter().map(|graph| graph.node.len()).sum::<usize>();
     assert!(size(&operators) < size(&standard), "{what}");

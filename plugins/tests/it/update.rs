@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     both::{array, count, open},
-    common::{FLOATS, session},
+    common::{FLOATS, OPERATORS, session},
     runtime::{Array, Numbers},
     step::driver::Driver,
 };
@@ -17,7 +17,7 @@ use pdloss::graph::{
     head::Spelling,
     losses::{Loss, MultiSimilarity},
     proto::{GraphProto, ModelProto, OperatorSetIdProto},
-    step::{Group, Kind, Operators, Optimizer, StepOptions, build, names},
+    step::{Group, Half, Kind, LossScale, Optimizer, Precision, StepOptions, build, names},
 };
 
 use crate::step::numbers;
@@ -81,6 +81,15 @@ fn variants(optimizer: Optimizer) -> Vec<StepOptions> {
             ema: Some(0.25),
             ..plain(proxies)
         },
+        // The first steps overflow and are skipped.
+        StepOptions {
+            precision: Some(Precision {
+                scale: Some(LossScale { first: 2.0_f64.powi(40), every: 2 }),
+                ..Precision::new(Half::F16, true)
+            }),
+            ema: Some(0.5),
+            ..plain(loss)
+        },
     ]
 }
 
@@ -95,7 +104,7 @@ fn one_node_gives_the_bits_of_standard_operators() {
         for (index, options) in variants(optimizer).into_iter().enumerate() {
             let element = FLOATS[index % FLOATS.len()];
             let dim = if index == 1 { LONG } else { 4 };
-            let fused = StepOptions { operators: Operators::Cpu, ..options.clone() };
+            let fused = StepOptions { operators: OPERATORS, ..options.clone() };
             let [standard, operators] =
                 [&options, &fused].map(|options| build(backbone(element, dim), options).expect("built"));
             let has_operator = !matches!(optimizer, Optimizer::Lamb { .. });
@@ -114,6 +123,8 @@ fn one_node_gives_the_bits_of_standard_operators() {
                     }
                 }
             }
+            let skipped = wanted.state.get(names::SKIPPED_STEPS).map_or(0.0, Array::number);
+            assert_eq!(skipped > 0.0, options.precision.is_some(), "{fused:?}: {skipped} steps were skipped");
         }
     }
 }
@@ -124,7 +135,7 @@ fn one_node_gives_the_bits_of_standard_operators() {
 fn what_is_not_a_number_stays_none() {
     for optimizer in optimizers() {
         for options in variants(optimizer) {
-            let fused = StepOptions { operators: Operators::Cpu, ..options.clone() };
+            let fused = StepOptions { operators: OPERATORS, ..options.clone() };
             let [wanted, got] = [options, fused].map(|options| {
                 let model = build(backbone(Element::F32, 4), &options).expect("built");
                 let session = open(&model, 1);
@@ -162,8 +173,7 @@ fn address(value: &DynValue) -> usize {
 
 fn fused() -> (ModelProto, Driver) {
     let loss = Loss::Softmax(pdloss::graph::losses::NormalizedSoftmax::default());
-    let options =
-        StepOptions { operators: Operators::Cpu, ema: Some(0.5), clip: Some(1.0), ..StepOptions::new(loss, 3) };
+    let options = StepOptions { operators: OPERATORS, ema: Some(0.5), clip: Some(1.0), ..StepOptions::new(loss, 3) };
     let model = build(backbone(Element::F32, LONG), &options).expect("built");
     (model.clone(), Driver::of(model.clone(), open(&model, 2)))
 }

@@ -87,6 +87,9 @@ fn attributes(options: &StepOptions) -> Vec<AttributeProto> {
         Optimizer::Lamb { .. } => unreachable!("it goes by norms"),
     };
     attributes.extend(options.clip.map(|limit| decimal("clip", limit)));
+    if options.precision.is_some_and(|precision| precision.scale.is_some()) {
+        attributes.push(attribute("skip", Value::Int(1)));
+    }
     attributes
 }
 

@@ -57,8 +57,7 @@ pub(super) fn update(
     let norm = norm(&mut nodes, place, options, trained, gradients);
     let parameters: Vec<Parameter<'_>> = trained.iter().map(|tensor| parameter(tensor, rules)).collect();
     let scaled = Scaled::write(&mut nodes, options.precision, &norm);
-    // The operator writes over what a step that is skipped wants back.
-    let as_operator = scaled.is_none() && operator::has(options, &parameters, place.element);
+    let as_operator = operator::has(options, &parameters, place.element);
     let clipped = match options.clip {
         Some(limit) if !as_operator => clip(&mut nodes, place, (limit, &norm), trained, gradients),
         _ => gradients.to_vec(),
@@ -79,7 +78,8 @@ pub(super) fn update(
             if let Some(held) = held.as_ref().filter(|_| wants_held) {
                 update = update.or_before(options, parameter, |next, before| held.either(&mut nodes, next, before));
             }
-            if let Some(scaled) = &scaled {
+            // The operator skips a step by itself.
+            if let Some(scaled) = scaled.as_ref().filter(|_| !as_operator) {
                 update = update.or_before(options, parameter, |next, before| scaled.either(&mut nodes, next, before));
             }
             updates[place] = Some(update);

@@ -57,7 +57,7 @@ pub(super) struct Update {
     pub(super) optimizer: u32,
     pub(super) nesterov: u32,
     pub(super) weights: u32,
-    pub(super) unused: u32,
+    pub(super) skips: u32,
     pub(super) of: [Updated; UPDATED],
 }
 

@@ -40,7 +40,7 @@ pub(super) fn run(step: &Step<'_, '_>, rule: &Rule) -> Result<()> {
         optimizer,
         nesterov: u32::from(nesterov),
         weights: 0,
-        unused: 0,
+        skips: u32::from(rule.skips),
         of: [Updated::NONE; UPDATED],
     };
     let tensors = Tensors::of(step.signature, rule, step.run)?;
