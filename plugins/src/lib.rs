@@ -19,7 +19,7 @@
 //! | `ConvInputGrad` | grad `[N, M, ...]`, weights `[M, C / group, ...]` | x_grad `[N, C, ...]` |
 //! | `MaxPoolGrad` | grad, x `[N, C, ...]` | x_grad |
 //!
-//! The last eight are of training steps, and run on the CPU alone, in float32 and float64: `docs/operators.md`.
+//! The last eight are of training steps, in float32 and float64, on CUDA float32, float16 and bfloat16: `docs/operators.md`.
 //! `PDLossOverRanks` is PD-Loss with a part of the classes on each rank, in their order; both gradients are those of `1 * loss`.
 //! `AllGather` and `AllReduce` are exchanges between the ranks of an MPI launcher, and those of a world of one without the feature `mpi`: what
 //! goes in comes out. The token, int64, puts them in order, the same on all ranks whatever the host's schedule: each takes that of

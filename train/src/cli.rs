@@ -100,7 +100,7 @@ pub struct ExportArgs {
     /// Seed of the proxies' first, random values (and of --train's dropout)
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// With --train --as op: where the step will run, cpu or cuda; only the losses have operators for cuda
+    /// With --train --as op: where the step will run, cpu or cuda; each has operators of its own
     #[arg(long, value_name = "DEVICE", default_value = "cpu", requires = "train")]
     pub(crate) device: Device,
     /// The output that holds the embeddings, where the embedder has several
