@@ -44,8 +44,8 @@ fn hold_all(emulation: &Emulation, width: Width) {
     // The emulation is slow: a part of the cases for every change, all of them before a release.
     let every = match width {
         _ if std::env::var_os("PDLOSS_EVERY_CASE").is_some() => 1,
-        Width::F32 => 2,
-        Width::BF16 | Width::F16 => 3,
+        Width::F32 => 3,
+        Width::BF16 | Width::F16 => 6,
     };
     let problems: Vec<_> = problems.into_iter().step_by(every).collect();
     let report = |problem: &Narrowed| {
