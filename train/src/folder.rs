@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::step::Parameters;
+use pdloss_embed::dataset::Trained;
 use pdloss_embed::files::{can_fill, write_atomically};
 use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
@@ -21,6 +22,13 @@ pub(crate) struct Folder(PathBuf);
 pub(crate) struct Manifest {
     pub(crate) made_with: MadeWith,
     pub(crate) settings: Settings,
+}
+
+impl MadeWith {
+    /// What its embedder says of it.
+    pub(crate) fn trained(&self) -> Trained {
+        Trained { data_sha256: self.data_sha256.clone(), images: self.images, classes: self.classes }
+    }
 }
 
 /// What a run depends on beside its settings.

@@ -27,6 +27,8 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
     notes.extend(unread.into_iter().map(|error| {
         format!("the first weights are of an earlier run, of which nothing is known ({error}): it may have seen what is validated on")
     }));
+    let untold = Past::untold(&settings.first_net(), &runs).into_iter();
+    notes.extend(untold.map(|what| format!("the first weights were {what}: they may have seen what is validated on")));
     let mut of_validation = None;
     for earlier in runs {
         let name = earlier.folder.display();

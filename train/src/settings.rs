@@ -154,6 +154,12 @@ pub(crate) struct Validation {
 }
 
 impl Settings {
+    /// The file of the net that the run begins with.
+    pub(crate) fn first_net(&self) -> PathBuf {
+        let init = self.init.as_ref().filter(|init| init.init.contains(&Part::Embedder));
+        init.map_or_else(|| self.model.clone(), |init| init.init_from.join("embedder.onnx"))
+    }
+
     /// How embedders are run beside the steps: on their library, device and threads.
     pub(crate) fn embedding(&self, library: &Path) -> Options {
         Options {

@@ -6,8 +6,10 @@ use std::io::Write;
 use std::path::Path;
 
 use pdloss::graph::head::names::PROXIES;
+use pdloss::graph::proto::StringStringEntryProto;
 use pdloss::graph::step::{Description, Kind};
 use pdloss_embed::console::{Speech, inform, note};
+use pdloss_embed::dataset::Trained;
 use pdloss_embed::embedder::{Model, version};
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::{Error, Result, process};
@@ -52,7 +54,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         layout,
         data,
         validation,
-        backbone,
+        mut backbone,
         step,
         parameters,
         library,
@@ -202,6 +204,9 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         parameters,
     };
     behind_state[OF_RUN] = of_run(&made_with);
+    let (key, value) = made_with.trained().entry(Trained::of(&settings.first_net()));
+    backbone.metadata_props.retain(|entry| entry.key() != key);
+    backbone.metadata_props.push(StringStringEntryProto { key: Some(key), value: Some(value) });
     let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
     let record = world().is_first().then(|| {
         let guard = match &begun {

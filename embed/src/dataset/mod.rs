@@ -17,6 +17,7 @@ mod past;
 mod slips;
 mod sop;
 mod source;
+mod trained;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use past::Past;
 pub use slips::{folded, nearly_alike, slips_in, slips_of};
 pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
+pub use trained::Trained;
 
 /// File endings that count as images.
 const IMAGE_ENDINGS: [&str; 13] =

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Chosen, Dataset};
+use super::{Chosen, Dataset, Trained};
 use crate::error::{Error, Result};
 
 /// The name of a run's embedder, and that of what says how it was made.
@@ -87,6 +87,17 @@ impl Past {
         (found, unread)
     }
 
+    /// What is to be said of trainings that the model tells of, and that none of these runs is.
+    pub fn untold(model: &Path, runs: &[Self]) -> Vec<String> {
+        let is_told = |trained: &Trained| runs.iter().any(|run| run.data_sha256 == trained.data_sha256);
+        let say = |Trained { images, classes, .. }| {
+            format!(
+                "trained on {images} images of {classes} classes by `pdloss train`, as it says itself, and that run's folder is not here"
+            )
+        };
+        Trained::of(model).into_iter().filter(|trained| !is_told(trained)).map(say).collect()
+    }
+
     /// What it was trained on, as it is now.
     ///
     /// # Errors
@@ -100,11 +111,15 @@ impl Past {
     }
 }
 
-/// The folder of the run whose embedder a model is, behind links, too.
+/// The folder of the run whose embedder a model is, behind links, and under another name in that folder, too.
 fn folder_of(model: &Path) -> Option<PathBuf> {
     let model = model.canonicalize().unwrap_or_else(|_| model.to_path_buf());
-    let folder = model.parent().filter(|_| model.file_name().is_some_and(|name| name == EMBEDDER))?;
-    Some(folder.to_path_buf()).filter(|folder| folder.join(MANIFEST).is_file())
+    let folder = model.parent().filter(|folder| folder.join(MANIFEST).is_file())?;
+    let is_of_run = || {
+        let run = read(folder).map(|manifest| manifest.made_with.data_sha256);
+        run.is_ok_and(|run| Trained::of(&model).iter().any(|trained| trained.data_sha256 == run))
+    };
+    (model.file_name().is_some_and(|name| name == EMBEDDER) || is_of_run()).then(|| folder.to_path_buf())
 }
 
 fn read(folder: &Path) -> Result<Manifest> {

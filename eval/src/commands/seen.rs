@@ -12,6 +12,8 @@ pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
     let doubt =
         |error| format!("what the model was trained on cannot be read ({error}): it may have seen the images measured");
     let mut said: Vec<String> = unread.into_iter().map(doubt).collect();
+    let untold = Past::untold(model, &runs).into_iter();
+    said.extend(untold.map(|what| format!("the model was {what}: it may have seen the images measured")));
     let of_measured = if runs.is_empty() { HashSet::new() } else { places(measured) };
     for run in runs {
         match trained_on(&run).map(|trained| of_measured.intersection(&trained).count()) {

@@ -164,7 +164,27 @@ fn what_the_first_weights_were_trained_on_is_no_test() {
     std::fs::copy(before.file("embedder.toml"), place.folder.path().join("embedder.toml")).unwrap();
     let model =
         [&["train", "--model", text(&moved), "--data", text(&shapes), "--out", text(&place.out)], &flags("4-6")[..]];
-    assert!(run(&model.concat()).status.success());
+    let output = run(&model.concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let of_past =
+        "trained on 96 images of 6 classes by `pdloss train`, as it says itself, and that run's folder is not here";
+    assert!(output.status.success() && said.contains(&format!("the first weights were {of_past}")), "{said}");
+    assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains(of_past));
+    // Measured; and so is what was trained from it, which tells of both. In the run's own folder it is known by another name.
+    let measured = |model: &std::path::Path| {
+        let output = run(&["recall", "--model", text(model), "--data", text(&shapes), "--classes", "5-8", "--k", "1"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = measured(&moved);
+    assert!(said.contains(&format!("the model was {of_past}: it may have seen the images measured")), "{said}");
+    let said = measured(&place.file("embedder.onnx"));
+    assert!(said.contains(of_past) && said.contains("32 of the 64 images measured"), "{said}");
+    std::fs::copy(&embedder, before.file("again.onnx")).unwrap();
+    std::fs::copy(before.file("embedder.toml"), before.file("again.toml")).unwrap();
+    let said = measured(&before.file("again.onnx"));
+    assert!(said.contains("32 of the 64 images measured") && !said.contains("as it says itself"), "{said}");
+    assert!(!measured(&embedder).contains("as it says itself"));
 }
 
 #[test]
