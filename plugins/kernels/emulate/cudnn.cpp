@@ -189,7 +189,8 @@ int list(const Handle *handle, const Problem &of, int room, int *found, Listed *
         {FAILED, NOT_SUPPORTED, -1, 0, 1, math, {}},
         {LARGE, 0, 0.2f, large, 1, math, {}},
         {CONVERTING, 0, 0.3f, 0, 1, CONVERTING_MATH, {}},
-        {RIGHT, 0, 0.4f, workspace(of, RIGHT), 1, math, {}},
+        // Whatever it is asked to have, it says that it has the default.
+        {RIGHT, 0, 0.4f, workspace(of, RIGHT), 1, math == FMA_MATH ? DEFAULT_MATH : math, {}},
     };
     *found = 0;
     for (const Listed &each : all)

@@ -10,7 +10,7 @@ use std::{
 use super::library::{Destroy, Library, Opaque, call};
 use crate::{
     convolution::Shape,
-    cuda::{ElementType, queue::int},
+    cuda::ElementType,
     error::{Error, Result},
 };
 
@@ -59,9 +59,8 @@ impl Problem {
     /// Where cuDNN has no such convolution.
     pub(crate) fn new(wanted: Wanted, shape: &Shape, element: ElementType, tf32: bool) -> Result<Self> {
         let number = |length: usize| {
-            int(length).and_then(|length| {
-                c_int::try_from(length).map_err(|_| Error::Device(format!("{length} is too long an axis")))
-            })
+            c_int::try_from(length)
+                .map_err(|_| Error::Device(format!("cuDNN: wanted lengths below 2^31, got {length}")))
         };
         let two = |lengths: [usize; 2]| Ok([number(lengths[0])?, number(lengths[1])?]);
         let four = |first: usize, second: usize, lengths: [usize; 2]| {
