@@ -78,6 +78,9 @@ impl Kernel {
             }
             operator => Settings::Loss(settings::read(node, operator)?),
         };
+        if let (Provider::Cuda, Some(settings)) = (provider, settings.of_step()) {
+            cuda::step::check(signature.operator, settings)?;
+        }
         let place = (provider == Provider::Cuda).then(|| node.place()).transpose()?;
         Ok(Self { signature, element, label, settings, place, compared: AtomicBool::new(false) })
     }

@@ -8,9 +8,13 @@ mod emulation;
 
 use std::{env, fs, path::Path, process::Command};
 
-use common::{of_shape, session};
-use emulation::{emulated_builder, give_handle, load_driver};
+use common::{
+    case::{Case, alone, drawn, given},
+    of_shape, session,
+};
+use emulation::{emulated_builder, give_dnn, give_handle, load_driver};
 use libloading::Library;
+use pdloss::graph::build::Element;
 
 const CHILD: &str = "PDLOSS_TEST_CUDA_ABSENT";
 const ON_CUDA: &str = "PDLOSS_TEST_ON_CUDA";
@@ -54,6 +58,41 @@ fn without_cublas_cuda_is_refused() {
         give_handle(16);
         let error = refused();
         assert!(error.contains("CUDA: cuBLAS is not found (libcublas.so.13: "), "{error}");
+    }
+}
+
+/// A driver, but no cuDNN, or no handle of it.
+#[test]
+#[cfg_attr(not(all(onnxruntime, cxx)), ignore = "needs onnxruntime (set ORT_DYLIB_PATH) and a C++ compiler (set CXX)")]
+fn without_cudnn_convolutions_are_refused() {
+    if env::var_os(CHILD).is_none() {
+        let mut child = Command::new(env::current_exe().expect("this test"));
+        let output = child.args(["--exact", "without_cudnn_convolutions_are_refused"]).env(CHILD, "1").output();
+        let output = output.expect("it starts");
+        return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let _driver = load_driver();
+    let case = Case::new(2, [3, 4], 1, &[5, 6], &[3, 3]);
+    let graph = alone("ConvWeightGrad", (["grad", "x"], "weight_grad"), (Element::F32, case.attributes()));
+    let mut session = session::open(emulated_builder().expect("it registers"), &graph).expect("it opens");
+    let tensor = |name, shape: Vec<usize>| given(name, Element::F32, &shape, &drawn(&shape, 1));
+    let mut refused = || {
+        let inputs = vec![tensor("grad", case.y()), tensor("x", case.x())];
+        session::run(&mut session, inputs).expect_err("it is refused").to_string()
+    };
+    let error = refused();
+    let wanted = "ConvWeightGrad: CUDA: onnxruntime's CUDA provider gave no cuDNN handle";
+    assert!(error.contains(wanted), "{error}");
+    let installed = ["libcudnn.so.9", "libcudnn.so.8"].iter().any(|name| {
+        // SAFETY: cuDNN's initialisers, where it is installed at all.
+        unsafe { Library::new(*name) }.is_ok()
+    });
+    // With an installed one, a made-up handle would be used.
+    if !installed {
+        give_dnn(16);
+        let error = refused();
+        assert!(error.contains("CUDA: cuDNN is not found (libcudnn.so.9: "), "{error}");
+        assert!(error.contains("libcudnn.so.8: "), "{error}");
     }
 }
 

@@ -29,6 +29,9 @@ mod common {
     /// The CUDA provider has no float64.
     pub(crate) const FLOATS: [Element; 1] = [Element::F32];
 
+    /// Convolutions are cuDNN's.
+    pub(crate) const OPERATORS: Operators = Operators::Cuda;
+
     pub(crate) mod session {
         use anyhow::Result;
         use ort::session::builder::SessionBuilder;
@@ -51,6 +54,7 @@ mod both {
         step::{Operators, StepOptions, build},
     };
 
+    use crate::common::OPERATORS;
     pub(crate) use crate::sides::*;
 
     pub(crate) fn hold_to_standard(

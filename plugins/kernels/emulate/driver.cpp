@@ -436,6 +436,15 @@ int cuFuncSetAttribute(void *function, int attribute, int value) {
     shared_allowed[((const std::pair<const std::string, Kernel> *)function)->first] = (unsigned)value;
     return 0;
 }
+int cuMemsetD8Async(void *to, unsigned char value, size_t bytes, void *stream) {
+    GUARD;
+    char line[100];
+    snprintf(line, sizeof line, "memset %zu stream %p", bytes, stream);
+    emulate_note(line);
+    if (!to || (stream && *(void **)stream != current_context)) return INVALID_VALUE;
+    memset(to, value, bytes);
+    return 0;
+}
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *stream, void **parameters, void **extra) {
     GUARD;

@@ -87,6 +87,64 @@ impl Convolution {
         Shape::of(window, channels.max(1), ("x", x), ("grad", grad))
     }
 
+    /// The lengths of the convolution that `ConvWeightGrad` is of, and those of the weights.
+    pub(crate) fn of_weights(&self, x: &[usize], grad: &[usize]) -> Result<(Shape, Vec<usize>)> {
+        self.check_axes("x", x)?;
+        let shape = Shape::of(self.window, self.groups, ("x", x), ("grad", grad))?;
+        let kernel = &shape.window.kernel[2 - self.axes..];
+        let lengths = [&[shape.groups * shape.each_out, shape.each_in], kernel].concat();
+        Ok((shape, lengths))
+    }
+
+    /// The lengths of the convolution that `ConvInputGrad` is of, and those of `x`.
+    pub(crate) fn of_input(&self, grad: &[usize], weights: &[usize]) -> Result<(Shape, Vec<usize>)> {
+        let wrong = |wanted: String| Error::tensor("weights", wanted, format!("{weights:?}"));
+        let first = 2 - self.axes;
+        let kernel = &self.window.kernel[first..];
+        self.check_axes("grad", grad)?;
+        let &[batch, channels, ref places @ ..] = grad else {
+            return Err(Error::tensor("grad", "[N, M, ...]", format!("{grad:?}")));
+        };
+        let each_in = weights.get(1).copied().unwrap_or(0);
+        if *weights != [&[channels, each_in], kernel].concat() || each_in == 0 {
+            let kernel: Vec<String> = kernel.iter().map(ToString::to_string).collect();
+            return Err(wrong(format!("[{channels}, C / groups, {}]", kernel.join(", "))));
+        }
+        let lengths: Option<Vec<usize>> = (places.iter().enumerate())
+            .map(|(axis, &places)| {
+                let (axis, window) = (first + axis, &self.window);
+                let met = if places == 0 { 0 } else { window.span(axis, places) };
+                met.checked_add(self.beyond[axis])?.checked_sub(window.begin[axis] + window.end[axis])
+            })
+            .collect();
+        let Some(lengths) = lengths else {
+            let wanted = "places whose windows reach over more than the padding".to_owned();
+            return Err(Error::tensor("grad", wanted, format!("{grad:?}")));
+        };
+        let x = [&[batch, self.groups * each_in], lengths.as_slice()].concat();
+        Ok((Shape::of(self.window, self.groups, ("x_grad", &x), ("grad", grad))?, x))
+    }
+
+    /// Refuses padding with which cuDNN has a convolution of no length; of some lengths it has none all the same.
+    pub(crate) fn check_for_cudnn(&self, operator: Operator) -> Result<()> {
+        for axis in 0..2 {
+            let (window, stride) = (&self.window, self.window.strides[axis]);
+            let (begin, end) = (window.begin[axis], window.end[axis]);
+            let has = match operator {
+                // What is left behind the windows, were both ends padded as the front is.
+                Operator::ConvInputGrad => {
+                    (self.beyond[axis] + begin).checked_sub(end).is_some_and(|rest| rest < stride)
+                }
+                _ => begin.abs_diff(end) < stride,
+            };
+            if !has {
+                let rest = self.beyond[axis];
+                return Err(window.not_of_cudnn(axis, &format!("output_padding of {rest}")));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses images of other axes than the kernel has.
     fn check_axes(&self, name: &str, shape: &[usize]) -> Result<()> {
         if shape.len() == self.axes + 2 {
@@ -116,10 +174,7 @@ pub(crate) fn run<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_
 fn weight_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -> Result<()> {
     let input = |name| run.required(signature.input(name), name);
     let (grad, x) = (input("grad")?, input("x")?);
-    of.check_axes("x", x.shape())?;
-    let shape = Shape::of(of.window, of.groups, ("x", x.shape()), ("grad", grad.shape()))?;
-    let kernel = &shape.window.kernel[2 - of.axes..];
-    let lengths = [&[shape.groups * shape.each_out, shape.each_in], kernel].concat();
+    let (shape, lengths) = of.of_weights(x.shape(), grad.shape())?;
     let (values, grads) = (x.as_slice::<T>()?, grad.as_slice::<T>()?);
     let Some(out) = run.output::<T>(0, &lengths)? else { return Ok(()) };
     if values.is_empty() || grads.is_empty() {
@@ -139,36 +194,12 @@ fn weight_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) 
 fn input_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -> Result<()> {
     let input = |name| run.required(signature.input(name), name);
     let (grad, weights) = (input("grad")?, input("weights")?);
-    let wrong = |wanted: String| Error::tensor("weights", wanted, format!("{:?}", weights.shape()));
-    let kernel = &of.window.kernel[2 - of.axes..];
-    of.check_axes("grad", grad.shape())?;
-    let &[batch, channels, ref places @ ..] = grad.shape() else {
-        return Err(Error::tensor("grad", "[N, M, ...]", format!("{:?}", grad.shape())));
-    };
-    let each_in = weights.shape().get(1).copied().unwrap_or(0);
-    if *weights.shape() != [&[channels, each_in], kernel].concat() || each_in == 0 {
-        let kernel: Vec<String> = kernel.iter().map(ToString::to_string).collect();
-        return Err(wrong(format!("[{channels}, C / groups, {}]", kernel.join(", "))));
-    }
-    let first = 2 - of.axes;
-    let lengths: Option<Vec<usize>> = (places.iter().enumerate())
-        .map(|(axis, &places)| {
-            let (axis, window) = (first + axis, &of.window);
-            let met = if places == 0 { 0 } else { window.span(axis, places) };
-            met.checked_add(of.beyond[axis])?.checked_sub(window.begin[axis] + window.end[axis])
-        })
-        .collect();
-    let Some(lengths) = lengths else {
-        let wanted = "places whose windows reach over more than the padding".to_owned();
-        return Err(Error::tensor("grad", wanted, format!("{:?}", grad.shape())));
-    };
-    let x = [&[batch, of.groups * each_in], lengths.as_slice()].concat();
-    let shape = Shape::of(of.window, of.groups, ("x_grad", &x), ("grad", grad.shape()))?;
+    let (shape, x) = of.of_input(grad.shape(), weights.shape())?;
     let (grads, values) = (grad.as_slice::<T>()?, weights.as_slice::<T>()?);
     let Some(out) = run.output::<T>(0, &x)? else { return Ok(()) };
     if out.is_empty() || grads.is_empty() {
         fill_with_zeros(out);
-    } else if each_in == 1 {
+    } else if shape.each_in == 1 {
         depthwise::input_grad(&shape, (grads, values), out, &cpu::threads(run));
     } else {
         dense::input_grad(&shape, (grads, values), out, &cpu::threads(run));

@@ -38,6 +38,17 @@ impl Window {
         (self.kernel[axis] - 1) * self.dilations[axis] + 1
     }
 
+    /// The refusal of an axis along which cuDNN has no such convolution.
+    pub(super) fn not_of_cudnn(&self, axis: usize, also: &str) -> Error {
+        let (begin, end) = (self.begin[axis], self.end[axis]);
+        Error::Device(format!(
+            "cuDNN pads both ends of an axis alike and puts windows wherever they fit, and pads are {begin} and {end} with strides of {} and \
+             {also}; wanted standard operators for this convolution, as `pdloss train --device cuda` and `pdloss export --train --device cuda` \
+             write them",
+            self.strides[axis]
+        ))
+    }
+
     /// From the first to behind the last element that it meets along an axis at any of so many places.
     pub(super) fn span(&self, axis: usize, places: usize) -> usize {
         (places - 1).saturating_mul(self.strides[axis]).saturating_add(self.reach(axis))
@@ -80,6 +91,20 @@ impl Shape {
         }
         let (each_in, each_out) = (channels_in / groups, channels_out / groups);
         Ok(Self { batch: *batch, groups, each_in, each_out, lengths, places, window })
+    }
+
+    /// Refuses what cuDNN has no convolution of.
+    pub(crate) fn check_for_cudnn(&self) -> Result<()> {
+        for axis in 0..2 {
+            let window = &self.window;
+            let padded = self.lengths[axis] + 2 * window.begin[axis];
+            let rest = padded.checked_sub(window.span(axis, self.places[axis]));
+            if rest.is_none_or(|rest| rest >= window.strides[axis]) {
+                let also = format!("{} elements under {} places", self.lengths[axis], self.places[axis]);
+                return Err(window.not_of_cudnn(axis, &also));
+            }
+        }
+        Ok(())
     }
 
     /// Elements of an image of `x`.

@@ -14,7 +14,10 @@ use std::{
 use cudarc::driver::{result::DriverError, sys};
 use libloading::Library;
 
-use super::{images, params::Parameters};
+use super::{
+    images,
+    params::{Address, Parameters},
+};
 use crate::error::{Error, Result};
 
 /// Shared memory that kernels with dynamic one have beside it, at most: a device's limit is for both.
@@ -60,6 +63,7 @@ functions! {
     cuModuleLoadData(*mut sys::CUmodule, *const c_void);
     cuModuleGetFunction(*mut sys::CUfunction, sys::CUmodule, *const c_char);
     cuFuncSetAttribute(sys::CUfunction, sys::CUfunction_attribute, i32);
+    cuMemsetD8Async(sys::CUdeviceptr, u8, usize, sys::CUstream);
     cuLaunchKernel(sys::CUfunction, u32, u32, u32, u32, u32, u32, u32, sys::CUstream, *mut *mut c_void, *mut *mut c_void);
 }
 
@@ -97,6 +101,8 @@ fn check_driver() -> Result<&'static Functions> {
 
 /// The kernels of one context, by name. Never unloaded: the context's end does that.
 struct Module {
+    /// That of the context.
+    id: u64,
     functions: HashMap<String, sys::CUfunction>,
     /// See [`Stream::tensor_memory`].
     tensor_memory: Option<usize>,
@@ -179,6 +185,19 @@ impl Stream {
         self.module.tensor_memory
     }
 
+    /// The number of its context, which is not used again.
+    pub(crate) fn context(&self) -> u64 {
+        self.module.id
+    }
+
+    /// Enqueues zeros.
+    pub(crate) fn fill_with_zeros(&self, address: Address, bytes: usize) -> Result<()> {
+        // SAFETY: the stream is live, its context current; as for kernels, the address is of the device.
+        unsafe { (self.driver.cuMemsetD8Async)(address.0, 0, bytes, self.raw) }
+            .result()
+            .map_err(failed("filling with zeros"))
+    }
+
     /// The stream, as cuBLAS takes it.
     pub(crate) fn raw(&self) -> *mut c_void {
         self.raw.cast()
@@ -229,7 +248,7 @@ fn module_of(driver: &Functions, context: sys::CUcontext) -> Result<&'static Mod
         return Ok(module);
     }
     // Leaked on purpose: kernels stay loaded as long as their context, and there is one context a device.
-    let module: &'static Module = Box::leak(Box::new(load(driver)?));
+    let module: &'static Module = Box::leak(Box::new(load(driver, id)?));
     modules.insert(id, module);
     Ok(module)
 }
@@ -239,7 +258,7 @@ fn module_of(driver: &Functions, context: sys::CUcontext) -> Result<&'static Mod
 /// Under a CUDA graph this happens in the runs that ONNX Runtime makes before it captures one. Should a capture be under way
 /// all the same, in this thread or another, the relaxed mode keeps loading from spoiling it: it allocates, but enqueues
 /// nothing on the captured stream.
-fn load(driver: &Functions) -> Result<Module> {
+fn load(driver: &Functions, id: u64) -> Result<Module> {
     let mut device = 0;
     // SAFETY: a context is current; writes one integer.
     unsafe { (driver.cuCtxGetDevice)(&raw mut device) }.result().map_err(failed("asking for the device"))?;
@@ -261,7 +280,7 @@ fn load(driver: &Functions) -> Result<Module> {
     unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&raw mut mode) }
         .result()
         .map_err(failed("changing the capture mode"))?;
-    let loaded = load_image(driver, &image, tensor_memory);
+    let loaded = load_image(driver, id, &image, tensor_memory);
     // SAFETY: as above; puts back what was.
     let restored = unsafe { (driver.cuThreadExchangeStreamCaptureMode)(&raw mut mode) };
     let module = loaded?;
@@ -269,7 +288,7 @@ fn load(driver: &Functions) -> Result<Module> {
     Ok(module)
 }
 
-fn load_image(driver: &Functions, image: &[u8], tensor_memory: Option<i32>) -> Result<Module> {
+fn load_image(driver: &Functions, id: u64, image: &[u8], tensor_memory: Option<i32>) -> Result<Module> {
     let mut module = ptr::null_mut();
     // SAFETY: a complete cubin, or a PTX that ends in NUL: the checksums beside the images are tested. The driver copies it.
     unsafe { (driver.cuModuleLoadData)(&raw mut module, image.as_ptr().cast()) }
@@ -298,5 +317,5 @@ fn load_image(driver: &Functions, image: &[u8], tensor_memory: Option<i32>) -> R
         }
         functions.insert(name, function);
     }
-    Ok(Module { functions, tensor_memory: tensor_memory.and_then(|bytes| usize::try_from(bytes).ok()) })
+    Ok(Module { id, functions, tensor_memory: tensor_memory.and_then(|bytes| usize::try_from(bytes).ok()) })
 }

@@ -12,6 +12,7 @@
 
 mod backward;
 mod cublas;
+mod cudnn;
 mod driver;
 mod forward;
 mod images;
@@ -54,6 +55,15 @@ impl ElementType {
             Self::F16 => "f16",
             Self::BF16 => "bf16",
             Self::F64 => "f64",
+        }
+    }
+
+    /// Bytes of a number.
+    fn size(self) -> usize {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
         }
     }
 

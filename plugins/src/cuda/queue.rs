@@ -93,6 +93,11 @@ impl<'a> Queue<'a> {
         self.stream.launch(name, grid.size()?, THREADS, 0, parameters)
     }
 
+    /// The stream that all of it goes to.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// Launches the variant of a kernel for the operator's element type.
     pub(crate) fn launch_typed<P: Parameters>(&self, name: &str, grid: Grid, parameters: &P) -> Result<()> {
         self.launch(&format!("{name}_{}", self.element.suffix()), grid, parameters)

@@ -15,9 +15,13 @@ use crate::error::{Error, Result};
 impl<'a> Run<'a> {
     /// A resource of the execution provider by the host's number; null is an answer too (the default stream).
     pub(crate) fn resource(&self, id: c_int) -> Result<*mut c_void> {
+        self.resource_of(1, id)
+    }
+
+    /// One that there is since this version of the resources. A host refuses versions above its own.
+    pub(crate) fn resource_of(&self, version: c_int, id: c_int) -> Result<*mut c_void> {
         let mut resource = ptr::null_mut();
-        // Version 1 of the resources has all that are asked for; a host refuses versions above its own.
-        call!(unsafe self.api, KernelContext_GetResource(self.context, 1, id, &mut resource))?;
+        call!(unsafe self.api, KernelContext_GetResource(self.context, version, id, &mut resource))?;
         Ok(resource)
     }
 

@@ -1,6 +1,6 @@
 //! The CUDA operators in sessions of a CPU build of ONNX Runtime, on an emulated driver.
 //!
-//! `libcuda.so.1` and `libcublas.so.12` are compiled from `kernels/emulate/` and the kernels' own sources, and loaded before
+//! `libcuda.so.1`, `libcublas.so.12` and `libcudnn.so.9` are compiled from `kernels/emulate/` and the kernels' own sources, and loaded before
 //! anything asks for them by those names; everything of the library then runs as it would on a device, down to the launches.
 //! ONNX Runtime's part of a CUDA provider is played by a copy of its C table with four entries of our own: the operators'
 //! CUDA tables are taken as CPU kernels (memory is the process's either way), and stream, handle and scratch memory are ours.
@@ -38,17 +38,22 @@ use crate::common::session::environment;
 const OWNERS_MATH: c_int = 3;
 const OWNERS_POINTERS: c_int = 1;
 
-/// The emulated driver and cuBLAS, and the one stream and handle on them. Held by one test at a time.
+/// The emulated driver, cuBLAS and cuDNN, and the one stream and handles on them. Held by one test at a time.
 pub(crate) struct Emulation {
     cuda: Library,
     cublas: Library,
+    cudnn: Library,
     handle: usize,
+    dnn: usize,
 }
 
 /// The stream's first word is the number of its context.
 static STREAM: AtomicUsize = AtomicUsize::new(0x1000);
 static OTHER_STREAM: AtomicUsize = AtomicUsize::new(0x1000);
 static HANDLE: AtomicUsize = AtomicUsize::new(0);
+static DNN: AtomicUsize = AtomicUsize::new(0);
+/// As a provider's options are handed out: in a pointer's place.
+static TF32: AtomicUsize = AtomicUsize::new(0);
 
 impl Emulation {
     /// Builds and loads the libraries the first time; waits for other tests of this process.
@@ -62,15 +67,21 @@ impl Emulation {
     }
 
     fn new() -> Self {
-        let cublas = build("cublas.cpp", "libcublas.so.12");
-        let emulation = Self { cuda: load_driver(), cublas: load(&cublas), handle: 0 };
+        let (cublas, cudnn) = (build("cublas.cpp", "libcublas.so.12"), build("cudnn.cpp", "libcudnn.so.9"));
+        let emulation = Self { cuda: load_driver(), cublas: load(&cublas), cudnn: load(&cudnn), handle: 0, dnn: 0 };
         let mut handle: *mut c_void = ptr::null_mut();
         type New = unsafe extern "C" fn(*mut *mut c_void, *mut c_void, c_int, c_int) -> c_int;
         let new: Symbol<New> = find(&emulation.cublas, "emulate_cublas_handle");
         // SAFETY: as declared in cublas.cpp.
         unsafe { new(&raw mut handle, OTHER_STREAM.as_ptr().cast(), OWNERS_MATH, OWNERS_POINTERS) };
         HANDLE.store(handle as usize, Ordering::Relaxed);
-        Self { handle: handle as usize, ..emulation }
+        let mut dnn: *mut c_void = ptr::null_mut();
+        let new: Symbol<unsafe extern "C" fn(*mut *mut c_void, *mut c_void) -> c_int> =
+            find(&emulation.cudnn, "emulate_cudnn_handle");
+        // SAFETY: as declared in cudnn.cpp.
+        unsafe { new(&raw mut dnn, OTHER_STREAM.as_ptr().cast()) };
+        give_dnn(dnn as usize);
+        Self { handle: handle as usize, dnn: dnn as usize, ..emulation }
     }
 
     /// Has a driver function answer with a code until it is 0.
@@ -138,6 +149,47 @@ impl Emulation {
         stream == OTHER_STREAM.as_ptr().cast() && math == OWNERS_MATH && pointers == OWNERS_POINTERS
     }
 
+    /// Has a function of cuDNN answer with a status until it is 0.
+    pub(crate) fn fail_in_cudnn(&self, function: &str, status: c_int) {
+        let fail: Symbol<unsafe extern "C" fn(*const c_char, c_int)> = find(&self.cudnn, "emulate_cudnn_fail");
+        let name = CString::new(function).expect("a name");
+        // SAFETY: as declared in cudnn.cpp.
+        unsafe { fail(name.as_ptr(), status) };
+    }
+
+    /// What cuDNN was called for since the last call, and how it computed what it did.
+    pub(crate) fn log_of_cudnn(&self) -> Vec<String> {
+        let log: Symbol<unsafe extern "C" fn() -> *mut c_char> = find(&self.cudnn, "emulate_cudnn_log");
+        // SAFETY: as declared in cudnn.cpp.
+        let text = unsafe { log() };
+        // SAFETY: a copy of the log for us, as text; leaked, there is little of it.
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_string_lossy().lines().map(str::to_owned).collect()
+    }
+
+    /// Whether cuDNN's handle is as its owner left it, and all descriptors are destroyed.
+    pub(crate) fn cudnn_is_untouched(&self) -> bool {
+        let stream: Symbol<unsafe extern "C" fn(usize) -> *mut c_void> = find(&self.cudnn, "emulate_cudnn_stream");
+        let living: Symbol<unsafe extern "C" fn() -> c_int> = find(&self.cudnn, "emulate_cudnn_living");
+        // SAFETY: as declared in cudnn.cpp.
+        let stream = unsafe { stream(self.dnn) };
+        // SAFETY: as declared in cudnn.cpp.
+        let living = unsafe { living() };
+        stream == OTHER_STREAM.as_ptr().cast() && living == 0
+    }
+
+    /// Takes descriptors for destroyed that a failure has left.
+    pub(crate) fn forget_descriptors(&self) {
+        let forget: Symbol<unsafe extern "C" fn()> = find(&self.cudnn, "emulate_cudnn_forget");
+        // SAFETY: as declared in cudnn.cpp.
+        unsafe { forget() };
+    }
+
+    /// Whether the provider says that TF32 is allowed.
+    pub(crate) fn allow_tf32(&self, on: bool) {
+        TF32.store(usize::from(on), Ordering::Relaxed);
+    }
+
     /// Scratch buffers that were taken and not given back.
     pub(crate) fn held(&self) -> usize {
         SCRATCH.lock().expect("the table of buffers").len()
@@ -162,6 +214,11 @@ pub(crate) fn load_driver() -> Library {
 /// What the provider gives as its cuBLAS handle from now on.
 pub(crate) fn give_handle(handle: usize) {
     HANDLE.store(handle, Ordering::Relaxed);
+}
+
+/// What the provider gives as its cuDNN handle from now on.
+pub(crate) fn give_dnn(handle: usize) {
+    DNN.store(handle, Ordering::Relaxed);
 }
 
 fn load(path: &Path) -> Library {
@@ -249,6 +306,8 @@ unsafe extern "system" fn resource(
 ) -> OrtStatusPtr {
     let found = match (version, id) {
         (1..=3, 10_000) => STREAM.as_ptr().cast(),
+        (1..=3, 10_001) => DNN.load(Ordering::Relaxed) as *mut c_void,
+        (3, 10_011) => TF32.load(Ordering::Relaxed) as *mut c_void,
         (1..=3, 10_002) => HANDLE.load(Ordering::Relaxed) as *mut c_void,
         _ => ptr::null_mut(),
     };

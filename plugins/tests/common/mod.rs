@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod case;
 pub(crate) mod session;
 pub(crate) mod width;
 

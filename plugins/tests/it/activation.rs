@@ -2,13 +2,13 @@
 
 use crate::{
     both::{count, hold_to_standard, plain},
-    common::{Input, Numbers, model, ours, session},
+    common::{Input, Numbers, OPERATORS, model, ours, session},
     step::numbers,
 };
 use pdloss::graph::{
     build::{Dim, Element, Value, attribute, declare, floats, node},
     proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto},
-    step::{Operators, StepOptions, build},
+    step::{StepOptions, build},
 };
 
 const INPUTS: usize = 4;
@@ -141,7 +141,7 @@ fn sums_in_another_order_stay_close() {
     }
     // Another width is no GELU.
     let other = vec![op("Div", ["x", "half"], "e"), erf(), op("Add", ["f", "one"], "a"), op("Mul", ["x", "a"], "y")];
-    let options = StepOptions { operators: Operators::Cpu, ..plain() };
+    let options = StepOptions { operators: OPERATORS, ..plain() };
     let graph = build(backbone(Element::F32, 7, 17, [constants, other].concat()), &options).expect("built");
     assert_eq!(count(&graph, &["ActivationGrad"]), 0);
 }

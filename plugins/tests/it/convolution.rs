@@ -3,128 +3,19 @@
 
 use crate::{
     both::{count, hold_to_standard, open, plain},
-    common::{FLOATS, Input, Numbers, Outputs, model, ours, session},
-    step::numbers,
+    common::{FLOATS, Input, OPERATORS, Outputs, model, session},
 };
 use pdloss::graph::{
-    build::{Dim, Element, Value, attribute, declare, floats, node},
-    proto::{AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TypeProtoValue},
+    build::{Dim, Element, Value, attribute, declare, node},
+    proto::{AttributeProto, GraphProto, ModelProto},
     step::{Operators, StepOptions, build},
 };
 
-pub(crate) const DIM: usize = 3;
+pub(crate) use crate::common::case::{Case, DIM, alone, backbone, drawn, given};
 
-/// A convolution, and the images that it sees.
-#[derive(Clone, Debug)]
-pub(crate) struct Case {
-    batch: usize,
-    channels: [usize; 2],
-    group: usize,
-    pub(crate) lengths: Vec<usize>,
-    pub(crate) kernel: Vec<usize>,
-    strides: Vec<usize>,
-    pub(crate) dilations: Vec<usize>,
-    /// In front of each axis, then behind each.
-    pads: Vec<usize>,
-}
-
-impl Case {
-    pub(crate) fn new(batch: usize, channels: [usize; 2], group: usize, lengths: &[usize], kernel: &[usize]) -> Self {
-        let axes = lengths.len();
-        let (lengths, kernel) = (lengths.to_vec(), kernel.to_vec());
-        let (strides, dilations, pads) = (vec![1; axes], vec![1; axes], vec![0; 2 * axes]);
-        Self { batch, channels, group, lengths, kernel, strides, dilations, pads }
-    }
-
-    pub(crate) fn strides(self, strides: &[usize]) -> Self {
-        Self { strides: strides.to_vec(), ..self }
-    }
-
-    pub(crate) fn dilations(self, dilations: &[usize]) -> Self {
-        Self { dilations: dilations.to_vec(), ..self }
-    }
-
-    pub(crate) fn pads(self, pads: &[usize]) -> Self {
-        Self { pads: pads.to_vec(), ..self }
-    }
-
-    pub(crate) fn attributes(&self) -> Vec<AttributeProto> {
-        let ints = |name, values: &[usize]| attribute(name, Value::Ints(values.iter().map(|&v| v as i64).collect()));
-        vec![
-            ints("kernel_shape", &self.kernel),
-            ints("strides", &self.strides),
-            ints("dilations", &self.dilations),
-            ints("pads", &self.pads),
-            attribute("group", Value::Int(self.group as i64)),
-        ]
-    }
-
-    /// With what of the images no window meets.
-    fn with_rest(&self) -> Vec<AttributeProto> {
-        let (axes, places) = (self.lengths.len(), self.places());
-        let rest = (0..axes).map(|axis| {
-            let met = (places[axis] - 1) * self.strides[axis] + (self.kernel[axis] - 1) * self.dilations[axis] + 1;
-            (self.lengths[axis] + self.pads[axis] + self.pads[axis + axes] - met) as i64
-        });
-        let rest = attribute("output_padding", Value::Ints(rest.collect()));
-        self.attributes().into_iter().chain([rest]).collect()
-    }
-
-    fn places(&self) -> Vec<usize> {
-        let axes = self.lengths.len();
-        let place = |axis: usize| {
-            let reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1;
-            (self.lengths[axis] + self.pads[axis] + self.pads[axis + axes] - reach) / self.strides[axis] + 1
-        };
-        (0..axes).map(place).collect()
-    }
-
-    pub(crate) fn x(&self) -> Vec<usize> {
-        [&[self.batch, self.channels[0]], self.lengths.as_slice()].concat()
-    }
-
-    pub(crate) fn y(&self) -> Vec<usize> {
-        [&[self.batch, self.channels[1]], self.places().as_slice()].concat()
-    }
-
-    fn weights(&self) -> Vec<usize> {
-        [&[self.channels[1], self.channels[0] / self.group], self.kernel.as_slice()].concat()
-    }
-
-    /// Calls `each` with every element of `y`, and the elements of `x` and the weights that it has a product of.
-    fn products(&self, mut each: impl FnMut(usize, usize, usize)) {
-        let two = |values: &[usize], filling: usize| match *values {
-            [one] => [filling, one],
-            [one, other] => [one, other],
-            _ => unreachable!("one or two axes"),
-        };
-        let axes = self.lengths.len();
-        let (lengths, places, kernel) = (two(&self.lengths, 1), two(&self.places(), 1), two(&self.kernel, 1));
-        let (strides, dilations, pads) = (two(&self.strides, 1), two(&self.dilations, 1), two(&self.pads[..axes], 0));
-        let [each_in, each_out] = self.channels.map(|channels| channels / self.group);
-        for image in 0..self.batch {
-            for (of_y, of_x) in (0..self.channels[1]).flat_map(|of_y| (0..each_in).map(move |of_x| (of_y, of_x))) {
-                let plane = image * self.channels[0] + of_y / each_out * each_in + of_x;
-                for tap in 0..kernel[0] * kernel[1] {
-                    for place in 0..places[0] * places[1] {
-                        let at = |axis: usize, place: usize, tap: usize| {
-                            let at = place * strides[axis] + tap * dilations[axis];
-                            at.checked_sub(pads[axis]).filter(|&at| at < lengths[axis])
-                        };
-                        let row = at(0, place / places[1], tap / kernel[1]);
-                        let column = at(1, place % places[1], tap % kernel[1]);
-                        if let (Some(row), Some(column)) = (row, column) {
-                            each(
-                                (image * self.channels[1] + of_y) * places[0] * places[1] + place,
-                                (plane * lengths[0] + row) * lengths[1] + column,
-                                (of_y * each_in + of_x) * kernel[0] * kernel[1] + tap,
-                            );
-                        }
-                    }
-                }
-            }
-        }
-    }
+/// Whether the provider has a kernel.
+fn has_kernel(case: &Case) -> bool {
+    OPERATORS != Operators::Cuda || case.is_of_cudnn()
 }
 
 /// Strides above the kernel, padding on one side and more than the kernel, dilations, groups of few channels, one place, one image, one
@@ -160,59 +51,15 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// A pointwise layer, the convolution, a linear layer. The convolution turned round, if `back`.
-pub(crate) fn backbone(case: &Case, back: bool) -> ModelProto {
-    let element = Element::F32;
-    let batch = Dim::Named("batch".to_owned());
-    let images = if back { case.y() } else { case.x() };
-    let made = if back { case.x() } else { case.y() };
-    let lengths = images[1..].iter().map(|&length| Dim::Known(length));
-    let first: Vec<usize> = [images[1], images[1]].into_iter().chain(images[2..].iter().map(|_| 1)).collect();
-    let drawn = |name: &str, shape: &[usize], seed| {
-        let count = shape.iter().product::<usize>();
-        // In the size that keeps numbers near one.
-        let scale = (shape[1..].iter().product::<usize>() as f64).sqrt();
-        let values: Vec<f64> = numbers(count + 1, seed)[..count].iter().map(|value| value / scale).collect();
-        floats(name, element, shape, &values)
-    };
-    let width = made[1..].iter().product();
-    let attributes = if back { case.with_rest() } else { case.attributes() };
-    // The bias has its gradient from onnxruntime's `ReduceSum`, whose bits follow from the number of threads where images are large.
-    let is_small = case.lengths.iter().product::<usize>() < 500;
-    let inputs = if is_small { &["x", "weights", "bias"][..] } else { &["x", "weights"] };
-    let mut graph = GraphProto {
-        name: Some("convolution".to_owned()),
-        input: vec![declare("images", element, &std::iter::once(batch.clone()).chain(lengths).collect::<Vec<_>>())],
-        output: vec![declare("features", element, &[batch, Dim::Known(DIM)])],
-        node: vec![
-            node("Conv", &["images", "first"], &["x"], Vec::new()),
-            node(if back { "ConvTranspose" } else { "Conv" }, inputs, &["y"], attributes),
-            node("Flatten", &["y"], &["rows"], Vec::new()),
-            node("Gemm", &["rows", "last"], &["features"], vec![attribute("transB", Value::Int(1))]),
-        ],
-        initializer: vec![
-            drawn("first", &first, 1),
-            drawn("weights", &case.weights(), 2),
-            floats("bias", element, &[made[1]], &numbers(made[1] + 1, 3)[..made[1]]),
-            drawn("last", &[DIM, width], 4),
-        ],
-        ..GraphProto::default()
-    };
-    if !is_small {
-        graph.initializer.retain(|tensor| tensor.name() != "bias");
-    }
-    let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(17) };
-    ModelProto { ir_version: Some(8), opset_import: vec![opset], graph: Some(graph), ..ModelProto::default() }
-}
-
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn whole_steps() {
     for case in cases() {
         let what = format!("{case:?}");
         let graphs = hold_to_standard(&what, &backbone(&case, false), (Element::F32, &case.x()), &plain(), 2e-5);
-        assert_eq!(graphs.each_ref().map(|graph| count(graph, &["ConvWeightGrad"])), [0, 2], "{what}");
-        // A kernel as large as the image is a product, number by number; else one channel a group has an operator, and so have windows of few
+        let weights = 1 + usize::from(has_kernel(&case));
+        assert_eq!(graphs.each_ref().map(|graph| count(graph, &["ConvWeightGrad"])), [0, weights], "{what}");
+        // On CUDA wherever there is a kernel. A kernel as large as the image is a product, number by number; else one channel a group has an operator, and so have windows of few
         // places.
         let alone = case.channels[0] == case.group;
         let (places, taps) = (case.places().iter().product::<usize>(), case.kernel.iter().product::<usize>());
@@ -220,7 +67,11 @@ fn whole_steps() {
             && case.kernel == case.lengths
             && case.channels[1] == case.group
             && case.pads.iter().all(|&pad| pad == 0);
-        let has = !is_whole && (alone || (places <= 200 && taps > 1));
+        let has = if OPERATORS == Operators::Cuda {
+            !is_whole && has_kernel(&case)
+        } else {
+            !is_whole && (alone || (places <= 200 && taps > 1))
+        };
         assert_eq!(graphs.map(|graph| count(&graph, &["ConvInputGrad"])), [0, usize::from(has)], "{what}");
     }
 }
@@ -236,7 +87,8 @@ fn transposed() {
     ] {
         let what = format!("{case:?}");
         let graphs = hold_to_standard(&what, &backbone(&case, true), (Element::F32, &case.y()), &plain(), 2e-5);
-        assert_eq!(graphs.map(|graph| count(&graph, &["ConvWeightGrad"])), [0, 2], "{what}");
+        let weights = 1 + usize::from(has_kernel(&case));
+        assert_eq!(graphs.map(|graph| count(&graph, &["ConvWeightGrad"])), [0, weights], "{what}");
     }
 }
 
@@ -245,51 +97,16 @@ fn transposed() {
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn three_axes_stay_in_standard_operators() {
     let case = Case::new(2, [2, 3], 1, &[3, 4, 3], &[2, 2, 2]);
-    let options = StepOptions { operators: Operators::Cpu, ..plain() };
+    let options = StepOptions { operators: OPERATORS, ..plain() };
     let graph = build(backbone(&case, false), &options).expect("built");
     assert_eq!(count(&graph, &["ConvWeightGrad"]), 0);
 }
 
-/// One operator alone, with nothing declared of shapes.
-pub(crate) fn alone(
-    operator: &str,
-    (inputs, output): ([&'static str; 2], &str),
-    (element, attributes): (Element, Vec<AttributeProto>),
-) -> ModelProto {
-    let undeclared = |name: &str| {
-        let mut value = declare(name, element, &[]);
-        if let Some(TypeProtoValue::TensorType(tensor)) = value.r#type.as_mut().and_then(|of| of.value.as_mut()) {
-            tensor.shape = None;
-        }
-        value
-    };
-    model(GraphProto {
-        name: Some("alone".to_owned()),
-        node: vec![ours(operator, &inputs, &[output], attributes)],
-        input: inputs.iter().map(|name| undeclared(name)).collect(),
-        output: vec![undeclared(output)],
-        ..GraphProto::default()
-    })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "rounding to the type is the purpose")]
-pub(crate) fn given(name: &'static str, element: Element, shape: &[usize], values: &[f64]) -> Input {
-    let values = match element {
-        Element::F64 => Numbers::F64(values.to_vec()),
-        _ => Numbers::F32(values.iter().map(|&value| value as f32).collect()),
-    };
-    (name, shape.to_vec(), values)
-}
-
 pub(crate) fn run(graph: &ModelProto, threads: usize, inputs: Vec<Input>) -> Result<Outputs, String> {
-    session::run(&mut open(graph, threads), inputs).map_err(|error| error.to_string())
-}
-
-/// Numbers that float32 holds.
-#[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
-pub(crate) fn drawn(shape: &[usize], seed: u64) -> Vec<f64> {
-    let count = shape.iter().product::<usize>();
-    numbers(count + 1, seed)[..count].iter().map(|&value| f64::from(value as f32)).collect()
+    let builder = session::builder().map_err(|error| error.to_string())?;
+    let builder = builder.with_intra_threads(threads).map_err(|error| error.to_string())?;
+    let mut session = session::open(builder, graph).map_err(|error| error.to_string())?;
+    session::run(&mut session, inputs).map_err(|error| error.to_string())
 }
 
 /// Within `tolerance` of the largest.
@@ -318,8 +135,14 @@ fn hold_to_loops(
             let graph = alone(operator, (inputs, output), (element, case.with_rest()));
             let with = |threads| {
                 let given = [0, 1].map(|index| given(inputs[index], element, &shapes[index], &values[index]));
-                run(&graph, threads, given.to_vec()).unwrap_or_else(|error| panic!("{what}: {error}"))
+                run(&graph, threads, given.to_vec())
             };
+            if !has_kernel(&case) {
+                let error = with(1).expect_err(&what);
+                assert!(error.contains(operator) && error.contains("cuDNN pads both ends of an axis alike"), "{error}");
+                continue;
+            }
+            let with = |threads| with(threads).unwrap_or_else(|error| panic!("{what}: {error}"));
             let got = with(1);
             assert_near(&what, &got[output], &wanted, tolerance);
             assert!([2, 3, 5].into_iter().all(|threads| with(threads) == got), "{what}: bits follow from the threads");
@@ -361,7 +184,8 @@ fn inputs_against_plain_loops() {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn central_differences() {
-    for case in cases().into_iter().filter(|case| case.weights().iter().product::<usize>() <= 300) {
+    let is_small = |case: &Case| case.weights().iter().product::<usize>() <= 300;
+    for case in cases().into_iter().filter(|case| is_small(case) && has_kernel(case)) {
         let (x, weights, grad) = (drawn(&case.x(), 5), drawn(&case.weights(), 7), drawn(&case.y(), 6));
         let value = |name: &str, shape: &[usize]| {
             declare(name, Element::F32, &shape.iter().map(|&length| Dim::Known(length)).collect::<Vec<_>>())

@@ -4,6 +4,7 @@
 //! As the loss's, they enqueue and return. All sums have an order that follows from the shapes.
 
 mod activation;
+mod convolution;
 mod normalization;
 mod params;
 mod pool;
@@ -13,7 +14,7 @@ use super::{ElementType, params::Address, provider, queue::Queue};
 use crate::{
     activation::Activation,
     convolution::Convolution,
-    error::{Error, Result},
+    error::Result,
     normalization::Normalization,
     ort_api::{Place, Run, Tensor, TypeCode},
     schema::{Operator, Signature},
@@ -39,6 +40,14 @@ struct Step<'n, 'a> {
     code: TypeCode,
 }
 
+/// Refuses a node that no run of could be.
+pub(crate) fn check(operator: Operator, settings: Settings<'_>) -> Result<()> {
+    match (operator, settings) {
+        (Operator::ConvWeightGrad | Operator::ConvInputGrad, Settings::Convolution(of)) => of.check_for_cudnn(operator),
+        _ => Ok(()),
+    }
+}
+
 /// Runs one node.
 pub(crate) fn run(
     signature: &Signature,
@@ -59,7 +68,8 @@ pub(crate) fn run(
         },
         Settings::Convolution(of) => match signature.operator {
             Operator::MaxPoolGrad => pool::max_pool_grad(&step, of),
-            _ => Err(Error::Device(format!("{} has no kernel for CUDA yet", signature.label()))),
+            Operator::ConvWeightGrad => convolution::weight_grad(&step, of),
+            _ => convolution::input_grad(&step, of),
         },
     }
 }
