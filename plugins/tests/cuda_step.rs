@@ -24,8 +24,6 @@ mod common {
 
     pub(crate) use crate::here::*;
 
-    pub(crate) const OPERATORS: Operators = Operators::Cuda;
-
     /// The CUDA provider has no float64.
     pub(crate) const FLOATS: [Element; 1] = [Element::F32];
 
@@ -65,7 +63,7 @@ mod both {
         tolerance: f64,
     ) -> [ModelProto; 2] {
         if element == Element::F64 {
-            return [Operators::Standard, Operators::Cuda].map(|operators| {
+            return [Operators::Standard, OPERATORS].map(|operators| {
                 build(backbone.clone(), &StepOptions { operators, ..options.clone() }).expect("built")
             });
         }
