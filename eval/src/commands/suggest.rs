@@ -260,7 +260,8 @@ fn sample(items: &[Item], wanted: usize) -> Option<Vec<Item>> {
     let count = classes.len().min((wanted / OF_A_CLASS).max(2));
     let chosen = (0..count).map(|at| &classes[at * classes.len() / count].1);
     let images = chosen.flat_map(|items| {
-        let each = items.len().min(OF_A_CLASS);
+        // More of each where classes are few.
+        let each = items.len().min(OF_A_CLASS.max(wanted / count));
         (0..each).map(move |at| items[at * items.len() / each])
     });
     let images: Vec<Item> = images.map(|item| Item { role: Role::Both, camera: None, ..item.clone() }).collect();
@@ -301,6 +302,10 @@ mod tests {
         assert_eq!((sample.len(), classes.len()), (60, 12));
         assert!(classes.contains(&0) && classes.iter().any(|class| *class > 85), "{classes:?}");
         assert!(sample.iter().all(|item| item.role == Role::Both), "every pair counts");
+        for (of, wanted, count) in [(20, 12, 12), (20, 400, 20), (100, 60, 60), (1000, 200, 200)] {
+            let sample = super::sample(&items[..of], wanted).unwrap();
+            assert_eq!(sample.len(), count, "{wanted} of {of}");
+        }
         assert!(super::sample(&items[..10], 60).is_none(), "one class has no impostor pairs");
         let lone: Vec<Item> = (0..9).map(|class| item(class, 0)).collect();
         assert!(super::sample(&lone, 60).is_none(), "classes of one image have no genuine pairs");

@@ -261,6 +261,17 @@ fn other_data_and_other_queries_are_refused_by_name() {
     );
     fails(2, &["compare", text(&a), text(&class)], &["query 2 is 1.jpg of class class 1", "class 2"]);
     fails(2, &["compare", text(&a), text(&fewer)], &["A has 3 queries, B 2"]);
+    // Kept embeddings without a digest of images: the same queries among fewer.
+    let among = |name: &str, gallery: usize| {
+        let mut run = pdloss_eval::runs::Run::read(&a).unwrap();
+        run.records[0].set("model_sha256", Value::Missing).set("data_sha256", Value::Missing).set("gallery", gallery);
+        SaveRun::plan(&path(name)).unwrap().write(&run.records[0], &run.details).unwrap();
+        path(name)
+    };
+    let (many, few) = (among("h", 140), among("i", 60));
+    fails(2, &["compare", text(&many), text(&few)], &["not measured on the same data: gallery is 140 in A, 60 in B"]);
+    let output = crate::tools::run(&["compare", text(&many), text(&among("j", 140))]);
+    assert!(output.status.success(), "{}", stderr(&output));
     fails(2, &["compare", text(&pairs), text(&flipped)], &["pair 3 is 4.jpg and 5.jpg (genuine) in A"]);
     fails(2, &["compare", text(&a), text(&pairs)], &["wanted two folders that `recall --save-run` wrote"]);
     fails(2, &["compare", text(&a), text(&a), "--by", "pair"], &["--by", "queries and classes"]);

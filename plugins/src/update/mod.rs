@@ -117,6 +117,9 @@ pub(crate) fn run<T: Float>(signature: &Signature, rule: &Rule, run: &Run<'_>) -
         step: one::<i64>(signature, run, "step")?,
         norm: one::<T>(signature, run, "gradient_norm")?,
     };
+    if moment.step < 1 {
+        return Err(Error::tensor("step", "1 or more, the number of this step", format!("{}", moment.step)));
+    }
     let tensors = Tensors::of(signature, rule, run)?;
     let next = run.next_values::<T>(TENSORS, &tensors.pairs(), BLOCK)?;
     let next = next.into_iter().map(|value| value.ok_or_else(left_out)).collect::<Result<Vec<_>>>()?;

@@ -17,7 +17,7 @@ use pdloss::graph::{
     head::Spelling,
     losses::{Loss, MultiSimilarity},
     proto::{GraphProto, ModelProto, OperatorSetIdProto},
-    step::{Group, Half, Kind, LossScale, Optimizer, Precision, StepOptions, build, names},
+    step::{Group, Half, Kind, LossScale, Operators, Optimizer, Precision, StepOptions, build, names},
 };
 
 use crate::step::numbers;
@@ -270,6 +270,11 @@ fn what_is_wrong_is_named() {
             node.attribute.push(attribute(name, value()));
         })
     };
+    // Nobody waits to look on CUDA.
+    if OPERATORS == Operators::Cpu {
+        let error = changed(&|node| node.input[1] = names::STEP.to_owned()).expect_err("a step of number 0");
+        assert!(error.contains("step: wanted 1 or more, the number of this step, got 0"), "{error}");
+    }
     for (got, wanted) in [
         (
             set("optimizer", || Value::Text("adam".to_owned())),

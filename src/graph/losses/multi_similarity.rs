@@ -64,7 +64,8 @@ impl Formula for MultiSimilarity {
 impl OfRows for MultiSimilarity {
     fn sums(&self, nodes: &mut Nodes, Tile { s, pairs }: &Tile) -> Vec<String> {
         // Beyond every cosine: a row without pairs of a kind keeps none of the other.
-        let (low, high) = (nodes.number(-4.0), nodes.number(4.0));
+        let beyond = 4.0 + self.epsilon;
+        let (low, high) = (nodes.number(-beyond), nodes.number(beyond));
         let impostors = nodes.op("Where", &[&pairs.impostor, s, &low]);
         let nearest_impostor = nodes.reduce("ReduceMax", &impostors, 1, true);
         let limit = nodes.shift(&nearest_impostor, self.epsilon);

@@ -60,6 +60,7 @@ pub(crate) fn losses() -> Vec<Loss> {
         Loss::ProxyAnchor(ProxyAnchor { alpha: 8.0, margin: 0.0 }),
         Loss::MultiSimilarity(MultiSimilarity::default()),
         Loss::MultiSimilarity(MultiSimilarity { alpha: 2.0, beta: 40.0, base: 0.5, epsilon: 0.4 }),
+        Loss::MultiSimilarity(MultiSimilarity { alpha: 2.0, beta: 40.0, base: 0.5, epsilon: 5.0 }),
         Loss::ArcFace(ArcFace::default()),
         Loss::ArcFace(ArcFace { scale: 8.0, margin: 1.2 }),
         Loss::CosFace(CosFace::default()),

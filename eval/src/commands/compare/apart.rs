@@ -32,7 +32,7 @@ impl Apart<'_> {
     }
 
     /// Refuses runs whose images, or whose lists of pairs, are not the same, in whatever order. Kept embeddings do not know their images:
-    /// there, names and classes alone must agree.
+    /// there, names and classes, and how many were searched, must agree.
     pub(super) fn same_data(&self, a: &Run, b: &Run, notes: &mut Vec<String>) -> Result<()> {
         let both = |name: &str| word(a, name).zip(word(b, name));
         let digests =
@@ -65,6 +65,12 @@ impl Apart<'_> {
             }
         }
         if both("model_sha256").is_none() {
+            // Of a gallery without a query's rivals it is the better found in.
+            for name in ["gallery", "classes"] {
+                if let Some((of_a, of_b)) = both(name).filter(|(a, b)| a != b) {
+                    return Err(self.by(&format!("{name} is {of_a} in {}, {of_b} in {}", self.called.0, self.called.1)));
+                }
+            }
             notes.push(
                 "kept embeddings do not say which images they are of: only names and classes are known to agree".into(),
             );
