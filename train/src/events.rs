@@ -49,6 +49,14 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    /// Whether a folder holds events already.
+    pub(crate) fn are_in(folder: &Path) -> bool {
+        let is_one = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name().to_string_lossy().contains("tfevents"))
+        };
+        std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_one))
+    }
+
     /// A new file in a folder, which is made where it is missing. A run that goes on adds a file.
     ///
     /// # Errors

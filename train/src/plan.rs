@@ -19,6 +19,7 @@ use pdloss_embed::{Error, Result};
 use crate::backbone::{Wish, of_graph, prepare, trained};
 use crate::batches::{balance, check_hard_classes, never_drawn, of_memory, sampler_of};
 use crate::cli::{FirstProxies, TrainArgs};
+use crate::events::Events;
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::in_parts;
 use crate::objective;
@@ -65,6 +66,13 @@ impl Plan {
             args.log_dir.as_ref().map_or(Ok(()), |logs| of_first(|| can_fill("--log-dir", logs)))?;
             let (settings, model, origin) = Settings::of(args)?;
             let mut notes = Vec::new();
+            if let Some(logs) = args.log_dir.as_ref().filter(|logs| Events::are_in(logs)) {
+                notes.push(format!(
+                    "--log-dir {}: there are events of another run in it, and TensorBoard shows what lies in one folder as one run; wanted a \
+                     folder of its own for each",
+                    logs.display()
+                ));
+            }
             notes.extend(origin.note(&settings.model));
             notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&settings.preprocessing)));
             notes.extend(settings.preprocessing.doubt());

@@ -150,6 +150,20 @@ fn a_model_is_no_better_than_itself() {
         assert_eq!(rows.len(), 2);
         assert!(rows.iter().all(|row| real(row, "p") == 1.0 && real(row, "B - A") == 0.0), "{rows:?}");
     }
+    // A genuine pair is of one subject here, another of two: 2 x 2 and 1, 2 x 1 and 2, 2 x 2.
+    for (same, subjects) in [(vec![false, true, true], 4), (vec![true, true, false], 4), (vec![true, false, false], 5)]
+    {
+        let scores = &values[..3];
+        let few = (verify_run(&path(&format!("e{subjects}{}", same[0])), scores, &same), path("other"));
+        let _ = std::fs::remove_dir_all(&few.1);
+        let other = verify_run(&few.1, scores, &same);
+        let says = format!("{subjects} subjects are too few to draw from: wanted 5 or more");
+        if subjects < 5 {
+            fails(1, &["compare", text(&few.0), text(&other)], &[says.as_str()]);
+        } else {
+            run(&[text(&few.0), text(&other), "--draws", "200"]).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -271,7 +285,16 @@ fn other_data_and_other_queries_are_refused_by_name() {
     let (many, few) = (among("h", 140), among("i", 60));
     fails(2, &["compare", text(&many), text(&few)], &["not measured on the same data: gallery is 140 in A, 60 in B"]);
     let output = crate::tools::run(&["compare", text(&many), text(&among("j", 140))]);
-    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(output.status.success() && said.contains("only names and classes are known to agree"), "{said}");
+    // Names that are places.
+    let mut unnamed = pdloss_eval::runs::Run::read(&many).unwrap();
+    if let Details::Retrieval(of) = &mut unnamed.details {
+        of.queries.iter_mut().enumerate().for_each(|(at, query)| query.name = format!("row {at}"));
+    }
+    SaveRun::plan(&path("k")).unwrap().write(&unnamed.records[0], &unnamed.details).unwrap();
+    let output = crate::tools::run(&["compare", text(&path("k")), text(&path("k"))]);
+    assert!(stderr(&output).contains("rows are paired by their places alone"), "{}", stderr(&output));
     fails(2, &["compare", text(&pairs), text(&flipped)], &["pair 3 is 4.jpg and 5.jpg (genuine) in A"]);
     fails(2, &["compare", text(&a), text(&pairs)], &["wanted two folders that `recall --save-run` wrote"]);
     fails(2, &["compare", text(&a), text(&a), "--by", "pair"], &["--by", "queries and classes"]);
@@ -347,13 +370,13 @@ fn results_that_are_not_those_of_their_queries_are_said() {
 fn the_same_images_in_another_order_of_lines_are_the_same_data() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    colored_folder(folder.path(), 3, 4);
-    let lines: Vec<String> = (0..12).map(|n| format!("{}/{}.png,class {}\n", n / 4, n % 4, n / 4)).collect();
+    colored_folder(folder.path(), 6, 4);
+    let lines: Vec<String> = (0..24).map(|n| format!("{}/{}.png,class {}\n", n / 4, n % 4, n / 4)).collect();
     let list = |name: &str, order: &[usize]| {
         put(path(name), format!("path,label\n{}", order.iter().map(|&at| lines[at].as_str()).collect::<String>()));
     };
-    let shuffled: Vec<usize> = (0..12).map(|at| at * 5 % 12).collect();
-    list("one.csv", &(0..12).collect::<Vec<_>>());
+    let shuffled: Vec<usize> = (0..24).map(|at| at * 5 % 24).collect();
+    list("one.csv", &(0..24).collect::<Vec<_>>());
     list("two.csv", &shuffled);
     let (model, runtime) =
         (fixtures().join("models/rank_4.onnx").display().to_string(), ["--crop", "8", "--runtime", "tract"]);

@@ -82,6 +82,19 @@ impl Convolution {
         if grad.get(1) != Some(&channels) {
             return Err(Error::tensor("grad", format!("{channels} channels as x has"), format!("{grad:?}")));
         }
+        let window = &self.window;
+        for (axis, (&length, &places)) in x[2..].iter().zip(&grad[2..]).enumerate() {
+            let axis = 2 - self.axes + axis;
+            let room = (length + window.begin[axis] + window.end[axis]).checked_sub(window.reach(axis));
+            let (least, most) = match room {
+                Some(room) => (room / window.strides[axis] + 1, room.div_ceil(window.strides[axis]) + 1),
+                None => (0, 1),
+            };
+            if length > 0 && x[0] > 0 && !(least..=most).contains(&places) {
+                let wanted = format!("{least} places (with ceil_mode {most}) over the {length} elements of x");
+                return Err(Error::tensor("grad", wanted, format!("{grad:?}")));
+            }
+        }
         // With `ceil_mode` the last windows reach beyond the padding.
         let window = Window { end: self.window.end.map(|end| end + i32::MAX as usize), ..self.window };
         Shape::of(window, channels.max(1), ("x", x), ("grad", grad))

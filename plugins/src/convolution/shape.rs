@@ -34,7 +34,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// From the first to behind the last element that it meets along an axis.
-    fn reach(&self, axis: usize) -> usize {
+    pub(super) fn reach(&self, axis: usize) -> usize {
         (self.kernel[axis] - 1) * self.dilations[axis] + 1
     }
 

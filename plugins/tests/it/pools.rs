@@ -117,4 +117,14 @@ fn the_first_of_the_largest() {
     assert!(run(&graph, 1, inputs(2)).is_ok());
     let error = run(&graph, 1, inputs(3)).expect_err("it is refused");
     assert!(error.contains("MaxPoolGrad") && error.contains("grad: wanted 2 channels as x has"), "{error}");
+    let more = |lengths: [usize; 2]| {
+        let shape = [1, 2, lengths[0], lengths[1]];
+        let grad = given("grad", Element::F32, &shape, &drawn(&shape, 1));
+        run(&graph, 1, vec![grad, given("x", Element::F32, &case.x(), &drawn(&case.x(), 1))])
+    };
+    assert!(more([3, 3]).is_ok(), "as with ceil_mode");
+    for lengths in [[4, 2], [1, 1], [6, 7]] {
+        let error = more(lengths).expect_err("it is refused");
+        assert!(error.contains("grad: wanted") && error.contains("elements of x"), "{error}");
+    }
 }

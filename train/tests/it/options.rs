@@ -159,7 +159,12 @@ fn a_rehearsal_writes_nothing_and_says_what_a_run_takes() {
     for column in ["steps made", "state, MiB", "memory at most, MiB", "seconds a step", "hours of steps"] {
         assert!(said.contains(column), "{column}: {said}");
     }
-    assert!(!place.out.exists() && !logs.exists());
+    assert!(!place.out.exists() && !logs.exists() && !said.contains("another run"));
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::write(logs.join("events.out.tfevents.1.2.train"), "").unwrap();
+    let output = run(&place.arguments(text(&data), &[&USUAL[..], &more].concat()));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("there are events of another run in it"), "{said}");
     let refused = [&USUAL[..], &["--dry-run", "--schedule", "step", "--final-rate", "0.5"]].concat();
     fails(2, &place.arguments(text(&data), &refused), &["--final-rate changes nothing here"]);
 }

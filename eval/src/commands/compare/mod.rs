@@ -256,6 +256,8 @@ impl Comparison {
         let words = |figure: &Figure, turned: bool| {
             let Difference { value, low, high, p } = figure.difference;
             let (value, low, high) = if turned { (-value, -high, -low) } else { (value, low, high) };
+            // Nothing of what is printed is no minus.
+            let [value, low, high] = [value, low, high].map(|v| if v.abs() < 5e-5 { 0.0 } else { v });
             format!("{} {value:+.4} [{low:.4}, {high:.4}], p = {}", figure.name, in_short(p))
         };
         let all: Vec<(&Figure, f64)> = self.figures.iter().zip(self.holm()).collect();

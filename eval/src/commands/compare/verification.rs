@@ -12,6 +12,9 @@ const COUNT: usize = 0;
 const SUM_A: usize = 1;
 const SUM_B: usize = 3;
 const MOMENTS: usize = 5;
+/// Subjects from which on draws of them say something: two models of the same noise differ at p < 0.05 in 20 of 20 trials of two, in 5 of
+/// three, in 2 of four, in 1 of five.
+const FEWEST_SUBJECTS: usize = 5;
 /// Before them: the weight in the accuracy, and the difference in right decisions.
 const GENUINE: usize = 2;
 const IMPOSTOR: usize = GENUINE + MOMENTS;
@@ -84,6 +87,13 @@ pub(super) fn verification(a: &Pairs, b: &Pairs, by: Option<By>, how: &Resamplin
                     units.push(&parts, &exchanged(&parts));
                 }
             }
+        }
+        // Of two nearly every draw that has both kinds of pairs is the sample itself.
+        if numbers.len() < FEWEST_SUBJECTS {
+            let got = numbers.len();
+            return Err(Error::Measure(format!(
+                "{got} subjects are too few to draw from: wanted {FEWEST_SUBJECTS} or more (of {got} models that are alike seem to differ)"
+            )));
         }
         let statistics: &Statistics<'_> = &statistics;
         (over_subjects(&units, &of, numbers.len(), statistics, how), numbers.len())
