@@ -20,6 +20,7 @@ pub mod losses;
 mod nodes;
 /// The message types of ONNX files, as `prost` writes them: the models that everything here reads, extends and writes.
 pub mod proto;
+pub mod providers;
 mod proxies;
 mod sequences;
 pub mod shapes;
