@@ -51,7 +51,10 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
         parameters.notes.iter().for_each(|line| note(line));
         note(&format!("{}: {parameters}", source.display()));
         precision::said(&model).map_err(|e| of_graph(source, e))?.iter().for_each(|line| note(line));
-        providers::said(&[&model], arguments.device).map_err(|e| of_graph(source, e))?.iter().for_each(|line| note(line));
+        providers::said(&[&model], arguments.device)
+            .map_err(|e| of_graph(source, e))?
+            .iter()
+            .for_each(|line| note(line));
     }
     file::write(&model, out).map_err(|e| of_graph(out, e))?;
     wrote(out);

@@ -76,8 +76,8 @@ pub(super) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
 fn reads_shape(node: &NodeProto, input: usize) -> bool {
     match node.op_type() {
         "ConstantOfShape" | "Range" | "Shape" | "Size" => true,
-        "Expand" | "Pad" | "Reshape" | "Resize" | "Slice" | "Split" | "Squeeze" | "Tile" | "TopK" | "Trilu" | "Unsqueeze"
-        | "Upsample" => input > 0,
+        "Expand" | "Pad" | "Reshape" | "Resize" | "Slice" | "Split" | "Squeeze" | "Tile" | "TopK" | "Trilu"
+        | "Unsqueeze" | "Upsample" => input > 0,
         "CumSum" | "OneHot" => input == 1,
         operator => operator.starts_with("Reduce") && input == 1,
     }

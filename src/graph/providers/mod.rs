@@ -16,8 +16,8 @@ use super::{
     shapes::Shapes,
 };
 use host::{of_host, subgraphs};
-use table::Place;
 pub use table::ONNXRUNTIME;
+use table::Place;
 use types::Types;
 
 /// The operators of `com.pdloss` that have CUDA kernels, of float32, float16 and bfloat16. Those that exchange something between
@@ -100,7 +100,8 @@ impl Look<'_> {
             if node.is_standard() && node.op_type() == "Constant" {
                 continue;
             }
-            let is_called = |function: &&FunctionProto| (function.domain(), function.name()) == (node.domain(), node.op_type());
+            let is_called =
+                |function: &&FunctionProto| (function.domain(), function.name()) == (node.domain(), node.op_type());
             if let Some(function) = self.functions.iter().find(is_called).filter(|_| self.depth < DEEPEST) {
                 let output = |name: &String| ValueInfoProto { name: Some(name.clone()), ..ValueInfoProto::default() };
                 let output = function.output.iter().map(output).collect();

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn every_line_is_a_row_in_order_and_none_is_there_twice() {
-        let read: Vec<Row> = lines().map(|line| Row::read(line).unwrap_or_else(|| panic!("not a row: {line}"))).collect();
+        let read: Vec<Row> =
+            lines().map(|line| Row::read(line).unwrap_or_else(|| panic!("not a row: {line}"))).collect();
         assert!(read.len() > 200);
         assert!(read.is_sorted_by_key(|row| row.operator), "looked up by halves");
         for (at, row) in read.iter().enumerate() {
