@@ -4,7 +4,7 @@
 //! files; [`build`] makes nodes, constants and types; [`head`] puts PD-Loss behind an embedder, as this project's operator
 //! or spelt out in standard operators. [`shapes`] infers types and shapes, [`upgrade`] brings older models to opset 17,
 //! [`widen`] those of 16 bits to float32, [`training_mode`] rewrites an inference graph for training, [`gradient`] differentiates it. [`losses`] has PD-Loss and its baselines in
-//! standard operators, [`step`] puts it all into one graph that trains.
+//! standard operators, [`step`] puts it all into one graph that trains. [`providers`] says which nodes have CUDA kernels.
 
 mod attributes;
 pub mod branches;
@@ -20,6 +20,7 @@ pub mod losses;
 mod nodes;
 /// The message types of ONNX files, as `prost` writes them: the models that everything here reads, extends and writes.
 pub mod proto;
+pub mod providers;
 mod proxies;
 mod sequences;
 pub mod shapes;

@@ -17,6 +17,7 @@ use crate::cli::{As, ExportArgs, Labels};
 use crate::objective;
 use crate::optimizer::OptimizerArgs;
 use crate::precision::{self, PrecisionArgs};
+use crate::providers;
 
 /// Writes the model that the arguments ask for.
 ///
@@ -50,6 +51,10 @@ pub(crate) fn run(arguments: &ExportArgs) -> Result<()> {
         parameters.notes.iter().for_each(|line| note(line));
         note(&format!("{}: {parameters}", source.display()));
         precision::said(&model).map_err(|e| of_graph(source, e))?.iter().for_each(|line| note(line));
+        providers::said(&[&model], arguments.device)
+            .map_err(|e| of_graph(source, e))?
+            .iter()
+            .for_each(|line| note(line));
     }
     file::write(&model, out).map_err(|e| of_graph(out, e))?;
     wrote(out);

@@ -43,6 +43,7 @@ mod plan;
 mod precision;
 mod probe;
 mod proof;
+mod providers;
 mod rand_augment;
 mod random;
 mod record;

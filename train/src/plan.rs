@@ -27,6 +27,7 @@ use crate::optimizer::Variance;
 use crate::parts;
 use crate::past;
 use crate::precision;
+use crate::providers;
 use crate::settings::Settings;
 use crate::trainer::Step;
 use crate::validation::Validation;
@@ -220,6 +221,7 @@ impl Plan {
         notes.extend(in_parts::said(&settings, step.described(), in_tiles)?);
         notes.extend(of_memory(&settings, step.described())?);
         notes.extend(precision::said(step.described()).map_err(wrong)?);
+        notes.extend(providers::said(&step.models(), settings.device).map_err(wrong)?);
         Ok(Self {
             settings,
             folder,

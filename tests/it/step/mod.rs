@@ -14,6 +14,7 @@ mod memory;
 mod optimizers;
 mod parameters;
 mod precision;
+mod providers;
 mod reference;
 mod refusals;
 mod training;

@@ -16,6 +16,7 @@ mod numbers;
 mod options;
 mod pairs;
 mod precision;
+mod providers;
 mod reference;
 mod samplers;
 mod tools;
