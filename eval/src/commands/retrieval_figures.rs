@@ -89,7 +89,7 @@ fn nearest_of(measured: &Retrieval, class: &dyn Fn(usize) -> usize) -> (Nearest,
 }
 
 /// Units below which intervals by draws of them are rough.
-const FEW: usize = 20;
+pub(super) const FEW: usize = 20;
 
 /// Adds the intervals of every mean over queries, and of DIR at FAR: classes are drawn.
 pub(super) fn record_intervals(

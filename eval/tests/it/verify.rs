@@ -388,6 +388,10 @@ fn all_pairs_agree_with_the_list_of_all_pairs() {
     }
     assert_eq!(all.get("fnmr@fmr=0.001"), Some(&Value::Missing));
     assert!(printed.contains("not carried by 1056"), "{printed}");
+    for row in [&listed, &all] {
+        let notes = row.get("notes").map(Value::word).unwrap_or_default();
+        assert!(notes.contains("only 12 subjects: the intervals are rough"), "{notes}");
+    }
     let again = faces.verify(&["--all-pairs", "--bootstrap", "100", "--threads", "1"]).unwrap().0;
     assert_eq!(real(&again, "d_prime_to"), real(&all, "d_prime_to"));
     let other = faces.verify(&["--all-pairs", "--bootstrap", "100", "--seed", "2"]).unwrap().0;

@@ -24,7 +24,7 @@ const CLASSES: usize = 6;
 
 /// Operator, opset and type of each node without a kernel.
 fn without(model: &ModelProto) -> Vec<(String, i64, Option<&'static str>)> {
-    let found = without_cuda_kernel(model, OWN).unwrap();
+    let found = without_cuda_kernel(model, OWN).expect("it is there");
     found.without.into_iter().map(|node| (node.operator, node.opset, node.element)).collect()
 }
 
@@ -52,13 +52,15 @@ fn all_nodes_of_the_fixtures_steps_have_kernels() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut paths = vec![folder.join("backbone.onnx")];
     for name in ["exports", "torch"] {
-        paths.extend(fs::read_dir(folder.join(name)).unwrap().map(|entry| entry.unwrap().path()));
+        paths.extend(
+            fs::read_dir(folder.join(name)).expect("it is there").map(|entry| entry.expect("it is there").path()),
+        );
     }
     paths.retain(|path| path.extension().is_some_and(|kind| kind == "onnx"));
-    paths.retain(|path| !path.to_str().unwrap().ends_with(".expected.onnx"));
+    paths.retain(|path| !path.to_str().expect("it is there").ends_with(".expected.onnx"));
     let (mut steps, mut nodes) = (0, 0);
     for path in paths {
-        let backbone = file::read(&path).unwrap();
+        let backbone = file::read(&path).expect("it is there");
         let ways = [Operators::Standard, Operators::Cuda];
         for (precision, operators) in precisions(&backbone).into_iter().flat_map(|of| ways.map(|way| (of, way))) {
             let options = StepOptions { dim: Some(8), operators, ..options(Loss::Pd(Config::default()), precision) };
@@ -67,7 +69,7 @@ fn all_nodes_of_the_fixtures_steps_have_kernels() {
                 .or_else(|_| build(backbone.clone(), &StepOptions { dim: None, ..options }));
             let step = step.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert_eq!(without(&step), [], "{}, {precision:?}, {operators:?}", path.display());
-            (steps, nodes) = (steps + 1, nodes + without_cuda_kernel(&step, OWN).unwrap().nodes);
+            (steps, nodes) = (steps + 1, nodes + without_cuda_kernel(&step, OWN).expect("it is there").nodes);
         }
     }
     assert!(steps > 100 && nodes > 30_000, "{steps} steps, {nodes} nodes");
@@ -77,7 +79,7 @@ fn all_nodes_of_the_fixtures_steps_have_kernels() {
 fn all_nodes_of_all_losses_and_optimisers_have_kernels() {
     for loss in losses() {
         for precision in precisions(&at_opset(21)) {
-            let step = build(at_opset(21), &options(loss, precision)).unwrap();
+            let step = build(at_opset(21), &options(loss, precision)).expect("it is there");
             assert_eq!(without(&step), [], "{loss:?}, {precision:?}");
         }
     }
@@ -91,9 +93,9 @@ fn all_nodes_of_all_losses_and_optimisers_have_kernels() {
         for spelling in [Spelling::Inline, Spelling::Function, Spelling::Operator] {
             let loss = Loss::Pd(Config::default());
             let options = StepOptions { optimizer, spelling, clip: Some(1.0), ema: Some(0.99), ..options(loss, None) };
-            assert_eq!(without(&build(at_opset(17), &options).unwrap()), [], "{options:?}");
+            assert_eq!(without(&build(at_opset(17), &options).expect("it is there")), [], "{options:?}");
             let of_library = StepOptions { operators: Operators::Cuda, ..options };
-            assert_eq!(without(&build(at_opset(17), &of_library).unwrap()), [], "{of_library:?}");
+            assert_eq!(without(&build(at_opset(17), &of_library).expect("it is there")), [], "{of_library:?}");
         }
     }
 }
@@ -103,7 +105,7 @@ fn all_nodes_of_all_losses_and_optimisers_have_kernels() {
 fn a_pool_of_opset_22_has_none() {
     let loss = Loss::Pd(Config::default());
     for precision in precisions(&at_opset(22)) {
-        let found = without(&build(at_opset(22), &options(loss, precision)).unwrap());
+        let found = without(&build(at_opset(22), &options(loss, precision)).expect("it is there"));
         assert_eq!(found, [("MaxPool".to_owned(), 22, Some("float32"))], "{precision:?}");
     }
 }
@@ -112,15 +114,15 @@ fn a_pool_of_opset_22_has_none() {
 fn exchanges_between_ranks_and_operators_of_float64_have_none() {
     let loss = Loss::Pd(Config::default());
     let operator = StepOptions { spelling: Spelling::Operator, ..options(loss, None) };
-    let found = without(&build(linear(4, 3), &operator).unwrap());
+    let found = without(&build(linear(4, 3), &operator).expect("it is there"));
     assert_eq!(found, [("com.pdloss.PDLossWithGrad".to_owned(), 1, Some("float64"))]);
     let on_ranks = StepOptions { ranks: Some(Ranks::new(false)), ..operator.clone() };
-    let found = without(&build(at_opset(17), &on_ranks).unwrap());
+    let found = without(&build(at_opset(17), &on_ranks).expect("it is there"));
     let names: Vec<&str> = found.iter().map(|(operator, ..)| operator.as_str()).collect();
     assert!(names.contains(&"com.pdloss.AllGather") && names.contains(&"com.pdloss.AllReduce"), "{names:?}");
     assert!(names.iter().all(|name| name.starts_with("com.pdloss.All")), "{names:?}");
-    let step = build(at_opset(17), &operator).unwrap();
-    assert_eq!(without_cuda_kernel(&step, &[]).unwrap().without.len(), 1, "by the list given");
+    let step = build(at_opset(17), &operator).expect("it is there");
+    assert_eq!(without_cuda_kernel(&step, &[]).expect("it is there").without.len(), 1, "by the list given");
 }
 
 fn small(nodes: Vec<NodeProto>) -> ModelProto {
@@ -183,7 +185,7 @@ fn types_of_16_bits_and_graphs_inside_nodes_are_followed() {
         node("Cast", &["sum"], &["condition"], to(9)),
         node("If", &["condition"], &["features"], vec![branch("then", "Hardmax"), branch("else", "Relu")]),
     ]);
-    let found = without_cuda_kernel(&chosen, OWN).unwrap();
+    let found = without_cuda_kernel(&chosen, OWN).expect("it is there");
     assert_eq!((found.nodes, found.without.len()), (5, 1), "{found:?}");
     assert_eq!((found.without[0].operator.as_str(), found.without[0].name.as_str()), ("Hardmax", "then"));
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::check_draws;
+use super::retrieval_figures::FEW;
 use crate::metrics::significance::{Difference, Resampling, holm};
 use crate::metrics::verification::KEPT_PAIRS;
 use crate::runs::{Details, Pairs, Run};
@@ -105,9 +106,6 @@ struct Figure {
 
 /// More draws move no digit that anybody reads.
 const MOST_DRAWS: usize = 10_000_000;
-
-/// Fewer units than this make rough intervals.
-const FEW: usize = 20;
 
 /// What is said of runs over the same queries or pairs in two orders.
 const IN_ANOTHER_ORDER: &str = "B has the queries or pairs of A in another order: they are compared by their names; ties went to the lower row of each";

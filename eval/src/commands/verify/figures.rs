@@ -9,6 +9,7 @@ use crate::Result;
 use crate::commands::arguments::Notes;
 use crate::commands::assess::Development;
 use crate::commands::outcome::Outcome;
+use crate::commands::retrieval_figures::FEW;
 use crate::metrics::verification::{
     self as similarities, Accuracy, Decisions, Division, Folds, Interval, SubjectPair, Tally, best_threshold,
     bootstrap, cross_validate, test_at,
@@ -38,7 +39,7 @@ impl Plan {
         }
         let pairs = similarities::keep_all(embeddings)?;
         let tally = similarities::tally(&pairs)?;
-        let intervals = self.intervals(&pairs, embeddings.classes.len(), None, None)?;
+        let intervals = self.intervals(&pairs, embeddings.classes.len(), None, None, notes)?;
         let names: Vec<String> = embeddings.rows.iter().map(|row| row.name.clone()).collect();
         let subjects = (&pairs[..], embeddings.classes.len());
         let how = self.bootstrap.as_ref();
@@ -58,8 +59,12 @@ impl Plan {
         subjects: usize,
         right: Option<&[bool]>,
         development: Option<&Development>,
+        notes: &mut Notes,
     ) -> Result<Vec<Interval>> {
         let Some(how) = &self.bootstrap else { return Ok(Vec::new()) };
+        if subjects < FEW {
+            notes.add(format!("only {subjects} subjects: the intervals are rough"));
+        }
         // Those of every figure take twice as long.
         let asked = self.wanted.all.then(|| self.wanted.asked(false, development));
         bootstrap(pairs, subjects, right, asked.as_ref(), how)
@@ -147,7 +152,7 @@ impl Plan {
         };
         let pairs: Vec<SubjectPair> = scored.kept.iter().zip(&scored.scores).map(pair).collect();
         let right = accuracy.as_ref().map(|(accuracy, _)| right(accuracy, folds.as_ref(), &on));
-        let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref(), development.as_ref())?;
+        let intervals = self.intervals(&pairs, subjects.names.len(), right.as_deref(), development.as_ref(), notes)?;
         let tally = similarities::tally(&pairs)?;
         let of_pairs = scored.kept.iter().map(|&at| (list.pairs[at].a, list.pairs[at].b));
         let (counted, how) = ((&pairs[..], subjects.names.len()), self.bootstrap.as_ref());

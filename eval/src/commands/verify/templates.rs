@@ -149,7 +149,7 @@ impl Plan {
         };
         let pairs: Vec<SubjectPair> = listed.pairs.iter().zip(scores).map(pair).collect();
         let tally = similarities::tally(&pairs)?;
-        let intervals = self.intervals(&pairs, subjects.names.len(), None, None)?;
+        let intervals = self.intervals(&pairs, subjects.names.len(), None, None, notes)?;
         let outcome = Outcome::new(tally, self.title(), "cosine", false).assessed(&self.wanted, false, None);
         let kept = self.sinks.keep_pairs().then(|| listed.keep(&subjects, &pairs));
         Ok(outcome.with_intervals(intervals).with_pairs(kept))
