@@ -132,8 +132,10 @@ impl Look<'_> {
         /// The format's number of float64.
         const F64: i32 = 11;
         if node.domain() == DOMAIN {
-            let is_double = node.input.iter().any(|name| types.get(name) == Some(F64));
-            return self.own.contains(&node.op_type()) && !is_double;
+            // Settings and moments are float64 whatever the operator's type.
+            let place = if node.op_type() == "Update" { 2 } else { 0 };
+            let element = node.given(place).and_then(|name| types.get(name));
+            return self.own.contains(&node.op_type()) && element != Some(F64);
         }
         let type_of = |place| match place {
             Place::Input(index) => node.given(index).and_then(|name| types.get(name)),
