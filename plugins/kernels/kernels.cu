@@ -13,7 +13,7 @@
 // | tensor.cu   | tensor_gram                                            | its products of longer rows                               |
 // | gradient.cu | finish                                                 | products and weights to gradients                         |
 // | turn.cu     | split_scatter, tensor_gradient                         | the same on tensor cores: the second pass                 |
-// | update.cu, activation.cu, normalization.cu, pool.cu | update; activation_grad; batch_*, layer_*; max_pool, max_pool_grad | a training step beside the loss |
+// | norm.cu, update.cu, activation.cu, normalization.cu, pool.cu | square_sums, gradient_norm; update; activation_grad; batch_*, layer_*; max_pool, max_pool_grad | a training step beside the loss |
 #include "rows.cu"
 #include "pairs.cu"
 #include "gram.cu"
@@ -24,6 +24,7 @@
 #include "sweep.cu"
 #include "settle.cu"
 #include "tensor.cu"
+#include "norm.cu"
 #include "update.cu"
 #include "activation.cu"
 #include "normalization.cu"

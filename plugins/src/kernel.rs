@@ -24,6 +24,7 @@ use crate::{
 #[derive(Debug)]
 enum Settings {
     Loss(Config),
+    Norm,
     Update(update::Rule),
     Activation(Activation),
     Normalization(Normalization),
@@ -35,6 +36,7 @@ impl Settings {
     fn of_step(&self) -> Option<cuda::step::Settings<'_>> {
         Some(match self {
             Self::Loss(_) => return None,
+            Self::Norm => cuda::step::Settings::Norm,
             Self::Update(rule) => cuda::step::Settings::Update(rule),
             Self::Activation(of) => cuda::step::Settings::Activation(*of),
             Self::Normalization(of) => cuda::step::Settings::Normalization(of),
@@ -68,6 +70,7 @@ impl Kernel {
             collective::join()?;
         }
         let settings = match signature.operator {
+            Operator::GradientNorm => Settings::Norm,
             Operator::Update => Settings::Update(update::Rule::read(node)?),
             Operator::ActivationGrad => Settings::Activation(Activation::read(node)?),
             Operator::BatchNormTraining | Operator::BatchNormGrad | Operator::LayerNormGrad => {
@@ -101,6 +104,8 @@ impl Kernel {
         let config = match &self.settings {
             Settings::Loss(config) => config,
             Settings::Activation(of) => return activation::run(self.signature, *of, self.element, run),
+            Settings::Norm if self.element == ElementType::F32 => return update::norm::run::<f32>(run),
+            Settings::Norm => return update::norm::run::<f64>(run),
             Settings::Update(rule) if self.element == ElementType::F32 => {
                 return update::run::<f32>(self.signature, rule, run);
             }

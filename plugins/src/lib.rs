@@ -10,6 +10,7 @@
 //! | `AllGather` | token `[]`, rows `[n, ...]` | token, rows of all ranks `[N, ...]`, place of the own first row `[]` |
 //! | `AllReduce` | token `[]`, values ... | token, their sums over all ranks ... |
 //! | `PDLossOverRanks` | token `[]`, embeddings `[B, D]`, proxies `[C / N, D]`, labels `[B]` | token, loss, moments, embeddings_grad, proxies_grad |
+//! | `GradientNorm` | tensors ... | norm `[]` |
 //! | `Update` | learning_rate `[]`, step `[]`, gradient_norm `[]`, settings `[n, 3]`, tensors ... | next values of the tensors ... |
 //! | `ActivationGrad` | grad, kept, second (optional) | input_grad |
 //! | `BatchNormTraining` | x `[N, C, ...]`, scale, bias, running_mean, running_variance `[C]` | y, mean, variance, next_mean, next_variance |
@@ -19,7 +20,7 @@
 //! | `ConvInputGrad` | grad `[N, M, ...]`, weights `[M, C / group, ...]` | x_grad `[N, C, ...]` |
 //! | `MaxPoolGrad` | grad, x `[N, C, ...]` | x_grad |
 //!
-//! The last eight are of training steps, in float32 and float64, on CUDA float32, float16 and bfloat16: `docs/operators.md`.
+//! The last nine are of training steps, in float32 and float64, on CUDA float32, float16 and bfloat16: `docs/operators.md`.
 //! `PDLossOverRanks` is PD-Loss with a part of the classes on each rank, in their order; both gradients are those of `1 * loss`.
 //! `AllGather` and `AllReduce` are exchanges between the ranks of an MPI launcher, and those of a world of one without the feature `mpi`: what
 //! goes in comes out. The token, int64, puts them in order, the same on all ranks whatever the host's schedule: each takes that of

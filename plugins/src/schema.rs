@@ -38,6 +38,8 @@ pub enum Operator {
     /// `PDLossOverRanks(token, embeddings, proxies, labels) -> (token, loss, moments, embeddings_grad, proxies_grad)`, the proxies
     /// being those of this rank's classes
     PdLossOverRanks,
+    /// `GradientNorm(tensors...) -> norm`: of all gradients together
+    GradientNorm,
     /// `Update(learning_rate, step, gradient_norm, settings, tensors...) -> (tensors...)`: the optimiser's step of all weights
     Update,
     /// `ActivationGrad(grad, kept, second) -> input_grad`, `second` being optional
@@ -170,6 +172,7 @@ const LEARNING_RATE: Port = port("learning_rate", Kind::Single, &[]);
 const STEP: Port = port("step", Kind::Token, &[]);
 const GRADIENT_NORM: Port = port("gradient_norm", Kind::Element, &[]);
 const SETTINGS: Port = Port { on_host: true, ..port("settings", Kind::Double, &[Axis::Free, Axis::Fixed(3)]) };
+const NORM: Port = port("norm", Kind::Element, &[]);
 const GRAD: Port = port("grad", Kind::Element, &[Axis::Rest]);
 const KEPT: Port = port("kept", Kind::Element, &[Axis::Rest]);
 const SECOND: Port = optional("second", Kind::Element, &[Axis::Rest]);
@@ -242,6 +245,7 @@ pub const OPERATORS: &[Signature] = &[
         inputs: &[TOKEN, EMBEDDINGS, PROXIES, LABELS],
         outputs: &[TOKEN, LOSS, required(MOMENTS_OUT), required(EMBEDDINGS_GRAD), required(PROXIES_GRAD)],
     },
+    Signature { operator: Operator::GradientNorm, name: c"GradientNorm", inputs: &[TENSORS], outputs: &[NORM] },
     Signature {
         operator: Operator::Update,
         name: c"Update",
@@ -392,8 +396,8 @@ pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
             return copy(graph, signature.input("x"));
         }
         Operator::Update => return copy(graph, signature.input("tensors")),
-        // They follow from attributes; the types do from the inputs'.
-        Operator::ConvWeightGrad | Operator::ConvInputGrad => return Ok(()),
+        // They follow from attributes, or are one number; the types do from the inputs'.
+        Operator::GradientNorm | Operator::ConvWeightGrad | Operator::ConvInputGrad => return Ok(()),
         _ => {}
     }
     let mut axes = Axes::default();

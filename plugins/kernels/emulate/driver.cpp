@@ -262,6 +262,8 @@ const std::map<std::string, Kernel> kernels = {
     ENTRIES(tensor_gradient, TensorGradient),
     ENTRIES(tensor_gradient_wide, TensorGradient),
     ENTRIES(update, Update),
+    ENTRIES(square_sums, SquareSums),
+    ENTRIES(gradient_norm, GradientNorm),
     ENTRIES(activation_grad, ActivationGrad),
     ENTRIES(batch_sums, BatchNorm),
     ENTRIES(batch_norm, BatchNorm),

@@ -21,7 +21,7 @@ pub(crate) const KERNELS: [&CStr; 12] = [
 ];
 
 /// Kernels that read rows of the operator's element type, as their names without `_f32`, `_f16` or `_bf16`.
-pub(crate) const BY_ELEMENT: [&str; 25] = [
+pub(crate) const BY_ELEMENT: [&str; 27] = [
     "unit_rows",
     "centre",
     "along",
@@ -47,6 +47,8 @@ pub(crate) const BY_ELEMENT: [&str; 25] = [
     "layer_scale",
     "max_pool",
     "max_pool_grad",
+    "square_sums",
+    "gradient_norm",
 ];
 
 /// The image for a device of this compute capability.

@@ -11,6 +11,7 @@
 //! Each number follows from those at its own place alone, so a host may bind one buffer as a tensor and as its next value.
 
 mod factors;
+pub(crate) mod norm;
 mod rule;
 mod steps;
 

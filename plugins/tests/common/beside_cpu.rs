@@ -236,8 +236,20 @@ fn updates() -> Vec<Alone> {
     rules.into_iter().map(one).collect()
 }
 
+/// More tensors than a launch takes, one of none, one of several blocks.
+fn norms() -> Vec<Alone> {
+    let named = |at: usize| -> &'static str { Box::leak(format!("g{at}").into_boxed_str()) };
+    let lengths = |at: usize| [3, 16384, 0, 40_001, 1][at % 5];
+    [1, 131]
+        .map(|count| {
+            let inputs = (0..count).map(|at| drawn(named(at), &[lengths(at)], at as u64)).collect();
+            alone("GradientNorm", inputs, &["norm"])
+        })
+        .into()
+}
+
 fn all() -> Vec<Alone> {
-    [activations(), normalizations(), pools(), updates()].into_iter().flatten().collect()
+    [activations(), normalizations(), pools(), updates(), norms()].into_iter().flatten().collect()
 }
 
 /// Within what rounding results, and statistics that results are made from, costs.

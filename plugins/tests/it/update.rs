@@ -119,6 +119,19 @@ fn one_node_gives_the_bits_of_standard_operators() {
                     let got = other.step(&data, &LABELS, rate);
                     assert_eq!(got.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
                     for (name, wanted) in &wanted {
+                        // On CUDA the norm is summed in one node, in another order.
+                        let by_norm = options.clip.is_some() || name == names::GRADIENT_NORM;
+                        if OPERATORS == Operators::Cuda && by_norm {
+                            let near = |(a, b): (&f64, &f64)| {
+                                (a - b).abs() <= 1e-5 * b.abs().max(1.0) || a.is_nan() && b.is_nan()
+                            };
+                            let (got, wanted) = (got[name].values(), wanted.values());
+                            assert!(
+                                got.iter().zip(&wanted).all(near),
+                                "{fused:?}, step {step}: {name}: {got:?}, {wanted:?}"
+                            );
+                            continue;
+                        }
                         assert_eq!(bits(&got[name]), bits(wanted), "{fused:?}, step {step}: {name}");
                     }
                 }

@@ -30,6 +30,7 @@ pub const OWN: &[&str] = &[
     "ConvWeightGrad",
     "DLoss",
     "DLossGrad",
+    "GradientNorm",
     "LayerNormGrad",
     "MaxPoolGrad",
     "PDLoss",

@@ -14,6 +14,15 @@ use crate::graph::{
 /// The operator.
 pub(super) const UPDATE: &str = "Update";
 
+/// Writes the norm of all gradients as one node.
+pub(super) fn norm(nodes: &mut Nodes, gradients: &[String]) -> String {
+    let inputs: Vec<&str> = gradients.iter().map(String::as_str).collect();
+    let mut norm = node("GradientNorm", &inputs, &[names::GRADIENT_NORM], Vec::new());
+    norm.domain = Some(DOMAIN.to_owned());
+    nodes.list.push(norm);
+    names::GRADIENT_NORM.to_owned()
+}
+
 /// Whether the operator has the update of these weights: all of the type `element`, by a rule that goes number by number.
 pub(super) fn has(options: &StepOptions, parameters: &[Parameter<'_>], element: Element) -> bool {
     let is_elementwise = !matches!(options.optimizer, Optimizer::Lamb { .. });

@@ -15,6 +15,7 @@ use crate::graph::{
     Error, Result,
     build::{Element, declare, floats},
     collective,
+    gradient::Operators,
     head::Place,
     nodes::Nodes,
     proto::{GraphProto, ModelProto, TensorProto},
@@ -206,10 +207,17 @@ impl Update {
 
 /// The norm of all gradients.
 fn norm(nodes: &mut Nodes, place: &Place, options: &StepOptions, trained: &[Trained], gradients: &[String]) -> String {
+    let is_shared =
+        |tensor: &Trained| tensor.kind == Kind::Proxies && options.ranks.is_some_and(|ranks| ranks.classes.is_some());
+    // A launch for each gradient is what it costs on a device; on the processor this keeps the bits of standard operators.
+    let is_one_node = |tensor: &Trained| tensor.element == place.element && !is_shared(tensor);
+    if options.operators == Operators::Cuda && trained.iter().all(is_one_node) {
+        return operator::norm(nodes, gradients);
+    }
     // Weights may be of another type than the embeddings, with a Cast between.
     let squares = trained.iter().zip(gradients).map(|(tensor, grad)| {
         let mut square = nodes.reduce_all("ReduceSumSquare", grad);
-        if tensor.kind == Kind::Proxies && options.ranks.is_some_and(|ranks| ranks.classes.is_some()) {
+        if is_shared(tensor) {
             let all = format!("{square}.all");
             nodes.list.push(collective::all_reduce(&[&square], &[&all]));
             square = all;

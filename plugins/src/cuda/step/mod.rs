@@ -5,6 +5,7 @@
 
 mod activation;
 mod convolution;
+mod norm;
 mod normalization;
 mod params;
 mod pool;
@@ -26,6 +27,7 @@ const F64: usize = size_of::<f64>();
 /// A node's attributes.
 #[derive(Clone, Copy)]
 pub(crate) enum Settings<'a> {
+    Norm,
     Update(&'a Rule),
     Activation(Activation),
     Normalization(&'a Normalization),
@@ -59,6 +61,7 @@ pub(crate) fn run(
     let queue = Queue::new(provider::stream(run)?, None, run.memory(place)?, element);
     let step = Step { signature, run, queue, code: element.code() as TypeCode };
     match settings {
+        Settings::Norm => norm::run(&step),
         Settings::Update(rule) => update::run(&step, rule),
         Settings::Activation(activation) => activation::run(&step, activation),
         Settings::Normalization(of) => match signature.operator {

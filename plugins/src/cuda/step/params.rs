@@ -4,9 +4,9 @@
 use crate::cuda::params::{Address, Parameters, parameters};
 
 parameters! {
-    Update: 3656, ActivationGrad: 72, BatchNorm: 144, LayerNorm: 88, MaxPool: 88,
+    Update: 3656, ActivationGrad: 72, BatchNorm: 144, LayerNorm: 88, MaxPool: 88, SquareSums: 3088, GradientNorm: 24,
 }
-const _: () = assert!(size_of::<Updated>() == 112);
+const _: () = assert!(size_of::<Updated>() == 112 && size_of::<Summed>() == 24);
 
 /// Weights that a launch has at most: parameters end at 4 KiB.
 pub(super) const UPDATED: usize = 32;
@@ -134,4 +134,36 @@ pub(super) struct MaxPool {
     pub(super) strides: [u32; 2],
     pub(super) dilations: [u32; 2],
     pub(super) begin: [u32; 2],
+}
+
+/// Tensors that a launch has at most.
+pub(super) const SUMMED: usize = 128;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Summed {
+    pub(super) values: Address,
+    pub(super) count: u64,
+    pub(super) block: u64,
+}
+
+impl Summed {
+    pub(super) const NONE: Self = Self { values: Address::NULL, count: 0, block: 0 };
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct SquareSums {
+    pub(super) out: Address,
+    pub(super) tensors: u32,
+    pub(super) unused: u32,
+    pub(super) of: [Summed; SUMMED],
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct GradientNorm {
+    pub(super) sums: Address,
+    pub(super) out: Address,
+    pub(super) count: u64,
 }
