@@ -46,6 +46,68 @@ class Recall(unittest.TestCase):
         self.assertEqual(result["queries"], 6)
         self.assertAlmostEqual(result["recall@1"], plain_recall(embeddings, named, 1, queries, gallery))
 
+    def test_labels_that_differ_by_a_blank_or_hold_marks_are_as_they_are(self):
+        embeddings = self.embeddings.astype(np.float32)
+        for odd in (" ", "\u00a0", "\t", "\u3000"):
+            for ends in (lambda label: label + odd, lambda label: odd + label):
+                labels = [ends(f"c{label}") if row % 2 else f"c{label}" for row, label in enumerate(self.labels)]
+                with self.assertWarnsRegex(UserWarning, "nearly the same"):
+                    result = pdloss.recall(embeddings, labels, k=1)
+                self.assertEqual(result["classes"], 12)
+                self.assertAlmostEqual(result["recall@1"], plain_recall(embeddings, labels, 1))
+        for mark in (";", "\t", ",", '"', "#", "'", "|", "\\", "\u2028", "\v", " "):
+            labels = [f"{mark}tool{mark}hammer{mark}{label}" for label in self.labels]
+            result = pdloss.recall(embeddings, labels, k=1)
+            self.assertEqual(result["classes"], 6, repr(mark))
+            self.assertAlmostEqual(result["recall@1"], plain_recall(embeddings, self.labels, 1))
+
+    def test_what_a_mask_leaves_out_is_not_measured(self):
+        matrix = self.embeddings.astype(np.float32)
+        mask = np.zeros(matrix.shape, bool)
+        whole = np.ma.masked_array(matrix, mask=mask)
+        self.assertEqual(pdloss.recall(whole, np.ma.masked_array(self.labels), k=1)["queries"], 30)
+        mask[3] = True
+        scores, genuine = np.arange(20.0), np.arange(20) % 2
+        for wrong, message in [
+            (lambda: pdloss.recall(np.ma.masked_array(matrix, mask=mask), self.labels), "embeddings has 8 masked values"),
+            (lambda: pdloss.recall(list(np.ma.masked_array(matrix, mask=mask)), self.labels), "embeddings has 8 masked values"),
+            (lambda: pdloss.recall(matrix, np.ma.masked_equal(self.labels, 2)), "labels has 5 masked values"),
+            (lambda: pdloss.recall(matrix, self.labels, roles=np.ma.masked_equal(["both"] * 30, "both")), "roles has 30 masked"),
+            (lambda: pdloss.verify(np.ma.masked_greater(scores, 18), genuine), "scores has 1 masked value;"),
+            (lambda: pdloss.verify(scores, np.ma.masked_equal(genuine, 1)), "genuine has 10 masked values"),
+        ]:
+            with self.assertRaisesRegex(pdloss.Error, message):
+                wrong()
+
+    def test_what_no_array_or_text_can_be_made_of_is_an_error_of_ours(self):
+        class Sparse:
+            def toarray(self):
+                raise AssertionError
+
+        class Tensor:
+            """As torch's sparse ones answer."""
+
+            dtype = np.dtype(np.float32)
+
+            def detach(self):
+                return self
+
+            def cpu(self):
+                return self
+
+            def numpy(self):
+                raise TypeError("can't convert Sparse layout tensor to numpy")
+
+        for wrong, message in [
+            (lambda: pdloss.recall(Sparse(), self.labels), "embeddings is sparse; wanted an array of all values"),
+            (lambda: pdloss.recall(Tensor(), self.labels), "embeddings is no array: can't convert Sparse"),
+            (lambda: pdloss.verify(Tensor(), [0, 1]), "scores is no array: can't convert Sparse"),
+            (lambda: pdloss.recall(self.embeddings, ["a\udc80", "b"] * 15), r"labels\[0\] is 'a\\udc80', with a lone surrogate"),
+            (lambda: pdloss.recall(self.embeddings, self.labels, roles=["\udc80"] * 30), r"roles\[0\]"),
+        ]:
+            with self.assertRaisesRegex(pdloss.Error, message):
+                wrong()
+
     def test_what_is_assumed_is_a_warning(self):
         with self.assertWarnsRegex(UserWarning, "rounded to float32"):
             pdloss.recall(self.embeddings, self.labels)

@@ -9,7 +9,7 @@ use std::{
 
 use prost::Message;
 
-use super::{Error, Result, external, proto::ModelProto};
+use super::{Error, Result, external, names, proto::ModelProto};
 
 /// What the names of files begin with that are not whole yet.
 const UNFINISHED: &str = ".pdloss-";
@@ -17,16 +17,17 @@ const UNFINISHED: &str = ".pdloss-";
 /// Reads a model. Values that lie in files beside it, as PyTorch's exporter leaves them, are brought into it.
 ///
 /// # Errors
-/// When the file cannot be read, or holds no model with a graph; when a file beside it is missing, cut or no regular file, or is
+/// When the file cannot be read, or holds no model with a graph, or one with two tensors of one name; when a file beside it is missing, cut or no regular file, or is
 /// named by anything but a relative path without `..`, naming the tensor.
 pub fn read(path: &Path) -> Result<ModelProto> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let mut model =
         ModelProto::decode(bytes.as_slice()).map_err(|source| Error::Format { path: path.to_owned(), source })?;
     // Protocol buffers take almost any short file for a message without fields.
-    if model.graph.is_none() {
+    let Some(graph) = &model.graph else {
         return Err(Error::model(path.display().to_string(), "not an ONNX model: it has no graph"));
-    }
+    };
+    names::check(graph)?;
     external::bring_in(path, &mut model)?;
     Ok(model)
 }

@@ -17,6 +17,7 @@ pub mod gradient;
 pub mod head;
 mod literal;
 pub mod losses;
+mod names;
 mod nodes;
 /// The message types of ONNX files, as `prost` writes them: the models that everything here reads, extends and writes.
 pub mod proto;

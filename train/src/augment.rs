@@ -3,8 +3,8 @@
 use clap::Args;
 use image::imageops::{blur, flip_horizontal_in_place};
 use image::{Rgb, RgbImage};
-use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
-use pdloss_embed::preprocess::{Preprocessor, Size};
+use imageproc::geometric_transformations::Projection;
+use pdloss_embed::preprocess::{Preprocessor, Size, warped};
 use pdloss_embed::{Error, Result};
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -145,9 +145,7 @@ impl Augment {
             None => image.clone(),
         };
         if let Some(way) = self.way(random, image.dimensions()) {
-            let mut moved = RgbImage::new(image.width(), image.height());
-            warp_into(&image, way, Interpolation::Bilinear, Border::Constant(fill), &mut moved);
-            image = moved;
+            image = warped(&image, way, image.dimensions(), fill);
         }
         if self.flip && random.random::<bool>() {
             flip_horizontal_in_place(&mut image);

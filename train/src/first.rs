@@ -53,7 +53,7 @@ pub(crate) fn as_it_begins(
     if !settings.init.as_ref().is_some_and(|init| init.init.contains(&Part::Embedder)) {
         return Ok((model.clone(), None));
     }
-    let (model, folder) = written(&embedder_of(settings, backbone, state)?, &settings.output)?;
+    let (model, folder) = written(&embedder_of(settings, backbone, state)?, (&settings.model, &settings.output))?;
     Ok((model, Some(folder)))
 }
 

@@ -68,27 +68,36 @@ impl Probe {
 /// What is to be said of an embedder whose embeddings depend on the batch or on chance, before anything is trained or measured.
 ///
 /// # Errors
-/// Those of opening and running it.
+/// Those of opening and running it, about the model `of` that it was made from.
 pub(crate) fn unsteadiness(
     embedder: &ModelProto,
-    output: &str,
+    (of, output): (&Path, &str),
     image: [usize; 3],
     options: &Options,
 ) -> Result<Option<String>> {
-    let (model, _folder) = written(embedder, output)?;
+    let (model, _folder) = written(embedder, (of, output))?;
     let cure = "its figures are those of the batches in which images come; export the model so that images do not meet";
-    Embedder::open(model, Some(image), options)?.unsteadiness(image, cure)
+    let opened = Embedder::open(model, Some(image), options);
+    opened.and_then(|mut embedder| embedder.unsteadiness(image, cure)).map_err(|error| about(of, error))
+}
+
+/// The same of the model that a person knows, where it is about a file of our own that is gone when it is read.
+fn about(of: &Path, error: Error) -> Error {
+    match error {
+        Error::Model { problem, .. } => Error::model(of, problem),
+        other => other,
+    }
 }
 
 /// An embedder as a model in a file, in a folder that lives as long as the answer.
 ///
 /// # Errors
-/// Those of writing it and of reading it back.
-pub(crate) fn written(embedder: &ModelProto, output: &str) -> Result<(Model, TempDir)> {
+/// Those of writing it and of reading it back, about the model `of` that it was made from.
+pub(crate) fn written(embedder: &ModelProto, (of, output): (&Path, &str)) -> Result<(Model, TempDir)> {
     let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
     let path = folder.path().join("embedder.onnx");
-    file::write(embedder, &path).map_err(|e| Error::model(&path, e.to_string()))?;
-    Ok((Model::read(&path, Some(output))?, folder))
+    file::write(embedder, &path).map_err(|e| Error::model(of, e.to_string()))?;
+    Ok((Model::read(&path, Some(output)).map_err(|error| about(of, error))?, folder))
 }
 
 /// What is wrong with embeddings of images, in words.

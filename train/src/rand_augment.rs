@@ -3,7 +3,8 @@
 //! interpolated.
 
 use image::{Rgb, RgbImage};
-use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
+use imageproc::geometric_transformations::Projection;
+use pdloss_embed::preprocess::warped;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
@@ -106,9 +107,7 @@ fn about_middle(image: &mut RgbImage, [a, b, c, d]: [f64; 4], fill: Rgb<u8>) {
 }
 
 fn warp(image: &mut RgbImage, way: Projection, fill: Rgb<u8>) {
-    let mut moved = RgbImage::new(image.width(), image.height());
-    warp_into(image, way, Interpolation::Bilinear, Border::Constant(fill), &mut moved);
-    *image = moved;
+    *image = warped(image, way, image.dimensions(), fill);
 }
 
 /// Away from the mean of each pixel's neighbourhood, in which it counts five times; the edge stays.

@@ -159,7 +159,9 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let image = layout.axes(settings.preprocessing.color.channels(), size);
     if last.is_none() {
         let embedder = embedder_of(&settings, &backbone, &state)?;
-        let unsteady = of_first(|| unsteadiness(&embedder, &settings.output, image, &settings.embedding(&library)))?;
+        let unsteady = of_first(|| {
+            unsteadiness(&embedder, (&settings.model, &settings.output), image, &settings.embedding(&library))
+        })?;
         let of = if validation.is_some() { "validation: " } else { "" };
         let unsteady = unsteady.map(|said| format!("{of}{said}"));
         unsteady.iter().for_each(|said| note(said));

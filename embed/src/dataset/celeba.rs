@@ -1,36 +1,51 @@
 //! CelebA (Liu et al. 2015): `identity_CelebA.txt`, lines of `image person`, and `list_eval_partition.txt`, lines of
 //! `image part` with 0 for train, 1 for validation, 2 for test. The test part is measured.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::part::Part;
-use super::{Listed, Listing, Source, Split, number, numbers};
+use super::{Listed, Listing, Lists, Source, Split, number, numbers};
 use crate::delimited::lines;
 use crate::error::{Error, Result};
 
 const IDENTITIES: &str = "identity_CelebA.txt";
 const PARTS: &str = "list_eval_partition.txt";
 
-pub(super) fn list(source: &Source) -> Result<Listing> {
-    let root = source.folder_of(IDENTITIES).ok_or_else(|| {
+pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
+    let source = lists.source;
+    let absent = || {
         Error::data(
             source.path(),
             format!(
                 "{PARTS} gives CelebA's parts (image, 0 to 2); wanted {IDENTITIES} too, which says who is on each image (or --format folder)"
             ),
         )
-    })?;
-    let file = format!("{root}{IDENTITIES}");
-    let persons = words(source, &file)?;
+    };
+    // The list of parts may have been given itself: it then says which images are meant, the other who is on them.
+    let given = lists.given.filter(|given| *given != PARTS);
+    let (root, file) = match given {
+        Some(given) => (String::new(), given.to_owned()),
+        None => {
+            source.folder_of(IDENTITIES).map(|root| (root.clone(), format!("{root}{IDENTITIES}"))).ok_or_else(absent)?
+        }
+    };
+    let mut persons = words(source, &file)?;
     let parts = match source.folder_of(PARTS) {
         Some(folder) => Some(parts(source, &format!("{folder}{PARTS}"))?),
         None => None,
     };
+    if let (Some(parts), true) = (&parts, lists.given == Some(PARTS)) {
+        let known: HashSet<&str> = persons.iter().map(|(_, name, _)| name.as_str()).collect();
+        if let Some(unknown) = parts.keys().filter(|name| !known.contains(name.as_str())).min() {
+            return Err(Error::data(source.path().join(PARTS), format!("{unknown} is nobody's in {IDENTITIES}")));
+        }
+        persons.retain(|(_, name, _)| parts.contains_key(name));
+    }
     let names = numbers::of_names(persons.iter().map(|(_, _, person)| person.as_str()));
     let mut prefix = None;
     let mut images = Vec::with_capacity(persons.len());
     for (line, name, person) in &persons {
-        let prefix = prefix.get_or_insert_with(|| image_folder(source, &root, name));
+        let prefix = prefix.get_or_insert_with(|| image_folder(lists.images, &root, name));
         let part = match &parts {
             None => None,
             Some(parts) => Some(*parts.get(name).ok_or_else(|| {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::part::Part;
-use super::{Listed, Listing, Source, Split, number};
+use super::{Listed, Listing, Lists, Source, Split, is_image, number};
 use crate::delimited::lines;
 use crate::error::{Error, Result};
 
@@ -37,11 +37,40 @@ const CUB_NAMES: [&str; 21] = [
     "200.Common_Yellowthroat",
 ];
 
-pub(super) fn list(source: &Source) -> Result<Listing> {
-    let root = source
-        .folder_of("images.txt")
-        .ok_or_else(|| Error::data(source.path(), "format cub wants images.txt, which is not there"))?;
+/// What else the format needs beside its list of images.
+const LABELS: &str = "image_class_labels.txt";
+/// Where its images lie.
+const IMAGES: &str = "images/";
+
+/// Whether a file called `images.txt` is this format's: what names the labels lies beside it, or its lines are numbers and images. Others
+/// call their own lists so.
+pub(super) fn is_list(source: &Source, file: &str) -> Result<bool> {
+    if source.contains(LABELS) {
+        return Ok(true);
+    }
+    let text = source.read_text(file)?;
+    let is_numbered = |line: &str| {
+        let pair = line.split_once(char::is_whitespace);
+        pair.is_some_and(|(id, name)| id.parse::<u64>().is_ok() && is_image(name.trim()))
+    };
+    Ok(lines(&text).take(100).all(|(_, line)| is_numbered(line)))
+}
+
+pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
+    let source = lists.source;
+    let root = match lists.given {
+        Some(_) => String::new(),
+        None => source
+            .folder_of("images.txt")
+            .ok_or_else(|| Error::data(source.path(), "format cub wants images.txt, which is not there"))?,
+    };
     let file = |name: &str| format!("{root}{name}");
+    if lists.given.is_some() && !source.contains(LABELS) {
+        return Err(Error::data(
+            source.path().join(LABELS),
+            "is not there, and images.txt of format cub has no labels of its own; wanted it beside images.txt (--format list reads a table of paths and labels)",
+        ));
+    }
     let wrong = |name: &str, line: usize, problem: String| {
         Error::data(source.path().join(file(name)), format!("line {line}: {problem}"))
     };
@@ -64,6 +93,8 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     };
     let parts = parts.as_deref().map(by_id);
     let mut listed = Vec::with_capacity(images.len());
+    // `--root` may be the folder of images itself.
+    let mut place = None;
     for Pair { line, id, value } in &images {
         let label = labels.get(id.as_str());
         let label = label
@@ -90,7 +121,11 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
                 }
             }
         };
-        listed.push(Listed { part, line: Some(*line), ..Listed::new(format!("{root}images/{value}"), class) });
+        let place = *place.get_or_insert_with(|| {
+            let holds = |place: &&str| lists.images.contains(&format!("{root}{place}{value}"));
+            [IMAGES, ""].into_iter().find(holds).filter(|_| lists.given.is_some()).unwrap_or(IMAGES)
+        });
+        listed.push(Listed { part, line: Some(*line), ..Listed::new(format!("{root}{place}{value}"), class) });
     }
     let words = images.iter().any(|pair| pair.id.parse::<u64>().is_err());
     let protocol = if words && parts.is_some() { Split::Test } else { Split::ZeroShot };

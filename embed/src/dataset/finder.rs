@@ -19,14 +19,23 @@ pub struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// Over the names of a data set; files that are no images are left out.
+    /// Over names of images; those of kept embeddings may be any: `S001`, `v1_000012`.
     pub fn new(names: &'a [String]) -> Self {
+        Self::over(names, |_| true)
+    }
+
+    /// Over the files of a folder or an archive; those that are no images are left out.
+    pub fn of_files(names: &'a [String]) -> Self {
+        Self::over(names, is_image)
+    }
+
+    fn over(names: &'a [String], counts: impl Fn(&str) -> bool) -> Self {
         let composed: Vec<String> = names.iter().map(|name| composed(name)).collect();
         let mut by_stem: HashMap<String, Vec<usize>> = HashMap::new();
-        for (at, name) in composed.iter().enumerate().filter(|(_, name)| is_image(name)) {
+        for (at, name) in composed.iter().enumerate().filter(|(_, name)| counts(name)) {
             by_stem.entry(stem(last(name)).to_owned()).or_default().push(at);
         }
-        let folders = composed.iter().filter(|name| is_image(name)).filter_map(|name| folder_of_image(name));
+        let folders = composed.iter().filter(|name| counts(name)).filter_map(|name| folder_of_image(name));
         let folders = folders.map(str::to_owned).collect();
         Self { names, composed, by_stem, folders }
     }
@@ -106,7 +115,7 @@ mod tests {
             ["lfw/A_B/A_B_0001.png", "lfw/A_B/A_B_0002.jpg", "x/1.jpg", "y/1.jpg", "J.R_0001.jpg", "pairs.txt"]
                 .map(String::from)
                 .into();
-        let finder = Finder::new(&names);
+        let finder = Finder::of_files(&names);
         assert_eq!(finder.find("A_B/A_B_0001"), Ok(Some(0)));
         assert_eq!(finder.find("A_B/A_B_0001.jpg"), Ok(Some(0)));
         assert_eq!(finder.find("A_B_0002.jpg"), Ok(Some(1)));
@@ -121,6 +130,21 @@ mod tests {
         let decomposed = ["Jose\u{301}/Jose\u{301}_0001.jpg".to_owned()];
         assert_eq!(Finder::new(&decomposed).find("Jos\u{e9}/Jos\u{e9}_0001"), Ok(Some(0)));
         assert!(finder.find("1.jpg").unwrap_err().contains("x/1.jpg or y/1.jpg"));
+    }
+
+    #[test]
+    fn names_of_kept_embeddings_may_end_as_they_like() {
+        let names = ["S001", "v1_000012", "clips/a.mp4", "x.y", "7", "id1.jpg", "Jose\u{301}"].map(String::from);
+        let finder = Finder::new(&names);
+        for (at, name) in names.iter().enumerate() {
+            assert_eq!(finder.find(name), Ok(Some(at)), "{name}");
+        }
+        assert_eq!(
+            [finder.find("./S001"), finder.find("a.mp4"), finder.find("Jos\u{e9}")],
+            [0, 2, 6].map(|at| Ok(Some(at)))
+        );
+        assert_eq!([finder.find("S001.jpg"), finder.find("id1")], [0, 5].map(|at| Ok(Some(at))));
+        assert_eq!([finder.find("S002"), finder.find("a"), finder.find("x")], [Ok(None), Ok(None), Ok(None)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! `image_name item_id evaluation_status`, the status being train, query or gallery. Queries search the gallery.
 
 use super::part::Part;
-use super::{Listed, Listing, Role, Source, Split, number, numbers};
+use super::{Listed, Listing, Lists, Role, Source, Split, number, numbers};
 use crate::delimited::lines;
 use crate::error::{Error, Result};
 
@@ -18,11 +18,13 @@ pub(super) fn is_partition(source: &Source, file: &str) -> Result<bool> {
     Ok(!lines(&text).take(3).any(|(_, line)| celeba(line)))
 }
 
-pub(super) fn list(source: &Source) -> Result<Listing> {
-    let holder = source
-        .folder_of(FILE)
-        .ok_or_else(|| Error::data(source.path(), format!("format inshop wants {FILE}, which is not there")))?;
-    let file = format!("{holder}{FILE}");
+pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
+    let source = lists.source;
+    let absent = || Error::data(source.path(), format!("format inshop wants {FILE}, which is not there"));
+    let (holder, file) = match lists.given {
+        Some(given) => (String::new(), given.to_owned()),
+        None => source.folder_of(FILE).map(|holder| (holder.clone(), format!("{holder}{FILE}"))).ok_or_else(absent)?,
+    };
     let here = || source.path().join(&file);
     let text = source.read_text(&file)?;
     let mut rows = lines(&text);
@@ -54,12 +56,13 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         return Err(Error::data(here(), format!("its first line says {count} images, {} follow", parsed.len())));
     }
     // The data set is handed out with its images beside the list or in the folder Img, and the list in Eval.
-    let prefix = parsed.first().map_or(String::new(), |(_, name, ..)| image_folder(source, &holder, name));
+    let prefix = parsed.first().map_or(String::new(), |(_, name, ..)| image_folder(lists.images, &holder, name));
     let numbers = numbers::of_names(parsed.iter().map(|(_, _, item, ..)| *item));
     let image = |&(at, name, item, part, role): &(usize, &str, &str, Part, Role)| Listed {
         part: Some(part),
         role,
         line: Some(at),
+        is_placed: !prefix.is_empty(),
         ..Listed::new(format!("{prefix}{name}"), numbers[item])
     };
     let images = parsed.iter().map(image).collect();

@@ -18,8 +18,8 @@ use crate::delimited::{Blanks, Delimiter, Record, Table, plain};
 use crate::error::{Error, Result};
 use crate::files::folder_of;
 
-/// What headers call the path of an image.
-const PATH: [&str; 16] = [
+/// What headers call the path of an image, in lists and in every other table of images.
+pub const PATH: [&str; 16] = [
     "path",
     "image_path",
     "img_path",
@@ -38,7 +38,7 @@ const PATH: [&str; 16] = [
     "fname",
 ];
 /// What they call its label.
-const LABEL: [&str; 19] = [
+pub(crate) const LABEL: [&str; 19] = [
     "label",
     "labels",
     "class",
@@ -237,6 +237,61 @@ fn with_hint(error: Error, delimiter: Delimiter) -> Error {
     }
 }
 
+/// The columns that say which part an image plays.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Roles {
+    /// Holds `query`, `gallery` or `both`.
+    pub(crate) role: Option<usize>,
+    /// Whether it is a query: true or false.
+    pub(crate) query: Option<usize>,
+    /// Whether it is of the gallery.
+    pub(crate) gallery: Option<usize>,
+}
+
+impl Roles {
+    /// Those of a table without parts, such as one of labels: by their names, else one of no other use that holds nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the header has a name twice.
+    pub(crate) fn find(table: &Table, used: &[Option<usize>]) -> Result<Self> {
+        let holds = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
+        let free = |c: &usize| !used.contains(&Some(*c));
+        let surely = table.column(&ROLE[..1])?;
+        let by_name = surely.or(table.column(&ROLE[1..])?.filter(holds));
+        let role = by_name.or_else(|| (0..table.header().len()).filter(free).find(holds));
+        let (query, gallery) =
+            (flag_column(table, &IS_QUERY)?.filter(free), flag_column(table, &IS_GALLERY)?.filter(free));
+        Ok(Self { role, query, gallery })
+    }
+
+    /// The role that a record says; flags may say none of an image to train on.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the line.
+    pub(crate) fn of(&self, table: &Table, record: &Record<'_>, is_train: bool) -> Result<Role> {
+        if let Some(word) = self.role.map(|c| &record.fields[c]) {
+            let wrong = || table.error(record.line, &format!("role '{word}' is none of query, gallery, both"));
+            return Role::parse(word).ok_or_else(wrong);
+        }
+        let flag = |column: Option<usize>| match column.map(|c| record.fields[c].as_ref()) {
+            None => Ok(None),
+            Some(word) if truth(word).is_some() => Ok(truth(word)),
+            Some(word) if ["", "nan", "none"].contains(&word.to_lowercase().as_str()) => Ok(None),
+            Some(other) => Err(table.error(record.line, &format!("'{other}' is neither True nor False"))),
+        };
+        match (flag(self.query)?, flag(self.gallery)?) {
+            (Some(true), Some(true)) | (None, None) => Ok(Role::Both),
+            (Some(true), _) => Ok(Role::Query),
+            (_, Some(true)) => Ok(Role::Gallery),
+            _ if is_train => Ok(Role::Both),
+            // One of the two columns alone says both.
+            (Some(false), None) if self.gallery.is_none() => Ok(Role::Gallery),
+            (None, Some(false)) if self.query.is_none() => Ok(Role::Query),
+            _ => Err(table.error(record.line, "is neither query nor gallery")),
+        }
+    }
+}
+
 /// Which column is what.
 struct Columns {
     path: usize,
@@ -397,26 +452,8 @@ impl Columns {
     }
 
     fn role(&self, table: &Table, record: &Record<'_>, part: Option<Part>) -> Result<Role> {
-        if let Some(word) = self.role.map(|c| &record.fields[c]) {
-            let wrong = || table.error(record.line, &format!("role '{word}' is none of query, gallery, both"));
-            return Role::parse(word).ok_or_else(wrong);
-        }
-        let flag = |column: Option<usize>| match column.map(|c| record.fields[c].as_ref()) {
-            None => Ok(None),
-            Some(word) if truth(word).is_some() => Ok(truth(word)),
-            Some(word) if ["", "nan", "none"].contains(&word.to_lowercase().as_str()) => Ok(None),
-            Some(other) => Err(table.error(record.line, &format!("'{other}' is neither True nor False"))),
-        };
-        match (flag(self.query)?, flag(self.gallery)?) {
-            (Some(true), Some(true)) | (None, None) => Ok(Role::Both),
-            (Some(true), _) => Ok(Role::Query),
-            (_, Some(true)) => Ok(Role::Gallery),
-            _ if part == Some(Part::Train) => Ok(Role::Both),
-            // One of the two columns alone says both.
-            (Some(false), None) if self.gallery.is_none() => Ok(Role::Gallery),
-            (None, Some(false)) if self.query.is_none() => Ok(Role::Query),
-            _ => Err(table.error(record.line, "is neither query nor gallery")),
-        }
+        let roles = Roles { role: self.role, query: self.query, gallery: self.gallery };
+        roles.of(table, record, part == Some(Part::Train))
     }
 
     /// Whether flags of queries and gallery are left empty, which in training images means nothing.

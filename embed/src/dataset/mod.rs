@@ -11,6 +11,7 @@ mod inshop;
 mod layout;
 mod list;
 mod market;
+mod matlab;
 mod numbers;
 mod part;
 mod past;
@@ -27,9 +28,11 @@ use sha2::{Digest, Sha256};
 
 use crate::digest::hex;
 use crate::error::{Error, Result};
-use crate::files::ending;
+use crate::files::{ending, folder_of};
 pub use chosen::Chosen;
 pub use finder::{Finder, are_of_other_folders};
+pub use list::PATH as IMAGE_COLUMNS;
+pub(crate) use list::{LABEL as LABEL_COLUMNS, Roles};
 use part::Part;
 pub use past::Past;
 pub use slips::{folded, nearly_alike, slips_in, slips_of};
@@ -247,11 +250,13 @@ struct Listed {
     line: Option<usize>,
     /// What it weighs.
     weight: Option<f64>,
+    /// Whether the format's reader, not the list, says the folder that its name begins with.
+    is_placed: bool,
 }
 
 impl Listed {
     fn new(name: String, class: usize) -> Self {
-        Self { name, class, part: None, role: Role::Both, camera: None, line: None, weight: None }
+        Self { name, class, part: None, role: Role::Both, camera: None, line: None, weight: None, is_placed: false }
     }
 }
 
@@ -324,10 +329,14 @@ impl Dataset {
         } else {
             (Source::open_within(path, &request.limits)?, None)
         };
+        // A list that is given itself lies in its own folder, wherever its images are.
+        let beside = list_name.is_some().then(|| Source::folder(folder_of(path)));
+        let lists = Lists { source: beside.as_ref().unwrap_or(&source), given: list_name.as_deref(), images: &source };
         let format = match request.format {
-            Format::Auto => recognise(&source, list_name.as_deref())?,
+            Format::Auto => recognise(&lists)?,
             given => given,
         };
+        lists.check(path, format)?;
         if request.label.is_some() && format != Format::List {
             return Err(Error::Usage(format!(
                 "--label: format {} has one label an image; only lists have columns to choose from",
@@ -351,11 +360,11 @@ impl Dataset {
             return part::take(source, format, listing, request);
         }
         let listing = match format {
-            Format::Cub => cub::list(&source)?,
-            Format::Cars196 => cars196::list(&source)?,
-            Format::Sop => sop::list(&source)?,
-            Format::Inshop => inshop::list(&source)?,
-            Format::Celeba => celeba::list(&source)?,
+            Format::Cub => cub::list(&lists)?,
+            Format::Cars196 => cars196::list(&lists)?,
+            Format::Sop => sop::list(&lists)?,
+            Format::Inshop => inshop::list(&lists)?,
+            Format::Celeba => celeba::list(&lists)?,
             Format::Market => market::list(&source)?,
             Format::Folder | Format::Auto | Format::List => folder::list(&source, request.format == Format::Folder)?,
         };
@@ -411,13 +420,42 @@ impl Dataset {
 /// Endings of archives that are not read, so that they are not taken for lists.
 const OTHER_ARCHIVES: [&str; 10] = ["7z", "bz2", "gz", "lz4", "parquet", "rar", "tbz2", "txz", "xz", "zst"];
 
-fn recognise(source: &Source, list_file: Option<&str>) -> Result<Format> {
-    if let Some(name) = list_file {
+/// Where a format's lists are, and where its images.
+#[derive(Clone, Copy)]
+struct Lists<'a> {
+    /// The data set's folder or archive; the list's own folder where one was given.
+    source: &'a Source,
+    /// The file that was given in place of a folder: that which is read, whatever lies elsewhere by its name.
+    given: Option<&'a str>,
+    /// What the images are in: the same, or `--root`.
+    images: &'a Source,
+}
+
+impl Lists<'_> {
+    /// Refuses a file as the list of a format that has none, or not that.
+    fn check(&self, path: &Path, format: Format) -> Result<()> {
+        let Some(given) = self.given else { return Ok(()) };
+        let wanted = match format {
+            Format::Cub if given != "images.txt" => "its list images.txt, or the data set's folder",
+            Format::Folder | Format::Market => "a folder or an archive: this format has no list",
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!(
+            "--format {}: {} is a file; wanted {wanted} (--format list reads a table of paths and labels)",
+            format.as_str(),
+            path.display()
+        )))
+    }
+}
+
+fn recognise(lists: &Lists<'_>) -> Result<Format> {
+    let source = lists.source;
+    if let Some(name) = lists.given {
         return Ok(match name {
             "list_eval_partition.txt" if inshop::is_partition(source, name)? => Format::Inshop,
             "list_eval_partition.txt" | "identity_CelebA.txt" => Format::Celeba,
-            n if n.starts_with("Ebay_") => Format::Sop,
-            "images.txt" => Format::Cub,
+            "Ebay_train.txt" | "Ebay_test.txt" => Format::Sop,
+            "images.txt" if cub::is_list(source, name)? => Format::Cub,
             n if n.ends_with(".mat") => Format::Cars196,
             _ => Format::List,
         });

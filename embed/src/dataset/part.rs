@@ -1,10 +1,11 @@
 //! From all images that a data set lists to the part that was asked for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 use super::numbers::ranges;
 use super::slips::slips_in;
-use super::source::names::{files, several};
+use super::source::names::{files, several, tidy};
 use super::{Dataset, Format, Item, Listed, Listing, Request, Source, Split};
 use crate::error::{Error, Result};
 
@@ -23,6 +24,15 @@ impl Part {
             Self::Train => "train",
             Self::Validation => "val",
             Self::Test => "test",
+        }
+    }
+
+    /// The split that is this part.
+    pub(super) fn split(self) -> Split {
+        match self {
+            Self::Train => Split::Train,
+            Self::Validation => Split::Val,
+            Self::Test => Split::Test,
         }
     }
 }
@@ -181,6 +191,9 @@ fn choose(kept: &mut Vec<Listed>, request: &Request, part: &str) -> Result<()> {
 /// Gives each image the name that its file has.
 fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result<()> {
     let total = kept.len();
+    if let Some(root) = &request.root {
+        stay_below(kept, root, request)?;
+    }
     let mut missing: Vec<&Listed> = Vec::new();
     for image in kept.iter_mut() {
         match source.find(&image.name) {
@@ -192,7 +205,8 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result
     let (path, count) = (&request.path, missing.len());
     let line = first.line.map_or(String::new(), |line| format!(" (line {line})"));
     let here = std::path::Path::new(".");
-    let elsewhere = missing.iter().filter(|image| here.join(&image.name).is_file()).count();
+    let relative = |image: &&&Listed| !std::path::Path::new(&image.name).is_absolute();
+    let elsewhere = missing.iter().filter(relative).filter(|image| here.join(&image.name).is_file()).count();
     let hint = if elsewhere > 0 && path.is_file() {
         format!("; {elsewhere} are there relative to the current folder: --root .")
     } else if path.is_file() && !Source::is_archive(path) {
@@ -206,6 +220,47 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result
             "lists {total} images, {count} of which are not there; the first is {}{line}, looked for in {}{hint}",
             first.name,
             source.path().display()
+        ),
+    ))
+}
+
+/// Refuses a list whose paths lead away from `--root`: other images than its would be measured.
+fn stay_below(kept: &[Listed], root: &Path, request: &Request) -> Result<()> {
+    let roots: Vec<_> =
+        [std::path::absolute(root), root.canonicalize()].into_iter().filter_map(std::io::Result::ok).collect();
+    let leaves = |image: &&Listed| {
+        let name = tidy(&image.name);
+        let path = Path::new(&name);
+        if path.is_absolute() {
+            return name.split('/').any(|part| part == "..") || !roots.iter().any(|root| path.starts_with(root));
+        }
+        // What our own readers put before a name finds images beside the list's folder.
+        let mut depth = 0_usize;
+        !image.is_placed
+            && name.split('/').any(|part| match (part, depth) {
+                ("..", 0) => true,
+                ("..", _) => {
+                    depth -= 1;
+                    false
+                }
+                _ => {
+                    depth += 1;
+                    false
+                }
+            })
+    };
+    let mut away = kept.iter().filter(leaves);
+    let Some(first) = away.next() else { return Ok(()) };
+    let line = first.line.map_or(String::new(), |line| format!("line {line}: "));
+    let how = if Path::new(&first.name).is_absolute() { "is an absolute path" } else { "leads out of it" };
+    Err(Error::data(
+        &request.path,
+        format!(
+            "{line}--root {} is where its paths start, and {} {how} ({} of {} do not stay below it); wanted paths below it, or no --root",
+            root.display(),
+            first.name,
+            away.count() + 1,
+            kept.len()
         ),
     ))
 }

@@ -75,9 +75,21 @@ pub fn folded(name: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A number in one form, however it is written: `1`, `01`, `+1`, `1.0` and `1e0` are one.
 fn number(text: &str) -> Option<String> {
     let begins = text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
-    text.parse::<f64>().ok().filter(|_| begins).map(|number| number.to_string())
+    let number = text.parse::<f64>().ok().filter(|_| begins)?;
+    let (mantissa, exponent) =
+        text.split_once(['e', 'E']).map_or((text, None), |(before, after)| (before, Some(after)));
+    let digits = mantissa.trim_start_matches(['+', '-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
+    // Ids of posts and accounts have more digits than 64 bits of a float tell apart.
+    if digits <= 15 || exponent.is_some() {
+        return Some(number.to_string());
+    }
+    let (sign, plain) = mantissa.strip_prefix('-').map_or(("", mantissa), |plain| ("-", plain));
+    let plain = plain.trim_start_matches(['+', '0']);
+    let plain = if plain.contains('.') { plain.trim_end_matches('0').trim_end_matches('.') } else { plain };
+    Some(format!("{sign}{plain}"))
 }
 
 /// Characters that nobody sees: zero-width blanks and joiners, marks of direction, soft hyphens, byte-order marks.
@@ -112,6 +124,12 @@ mod tests {
         ] {
             assert!(said(&names).contains(wanted), "{names:?}: {}", said(&names));
         }
+        // Beyond 2^53, where a float knows every other number at best.
+        let ids = ["9223372036854775808", "9223372036854775809", "1489302457811312641", "1489302457811312642"];
+        assert_eq!(said(&ids), "");
+        let written = ["1489302457811312641", "1489302457811312641.0", "01489302457811312641", "+1489302457811312641"];
+        assert_eq!(said(&written).matches(" and ").count(), 3, "{}", said(&written));
+        assert_eq!(said(&["1000", "1e3"]).matches(" and ").count(), 1);
         assert_eq!(
             said(&["dog", "dogs", "1", "2", "10", "-2", "infinity", "inf", "ab", "a b"]).matches("' and '").count(),
             0

@@ -6,6 +6,7 @@ mod efficiency;
 mod external;
 mod library;
 mod model;
+mod names;
 mod onnxruntime;
 mod own_scaling;
 mod prepared;

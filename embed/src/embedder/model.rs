@@ -10,6 +10,7 @@ use tract_onnx::pb::{ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_
 
 use super::class_scores;
 use super::external;
+use super::names;
 use super::own_scaling::{self, OwnScaling};
 use super::training_mode::{self, Unsteady};
 use crate::digest::{Hashed, hex};
@@ -118,6 +119,7 @@ impl Model {
         let graph = proto.graph.as_ref().filter(|g| !g.node.is_empty());
         let graph =
             graph.ok_or_else(|| Error::model(path, "is not an ONNX model: it has no graph, or one without nodes"))?;
+        names::check(path, graph)?;
         let opset =
             proto.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
 

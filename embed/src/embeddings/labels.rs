@@ -5,14 +5,17 @@ use std::fs::File;
 use std::path::Path;
 
 use super::{Embeddings, Row};
-use crate::dataset::{Role, composed, several, slips_in};
+use crate::dataset::{IMAGE_COLUMNS, LABEL_COLUMNS, Roles, composed, several, slips_in};
 use crate::delimited::{Blanks, Record, Table, decode, plain};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::npy;
 
-/// What headers call the label.
-pub(super) const LABEL: [&str; 7] = ["label", "labels", "class", "class_id", "target", "identity", "y"];
+/// What headers call the label: what those of lists do.
+pub(super) const LABEL: [&str; 19] = LABEL_COLUMNS;
+/// What a first line is, and no label, where there is no other column.
+const LABEL_ALONE: [&str; 7] = ["label", "labels", "class", "class_id", "target", "identity", "y"];
+/// What they call the name of the image; a person's own file may call it otherwise, too ([`IMAGE_COLUMNS`]).
 pub(super) const NAME: [&str; 4] = ["name", "path", "image_path", "filename"];
 pub(super) const ROLE: &str = "role";
 const IMAGE: &str = "image";
@@ -74,9 +77,12 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
         let wanted = "numpy.savetxt('labels.txt', labels, fmt='%s')";
         return Err(Error::data(path, format!("is an .npy file; wanted text, one label a line or a CSV: {wanted}")));
     }
-    let is_label = |field: &std::borrow::Cow<'_, str>| LABEL.contains(&field.to_lowercase().as_str());
     let text = decode(path, bytes)?;
-    let table = Table::parse(path, text, Blanks::Belong, |records| records[0].fields.iter().any(is_label))?;
+    let table = Table::parse(path, text, Blanks::Belong, |records| match records[0].fields.as_slice() {
+        // A class may be called `person` or `category`.
+        [alone] => LABEL_ALONE.contains(&plain(alone).as_str()),
+        several => several.iter().any(|field| LABEL.contains(&plain(field).as_str())),
+    })?;
     let has_header = !table.header().is_empty();
     let label = table.column(&LABEL)?.unwrap_or(0);
     let width = table.width()?;
@@ -86,15 +92,22 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
             &format!("{width} columns and no header with a column 'label'; wanted that, or one label a line (in quotes, where it has a comma)"),
         ));
     }
-    let columns = [NAME.as_slice(), &[ROLE], &[IMAGE], &[CAMERA], &[MATRIX]].map(|names| table.column(names));
-    let [name, role, image, camera, matrix] = columns;
-    let (name, role, matrix) = (name?, role?, matrix?);
+    let columns = [NAME.as_slice(), &[IMAGE], &[CAMERA], &[MATRIX]].map(|names| table.column(names));
+    let [name, image, camera, matrix] = columns;
+    let (mut name, matrix) = (name?, matrix?);
+    if name.is_none() && matrix.is_none() {
+        name = table.column(&IMAGE_COLUMNS)?.filter(|&column| column != label);
+    }
     // A person's column of that name may hold anything; only our own files number images.
     let image = if matrix.is_some() { image? } else { None };
     let place = if matrix.is_some() { table.column(&[PLACE])? } else { None };
     let camera = camera?;
-    let used = [Some(label), name, role, image, camera, matrix, place];
+    let roles = Roles::find(&table, &[Some(label), name, image, camera, matrix, place])?;
+    let used = [Some(label), name, roles.role, roles.query, roles.gallery, image, camera, matrix, place];
     let mut notes = passed_over(path, &table, &used);
+    if let Some(role) = roles.role.map(|column| &table.header()[column]).filter(|name| plain(name) != ROLE) {
+        notes.push(format!("{}: column '{role}' is taken for the role of each row", path.display()));
+    }
     if let (Some(camera), None) = (camera, matrix) {
         let camera = &table.header()[camera];
         notes.push(format!(
@@ -129,11 +142,7 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
             );
             return Err(table.error(*line, &problem));
         }
-        let role = match role.map(|c| &fields[c]) {
-            None => Role::Both,
-            Some(word) => Role::parse(word)
-                .ok_or_else(|| table.error(*line, &format!("role '{word}' is none of query, gallery, both")))?,
-        };
+        let role = roles.of(&table, &record, false)?;
         let number = |column: Option<usize>| match column.map(|c| fields[c].as_ref()) {
             None | Some("") => Ok(None),
             Some(word) => word

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use image::{Rgb, RgbImage};
-use imageproc::geometric_transformations::{Border, Interpolation, Projection, warp_into};
+use imageproc::geometric_transformations::Projection;
 
 use crate::dataset::Finder;
 use crate::delimited::{Blanks, Record, Table, plain};
 use crate::error::{Error, Result};
+use crate::preprocess::warped;
 
 /// Where left eye, right eye, nose tip, left and right corner of the mouth belong, as the viewer sees them.
 pub const TEMPLATE: [[f64; 2]; 5] =
@@ -114,9 +115,7 @@ impl Landmarks {
         #[allow(clippy::cast_possible_truncation)] // pixels
         let matrix = [a, -b, x, b, a, y, 0.0, 0.0, 1.0].map(|v: f64| v as f32);
         let way = Projection::from_matrix(matrix).ok_or_else(|| Error::image(name, "its landmarks leave no face"))?;
-        let mut face = RgbImage::new(SIDE, SIDE);
-        warp_into(image, way, Interpolation::Bilinear, Border::Constant(Rgb([0; 3])), &mut face);
-        Ok(face)
+        Ok(warped(image, way, (SIDE, SIDE), Rgb([0; 3])))
     }
 }
 

@@ -15,6 +15,7 @@ mod recipe;
 mod resample;
 mod traits;
 mod values;
+mod warp;
 
 pub use align::{Landmarks, TEMPLATE};
 pub use boxes::Boxes;
@@ -26,3 +27,4 @@ pub use preset::Preset;
 pub use recipe::{MAX_PIXELS, Recipe};
 pub use traits::Traits;
 pub use values::{Color, Interpolation, Layout, Number, Orientation, Pad, Resize, Size};
+pub use warp::warped;

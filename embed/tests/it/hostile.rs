@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
 use pdloss_embed::preprocess::{Layout, Orientation, Patch, Preprocessor, Recipe, Resize, Size, decode};
 use pdloss_embed::{Error, Result};
-use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 use crate::onnx::{N, external, giving, int, ints, model, node, projection, save, value, weights};
 
@@ -282,6 +282,47 @@ fn tensors_that_claim_more_than_they_hold_and_circles_are_refused() {
             assert!(message.contains(says), "{runtime:?}: {message}");
         }
     }
+}
+
+#[test]
+fn two_tensors_of_one_name_are_refused_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (nodes, initializers) = projection("y");
+    let with = |more: Vec<NodeProto>, tensors: Vec<TensorProto>| {
+        model(&[N, 3, 8, 8], 17, [nodes.clone(), more].concat(), [initializers.clone(), tensors].concat())
+    };
+    let mean = || weights("mean", &[4, 4]);
+    let relu = |from: &str, to: &str| node("Relu", &[from], &[to], vec![]);
+    let inner = GraphProto { node: vec![relu("x", "c"), relu("x", "c")], ..GraphProto::default() };
+    let branch = AttributeProto { name: "then_branch".into(), g: Some(inner), ..AttributeProto::default() };
+    for (proto, says) in [
+        // As PyTorch's exporter leaves a buffer `mean` beside `x.mean(1)`.
+        (
+            with(vec![relu("y", "mean")], vec![mean()]),
+            "tensor 'mean': two have this name, an initializer and what a node Relu makes",
+        ),
+        (
+            with(vec![relu("y", "a"), relu("x", "a")], vec![]),
+            "tensor 'a': two have this name, what a node Relu makes and what a node",
+        ),
+        (with(vec![relu("y", "x")], vec![]), "tensor 'x': two have this name, an input and what a node Relu makes"),
+        (with(vec![], vec![mean(), mean()]), "tensor 'mean': two have this name, an initializer and an initializer"),
+        (with(vec![node("If", &["y"], &["z"], vec![branch])], vec![]), "tensor 'c': two have this name"),
+    ] {
+        for runtime in BOTH {
+            let message = open(folder.path(), &proto, runtime, Some(2)).unwrap_err().to_string();
+            assert!(message.contains(says) && message.contains("optimize=True"), "{runtime:?}: {message}");
+        }
+    }
+    // An initializer may be the value of an input, and names of outputs that nobody wants are empty.
+    let unnamed = node("Dropout", &["y"], &["d", ""], vec![]);
+    let mut proto = with(vec![unnamed.clone(), unnamed], vec![]);
+    proto.graph.as_mut().unwrap().node.last_mut().unwrap().output[0] = "e".into();
+    let graph = proto.graph.as_mut().unwrap();
+    let value = graph.initializer[0].name.clone();
+    graph.input.push(ValueInfoProto { name: value, ..graph.input[0].clone() });
+    let opened = open(folder.path(), &proto, Choice::Tract, Some(2));
+    assert!(!opened.err().is_some_and(|error| error.to_string().contains("two have this name")));
 }
 
 #[test]

@@ -3,8 +3,10 @@
 
 mod archives;
 mod blocks;
+mod cars196;
 mod datasets;
 mod embeddings;
+mod given;
 mod hostile;
 mod images;
 mod layouts;

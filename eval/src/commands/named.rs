@@ -11,10 +11,19 @@ pub(super) struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    /// Over these names.
+    /// Over these names of images.
     pub(super) fn new(names: &'a [String]) -> Self {
+        Self::over(names, Finder::new(names))
+    }
+
+    /// Over files, some of which may be no images.
+    pub(super) fn of_files(names: &'a [String]) -> Self {
+        Self::over(names, Finder::of_files(names))
+    }
+
+    fn over(names: &'a [String], finder: Finder<'a>) -> Self {
         let as_they_are = names.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
-        Self { as_they_are, finder: Finder::new(names) }
+        Self { as_they_are, finder }
     }
 
     /// Where it is: the same name, for kept embeddings may have any, else as [`Finder::find`].

@@ -108,11 +108,29 @@ fn doubt_of_zero(path: &Path, table: &Table) -> Option<String> {
     })
 }
 
-/// Whether numbers seem to be written with a comma for the point: two columns of whole numbers that a comma parts.
-fn has_decimal_commas(table: &Table) -> bool {
+/// The first line where numbers seem to be written with a comma for the point (`0,85`, `9,1E-05`): every record is two columns of
+/// digits that a comma parts, or one number. With whether one field is what is sure to be meant.
+fn decimal_comma(table: &Table) -> Option<(usize, String, bool)> {
     let whole = |field: &str| field.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
-    let mut records = table.ragged().filter_map(Result::ok);
-    table.delimiter() == Delimiter::Comma && records.all(|r| r.fields.len() == 2 && r.fields.iter().all(|f| whole(f)))
+    let behind = |field: &str| {
+        let (digits, exponent) = field.split_once(['e', 'E']).unwrap_or((field, "0"));
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && exponent.parse::<i32>().is_ok()
+    };
+    let columns = table.header().len();
+    if table.delimiter() != Delimiter::Comma || columns > 2 {
+        return None;
+    }
+    let (mut first, mut one) = (None, columns == 1);
+    for record in table.ragged().filter_map(Result::ok) {
+        match record.fields.as_slice() {
+            [before, after] if whole(before) && behind(after) => {
+                first.get_or_insert_with(|| (record.line, record.fields.join(",")));
+            }
+            [number] if is_number(number) && columns < 2 => one = true,
+            _ => return None,
+        }
+    }
+    first.map(|(line, text)| (line, text, one))
 }
 
 const DECIMAL_COMMA: &str = "; numbers with a comma for the point are not read: write 0.5 for 0,5";
@@ -172,7 +190,11 @@ fn read_delimited(path: &Path, column: Option<&str>, notes: &mut Vec<String>) ->
         return Ok(Scores { values: Vec::new(), unit: "line", numbers: None, name: None });
     }
     let table = Table::parse(path, text, Blanks::Separate, is_header)?;
-    let commas = if has_decimal_commas(&table) { DECIMAL_COMMA } else { "" };
+    let comma = decimal_comma(&table);
+    if let Some((line, text, true)) = comma {
+        return Err(table.error(line, &format!("'{text}' is not one number{DECIMAL_COMMA}")));
+    }
+    let commas = if comma.is_some() { DECIMAL_COMMA } else { "" };
     let width = table.width()?;
     let at = match column {
         Some(column) => table.column_of(column).map_err(|e| Error::Usage(e.to_string()))?,

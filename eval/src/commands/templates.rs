@@ -31,7 +31,7 @@ impl Listed {
     /// [`Error::Image`] for one that is not there; those of the data.
     pub(super) fn dataset(&self, data: &Path, limits: &Limits) -> Result<Dataset> {
         let files = Files::open_within(data, limits)?;
-        let found = self.find(files.names())?;
+        let found = self.find(&Named::of_files(files.names()))?;
         let item = |at: usize| Item { name: files.names()[at].clone(), class: 0, role: Role::Both, camera: None };
         let mut items = Vec::with_capacity(found.len());
         for (wanted, found) in self.list.images.iter().zip(found) {
@@ -43,8 +43,7 @@ impl Listed {
         Ok(Dataset::named(files, items, vec!["image".into()], &self.path))
     }
 
-    fn find(&self, names: &[String]) -> Result<Vec<Option<usize>>> {
-        let named = Named::new(names);
+    fn find(&self, named: &Named<'_>) -> Result<Vec<Option<usize>>> {
         let find = |image: &String| named.find(image).map_err(|problem| Error::data(&self.path, problem));
         self.list.images.iter().map(find).collect()
     }
@@ -56,7 +55,7 @@ impl Listed {
     /// [`Error::Image`] for one that is not there; those of [`pool`].
     pub(super) fn pool(&self, embeddings: &Embeddings, may_lack: bool) -> Result<Embeddings> {
         let names: Vec<String> = embeddings.rows.iter().map(|row| row.name.clone()).collect();
-        let found = self.find(&names)?;
+        let found = self.find(&Named::new(&names))?;
         if let Some(lacking) = found.iter().position(Option::is_none).filter(|_| !may_lack) {
             let absent = found.iter().filter(|found| found.is_none()).count();
             let problem = format!(

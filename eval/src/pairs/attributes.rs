@@ -3,13 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use pdloss_embed::dataset::{Finder, slips_of};
-use pdloss_embed::delimited::{Blanks, Table};
+use pdloss_embed::dataset::{Finder, IMAGE_COLUMNS, is_image, slips_of};
+use pdloss_embed::delimited::{Blanks, Record, Table};
 
 use crate::{Error, Result};
 
-/// What headers call the image; else it is the first column.
-const PATH: [&str; 5] = ["path", "name", "image", "file", "filename"];
 /// Between the values of several columns.
 const JOINED: &str = "/";
 
@@ -44,12 +42,14 @@ impl Attributes {
     /// [`Error::File`]; [`Error::Data`] naming file and line, also of an image that has other values in an earlier line;
     /// [`Error::Usage`] for a column that is not there.
     pub fn read(path: &Path, columns: &[String]) -> Result<Self> {
-        let table = Table::read(path, Blanks::Belong, |_| true)?;
-        let image = table.column(&PATH)?.unwrap_or(0);
+        // A first line that names an image file is a line like others.
+        let is_row = |record: &Record<'_>| record.fields.iter().any(|field| is_image(field));
+        let table = Table::read(path, Blanks::Belong, |records| !is_row(&records[0]))?;
         let columns = columns
             .iter()
             .map(|name| table.column_of(name).map_err(|error| Error::Usage(format!("--group-by: {error}"))))
             .collect::<Result<Vec<_>>>()?;
+        let (image, assumed) = image_column(&table, &columns)?;
         let mut values: Vec<(String, Vec<String>)> = Vec::new();
         let mut seen: HashMap<String, usize> = HashMap::new();
         for record in table.records() {
@@ -57,7 +57,8 @@ impl Attributes {
             let name = record.fields[image].replace('\\', "/");
             let words: Vec<&str> = columns.iter().map(|&column| record.fields[column].as_ref()).collect();
             if let Some(at) = words.iter().position(|word| word.is_empty()) {
-                let column = table.header().get(columns[at]).map_or("", String::as_str);
+                let number = (columns[at] + 1).to_string();
+                let column = table.header().get(columns[at]).unwrap_or(&number);
                 return Err(table.error(record.line, &format!("{name} has no value in column '{column}'")));
             }
             let value: Vec<String> = words.into_iter().map(str::to_owned).collect();
@@ -74,7 +75,8 @@ impl Attributes {
                 }
             }
         }
-        let doubts = doubts(path, &values);
+        let assumed = assumed.map(|said| format!("{}: {said}", path.display()));
+        let doubts = assumed.into_iter().chain(doubts(path, &values)).collect();
         Ok(Self { path: path.into(), values, doubts })
     }
 
@@ -98,6 +100,31 @@ impl Attributes {
         }
         Ok(found)
     }
+}
+
+/// The column that names the images, and what is said where none is called so: one that holds names of image files, else the
+/// first that is no index, as pandas writes it, and not of `others`.
+fn image_column(table: &Table, others: &[usize]) -> Result<(usize, Option<String>)> {
+    let width = table.width()?;
+    let files = |column: usize| {
+        let records = table.ragged().take(100).filter_map(std::result::Result::ok);
+        records.filter(|record| record.fields.get(column).is_some_and(|field| is_image(field))).count()
+    };
+    let most = (0..width).filter(|c| !others.contains(c)).rev().max_by_key(|&c| files(c)).filter(|&c| files(c) > 0);
+    let named = table.column(&IMAGE_COLUMNS)?;
+    if let Some(named) = named.filter(|&named| most.is_none() || files(named) > 0) {
+        return Ok((named, None));
+    }
+    let is_index = |name: &str| name.is_empty() || name.to_lowercase().starts_with("unnamed:");
+    let first =
+        || (0..width).find(|c| !others.contains(c) && !table.header().get(*c).is_some_and(|name| is_index(name)));
+    let column = most.or_else(first).unwrap_or(0);
+    let name = match table.header().get(column).map(String::as_str) {
+        Some("") => format!("{}, which has no name", column + 1),
+        Some(name) => format!("'{name}'"),
+        None => (column + 1).to_string(),
+    };
+    Ok((column, Some(format!("images are named by column {name}; one called 'path' would be it"))))
 }
 
 /// Values that a slip tells apart, and columns of numbers that make a group of nearly every image.

@@ -106,7 +106,9 @@ impl PairList {
         }
         let plain = Table::parse(path, text.clone(), Blanks::Separate, |_| false)?;
         let sample = plain.ragged().take(2).collect::<Result<Vec<_>>>()?;
-        let (format, builder) = if lfw::recognises(&sample[typical(sample.len())], plain.delimiter()) {
+        // A header of a table says so, though ids that are numbers look like LFW's.
+        let is_table = sample.first().is_some_and(table::names_columns);
+        let (format, builder) = if !is_table && lfw::recognises(&sample[typical(sample.len())], plain.delimiter()) {
             ("LFW", lfw::read(path, &plain)?)
         } else {
             let table = Table::parse(path, text.clone(), Blanks::Separate, table::is_header)?;

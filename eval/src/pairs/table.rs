@@ -89,6 +89,9 @@ const CONTRARY: [&str; 13] = [
     "unequal",
 ];
 
+/// What they call the number of a line or of a pair.
+const NUMBERS: [&str; 10] = ["id", "idx", "index", "row", "number", "no", "nr", "pair", "pair_id", "pair_number"];
+
 /// Whether a header names the contrary of what is wanted: `different`, `is_different`, `is_different_person`, `not_same`.
 fn is_contrary(name: &str) -> bool {
     let name = plain(name);
@@ -103,16 +106,21 @@ const PARTS: [&str; 8] = ["train", "training", "val", "valid", "validation", "de
 /// What was wanted of a list.
 pub(super) const SHAPE: &str = "wanted path_a, path_b, same (1 or 0) and perhaps fold; or LFW's 'name n m' and 'name n name m'; or two lines a pair";
 
+/// Whether a record has words for a pair's two images, or for one and the answer, that headers have.
+pub(super) fn names_columns(record: &Record<'_>) -> bool {
+    let any = |names: &[&str]| record.fields.iter().any(|f| names.contains(&plain(f).as_str()));
+    any(&FIRST) && (any(&SAME) || any(&SECOND))
+}
+
 /// Whether the first record names columns; `same` does, and is an answer, too.
 pub(super) fn is_header(records: &[Record<'_>]) -> bool {
     let fields = &records[0].fields;
-    let any = |names: &[&str]| fields.iter().any(|f| names.contains(&plain(f).as_str()));
     let says = |record: &Record<'_>| record.fields.iter().any(|f| answer(f).is_some());
     // Two images are a pair, whatever its answer is called.
     if fields.len() > 2 && fields[..2].iter().all(|f| is_image(f) || f.contains('/')) {
         return false;
     }
-    (any(&FIRST) && (any(&SAME) || any(&SECOND)))
+    names_columns(&records[0])
         || (!says(&records[0]) && records.get(1).is_some_and(says))
         || fields.get(2).is_some_and(|third| answer(third).is_none() && !is_image(third))
 }
@@ -145,6 +153,19 @@ fn fold_word(word: &str) -> String {
     word.parse::<f64>().map_or_else(|_| word.to_owned(), |number| number.to_string())
 }
 
+/// Those of some columns that the two images of a pair may be in: where two hold nothing but paths the others are none, such as an index
+/// or an age; else those that are not called as numbers of lines are.
+fn images_among(table: &Table, columns: Vec<usize>) -> Vec<usize> {
+    let paths = |&c: &usize| {
+        let mut records = table.ragged().take(100).filter_map(std::result::Result::ok);
+        records.all(|record| record.fields.get(c).is_some_and(|f| is_image(f) || f.contains(['/', '\\'])))
+    };
+    let is_number = |c: &usize| table.header().get(*c).is_some_and(|name| NUMBERS.contains(&plain(name).as_str()));
+    let hold_paths: Vec<usize> = columns.iter().copied().filter(paths).collect();
+    let are_named: Vec<usize> = columns.iter().copied().filter(|c| !is_number(c)).collect();
+    [hold_paths, are_named].into_iter().find(|some| some.len() > 1).unwrap_or(columns)
+}
+
 pub(super) fn read(table: &Table) -> Result<Builder> {
     let width = table.width()?;
     if width < 3 {
@@ -167,14 +188,18 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
     let is_index = |c: &usize| header.get(*c).is_some_and(|n| n.is_empty() || n.to_lowercase().starts_with("unnamed:"));
     let by_place = header.is_empty() && width > 3 && same_column == 2 && may_be_fold(table, 3);
     let fold_column = table.column(&FOLD)?.or(by_place.then_some(3));
-    let mut others = (0..width).filter(|c| *c != same_column && Some(*c) != fold_column && !is_index(c));
-    let a = table.column(&FIRST)?.or_else(|| others.next()).unwrap_or(0);
-    let b = table.column(&SECOND)?.or_else(|| others.find(|&c| c != a)).unwrap_or(1);
+    let others = (0..width).filter(|c| *c != same_column && Some(*c) != fold_column && !is_index(c));
+    let (first, second) = (table.column(&FIRST)?, table.column(&SECOND)?);
+    let mut free = images_among(table, others.filter(|&c| Some(c) != first && Some(c) != second).collect()).into_iter();
+    let a = first.or_else(|| free.next()).unwrap_or(0);
+    let b = second.or_else(|| free.next()).unwrap_or(1);
 
     let mut builder = Builder::default();
     let used = [Some(a), Some(b), Some(same_column), fold_column];
     let name = |c: usize| header.get(c).map_or_else(|| (c + 1).to_string(), |name| format!("'{name}'"));
-    if header.is_empty() && (a, b, same_column) != (0, 1, 2) || !header.is_empty() && named.is_none() {
+    if header.is_empty() && (a, b, same_column) != (0, 1, 2)
+        || !header.is_empty() && (named.is_none() || first.is_none() || second.is_none())
+    {
         builder.notes.push(format!(
             "pairs are read from columns {} and {}, the answer (the same person or not) from column {}",
             name(a),

@@ -8,6 +8,7 @@ mod command_line;
 mod compare;
 mod doubts;
 mod figures;
+mod ids;
 mod listed_twice;
 mod lists;
 mod outputs;

@@ -90,7 +90,8 @@ def recall(
         files = Path(folder)
         _save(files / "embeddings.npy", matrix)
         with open(files / "labels.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
+            # Quotes keep blanks at the ends of a label, and marks in it that part fields.
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values()))
         return _run(["recall", *arguments], files)
@@ -170,13 +171,18 @@ def _array(values: Any, name: str, axes: int, floats: bool = False) -> Any:
     except ImportError as error:
         raise Error("measuring arrays needs numpy: pip install numpy") from error
 
-    if hasattr(values, "detach"):  # torch
-        values = values.detach().cpu()
-        values = (values.float() if floats and values.dtype.itemsize < 4 else values).numpy()
+    if hasattr(values, "toarray"):  # scipy
+        raise Error(f"{name} is sparse; wanted an array of all values: {name}.toarray()")
     try:
+        if hasattr(values, "detach"):  # torch
+            values = values.detach().cpu()
+            values = (values.float() if floats and values.dtype.itemsize < 4 else values).numpy()
         array = numpy.asarray(values)
-    except ValueError as error:  # rows of different lengths
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths, a sparse tensor, one without data
         raise Error(f"{name} is no array: {error}") from error
+    masked = _masked(values)
+    if masked:
+        raise Error(f"{name} has {masked} masked {'value' if masked == 1 else 'values'}; wanted none: leave out those rows, or fill them")
     if array.ndim != axes:
         raise Error(f"{name} has shape {list(array.shape)}; wanted {axes} {'axis' if axes == 1 else 'axes'}")
     if floats and array.dtype not in (numpy.float32, numpy.float64):
@@ -189,12 +195,25 @@ def _array(values: Any, name: str, axes: int, floats: bool = False) -> Any:
     return array
 
 
+def _masked(values: Any) -> int:
+    """How many values a mask of numpy, or those of a list's members, leaves out: as an array they would count."""
+    from numpy import ma
+
+    if isinstance(values, (list, tuple)):
+        return sum(_masked(value) for value in values if isinstance(value, (ma.MaskedArray, list, tuple)))
+    return int(ma.count_masked(values)) if isinstance(values, ma.MaskedArray) else 0
+
+
 def _words(values: Any, name: str) -> List[str]:
     """Values as text, each of which fits a line."""
     words = [str(value) for value in values.tolist()]
     for row, word in enumerate(words):
         if not word.strip() or "\n" in word or "\r" in word:
             raise Error(f"{name}[{row}] is {word!r}; wanted a word that is not empty and has no line break")
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:  # os.fsdecode makes such of names that are not UTF-8
+            raise Error(f"{name}[{row}] is {word!r}, with a lone surrogate; wanted text that UTF-8 can write") from error
     return words
 
 

@@ -52,7 +52,7 @@ impl Listed {
     /// [`Error::Image`] for one that is not there; those of the data.
     pub(super) fn dataset(&self, data: &Path, limits: &Limits) -> Result<Dataset> {
         let files = Files::open_within(data, limits)?;
-        let (gallery, queries) = self.find(files.names())?;
+        let (gallery, queries) = self.find(&Named::of_files(files.names()))?;
         let sides = [(gallery, Role::Gallery), (queries, Role::Query)];
         let of_side = |(found, role): (Vec<usize>, Role)| {
             let item = |at: usize| Item { name: files.names()[at].clone(), class: 0, role, camera: None };
@@ -63,8 +63,7 @@ impl Listed {
     }
 
     /// Where gallery and queries are among these names.
-    fn find(&self, names: &[String]) -> Result<(Vec<usize>, Vec<usize>)> {
-        let named = Named::new(names);
+    fn find(&self, named: &Named<'_>) -> Result<(Vec<usize>, Vec<usize>)> {
         let find = |wanted: &str| {
             let found = named.find(wanted).map_err(|problem| Error::data(&self.path, problem))?;
             let absent = || Error::image(wanted, format!("is named by {} and is not there", self.path.display()));
@@ -113,7 +112,7 @@ impl Listed {
     /// Those of finding the images.
     pub(super) fn steps(&self, dataset: &Dataset) -> Result<Steps> {
         let names = dataset.source.names();
-        let (_, queries) = self.find(names)?;
+        let (_, queries) = self.find(&Named::new(names))?;
         let part = |(&at, query): (&usize, &crate::pairs::Judged)| Some((names[at].clone(), query.part?));
         let boxes = Boxes::new(queries.iter().zip(&self.truth.queries).filter_map(part));
         Ok(Steps { part: Some(Arc::new(boxes)), ..Steps::default() })
@@ -135,7 +134,7 @@ impl Listed {
             return Err(Error::Usage("--ground-truth: wants all embeddings in memory".into()));
         };
         let names: Vec<String> = embeddings.rows.iter().map(|row| row.name.clone()).collect();
-        let (gallery, queries) = self.find(&names)?;
+        let (gallery, queries) = self.find(&Named::new(&names))?;
         let unused = names.len() - gallery.len() - queries.len();
         if unused > 0 {
             notes.add(format!(

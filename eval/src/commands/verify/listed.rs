@@ -119,7 +119,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
             items.push(Item { name: files.names()[at].clone(), class, role: Role::Both, camera: None });
         }
     };
-    let finder = Finder::new(files.names());
+    let finder = Finder::of_files(files.names());
     let found = find(&listed.path, &listed.list, &finder)?;
     if found.iter().all(Option::is_none) {
         let wanted = &listed.list.images[0];
