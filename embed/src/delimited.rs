@@ -102,6 +102,8 @@ pub struct Table {
     header: Option<(usize, Vec<String>)>,
     /// Every line of the sample ends with a delimiter, behind which nothing follows.
     closed: bool,
+    /// The first column is left out.
+    has_index: bool,
 }
 
 /// The bytes of a text file as UTF-8 without a byte-order mark; `path` is named where they are none.
@@ -204,7 +206,7 @@ impl Table {
             (line, fields.into_iter().map(Cow::into_owned).collect())
         });
         drop(records);
-        Ok(Self { path: path.into(), text, delimiter, header, closed })
+        Ok(Self { path: path.into(), text, delimiter, header, closed, has_index: false })
     }
 
     /// What parts the fields.
@@ -215,6 +217,17 @@ impl Table {
     /// The names of the columns, as the header writes them; empty where there is none.
     pub fn header(&self) -> &[String] {
         self.header.as_ref().map_or(&[], |(_, names)| names)
+    }
+
+    /// The same table without a first column that has no name, as pandas writes the number of each row.
+    #[must_use]
+    pub fn without_index(mut self) -> Self {
+        let is_index = |name: &String| name.is_empty() || name.to_lowercase().starts_with("unnamed:");
+        if let Some((_, names)) = self.header.as_mut().filter(|(_, names)| names.len() > 1 && is_index(&names[0])) {
+            names.remove(0);
+            self.has_index = true;
+        }
+        self
     }
 
     /// The line of the header, and its names, where there is one.
@@ -301,6 +314,9 @@ impl Table {
             let mut record = record(&self.path, number, line, self.delimiter)?;
             if self.closed && record.fields.len() > 1 && record.fields.last().is_some_and(|last| last.is_empty()) {
                 record.fields.pop();
+            }
+            if self.has_index {
+                record.fields.remove(0);
             }
             Ok(record)
         })
@@ -484,6 +500,16 @@ mod tests {
         let read: Vec<_> = table.records().collect();
         assert_eq!(read[0].as_ref().unwrap().line, 3);
         assert_eq!(read[1].as_ref().unwrap_err().to_string(), "list.csv: line 5: 3 fields, where line 1 has 2");
+    }
+
+    #[test]
+    fn an_index_without_a_name_is_left_out_where_it_is_asked() {
+        for name in ["", "Unnamed: 0"] {
+            let table = table(&format!("{name},a,b\n0,x,1\n1,y,2\n"), true).without_index();
+            let rows: Vec<String> = table.records().map(|record| record.unwrap().fields.join(" ")).collect();
+            assert_eq!((table.header().join(" "), rows), ("a b".into(), vec!["x 1".to_owned(), "y 2".into()]));
+        }
+        assert_eq!(table("a,b\n0,x\n", true).without_index().header(), ["a", "b"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Landmarks {
     /// [`Error::File`], or [`Error::Data`] naming file and line; also where all numbers are shares of the image.
     pub fn read(path: &Path) -> Result<Self> {
         let no_numbers = |record: &Record<'_>| record.fields.iter().skip(1).all(|f| f.parse::<f64>().is_err());
-        let table = Table::read(path, Blanks::Separate, |records| no_numbers(&records[0]))?;
+        let table = Table::read(path, Blanks::Separate, |records| no_numbers(&records[0]))?.without_index();
         let places = places(table.header());
         let mut landmarks = HashMap::new();
         for record in table.ragged() {
@@ -231,6 +231,8 @@ mod tests {
         }
         let header = "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5";
         assert_eq!(read(&format!("{header}\n{}", line(&in_turn([0, 1, 2, 3, 4])))).unwrap().0, usual.0);
+        let indexed = format!(",{header}\n0,{}", line(&in_turn([0, 1, 2, 3, 4])));
+        assert_eq!(read(&indexed).unwrap().0, usual.0, "an index without a name, as pandas writes it");
         let turned_axes: Vec<[usize; 2]> = (0..5).flat_map(|p| [[p, 1], [p, 0]]).collect();
         let orders = [[1, 0, 2, 4, 3], [1, 0, 2, 3, 4], [3, 4, 2, 0, 1], [2, 0, 1, 3, 4]].map(in_turn);
         for order in orders.into_iter().chain([x_then_y, turned_axes]) {

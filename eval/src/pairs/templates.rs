@@ -87,11 +87,14 @@ fn read_table(path: &Path, columns: usize, wanted: &str, is_number: usize) -> Re
     let sha256 = pdloss_embed::digest::hex(&Sha256::digest(&bytes));
     let is_header = |records: &[Record<'_>]| {
         let number = |field: &str| field.parse::<f64>().is_ok();
+        // Behind an index without a name, which is left out.
+        let is_number =
+            is_number + usize::from(records[0].fields.len() == columns + 1 && records[0].fields[0].is_empty());
         let has_number = |record: &Record<'_>| record.fields.get(is_number).is_some_and(|field| number(field));
         let is_row = records[0].fields.iter().any(|field| number(field) || is_image(field));
         !is_row && records.get(1).is_some_and(has_number)
     };
-    let table = Table::parse(path, decode(path, bytes)?, Blanks::Separate, is_header)?;
+    let table = Table::parse(path, decode(path, bytes)?, Blanks::Separate, is_header)?.without_index();
     let width = table.width()?;
     if width != columns {
         return Err(Error::data(path, format!("has {width} columns; wanted {columns} in each line: {wanted}")));
@@ -277,6 +280,8 @@ mod tests {
         assert_eq!((templates.names.join(" "), templates.images.len(), templates.media()), ("1 2 7".into(), 4, 3));
         let member = |template, medium, image| Member { template, medium, image };
         assert_eq!(templates.members, [member(0, 0, 0), member(1, 1, 1), member(1, 1, 2), member(2, 1, 3)]);
+        let indexed = file(",image,template,medium\n0,1.jpg,1,69544\n1,2.jpg,2,28\n2,3.jpg,2,28\n3,4.jpg,7,28\n");
+        assert_eq!(Templates::read(indexed.path()).unwrap().members, templates.members);
         let pairs = file("1 2 1\n1 7 0\n");
         let pair = |a, b, same| TemplatePair { a, b, same };
         assert_eq!(templates.pairs(pairs.path()).unwrap().0, [pair(0, 1, true), pair(0, 2, false)]);
