@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-use super::matlab::{count, read, text, whole};
+use super::matlab::{count, element, read, text, whole};
 use super::part::Part;
 use super::{Listed, Listing, Lists, Source, Split};
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ fn annotations(source: &Source, file: &str, name_field: &str, part: Option<Part>
             }
         }
         let image = |at: usize| {
-            let one = &annos[at];
+            let one = element(annos, at);
             let wrong = |field: &str| {
                 let wanted = if field == name_field { "a name" } else { "one whole number" };
                 Error::data(here(), format!("annotation {}: field '{field}' is not {wanted}", at + 1))

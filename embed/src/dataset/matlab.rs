@@ -50,6 +50,11 @@ pub(super) fn count(variable: &MatVariable) -> usize {
     }
 }
 
+/// An element of a struct array, of which one alone is no array.
+pub(super) fn element(structs: &MatVariable, at: usize) -> &MatVariable {
+    if matches!(structs, MatVariable::Structure(_)) { structs } else { &structs[at] }
+}
+
 /// A row of characters.
 pub(super) fn text(variable: &MatVariable) -> Option<String> {
     match variable.numeric_type()? {

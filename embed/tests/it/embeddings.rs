@@ -293,7 +293,6 @@ fn slips_among_labels_and_columns_without_a_use_are_said() {
         ("nan\na\nb\n", "'nan' counts as a class"),
         ("label,split\na,train\nb,test\na,test\n", "l.csv: nothing is read from column 'split'"),
         ("class,label,y\na,1,5\nb,2,6\na,1,7\n", "l.csv: labels are read from column 'label'"),
-        ("label,is_query\na,1\nb,0\na,0\n", "nothing is read from column 'is_query'"),
     ] {
         let notes = of_files(labels.as_bytes(), None).unwrap().notes;
         assert!(notes.iter().any(|note| note.contains(wanted)), "{labels:?}: {notes:?}");

@@ -130,10 +130,18 @@ fn annotations_of_cars_are_read_where_they_are() {
     let all = || matvar!([{ fname: "1.jpg", class: 100.0 }, { fname: "2.jpg", class: 101.0 }]);
     save(&whole.join("devkit/cars_train_annos.mat"), all());
     save(&whole.join("devkit/cars_test_annos_withlabels.mat"), all());
-    save(&cut.join("cars_test_annos_withlabels.mat"), matvar!([{ fname: "2.jpg", class: 5.0 }]));
+    save(
+        &cut.join("cars_test_annos_withlabels.mat"),
+        matvar!([{ fname: "2.jpg", class: 5.0 }, { fname: "1.jpg", class: 6.0 }]),
+    );
     pictures(&whole, &["cars_train/1.jpg", "cars_train/2.jpg", "cars_test/1.jpg", "cars_test/2.jpg"]);
     let data = load(&cut.join("cars_test_annos_withlabels.mat"), Some(&whole), Split::Protocol).unwrap();
-    assert_eq!((names(&data), data.classes[0].as_str(), data.part.as_str()), (vec!["cars_test/2.jpg"], "5", "test"));
+    let found = (names(&data), data.classes[0].as_str(), data.part.as_str());
+    assert_eq!(found, (vec!["cars_test/2.jpg", "cars_test/1.jpg"], "5", "test"));
+    // A list of one image.
+    save(&cut.join("cars_test_annos_withlabels.mat"), matvar!([{ fname: "2.jpg", class: 5.0 }]));
+    let data = load(&cut.join("cars_test_annos_withlabels.mat"), Some(&whole), Split::Protocol).unwrap();
+    assert_eq!(names(&data), ["cars_test/2.jpg"]);
     let data = load(&whole.join("devkit/cars_train_annos.mat"), None, Split::Protocol).unwrap();
     assert_eq!((names(&data), data.part.as_str()), (vec!["../cars_train/1.jpg", "../cars_train/2.jpg"], "train"));
 

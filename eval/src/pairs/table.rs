@@ -153,9 +153,9 @@ fn fold_word(word: &str) -> String {
     word.parse::<f64>().map_or_else(|_| word.to_owned(), |number| number.to_string())
 }
 
-/// Those of some columns that the two images of a pair may be in: where two hold nothing but paths the others are none, such as an index
-/// or an age; else those that are not called as numbers of lines are.
-fn images_among(table: &Table, columns: Vec<usize>) -> Vec<usize> {
+/// Those of some columns that the images of a pair, of which `wanted` have no column yet, may be in: where so many hold nothing but paths the
+/// others are none, such as an index or an age; else those that are not called as numbers of lines are.
+fn images_among(table: &Table, columns: Vec<usize>, wanted: usize) -> Vec<usize> {
     let paths = |&c: &usize| {
         let mut records = table.ragged().take(100).filter_map(std::result::Result::ok);
         records.all(|record| record.fields.get(c).is_some_and(|f| is_image(f) || f.contains(['/', '\\'])))
@@ -163,7 +163,7 @@ fn images_among(table: &Table, columns: Vec<usize>) -> Vec<usize> {
     let is_number = |c: &usize| table.header().get(*c).is_some_and(|name| NUMBERS.contains(&plain(name).as_str()));
     let hold_paths: Vec<usize> = columns.iter().copied().filter(paths).collect();
     let are_named: Vec<usize> = columns.iter().copied().filter(|c| !is_number(c)).collect();
-    [hold_paths, are_named].into_iter().find(|some| some.len() > 1).unwrap_or(columns)
+    [hold_paths, are_named].into_iter().find(|some| some.len() >= wanted).unwrap_or(columns)
 }
 
 pub(super) fn read(table: &Table) -> Result<Builder> {
@@ -190,7 +190,9 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
     let fold_column = table.column(&FOLD)?.or(by_place.then_some(3));
     let others = (0..width).filter(|c| *c != same_column && Some(*c) != fold_column && !is_index(c));
     let (first, second) = (table.column(&FIRST)?, table.column(&SECOND)?);
-    let mut free = images_among(table, others.filter(|&c| Some(c) != first && Some(c) != second).collect()).into_iter();
+    let wanted = [first, second].iter().filter(|column| column.is_none()).count();
+    let others = others.filter(|&c| Some(c) != first && Some(c) != second).collect();
+    let mut free = images_among(table, others, wanted).into_iter();
     let a = first.or_else(|| free.next()).unwrap_or(0);
     let b = second.or_else(|| free.next()).unwrap_or(1);
 
