@@ -65,7 +65,7 @@ def exported(loss):
         words = [BIN / "pdloss", "export", net]
         common = ["--train", "--classes", "7", "--loss", loss, "--optimizer", "sgd", "--seed", "3"]
         # As ranks compute it, in standard operators: normalisations of this project's round less.
-        run([*words, one, *common, "--device", "cuda"])
+        run([*words, one, *common, "--as", "inline"])
         run([*words, many, *common, "--ranks", "--sync-statistics"])
     return one, many
 
