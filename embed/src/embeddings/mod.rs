@@ -261,7 +261,8 @@ fn digest_of(row: ArrayView1<'_, f32>) -> u64 {
 fn sameness(rows: ArrayView2<'_, f32>) -> Option<f64> {
     const ROUNDING: f64 = 1e-6;
     let length = |row: ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    let first = rows.row(0);
+    // A rank may have none.
+    let first = rows.rows().into_iter().next()?;
     let most = ROUNDING * length(first);
     let apart = |row: ArrayView1<'_, f32>| {
         let squares = row.iter().zip(&first).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
