@@ -46,13 +46,8 @@ mod common {
 
 /// Both spellings side by side, the library's on the emulated driver, in float32.
 mod both {
-    use pdloss::graph::{
-        build::Element,
-        proto::ModelProto,
-        step::{Operators, StepOptions, build},
-    };
+    use pdloss::graph::{build::Element, proto::ModelProto, step::StepOptions};
 
-    use crate::common::OPERATORS;
     pub(crate) use crate::sides::*;
 
     pub(crate) fn hold_to_standard(
@@ -63,9 +58,7 @@ mod both {
         tolerance: f64,
     ) -> [ModelProto; 2] {
         if element == Element::F64 {
-            return [Operators::Standard, OPERATORS].map(|operators| {
-                build(backbone.clone(), &StepOptions { operators, ..options.clone() }).expect("built")
-            });
+            return graphs(backbone, options);
         }
         // Sums have another order than on the processor.
         let tolerance = if tolerance == 0.0 { 0.0 } else { tolerance.max(2e-6) };

@@ -206,11 +206,13 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         parameters,
     };
     behind_state[OF_RUN] = of_run(&made_with);
-    let (key, value) = made_with.trained().entry(Trained::of(&settings.first_net()));
-    backbone.metadata_props.retain(|entry| entry.key() != key);
-    backbone.metadata_props.push(StringStringEntryProto { key: Some(key), value: Some(value) });
     let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
     let record = world().is_first().then(|| {
+        // The embedder of a run that goes on tells what the first one told, also where that is gone.
+        let own = begun.is_some().then(|| folder.embedder()).filter(|own| own.exists());
+        let (key, value) = made_with.trained().entry(Trained::of(&own.unwrap_or_else(|| settings.first_net())));
+        backbone.metadata_props.retain(|entry| entry.key() != key);
+        backbone.metadata_props.push(StringStringEntryProto { key: Some(key), value: Some(value) });
         let guard = match &begun {
             Some(begun) => {
                 said_of_settings.extend(go_on(begun, &made_with, &source, settings.validation.as_ref())?);

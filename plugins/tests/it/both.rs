@@ -30,6 +30,12 @@ pub(crate) fn array(element: Element, shape: &[usize], seed: u64) -> Array {
     if element == Element::F64 { Array::f64(shape, values) } else { Array::f32(shape, values) }
 }
 
+/// A step in standard operators, and in those of the library.
+pub(crate) fn graphs(backbone: &ModelProto, options: &StepOptions) -> [ModelProto; 2] {
+    [Operators::Standard, OPERATORS]
+        .map(|operators| build(backbone.clone(), &StepOptions { operators, ..options.clone() }).expect("built"))
+}
+
 /// Three steps of both on data of this shape: within `tolerance` of the largest number of an output, 0 for equal bits. The bits of the
 /// library's operators do not follow from the number of threads. Gives both graphs.
 pub(crate) fn hold_to_standard(
@@ -39,8 +45,7 @@ pub(crate) fn hold_to_standard(
     options: &StepOptions,
     tolerance: f64,
 ) -> [ModelProto; 2] {
-    let [standard, operators] = [Operators::Standard, OPERATORS]
-        .map(|operators| build(backbone.clone(), &StepOptions { operators, ..options.clone() }).expect("built"));
+    let [standard, operators] = graphs(backbone, options);
     let size = |model: &ModelProto| model.graph.iter().map(|graph| graph.node.len()).sum::<usize>();
     assert!(size(&operators) < size(&standard), "{what}");
     let mut wanted = Driver::of(standard.clone(), open(&standard, 1));
