@@ -1,6 +1,7 @@
 //! A run's folder: what is in it, and what it takes to run it again.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use pdloss::graph::step::Parameters;
@@ -92,10 +93,7 @@ impl Folder {
     /// [`Error::Usage`] where something is there.
     pub(crate) fn new(path: &Path) -> Result<Self> {
         if path.exists() {
-            let path = path.display();
-            return Err(Error::Usage(format!(
-                "--out {path}: exists; give another name, or go on with --resume {path}"
-            )));
+            return Err(exists(path));
         }
         of_first(|| can_fill("--out", path))?;
         Ok(Self(path.into()))
@@ -127,7 +125,9 @@ impl Folder {
         if let Some(parent) = self.0.parent() {
             std::fs::create_dir_all(parent).map_err(create)?;
         }
-        std::fs::create_dir(&self.0).map_err(create)?;
+        // Another run may have begun there since `new` looked.
+        std::fs::create_dir(&self.0)
+            .map_err(|e| if e.kind() == ErrorKind::AlreadyExists { exists(&self.0) } else { create(e) })?;
         write_toml(&self.manifest(), manifest)?;
         Ok(begun)
     }
@@ -258,6 +258,11 @@ impl Drop for Begun {
         files.iter().for_each(|file| drop(std::fs::remove_file(file)));
         self.made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
     }
+}
+
+fn exists(path: &Path) -> Error {
+    let path = path.display();
+    Error::Usage(format!("--out {path}: exists; give another name, or go on with --resume {path}"))
 }
 
 /// Writes a value as TOML, whole or not at all.

@@ -233,6 +233,31 @@ fn sha256_of(mut hasher: Sha256, rows: &[Row], classes: &[String]) -> String {
     hex(&hasher.finalize())
 }
 
+/// SHA-256 over name, class and role of every row and which of them share a camera or an image, in any order: embeddings of one data set
+/// by two models have one. Rows without names are known by their places.
+pub fn rows_sha256(rows: &[Row], classes: &[String]) -> String {
+    let words = |row: &Row| [row.name.as_str(), &classes[row.class], row.role.as_str()].map(str::to_owned);
+    let mut sorted: Vec<_> = rows.iter().map(|row| (words(row), row.image, row.camera)).collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    // Numbers are given in the order of rows, which may be another.
+    let (mut images, mut cameras) = (HashMap::new(), HashMap::new());
+    let renumbered = |known: &mut HashMap<u32, usize>, number: Option<u32>| {
+        let next = known.len() + 1;
+        number.map_or(0, |number| *known.entry(number).or_insert(next))
+    };
+    let mut hasher = Sha256::new();
+    for (words, image, camera) in sorted {
+        for word in words {
+            hasher.update(word);
+            hasher.update([0]);
+        }
+        for number in [renumbered(&mut images, image), renumbered(&mut cameras, camera)] {
+            hasher.update((number as u64).to_le_bytes());
+        }
+    }
+    hex(&hasher.finalize())
+}
+
 /// How many of these rows are copies of others, by [`Row::image`].
 pub fn copies(rows: &[Row]) -> Copies {
     let mut first: HashMap<u32, usize> = HashMap::new();

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 
 use super::{Embeddings, digest_of, matrix, sameness};
 use crate::error::Result;
-use crate::ranks::{stream, world};
+use crate::ranks::{all, stream, world};
 
 impl Embeddings {
     /// The values of all ranks' rows in their order, row by row in little-endian f32, block by block on the first rank.
@@ -104,6 +104,38 @@ impl Embeddings {
         let sameness = self.sameness_over_ranks()?;
         let twins = if sameness.is_some() { 0 } else { self.twins_over_ranks() };
         Ok((sameness, twins))
+    }
+
+    /// The lengths of the shortest and of the longest row of all ranks.
+    ///
+    /// # Errors
+    /// Those of telling the other ranks.
+    pub fn lengths_over_ranks(&self) -> Result<(f64, f64)> {
+        let length = |row: ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+        let widened = |(least, most): (f64, f64), (low, high): (f64, f64)| (least.min(low), most.max(high));
+        let lengths = self.matrix.rows().into_iter().map(length).map(|length| (length, length));
+        // A rank may have no row.
+        let found = all(&lengths.reduce(widened))?;
+        Ok(found.into_iter().flatten().fold((f64::INFINITY, 0.0), widened))
+    }
+
+    /// How many dimensions have one value in all rows of all ranks.
+    ///
+    /// # Errors
+    /// Those of telling the other ranks.
+    pub fn constant_dimensions_over_ranks(&self) -> Result<usize> {
+        let one_of = |column: ArrayView1<'_, f32>| {
+            let first = *column.first()?;
+            column.iter().all(|value| *value == first).then_some(first)
+        };
+        let own: Vec<Option<f32>> = self.matrix.columns().into_iter().map(one_of).collect();
+        let found = all(&(!self.matrix.is_empty()).then_some(own))?;
+        let found: Vec<Vec<Option<f32>>> = found.into_iter().flatten().collect();
+        let is_constant = |&column: &usize| {
+            let mut values = found.iter().map(|own| own[column]);
+            values.next().flatten().is_some_and(|first| values.all(|value| value == Some(first)))
+        };
+        Ok((0..self.dim()).filter(is_constant).count())
     }
 
     /// [`Embeddings::twins`] of the rows of all ranks. Rows travel as 64-bit digests, and rows with the same one are taken for equal.

@@ -13,6 +13,8 @@ use std::io::{ErrorKind, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
 use std::time::Duration;
 
 use clap::{ArgMatches, Command, FromArgMatches};
@@ -48,6 +50,9 @@ impl Program {
     /// Of several ranks the first one speaks and writes for all; what they all end with, they end with together, and an error of
     /// one of them ends the others.
     pub fn run<C: FromArgMatches>(self, command: impl FnOnce(C, &mut dyn Write) -> Result<()>) -> ExitCode {
+        // A limit on the size of files (`ulimit -f`) is then an error of writing, as a full disk is, and no end without a word.
+        #[cfg(unix)]
+        drop(signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false))));
         let joined = pdloss_ranks::join();
         let world = world();
         if !world.is_first() {

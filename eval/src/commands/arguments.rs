@@ -233,13 +233,6 @@ pub(super) fn describe_dimension(dim: usize, notes: &mut Notes) {
     }
 }
 
-/// The lengths of the shortest and of the longest row.
-pub(super) fn lengths(embeddings: &Embeddings) -> (f64, f64) {
-    let length = |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    let lengths = embeddings.matrix.rows().into_iter().map(length);
-    lengths.fold((f64::INFINITY, 0.0_f64), |(least, most), l| (least.min(l), most.max(l)))
-}
-
 /// What is to be said of inner products of rows of which the shortest and the longest have these lengths.
 pub(super) fn describe_lengths((least, most): (f64, f64), notes: &mut Notes) {
     /// What rounding does to rows of one length.

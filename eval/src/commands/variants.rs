@@ -123,30 +123,33 @@ impl Variant {
             Some(at) => Err(Error::Embeddings(format!(
                 "--matryoshka {dims}: the first {dims} numbers of {} are all zeros, which has no cosine with anything; leave {dims} out, or use \
                  --metric l2",
-                varied.rows[at].name
+                varied.rows[varied.first + at].name
             ))),
         }
     }
 
     /// What is to be said of the embeddings that [`Variant::of`] gives: rows that are all the same, dimensions whose sign is.
-    pub(super) fn doubt(&self, varied: &Embeddings) -> Option<String> {
-        if let (Some(dims), true) = (self.dims, varied.sameness().is_some()) {
-            return Some(format!(
+    ///
+    /// # Errors
+    /// Those of telling the other ranks, which have a part of the rows each.
+    pub(super) fn doubt(&self, varied: &Embeddings) -> Result<Option<String>> {
+        if let Some(dims) = self.dims
+            && varied.sameness_over_ranks()?.is_some()
+        {
+            return Ok(Some(format!(
                 "--matryoshka {dims}: the first {dims} numbers are the same in all rows, so that the order of the rows decides what is nearest"
-            ));
+            )));
         }
-        if self.storage != Storage::Binary || varied.matrix.nrows() < 2 {
-            return None;
+        if self.storage != Storage::Binary || varied.rows.len() < 2 {
+            return Ok(None);
         }
-        let is_one = |column: ndarray::ArrayView1<'_, f32>| column.iter().all(|value| *value == column[0]);
-        let (constant, dim) =
-            (varied.matrix.columns().into_iter().filter(|column| is_one(*column)).count(), varied.dim());
-        (2 * constant > dim).then(|| {
+        let (constant, dim) = (varied.constant_dimensions_over_ranks()?, varied.dim());
+        Ok((2 * constant > dim).then(|| {
             format!(
                 "binary: the sign of {constant} of {dim} dimensions is the same in every row, so that their bits tell nothing apart; \
                  wanted numbers on both sides of 0 (embeddings before a ReLU, or less their mean)"
             )
-        })
+        }))
     }
 
     /// Dimensions of what is searched, of embeddings of so many.

@@ -13,7 +13,7 @@ pub const FILES: &[(&str, &[Column])] = &[
         "metrics.csv",
         &[
             new("step", Whole, "steps", TRAINED, "the step, from 1"),
-            new("epoch", Real, "epochs", TRAINED, "passes over the data so far"),
+            new("epoch", Real, "epochs", TRAINED, "epoch that the step is of, from 0"),
             new("loss", Real, "", TRAINED, "loss of the batch").measure(Lower, Nothing),
             new("d_prime", Real, "deviations", TRAINED, "d' of the batch, signed").measure(Higher, Nothing),
             new("mu_genuine", Real, "score", TRAINED, "mean genuine score of the batch"),
@@ -30,7 +30,7 @@ pub const FILES: &[(&str, &[Column])] = &[
         "validation.csv",
         &[
             new("step", Whole, "steps", TRAINED, "the step, from 0"),
-            new("epoch", Real, "epochs", TRAINED, "passes over the data so far"),
+            new("epoch", Real, "epochs", TRAINED, "whole epochs made before"),
             new("recall@{K}", Real, "share", TRAINED, "on the validation data").measure(Higher, Queries),
             new("map@r", Real, "share", TRAINED, "on the validation data").measure(Higher, Queries),
             new("queries", Whole, "images", TRAINED, "images that were measured"),

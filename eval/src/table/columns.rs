@@ -104,6 +104,14 @@ pub const RESULTS: &[Column] = &[
         "digest of the images that were used in any order: where it is the same, the data are",
     )
     .tells(All),
+    new(
+        "rows_sha256",
+        Text,
+        "",
+        &[Recall, Verify],
+        "digest of the names, classes and roles of kept embeddings in any order: where it is the same, the data are taken for it",
+    )
+    .tells(All),
     new("format", Text, "", EMBEDDED, "layout that the data was read as"),
     new("part", Text, "", &[Recall, Verify, Train], "part of the data that was used").tells(All),
     new("skipped", Whole, "images", EMBEDDED, "images that could not be used (--skip-bad)"),

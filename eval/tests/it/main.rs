@@ -9,6 +9,7 @@ mod compare;
 mod doubts;
 mod figures;
 mod ids;
+mod kept;
 mod listed_twice;
 mod lists;
 mod outputs;

@@ -48,6 +48,19 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert!(folder.path().join("kept.json").is_file());
 }
 
+/// Batch systems limit the size of files; the system then ends a program that does not hear its signal.
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_size_of_files_is_said() {
+    let folder = folder();
+    let scores = ["scores", "--genuine", "g.txt", "--impostor", "i.txt", "--plot", "plots"];
+    let limited = ["-c", "ulimit -f 1 && exec \"$0\" \"$@\"", TOOL];
+    let output = Command::new("sh").args(limited).args(scores).current_dir(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("roc.png: cannot write: File too large"), "{}", stderr(&output));
+    assert!(std::fs::read_dir(folder.path().join("plots")).unwrap().next().is_none(), "nothing is half written");
+}
+
 #[test]
 fn places_are_tried_before_the_work_and_are_distinct() {
     let folder = folder();

@@ -113,6 +113,17 @@ impl Apart<'_> {
         ))
     }
 
+    /// Refuses kept embeddings whose rows are called otherwise, where queries or pairs do not show it.
+    pub(super) fn rows(&self, a: &Run, b: &Run) -> Result<()> {
+        match word(a, "rows_sha256").zip(word(b, "rows_sha256")).filter(|(a, b)| a != b) {
+            None => Ok(()),
+            Some((of_a, of_b)) => Err(self.by(&format!(
+                "names, classes, roles or cameras of their rows differ: rows_sha256 is {of_a} in {}, {of_b} in {}",
+                self.called.0, self.called.1
+            ))),
+        }
+    }
+
     pub(super) fn queries(&self, a: &Retrieved, b: &Retrieved) -> Result<()> {
         let (a, b) = (&a.queries, &b.queries);
         if a.len() != b.len() {

@@ -174,6 +174,7 @@ pub(crate) fn compared(
         (Details::Retrieval(of_a), Details::Retrieval(of_b)) => {
             differ.same_data(a, b, &mut notes)?;
             differ.queries(of_a, of_b)?;
+            differ.rows(a, b)?;
             notes.extend(differ.doubled(a, b, &of_a.queries));
             retrieval(of_a, of_b, &differ.recall_ks(a, b, &mut notes), by, how)
         }
@@ -189,6 +190,7 @@ pub(crate) fn compared(
             };
             let (of_a, of_b) = (pairs(&of_a.pairs, &a.path)?, pairs(&of_b.pairs, &b.path)?);
             differ.pairs(&of_a, &of_b)?;
+            differ.rows(a, b)?;
             if by == Some(By::Pair) && a.records[0].get("pairs_sha256").is_none() {
                 return Err(Error::Usage(
                     "--by pair: all pairs of a set share their images and are anything but independent; use --by subject".into(),

@@ -31,7 +31,7 @@ pub use arguments::RecallArgs;
 pub(super) use arguments::USUAL;
 use pdloss_embed::console::{inform, wrote};
 use pdloss_embed::dataset::{Dataset, Format};
-use pdloss_embed::embeddings::Row;
+use pdloss_embed::embeddings::{Row, rows_sha256};
 use pdloss_embed::preprocess::{Corruption, Steps};
 use pdloss_embed::ranks::{agree, of_first, same, world};
 use pdloss_embed::retrieval::{Search, check};
@@ -203,6 +203,7 @@ impl Plan {
                 let (held, sha256) = agree(Held::read(path, (*dim, labels.as_deref()), *memory, &mut notes))?;
                 same("the SHA-256 of the embeddings", &sha256)?;
                 record.set("data", path.display().to_string()).set("data_sha256", sha256);
+                record.set("rows_sha256", rows_sha256(held.rows(), held.classes()));
                 let ks = agree(self.check(held.rows(), Format::Auto, &mut notes))?;
                 (held, ks)
             }

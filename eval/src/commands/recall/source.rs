@@ -7,11 +7,11 @@ use pdloss_embed::dataset::Request;
 use pdloss_embed::embedder::Prepared;
 use pdloss_embed::embeddings::{Embeddings, OnDisk, Row, bytes_in_memory};
 use pdloss_embed::process::free_memory;
-use pdloss_embed::ranks::world;
+use pdloss_embed::ranks::{agree, world};
 use pdloss_embed::retrieval::{Build, Metric, Retrieval, Search, measure_by_blocks, measure_over_ranks, rows_within};
 
 use super::RecallArgs;
-use crate::commands::arguments::{Notes, describe_dimension, describe_lengths, lengths};
+use crate::commands::arguments::{Notes, describe_dimension, describe_lengths};
 use crate::commands::variants::Variant;
 use crate::index::FLAT;
 use crate::{Error, Result};
@@ -175,12 +175,12 @@ impl Held {
         match self {
             Self::Memory(embeddings) => {
                 let varied = variant.of(embeddings);
-                if search.metric == Metric::Cosine && world().is_alone() {
-                    variant.check_directions(&varied)?;
+                if search.metric == Metric::Cosine {
+                    agree(variant.check_directions(&varied))?;
                 }
-                notes.extend(variant.doubt(&varied).as_slice());
-                if search.metric == Metric::Ip && world().is_alone() {
-                    describe_lengths(lengths(&varied), notes);
+                notes.extend(variant.doubt(&varied)?.as_slice());
+                if search.metric == Metric::Ip {
+                    describe_lengths(varied.lengths_over_ranks()?, notes);
                 }
                 measure_over_ranks(&varied, search, build)
             }

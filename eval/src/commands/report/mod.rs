@@ -258,8 +258,10 @@ fn leaders(rows: &[Record]) -> Vec<String> {
             values.into_iter().zip(rows.iter().map(|row| word(row, "result"))).collect();
         order.sort_by(|a, b| if higher { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) });
         let [(best, leader), (next, other), ..] = &order[..] else { return None };
+        // Files of kept embeddings have names of their own.
         let dataset = word(rows[0], "dataset");
-        let on = if dataset.is_empty() { String::new() } else { format!(" on {dataset}") };
+        let is_one = rows.iter().all(|row| word(row, "dataset") == dataset);
+        let on = if dataset.is_empty() || !is_one { String::new() } else { format!(" on {dataset}") };
         let apart = apart.iter().map(|name| (name, word(rows[0], name))).filter(|(name, word)| {
             !word.is_empty() && rows.iter().all(|row| row.get(name).map(Value::word).as_ref() == Some(word))
         });

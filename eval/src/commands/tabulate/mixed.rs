@@ -44,7 +44,7 @@ impl Measured {
 
 /// The columns of a row that tell how its figures were measured, their names and words, by name.
 fn told(row: &Record) -> Vec<(&'static Column, String, String)> {
-    let is_in_any_order = has_word(row, "images_sha256");
+    let is_known_otherwise = is_known_beside_its_digest(row);
     let has_copies = row.get("copies").and_then(Value::number).is_some_and(|copies| copies > 0.0);
     let told = row.iter().filter_map(|(name, value)| {
         let column = find(name)?.column;
@@ -52,12 +52,18 @@ fn told(row: &Record) -> Vec<(&'static Column, String, String)> {
         let is_none = *value == Value::Missing
             || (name == "corruption" && value.word() == "none")
             || (name == "copies_counted" && !has_copies)
-            || (name == "data_sha256" && is_in_any_order);
+            || (name == "data_sha256" && is_known_otherwise);
         (column.tells != Tells::Nothing && !is_none).then(|| (column, name.clone(), value.word()))
     });
     let mut told: Vec<_> = told.collect();
     told.sort_by(|a, b| a.1.cmp(&b.1));
     told
+}
+
+/// Whether something says better than `data_sha256` which data a row is of: a digest of the images in any order; of kept embeddings, whose
+/// numbers are the model's, one of the names and classes of their rows.
+fn is_known_beside_its_digest(row: &Record) -> bool {
+    ["images_sha256", "rows_sha256"].iter().any(|name| has_word(row, name))
 }
 
 fn has_word(row: &Record, name: &str) -> bool {
@@ -139,7 +145,7 @@ fn telling<'r>(rows: &[Record], names: &[&'r str], known: &[Known<'r>]) -> Vec<&
         !is_count(column) && (is_of_file && differs(&digest) || is_told(column) && !name.ends_with("_sha256"))
     };
     let is_digest = |(column, name): &&Known<'_>| {
-        let has_name = ["data_sha256", "images_sha256", "model_sha256"].contains(name);
+        let has_name = ["data_sha256", "images_sha256", "rows_sha256", "model_sha256"].contains(name);
         is_told(column) && name.ends_with("_sha256") && !has_name
     };
     let is_counted = |(column, _): &&Known<'_>| is_told(column) && is_count(column);
@@ -237,6 +243,29 @@ pub(super) fn of_unknown_data(rows: &[Record]) -> Option<String> {
             unknown.len()
         )
     })
+}
+
+/// What is to be said of kept embeddings that are ranked as of one data set: they do not say which images they are of.
+pub(super) fn of_kept(rows: &[Record]) -> Vec<String> {
+    const SHOWN: usize = 4;
+    let is_kept = |row: &&Record| has_figure(row) && has_word(row, "rows_sha256");
+    let mut alike: BTreeMap<String, Vec<&Record>> = BTreeMap::new();
+    for row in rows.iter().filter(is_kept) {
+        alike.entry(measured(row)).or_default().push(row);
+    }
+    let several = alike.into_values().filter(|rows| {
+        let digest = |row: &Record| row.get("data_sha256").map(Value::word);
+        rows.iter().any(|row| digest(row) != digest(rows[0]))
+    });
+    let sentence = |rows: Vec<&Record>| {
+        let shown: Vec<String> = rows.iter().take(SHOWN).map(|row| result(row)).collect();
+        let more = if rows.len() > SHOWN { ", ..." } else { "" };
+        format!(
+            "{}{more} are of kept embeddings, which do not say of which images: ranked as of the same, for names and classes of their rows agree",
+            shown.join(", ")
+        )
+    };
+    several.map(sentence).collect()
 }
 
 fn has_figure(row: &Record) -> bool {

@@ -18,7 +18,7 @@ use crate::runs::{Details, Run};
 use crate::table::schema::{Better, better, is_beside, is_cost};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
 use crate::{Error, Result};
-use mixed::{Measured, again, misspelt, of_one_name, of_unknown_data, say_of_data, without_figures};
+use mixed::{Measured, again, misspelt, of_kept, of_one_name, of_unknown_data, say_of_data, without_figures};
 pub(super) use mixed::{apart, data_of, know_images, measured, measured_on};
 
 const EXAMPLES: &str = "Examples:
@@ -153,7 +153,8 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             return Err(Error::Usage(text));
         }
     }
-    of_one_name(&rows).into_iter().chain(of_unknown_data(&rows)).for_each(|sentence| note(&sentence));
+    let of_data = of_one_name(&rows).into_iter().chain(of_kept(&rows)).chain(of_unknown_data(&rows));
+    of_data.for_each(|sentence| note(&sentence));
     misspelt(&rows).iter().for_each(|sentence| note(sentence));
     let sort = args.sort.as_deref().map(|by| by.strip_prefix('-').map_or((by, false), |by| (by, true)));
     let in_rows = sort.filter(|(by, _)| Record::columns(&rows).contains(by));

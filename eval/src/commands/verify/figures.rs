@@ -4,6 +4,7 @@ use pdloss_embed::embeddings::Embeddings;
 
 use super::Plan;
 use super::doubles::{Doubles, Kind};
+use super::images::Source;
 use super::listed::{Listed, folds_of, score};
 use crate::Result;
 use crate::commands::arguments::Notes;
@@ -102,6 +103,9 @@ impl Plan {
         record.set("pairs_without_image", scored.missing).set("pairs_with_bad_image", scored.bad);
         record.set("pairs_with_itself", scored.itself).set("pairs_of_copies", scored.copies);
         record.set("subjects", subjects.names.len()).set("subjects_by", subjects.by).set("scores", "float64");
+        if let Source::Kept { .. } = self.source {
+            record.set("rows_sha256", scored.rows_sha256(embeddings));
+        }
         let folds = folds_of(list, &scored.kept);
         notes.extend(folds.as_ref().filter(|_| listed.training.is_none()).and_then(Folds::doubt).as_slice());
         let on = Decisions { scores: &scored.scores, same: &scored.same };

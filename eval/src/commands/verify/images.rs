@@ -8,7 +8,7 @@ use ndarray::{Axis, concatenate};
 use pdloss_embed::console::{inform, note, wrote};
 use pdloss_embed::dataset::{Dataset, Request};
 use pdloss_embed::embedder::Prepared;
-use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::embeddings::{Embeddings, rows_sha256};
 use pdloss_embed::pipeline::embed_over_ranks;
 use pdloss_embed::preprocess::{Landmarks, Steps};
 use pdloss_embed::ranks::{agree, of_first, same};
@@ -57,6 +57,10 @@ impl Plan {
                 notes.extend(&embeddings.notes);
                 same("the SHA-256 of the embeddings", &sha256)?;
                 record.set("data", path.display().to_string()).set("data_sha256", sha256);
+                // Of what is kept, a list of pairs takes what it names.
+                if !matches!(self.which, Which::Listed(_)) {
+                    record.set("rows_sha256", rows_sha256(&embeddings.rows, &embeddings.classes));
+                }
                 let there = embeddings.rows.iter().map(|row| row.name.clone()).collect();
                 Ok((embeddings, there))
             }

@@ -8,7 +8,7 @@ use crate::metrics::verification::{self as similarities, Folds};
 use crate::pairs::{self, PairList, Subjects};
 use crate::{Error, Result};
 use pdloss_embed::dataset::{Dataset, Finder, Item, Limits, Role, Source as Files, are_of_other_folders};
-use pdloss_embed::embeddings::Embeddings;
+use pdloss_embed::embeddings::{Embeddings, Row, rows_sha256};
 
 /// A list of pairs, and the list that the threshold is chosen on.
 #[derive(Debug)]
@@ -49,6 +49,13 @@ impl Scored {
     /// How many pairs are in both lists.
     pub(super) fn shared(&self, other: &Self) -> usize {
         self.rows.intersection(&other.rows).count()
+    }
+
+    /// [`rows_sha256`] of the rows that the pairs are of.
+    pub(super) fn rows_sha256(&self, embeddings: &Embeddings) -> String {
+        let rows: HashSet<usize> = self.rows.iter().flat_map(|&(a, b)| [a, b]).collect();
+        let rows: Vec<Row> = rows.into_iter().map(|row| embeddings.rows[row].clone()).collect();
+        rows_sha256(&rows, &embeddings.classes)
     }
 }
 
