@@ -29,8 +29,8 @@ pub(crate) struct Record {
     pub(crate) settings: Settings,
     pub(crate) folder: Folder,
     pub(crate) backbone: ModelProto,
-    /// Names of its tensors that are trained.
-    pub(crate) weights: Vec<String>,
+    /// Names of its tensors that are trained, and of what the optimiser remembers of each.
+    pub(crate) weights: Vec<(String, Vec<String>)>,
     /// Steps an epoch.
     pub(crate) batches: u64,
     pub(crate) metrics: Table,
@@ -219,11 +219,19 @@ impl Record {
     /// Refuses to end with the backbone that the run began with; says and records what of it has not moved.
     fn has_moved(&self, state: &[Tensor], step: u64) -> Result<()> {
         let wrong = |e| of_graph(&self.settings.model, e);
-        let find = |name: &str| of_embedder(state, name).map(Tensor::to_proto);
+        // What decay moves is not trained by it.
+        let decayed: Vec<&str> = self.without_gradient(state).collect();
+        let find = |name: &str| of_embedder(state, name).filter(|_| !decayed.contains(&name)).map(Tensor::to_proto);
         let embedder = export_embedder(&self.backbone, find).map_err(wrong)?;
-        let found = moved(&self.backbone, &embedder, &self.weights).map_err(wrong)?;
-        let tensors = self.weights.len();
-        let Some(said) = of_moved(&found, tensors) else { return Ok(()) };
+        let names: Vec<String> = self.weights.iter().map(|(name, _)| name.clone()).collect();
+        let found = moved(&self.backbone, &embedder, &names).map_err(wrong)?;
+        let Some(mut said) = of_moved(&found, names.len()) else { return Ok(()) };
+        if !decayed.is_empty() {
+            said.push_str(&format!(
+                "; no gradient has reached {} of them, which weight decay alone may have moved: wanted weights that the embeddings depend on smoothly",
+                decayed.len()
+            ));
+        }
         if found.values == 0 {
             let rate = self.settings.schedule.learning_rate;
             return Err(Error::Measure(format!(
@@ -233,6 +241,17 @@ impl Record {
         }
         self.monitor.aside(|| note(&said));
         self.folder.record(&said)
+    }
+
+    /// Trained tensors of which the optimiser remembers nothing but zeros.
+    fn without_gradient<'s>(&'s self, state: &'s [Tensor]) -> impl Iterator<Item = &'s str> {
+        let is_zero = |memory: &String| {
+            let memory = state.iter().find(|tensor| tensor.name == *memory);
+            memory.is_some_and(|memory| memory.bytes.iter().all(|&byte| byte == 0))
+        };
+        let untouched =
+            self.weights.iter().filter(move |(_, memories)| !memories.is_empty() && memories.iter().all(is_zero));
+        untouched.map(|(name, _)| name.as_str())
     }
 
     /// Refuses an embedder that embeds nothing; `is_last` for the one that ends the run, which nothing makes better any more.

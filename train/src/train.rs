@@ -119,7 +119,12 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     let description = Description::of(step.described()).map_err(|e| of_graph(&settings.model, e))?;
     let stays: HashSet<&str> = parameters.left.iter().map(|left| left.name.as_str()).collect();
     let weights = description.state.iter().filter(|of| of.kind == Kind::Weight && !stays.contains(of.name.as_str()));
-    let weights: Vec<String> = weights.map(|of| of.name.clone()).collect();
+    let memories = |weight: &str| {
+        let of_weight =
+            description.state.iter().filter(|of| of.kind == Kind::Optimizer && of.of.as_deref() == Some(weight));
+        of_weight.map(|memory| memory.name.clone()).collect()
+    };
+    let weights: Vec<(String, Vec<String>)> = weights.map(|of| (of.name.clone(), memories(&of.name))).collect();
     let shards = Shards::of(&description, settings.shard_classes);
     let mut state = first_state(step.described(), &settings.model)?;
     let mut mining = Mining::new(&sampler, &description, classes);

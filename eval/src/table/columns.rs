@@ -311,7 +311,6 @@ pub const RESULTS: &[Column] = &[
     )
     .measure(Higher, Queries)
     .with_query_interval()
-    .beside()
     .usually(TARGETS),
     new("dir_threshold@far={T}", Real, "score", &[Recall], "the smallest threshold that holds it").usually(TARGETS),
     new("kmeans", Text, "", &[Recall], "how k-means was run (--all-figures)").tells(Of(&["nmi", "ari"])),
@@ -472,7 +471,7 @@ pub const RESULTS: &[Column] = &[
     new("checkpoint_every", Whole, "steps", TRAINED, "steps between checkpoints"),
     new("cache", Whole, "MiB", TRAINED, "pixels kept in memory"),
     new("inline", Flag, "", TRAINED, "whether the loss is spelled in standard operators"),
-    new("first_proxies", Text, "", TRAINED, "where the proxies start"),
+    new("first_proxies", Text, "", TRAINED, "where the proxies start").tried(),
     new("init.{SETTING}", Setting, "", TRAINED, "what another run gave the first state").tried(),
     new("length.steps", Whole, "steps", TRAINED, "length that was asked for").tried(),
     new("length.epochs", Real, "epochs", TRAINED, "length that was asked for").tried(),
@@ -483,14 +482,15 @@ pub const RESULTS: &[Column] = &[
     new("validation.data.{SETTING}", Setting, "", TRAINED, "what was validated on").tells(All),
     new("validation.{SETTING}", Setting, "", TRAINED, "what was validated on, and when"),
     new("sampling.{SETTING}", Setting, "", TRAINED, "how batches are drawn, where that was chosen")
-        .tells(Of(&["last loss", "last d_prime"])),
+        .tells(Of(&["last loss", "last d_prime"]))
+        .tried(),
     new("precision.{SETTING}", Setting, "", TRAINED, "in what products are computed, where that is not float32")
         .tried(),
-    new("preprocessing.{SETTING}", Setting, "", TRAINED, "a step from file to model input"),
-    new("augmentation.{SETTING}", Setting, "", TRAINED, "a random change"),
+    new("preprocessing.{SETTING}", Setting, "", TRAINED, "a step from file to model input").tried(),
+    new("augmentation.{SETTING}", Setting, "", TRAINED, "a random change").tried(),
     new("loss.{SETTING}", Setting, "", TRAINED, "the loss").tells(Of(&["last loss"])).tried(),
     new("optimizer.{SETTING}", Setting, "", TRAINED, "the optimiser").tried(),
-    new("schedule.{SETTING}", Setting, "", TRAINED, "the learning rate"),
+    new("schedule.{SETTING}", Setting, "", TRAINED, "the learning rate").tried(),
     new("steps", Whole, "steps", TRAINED, "steps that were made"),
     new("last {METRIC}", Real, "as METRIC", TRAINED, "the last value of a metric of metrics.csv or validation.csv")
         .usually(&[

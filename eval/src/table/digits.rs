@@ -7,6 +7,8 @@ use super::value::Value;
 const MOST: usize = 6;
 /// And no fewer.
 const LEAST: usize = 2;
+/// Digits that count of a number that would be nothing.
+const LEAST_OF_ALL: usize = 3;
 
 /// A figure in words: a share or a moment over `n` queries or pairs has the digits that tell `1 / n` from nothing, any other
 /// number six behind the point, without zeros at its end. `count` finds a count by the name of its column.
@@ -21,10 +23,39 @@ pub(super) fn digits<'r>(name: &str, real: f64, count: impl Fn(&str) -> Option<&
         Over::Both => genuine.zip(impostor).map(|(a, b)| a.min(b)),
         Over::Pairs => genuine.zip(impostor).map(|(a, b)| a + b),
     };
-    match carried.filter(|count| *count >= 1.0) {
-        Some(count) => format!("{real:.*}", carried_by(count)),
+    let is_score = find(name).is_some_and(|found| found.column.unit.starts_with("score"));
+    match carried.filter(|count| *count >= 1.0).map(carried_by) {
+        // Scores may have any scale.
+        Some(digits) if is_score && is_lost(real, digits) => significant(real, digits.max(LEAST_OF_ALL)),
+        Some(digits) => format!("{real:.digits$}"),
         None => shortest(real),
     }
+}
+
+/// Words for the numbers of a column: `digits` behind the point, which is what shares have. Other numbers may be small, such as rates of
+/// learning: where that would change one of them by more than a hundredth, all have so many digits that count.
+pub(crate) fn in_column(values: &[Value], is_share: bool, digits: usize) -> impl Fn(f64) -> String + use<> {
+    let is_small = |value: &Value| value.number().is_some_and(|real| is_lost(real, digits));
+    let are_small = !is_share && values.iter().any(is_small);
+    move |real| if are_small { significant(real, digits.max(1)) } else { format!("{real:.digits$}") }
+}
+
+/// Whether so many digits after the point change a number by more than a hundredth.
+fn is_lost(real: f64, digits: usize) -> bool {
+    let rounded: f64 = format!("{real:.digits$}").parse().unwrap_or(real);
+    real.is_finite() && (rounded - real).abs() > 0.01 * real.abs()
+}
+
+/// So many digits that count, without zeros at the end; very large and very small numbers with an exponent.
+fn significant(real: f64, digits: usize) -> String {
+    let text = format!("{real:.*e}", digits - 1);
+    let rounded: f64 = text.parse().unwrap_or(real);
+    if rounded == 0.0 || !rounded.is_finite() || (1e-6..1e15).contains(&rounded.abs()) {
+        return rounded.to_string();
+    }
+    let (number, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number}e{exponent}")
 }
 
 /// Digits after the point that figures over this many carry.
@@ -62,5 +93,23 @@ mod tests {
         assert_eq!(digits("recall@1", 0.331_25, |_| None), "0.33125");
         assert_eq!(digits("threshold", 1e308, |_| None), "1.00000e308");
         assert_eq!(digits("threshold", f64::NEG_INFINITY, |_| None), "-inf");
+        // Scores of any scale.
+        assert_eq!(word("mu_genuine", 3e-30, 200), "3e-30");
+        assert_eq!(word("sd_genuine", 0.000_123_456, 200), "0.000123");
+        assert_eq!(word("sd_genuine", 0.0, 200), "0.000");
+        assert_eq!(word("mu_genuine", 0.123_456, 200), "0.123");
+    }
+
+    #[test]
+    fn small_numbers_of_a_column_are_not_nothing() {
+        let words = |numbers: &[f64], is_share: bool| {
+            let values: Vec<Value> = numbers.iter().copied().map(Value::Real).collect();
+            let word = in_column(&values, is_share, 4);
+            numbers.iter().map(|&number| word(number)).collect::<Vec<_>>()
+        };
+        assert_eq!(words(&[1e-5, 2e-5, 0.0, 0.05], false), ["0.00001", "0.00002", "0", "0.05"]);
+        assert_eq!(words(&[0.000_15, 123.456_789, -2.5e-9], false), ["0.00015", "123.5", "-2.5e-9"]);
+        assert_eq!(words(&[0.5, 12.345_678, f64::NAN], false), ["0.5000", "12.3457", "NaN"]);
+        assert_eq!(words(&[0.000_01, 0.5], true), ["0.0000", "0.5000"]);
     }
 }

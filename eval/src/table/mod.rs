@@ -15,6 +15,7 @@ pub mod schema;
 mod sheet;
 mod value;
 
+pub(crate) use digits::in_column;
 pub use file::Kind;
 pub(crate) use file::{read_parquet, read_records, read_text};
 pub use filter::Filter;

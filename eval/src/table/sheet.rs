@@ -27,10 +27,15 @@ pub(crate) struct Sheet {
     pub(crate) rows: Vec<Vec<Cell>>,
 }
 
-/// Cells of a column, worded, `digits` behind the point. In bold is, of those that were measured on the same `data`, the
-/// best, where there are several.
-pub(crate) fn cells(values: &[Value], data: &[String], better: Option<Better>, digits: usize) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = values.iter().map(|value| cell(value, digits)).collect();
+/// Cells of a column, worded, its numbers by `word`. In bold is, of those that were measured on the same `data`, the best, where
+/// there are several.
+pub(crate) fn cells(
+    values: &[Value],
+    data: &[String],
+    better: Option<Better>,
+    word: &dyn Fn(f64) -> String,
+) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = values.iter().map(|value| cell(value, word)).collect();
     // What is missing among numbers stands where they stand.
     if cells.iter().any(|cell| cell.number) {
         let missing = values.iter().zip(&mut cells).filter(|(value, _)| **value == Value::Missing);
@@ -47,16 +52,16 @@ pub(crate) fn cells(values: &[Value], data: &[String], better: Option<Better>, d
     for (at, cell_here) in cells.iter_mut().enumerate() {
         // Of what reads alike, none is better.
         let of_data = best.get(data[at].as_str()).filter(|(_, count)| *count > 1);
-        let reads = of_data.map(|(best, _)| cell(&Value::Real(*best), digits).text);
-        let own = values[at].number().map(|own| cell(&Value::Real(own), digits).text);
+        let reads = of_data.map(|(best, _)| word(*best));
+        let own = values[at].number().map(word);
         cell_here.best = reads.is_some() && reads == own;
     }
     cells
 }
 
-fn cell(value: &Value, digits: usize) -> Cell {
+fn cell(value: &Value, word: &dyn Fn(f64) -> String) -> Cell {
     let text = match value {
-        Value::Real(real) => format!("{real:.digits$}"),
+        Value::Real(real) => word(*real),
         Value::Missing => "-".into(),
         other => other.word(),
     };
@@ -241,12 +246,14 @@ mod tests {
     fn the_best_is_the_best_on_the_same_data() {
         let values = [0.5, 0.25, 0.9, 0.5].map(Value::Real);
         let data = ["cub", "cub", "sop", "cub"].map(str::to_owned);
-        let best = |better| cells(&values, &data, better, 2).iter().map(|cell| cell.best).collect::<Vec<_>>();
+        let best = |better| {
+            cells(&values, &data, better, &|real| format!("{real:.2}")).iter().map(|cell| cell.best).collect::<Vec<_>>()
+        };
         assert_eq!(best(Some(Better::Higher)), [true, false, false, true]);
         assert_eq!(best(Some(Better::Lower)), [false, true, false, false]);
         assert_eq!(best(None), [false; 4]);
         let mixed = [Value::Whole(1), Value::Real(0.99), Value::Missing, "x".into()];
-        let best = cells(&mixed, &["a"; 4].map(str::to_owned), Some(Better::Higher), 1);
+        let best = cells(&mixed, &["a"; 4].map(str::to_owned), Some(Better::Higher), &|real| format!("{real:.1}"));
         assert_eq!(best.iter().map(|cell| cell.best).collect::<Vec<_>>(), [true, true, false, false]);
     }
 

@@ -87,18 +87,29 @@ pub(super) fn find(graph: &GraphProto, data: &str, also: &Frozen, export: &Expor
 /// What a value of the graph is made of.
 #[derive(Clone)]
 enum Value<'a> {
-    /// Tensors of the model alone: which, and whether they are float16 here.
-    Fixed(Vec<(&'a str, bool)>),
+    /// Tensors of the model alone.
+    Fixed(Vec<Source<'a>>),
     /// The data, before any layer.
     Raw,
     /// What comes out of a layer.
     Layered,
 }
 
+/// A tensor of the model that a value is made of.
+#[derive(Clone, Copy, PartialEq)]
+struct Source<'a> {
+    name: &'a str,
+    /// Whether it is float16 here.
+    is_half: bool,
+    /// The operator on its way here that has no slope.
+    step: Option<&'a str>,
+}
+
 impl<'a> Value<'a> {
     fn fixed(tensor: &Tensor<'a>) -> Self {
         let counts = tensor.is_float() || quantised(tensor.code).is_some();
-        Self::Fixed(if counts { vec![(tensor.name, tensor.is_half())] } else { Vec::new() })
+        let source = Source { name: tensor.name, is_half: tensor.is_half(), step: None };
+        Self::Fixed(if counts { vec![source] } else { Vec::new() })
     }
 }
 
@@ -137,7 +148,7 @@ impl<'a> Walk<'a, '_> {
             let reason = no_rule(node);
             for name in names_in(node) {
                 if let Some(Value::Fixed(sources)) = self.values.get(name).cloned() {
-                    sources.into_iter().for_each(|source| self.stays(source.0, &reason));
+                    sources.into_iter().for_each(|source| self.stays(source.name, &reason));
                 }
             }
             self.give(node, &Value::Layered);
@@ -158,8 +169,8 @@ impl<'a> Walk<'a, '_> {
         let before_layers = meets_data || is_elementary;
         for (index, value) in inputs.iter().enumerate() {
             let (Some(Value::Fixed(sources)), false) = (value, is_setting(node, index)) else { continue };
-            for &(source, is_half) in sources {
-                self.taken(node, index, (source, is_half), before_layers);
+            for &source in sources {
+                self.taken(node, index, source, before_layers);
             }
         }
         self.give(node, if before_layers && !layered { &Value::Raw } else { &Value::Layered });
@@ -173,14 +184,20 @@ impl<'a> Walk<'a, '_> {
 
     /// The value of a node that takes tensors of the model alone.
     fn alone(&mut self, node: &'a NodeProto, inputs: &[Option<Value<'a>>]) -> Value<'a> {
-        if gradient::is_constant_step(node) {
+        let step = gradient::is_constant_step(node).then(|| node.op_type());
+        if step.is_some() && !rounds(node) {
             return Value::Fixed(Vec::new());
         }
         let to = if node.op_type() == "Cast" { i32::try_from(node.int("to", 0)).ok() } else { None };
-        let mut sources: Vec<(&str, bool)> = Vec::new();
+        let mut sources: Vec<Source<'a>> = Vec::new();
         for (index, value) in inputs.iter().enumerate() {
-            let (Some(Value::Fixed(of_input)), false) = (value, is_setting(node, index)) else { continue };
-            for &(source, was_half) in of_input {
+            let (Some(Value::Fixed(of_input)), false) = (value, is_setting(node, index) && step.is_none()) else {
+                continue;
+            };
+            for &Source { name: source, is_half: was_half, step: before } in of_input {
+                if self.is_plain_number(node, index, source) && !moves_elements(node) && to.is_none() {
+                    continue;
+                }
                 if node.op_type().ends_with("Normalization")
                     && self.known.get(source).is_some_and(|tensor| tensor.fills_in())
                 {
@@ -190,14 +207,15 @@ impl<'a> Walk<'a, '_> {
                 let needs = was_half && to.is_none() && !(moves_elements(node) && index == 0);
                 if needs {
                     self.blocked.entry(source).or_insert_with(|| half_arithmetic(node));
-                } else if !gradient::has_rule(node) {
+                } else if step.is_none() && !gradient::has_rule(node) {
                     self.blocked.entry(source).or_insert_with(|| no_rule(node));
                 }
                 if node.op_type() == "DequantizeLinear" {
                     self.dequantised.insert(source);
                 }
-                if !sources.contains(&(source, is_half)) {
-                    sources.push((source, is_half));
+                let source = Source { name: source, is_half, step: before.or(step) };
+                if !sources.contains(&source) {
+                    sources.push(source);
                 }
             }
         }
@@ -205,7 +223,8 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// A node takes a tensor together with data.
-    fn taken(&mut self, node: &NodeProto, index: usize, (source, is_half): (&'a str, bool), before_layers: bool) {
+    fn taken(&mut self, node: &NodeProto, index: usize, source: Source<'a>, before_layers: bool) {
+        let Source { name: source, is_half, step } = source;
         let Some(tensor) = self.known.get(source) else { return };
         if node.op_type().ends_with("Normalization") && tensor.fills_in() && !self.also.holds(source) {
             return;
@@ -250,16 +269,12 @@ impl<'a> Walk<'a, '_> {
             );
             return;
         }
-        // An exporter that names its parameters names those of a single number, too.
-        let has_name =
-            !self.export.tells() && (tensor.has_module_name() || self.export.is_pytorch && tensor.has_own_name());
-        if tensor.count == 1 && !named && !holds_weight(node, index) && !has_name {
-            if tensor.has_own_name() && !self.export.tells() {
-                self.stays(source, "a single number of arithmetic whose name is not a module's: taken for a constant");
-            }
+        if self.is_plain_number(node, index, source) {
             return;
         }
-        if is_half {
+        if let Some(step) = step {
+            self.stays(source, &format!("no gradient comes back through {step}, which has no slope"));
+        } else if is_half {
             self.stays(source, &half_arithmetic(node));
         } else if gradient::has_rule(node) {
             self.found.insert(source, Role::Layer);
@@ -268,10 +283,31 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
+    /// Whether a tensor is a single number of arithmetic and no parameter; notes why it stays, where a person gave it its name.
+    fn is_plain_number(&mut self, node: &NodeProto, index: usize, source: &'a str) -> bool {
+        let Some(tensor) = self.known.get(source) else { return false };
+        let named = self.also.holds(source) || self.export.origin(source) == Some(Origin::Parameter);
+        // An exporter that names its parameters names those of a single number, too.
+        let has_name =
+            !self.export.tells() && (tensor.has_module_name() || self.export.is_pytorch && tensor.has_own_name());
+        let is_plain = tensor.count == 1 && !named && !holds_weight(node, index) && !has_name;
+        if is_plain && tensor.has_own_name() && !self.export.tells() {
+            self.stays(source, "a single number of arithmetic whose name is not a module's: taken for a constant");
+        }
+        is_plain
+    }
+
     /// Notes why a tensor stays, unless another layer trains it.
     fn stays(&mut self, source: &'a str, reason: &str) {
         self.found.entry(source).or_insert_with(|| Role::Stays(reason.to_owned()));
     }
+}
+
+/// Operators without slope whose outputs are still numbers of their inputs, as binary and quantised weights are.
+fn rounds(node: &NodeProto) -> bool {
+    let rounding = ["Ceil", "Floor", "Round", "Sign"];
+    let compares = ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"];
+    rounding.contains(&node.op_type()) || compares.contains(&node.op_type())
 }
 
 fn no_rule(node: &NodeProto) -> String {

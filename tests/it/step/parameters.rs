@@ -120,6 +120,21 @@ fn cases() -> Vec<Case> {
             12,
         ),
         (
+            "a weight's own arithmetic with numbers that the exporter made up",
+            "W0",
+            vec![
+                node("Add", &["W0", "onnx::Add_3"], &["more"], vec![]),
+                node("Where", &["mask", "more", "onnx::Where_4"], &["W"], vec![]),
+            ],
+            vec![
+                tensor("W0", &[4, 3]),
+                floats("onnx::Add_3", Element::F32, &[], &[1e-5]),
+                floats("onnx::Where_4", Element::F32, &[1], &[0.0]),
+                typed("mask", 9, &[4, 3], &[1]),
+            ],
+            12,
+        ),
+        (
             "a row of a table",
             "W0",
             vec![node("Gather", &["W0", "row"], &["W"], vec![])],
@@ -203,12 +218,23 @@ fn a_backbone_of_which_nothing_is_trained_is_refused() {
         model.graph.as_mut().unwrap().node = vec![node("LRN", &["images", "W"], &["features"], Vec::new())];
         model
     };
+    let signs = || with_weight(vec![node("Sign", &["W0"], &["W"], vec![])], vec![tensor("W0", &[4, 3])]);
+    let rounded = || {
+        let nodes = vec![
+            node("Mul", &["W0", "onnx::Mul_3"], &["wide"], vec![]),
+            node("Round", &["wide"], &["whole"], vec![]),
+            node("Div", &["whole", "onnx::Mul_3"], &["W"], vec![]),
+        ];
+        with_weight(nodes, vec![tensor("W0", &[4, 3]), floats("onnx::Mul_3", Element::F32, &[], &[16.0])])
+    };
     let mask = || with_weight(vec![], vec![floats("W", Element::F32, &[4, 3], &[f64::NEG_INFINITY; 12])]);
     let cases = [
         ("int8", dequantised(3, &[1]), &["'W0' stays: quantised (int8)", "train the model in float32"][..]),
         ("uint8", dequantised(2, &[1]), &["'W0' stays: quantised (uint8)"]),
         ("float16", computed_in_half(), &["MatMul 'product' computes in float16", "export it in float32"]),
         ("no rule", no_rule(), &["there is no rule to differentiate LRN 'features'"]),
+        ("binary", signs(), &["'W0' stays: no gradient comes back through Sign, which has no slope"]),
+        ("rounded", rounded(), &["'W0' stays: no gradient comes back through Round"]),
         ("mask", mask(), &["not all of its numbers are finite"]),
     ];
     for (what, backbone, parts) in cases {
@@ -219,6 +245,14 @@ fn a_backbone_of_which_nothing_is_trained_is_refused() {
             }
         }
     }
+}
+
+/// A weight that is taken as it is elsewhere has a gradient from there.
+#[test]
+fn a_weight_that_is_rounded_and_taken_as_it_is_is_trained() {
+    let nodes = vec![node("Sign", &["W0"], &["sign"], vec![]), node("Mul", &["sign", "W0"], &["W"], vec![])];
+    let parameters = described(with_weight(nodes, vec![tensor("W0", &[4, 3])]), &options()).parameters;
+    assert_eq!(counts(&parameters), (1, 1, 12, 12), "{parameters}");
 }
 
 /// Those that stay are named with the reason, beside others that are trained.

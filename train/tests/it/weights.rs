@@ -244,6 +244,25 @@ fn a_run_that_moves_no_weight_is_no_training() {
     assert!(output.status.success() && error.contains(says), "{error}");
 }
 
+/// The straight-through estimator without the stop of gradients that ONNX does not have: `w + (sign(w) - w)`.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_weight_that_decay_alone_moves_is_said_to_have_no_gradient() {
+    let place = changed(|graph| {
+        for name in graph.node.iter_mut().flat_map(|node| &mut node.input).filter(|name| *name == "conv.weight") {
+            *name = "through".to_owned();
+        }
+        let estimator = [("Sign", &["conv.weight"][..], "sign"), ("Sub", &["sign", "conv.weight"], "rest")];
+        let estimator = estimator.into_iter().chain([("Add", &["conv.weight", "rest"][..], "through")]);
+        graph.node.splice(0..0, estimator.map(|(op, inputs, output)| node(op, inputs, &[output], Vec::new())));
+    });
+    let shapes = fixtures().join("shapes");
+    let output = run(&place.arguments(text(&shapes), &["--batch", "40", "--steps", "2"]));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let says = "128 of the 452 values of 5 trained tensors have moved; as they were: 'conv.weight'; no gradient has reached 1 of them";
+    assert!(output.status.success() && error.contains(says), "{error}");
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn trained_tensors_that_end_as_they_began_are_said_and_recorded() {

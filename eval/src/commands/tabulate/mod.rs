@@ -15,8 +15,8 @@ use pdloss_embed::program::Usual;
 
 use super::given::{names, once_each};
 use crate::runs::{Details, Run};
-use crate::table::schema::{Better, better, is_beside, is_cost};
-use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, matches};
+use crate::table::schema::{Better, better, is_beside, is_cost, range};
+use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, in_column, matches};
 use crate::{Error, Result};
 use mixed::{Measured, again, misspelt, of_kept, of_one_name, of_unknown_data, say_of_data, without_figures};
 pub(super) use mixed::{apart, data_of, know_images, measured, measured_on};
@@ -82,11 +82,14 @@ pub struct TabulateArgs {
 struct Column {
     name: String,
     better: Option<Better>,
+    /// A figure that is a share, whose digits behind the point are asked for.
+    is_share: bool,
 }
 
 impl Column {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), better: better(name) }
+        let better = better(name);
+        Self { name: name.to_owned(), better, is_share: better.is_some() && range(name).is_some() }
     }
 }
 
@@ -317,9 +320,10 @@ fn pivoted(rows: &[Record], pivot: &str, by: &str, measures: &[String]) -> Resul
     let name = |head: &str, measure: &str| {
         if measures.len() == 1 { head.to_owned() } else { format!("{head} {measure}") }
     };
-    let column = |head: &str, measure: &String| Column { name: name(head, measure), better: better(measure) };
+    let column = |head: &str, measure: &String| Column { name: name(head, measure), ..Column::new(measure) };
     let measured = heads.iter().flat_map(|head| measures.iter().map(move |measure| column(head, measure)));
-    let columns: Vec<Column> = [Column { name: by.to_owned(), better: None }].into_iter().chain(measured).collect();
+    let columns: Vec<Column> =
+        [Column { name: by.to_owned(), better: None, is_share: false }].into_iter().chain(measured).collect();
     let mut seen = HashSet::new();
     if let Some(twice) = columns.iter().find(|column| !seen.insert(column.name.as_str())) {
         return Err(Error::Usage(format!("--pivot {pivot}: two columns would be called '{}'", twice.name)));
@@ -379,7 +383,7 @@ fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
     let records: Vec<Record> = rows.iter().map(|row| row.record.clone()).collect();
     let apart = apart(&records);
     // TAR at FAR is FNMR at FMR once more.
-    let wanted = |Column { name, better }: &&Column| {
+    let wanted = |Column { name, better, .. }: &&Column| {
         (better.is_some() && !name.starts_with("tar@") && !is_beside(name)) || NAMES.contains(&name.as_str())
     };
     let found: Vec<Column> = columns.iter().filter(wanted).filter(|column| has(&column.name)).cloned().collect();
@@ -394,10 +398,10 @@ fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
 const DIGEST: usize = 12;
 
 fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
-    let worded = |Column { name, better }: &Column| -> Vec<Cell> {
+    let worded = |Column { name, better, is_share }: &Column| -> Vec<Cell> {
         let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
         let data: Vec<String> = rows.iter().map(|row| row.data(name)).collect();
-        let mut cells = cells(&values, &data, *better, digits);
+        let mut cells = cells(&values, &data, *better, &in_column(&values, *is_share, digits));
         if ["model", "result"].contains(&name.as_str()) {
             shorten(&mut cells);
         }
