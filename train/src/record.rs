@@ -219,25 +219,29 @@ impl Record {
     /// Refuses to end with the backbone that the run began with; says and records what of it has not moved.
     fn has_moved(&self, state: &[Tensor], step: u64) -> Result<()> {
         let wrong = |e| of_graph(&self.settings.model, e);
-        // What decay moves is not trained by it.
-        let decayed: Vec<&str> = self.without_gradient(state).collect();
-        let find = |name: &str| of_embedder(state, name).filter(|_| !decayed.contains(&name)).map(Tensor::to_proto);
-        let embedder = export_embedder(&self.backbone, find).map_err(wrong)?;
         let names: Vec<String> = self.weights.iter().map(|(name, _)| name.clone()).collect();
-        let found = moved(&self.backbone, &embedder, &names).map_err(wrong)?;
-        let Some(mut said) = of_moved(&found, names.len()) else { return Ok(()) };
-        if !decayed.is_empty() {
-            said.push_str(&format!(
-                "; no gradient has reached {} of them, which weight decay alone may have moved: wanted weights that the embeddings depend on smoothly",
-                decayed.len()
-            ));
-        }
-        if found.values == 0 {
+        let moved_without = |left: &[&str]| -> Result<Moved> {
+            let find = |name: &str| of_embedder(state, name).filter(|_| !left.contains(&name)).map(Tensor::to_proto);
+            let embedder = export_embedder(&self.backbone, find).map_err(wrong)?;
+            moved(&self.backbone, &embedder, &names).map_err(wrong)
+        };
+        let found = moved_without(&[])?;
+        if let (0, Some(said)) = (found.values, of_moved(&found, names.len())) {
             let rate = self.settings.schedule.learning_rate;
             return Err(Error::Measure(format!(
                 "step {step}: {said}, and the embedder would be the backbone that it was; wanted weights that move: \
                  --learning-rate {rate} is too small beside them, or what comes before it (--clip, --warmup, --group, --ema)"
             )));
+        }
+        // What decay alone moves is not trained.
+        let decayed: Vec<&str> = self.without_gradient(state).collect();
+        let Some(mut said) = of_moved(&moved_without(&decayed)?, names.len()) else { return Ok(()) };
+        if !decayed.is_empty() {
+            said.push_str(&format!(
+                "; no gradient has reached {} of them, which weight decay alone may have moved: wanted weights that the embeddings, and a loss \
+                 that is not at its least, depend on smoothly",
+                decayed.len()
+            ));
         }
         self.monitor.aside(|| note(&said));
         self.folder.record(&said)

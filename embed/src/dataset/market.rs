@@ -3,6 +3,7 @@
 //!
 //! Images of the query's person by the query's camera do not count; images of person -1 are junk, and left out.
 
+use super::folder::undecoded;
 use super::layout::{self, Layout, Place};
 use super::source::names::{files, several};
 use super::{Listed, Listing, Source, Split, is_image, numbers};
@@ -42,7 +43,7 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
             "format market wants query/ and bounding_box_test/ (or gallery/) with images called PERSON_cCAMERA..., such as 0002_c1s1_000451_03.jpg",
         )
     })?;
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = undecoded(source).into_iter().collect();
     if !found.others.is_empty() {
         notes.push(format!(
             "left out {} outside of query, gallery and train, or not called PERSON_cCAMERA...: {}",

@@ -93,6 +93,8 @@ pub struct Model {
     pub outputs: Vec<Tensor>,
     /// Name of the tensor that is the embedding.
     pub output: String,
+    /// Its length, where the file declares it.
+    pub dim: Option<usize>,
     /// The model with that tensor as only output, where the file's own outputs would not do.
     pub edited: Option<ModelProto>,
     /// The nodes that make the embedding depend on the batch or on chance.
@@ -200,6 +202,7 @@ impl Model {
             input,
             outputs,
             output: name,
+            dim,
             edited,
             unsteady,
             has_halves,
@@ -256,11 +259,15 @@ impl Model {
 
     /// Width and height of the input, where its shape fixes both.
     pub fn image_size(&self) -> Option<Size> {
-        let (height, width) = match self.layout() {
-            Layout::Nchw => (self.input_dim(2)?, self.input_dim(3)?),
-            Layout::Nhwc => (self.input_dim(1)?, self.input_dim(2)?),
-        };
-        Some(Size { width: u32::try_from(width).ok()?, height: u32::try_from(height).ok()? })
+        let (width, height) = self.sides();
+        Some(Size { width: width?, height: height? })
+    }
+
+    /// Width and height of the input, each where its shape fixes it.
+    fn sides(&self) -> (Option<u32>, Option<u32>) {
+        let (height, width) = if self.layout() == Layout::Nchw { (2, 3) } else { (1, 2) };
+        let side = |at: usize| self.input_dim(at).and_then(|side| u32::try_from(side).ok());
+        (side(width), side(height))
     }
 
     /// The size of its images, where its input fixes it, and whether it takes pixels as they are: what [`Recipe::of`] asks.
@@ -302,9 +309,17 @@ impl Model {
                 self.input.describe()
             )));
         }
+        let (width, height) = self.sides();
+        let differs = |side: Option<u32>, made: u32| side.is_some_and(|side| side != made);
         match (self.image_size(), recipe.output_size()) {
-            (Some(want), Some(made)) if want != made => Err(Error::Recipe(format!(
-                "makes images of {made}, when the model's input is {}; change --resize, --crop or --pad",
+            (_, Some(made)) if differs(width, made.width) || differs(height, made.height) => {
+                Err(Error::Recipe(format!(
+                    "makes images of {made}, when the model's input is {}; change --resize, --crop or --pad",
+                    self.input.describe()
+                )))
+            }
+            (None, None) if width.or(height).is_some() => Err(Error::Recipe(format!(
+                "does not say the image's size at the end, when the model's input is {}: add --crop, --pad or --resize exact:WIDTHxHEIGHT",
                 self.input.describe()
             ))),
             (Some(want), None) => Err(Error::Recipe(format!(

@@ -29,6 +29,9 @@ fn of_graph(graph: &GraphProto, opset: i64) -> Option<String> {
     })
 }
 
+/// Where tract's arithmetic of places wraps around.
+const FAR: f64 = 2_147_483_648.0;
+
 fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) -> Option<String> {
     if !(node.domain.is_empty() || node.domain == "ai.onnx") {
         return None;
@@ -69,6 +72,17 @@ fn of_node(node: &NodeProto, known: &HashMap<&str, &TensorProto>, opset: i64) ->
             "of whole numbers, by their sign"
         }
         "GlobalLpPool" => "p",
+        // Its padding is taken from the wrong side, and its shape wraps around.
+        "ConvTranspose" if attribute("output_shape").is_some() => "output_shape",
+        "Slice" => {
+            let given = attribute("starts").map(|a| a.ints.iter().map(|&start| start as f64).collect());
+            // The greatest number of all is taken for what it is; in f64 the least and the one above it are one.
+            let is_far = |start: &f64| *start <= -FAR || (FAR..9.2e18).contains(start);
+            if !given.or_else(|| values(1)).is_some_and(|starts| starts.iter().any(is_far)) {
+                return None;
+            }
+            "starts far beyond the ends"
+        }
         "Resize" => {
             // Opset 10 has the scales in the second place, later ones in the third.
             let scales = if opset > 10 { 2 } else { 1 };
@@ -145,6 +159,7 @@ mod tests {
             tensor("one", &[1.0, 1.0, 7.0, 1.0]),
             tensor("seven", &[1.0, 1.0, 7.0, 7.0]),
             tensor("0", &[0.0]),
+            tensor("far", &[0.0, -9.223_372e18]),
             tensor("3", &[3.0]),
         ];
         let graph = GraphProto { node: vec![node], initializer, ..GraphProto::default() };
@@ -215,6 +230,11 @@ mod tests {
             (10, "Resize", &["x", "twice"], vec![], ""),
             (17, "QLinearMatMul", &["a", "s", "3", "b", "s", "0", "s", "0"], vec![], "QLinearMatMul (y: a zero point"),
             (17, "QLinearMatMul", &["a", "s", "3", "b", "s", "3", "s", "0"], vec![], ""),
+            (17, "ConvTranspose", &["x", "w"], vec![number("output_shape", 15.0)], "ConvTranspose (y: output_shape)"),
+            (17, "ConvTranspose", &["x", "w"], vec![number("group", 1.0)], ""),
+            (17, "Slice", &["x", "far", "3"], vec![], "Slice (y: starts far"),
+            (17, "Slice", &["x", "0", "3"], vec![], ""),
+            (17, "Slice", &["x", "unknown", "3"], vec![], ""),
             (17, "Relu", &["x"], vec![], ""),
         ] {
             let said = found(opset, op_type, inputs, attributes);

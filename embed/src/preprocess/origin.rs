@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 /// Where a recipe came from; printed and recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A manifest, by its path.
-    Manifest(PathBuf),
+    /// A manifest, by its path, and which of mean and std neither it, nor a preset, nor a flag gives.
+    Manifest(PathBuf, Vec<&'static str>),
     /// A manifest, beneath which a preset lies that a flag names: what the manifest says otherwise.
     Over(PathBuf, Preset, Vec<&'static str>),
     /// Flags alone.
@@ -25,7 +25,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Manifest(path) | Self::Over(path, ..) => write!(f, "{}", path.display()),
+            Self::Manifest(path, _) | Self::Over(path, ..) => write!(f, "{}", path.display()),
             Self::Flags => f.write_str("flags"),
             Self::Assumed(steps) => write!(f, "ASSUMED: {} of the imagenet preset", steps.join(", ")),
         }
@@ -41,7 +41,15 @@ impl Origin {
                 let (manifest, steps) = (manifest.display(), steps.join(", "));
                 return Some(format!("{manifest} goes before --preset {preset}: {steps} are the manifest's"));
             }
-            Self::Manifest(_) | Self::Flags => return None,
+            Self::Manifest(manifest, open) if !open.is_empty() => {
+                return Some(format!(
+                    "{} says nothing of {}, and names no preset: mean is 0 and std 1 where they are not given, which few models are \
+                     trained with; write them there (or preset = \"none\"), or give --mean and --std, to be sure",
+                    manifest.display(),
+                    open.join(" and ")
+                ));
+            }
+            Self::Manifest(..) | Self::Flags => return None,
         };
         let flag = |step: &&str| if *step == "color" { "--channels".to_owned() } else { format!("--{step}") };
         let flags: Vec<_> = steps.iter().map(flag).collect();
@@ -72,7 +80,7 @@ impl Recipe {
         let beside = Patch::beside(model);
         let manifest = manifest.map(Path::to_path_buf).or_else(|| beside.is_file().then_some(beside));
         let (given, mut origin) = match manifest {
-            Some(path) => (Patch::read(&path)?, Origin::Manifest(path)),
+            Some(path) => (Patch::read(&path)?, Origin::Manifest(path, Vec::new())),
             None => (Patch::default(), Origin::Flags),
         };
         let mut preset = flags.preset.or(given.preset);
@@ -86,12 +94,16 @@ impl Recipe {
             }
         }
         let patch = flags.or(&below);
+        if let (Origin::Manifest(_, open), None) = (&mut origin, preset) {
+            let numbers = [("mean", patch.mean.is_none()), ("std", patch.std.is_none())];
+            open.extend(numbers.into_iter().filter(|(_, is_open)| *is_open).map(|(name, _)| name));
+        }
         let of = |patch: &Patch, preset: Option<Preset>| -> Result<Self> {
             Ok(patch.apply(preset.map_or(Ok(Self::default()), |preset| patch.over(preset, input))?))
         };
         let recipe = of(&patch, preset)?;
         recipe.check()?;
-        if let (Origin::Manifest(path), Some(named)) = (&origin, flags.preset) {
+        if let (Origin::Manifest(path, _), Some(named)) = (&origin, flags.preset) {
             let steps = recipe.differences(&of(flags, Some(named)).unwrap_or_default());
             // `none` assumes nothing, which a manifest does not, either.
             if named != Preset::None && !steps.is_empty() && recipe == of(&patch, given.preset)? {

@@ -3,6 +3,7 @@
 use ndarray::{ArrayView2, Axis, s};
 
 use super::apart::{Sides, apart};
+use super::wide::Wide;
 use super::{
     Index, Metric, Similarity, average_precision, average_precision_at_r, first_hit, ndcg, precision, r_precision,
     recall_of, reciprocal_rank,
@@ -54,6 +55,9 @@ pub struct Query {
     pub at: Vec<AtK>,
     /// Average precision, where the whole gallery was brought into order.
     pub ap: Option<f64>,
+    /// Whether images of its class and others are equally near, or images at the depth of the search and beyond it, so that the order of
+    /// the rows decides; looked at for a sample of the queries.
+    pub tied: bool,
     /// As many of the nearest as were to be kept: their rows and similarities (in f64), nearest first.
     pub nearest: Vec<(usize, f64)>,
 }
@@ -84,6 +88,8 @@ pub struct Retrieval {
     /// The row of each of these, and how similar (in f64) the nearest image is to it, where neighbours are kept: whoever it is, it is
     /// the wrong one. Minus infinity where none that counts was found.
     pub lone_nearest: Vec<(usize, f64)>,
+    /// How many of a sample of queries are [`Query::tied`], and how many queries the sample has. An approximate search is not looked at.
+    pub tied: (usize, usize),
     /// Share of the true neighbours that an approximate index finds, on a sample; `None` where the search is exact.
     pub index_recall: Option<f64>,
     /// The K and the number of queries that `index_recall` was estimated on.
@@ -97,7 +103,7 @@ pub type Build<'a> = dyn Fn(Metric, ArrayView2<'_, f32>, &dyn Fn(usize) -> Strin
 const BLOCK: usize = 4096;
 /// Neighbours that are found at a time, over all queries of a block: some 100 MiB of them.
 pub(super) const FOUND: usize = 1 << 22;
-/// Queries on which an approximate index is checked.
+/// Queries on which an approximate index is checked, and which are looked at for ties.
 const SAMPLE: usize = 500;
 
 /// Searches every query among the gallery (the query itself left out by row) by the index that `build` makes of it, and
@@ -127,6 +133,7 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
     let mut each = Vec::with_capacity(queries.len());
     let mut lone_nearest = Vec::new();
     let block = (FOUND / reach.max(1)).clamp(1, BLOCK);
+    let step = of_sample(relevant.iter().filter(|&&r| r > 0).count());
     for first in (0..queries.len()).step_by(block) {
         let last = (first + block).min(queries.len());
         let block = query_matrix.slice(s![first..last, ..]);
@@ -142,12 +149,22 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
                 lone_nearest.extend(similarity.as_ref().map(|similarity| (at, nearest(similarity))));
                 continue;
             }
+            let is_relevant = |n: &usize| rows[gallery[*n]].class == rows[at].class;
+            let is_looked_at = each.len().is_multiple_of(step) && index.is_exact();
+            let tied = is_looked_at && {
+                neighbours.truncate(depth + 1);
+                let near = gallery_matrix.select(Axis(0), &neighbours);
+                let similarity = Similarity::new(search.metric, block.slice(s![in_block..=in_block, ..]), near.view());
+                let ranks: Vec<Wide> = (0..neighbours.len()).map(|n| similarity.rank(0, n)).collect();
+                hangs_on_order(&ranks, &neighbours.iter().map(is_relevant).collect::<Vec<_>>(), depth)
+            };
             neighbours.truncate(depth);
-            let relevant: Vec<bool> = neighbours.iter().map(|&n| rows[gallery[n]].class == rows[at].class).collect();
+            let relevant: Vec<bool> = neighbours.iter().map(is_relevant).collect();
             let kept = |similarity: &Similarity<'_>| {
                 neighbours.iter().take(search.keep).map(|&n| (gallery[n], similarity.of(in_block, n))).collect()
             };
-            each.push(Query::of((at, r), &relevant, search, similarity.as_ref().map(kept).unwrap_or_default()));
+            let kept = similarity.as_ref().map(kept).unwrap_or_default();
+            each.push(Query { tied, ..Query::of((at, r), &relevant, search, kept) });
         }
         progress.advance(last - first);
     }
@@ -183,9 +200,23 @@ impl Query {
             ap_at_r: average_precision_at_r(relevant, r),
             at: search.ks.iter().map(|&k| at_k(relevant, r, k)).collect(),
             ap: search.whole.then(|| average_precision(relevant, r, usize::MAX)),
+            tied: false,
             nearest,
         }
     }
+}
+
+/// Every how many-th of so many queries is of a sample.
+fn of_sample(queries: usize) -> usize {
+    queries.div_ceil(SAMPLE).max(1)
+}
+
+/// Whether the order of rows of one rank decides a query's figures: where some are of its class and others are not, or where the `depth`-th
+/// is one of several that are not all looked at.
+pub(super) fn hangs_on_order(ranks: &[Wide], relevant: &[bool], depth: usize) -> bool {
+    let is_tie = |at: usize| ranks[at].total_cmp(&ranks[at + 1]).is_eq();
+    let decides = |at: usize| relevant[at] != relevant[at + 1] || at + 1 == depth;
+    (0..ranks.len().saturating_sub(1)).any(|at| decides(at) && is_tie(at))
 }
 
 /// Figures of the `k` nearest of one query, of `r` relevant ones.
@@ -206,7 +237,8 @@ impl Search {
         let wanted = sides.relevant.iter().chain(&self.ks).copied();
         let depth = wanted.chain([self.keep.min(others)]).max().unwrap_or(1);
         let depth = if self.whole { others } else { depth };
-        (depth, (depth + sides.passed_over).min(others))
+        // One more shows whether the last one is tied with it.
+        (depth, (depth + sides.passed_over + 1).min(others))
     }
 
     /// The measures of these queries, of so many queries and images searched.
@@ -219,7 +251,9 @@ impl Search {
             average_precision: mean(&|q| q.at[at].average_precision),
             ndcg: mean(&|q| q.at[at].ndcg),
         };
+        let sample = each.iter().step_by(of_sample(each.len()));
         Retrieval {
+            tied: (sample.clone().filter(|query| query.tied).count(), sample.count()),
             recall: self.ks.iter().map(|&k| (k, mean(&hit_within(k)))).collect(),
             r_precision: mean(&|q| q.r_precision),
             map_at_r: mean(&|q| q.ap_at_r),

@@ -90,8 +90,8 @@ impl Part {
 impl Query {
     /// As whole numbers, so that no bit is lost on the way.
     fn numbers(&self) -> Vec<u64> {
-        let head =
-            [self.row, self.relevant, self.first_hit.unwrap_or(0), self.nearest.len()].map(|number| number as u64);
+        let head = [self.row, self.relevant, self.first_hit.unwrap_or(0), usize::from(self.tied), self.nearest.len()];
+        let head = head.map(|number| number as u64);
         let nearest = self.nearest.iter().flat_map(|&(row, similarity)| [row as u64, similarity.to_bits()]);
         let ap = [u64::from(self.ap.is_some()), self.ap.unwrap_or(0.0).to_bits()];
         let at = self.at.iter().flat_map(|at| [at.precision, at.average_precision, at.ndcg].map(f64::to_bits));
@@ -105,7 +105,7 @@ impl Query {
         let mut found = Vec::new();
         while let Some(row) = numbers.next() {
             let mut next = || numbers.next().expect("whole queries");
-            let (relevant, first_hit, count) = (place(next()), place(next()), next());
+            let (relevant, first_hit, tied, count) = (place(next()), place(next()), next() == 1, next());
             let (r_precision, ap_at_r) = (f64::from_bits(next()), f64::from_bits(next()));
             let (has_ap, ap) = (next() == 1, f64::from_bits(next()));
             let mut at_k = |k: usize| AtK {
@@ -118,7 +118,7 @@ impl Query {
             let nearest = (0..count).map(|_| (place(next()), f64::from_bits(next()))).collect();
             let first_hit = (first_hit > 0).then_some(first_hit);
             let ap = has_ap.then_some(ap);
-            found.push(Self { row: place(row), relevant, first_hit, r_precision, ap_at_r, at, ap, nearest });
+            found.push(Self { row: place(row), relevant, first_hit, r_precision, ap_at_r, at, ap, tied, nearest });
         }
         found
     }
@@ -139,6 +139,7 @@ mod tests {
             ap_at_r: 1.0 / 3.0,
             at: vec![AtK { k: 1, precision: 0.1, average_precision: 0.7, ndcg: 0.3 }],
             ap: first_hit.map(|_| 0.9),
+            tied: first_hit.is_none(),
             nearest: nearest.to_vec(),
         };
         let queries = [query(7, None, &[]), query(9, Some(2), &[(4, 0.1), (5, -0.0)])];

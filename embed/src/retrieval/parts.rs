@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::apart::apart;
 use super::exact::{ranks_first, squares};
+use super::measure::hangs_on_order;
 use super::wide::Wide;
 use super::{Build, Query, Search, Similarity};
 use crate::embeddings::Row;
@@ -103,11 +104,16 @@ impl<'a> Finds<'a> {
                 lone.extend((self.search.keep > 0).then_some((at, nearest)));
                 continue;
             }
+            found.truncate(depth + 1);
+            let ranks: Vec<Wide> = found.iter().map(|near| near.0).collect();
+            let mut relevant: Vec<bool> =
+                found.iter().map(|near| rows[gallery[near.1]].class == rows[at].class).collect();
+            let tied = hangs_on_order(&ranks, &relevant, depth);
             found.truncate(depth);
-            let relevant: Vec<bool> = found.iter().map(|near| rows[gallery[near.1]].class == rows[at].class).collect();
+            relevant.truncate(depth);
             let kept = found.iter().take(self.search.keep);
             let kept = kept.map(|&(_, place, similarity)| (gallery[place], similarity)).collect();
-            each.push(Query::of((at, r), &relevant, self.search, kept));
+            each.push(Query { tied, ..Query::of((at, r), &relevant, self.search, kept) });
         }
         (each, lone)
     }

@@ -181,7 +181,10 @@ fn market_1501_has_persons_cameras_and_junk() {
     ];
     pictures(root.path(), &files);
     put(root.path().join("readme.txt"), "Market-1501");
+    put(root.path().join("query/0002_c2s1_000701_00.heic"), "no picture");
     let data = load(root.path(), Split::Protocol);
+    let passed = data.notes.iter().find(|note| note.contains("not decoded")).unwrap();
+    assert!(passed.contains("passed over 2 files") && passed.contains("1 .heic"), "{passed}");
     assert_eq!((data.format, data.part.as_str()), (Format::Market, "test"));
     assert_eq!(data.classes, ["0000", "0002"]);
     let cameras: Vec<_> = data.items.iter().map(|item| item.camera).collect();

@@ -6,9 +6,10 @@ use pdloss_embed::embedder::{Choice, Device, Embedder, Model, Options};
 use pdloss_embed::pipeline::embed;
 use pdloss_embed::preprocess::{Layout, Patch, Preset, Recipe};
 use pdloss_embed::{Error, Result};
+use prost::Message;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, ModelProto, type_proto};
+use tract_onnx::pb::{AttributeProto, ModelProto, tensor_shape_proto, type_proto};
 
 use crate::onnx::{self, N};
 use crate::tools::{colored_folder, fixtures, text};
@@ -140,6 +141,31 @@ fn the_recipe_must_make_what_the_model_takes() {
     assert!(accepts("crop = 9").contains("makes images of 9x9, when the model's input is image FLOAT [1, 3, 8, 8]"));
     assert!(accepts("preset = 'none'\ncolor = 'gray'\ncrop = 8").contains("makes 1 channels"));
     assert!(accepts("preset = 'none'\nscale = 1").contains("does not say the image's size"));
+}
+
+/// tract takes images of any width where the height alone is free.
+#[test]
+fn a_side_that_the_model_fixes_is_wanted_though_the_other_is_free() {
+    let mut proto =
+        ModelProto::decode(std::fs::read(fixtures().join("models/fixed_batch_1.onnx")).unwrap().as_slice()).unwrap();
+    let input = &mut proto.graph.as_mut().unwrap().input[0];
+    let Some(type_proto::Value::TensorType(of)) = input.r#type.as_mut().unwrap().value.as_mut() else { panic!() };
+    of.shape.as_mut().unwrap().dim[2].value = Some(tensor_shape_proto::dimension::Value::DimParam("h".into()));
+    let file = tempfile::Builder::new().suffix(".onnx").tempfile().unwrap();
+    std::fs::write(file.path(), proto.encode_to_vec()).unwrap();
+    let model = Model::read(file.path(), None).unwrap();
+    let accepts = |toml: &str| {
+        let flags: Patch = toml::from_str(toml).unwrap();
+        let (recipe, _) = Recipe::of(&model.path, None, &flags, model.takes()).unwrap();
+        model.accepts(&recipe).map_err(|e| e.to_string())
+    };
+    assert_eq!(accepts("resize = 'exact:8x11'"), Ok(()));
+    assert!(
+        accepts("resize = 'exact:11x8'")
+            .unwrap_err()
+            .contains("makes images of 11x8, when the model's input is image FLOAT [1, 3, ?, 8]")
+    );
+    assert!(accepts("preset = 'none'\nscale = 1").unwrap_err().contains("does not say the image's size at the end"));
 }
 
 #[test]

@@ -144,7 +144,18 @@ fn a_manifest_is_not_filled_with_assumptions() {
     std::fs::write(folder.path().join("m.toml"), "resize = 'exact:8x8'").unwrap();
     let model = folder.path().join("m.onnx");
     let (recipe, origin) = Recipe::of(&model, None, &Patch::default(), (Some(INPUT), false)).unwrap();
-    assert_eq!((recipe.mean, origin), (vec![0.0], Origin::Manifest(folder.path().join("m.toml"))));
+    assert_eq!(
+        (recipe.mean, &origin),
+        (vec![0.0], &Origin::Manifest(folder.path().join("m.toml"), vec!["mean", "std"]))
+    );
+    // ... and what it leaves open is said, until somebody says it.
+    let note = origin.note(&model).unwrap();
+    assert!(note.contains("m.toml says nothing of mean and std, and names no preset: mean is 0 and std 1"), "{note}");
+    let flags: Patch = toml::from_str("mean = [0.0]\nstd = [1.0]").unwrap();
+    assert_eq!(Recipe::of(&model, None, &flags, (Some(INPUT), false)).unwrap().1.note(&model), None);
+    std::fs::write(folder.path().join("n.toml"), "preset = 'none'\nresize = 'exact:8x8'").unwrap();
+    let named = folder.path().join("n.onnx");
+    assert_eq!(Recipe::of(&named, None, &Patch::default(), (Some(INPUT), false)).unwrap().1.note(&named), None);
     // a preset by flag lies under the manifest
     let flags: Patch = toml::from_str("preset = 'imagenet'").unwrap();
     let (recipe, _) = Recipe::of(&model, None, &flags, (Some(INPUT), false)).unwrap();

@@ -9,7 +9,7 @@ use super::given::{names, once_each};
 use crate::metrics::verification::{
     Bootstrap, Ends, GroupErrors, SubjectPair, Tally, at_fmr, by_group, carries, eer, group_intervals,
 };
-use crate::pairs::{Attributes, in_words};
+use crate::pairs::{Attributes, Pair, in_words};
 use crate::table::{Kind, Record, Value};
 use crate::{Error, Result};
 
@@ -56,6 +56,11 @@ pub(super) struct Grouping {
     out: Option<(PathBuf, Kind)>,
 }
 
+fn no_pair(names: &[String]) -> Error {
+    let first = names.first().map_or("", String::as_str);
+    Error::Usage(format!("--groups: no pair has two images that --groups has a line for; the first image is {first}"))
+}
+
 /// The groups of a run.
 #[derive(Debug)]
 pub(super) struct Grouped {
@@ -80,6 +85,19 @@ impl Grouping {
         let columns = once_each(names(&args.group_by));
         let attributes = Attributes::read(path, &columns)?;
         Ok(Some(Self { attributes, by: columns.join(", "), fmr: args.group_fmr, out }))
+    }
+
+    /// Refuses a table that has no line for both images of any of these pairs, or of all pairs of the images where there are none.
+    ///
+    /// # Errors
+    /// As [`Grouping::of`].
+    pub(super) fn check(&self, names: &[String], pairs: Option<&[Pair]>) -> Result<()> {
+        let values = self.attributes.of(names)?;
+        let is_there = match pairs {
+            Some(pairs) => pairs.iter().any(|pair| values[pair.a].is_some() && values[pair.b].is_some()),
+            None => values.iter().flatten().count() > 1,
+        };
+        if is_there { Ok(()) } else { Err(no_pair(names)) }
     }
 
     /// The groups of scored pairs. `names` are the images, of which `images` has the two of each pair; `subjects` counts the
@@ -125,9 +143,7 @@ impl Grouping {
         }
         let without = of.iter().filter(|group| group.is_none()).count();
         if without == of.len() {
-            let problem =
-                format!("no pair has two images that --groups has a line for; the first image is {}", names[0]);
-            return Err(Error::Usage(format!("--groups: {problem}")));
+            return Err(no_pair(names));
         }
         if without > 0 {
             notes

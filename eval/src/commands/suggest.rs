@@ -231,7 +231,7 @@ pub(super) fn doubt_of(model: &Prepared, data: Dataset, threads: usize) -> Resul
     /// Bytes of a model that takes some milliseconds for an image: nobody waits for a smaller one.
     const SMALL: u64 = 16 << 20;
     let count = data.items.len();
-    if matches!(model.origin, Origin::Manifest(_)) || count < FEWEST {
+    if matches!(model.origin, Origin::Manifest(..)) || count < FEWEST {
         return Ok(None);
     }
     // Of a small run twenty images for each way.

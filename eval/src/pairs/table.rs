@@ -55,7 +55,7 @@ const SECOND: [&str; 18] = [
     "second",
 ];
 /// What they call the answer.
-const SAME: [&str; 14] = [
+pub(super) const SAME: [&str; 14] = [
     "same",
     "label",
     "issame",
@@ -93,7 +93,7 @@ const CONTRARY: [&str; 13] = [
 const NUMBERS: [&str; 10] = ["id", "idx", "index", "row", "number", "no", "nr", "pair", "pair_id", "pair_number"];
 
 /// Whether a header names the contrary of what is wanted: `different`, `is_different`, `is_different_person`, `not_same`.
-fn is_contrary(name: &str) -> bool {
+pub(super) fn is_contrary(name: &str) -> bool {
     let name = plain(name);
     let name = name.strip_prefix("is_").or(name.strip_prefix("are_")).unwrap_or(&name);
     let (first, rest) = name.split_once('_').unwrap_or((name, ""));

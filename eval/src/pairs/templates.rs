@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::answer;
+use super::table::{SAME, is_contrary};
 use crate::{Error, Result};
 use pdloss_embed::dataset::{is_image, nearly_alike};
 use pdloss_embed::delimited::{Blanks, Record, Table, decode, plain};
@@ -80,9 +81,23 @@ pub fn nearly_the_same<'n>(path: &Path, of: &str, names: impl Iterator<Item = &'
     nearly_alike(of, names).map(|said| format!("{}: {said}", path.display()))
 }
 
-/// A list of as many columns as `wanted` says, and its digest. The first line is a header where it has no number and no image, and the
-/// next one has a number in field `is_number`.
-fn read_table(path: &Path, columns: usize, wanted: &str, is_number: usize) -> Result<(Table, String)> {
+/// What headers call the columns of a list of media, in the order of IJB's own.
+const MEDIA: [&[&str]; 3] = [
+    &["image", "path", "file", "filename", "file_name", "img", "image_path", "image_name", "name"],
+    &["template", "template_id", "tid"],
+    &["medium", "medium_id", "media", "media_id", "mid", "sighting_id"],
+];
+/// And those of a list of pairs.
+const PAIRS: [&[&str]; 3] = [
+    &["enroll_template_id", "enroll_template", "template_1", "template1", "template_a", "t1", "tid1", "p1"],
+    &["verif_template_id", "verif_template", "template_2", "template2", "template_b", "t2", "tid2", "p2"],
+    &SAME,
+];
+
+/// A list of three columns, where they are, and its digest. The first line is a header where it has no number and no image, and one of
+/// these names or, below it, a number in field `is_number`.
+fn read_table(path: &Path, names: [&[&str]; 3], wanted: &str, is_number: usize) -> Result<(Table, [usize; 3], String)> {
+    let columns = names.len();
     let bytes = pdloss_embed::files::read(path)?;
     let sha256 = pdloss_embed::digest::hex(&Sha256::digest(&bytes));
     let is_header = |records: &[Record<'_>]| {
@@ -92,14 +107,31 @@ fn read_table(path: &Path, columns: usize, wanted: &str, is_number: usize) -> Re
             is_number + usize::from(records[0].fields.len() == columns + 1 && records[0].fields[0].is_empty());
         let has_number = |record: &Record<'_>| record.fields.get(is_number).is_some_and(|field| number(field));
         let is_row = records[0].fields.iter().any(|field| number(field) || is_image(field));
-        !is_row && records.get(1).is_some_and(has_number)
+        let is_known = |field: &str| names.iter().any(|names| names.contains(&plain(field).as_str()));
+        !is_row && (records[0].fields.iter().any(|field| is_known(field)) || records.get(1).is_some_and(has_number))
     };
     let table = Table::parse(path, decode(path, bytes)?, Blanks::Separate, is_header)?.without_index();
     let width = table.width()?;
     if width != columns {
         return Err(Error::data(path, format!("has {width} columns; wanted {columns} in each line: {wanted}")));
     }
-    Ok((table, sha256))
+    if let Some(name) = table.header().iter().find(|name| is_contrary(name)) {
+        let problem = format!("column '{name}' says that two are different, or how far; wanted {wanted}");
+        return Err(Error::data(path, problem));
+    }
+    let places = places(&table, names)?;
+    Ok((table, places, sha256))
+}
+
+/// Where the columns of these names are: what a header does not name takes, in order, the places that are left.
+fn places(table: &Table, names: [&[&str]; 3]) -> Result<[usize; 3]> {
+    let mut found = [None; 3];
+    for (found, names) in found.iter_mut().zip(names) {
+        *found = table.column(names)?;
+    }
+    let left: Vec<usize> = (0..found.len()).filter(|at| !found.contains(&Some(*at))).collect();
+    let mut left = left.into_iter();
+    Ok(found.map(|found| found.or_else(|| left.next()).unwrap_or_default()))
 }
 
 impl Templates {
@@ -108,7 +140,7 @@ impl Templates {
     /// # Errors
     /// [`Error::File`], or [`Error::Data`] naming file and line.
     pub fn read(path: &Path) -> Result<Self> {
-        let (table, sha256) = read_table(path, 3, "image, template, medium", 1)?;
+        let (table, [image, template, medium], sha256) = read_table(path, MEDIA, "image, template, medium", 1)?;
         let (mut of_image, mut of_medium) = (HashMap::new(), HashMap::new());
         let mut media = Vec::new();
         let mut read = Self {
@@ -124,11 +156,11 @@ impl Templates {
             if let Some(empty) = fields.iter().position(|field| field.is_empty()) {
                 return Err(table.error(line, &format!("field {} is empty", empty + 1)));
             }
-            let name = fields[0].replace('\\', "/");
+            let name = fields[image].replace('\\', "/");
             let name = name.strip_prefix("./").unwrap_or(&name);
             read.members.push(Member {
-                template: number(&mut read.numbers, &mut read.names, &fields[1]),
-                medium: number(&mut of_medium, &mut media, &fields[2]),
+                template: number(&mut read.numbers, &mut read.names, &fields[template]),
+                medium: number(&mut of_medium, &mut media, &fields[medium]),
                 image: number(&mut of_image, &mut read.images, name),
             });
         }
@@ -208,14 +240,14 @@ impl Templates {
     /// # Errors
     /// [`Error::File`], or [`Error::Data`] naming file and line; also where all pairs are of one kind.
     pub fn pairs(&self, path: &Path) -> Result<(Vec<TemplatePair>, String)> {
-        let (table, sha256) = read_table(path, 3, "template, template, 1 or 0", 2)?;
+        let (table, [a, b, same], sha256) = read_table(path, PAIRS, "template, template, 1 or 0", 2)?;
         let mut pairs = Vec::new();
         for record in table.records() {
             let Record { line, fields } = record?;
-            let same = answer(&fields[2]).ok_or_else(|| {
-                table.error(line, &format!("'{}' is no answer; wanted 1 for one person, 0 for two", fields[2]))
+            let same = answer(&fields[same]).ok_or_else(|| {
+                table.error(line, &format!("'{}' is no answer; wanted 1 for one person, 0 for two", fields[same]))
             })?;
-            let (a, b) = (self.find(&table, line, &fields[0])?, self.find(&table, line, &fields[1])?);
+            let (a, b) = (self.find(&table, line, &fields[a])?, self.find(&table, line, &fields[b])?);
             pairs.push(TemplatePair { a, b, same });
         }
         let genuine = pairs.iter().filter(|pair| pair.same).count();
@@ -315,6 +347,30 @@ mod tests {
         assert_eq!(pairs("enroll_template verif_template same\n1 2 1\n1 2 0\n"), Ok(2));
         let media = |text: &str| Templates::read(file(text).path()).unwrap().images.len();
         assert_eq!((media("a.jpg x 5\nb.jpg 2 6\n"), media("image template medium\nb.jpg 2 6\n")), (2, 1));
+    }
+
+    #[test]
+    fn a_header_says_which_column_is_which() {
+        let given = Templates::read(file("image,template,medium\n1.jpg,1,5\n2.jpg,1,6\n3.jpg,2,7\n").path()).unwrap();
+        for text in [
+            "Image,media_id,template_id\n1.jpg,5,1\n2.jpg,6,1\n3.jpg,7,2\n",
+            "TID MID PATH\n1 5 1.jpg\n1 6 2.jpg\n2 7 3.jpg\n",
+            // What has no known name takes the place that is left.
+            "video,file,template\n5,1.jpg,1\n6,2.jpg,1\n7,3.jpg,2\n",
+        ] {
+            let read = Templates::read(file(text).path()).unwrap();
+            assert_eq!(
+                (&read.members, &read.images, &read.names),
+                (&given.members, &given.images, &given.names),
+                "{text}"
+            );
+        }
+        let pairs = |text: &str| given.pairs(file(text).path()).unwrap().0;
+        let by_place = pairs("1 2 1\n2 2 0\n");
+        assert_eq!(pairs("label,template_a,template_b\n1,1,2\n0,2,2\n"), by_place);
+        assert_eq!(pairs("t2,same,t1\n2,1,1\n2,0,2\n"), by_place);
+        let contrary = given.pairs(file("t1,t2,different\n1,2,0\n2,2,1\n").path()).unwrap_err().to_string();
+        assert!(contrary.contains("column 'different' says that two are different"), "{contrary}");
     }
 
     #[test]

@@ -141,6 +141,13 @@ pub const RESULTS: &[Column] = &[
     new("faiss_level", Text, "", &[Recall], "processors that the FAISS in use was compiled for"),
     new("search", Text, "", &[Recall], "exact, or how approximate"),
     new(
+        "tied_queries",
+        Real,
+        "share",
+        &[Recall],
+        "of a sample of up to 500 queries, those whose figures hang on the order of equally similar rows",
+    ),
+    new(
         "index_recall",
         Real,
         "share",

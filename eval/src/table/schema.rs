@@ -182,6 +182,7 @@ mod tests {
         "faiss_level",
         "search",
         "index_recall",
+        "tied_queries",
         "ties",
         "search_depth",
         "lone_queries",

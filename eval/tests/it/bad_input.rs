@@ -195,6 +195,8 @@ fn what_lists_and_flags_show_is_said_before_anything_is_embedded() {
         &listed(&format!("{good}0/9.png,1/0.png,0\n")),
         &["0/9.png", "is not there (1 of its 3 pairs", "--skip-missing"],
     );
+    put(data.join("0/x.heic"), "no picture that is decoded");
+    fails(1, &listed(&format!("{good}0/x.heic,1/0.png,0\n")), &["0/x.heic", "is of a kind that is not decoded (1 of"]);
     fails(
         1,
         &listed(&format!("{good}0/0.png,./0/0.png,1\n")),

@@ -424,3 +424,26 @@ fn what_a_model_costs_is_measured_beside_what_it_reaches() {
     // Nothing is timed where nothing runs.
     fails(2, &["recall", "--embeddings", "kept.npy", "--efficiency"], &["--efficiency", "--embeddings"]);
 }
+
+/// Of two bits nearly everything ties: rows class by class would look better, or worse, than they are.
+#[test]
+fn figures_that_hang_on_the_order_of_rows_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let noise = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract() as f32;
+    let matrix = Array2::from_shape_fn((40, 8), |(r, c)| noise(r * 8 + c + 1));
+    let labels: Vec<String> = (0..40).map(|at| (at / 4).to_string()).collect();
+    let path = embeddings(folder.path(), "e.npy", &matrix, &labels);
+    let command = ["recall", "--embeddings", &path, "--k", "1", "--json"];
+    let output = run(&[&command[..], &["--matryoshka", "2", "--storage", "binary"]].concat());
+    let said = stderr(&output);
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tied = |at: usize| rows[at]["tied_queries"].as_f64().unwrap();
+    // All numbers, their signs, two numbers, two signs.
+    assert_eq!((tied(0), tied(2)), (0.0, 0.0), "{rows}");
+    assert!(tied(1) > 0.1 && tied(3) > 0.9, "{rows}");
+    assert!(
+        said.contains("2 numbers in binary: of 40 queries ") && said.contains("the order of the rows decides"),
+        "{said}"
+    );
+    assert!(!said.contains("numbers in float32"), "{said}");
+}

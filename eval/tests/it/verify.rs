@@ -333,6 +333,8 @@ fn a_missing_image_is_named_and_moves_no_fold() {
     assert!(message.contains("A/A_0009") && message.contains("--skip-missing"), "{message}");
     let (record, _) = faces.verify(&["--pairs", &list, "--skip-missing"]).unwrap();
     assert_eq!((whole(&record, "pairs_without_image"), whole(&record, "pairs_listed")), (1, 36));
+    let said = record.get("notes").unwrap().word();
+    assert!(said.contains("left out 1 of the 36 pairs of") && said.contains("whose images are not there"), "{said}");
     assert_eq!((whole(&record, "genuine_pairs"), whole(&record, "impostor_pairs")), (17, 18));
     let full = faces.write("full.txt", &whole_list);
     let (full, _) = faces.verify(&["--pairs", &full]).unwrap();

@@ -175,6 +175,9 @@ impl Plan {
                     _ => Steps::default(),
                 };
                 alike(&dataset, model)?;
+                if let Some(dim) = model.model().dim.filter(|_| matches!(self.which, Which::Labelled)) {
+                    agree(self.search.fits(&rows_of(&dataset), dim))?;
+                }
                 let in_words = match &self.which {
                     Which::Labelled => {
                         describe_list(data, &dataset, &mut record);

@@ -5,11 +5,12 @@ use std::time::Instant;
 use super::Plan;
 use super::own::set_apart;
 use super::source::Held;
-use super::table::describe;
+use super::table::{describe, doubt_of_ties};
 use crate::Result;
 use crate::commands::arguments::{Notes, class_names, describe_copies, describe_sameness};
 use crate::commands::retrieval_figures;
 use crate::commands::variants::Variant;
+use crate::factory::Factory;
 use crate::index;
 use crate::metrics::verification::{Bootstrap, MOST_PAIRS, Rates, curve, pair_count, tally_all};
 use crate::runs::{Details, Files, Layout, Map, Retrieved, Verified};
@@ -58,6 +59,15 @@ impl SearchPlan {
         check(rows, &ks)?;
         Ok(ks)
     }
+
+    /// Refuses ways to keep and to index embeddings of this length that it does not fit, or that want more rows.
+    pub(super) fn fits(&self, rows: &[Row], dim: usize) -> Result<()> {
+        let gallery = rows.iter().filter(|row| row.role != Role::Query).count() as u64;
+        self.variants.iter().try_for_each(|variant| {
+            variant.check(rows, dim)?;
+            Factory::parse(&variant.factory(&self.index))?.check(gallery, variant.dim(dim) as u64)
+        })
+    }
 }
 
 impl Plan {
@@ -91,7 +101,7 @@ impl Plan {
             set_apart(held.rows_mut());
         }
         record.set("class_names", class_names(held.rows(), held.classes()));
-        agree(self.search.variants.iter().try_for_each(|variant| variant.check(held.rows(), held.dim())))?;
+        agree(self.search.fits(held.rows(), held.dim()))?;
         let mut details = None;
         for variant in &self.search.variants {
             let mut row = record.clone();
@@ -101,6 +111,8 @@ impl Plan {
             let measured = held.measure(variant, search, &index::by(&factory), notes)?;
             row.set("seconds_search", searching.elapsed().as_secs_f64());
             describe(&mut row, (held.rows(), dim), (search, &factory), &measured, self.threads);
+            let how = format!("{dim} numbers in {}", variant.storage);
+            notes.extend(doubt_of_ties(&measured, &how).as_slice());
             retrieval_figures::record(&measured, &mut row);
             if self.search.open_set {
                 agree(retrieval_figures::record_open_set(&measured, &mut row))?;

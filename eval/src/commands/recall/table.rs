@@ -44,6 +44,21 @@ pub(super) fn describe(
         record.set(format!("recall@{k}"), *value);
     }
     record.set("r_precision", measured.r_precision).set("map@r", measured.map_at_r);
+    let (tied, sample) = measured.tied;
+    record.set("tied_queries", (measured.index_recall.is_none() && sample > 0).then(|| tied as f64 / sample as f64));
+}
+
+/// What is to be said of figures that hang on the order of the rows.
+pub(super) fn doubt_of_ties(measured: &Retrieval, how: &str) -> Option<String> {
+    let (tied, sample) = measured.tied;
+    // Doubled images tie now and then.
+    (100 * tied >= sample && tied > 0).then(|| {
+        format!(
+            "embeddings kept as {how}: of {sample} queries {tied} have images of their class and of others at one similarity, or images at the end of what is looked \
+             at and beyond it: the order of the rows decides there (the lower one comes first), and where rows stand class by class the \
+             figures tell of that; rows in random order show how much"
+        )
+    })
 }
 
 /// The measures, a row for each way to keep embeddings; before them, where it is wanted, what they were taken on; behind them,

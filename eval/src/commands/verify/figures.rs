@@ -89,6 +89,7 @@ impl Plan {
                 listed.path.display()
             ));
         }
+        notes.extend(&scored.left_out(&listed.path, list.pairs.len()));
         let left_out = (scored.itself, scored.contrary, scored.again);
         notes.extend(&Doubles::notes(&listed.path, Kind::IMAGES, left_out));
         notes.extend(scored.namesakes.as_slice());

@@ -17,6 +17,7 @@ use super::arguments::Flip;
 use super::listed::images_of;
 use super::{Plan, Which};
 use crate::commands::arguments::Notes;
+use crate::commands::groups::Grouping;
 use crate::commands::seen::seen;
 use crate::commands::suggest::doubt_of;
 use crate::commands::{alike, describe_list, describe_model, efficiency, same_runtime};
@@ -78,6 +79,9 @@ impl Plan {
                     Which::Listed(listed) => images_of(listed, data, &request.limits)?,
                     Which::Templates(listed) => listed.templates.dataset(data, &request.limits)?,
                 };
+                if let Some(groups) = &self.groups {
+                    agree(self.check_groups(groups, &dataset))?;
+                }
                 notes.extend(&dataset.notes);
                 notes.extend(&of_first(|| Ok(seen(&model.model().path, &dataset)))?);
                 if let Some((path, landmarks)) = &how.align {
@@ -101,6 +105,22 @@ impl Plan {
                     notes.add(sentence);
                 }
                 Ok((embeddings, there))
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Refuses groups that no pair has, before anything is embedded.
+    fn check_groups(&self, groups: &Grouping, dataset: &Dataset) -> Result<()> {
+        match &self.which {
+            Which::Listed(listed) => {
+                let names = listed.names_among(dataset.source.names())?;
+                groups.check(&names, Some(&listed.list.pairs))
+            }
+            _ => {
+                let names: Vec<String> = dataset.items.iter().map(|item| item.name.clone()).collect();
+                groups.check(&names, None)
             }
         }
     }

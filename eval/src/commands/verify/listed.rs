@@ -19,6 +19,19 @@ pub(super) struct Listed {
     pub(super) gaps: Gaps,
 }
 
+impl Listed {
+    /// The name of each image of the list among those of files; as the list has it where it is missing.
+    pub(super) fn names_among(&self, files: &[String]) -> Result<Vec<String>> {
+        let found = find(&self.path, &self.list, &Finder::of_files(files))?;
+        Ok(names_of(&self.list, &found, files))
+    }
+}
+
+fn names_of(list: &PairList, found: &[Option<usize>], there: &[String]) -> Vec<String> {
+    let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
+    list.images.iter().zip(found).map(name).collect()
+}
+
 /// Pairs that are there more than once, by the images that they are of.
 fn doubles(list: &PairList, found: &[Option<usize>]) -> Doubles {
     Doubles::of(list.pairs.iter().map(|pair| Some((found[pair.a]?, found[pair.b]?, pair.same))))
@@ -49,6 +62,18 @@ impl Scored {
     /// How many pairs are in both lists.
     pub(super) fn shared(&self, other: &Self) -> usize {
         self.rows.intersection(&other.rows).count()
+    }
+
+    /// What is to be said of pairs that lack an image, of so many listed ones.
+    pub(super) fn left_out(&self, path: &Path, listed: usize) -> Vec<String> {
+        let said = |(count, why): (usize, &str)| {
+            (count > 0).then(|| format!("left out {count} of the {listed} pairs of {} {why}", path.display()))
+        };
+        let lacking = [
+            (self.missing, "whose images are not there (--skip-missing)"),
+            (self.bad, "whose images cannot be used (--skip-bad)"),
+        ];
+        lacking.into_iter().filter_map(said).collect()
     }
 
     /// [`rows_sha256`] of the rows that the pairs are of.
@@ -135,7 +160,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
             format!("holds none of the images that {} names; the first is {wanted}", listed.path.display()),
         ));
     }
-    check_pairs(&listed.path, &listed.list, &found, listed.gaps)?;
+    check_pairs(&listed.path, &listed.list, (&found, files.names()), listed.gaps)?;
     namesakes(&listed.path, &listed.list, &found, (&finder, files.names()))?;
     for (found, &subject) in found.into_iter().zip(&subjects.of) {
         take(found, subject as usize, &mut items);
@@ -145,7 +170,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
         let before = classes.len();
         classes.extend(subjects.names);
         let found = find(path, training, &finder)?;
-        check_pairs(path, training, &found, listed.gaps)?;
+        check_pairs(path, training, (&found, files.names()), listed.gaps)?;
         namesakes(path, training, &found, (&finder, files.names()))?;
         for (found, &subject) in found.into_iter().zip(&subjects.of) {
             take(found, before + subject as usize, &mut items);
@@ -156,13 +181,15 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
 
 /// Refuses what the list and the names of the images show: pairs whose images are not there, pairs of an image with itself,
 /// and a rest without genuine or impostor pairs.
-fn check_pairs(path: &Path, list: &PairList, found: &[Option<usize>], gaps: Gaps) -> Result<()> {
+fn check_pairs(path: &Path, list: &PairList, (found, names): (&[Option<usize>], &[String]), gaps: Gaps) -> Result<()> {
     let absent: Vec<usize> =
         list.pairs.iter().filter_map(|p| [p.a, p.b].into_iter().find(|&i| found[i].is_none())).collect();
     if let Some(&first) = absent.first().filter(|_| !gaps.missing) {
         let (wanted, count) = (&list.images[first], absent.len());
+        let is_there = names.iter().any(|name| name == wanted.trim_start_matches("./"));
+        let what = if is_there { "of a kind that is not decoded" } else { "not there" };
         let problem = format!(
-            "is named by {} and is not there ({count} of its {} pairs lack an image); --skip-missing goes on without them",
+            "is named by {} and is {what} ({count} of its {} pairs lack an image); --skip-missing goes on without them",
             path.display(),
             list.pairs.len()
         );
@@ -189,7 +216,7 @@ pub(super) fn score(
     let found = find(path, list, &finder)?;
     let rows: HashMap<&str, usize> =
         embeddings.rows.iter().enumerate().map(|(at, row)| (row.name.as_str(), at)).collect();
-    check_pairs(path, list, &found, gaps)?;
+    check_pairs(path, list, (&found, there), gaps)?;
     let absent = list.pairs.iter().filter(|p| found[p.a].is_none() || found[p.b].is_none()).count();
     let row = |image: usize| found[image].and_then(|at| rows.get(there[at].as_str()).copied());
     let doubles = doubles(list, &found);
@@ -209,14 +236,12 @@ pub(super) fn score(
     let copies = pairs.iter().filter(|&&(a, b)| image(a).is_some() && image(a) == image(b)).count();
     let same = kept.iter().map(|&at| list.pairs[at].same).collect();
     let bad = list.pairs.len() - kept.len() - absent - itself - doubles.contrary.len();
-    let name = |(listed, found): (&String, &Option<usize>)| found.map_or(listed, |at| &there[at]).clone();
-    let names = list.images.iter().zip(&found).map(name).collect();
     Ok(Scored {
         rows: pairs.iter().map(|&(a, b)| (a.min(b), a.max(b))).collect(),
         scores: similarities::of_pairs(embeddings, &pairs)?,
         same,
         kept,
-        names,
+        names: names_of(list, &found, there),
         missing: absent,
         bad,
         itself,
