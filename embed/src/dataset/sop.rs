@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Its lists, each of one part.
 const LISTS: [(&str, Part); 2] = [("Ebay_train.txt", Part::Train), ("Ebay_test.txt", Part::Test)];
 
+/// The first line of each.
+const HEADER: [&str; 4] = ["image_id", "class_id", "super_class_id", "path"];
+
 pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
     let source = lists.source;
     let (images, protocol) = match lists.given {
@@ -45,7 +48,11 @@ fn of_file(source: &Source, file: &str, part: Option<Part>) -> Result<Vec<Listed
     let mut images = Vec::new();
     for (at, line) in lines(&text) {
         let fields: Vec<_> = line.split_whitespace().collect();
-        if at == 1 && fields.first() == Some(&"image_id") {
+        if at == 1 && fields.contains(&"image_id") {
+            if fields != HEADER {
+                let (wanted, found) = (HEADER.join(" "), fields.join(" "));
+                return Err(wrong(at, format!("its columns are '{found}'; wanted '{wanted}', in this order")));
+            }
             continue;
         }
         let &[id, class, _, path] = fields.as_slice() else {

@@ -47,6 +47,8 @@ pub fn session_builder(library: &Path, device: Device, threads: usize) -> Result
         .and_then(|b| b.with_intra_threads(threads))
         .and_then(|b| b.with_intra_op_spinning(threads > 1))
         .and_then(|b| b.with_log_level(LogLevel::Error))
+        // Weights in 8 or 4 bits before a product: in float32, as the model says, and not with rounded activations.
+        .and_then(|b| b.with_config_entry("session.qdq_matmulnbits_accuracy_level", "1"))
         .map_err(|e| wrong(e.to_string()))?;
     let Device::Cuda(number) = device else { return Ok(builder) };
     let provider = ep::CUDA::default().with_device_id(number).build().error_on_failure();

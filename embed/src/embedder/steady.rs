@@ -47,8 +47,9 @@ impl Embedder {
         if count == 1 {
             return Ok(None);
         }
-        // The last one, which is farthest from where it lies alone.
+        // The first and the last one: what meets its neighbour on either side.
         let alone = worker.embed(images[(count - 1) * length..].to_vec(), 1, shape)?;
+        let first = worker.embed(images[..length].to_vec(), 1, shape)?;
         if alone.ncols() != whole.ncols() {
             let path = self.model.path.clone();
             let problem = format!(
@@ -60,7 +61,7 @@ impl Embedder {
             );
             return Err(Error::Model { path, problem });
         }
-        let by_batch = apart(whole.row(count - 1), alone.row(0));
+        let by_batch = apart(whole.row(count - 1), alone.row(0)).max(apart(whole.row(0), first.row(0)));
         Ok((by_batch > bound).then(|| {
             format!(
                 "EMBEDDINGS DEPEND ON THE BATCH: an image alone and among {count} gives embeddings apart by {by_batch:.2e} of \

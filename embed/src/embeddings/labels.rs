@@ -56,7 +56,17 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
     let has_cameras = embeddings.rows.iter().any(|row| row.camera.is_some());
     let optional = |has: bool, text: String| has.then_some(text);
     let number = |n: Option<u32>| n.map_or(String::new(), |n| n.to_string());
-    let mut writer = csv::Writer::from_writer(file);
+    let texts = || embeddings.rows.iter().flat_map(|row| [&row.name, &embeddings.classes[row.class]]);
+    if let Some(text) = texts().find(|text| text.contains(['\n', '\r'])) {
+        let problem = format!(
+            "{text:?} has a line break, which lines of a table cannot hold; wanted another name, or .safetensors"
+        );
+        return Err(std::io::Error::other(problem));
+    }
+    // Blanks at the ends are kept within quotes alone.
+    let has_blanks = texts().any(|text| text.trim() != text);
+    let style = if has_blanks { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+    let mut writer = csv::WriterBuilder::new().quote_style(style).from_writer(file);
     let head = [optional(has_images, IMAGE.into()), optional(has_cameras, CAMERA.into())];
     let head = head.into_iter().flatten();
     let tail = [PLACE, MATRIX].map(str::to_owned);

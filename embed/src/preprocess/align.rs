@@ -8,7 +8,7 @@ use image::{Rgb, RgbImage};
 use imageproc::geometric_transformations::Projection;
 
 use crate::dataset::Finder;
-use crate::delimited::{Blanks, Record, Table, plain};
+use crate::delimited::{Blanks, Record, Table, decode, plain};
 use crate::error::{Error, Result};
 use crate::preprocess::warped;
 
@@ -32,7 +32,9 @@ impl Landmarks {
     /// [`Error::File`], or [`Error::Data`] naming file and line; also where all numbers are shares of the image.
     pub fn read(path: &Path) -> Result<Self> {
         let no_numbers = |record: &Record<'_>| record.fields.iter().skip(1).all(|f| f.parse::<f64>().is_err());
-        let table = Table::read(path, Blanks::Separate, |records| no_numbers(&records[0]))?.without_index();
+        let text = decode(path, crate::files::read(path)?)?;
+        let table = Table::parse(path, without_count(text), Blanks::Separate, |records| no_numbers(&records[0]))?;
+        let table = table.without_index();
         let places = places(table.header());
         let mut landmarks = HashMap::new();
         for record in table.ragged() {
@@ -137,6 +139,20 @@ fn similarity(from: &[[f64; 2]; 5], to: &[[f64; 2]; 5]) -> Option<[f64; 4]> {
     }
     let (a, b) = (real / square, imaginary / square);
     Some([a, b, to_mean[0] - (a * from_mean[0] - b * from_mean[1]), to_mean[1] - (b * from_mean[0] + a * from_mean[1])])
+}
+
+/// CelebA's own list begins with how many lines there are, and a header that has no name for the path: the first is left blank, and the
+/// second gets one.
+fn without_count(text: String) -> String {
+    let mut lines = text.split_inclusive('\n');
+    let (Some(count), Some(header)) = (lines.next(), lines.next()) else { return text };
+    let words: Vec<&str> = header.split_whitespace().collect();
+    let is_celeba =
+        count.trim().parse::<u64>().is_ok() && words.len() == 10 && words.iter().all(|w| w.parse::<f64>().is_err());
+    if !is_celeba {
+        return text;
+    }
+    format!("\npath {header}{}", lines.collect::<String>())
 }
 
 /// Which of the ten numbers are x and y of each landmark: in turn, but where the header has all x before all y.
@@ -289,6 +305,7 @@ mod tests {
             "\u{feff}A\\1.jpg\t1\t2\t3\t4\t5\t6\t7\t8\t9\t10\r\n",
             "A/1.jpg   1 2 3 4 5 6 7.0 8e0 9 10",
             "name;a;b;c;d;e;f;g;h;i;j\n\"./A/1.jpg\";1;2;3;4;5;6;7;8;9;10\n",
+            "1\nlx ly rx ry nx ny mx my ox oy\nA/1.jpg  1 2  3 4  5 6  7 8  9 10\n",
             "A/1,1,2,3,4,5,6,7,8,9,10\nB/7.jpg,1,2,3,4,5,6,7,8,9,11\n",
         ] {
             let found = read(text).unwrap().under(&["data/A/1.jpg"]).unwrap();

@@ -187,6 +187,8 @@ fn sop_measures_its_test_part() {
     }
     put(root.path().join("Ebay_test.txt"), format!("{header}2 7 bicycle_final/b.JPG\n"));
     assert!(error(&request(root.path())).contains("line 2: wanted 'image_id class_id super_class_id path'"));
+    put(root.path().join("Ebay_test.txt"), "image_id super_class_id class_id path\n2 1 7 bicycle_final/b.JPG\n");
+    assert!(error(&request(root.path())).contains("line 1: its columns are 'image_id super_class_id class_id path'"));
 }
 
 #[test]

@@ -33,6 +33,23 @@ fn npy_and_safetensors_come_back_whole() {
     assert_eq!(left.len(), 3, "no temporary file stays: {left:?}");
 }
 
+/// Blanks at the ends of a name tell it from others, in a table, too; a line break cannot stand there.
+#[test]
+fn names_come_back_as_they_are_or_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept.npy");
+    let of = |names: [&str; 3]| {
+        let rows = (0..3).map(|at| Row::new(format!("{at}.jpg"), at, Role::Both)).collect();
+        Embeddings::new(Array2::eye(3), rows, names.map(str::to_owned).to_vec()).unwrap()
+    };
+    let blanks = of(["A", "A ", " A"]);
+    blanks.save(&path).unwrap();
+    let read = Embeddings::read(&path, None, None).unwrap();
+    assert_eq!((&read.classes, &read.rows), (&blanks.classes, &blanks.rows));
+    let error = of(["A", "new\nline", "B"]).save(&path).unwrap_err().to_string();
+    assert!(error.contains("\"new\\nline\" has a line break"), "{error}");
+}
+
 #[test]
 fn raw_floats_take_their_dimension_and_labels_from_flags() {
     let folder = tempfile::tempdir().unwrap();

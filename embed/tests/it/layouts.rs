@@ -193,6 +193,26 @@ fn market_1501_has_persons_cameras_and_junk() {
     assert_eq!(names(&load(root.path(), Split::Train)), ["bounding_box_train/0007_c3s3_077419_03.jpg"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_are_passed_over_and_said() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["a/1.png", "b/2.png"]);
+    for name in [b"a/caf\xe9.png", b"a/caf\xe8.png"] {
+        let path = root.path().join(std::ffi::OsStr::from_bytes(name));
+        std::fs::copy(root.path().join("a/1.png"), path).unwrap();
+    }
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(names(&data), ["a/1.png", "b/2.png"]);
+    let notes = data.notes.join("\n");
+    assert!(
+        notes.contains("passed over 2 entries that cannot be read: a/caf") && notes.contains("is not UTF-8"),
+        "{notes}"
+    );
+}
+
 #[test]
 fn what_is_hidden_or_not_decoded_is_counted() {
     let root = tempfile::tempdir().unwrap();

@@ -163,6 +163,8 @@ fn an_embedding_that_depends_on_its_batch_is_said_with_the_size() {
         vec![mean, node("Sub", &["z", "m"], &["y"], vec![])],
         vec![over_batch],
         vec![node("CumSum", &["z", "axis"], &["y"], vec![])],
+        // The last image meets no other.
+        vec![node("CumSum", &["z", "axis"], &["y"], vec![int("reverse", 1)])],
     ];
     for (at, nodes) in cases.into_iter().enumerate() {
         let axis = TensorProto { dims: vec![], ..crate::onnx::ints("axis", &[0]) };

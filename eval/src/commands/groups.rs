@@ -170,6 +170,20 @@ impl Grouping {
                 groups.len()
             ));
         }
+        let lacks = |&at: &usize| {
+            let (fmr, fnmr) = (errors[at].fmr(), errors[at].fnmr());
+            let none = |rate: Option<f64>, ends: Option<Ends>| rate.is_some() && !bare(rate) && ends.is_none();
+            intervals.as_ref().is_some_and(|all| none(fmr, all[at].0) || none(fnmr, all[at].1))
+        };
+        let lacking: Vec<usize> = (0..groups.len()).filter(lacks).collect();
+        if let Some(&first) = lacking.first() {
+            notes.add(format!(
+                "{} of {} groups, the first '{}', have too few subjects for an interval of a rate: their draws are all the same, or have no such pair",
+                lacking.len(),
+                groups.len(),
+                groups[first]
+            ));
+        }
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.sort_by_key(|&at| (across[at], groups[at].clone()));
         let row = |&at: &usize| row(&groups[at], &errors[at], intervals.as_ref().map(|all| all[at]));

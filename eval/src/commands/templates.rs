@@ -1,6 +1,6 @@
 //! Templates in place of images: the images that they are made of, and what is made of these.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::named::Named;
@@ -32,6 +32,7 @@ impl Listed {
     pub(super) fn dataset(&self, data: &Path, limits: &Limits) -> Result<Dataset> {
         let files = Files::open_within(data, limits)?;
         let found = self.find(&Named::of_files(files.names()))?;
+        self.once_each(&found)?;
         let item = |at: usize| Item { name: files.names()[at].clone(), class: 0, role: Role::Both, camera: None };
         let mut items = Vec::with_capacity(found.len());
         for (wanted, found) in self.list.images.iter().zip(found) {
@@ -46,6 +47,23 @@ impl Listed {
     fn find(&self, named: &Named<'_>) -> Result<Vec<Option<usize>>> {
         let find = |image: &String| named.find(image).map_err(|problem| Error::data(&self.path, problem));
         self.list.images.iter().map(find).collect()
+    }
+
+    /// Refuses a medium that has one image under two spellings, in which it would count twice.
+    fn once_each(&self, found: &[Option<usize>]) -> Result<()> {
+        let mut seen: HashMap<(u32, u32, usize), u32> = HashMap::new();
+        for member in &self.list.members {
+            let Some(row) = found[member.image as usize] else { continue };
+            if let Some(before) = seen.insert((member.template, member.medium, row), member.image) {
+                let [one, other] = [before, member.image].map(|image| &self.list.images[image as usize]);
+                let template = &self.list.names[member.template as usize];
+                let problem = format!(
+                    "{one} and {other} of template {template} are one image in two spellings; wanted each image of a medium once"
+                );
+                return Err(Error::data(&self.path, problem));
+            }
+        }
+        Ok(())
     }
 
     /// The embeddings of the templates, each named as the list does. `may_lack` is whether images may be missing among the embeddings,
@@ -65,6 +83,7 @@ impl Listed {
             );
             return Err(Error::image(&self.list.images[lacking], problem));
         }
+        self.once_each(&found)?;
         let name = |template: usize| self.list.names[template].clone();
         let matrix = pool(embeddings.matrix.view(), &self.list.members, &found, self.list.names.len(), &name)?;
         let rows = self.list.names.iter().map(|name| Row::new(name.clone(), 0, Role::Both)).collect();

@@ -164,6 +164,16 @@ fn pairs_of_templates_are_checked_as_pairs_of_images_are() {
 }
 
 #[test]
+fn an_image_of_a_medium_in_two_spellings_is_refused() {
+    let folder = Folder::new();
+    let media = std::fs::read_to_string(folder.at("media.txt")).unwrap();
+    put(folder.at("media.txt"), format!("{media}x/0.jpg 1 0\n"));
+    let words = folder.recall("odd.csv", "even.csv", &[]);
+    let says = ["0.jpg and x/0.jpg of template 1 are one image in two spellings"];
+    fails(1, &words.iter().map(String::as_str).collect::<Vec<_>>(), &says);
+}
+
+#[test]
 fn ids_of_templates_that_differ_in_a_zero_are_said() {
     let folder = Folder::new();
     let media = (0..TEMPLATES * EACH).map(|n| (n, if n == 1 { "01".to_owned() } else { (n / EACH + 1).to_string() }));

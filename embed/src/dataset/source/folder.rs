@@ -23,6 +23,10 @@ pub(super) fn walk(path: &Path) -> Result<(Vec<String>, Vec<String>)> {
     };
     for entry in walkdir::WalkDir::new(path).follow_links(true) {
         match entry {
+            // By its name in other words it would not be found again, or be another file.
+            Ok(entry) if entry.file_type().is_file() && entry.path().to_str().is_none() => {
+                unreadable.push(format!("{} (its name is not UTF-8; convmv makes it so)", relative(entry.path())));
+            }
             Ok(entry) if entry.file_type().is_file() => names.push(relative(entry.path())),
             Ok(entry) if entry.depth() > 0 && entry.file_type().is_dir() => {
                 folders.insert(relative(entry.path()));

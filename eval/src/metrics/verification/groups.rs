@@ -5,6 +5,8 @@
 //! Intervals draw subjects over all groups at once ([`bootstrap`](super::bootstrap())'s draws), since a subject's pairs hang
 //! together whichever groups they are in; the threshold stays.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use super::bootstrap::quantile;
@@ -67,7 +69,8 @@ pub fn by_group(pairs: &[SubjectPair], groups: &[Option<u32>], count: usize, thr
     errors(pairs, groups, count, threshold, |_| 1)
 }
 
-/// For each group the intervals of FMR and FNMR; `None` where more than half of the draws have no such pair.
+/// For each group the intervals of FMR and FNMR; `None` where more than half of the draws have no such pair, and where every draw has the
+/// same: of genuine pairs of one subject, of impostor pairs of two.
 pub fn group_intervals(
     pairs: &[SubjectPair],
     groups: &[Option<u32>],
@@ -89,7 +92,24 @@ pub fn group_intervals(
         let tail = (1.0 - how.level) / 2.0;
         (values.len() * 2 > drawn.len()).then(|| (quantile(&values, tail), quantile(&values, 1.0 - tail)))
     };
-    (0..count).map(|group| (ends(group, &GroupErrors::fmr), ends(group, &GroupErrors::fnmr))).collect()
+    let subjects = subjects_of(pairs, groups, count);
+    let of_group = |group: usize| {
+        let (genuine, impostor) = subjects[group];
+        let fmr = if impostor > 2 { ends(group, &GroupErrors::fmr) } else { None };
+        let fnmr = if genuine > 1 { ends(group, &GroupErrors::fnmr) } else { None };
+        (fmr, fnmr)
+    };
+    (0..count).map(of_group).collect()
+}
+
+/// How many subjects the genuine pairs of each group are of, and the impostor pairs.
+fn subjects_of(pairs: &[SubjectPair], groups: &[Option<u32>], count: usize) -> Vec<(usize, usize)> {
+    let mut found = vec![(HashSet::new(), HashSet::new()); count];
+    for (pair, group) in pairs.iter().zip(groups).filter_map(|(pair, group)| Some((pair, (*group)? as usize))) {
+        let of = if pair.same { &mut found[group].0 } else { &mut found[group].1 };
+        of.extend([pair.a, pair.b]);
+    }
+    found.iter().map(|(genuine, impostor)| (genuine.len(), impostor.len())).collect()
 }
 
 #[cfg(test)]
@@ -98,6 +118,18 @@ mod tests {
 
     fn pair(score: f64, a: u32, b: u32) -> SubjectPair {
         SubjectPair { score, a, b, same: a == b }
+    }
+
+    #[test]
+    fn subjects_too_few_to_draw_from_have_no_interval() {
+        // Group 0: three subjects; group 1: genuine pairs of one, impostor pairs of two.
+        let of = [(0.9, 0, 0), (0.4, 1, 1), (0.6, 2, 2), (0.7, 0, 1), (0.3, 1, 2), (0.2, 0, 2)];
+        let small = [(0.9, 3, 3), (0.4, 3, 3), (0.7, 3, 4), (0.2, 4, 3)];
+        let pairs: Vec<SubjectPair> = of.iter().chain(&small).map(|&(score, a, b)| pair(score, a, b)).collect();
+        let groups: Vec<Option<u32>> = (0..10).map(|at| Some(u32::from(at >= 6))).collect();
+        let how = Bootstrap { replicates: 200, level: 0.95, seed: 1 };
+        let found = group_intervals(&pairs, &groups, 2, 0.5, 5, &how);
+        assert!(found[0].0.is_some() && found[0].1.is_some() && found[1] == (None, None), "{found:?}");
     }
 
     #[test]
