@@ -78,7 +78,18 @@ pub struct InspectArgs {
 /// # Errors
 /// Those of reading and running the model, and of the image.
 pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
-    let prepared = start(args)?.prepare(&args.model)?;
+    let prepared = match start(args)?.prepare(&args.model) {
+        // What a model takes and gives is known before how its images are made.
+        Err(refused @ Error::Recipe(_)) if args.data.is_none() => {
+            let model = Model::read(&args.model, args.run.output.as_deref())?;
+            let mut record = Record::new();
+            record.set("model", args.model.display().to_string()).set("model_sha256", model.sha256.as_str());
+            declared(&model, &mut record);
+            print(args, &record, stdout)?;
+            return Err(refused);
+        }
+        prepared => prepared?,
+    };
     if let Some(path) = &args.save_manifest {
         can_write("--save-manifest", path)?;
     }
@@ -121,12 +132,7 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
     if let Some(library) = embedder.library() {
         record.set("library", format!("{} ({})", library.path.display(), library.by));
     }
-    record.set("opset", model.opset.to_string()).set("bytes", model.bytes.to_string());
-    record.set("input", model.input.describe());
-    let numbered = |name: &str, at: usize| if at == 0 { name.to_owned() } else { format!("{name} {}", at + 1) };
-    for (at, output) in model.outputs.iter().enumerate() {
-        record.set(numbered("declared output", at), output.describe());
-    }
+    declared(model, &mut record);
     for preset in [Preset::Imagenet, Preset::Face112] {
         let recipe = preset.recipe(model.image_size());
         if model.accepts(&recipe).is_ok() {
@@ -152,13 +158,30 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
     if let Some(path) = &args.save_manifest {
         save(path, &prepared.recipe, "Preprocessing as the flags gave it.")?;
     }
+    print(args, &record, stdout)?;
+    Ok(record)
+}
+
+/// What the model's file says of it.
+fn declared(model: &Model, record: &mut Record) {
+    record.set("opset", model.opset.to_string()).set("bytes", model.bytes.to_string());
+    record.set("input", model.input.describe());
+    for (at, output) in model.outputs.iter().enumerate() {
+        record.set(numbered("declared output", at), output.describe());
+    }
+}
+
+fn numbered(name: &str, at: usize) -> String {
+    if at == 0 { name.to_owned() } else { format!("{name} {}", at + 1) }
+}
+
+fn print(args: &InspectArgs, record: &Record, stdout: &mut dyn Write) -> Result<()> {
     let printed = if args.json {
-        Record::write_json(std::slice::from_ref(&record), stdout)
+        Record::write_json(std::slice::from_ref(record), stdout)
     } else {
         writeln!(stdout, "{}", record.what_was_run())
     };
-    printed.map_err(|e| Error::write("standard output", e))?;
-    Ok(record)
+    printed.map_err(|e| Error::write("standard output", e))
 }
 
 /// Tries ways of preprocessing on labelled images, and says which is best.

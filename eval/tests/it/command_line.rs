@@ -354,3 +354,16 @@ fn the_best_of_several_ways_to_prepare_images_is_found_and_written() {
     let manifest = ["recall", "--model", text(&model), "--data", text(&data), "--preprocess", text(&manifest)];
     assert!(!stderr(&run(&manifest)).contains("MAY BE WRONG"));
 }
+
+/// What a model takes and gives does not hang on how its images are made.
+#[test]
+fn a_model_whose_preprocessing_is_not_known_is_described_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("grey.onnx");
+    std::fs::copy(fixtures().join("embedder.onnx"), &model).unwrap();
+    let output = run(&["inspect", "--model", text(&model)]);
+    assert_eq!(output.status.code(), Some(1));
+    let (shown, said) = (stdout(&output), stderr(&output));
+    assert!(shown.contains("opset") && shown.contains("declared output") && shown.contains("[?, 32]"), "{shown}");
+    assert!(said.contains("give --channels gray"), "{said}");
+}
