@@ -284,3 +284,29 @@ fn lines_that_end_in_two_ways_are_refused() {
     assert!(message.contains("line 1: holds a carriage return"), "{message}");
     assert_eq!(with(root.path(), "a/1.png,u\r\na/2.png,u\r\n\"b/3 x.png\",v\r\n").unwrap().items.len(), 3);
 }
+
+#[test]
+fn a_list_that_is_packed_or_a_pipe_is_told_what_to_do() {
+    let root = place();
+    put(root.path().join("l.csv.gz"), b"\x1f\x8b\x08\0\0");
+    put(root.path().join("l.csv"), b"\x1f\x8b\x08\0\0");
+    for name in ["l.csv.gz", "l.csv"] {
+        let message = Dataset::load(&Request::of(root.path().join(name))).unwrap_err().to_string();
+        assert!(message.contains("is a gzip file; wanted ") && message.contains("unpack it (gunzip)"), "{message}");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let pipe = std::path::PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+        for root in [None, Some(root.path().to_path_buf())] {
+            let request = Request { root, format: pdloss_embed::dataset::Format::List, ..Request::of(&pipe) };
+            let message = Dataset::load(&request).unwrap_err().to_string();
+            assert!(
+                message.contains("is no plain file, but a device, pipe or socket")
+                    && message.contains("write a list into a file first"),
+                "{message}"
+            );
+        }
+    }
+}
