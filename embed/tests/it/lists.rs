@@ -286,6 +286,31 @@ fn lines_that_end_in_two_ways_are_refused() {
 }
 
 #[test]
+fn two_columns_of_images_are_told_apart_by_a_name() {
+    let root = place();
+    let rows = "a/1.png,b/3 x.png,u\na/2.png,a/1.png,u\n";
+    for (header, wanted, other) in [
+        ("path,mask,label\n", "a/1.png", "mask"),
+        ("mask,name,kind\n", "b/3 x.png", "mask"),
+        ("photo,label,kind\n", "a/1.png", "kind"),
+    ] {
+        let data = with(root.path(), format!("{header}{rows}")).unwrap_or_else(|e| panic!("{header}: {e}"));
+        assert_eq!(read(&data)[0].0, wanted, "{header}");
+        assert!(data.notes.iter().any(|note| note.contains(&format!("'{other}'"))), "{header}: {:?}", data.notes);
+    }
+    let said = with(root.path(), format!("photo,mask,label\n{rows}")).unwrap_err();
+    assert!(said.contains("line 1: columns 'photo', 'mask' hold names of images, and none is called"), "{said}");
+    assert!(said.contains("wanted a header that calls the one that is meant 'path'"), "{said}");
+    assert!(with(root.path(), rows).unwrap_err().contains("line 1: columns 1, 2 hold names of images"));
+    // What is asked for as the label is none of them.
+    put(root.path().join("list.csv"), format!("photo,mask,kind\n{rows}"));
+    let asked = Request { label: Some("mask".into()), ..Request::of(root.path().join("list.csv")) };
+    assert_eq!(read(&Dataset::load(&asked).unwrap())[0], ("a/1.png", "b/3 x.png"));
+    let alone = with(root.path(), "path,mask\na/1.png,b/3 x.png\na/2.png,b/3 x.png\n").unwrap();
+    assert_eq!(alone.notes, ["images are named by column 'path', not 'mask'"]);
+}
+
+#[test]
 fn a_list_that_is_packed_or_a_pipe_is_told_what_to_do() {
     let root = place();
     put(root.path().join("l.csv.gz"), b"\x1f\x8b\x08\0\0");
