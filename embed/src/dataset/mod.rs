@@ -14,6 +14,7 @@ mod list;
 mod market;
 mod matlab;
 mod numbers;
+mod outside;
 mod part;
 mod past;
 mod roles;
