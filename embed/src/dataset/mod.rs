@@ -39,7 +39,7 @@ pub use finder::{Finder, are_of_other_folders};
 use part::Part;
 pub use past::Past;
 pub(crate) use roles::{Roles, by_flags, said_by_one, unsaid};
-pub use slips::{folded, nearly_alike, slips_in, slips_of};
+pub use slips::{folded, nearly_alike, plain_number, slips_in, slips_of};
 pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
 pub use trained::Trained;
