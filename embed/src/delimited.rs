@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use crate::beginnings::Beginning;
 use crate::error::{Error, Result};
 use crate::files::read;
 
@@ -109,21 +110,26 @@ pub struct Table {
 /// The bytes of a text file as UTF-8 without a byte-order mark; `path` is named where they are none.
 ///
 /// # Errors
-/// [`Error::Data`] for UTF-16, NUL bytes and whatever else is not UTF-8, naming the line.
+/// [`Error::Data`] for packed files, UTF-16, NUL bytes and whatever else is not UTF-8, naming the line.
 pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
     let wrong = |problem: String| Err(Error::data(path, problem));
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return wrong("is UTF-16 text; wanted UTF-8: save it as such".into());
     }
+    let (nul, not_utf8) = (bytes.iter().position(|&b| b == 0), std::str::from_utf8(&bytes).err());
+    // Text may begin so, too.
+    let beginning = Beginning::of(&bytes).filter(|_| nul.is_some() || not_utf8.is_some());
+    if let Some(beginning) = beginning {
+        return wrong(format!("is {}; wanted text: {}", beginning.what(), beginning.cure()));
+    }
     let line_of = |at: usize| 1 + bytes[..at].iter().filter(|&&b| b == b'\n').count();
-    if let Some(at) = bytes.iter().position(|&b| b == 0) {
+    if let Some(at) = nul {
         return wrong(format!(
             "line {}: holds a NUL byte, as UTF-16 text and binary files do; wanted UTF-8 text",
             line_of(at)
         ));
     }
-    if let Err(e) = std::str::from_utf8(&bytes) {
-        let at = e.valid_up_to();
+    if let Some(at) = not_utf8.map(|e| e.valid_up_to()) {
         return wrong(format!(
             "line {}: byte 0x{:02x} is not UTF-8 (Latin-1 or Windows-1252?); wanted UTF-8: save it as such",
             line_of(at),
@@ -222,7 +228,6 @@ impl Table {
     /// The same table without a first column that has no name, as pandas writes the number of each row.
     #[must_use]
     pub fn without_index(mut self) -> Self {
-        let is_index = |name: &String| name.is_empty() || name.to_lowercase().starts_with("unnamed:");
         if let Some((_, names)) = self.header.as_mut().filter(|(_, names)| names.len() > 1 && is_index(&names[0])) {
             names.remove(0);
             self.has_index = true;
@@ -428,6 +433,11 @@ pub fn plain(header: &str) -> String {
     header.trim().to_lowercase().replace([' ', '-'], "_")
 }
 
+/// An index without a name, as pandas writes it.
+pub fn is_index(header: &str) -> bool {
+    header.is_empty() || header.to_lowercase().starts_with("unnamed:")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -564,5 +574,24 @@ mod tests {
         assert!(wrong(b"a\nb\0").contains("line 2: holds a NUL byte"));
         assert!(wrong(b"a\nb\nJos\xe9\n").contains("line 3: byte 0xe9 is not UTF-8"));
         assert_eq!(decode(Path::new("l"), "\u{feff}é\n".into()).unwrap(), "é\n");
+        let packed: [(&[u8], &str); 8] = [
+            (b"\x1f\x8b\x08\0", "is a gzip file; wanted text: unpack it (gunzip)"),
+            (b"BZh91AY&SY\xff", "is a bzip2 file; wanted text: unpack it (bunzip2)"),
+            (b"\xfd7zXZ\0", "is an xz file; wanted text: unpack it (unxz)"),
+            (b"\x28\xb5\x2f\xfd\x04", "is a zstandard file; wanted text: unpack it (unzstd)"),
+            (
+                b"PK\x03\x04\x14\0",
+                "is a zip archive; wanted text: unpack it, or save the sheet as CSV where it is Excel's",
+            ),
+            (b"7z\xbc\xaf\x27\x1c\0", "is a 7z archive; wanted text: unpack it"),
+            (b"\x93NUMPY\x01\0", "is an .npy file; wanted text: write it by numpy.savetxt"),
+            (b"PAR1\x15\0", "is a parquet file; wanted text: write it as CSV"),
+        ];
+        for (bytes, said) in packed {
+            assert!(wrong(bytes).contains(said), "{}", wrong(bytes));
+        }
+        for text in ["BZh\n", "Rar!\n", "PAR1,1\n"] {
+            assert_eq!(decode(Path::new("l"), text.into()).unwrap(), text, "words that are so");
+        }
     }
 }

@@ -15,6 +15,7 @@
 
 #[cfg(feature = "cli")]
 pub mod arguments;
+mod beginnings;
 pub mod console;
 pub mod dataset;
 pub mod delimited;

@@ -1,94 +1,27 @@
 //! A table of a path and one or more labels, a line an image; comma, tab, semicolon or blanks part its columns.
 //!
 //! With a header, the path is in the column called `path`, `image`, `file`, ... and the label in the one called `label`,
-//! `class`, ...; else the path is in the first column whose values look like images, and the label in the first other one.
+//! `class`, ...; else the path is in the one column whose values look like images, and the label in the first other one.
 //! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` (or `is_train`, `is_val`
 //! and `is_test`) the image's part; a column that is called otherwise and holds nothing but such words is taken for one, too.
 //! Columns without a use are said. A column of weights is read where one is named.
 //! An index without a name, as pandas writes it, is no label, nor is a column called `id`, `width`, ..., nor one whose values
 //! are all different where there is another.
 
-use std::collections::HashSet;
 use std::path::Path;
 
+use super::columns::{
+    IS_GALLERY, IS_PART, IS_QUERY, Images, LABEL, PATH, ROLE, SPLIT, called, called_all, flag_column, header_of,
+    holds_only, image_column, is_index_of, is_known, may_be_label, may_hold_images, truth,
+};
 use super::part::Part;
+use super::roles::{Roles, said_by_one, unsaid};
 use super::source::names::several;
 use super::{Listed, Listing, Request, Role, Source, Split, is_image, numbers};
 use crate::delimited::{Blanks, Delimiter, Record, Table, plain};
 use crate::error::{Error, Result};
 use crate::files::folder_of;
 
-/// What headers call the path of an image, in lists and in every other table of images.
-pub const PATH: [&str; 16] = [
-    "path",
-    "image_path",
-    "img_path",
-    "file_path",
-    "filepath",
-    "image",
-    "img",
-    "file",
-    "filename",
-    "file_name",
-    "image_name",
-    "img_name",
-    "image_file",
-    "image_id",
-    "name",
-    "fname",
-];
-/// What they call its label.
-pub(crate) const LABEL: [&str; 19] = [
-    "label",
-    "labels",
-    "class",
-    "class_id",
-    "class_name",
-    "label_id",
-    "label_name",
-    "identity",
-    "person",
-    "person_id",
-    "item_id",
-    "target",
-    "category",
-    "category_id",
-    "species",
-    "breed",
-    "subject",
-    "subject_id",
-    "y",
-];
-/// What they call columns that are no labels.
-const NO_LABEL: [&str; 17] = [
-    "id",
-    "idx",
-    "index",
-    "width",
-    "height",
-    "w",
-    "h",
-    "size",
-    "bytes",
-    "format",
-    "url",
-    "md5",
-    "sha1",
-    "sha256",
-    "date",
-    "timestamp",
-    "source",
-];
-const ROLE: [&str; 2] = ["role", "part"];
-const SPLIT: [&str; 3] = ["split", "subset", "set"];
-/// Columns of true and false; the shorter names only where they hold nothing else.
-const IS_QUERY: [&str; 2] = ["is_query", "query"];
-const IS_GALLERY: [&str; 2] = ["is_gallery", "gallery"];
-const IS_PART: [(Part, &[&str]); 3] = [
-    (Part::Train, &["is_train", "is_training", "is_training_image", "in_train", "train", "training"]),
-    (Part::Validation, &["is_val", "is_valid", "is_validation", "in_val", "val", "valid", "validation"]),
-    (Part::Test, &["is_test", "is_testing", "in_test", "test", "testing"]),
-];
 /// Corners of the object in the image, in lists of open-metric-learning.
 const BOX: [&str; 4] = ["x_1", "y_1", "x_2", "y_2"];
 
@@ -118,16 +51,18 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         !named(&records[0]) && !is_row && (records[1..].iter().any(named) || has_names(&records[0]))
     })?;
     let columns = Columns::find(&table, path_column, request, path)?;
-    let (mut rows, mut any_role, mut unsaid): (Vec<Row>, bool, Option<usize>) = (Vec::new(), false, None);
+    let (mut rows, mut any_role, mut silent): (Vec<Row>, bool, Option<usize>) = (Vec::new(), false, None);
     for record in table.records() {
         let record = record.map_err(|e| with_hint(e, table.delimiter()))?;
         let Record { line, fields } = &record;
         let part = columns.part(&table, &record)?;
-        let role = columns.role(&table, &record, part)?;
-        any_role |= role != Role::Both;
-        if columns.says_no_role(&record, part) {
-            unsaid.get_or_insert(*line);
+        let is_train = part == Some(Part::Train);
+        let said = columns.roles.of(&table, &record, is_train)?;
+        if said.is_none() && !is_train {
+            silent.get_or_insert(*line);
         }
+        let role = said.unwrap_or(Role::Both);
+        any_role |= role != Role::Both;
         if fields[columns.path].is_empty() {
             return Err(table.error(*line, "the path is empty"));
         }
@@ -140,10 +75,8 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
     if rows.is_empty() {
         return Err(Error::data(path, "holds a header and no image"));
     }
-    if let Some(line) = unsaid.filter(|_| any_role) {
-        return Err(
-            table.error(line, "says neither of a query nor of the gallery, and other lines do; wanted all or none")
-        );
+    if let Some(line) = silent.filter(|_| any_role) {
+        return Err(table.error(line, &unsaid("lines")));
     }
     let mut notes = columns.notes(&table);
     if let Some((line, names)) = table.header_line().filter(|(_, names)| !names.iter().any(|name| is_known(name))) {
@@ -183,14 +116,6 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
 fn path_place(records: &[Record<'_>], width: usize) -> usize {
     let images = |column: usize| records.iter().filter(|r| r.fields.get(column).is_some_and(|f| is_image(f))).count();
     (0..width).rev().max_by_key(|&column| images(column)).unwrap_or(0)
-}
-
-/// Whether a field is a word that headers have.
-fn is_known(field: &str) -> bool {
-    let word = plain(field);
-    let parts = IS_PART.iter().flat_map(|(_, names)| names.iter());
-    let known: [&[&str]; 7] = [&PATH, &LABEL, &NO_LABEL, &ROLE, &SPLIT, &IS_QUERY, &IS_GALLERY];
-    known.iter().flat_map(|names| names.iter()).chain(parts).any(|known| *known == word)
 }
 
 /// Whether a record names a column by one of these words.
@@ -237,70 +162,15 @@ fn with_hint(error: Error, delimiter: Delimiter) -> Error {
     }
 }
 
-/// The columns that say which part an image plays.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Roles {
-    /// Holds `query`, `gallery` or `both`.
-    pub(crate) role: Option<usize>,
-    /// Whether it is a query: true or false.
-    pub(crate) query: Option<usize>,
-    /// Whether it is of the gallery.
-    pub(crate) gallery: Option<usize>,
-}
-
-impl Roles {
-    /// Those of a table without parts, such as one of labels: by their names, else one of no other use that holds nothing else.
-    ///
-    /// # Errors
-    /// [`Error::Data`] where the header has a name twice.
-    pub(crate) fn find(table: &Table, used: &[Option<usize>]) -> Result<Self> {
-        let holds = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
-        let free = |c: &usize| !used.contains(&Some(*c));
-        let surely = table.column(&ROLE[..1])?;
-        let by_name = surely.or(table.column(&ROLE[1..])?.filter(holds));
-        let role = by_name.or_else(|| (0..table.header().len()).filter(free).find(holds));
-        let (query, gallery) =
-            (flag_column(table, &IS_QUERY)?.filter(free), flag_column(table, &IS_GALLERY)?.filter(free));
-        Ok(Self { role, query, gallery })
-    }
-
-    /// The role that a record says; flags may say none of an image to train on.
-    ///
-    /// # Errors
-    /// [`Error::Data`] naming the line.
-    pub(crate) fn of(&self, table: &Table, record: &Record<'_>, is_train: bool) -> Result<Role> {
-        if let Some(word) = self.role.map(|c| &record.fields[c]) {
-            let wrong = || table.error(record.line, &format!("role '{word}' is none of query, gallery, both"));
-            return Role::parse(word).ok_or_else(wrong);
-        }
-        let flag = |column: Option<usize>| match column.map(|c| record.fields[c].as_ref()) {
-            None => Ok(None),
-            Some(word) if truth(word).is_some() => Ok(truth(word)),
-            Some(word) if ["", "nan", "none"].contains(&word.to_lowercase().as_str()) => Ok(None),
-            Some(other) => Err(table.error(record.line, &format!("'{other}' is neither True nor False"))),
-        };
-        match (flag(self.query)?, flag(self.gallery)?) {
-            (Some(true), Some(true)) | (None, None) => Ok(Role::Both),
-            (Some(true), _) => Ok(Role::Query),
-            (_, Some(true)) => Ok(Role::Gallery),
-            _ if is_train => Ok(Role::Both),
-            // One of the two columns alone says both.
-            (Some(false), None) if self.gallery.is_none() => Ok(Role::Gallery),
-            (None, Some(false)) if self.query.is_none() => Ok(Role::Query),
-            _ => Err(table.error(record.line, "is neither query nor gallery")),
-        }
-    }
-}
-
 /// Which column is what.
 struct Columns {
     path: usize,
+    /// What is said of it where the label is a column of images, too.
+    path_note: Option<String>,
     label: usize,
-    role: Option<usize>,
+    roles: Roles,
     split: Option<usize>,
     weight: Option<usize>,
-    query: Option<usize>,
-    gallery: Option<usize>,
     /// Columns of true and false, each of one part.
     flags: Vec<(Part, usize)>,
     /// Columns that may be the label, too, where nobody said which is.
@@ -311,16 +181,6 @@ struct Columns {
     by_values: Vec<(usize, &'static str)>,
     /// Which of the columns that may be the label it is, from 1.
     label_number: usize,
-}
-
-/// The part that a word of a list means.
-fn part_of(word: &str) -> Option<Part> {
-    match word.to_lowercase().as_str() {
-        "train" | "training" => Some(Part::Train),
-        "val" | "valid" | "validation" | "dev" => Some(Part::Validation),
-        "test" | "testing" => Some(Part::Test),
-        _ => None,
-    }
 }
 
 impl Columns {
@@ -337,11 +197,12 @@ impl Columns {
                 ),
             ));
         }
-        let path = table.column(&PATH)?.filter(|&c| holds_images(table, c)).unwrap_or(path_place);
+        let asked = label.and_then(|wanted| header_of(table, wanted));
+        let (path, images) = path_column(table, path_place, asked)?;
         let weight = request.weights.as_deref().map(|wanted| weight_column(table, (wanted, path, width), file));
         let weight = weight.transpose()?;
         let (query, gallery) = (flag_column(table, &IS_QUERY)?, flag_column(table, &IS_GALLERY)?);
-        let holds_parts = |&c: &usize| holds_only(table, c, |word| part_of(word).is_some());
+        let holds_parts = |&c: &usize| holds_only(table, c, |word| Part::parse(word).is_some());
         let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
         let mut role = table.column(&ROLE)?.filter(|c| *c != path && !holds_parts(c));
         let mut split = table.column(&SPLIT)?.filter(|&c| c != path);
@@ -374,10 +235,8 @@ impl Columns {
         }
         let mut taken = vec![Some(path), role, split, query, gallery, weight];
         taken.extend(flags.iter().map(|&(_, column)| Some(column)));
-        let is_index =
-            |c: usize| table.header().get(c).is_some_and(|h| h.is_empty() || h.to_lowercase().starts_with("unnamed:"));
-        let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index(c)).collect();
-        let mut passed_by = Vec::new();
+        let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index_of(table, c)).collect();
+        let (mut passed_by, mut path_note) = (Vec::new(), None);
         let label = match label {
             Some(wanted) if header_of(table, wanted) == Some(path) => {
                 return Err(Error::Usage(format!(
@@ -398,8 +257,12 @@ impl Columns {
             })?,
             None => {
                 let named = table.column(&LABEL)?.filter(|c| labels.contains(c));
-                let likely = || labels.iter().copied().find(|&c| may_be_label(table, c));
-                let taken = named.or_else(likely).or(labels.first().copied());
+                let is_other = |c: &usize| images.as_ref().is_some_and(|images| images.others.contains(c));
+                let words = || labels.iter().copied().filter(|c| !is_other(c));
+                let likely = || words().find(|&c| may_be_label(table, c));
+                let taken = named.or_else(likely).or_else(|| words().next()).or(labels.first().copied());
+                path_note =
+                    images.as_ref().filter(|_| taken.as_ref().is_some_and(is_other)).and_then(|i| i.note(table));
                 let taken = taken.ok_or_else(|| {
                     let header = table.header().join(", ");
                     Error::data(file, format!("has no column left for the label; its columns are {header}"))
@@ -414,7 +277,8 @@ impl Columns {
         let label_number = labels.iter().position(|&c| c == label).map_or(1, |at| at + 1);
         let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
         let unused = labels.into_iter().filter(unused).collect();
-        Ok(Self { path, label, role, split, weight, query, gallery, flags, passed_by, unused, by_values, label_number })
+        let roles = Roles { role, query, gallery };
+        Ok(Self { path, path_note, label, roles, split, weight, flags, passed_by, unused, by_values, label_number })
     }
 
     /// The label's column as `--label` takes it.
@@ -448,19 +312,7 @@ impl Columns {
         }
         let Some(word) = self.split.map(|c| &record.fields[c]) else { return Ok(None) };
         let wrong = || table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"));
-        part_of(word).map(Some).ok_or_else(wrong)
-    }
-
-    fn role(&self, table: &Table, record: &Record<'_>, part: Option<Part>) -> Result<Role> {
-        let roles = Roles { role: self.role, query: self.query, gallery: self.gallery };
-        roles.of(table, record, part == Some(Part::Train))
-    }
-
-    /// Whether flags of queries and gallery are left empty, which in training images means nothing.
-    fn says_no_role(&self, record: &Record<'_>, part: Option<Part>) -> bool {
-        let is_empty = |column: Option<usize>| column.is_none_or(|c| truth(&record.fields[c]).is_none());
-        let has_flags = self.role.is_none() && (self.query.is_some() || self.gallery.is_some());
-        has_flags && part != Some(Part::Train) && is_empty(self.query) && is_empty(self.gallery)
+        Part::parse(word).map(Some).ok_or_else(wrong)
     }
 
     /// The part of an image of which no flag is true: one that has no flag.
@@ -471,11 +323,8 @@ impl Columns {
 
     /// What was assumed about the columns, where it is not the first for the path and the second for the label.
     fn notes(&self, table: &Table) -> Vec<String> {
-        let name = |c: usize| match table.header().get(c) {
-            Some(header) => format!("'{header}'"),
-            None => (c + 1).to_string(),
-        };
-        let mut notes = Vec::new();
+        let name = |c: usize| called(table, c);
+        let mut notes: Vec<String> = self.path_note.iter().cloned().collect();
         if (self.path, self.label) != (0, 1) {
             notes.push(format!(
                 "paths are read from column {}, labels from column {}",
@@ -483,15 +332,9 @@ impl Columns {
                 name(self.label)
             ));
         }
-        let alone = match (self.query, self.gallery) {
-            (Some(query), None) => Some((query, "the gallery")),
-            (None, Some(gallery)) => Some((gallery, "queries")),
-            _ => None,
-        };
-        notes
-            .extend(alone.map(|(column, others)| format!("images with False in column {} are {others}", name(column))));
+        notes.extend(said_by_one("images", self.roles.query.map(name), self.roles.gallery.map(name)));
         if !self.passed_by.is_empty() {
-            let others = several(self.passed_by.iter().map(|&c| name(c)));
+            let others = called_all(table, &self.passed_by);
             notes.push(format!(
                 "column {} is taken for the label, not {others}; --label COLUMN says which",
                 name(self.label)
@@ -508,8 +351,7 @@ impl Columns {
             notes.push(format!("column {} is taken for the {what} of each image", name(column)));
         }
         if !self.unused.is_empty() {
-            let unused = several(self.unused.iter().map(|&c| name(c)));
-            notes.push(format!("nothing is read from column {unused}"));
+            notes.push(format!("nothing is read from column {}", called_all(table, &self.unused)));
         }
         let boxed = table.header().iter().any(|h| BOX.contains(&h.as_str()));
         if boxed {
@@ -542,47 +384,12 @@ fn weight_column(table: &Table, (wanted, path, width): (&str, usize, usize), fil
     }
 }
 
-/// The column of this name, in this case or another.
-fn header_of(table: &Table, wanted: &str) -> Option<usize> {
-    let by_name = table.header().iter().position(|h| h == wanted);
-    by_name.or_else(|| table.header().iter().position(|h| h.to_lowercase() == wanted.to_lowercase()))
-}
-
-/// What a word of a column of true and false means.
-fn truth(word: &str) -> Option<bool> {
-    match word.to_lowercase().as_str() {
-        "true" | "1" | "1.0" | "yes" | "t" | "y" => Some(true),
-        "false" | "0" | "0.0" | "no" | "f" | "n" => Some(false),
-        _ => None,
-    }
-}
-
-/// The column of a flag: called by the first name, or by another where it holds nothing but true and false.
-fn flag_column(table: &Table, names: &[&str]) -> Result<Option<usize>> {
-    let surely = table.column(&names[..1])?;
-    let holds = |&c: &usize| holds_only(table, c, |word| truth(word).is_some());
-    Ok(surely.or(table.column(&names[1..])?.filter(holds)))
-}
-
-/// Whether every value of a column is one of these words.
-fn holds_only(table: &Table, column: usize, known: impl Fn(&str) -> bool) -> bool {
-    let mut records = table.ragged().filter_map(Result::ok).peekable();
-    records.peek().is_some() && records.all(|record| record.fields.get(column).is_some_and(|field| known(field)))
-}
-
-/// Whether a column may be a label by its name and by its values, which repeat.
-fn may_be_label(table: &Table, column: usize) -> bool {
-    let name = table.header().get(column).map(|name| plain(name));
-    if name.is_some_and(|name| NO_LABEL.contains(&name.as_str())) {
-        return false;
-    }
-    let mut seen = HashSet::new();
-    table.ragged().filter_map(Result::ok).any(|r| r.fields.get(column).is_some_and(|f| !seen.insert(f.to_string())))
-}
-
-/// Whether a column that is called like a path holds names of files: some end in a point and an ending, or have a folder.
-fn holds_images(table: &Table, column: usize) -> bool {
-    let first = table.ragged().take(100).filter_map(Result::ok);
-    let mut fields = first.filter_map(|r| r.fields.get(column).map(|f| is_image(f) || f.contains(['/', '\\'])));
-    fields.any(|named| named)
+/// The column of the paths, and others that hold names of images, too; `place` is the first one that most fields end as images in.
+fn path_column(table: &Table, place: usize, asked: Option<usize>) -> Result<(usize, Option<Images>)> {
+    let is_called =
+        |c: usize, names: &[&str]| table.header().get(c).is_some_and(|name| names.contains(&plain(name).as_str()));
+    let is_label = |c: usize| is_called(c, &LABEL) || asked == Some(c) && !is_called(c, &PATH);
+    let found = image_column(table, |c| !is_label(c))?;
+    let sure = found.filter(|found| may_hold_images(table, found.at) || !may_hold_images(table, place));
+    Ok((sure.as_ref().map_or(place, |found| found.at), sure))
 }

@@ -4,6 +4,7 @@ mod alike;
 mod cars196;
 mod celeba;
 mod chosen;
+pub mod columns;
 mod cub;
 mod finder;
 mod folder;
@@ -13,29 +14,32 @@ mod list;
 mod market;
 mod matlab;
 mod numbers;
+mod outside;
 mod part;
 mod past;
+mod roles;
 mod slips;
 mod sop;
 mod source;
 mod trained;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::beginnings::Beginning;
 use crate::digest::hex;
 use crate::error::{Error, Result};
-use crate::files::{ending, folder_of};
+use crate::files::{ending, folder_of, open_file};
 pub use chosen::Chosen;
 pub use finder::{Finder, are_of_other_folders};
-pub use list::PATH as IMAGE_COLUMNS;
-pub(crate) use list::{LABEL as LABEL_COLUMNS, Roles};
 use part::Part;
 pub use past::Past;
-pub use slips::{folded, nearly_alike, slips_in, slips_of};
+pub(crate) use roles::{Roles, by_flags, said_by_one, unsaid};
+pub use slips::{folded, nearly_alike, plain_number, slips_in, slips_of};
 pub(crate) use source::names::{composed, several};
 pub use source::{Limits, Source};
 pub use trained::Trained;
@@ -315,11 +319,12 @@ impl Dataset {
             return Err(Error::read(path, std::io::Error::new(std::io::ErrorKind::NotFound, problem)));
         }
         let is_list_file = path.is_file() && !Source::is_archive(path);
+        if !(path.is_file() || path.is_dir()) {
+            let problem = "is no plain file, but a device, pipe or socket; data is read more than once: write a list into a file first";
+            return Err(Error::data(path, problem));
+        }
         if is_list_file && OTHER_ARCHIVES.contains(&ending(path).as_str()) {
-            return Err(Error::data(
-                path,
-                "is an archive of a kind that is not read; wanted .zip, .tar, .tar.gz or .tgz",
-            ));
+            return Err(Error::data(path, packed(path)?));
         }
         if request.root.is_some() && !is_list_file {
             return Err(Error::Usage(format!("--root: only a list has one; {} is none", path.display())));
@@ -415,6 +420,16 @@ impl Dataset {
             hasher.update(weight.to_le_bytes());
         }
     }
+}
+
+/// What is wrong with a file that ends in one of [`OTHER_ARCHIVES`].
+fn packed(path: &Path) -> Result<String> {
+    let mut first = Vec::new();
+    open_file(path)?.take(300).read_to_end(&mut first).map_err(|e| Error::read(path, e))?;
+    Ok(Beginning::of(&first).map_or_else(
+        || "is an archive of a kind that is not read; wanted .zip, .tar, .tar.gz or .tgz".to_owned(),
+        |found| format!("is {}; wanted .zip, .tar, .tar.gz or .tgz, or a list of text: {}", found.what(), found.cure()),
+    ))
 }
 
 /// Endings of archives that are not read, so that they are not taken for lists.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::numbers::ranges;
 use super::slips::slips_in;
-use super::source::names::{files, several, tidy};
-use super::{Dataset, Format, Item, Listed, Listing, Request, Source, Split};
+use super::source::names::{files, several};
+use super::{Dataset, Format, Item, Listed, Listing, Request, Source, Split, outside};
 use crate::error::{Error, Result};
 
 /// The part of a data set that an image belongs to.
@@ -18,6 +18,16 @@ pub(super) enum Part {
 }
 
 impl Part {
+    /// The part that a word of a list means.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        match word.to_lowercase().as_str() {
+            "train" | "training" => Some(Self::Train),
+            "val" | "valid" | "validation" | "dev" => Some(Self::Validation),
+            "test" | "testing" => Some(Self::Test),
+            _ => None,
+        }
+    }
+
     /// The word of `--split`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -38,13 +48,17 @@ impl Part {
 }
 
 pub(super) fn take(source: Source, format: Format, listing: Listing, request: &Request) -> Result<Dataset> {
-    let Listing { images, class_names, class_count, protocol, label, mut notes } = listing;
+    let Listing { mut images, class_names, class_count, protocol, label, mut notes } = listing;
     let path = &request.path;
     notes.splice(0..0, source.notes().iter().cloned());
     if images.is_empty() {
         let passed = if notes.is_empty() { String::new() } else { format!("; {}", notes.join("; ")) };
         return Err(Error::data(path, format!("no images found (read as format {}){passed}", format.as_str())));
     }
+    let source = match request.root {
+        None => outside::follow(source, &mut images, &mut notes),
+        Some(_) => source,
+    };
     let mut sizes: BTreeMap<Part, usize> = BTreeMap::new();
     images.iter().filter_map(|i| i.part).for_each(|part| *sizes.entry(part).or_default() += 1);
     let split = resolve(request, protocol, &sizes);
@@ -192,7 +206,7 @@ fn choose(kept: &mut Vec<Listed>, request: &Request, part: &str) -> Result<()> {
 fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result<()> {
     let total = kept.len();
     if let Some(root) = &request.root {
-        stay_below(kept, root, request)?;
+        outside::stay_below(kept, root, request)?;
     }
     let mut missing: Vec<&Listed> = Vec::new();
     for image in kept.iter_mut() {
@@ -204,10 +218,13 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result
     let Some(first) = missing.first() else { return Ok(()) };
     let (path, count) = (&request.path, missing.len());
     let line = first.line.map_or(String::new(), |line| format!(" (line {line})"));
-    let here = std::path::Path::new(".");
-    let relative = |image: &&&Listed| !std::path::Path::new(&image.name).is_absolute();
-    let elsewhere = missing.iter().filter(relative).filter(|image| here.join(&image.name).is_file()).count();
-    let hint = if elsewhere > 0 && path.is_file() {
+    let here = Path::new(".");
+    let is_relative = |image: &Listed| Path::new(&image.name).is_relative();
+    let is_here = |image: &&&Listed| is_relative(image) && here.join(&image.name).is_file();
+    let elsewhere = missing.iter().filter(is_here).count();
+    let hint = if !is_relative(first) {
+        "; absolute paths are taken as they are, and --root DIR is for relative ones".into()
+    } else if elsewhere > 0 && path.is_file() {
         format!("; {elsewhere} are there relative to the current folder: --root .")
     } else if path.is_file() && !Source::is_archive(path) {
         "; --root DIR names the folder that they lie in".into()
@@ -220,47 +237,6 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result
             "lists {total} images, {count} of which are not there; the first is {}{line}, looked for in {}{hint}",
             first.name,
             source.path().display()
-        ),
-    ))
-}
-
-/// Refuses a list whose paths lead away from `--root`: other images than its would be measured.
-fn stay_below(kept: &[Listed], root: &Path, request: &Request) -> Result<()> {
-    let roots: Vec<_> =
-        [std::path::absolute(root), root.canonicalize()].into_iter().filter_map(std::io::Result::ok).collect();
-    let leaves = |image: &&Listed| {
-        let name = tidy(&image.name);
-        let path = Path::new(&name);
-        if path.is_absolute() {
-            return name.split('/').any(|part| part == "..") || !roots.iter().any(|root| path.starts_with(root));
-        }
-        // What our own readers put before a name finds images beside the list's folder.
-        let mut depth = 0_usize;
-        !image.is_placed
-            && name.split('/').any(|part| match (part, depth) {
-                ("..", 0) => true,
-                ("..", _) => {
-                    depth -= 1;
-                    false
-                }
-                _ => {
-                    depth += 1;
-                    false
-                }
-            })
-    };
-    let mut away = kept.iter().filter(leaves);
-    let Some(first) = away.next() else { return Ok(()) };
-    let line = first.line.map_or(String::new(), |line| format!("line {line}: "));
-    let how = if Path::new(&first.name).is_absolute() { "is an absolute path" } else { "leads out of it" };
-    Err(Error::data(
-        &request.path,
-        format!(
-            "{line}--root {} is where its paths start, and {} {how} ({} of {} do not stay below it); wanted paths below it, or no --root",
-            root.display(),
-            first.name,
-            away.count() + 1,
-            kept.len()
         ),
     ))
 }

@@ -68,15 +68,15 @@ fn quoted(names: &[&str]) -> Vec<String> {
 pub fn folded(name: &str) -> String {
     let lower = name.nfkc().collect::<String>().to_lowercase();
     let plain: String = lower.chars().filter(|c| !has_no_width(*c)).collect();
-    if let Some(number) = number(plain.trim()) {
+    if let Some(number) = plain_number(plain.trim()) {
         return number;
     }
     let words = plain.split(|c: char| c.is_whitespace() || c == '_' || c == '-').filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A number in one form, however it is written: `1`, `01`, `+1`, `1.0` and `1e0` are one.
-fn number(text: &str) -> Option<String> {
+/// A number in one form, however it is written: `1`, `01`, `+1`, `1.0` and `1e0` are one; `None` for what is no number.
+pub fn plain_number(text: &str) -> Option<String> {
     let begins = text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
     let number = text.parse::<f64>().ok().filter(|_| begins)?;
     let (mantissa, exponent) =

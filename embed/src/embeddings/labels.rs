@@ -5,19 +5,17 @@ use std::fs::File;
 use std::path::Path;
 
 use super::{Embeddings, Row};
-use crate::dataset::{IMAGE_COLUMNS, LABEL_COLUMNS, Roles, composed, several, slips_in};
-use crate::delimited::{Blanks, Record, Table, decode, plain};
+use crate::dataset::columns::{LABEL, PATH, ROLE, called};
+use crate::dataset::{Role, Roles, composed, said_by_one, several, slips_in, unsaid};
+use crate::delimited::{Blanks, Record, Table, decode, is_index, plain};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::npy;
 
-/// What headers call the label: what those of lists do.
-pub(super) const LABEL: [&str; 19] = LABEL_COLUMNS;
 /// What a first line is, and no label, where there is no other column.
 const LABEL_ALONE: [&str; 7] = ["label", "labels", "class", "class_id", "target", "identity", "y"];
-/// What they call the name of the image; a person's own file may call it otherwise, too ([`IMAGE_COLUMNS`]).
+/// What they call the name of the image; a person's own file may call it otherwise, too ([`PATH`]).
 pub(super) const NAME: [&str; 4] = ["name", "path", "image_path", "filename"];
-pub(super) const ROLE: &str = "role";
 const IMAGE: &str = "image";
 pub(super) const CAMERA: &str = "camera";
 /// The row of the matrix, from 0: lines that were sorted anew are noticed by it.
@@ -70,7 +68,7 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
     let head = [optional(has_images, IMAGE.into()), optional(has_cameras, CAMERA.into())];
     let head = head.into_iter().flatten();
     let tail = [PLACE, MATRIX].map(str::to_owned);
-    writer.write_record(["name", "label", ROLE].map(str::to_owned).into_iter().chain(head).chain(tail))?;
+    writer.write_record(["name", "label", ROLE[0]].map(str::to_owned).into_iter().chain(head).chain(tail))?;
     for (at, row) in embeddings.rows.iter().enumerate() {
         let fields = [row.name.clone(), embeddings.classes[row.class].clone(), row.role.as_str().into()];
         let numbers = [optional(has_images, number(row.image)), optional(has_cameras, number(row.camera))];
@@ -106,7 +104,7 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     let [name, image, camera, matrix] = columns;
     let (mut name, matrix) = (name?, matrix?);
     if name.is_none() && matrix.is_none() {
-        name = table.column(&IMAGE_COLUMNS)?.filter(|&column| column != label);
+        name = table.column(&PATH)?.filter(|&column| column != label);
     }
     // A person's column of that name may hold anything; only our own files number images.
     let image = if matrix.is_some() { image? } else { None };
@@ -115,8 +113,11 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     let roles = Roles::find(&table, &[Some(label), name, image, camera, matrix, place])?;
     let used = [Some(label), name, roles.role, roles.query, roles.gallery, image, camera, matrix, place];
     let mut notes = passed_over(path, &table, &used);
-    if let Some(role) = roles.role.map(|column| &table.header()[column]).filter(|name| plain(name) != ROLE) {
+    if let Some(role) = roles.role.map(|column| &table.header()[column]).filter(|name| plain(name) != ROLE[0]) {
         notes.push(format!("{}: column '{role}' is taken for the role of each row", path.display()));
+    } else if roles.role.is_none() {
+        let [query, gallery] = [roles.query, roles.gallery].map(|column| column.map(|column| called(&table, column)));
+        notes.extend(said_by_one("rows", query, gallery).map(|said| format!("{}: {said}", path.display())));
     }
     if let (Some(camera), None) = (camera, matrix) {
         let camera = &table.header()[camera];
@@ -135,7 +136,7 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     }
     let mut read = Labels { rows: Vec::new(), classes: Vec::new(), matrix_sha256: None, notes, has_header };
     let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut last_line = None;
+    let (mut last_line, mut silent) = (None, None);
     for (at, record) in table.records().enumerate() {
         let record = record?;
         let Record { line, fields } = &record;
@@ -153,6 +154,7 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
             return Err(table.error(*line, &problem));
         }
         let role = roles.of(&table, &record, false)?;
+        silent = silent.or(role.is_none().then_some(*line));
         let number = |column: Option<usize>| match column.map(|c| fields[c].as_ref()) {
             None | Some("") => Ok(None),
             Some(word) => word
@@ -166,7 +168,11 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
             read.classes.len() - 1
         });
         let name = name.map_or_else(|| format!("row {at}"), |c| fields[c].to_string());
-        read.rows.push(Row { image: number(image)?, camera: number(camera)?, ..Row::new(name, class, role) });
+        read.rows.push(Row {
+            image: number(image)?,
+            camera: number(camera)?,
+            ..Row::new(name, class, role.unwrap_or(Role::Both))
+        });
         if let Some(digest) = matrix.map(|c| &fields[c]).filter(|digest| !digest.is_empty()) {
             if at > 0 {
                 let problem = format!(
@@ -179,6 +185,9 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     }
     if read.rows.is_empty() {
         return Err(Error::data(path, "holds a header and no label"));
+    }
+    if let Some(line) = silent.filter(|_| read.rows.iter().any(|row| row.role != Role::Both)) {
+        return Err(table.error(line, &unsaid("lines")));
     }
     read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
     Ok(read)
@@ -205,11 +214,6 @@ fn doubt_of_order(path: &Path, table: &Table) -> Option<String> {
             )
         })
     })
-}
-
-/// An index without a name, as pandas writes it.
-pub(super) fn is_index(name: &str) -> bool {
-    name.is_empty() || name.to_lowercase().starts_with("unnamed:")
 }
 
 /// What is said of columns that nothing is read from; an index without a name, as pandas writes it, is none of them.

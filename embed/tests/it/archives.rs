@@ -203,7 +203,8 @@ fn names_in_archives_are_tidied_or_refused() {
         file(tar, "./a/1.png", 2);
     });
     assert!(refused(&place.put("twice.tar", twice)).contains("holds a/1.png twice"));
-    assert!(refused(&place.put("set.rar", "Rar!")).contains("an archive of a kind that is not read"));
+    assert!(refused(&place.put("set.rar", "Rar!")).contains("is a rar archive; wanted .zip, .tar"));
+    assert!(refused(&place.put("set.lz4", "?")).contains("an archive of a kind that is not read"));
     let sparse = tar_of(|tar| {
         tar.append_data(&mut header(EntryType::GNUSparse, 3), "a/1.png", b"abc".as_slice()).unwrap();
     });

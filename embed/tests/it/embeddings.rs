@@ -358,3 +358,37 @@ fn rows_that_are_equal_to_others_are_counted_but_for_known_copies() {
     assert_eq!(twins([Some(0), Some(1), Some(0), Some(1), Some(0)]), 0);
     assert_eq!(twins([Some(0), Some(1), None, Some(1), Some(2)]), 2);
 }
+
+#[test]
+fn roles_of_kept_embeddings_are_known_as_those_of_lists() {
+    use Role::{Both, Gallery, Query};
+    for (text, wanted, said) in [
+        ("label,is_query,is_gallery\nu,True,False\nu,False,True\nv,True,True\n", [Query, Gallery, Both], ""),
+        ("label,part\nu,query\nu,gallery\nv,both\n", [Query, Gallery, Both], "column 'part' is taken for the role"),
+        (
+            "label,is_query\nu,1\nu,0\nv,0\n",
+            [Query, Gallery, Gallery],
+            "rows with False in column 'is_query' are the gallery",
+        ),
+        (
+            "label,gallery\nu,yes\nu,no\nv,no\n",
+            [Gallery, Query, Query],
+            "rows with False in column 'gallery' are queries",
+        ),
+        (
+            "label,status\nu,query\nu,gallery\nv,gallery\n",
+            [Query, Gallery, Gallery],
+            "column 'status' is taken for the role",
+        ),
+        ("label,part\nu,train\nu,test\nv,test\n", [Both, Both, Both], "nothing is read from column 'part'"),
+        ("label,is_query,is_gallery\nu,,\nu,,\nv,,\n", [Both, Both, Both], ""),
+    ] {
+        let read = of_files(text.as_bytes(), None).unwrap();
+        assert_eq!(read.rows.iter().map(|row| row.role).collect::<Vec<_>>(), wanted, "{text}");
+        assert!(read.notes.iter().any(|note| note.contains(said)) || said.is_empty(), "{text}: {:?}", read.notes);
+    }
+    let said = of_files(b"label,is_query,is_gallery\nu,1,0\nu,0,0\nv,1,1\n", None).unwrap_err();
+    assert!(said.contains("line 3: is neither query nor gallery"), "{said}");
+    let said = of_files(b"label,is_query,is_gallery\nu,1,0\nu,,\nv,1,1\n", None).unwrap_err();
+    assert!(said.contains("line 3: says neither of a query nor of the gallery, and other lines do"), "{said}");
+}

@@ -284,3 +284,104 @@ fn lines_that_end_in_two_ways_are_refused() {
     assert!(message.contains("line 1: holds a carriage return"), "{message}");
     assert_eq!(with(root.path(), "a/1.png,u\r\na/2.png,u\r\n\"b/3 x.png\",v\r\n").unwrap().items.len(), 3);
 }
+
+#[test]
+fn two_columns_of_images_are_told_apart_by_a_name() {
+    let root = place();
+    let rows = "a/1.png,b/3 x.png,u\na/2.png,a/1.png,u\n";
+    for (header, wanted, other) in [
+        ("path,mask,label\n", "a/1.png", "mask"),
+        ("mask,name,kind\n", "b/3 x.png", "mask"),
+        ("photo,label,kind\n", "a/1.png", "kind"),
+    ] {
+        let data = with(root.path(), format!("{header}{rows}")).unwrap_or_else(|e| panic!("{header}: {e}"));
+        assert_eq!(read(&data)[0].0, wanted, "{header}");
+        assert!(data.notes.iter().any(|note| note.contains(&format!("'{other}'"))), "{header}: {:?}", data.notes);
+    }
+    let said = with(root.path(), format!("photo,mask,label\n{rows}")).unwrap_err();
+    assert!(said.contains("line 1: columns 'photo', 'mask' hold names of images, and none is called"), "{said}");
+    assert!(said.contains("wanted a header that calls the one that is meant 'path'"), "{said}");
+    assert!(with(root.path(), rows).unwrap_err().contains("line 1: columns 1, 2 hold names of images"));
+    // What is asked for as the label is none of them.
+    put(root.path().join("list.csv"), format!("photo,mask,kind\n{rows}"));
+    let asked = Request { label: Some("mask".into()), ..Request::of(root.path().join("list.csv")) };
+    assert_eq!(read(&Dataset::load(&asked).unwrap())[0], ("a/1.png", "b/3 x.png"));
+    let alone = with(root.path(), "path,mask\na/1.png,b/3 x.png\na/2.png,b/3 x.png\n").unwrap();
+    assert_eq!(alone.notes, ["images are named by column 'path', not 'mask'"]);
+}
+
+#[test]
+fn images_that_lie_out_of_the_list_s_folder_are_said_by_where_they_lie() {
+    let (root, lists) = (place(), tempfile::tempdir().unwrap());
+    let real = root.path().canonicalize().unwrap();
+    let beside = format!("../{}", real.file_name().unwrap().display());
+    let load = |rows: &[&str]| {
+        let rows: String = rows.iter().zip(["u", "v", "u"]).map(|(name, class)| format!("{name},{class}\n")).collect();
+        put(lists.path().join("list.csv"), format!("path,label\n{rows}"));
+        Dataset::load(&Request::of(lists.path().join("list.csv")))
+    };
+    let [one, two, three] = ["a/1.png", "a/2.png", "b/3 x.png"].map(|name| format!("{}/{name}", real.display()));
+    let data = load(&[&one, &two, &three]).unwrap();
+    let words = data.in_words();
+    assert!(words.ends_with(&format!("part 'all' of {}", real.display())), "{words}");
+    assert_eq!(data.items[0].name, one, "names stay");
+    let said = |data: &Dataset, wanted: &str| {
+        assert!(data.notes.iter().any(|note| note.contains(wanted)), "{wanted}: {:?}", data.notes);
+    };
+    said(
+        &data,
+        &format!("its images are not in {}, but where their paths lead, in {}", lists.path().display(), real.display()),
+    );
+    assert!(load(&[&one, &two]).unwrap().in_words().ends_with("/a"));
+    // By `..` they are told from the folder that all lie in, whatever part is taken.
+    let data = load(&[&format!("{beside}/a/1.png"), &format!("{beside}/b/3 x.png")]).unwrap();
+    assert_eq!(read(&data), [("a/1.png", "u"), ("b/3 x.png", "v")]);
+    assert_eq!(data.source.path(), lists.path().join(&beside));
+    assert!(data.source.read("a/1.png").is_ok());
+    said(&data, "but where their paths lead, in ");
+    // Some of them.
+    put(lists.path().join("a/1.png"), png([9, 0, 0]));
+    let data = load(&["a/1.png", &two, &three]).unwrap();
+    assert_eq!(data.source.path(), lists.path());
+    said(
+        &data,
+        &format!(
+            "2 of 3 images lie out of {}, where their paths lead; the first is {two} (line 3)",
+            lists.path().display()
+        ),
+    );
+    // Absolute paths below it are none.
+    let here = format!("{}/a/1.png", lists.path().display());
+    assert_eq!(load(&[&here]).unwrap().notes, [""; 0]);
+    let message = load(&["/no/1.png", "/no/2.png"]).unwrap_err().to_string();
+    assert!(
+        message.contains("the first is /no/1.png (line 2), looked for in /no; absolute paths are taken as they are"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_list_that_is_packed_or_a_pipe_is_told_what_to_do() {
+    let root = place();
+    put(root.path().join("l.csv.gz"), b"\x1f\x8b\x08\0\0");
+    put(root.path().join("l.csv"), b"\x1f\x8b\x08\0\0");
+    for name in ["l.csv.gz", "l.csv"] {
+        let message = Dataset::load(&Request::of(root.path().join(name))).unwrap_err().to_string();
+        assert!(message.contains("is a gzip file; wanted ") && message.contains("unpack it (gunzip)"), "{message}");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let pipe = std::path::PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+        for root in [None, Some(root.path().to_path_buf())] {
+            let request = Request { root, format: pdloss_embed::dataset::Format::List, ..Request::of(&pipe) };
+            let message = Dataset::load(&request).unwrap_err().to_string();
+            assert!(
+                message.contains("is no plain file, but a device, pipe or socket")
+                    && message.contains("write a list into a file first"),
+                "{message}"
+            );
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use half::f16;
 use parquet::basic::Compression;
 use parquet::data_type::{
-    ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, FloatType, Int32Type, Int64Type,
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArrayType, FloatType, Int32Type, Int64Type,
 };
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -313,4 +313,67 @@ fn files_of_pyarrow_and_polars_are_read() {
     let message = |name: &str| read(name).unwrap_err().to_string();
     assert!(message("ragged").contains("'embedding': 5 numbers in 3 rows"), "{}", message("ragged"));
     assert!(message("missing").contains("'embedding': 5 numbers in 3 rows"), "{}", message("missing"));
+}
+
+#[test]
+fn roles_and_names_are_called_as_those_of_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "e.parquet");
+    let kept = |columns: &str, fill: &dyn Fn(&mut Group<'_>, std::ops::Range<usize>)| {
+        let schema = format!("required binary category (UTF8); {LIST} required binary file_name (UTF8); {columns}");
+        write(&path, &schema, &[9, 20], |group, rows| {
+            words(group, rows.clone().map(|at| format!("class {}", at % 5)));
+            lists(group, rows.clone(), 3);
+            words(group, rows.clone().map(|at| format!("{at}.jpg")));
+            fill(group, rows);
+        });
+        Embeddings::read(&path, None, None)
+    };
+    let flags = |group: &mut Group<'_>, flags: Vec<bool>| put::<BoolType>(group, &flags, None);
+    let queries = |rows: std::ops::Range<usize>| rows.map(|at| at % 3 == 0).collect::<Vec<_>>();
+    let wanted = wanted(20, 3).rows.iter().map(|row| (row.name.clone(), row.role)).collect::<Vec<_>>();
+    let same_as_wanted = |read: &Embeddings, said: &[&str]| {
+        let rows = read.rows.iter().map(|row| (row.name.clone(), row.role)).collect::<Vec<_>>();
+        assert_eq!(rows, wanted, "{said:?}");
+        assert_eq!(read.notes.len(), said.len(), "{:?}", read.notes);
+        said.iter()
+            .for_each(|said| assert!(read.notes.iter().any(|note| note.contains(said)), "{said}: {:?}", read.notes));
+    };
+    let both = kept("required boolean is_query; required boolean is_gallery;", &|group, rows| {
+        flags(group, queries(rows.clone()));
+        flags(group, queries(rows).into_iter().map(|is_so| !is_so).collect());
+    });
+    same_as_wanted(&both.unwrap(), &[]);
+    same(&path, None, None);
+    let alone = kept("required boolean query;", &|group, rows| flags(group, queries(rows)));
+    same_as_wanted(&alone.unwrap(), &["rows with False in column 'query' are the gallery"]);
+    let numbers = kept("required int32 is_query;", &|group, rows| {
+        put::<Int32Type>(group, &queries(rows).into_iter().map(i32::from).collect::<Vec<_>>(), None);
+    });
+    same_as_wanted(&numbers.unwrap(), &["rows with False in column 'is_query' are the gallery"]);
+    let in_words = |group: &mut Group<'_>, rows| {
+        words(group, queries(rows).into_iter().map(|is_so| if is_so { "query" } else { "Gallery" }.to_owned()));
+    };
+    for name in ["part", "status"] {
+        let said = format!("column '{name}' is taken for the role of each row");
+        same_as_wanted(&kept(&format!("required binary {name} (UTF8);"), &in_words).unwrap(), &[&said]);
+    }
+    // Of another kind.
+    let parts = kept("required binary part (UTF8); required binary query (UTF8);", &|group, rows| {
+        words(group, rows.clone().map(|_| "train".to_owned()));
+        words(group, rows.map(|_| "true or so".to_owned()));
+    });
+    let parts = parts.unwrap();
+    assert!(parts.rows.iter().all(|row| row.role == Role::Both));
+    assert!(parts.notes[0].contains("nothing is read from column 'part', 'query'"), "{:?}", parts.notes);
+    let said = kept("required boolean is_query; optional boolean is_gallery;", &|group, rows| {
+        flags(group, rows.clone().map(|at| at == 0).collect());
+        put::<BoolType>(group, &vec![true; rows.len() - 1], Some((&[vec![1; rows.len() - 1], vec![0]].concat(), &[])));
+    });
+    assert!(said.unwrap_err().to_string().contains("row 9: is neither query nor gallery"));
+    let said = kept("optional boolean is_query;", &|group, rows| {
+        put::<BoolType>(group, &vec![true; rows.len() - 1], Some((&[vec![1; rows.len() - 1], vec![0]].concat(), &[])));
+    });
+    let said = said.unwrap_err().to_string();
+    assert!(said.contains("row 9: says neither of a query nor of the gallery, and other rows do"), "{said}");
 }

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use pdloss_embed::dataset::{Finder, IMAGE_COLUMNS, is_image, slips_of};
+use pdloss_embed::dataset::columns::{called, image_column, is_index_of};
+use pdloss_embed::dataset::{Finder, is_image, slips_of};
 use pdloss_embed::delimited::{Blanks, Record, Table};
 
 use crate::{Error, Result};
@@ -39,8 +40,8 @@ impl Attributes {
     /// Reads these columns of a table with a header.
     ///
     /// # Errors
-    /// [`Error::File`]; [`Error::Data`] naming file and line, also of an image that has other values in an earlier line;
-    /// [`Error::Usage`] for a column that is not there.
+    /// [`Error::File`]; [`Error::Data`] naming file and line, also of an image that has other values in an earlier line, and where
+    /// several columns hold names of images; [`Error::Usage`] for a column that is not there.
     pub fn read(path: &Path, columns: &[String]) -> Result<Self> {
         // A first line that names an image file is a line like others.
         let is_row = |record: &Record<'_>| record.fields.iter().any(|field| is_image(field));
@@ -49,7 +50,7 @@ impl Attributes {
             .iter()
             .map(|name| table.column_of(name).map_err(|error| Error::Usage(format!("--group-by: {error}"))))
             .collect::<Result<Vec<_>>>()?;
-        let (image, assumed) = image_column(&table, &columns)?;
+        let (image, assumed) = naming_column(&table, &columns)?;
         let mut values: Vec<(String, Vec<String>)> = Vec::new();
         let mut seen: HashMap<String, usize> = HashMap::new();
         for record in table.records() {
@@ -57,9 +58,8 @@ impl Attributes {
             let name = record.fields[image].replace('\\', "/");
             let words: Vec<&str> = columns.iter().map(|&column| record.fields[column].as_ref()).collect();
             if let Some(at) = words.iter().position(|word| word.is_empty()) {
-                let number = (columns[at] + 1).to_string();
-                let column = table.header().get(columns[at]).unwrap_or(&number);
-                return Err(table.error(record.line, &format!("{name} has no value in column '{column}'")));
+                let column = called(&table, columns[at]);
+                return Err(table.error(record.line, &format!("{name} has no value in column {column}")));
             }
             let value: Vec<String> = words.into_iter().map(str::to_owned).collect();
             match seen.get(&name).map(|&at: &usize| &values[at].1) {
@@ -102,29 +102,14 @@ impl Attributes {
     }
 }
 
-/// The column that names the images, and what is said where none is called so: one that holds names of image files, else the
-/// first that is no index, as pandas writes it, and not of `others`.
-fn image_column(table: &Table, others: &[usize]) -> Result<(usize, Option<String>)> {
-    let width = table.width()?;
-    let files = |column: usize| {
-        let records = table.ragged().take(100).filter_map(std::result::Result::ok);
-        records.filter(|record| record.fields.get(column).is_some_and(|field| is_image(field))).count()
-    };
-    let most = (0..width).filter(|c| !others.contains(c)).rev().max_by_key(|&c| files(c)).filter(|&c| files(c) > 0);
-    let named = table.column(&IMAGE_COLUMNS)?;
-    if let Some(named) = named.filter(|&named| most.is_none() || files(named) > 0) {
-        return Ok((named, None));
+/// The column that names the images, beside those that are asked for, and what is said where it was chosen: where none holds names of
+/// images or is called so, it is the first that is no index, as pandas writes it.
+fn naming_column(table: &Table, asked: &[usize]) -> Result<(usize, Option<String>)> {
+    if let Some(found) = image_column(table, |column| !asked.contains(&column))? {
+        return Ok((found.at, found.note(table)));
     }
-    let is_index = |name: &str| name.is_empty() || name.to_lowercase().starts_with("unnamed:");
-    let first =
-        || (0..width).find(|c| !others.contains(c) && !table.header().get(*c).is_some_and(|name| is_index(name)));
-    let column = most.or_else(first).unwrap_or(0);
-    let name = match table.header().get(column).map(String::as_str) {
-        Some("") => format!("{}, which has no name", column + 1),
-        Some(name) => format!("'{name}'"),
-        None => (column + 1).to_string(),
-    };
-    Ok((column, Some(format!("images are named by column {name}; one called 'path' would be it"))))
+    let first = (0..table.width()?).find(|column| !asked.contains(column) && !is_index_of(table, *column)).unwrap_or(0);
+    Ok((first, Some(format!("images are named by column {}; one called 'path' would be it", called(table, first)))))
 }
 
 /// Values that a slip tells apart, and columns of numbers that make a group of nearly every image.
@@ -167,6 +152,23 @@ mod tests {
         assert_eq!(read(text, &["sex"]), Ok(vec![word("m"), word("f"), None]));
         assert_eq!(read(text, &["age", "sex"]), Ok(vec![word("young/m"), word("old/f"), None]));
         assert_eq!(read("sex;file\nm;3\n", &["sex"]), Ok(vec![None, None, word("m")]));
+    }
+
+    #[test]
+    fn several_columns_of_images_are_told_apart_by_a_name() {
+        let word = |text: &str| Some(text.to_owned());
+        let rows = "x/2.jpg,m/2.png,f\nx/1.jpg,m/1.png,m\n";
+        let error = read(&format!("photo,mask,sex\n{rows}"), &["sex"]).unwrap_err();
+        assert!(error.contains("line 1: columns 'photo', 'mask' hold names of images, and none is called"), "{error}");
+        assert!(read(rows, &["3"]).unwrap_err().contains("columns 1, 2 hold names of images"));
+        let text = format!("mask,file,sex\n{}", "m/2.png,x/2.jpg,f\nm/1.png,x/1.jpg,m\n");
+        assert_eq!(read(&text, &["sex"]), Ok(vec![word("m"), word("f"), None]));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let said = Attributes::read(file.path(), &["sex".to_owned()]).unwrap().doubts.join("; ");
+        assert!(said.contains("images are named by column 'file', not 'mask'"), "{said}");
+        // A value may be the name of an image.
+        assert_eq!(read("photo,twin\nx/1.jpg,a.png\n", &["twin"]), Ok(vec![word("a.png"), None, None]));
     }
 
     #[test]

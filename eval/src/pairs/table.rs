@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use pdloss_embed::dataset::is_image;
+use pdloss_embed::dataset::columns::{called, is_index_of};
+use pdloss_embed::dataset::{is_image, plain_number};
 use pdloss_embed::delimited::{Record, Table, plain};
 
 use super::{Builder, answer};
@@ -150,7 +151,7 @@ fn may_be_fold(table: &Table, column: usize) -> bool {
 
 /// A fold however its number is written.
 fn fold_word(word: &str) -> String {
-    word.parse::<f64>().map_or_else(|_| word.to_owned(), |number| number.to_string())
+    plain_number(word).unwrap_or_else(|| word.to_owned())
 }
 
 /// Those of some columns that the images of a pair, of which `wanted` have no column yet, may be in: where so many hold nothing but paths the
@@ -185,7 +186,7 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         ));
     }
     let same_column = named.or_else(|| answers(table, width)).unwrap_or(2);
-    let is_index = |c: &usize| header.get(*c).is_some_and(|n| n.is_empty() || n.to_lowercase().starts_with("unnamed:"));
+    let is_index = |c: &usize| is_index_of(table, *c);
     let by_place = header.is_empty() && width > 3 && same_column == 2 && may_be_fold(table, 3);
     let fold_column = table.column(&FOLD)?.or(by_place.then_some(3));
     let others = (0..width).filter(|c| *c != same_column && Some(*c) != fold_column && !is_index(c));
@@ -198,7 +199,7 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
 
     let mut builder = Builder::default();
     let used = [Some(a), Some(b), Some(same_column), fold_column];
-    let name = |c: usize| header.get(c).map_or_else(|| (c + 1).to_string(), |name| format!("'{name}'"));
+    let name = |c: usize| called(table, c);
     if header.is_empty() && (a, b, same_column) != (0, 1, 2)
         || !header.is_empty() && (named.is_none() || first.is_none() || second.is_none())
     {
@@ -260,8 +261,7 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
     }
     if folds.len() == 1 {
         if let Some((column, word)) = fold_column.zip(folds.keys().next()) {
-            let column =
-                table.header().get(column).map_or_else(|| (column + 1).to_string(), |name| format!("'{name}'"));
+            let column = called(table, column);
             builder.notes.push(format!(
                 "column {column} is passed over: it names one fold, '{word}', for every pair; wanted two folds or more"
             ));
@@ -269,4 +269,28 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         builder.pairs.iter_mut().for_each(|p| p.fold = None);
     }
     Ok(builder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pdloss_embed::delimited::Blanks;
+
+    use super::*;
+
+    #[test]
+    fn folds_are_one_however_their_number_is_written_and_ids_of_many_digits_are_not() {
+        let folds = |words: [&str; 4]| {
+            let row = |(at, fold): (usize, &&str)| format!("a{at}.png,b{at}.png,{},{fold}\n", at % 2);
+            let text = format!("a,b,same,fold\n{}", words.iter().enumerate().map(row).collect::<String>());
+            let table = Table::parse(Path::new("p.csv"), text, Blanks::Separate, is_header).unwrap();
+            read(&table).unwrap().pairs.iter().map(|pair| pair.fold).collect::<Vec<_>>()
+        };
+        let [one, two] = ["14893024578113128", "14893024578113129"];
+        assert_eq!(folds([one, one, two, two]), [Some(0), Some(0), Some(1), Some(1)]);
+        assert_eq!(folds([one, "14893024578113128.0", two, "014893024578113129"]), [0, 0, 1, 1].map(Some));
+        assert_eq!(folds(["1", "1.0", "02", "2e0"]), [0, 0, 1, 1].map(Some));
+        assert_eq!(folds(["a", "a", "nan", "NaN"]), [0, 0, 1, 2].map(Some), "words");
+    }
 }

@@ -7,9 +7,10 @@ use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::ColumnDescriptor;
 
-use crate::dataset::several;
-use crate::delimited::plain;
-use crate::embeddings::labels::{CAMERA, LABEL, NAME, ROLE, is_index};
+use crate::dataset::columns::{IS_GALLERY, IS_QUERY, LABEL, PATH, ROLE, truth};
+use crate::dataset::{Role, said_by_one, several};
+use crate::delimited::{is_index, plain};
+use crate::embeddings::labels::{CAMERA, NAME};
 use crate::error::{Error, Result};
 
 /// What a column of embeddings is called, where there are several columns of lists.
@@ -42,7 +43,10 @@ pub(super) struct Layout {
     pub(super) dim: usize,
     pub(super) label: Option<Leaf>,
     pub(super) name: Option<Leaf>,
+    /// Roles in words; else flags of queries and of the gallery say them.
     pub(super) role: Option<Leaf>,
+    pub(super) query: Option<Leaf>,
+    pub(super) gallery: Option<Leaf>,
     pub(super) camera: Option<Leaf>,
     /// What was chosen among several columns: a sentence each.
     pub(super) notes: Vec<String>,
@@ -54,20 +58,25 @@ enum Holds {
     Numbers,
     Lists,
     Words,
+    Flags,
     Other,
 }
+
+/// Says of a column whether every word in it is such a one.
+pub(super) type HoldsOnly<'f> = &'f dyn Fn(&Leaf, fn(&str) -> bool) -> bool;
 
 impl Layout {
     /// # Errors
     /// [`Error::Data`] naming the columns that are not what is wanted, and rows that so small a file cannot hold.
-    pub(super) fn of(path: &Path, about: &ParquetMetaData, most: u64) -> Result<Self> {
+    pub(super) fn of(path: &Path, about: &ParquetMetaData, most: u64, holds_only: HoldsOnly<'_>) -> Result<Self> {
         let wrong = |problem: String| Error::data(path, problem);
         let columns = Columns::of(about);
         let label = columns.words(path, &LABEL)?;
         // Beside labels of another file nothing is read but numbers.
-        let words = |names: &[&str]| if label.is_some() { columns.words(path, names) } else { Ok(None) };
-        let (name, role, camera) = (words(&NAME)?, words(&[ROLE])?, words(&[CAMERA])?);
-        let about_rows = [&label, &name, &role, &camera].map(|leaf| leaf.as_ref().map(|leaf| leaf.at));
+        let is_alone = label.is_some();
+        let words = |names: &[&str]| if is_alone { columns.words(path, names) } else { Ok(None) };
+        let (name, role, camera) = (words(&NAME)?, words(&ROLE[..1])?, words(&[CAMERA])?);
+        let name = name.or_else(|| columns.called(&PATH, |column| is_alone && column.is_text));
         let numbers = columns.numbers(path)?;
         let rows = usize::try_from(about.file_metadata().num_rows()).unwrap_or(0);
         let in_groups = about.row_groups().iter().map(|group| usize::try_from(group.num_rows()).unwrap_or(0));
@@ -97,6 +106,12 @@ impl Layout {
                 "is damaged: it claims {rows} rows of {dim} numbers, which its bytes cannot hold"
             )));
         }
+        let others = [&label, &name, &camera];
+        let ([role, query, gallery], said) =
+            if is_alone { columns.roles(role, others, holds_only) } else { Default::default() };
+        let mut notes: Vec<String> = said.map(|said| format!("{}: {said}", path.display())).into_iter().collect();
+        let about_rows =
+            [&label, &name, &role, &query, &gallery, &camera].map(|leaf| leaf.as_ref().map(|leaf| leaf.at));
         let used = |at: usize| {
             about_rows.contains(&Some(at))
                 || match &numbers {
@@ -104,7 +119,6 @@ impl Layout {
                     Numbers::Columns(columns) => columns.iter().any(|leaf| leaf.at == at),
                 }
         };
-        let mut notes = Vec::new();
         let left = columns.0.iter().filter(|column| !used(column.leaf.at));
         let left: Vec<_> = left.map(|column| &column.leaf.name).filter(|name| !is_index(name)).collect();
         if let Some(label) = label.as_ref().filter(|_| left.iter().any(|name| LABEL.contains(&plain(name).as_str()))) {
@@ -122,7 +136,7 @@ impl Layout {
                 camera.name
             ));
         }
-        Ok(Self { numbers, rows, dim, label, name, role, camera, notes })
+        Ok(Self { numbers, rows, dim, label, name, role, query, gallery, camera, notes })
     }
 }
 
@@ -144,6 +158,8 @@ pub(super) fn check_depth(path: &Path, about: &ParquetMetaData) -> Result<()> {
 struct Column {
     leaf: Leaf,
     holds: Holds,
+    /// Words that are said to be UTF-8, not bytes of any kind, and whole numbers.
+    is_text: bool,
     /// Its type, in the words of parquet.
     kind: String,
 }
@@ -165,12 +181,15 @@ impl Columns {
                 (true, true, _) => Holds::Numbers,
                 (true, _, true) => Holds::Lists,
                 (false, true, _) if is_word(column) => Holds::Words,
+                (false, true, _) if column.physical_type() == Type::BOOLEAN => Holds::Flags,
                 _ => Holds::Other,
             };
             let nested = if is_flat { "" } else { "list or group of " };
             let name =
                 if is_flat || is_list { parts.first().cloned().unwrap_or_default() } else { column.path().string() };
-            Column { leaf: Leaf { at, name }, holds, kind: format!("{nested}{:?}", column.physical_type()) }
+            let is_bytes = column.physical_type() == Type::BYTE_ARRAY && column.converted_type() == ConvertedType::NONE;
+            let is_text = holds == Holds::Words && !is_bytes;
+            Column { leaf: Leaf { at, name }, holds, is_text, kind: format!("{nested}{:?}", column.physical_type()) }
         });
         Self(columns.collect())
     }
@@ -191,6 +210,43 @@ impl Columns {
             }
         }
         Ok(None)
+    }
+
+    /// The first column that has one of these names, the first of them before the others, and is such a one.
+    fn called(&self, names: &[&str], is_such: impl Fn(&Column) -> bool) -> Option<Leaf> {
+        let of = |name: &&str| self.0.iter().find(|column| plain(&column.leaf.name) == **name && is_such(column));
+        names.iter().find_map(of).map(|column| column.leaf.clone())
+    }
+
+    /// Which columns say the roles of rows: one of words, which may be known by its name, else flags of queries and of the gallery; what
+    /// is said of them.
+    fn roles(
+        &self,
+        named: Option<Leaf>,
+        used: [&Option<Leaf>; 3],
+        holds_only: HoldsOnly<'_>,
+    ) -> ([Option<Leaf>; 3], Option<String>) {
+        let is_free = |column: &Column| !used.iter().any(|leaf| leaf.as_ref().is_some_and(|l| l.at == column.leaf.at));
+        let holds_roles = |column: &Column| {
+            column.is_text && is_free(column) && holds_only(&column.leaf, |word| Role::parse(word).is_some())
+        };
+        let by_values = || self.0.iter().find(|column| holds_roles(column)).map(|column| column.leaf.clone());
+        let by_name = named.or_else(|| self.called(&ROLE[1..], holds_roles));
+        if let Some(role) = by_name.or_else(by_values) {
+            let is_assumed = plain(&role.name) != ROLE[0];
+            let said = is_assumed.then(|| format!("column '{}' is taken for the role of each row", role.name));
+            return ([Some(role), None, None], said);
+        }
+        let holds_flags = |column: &Column| holds_only(&column.leaf, |word| truth(word).is_some());
+        let flag = |names: &[&str]| {
+            let is_flag = |column: &Column| column.holds == Holds::Flags || column.is_text;
+            let surely = self.called(&names[..1], |column| is_free(column) && is_flag(column));
+            let may_be = |column: &Column| is_free(column) && is_flag(column) && holds_flags(column);
+            surely.or_else(|| self.called(&names[1..], may_be))
+        };
+        let (query, gallery) = (flag(&IS_QUERY), flag(&IS_GALLERY));
+        let [one, other] = [&query, &gallery].map(|leaf| leaf.as_ref().map(|leaf| format!("'{}'", leaf.name)));
+        ([None, query, gallery], said_by_one("rows", one, other))
     }
 
     fn that(&self, holds: Holds) -> impl Iterator<Item = &Column> {

@@ -15,7 +15,7 @@ use super::matrix::Stored;
 use crate::error::{Error, Result};
 use crate::files::open_file;
 use crate::guard::{READER, guarded};
-use layout::Layout;
+use layout::{Layout, Leaf};
 pub(super) use rows::Rows;
 
 /// Numbers, or bytes of words, that a byte of a file stands for at most; a file that claims more is damaged. Values that repeat take
@@ -49,7 +49,8 @@ pub(super) fn open(path: &Path) -> Result<Kept> {
         guarded(&own, || {
             let file = SerializedFileReader::new(file).map_err(|e| unreadable(&own, &e))?;
             layout::check_depth(&own, file.metadata())?;
-            let layout = Layout::of(&own, file.metadata(), most)?;
+            let holds_only = |leaf: &Leaf, is_such| words::holds_only(&own, &file, leaf, most, is_such);
+            let layout = Layout::of(&own, file.metadata(), most, &holds_only)?;
             Ok(Kept { file, layout, most })
         })
     };

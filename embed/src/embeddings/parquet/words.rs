@@ -10,7 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::layout::{Layout, Leaf, is_unsigned};
 use super::unreadable;
-use crate::dataset::{Role, composed};
+use crate::dataset::{Role, by_flags, composed, unsaid};
 use crate::embeddings::Row;
 use crate::error::{Error, Result};
 
@@ -55,12 +55,45 @@ pub(super) fn describe(
         rows[at].role = role.and_then(Role::parse).ok_or_else(problem)?;
         Ok(())
     })?;
+    let mut flags = [vec![None; rows.len()], vec![None; rows.len()]];
+    for (leaf, words) in [&layout.query, &layout.gallery].into_iter().zip(&mut flags) {
+        each(leaf, &mut |at, word| {
+            words[at] = Some(word.unwrap_or_default().to_owned());
+            Ok(())
+        })?;
+    }
+    if layout.query.is_some() || layout.gallery.is_some() {
+        let mut silent = None;
+        let wrong = |at: usize, problem: String| Error::data(path, format!("row {}: {problem}", at + 1));
+        for (at, row) in rows.iter_mut().enumerate() {
+            let role = by_flags(flags[0][at].as_deref(), flags[1][at].as_deref(), false);
+            let role = role.map_err(|problem| wrong(at, problem))?;
+            silent = silent.or(role.is_none().then_some(at));
+            row.role = role.unwrap_or(Role::Both);
+        }
+        if let Some(at) = silent.filter(|_| rows.iter().any(|row| row.role != Role::Both)) {
+            return Err(wrong(at, unsaid("rows")));
+        }
+    }
     each(&layout.camera, &mut |at, camera| {
         let number = |word: &str| word.parse().map_err(|_| format!("'{word}' is no number of a camera"));
         rows[at].camera = camera.filter(|word| !word.is_empty()).map(number).transpose()?;
         Ok(())
     })?;
     Ok((rows, classes))
+}
+
+/// Whether a column holds nothing but such words: none is missing, and all can be read.
+pub(super) fn holds_only(
+    path: &Path,
+    file: &SerializedFileReader<File>,
+    leaf: &Leaf,
+    most: u64,
+    is_such: fn(&str) -> bool,
+) -> bool {
+    let rows = usize::try_from(file.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let such = |_, word: Option<&str>| word.filter(|word| is_such(word)).map(drop).ok_or_else(String::new);
+    rows > 0 && Words { path, file, most }.each(leaf, rows, &mut { such }).is_ok()
 }
 
 struct Words<'f> {
@@ -132,6 +165,11 @@ fn slice(
             column.read_records(rows, Some(&mut levels), None, &mut own)?;
             let word = |&number: &i64| if unsigned { number.cast_unsigned().to_string() } else { number.to_string() };
             own.iter().map(|number| word(number).into_bytes().into()).collect()
+        }
+        ColumnReader::BoolColumnReader(column) => {
+            let mut own = Vec::new();
+            column.read_records(rows, Some(&mut levels), None, &mut own)?;
+            own.iter().map(|is_so: &bool| is_so.to_string().into_bytes().into()).collect()
         }
         _ => return Err(parquet::errors::ParquetError::General("no column of words".into())),
     };
