@@ -72,7 +72,7 @@ pub(super) const SAME: [&str; 14] = [
     "ground_truth",
     "gt",
 ];
-const FOLD: [&str; 3] = ["fold", "split", "fold_id"];
+const FOLD: [&str; 4] = ["fold", "split", "fold_id", "split_number"];
 /// What they call an answer that is 1 where the two are different, or a number that is no answer.
 const CONTRARY: [&str; 13] = [
     "different",
@@ -121,18 +121,24 @@ pub(super) fn is_header(records: &[Record<'_>]) -> bool {
     if fields.len() > 2 && fields[..2].iter().all(|f| is_image(f) || f.contains('/')) {
         return false;
     }
+    // `probe,reference,same`: the last word is an answer, too, but the images are named below alone.
+    let has_image = |record: &Record<'_>| record.fields.iter().any(|f| is_image(f) || f.contains('/'));
+    let says_in_words = fields.iter().any(|f| answer(f).is_some() && f.parse::<f64>().is_err());
+    let is_above_images = || records.get(1).is_some_and(|record| has_image(record) && says(record));
     names_columns(&records[0])
+        || says_in_words && !has_image(&records[0]) && is_above_images()
         || (!says(&records[0]) && records.get(1).is_some_and(says))
         || fields.get(2).is_some_and(|third| answer(third).is_none() && !is_image(third))
 }
 
 /// The column whose every value is an answer: the third, else the first such one.
 fn answers(table: &Table, width: usize) -> Option<usize> {
-    let all = |column: usize| {
-        let mut records = table.ragged().filter_map(std::result::Result::ok);
-        records.all(|record| record.fields.get(column).is_some_and(|field| answer(field).is_some()))
-    };
-    std::iter::once(2).chain(0..width).find(|&column| all(column))
+    std::iter::once(2).chain(0..width).find(|&column| are_answers(table, column))
+}
+
+fn are_answers(table: &Table, column: usize) -> bool {
+    let mut records = table.ragged().filter_map(std::result::Result::ok);
+    records.all(|record| record.fields.get(column).is_some_and(|field| answer(field).is_some()))
 }
 
 /// Whether a column without a name may hold folds: its values repeat, and none of them is empty or a fraction.
@@ -175,7 +181,8 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         return Err(table.error(line, &format!("'{text}' is no pair: {SHAPE}")));
     }
     let header = table.header();
-    let named = table.column(&SAME)?;
+    // `y` may be the second image of `x,y,positive`.
+    let named = table.column(&SAME)?.filter(|&column| plain(&header[column]) != "y" || are_answers(table, column));
     if let (None, Some(contrary)) = (named, header.iter().find(|name| is_contrary(name))) {
         return Err(table.error(
             1,
@@ -278,6 +285,30 @@ mod tests {
     use pdloss_embed::delimited::Blanks;
 
     use super::*;
+
+    #[test]
+    fn a_header_whose_answer_is_an_answers_word_is_a_header() {
+        let pairs = |text: &str| {
+            let table = Table::parse(Path::new("p.csv"), text.to_owned(), Blanks::Separate, is_header).unwrap();
+            read(&table).map(|read| read.pairs.len())
+        };
+        let rows = "A/1.jpg,A/2.jpg,1\nA/1.jpg,B/1.jpg,0\n";
+        for header in [
+            "probe,reference,same",
+            "enroll,test,genuine",
+            "img_left,img_right,match",
+            "anchor,other,y",
+            "x,y,positive",
+        ] {
+            assert_eq!(pairs(&format!("{header}\n{rows}")).unwrap(), 2, "{header}");
+        }
+        // Names without an ending may be called anything.
+        assert_eq!(pairs("ann,bob,same\nann,eve,different\n").unwrap(), 2);
+        let folds = "split number, first name, second name, is same\n1, A/1.jpg, A/2.jpg, 1\n2, A/1.jpg, B/1.jpg, 0\n";
+        let table = Table::parse(Path::new("p.csv"), folds.to_owned(), Blanks::Separate, is_header).unwrap();
+        let read = read(&table).unwrap();
+        assert_eq!(read.pairs.iter().map(|pair| pair.fold).collect::<Vec<_>>(), [Some(0), Some(1)]);
+    }
 
     #[test]
     fn folds_are_one_however_their_number_is_written_and_ids_of_many_digits_are_not() {
