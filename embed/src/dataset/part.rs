@@ -6,7 +6,7 @@ use std::path::Path;
 use super::numbers::ranges;
 use super::slips::slips_in;
 use super::source::names::{files, several};
-use super::{Dataset, Format, Item, Listed, Listing, Request, Source, Split, outside};
+use super::{Dataset, Format, IMAGE_ENDINGS, Item, Listed, Listing, Request, Source, Split, is_image, outside};
 use crate::error::{Error, Result};
 
 /// The part of a data set that an image belongs to.
@@ -132,7 +132,7 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
         part = format!("{part}, {} classes by number: {}", request.classes.len(), ranges(&request.classes));
     }
     notes.extend(slips_in(kept.iter().filter_map(|image| class_names.get(&image.class)).map(String::as_str)));
-    find_files(&source, &mut kept, request)?;
+    find_files(&source, &mut kept, request, &mut notes)?;
     let kept = once_each(kept, request, &class_names, &mut notes)?;
 
     let mut numbers: Vec<usize> = kept.iter().map(|i| i.class).collect();
@@ -203,17 +203,26 @@ fn choose(kept: &mut Vec<Listed>, request: &Request, part: &str) -> Result<()> {
 }
 
 /// Gives each image the name that its file has.
-fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result<()> {
+fn find_files(source: &Source, kept: &mut [Listed], request: &Request, notes: &mut Vec<String>) -> Result<()> {
     let total = kept.len();
     if let Some(root) = &request.root {
         outside::stay_below(kept, root, request)?;
     }
-    let mut missing: Vec<&Listed> = Vec::new();
+    let (mut missing, mut ended): (Vec<&Listed>, Vec<String>) = (Vec::new(), Vec::new());
     for image in kept.iter_mut() {
         match source.find(&image.name) {
             Some(name) => image.name = name,
-            None => missing.push(image),
+            None => match with_ending(source, &image.name) {
+                Some(name) => {
+                    ended.push(format!("{} is {name}", image.name));
+                    image.name = name;
+                }
+                None => missing.push(image),
+            },
         }
+    }
+    if let Some(first) = ended.first() {
+        notes.push(format!("{} of {total} names of the list have no ending: {first}", ended.len()));
     }
     let Some(first) = missing.first() else { return Ok(()) };
     let (path, count) = (&request.path, missing.len());
@@ -239,6 +248,13 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request) -> Result
             source.path().display()
         ),
     ))
+}
+
+/// The one file that a name without an ending means, as lists of FGVC-Aircraft and Oxford-IIIT Pets have it.
+fn with_ending(source: &Source, name: &str) -> Option<String> {
+    let spellings = || IMAGE_ENDINGS.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_uppercase()]);
+    let mut found = spellings().filter_map(|ending| source.find(&format!("{name}.{ending}")));
+    found.next().filter(|_| !is_image(name) && found.next().is_none())
 }
 
 /// A file under one label counts once; under two it contradicts itself.

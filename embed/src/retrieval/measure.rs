@@ -152,11 +152,12 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
             let is_relevant = |n: &usize| rows[gallery[*n]].class == rows[at].class;
             let is_looked_at = each.len().is_multiple_of(step) && index.is_exact();
             let tied = is_looked_at && {
-                neighbours.truncate(depth + 1);
-                let near = gallery_matrix.select(Axis(0), &neighbours);
+                let deep = search.deep(r, depth);
+                let nearest = &neighbours[..neighbours.len().min(deep + 1)];
+                let near = gallery_matrix.select(Axis(0), nearest);
                 let similarity = Similarity::new(search.metric, block.slice(s![in_block..=in_block, ..]), near.view());
-                let ranks: Vec<Wide> = (0..neighbours.len()).map(|n| similarity.rank(0, n)).collect();
-                hangs_on_order(&ranks, &neighbours.iter().map(is_relevant).collect::<Vec<_>>(), depth)
+                let ranks: Vec<Wide> = (0..nearest.len()).map(|n| similarity.rank(0, n)).collect();
+                hangs_on_order(&ranks, &nearest.iter().map(is_relevant).collect::<Vec<_>>(), deep)
             };
             neighbours.truncate(depth);
             let relevant: Vec<bool> = neighbours.iter().map(is_relevant).collect();
@@ -211,8 +212,8 @@ fn of_sample(queries: usize) -> usize {
     queries.div_ceil(SAMPLE).max(1)
 }
 
-/// Whether the order of rows of one rank decides a query's figures: where some are of its class and others are not, or where the `depth`-th
-/// is one of several that are not all looked at.
+/// Whether the order of rows of one rank decides the figures of a query's `depth` nearest and what follows them: where some are of its class
+/// and others are not, or where the last is one of several that do not all count.
 pub(super) fn hangs_on_order(ranks: &[Wide], relevant: &[bool], depth: usize) -> bool {
     let is_tie = |at: usize| ranks[at].total_cmp(&ranks[at + 1]).is_eq();
     let decides = |at: usize| relevant[at] != relevant[at + 1] || at + 1 == depth;
@@ -239,6 +240,11 @@ impl Search {
         let depth = if self.whole { others } else { depth };
         // One more shows whether the last one is tied with it.
         (depth, (depth + sides.passed_over + 1).min(others))
+    }
+
+    /// How many neighbours figures at K and R go by, of a query that should find `r`.
+    pub(super) fn deep(&self, r: usize, depth: usize) -> usize {
+        depth.min(self.ks.last().map_or(r, |&k| r.max(k)))
     }
 
     /// The measures of these queries, of so many queries and images searched.

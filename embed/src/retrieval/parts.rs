@@ -104,11 +104,11 @@ impl<'a> Finds<'a> {
                 lone.extend((self.search.keep > 0).then_some((at, nearest)));
                 continue;
             }
-            found.truncate(depth + 1);
-            let ranks: Vec<Wide> = found.iter().map(|near| near.0).collect();
+            let deep = self.search.deep(r, depth);
+            let ranks: Vec<Wide> = found.iter().take(deep + 1).map(|near| near.0).collect();
             let mut relevant: Vec<bool> =
                 found.iter().map(|near| rows[gallery[near.1]].class == rows[at].class).collect();
-            let tied = hangs_on_order(&ranks, &relevant, depth);
+            let tied = hangs_on_order(&ranks, &relevant, deep);
             found.truncate(depth);
             relevant.truncate(depth);
             let kept = found.iter().take(self.search.keep);

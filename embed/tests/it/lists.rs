@@ -48,6 +48,20 @@ fn the_path_is_found_in_any_column() {
 }
 
 #[test]
+fn names_without_an_ending_are_found_and_said() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["0034309.jpg", "1025794.JPG", "0034310.png", "0034310.bmp"] {
+        put(root.path().join(name), png([0; 3]));
+    }
+    let data = with(root.path(), "0034309 707-320\n1025794 727-200\n").unwrap();
+    assert_eq!(read(&data), [("0034309.jpg", "707-320"), ("1025794.JPG", "727-200")]);
+    let said = "2 of 2 names of the list have no ending: 0034309 is 0034309.jpg";
+    assert!(data.notes.iter().any(|note| note == said), "{:?}", data.notes);
+    let error = with(root.path(), "0034309 u\n0034310 v\n").unwrap_err();
+    assert!(error.contains("1 of which are not there; the first is 0034310"), "one of two files: {error}");
+}
+
+#[test]
 fn the_label_is_no_index_and_no_size_and_what_else_it_may_be_is_said() {
     let root = place();
     for (list, said) in [

@@ -185,6 +185,8 @@ fn escape_latex(text: &str) -> String {
             '<' => out.push_str("\\textless{}"),
             '>' => out.push_str("\\textgreater{}"),
             '|' => out.push_str("\\textbar{}"),
+            // Two of them would be a dash.
+            '-' if out.ends_with('-') => out.push_str("{}-"),
             _ => out.push(letter),
         }
     }
@@ -237,6 +239,8 @@ mod tests {
         let cell = |text: &str| Cell { text: text.into(), ..Cell::default() };
         let rows = ["[2pt]", "*", " [x]", "plain"].map(|text| vec![cell(text), cell("[1]")]).to_vec();
         let latex = Sheet { columns: vec!["[a]".into(), "b".into()], rows }.latex();
+        let latex = Sheet { columns: vec!["a--b".into()], rows: Vec::new() }.latex() + &latex;
+        assert!(latex.contains("a-{}-b"), "{latex}");
         for line in ["{}[a] & b", "{}[2pt] & [1]", "{}* & [1]", "{} [x] & [1]", "\nplain & [1]"] {
             assert!(latex.contains(&format!("{line} \\\\\n")), "{line}: {latex}");
         }

@@ -244,6 +244,7 @@ fn embeddings_in_less_room_are_rows_of_one_result() {
     fails(&["--storage", "pq5"], 1, &["PQ5", "16"]);
     fails(&["--storage", "int4"], 2, &["int8, binary, or pq"]);
     fails(&["--storage", "int8", "--index", "SQ4"], 2, &["--index"]);
+    fails(&["--index", "Bla"], 2, &["--index Bla: part 'Bla' is not understood"]);
     fails(&["--storage", "int8", "--save-run", "x"], 2, &["--save-run"]);
 }
 

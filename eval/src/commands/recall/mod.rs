@@ -103,7 +103,10 @@ impl Plan {
             _ => return Err(Error::Usage("give --model and --data, or --embeddings".into())),
         };
         efficiency::check(args.input.efficiency)?;
-        index::check(&args.index)?;
+        index::check(&args.index).map_err(|refused| match refused {
+            Error::Index { index, problem } => Error::Usage(format!("--index {index}: {problem}")),
+            other => other,
+        })?;
         level::check()?;
         if args.all_figures && !world().is_alone() {
             return Err(Error::Usage("--all-figures: clusters want all rows in one process".into()));

@@ -378,7 +378,8 @@ pub(crate) fn overview(rows: &[Record]) -> Sheet {
 
 /// What a reader wants first: which result, and the measures that any of them has.
 fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
-    const NAMES: [&str; 9] = ["result", "model", "dataset", "figure", "A", "B", "B - A", "p", "p_holm"];
+    const NAMES: [&str; 11] =
+        ["result", "model", "dataset", "run of A", "run of B", "figure", "A", "B", "B - A", "p", "p_holm"];
     let has = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(|value| *value != Value::Missing));
     let records: Vec<Record> = rows.iter().map(|row| row.record.clone()).collect();
     let apart = apart(&records);
@@ -402,7 +403,7 @@ fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
         let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
         let data: Vec<String> = rows.iter().map(|row| row.data(name)).collect();
         let mut cells = cells(&values, &data, *better, &in_column(&values, *is_share, digits));
-        if ["model", "result"].contains(&name.as_str()) {
+        if ["model", "result", "run of A", "run of B"].contains(&name.as_str()) {
             shorten(&mut cells);
         }
         if name.ends_with("_sha256") {
