@@ -55,8 +55,7 @@ pub struct Query {
     pub at: Vec<AtK>,
     /// Average precision, where the whole gallery was brought into order.
     pub ap: Option<f64>,
-    /// Whether images of its class and others are equally near, or images at the depth of the search and beyond it, so that the order of
-    /// the rows decides; looked at for a sample of the queries.
+    /// Whether images of its class and others are equally near, so that the order of the rows decides; looked at for a sample of the queries.
     pub tied: bool,
     /// As many of the nearest as were to be kept: their rows and similarities (in f64), nearest first.
     pub nearest: Vec<(usize, f64)>,
@@ -103,6 +102,8 @@ pub type Build<'a> = dyn Fn(Metric, ArrayView2<'_, f32>, &dyn Fn(usize) -> Strin
 const BLOCK: usize = 4096;
 /// Neighbours that are found at a time, over all queries of a block: some 100 MiB of them.
 pub(super) const FOUND: usize = 1 << 22;
+/// Neighbours beyond the last that are looked at for ties: copies of an image are rarely more.
+pub(super) const BEYOND: usize = 8;
 /// Queries on which an approximate index is checked, and which are looked at for ties.
 const SAMPLE: usize = 500;
 
@@ -153,11 +154,11 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
             let is_looked_at = each.len().is_multiple_of(step) && index.is_exact();
             let tied = is_looked_at && {
                 let deep = search.deep(r, depth);
-                let nearest = &neighbours[..neighbours.len().min(deep + 1)];
+                let nearest = &neighbours[..neighbours.len().min(deep + BEYOND)];
                 let near = gallery_matrix.select(Axis(0), nearest);
                 let similarity = Similarity::new(search.metric, block.slice(s![in_block..=in_block, ..]), near.view());
                 let ranks: Vec<Wide> = (0..nearest.len()).map(|n| similarity.rank(0, n)).collect();
-                hangs_on_order(&ranks, &nearest.iter().map(is_relevant).collect::<Vec<_>>(), deep)
+                hangs_on_order(&ranks, &nearest.iter().map(is_relevant).collect::<Vec<_>>(), (deep, r))
             };
             neighbours.truncate(depth);
             let relevant: Vec<bool> = neighbours.iter().map(is_relevant).collect();
@@ -212,12 +213,16 @@ fn of_sample(queries: usize) -> usize {
     queries.div_ceil(SAMPLE).max(1)
 }
 
-/// Whether the order of rows of one rank decides the figures of a query's `depth` nearest and what follows them: where some are of its class
-/// and others are not, or where the last is one of several that do not all count.
-pub(super) fn hangs_on_order(ranks: &[Wide], relevant: &[bool], depth: usize) -> bool {
+/// Whether the order of rows of one rank decides the figures of a query's `deep` nearest, which are looked at with up to [`BEYOND`] more: where
+/// some of them are of its class and others are not, or where more follow than were looked at and not all `r` of its class are found.
+pub(super) fn hangs_on_order(ranks: &[Wide], relevant: &[bool], (deep, r): (usize, usize)) -> bool {
     let is_tie = |at: usize| ranks[at].total_cmp(&ranks[at + 1]).is_eq();
-    let decides = |at: usize| relevant[at] != relevant[at + 1] || at + 1 == depth;
-    (0..ranks.len().saturating_sub(1)).any(|at| decides(at) && is_tie(at))
+    let ties = (0..ranks.len().saturating_sub(1)).take_while(|&at| at < deep || (deep.max(1) - 1..at).all(is_tie));
+    if ties.clone().any(|at| is_tie(at) && relevant[at] != relevant[at + 1]) {
+        return true;
+    }
+    let is_cut = ranks.len() == deep + BEYOND && (deep.max(1) - 1..ranks.len() - 1).all(is_tie);
+    is_cut && relevant[..ranks.len()].iter().filter(|&&is_relevant| is_relevant).count() < r
 }
 
 /// Figures of the `k` nearest of one query, of `r` relevant ones.
@@ -238,8 +243,8 @@ impl Search {
         let wanted = sides.relevant.iter().chain(&self.ks).copied();
         let depth = wanted.chain([self.keep.min(others)]).max().unwrap_or(1);
         let depth = if self.whole { others } else { depth };
-        // One more shows whether the last one is tied with it.
-        (depth, (depth + sides.passed_over + 1).min(others))
+        // Those beyond show whether the last one is tied with them.
+        (depth, (depth + sides.passed_over + BEYOND).min(others))
     }
 
     /// How many neighbours figures at K and R go by, of a query that should find `r`.

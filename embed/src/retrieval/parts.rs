@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::apart::apart;
 use super::exact::{ranks_first, squares};
-use super::measure::hangs_on_order;
+use super::measure::{BEYOND, hangs_on_order};
 use super::wide::Wide;
 use super::{Build, Query, Search, Similarity};
 use crate::embeddings::Row;
@@ -105,10 +105,10 @@ impl<'a> Finds<'a> {
                 continue;
             }
             let deep = self.search.deep(r, depth);
-            let ranks: Vec<Wide> = found.iter().take(deep + 1).map(|near| near.0).collect();
+            let ranks: Vec<Wide> = found.iter().take(deep + BEYOND).map(|near| near.0).collect();
             let mut relevant: Vec<bool> =
                 found.iter().map(|near| rows[gallery[near.1]].class == rows[at].class).collect();
-            let tied = hangs_on_order(&ranks, &relevant, deep);
+            let tied = hangs_on_order(&ranks, &relevant, (deep, r));
             found.truncate(depth);
             relevant.truncate(depth);
             let kept = found.iter().take(self.search.keep);

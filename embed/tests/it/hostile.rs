@@ -9,7 +9,7 @@ use pdloss_embed::preprocess::{Layout, Orientation, Patch, Preprocessor, Recipe,
 use pdloss_embed::{Error, Result};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-use crate::onnx::{N, external, giving, int, ints, model, node, projection, save, value, weights};
+use crate::onnx::{N, external, floats, giving, int, ints, model, node, projection, save, value, weights};
 
 const BOTH: [Choice; 2] = [Choice::Onnxruntime, Choice::Tract];
 
@@ -257,6 +257,29 @@ fn models_that_make_too_much_are_refused_by_node_on_both_runtimes() {
         for runtime in BOTH {
             let message = at_once(op, || open(folder.path(), &proto, runtime, Some(2))).unwrap_err().to_string();
             assert!(message.contains(&format!("({op}) makes a tensor of")), "{op} on {runtime:?}: {message}");
+        }
+    }
+}
+
+/// A token expanded to the batch, as PyTorch's newer exporter writes it: of `Shape` one axis alone is asked.
+#[test]
+fn a_batch_size_that_is_asked_for_alone_is_one_number() {
+    let folder = tempfile::tempdir().unwrap();
+    for (start, end) in [(0, Some(1)), (-4, Some(-3)), (3, None)] {
+        let end = end.map(|end| int("end", end));
+        let nodes = vec![
+            node("Shape", &["x"], &["n"], [vec![int("start", start)], end.into_iter().collect()].concat()),
+            node("Concat", &["n", "rest"], &["to"], vec![int("axis", 0)]),
+            node("Expand", &["token", "to"], &["tokens"], vec![]),
+            node("ReduceMean", &["tokens"], &["m"], vec![int("keepdims", 0)]),
+            node("Add", &["z", "m"], &["y"], vec![]),
+        ];
+        let (first, initializers) = projection("z");
+        let tensors = vec![ints("rest", &[3000, 2000]), floats("token", &[1, 1, 1], &[0.5])];
+        let proto = model(&[N, 3, 8, 8], 17, [first, nodes].concat(), [initializers, tensors].concat());
+        for runtime in BOTH {
+            let opened = open(folder.path(), &proto, runtime, Some(2));
+            assert!(opened.is_ok(), "{start} on {runtime:?}: {}", opened.unwrap_err());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! place: the answer is then the third column, or the first one of which every value is an answer. A fourth column is the
 //! fold where its values repeat. Folds are numbers or words; their order of appearance numbers them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pdloss_embed::dataset::columns::{called, is_index_of};
@@ -125,8 +126,16 @@ pub(super) fn is_header(records: &[Record<'_>]) -> bool {
     let has_image = |record: &Record<'_>| record.fields.iter().any(|f| is_image(f) || f.contains('/'));
     let says_in_words = fields.iter().any(|f| answer(f).is_some() && f.parse::<f64>().is_err());
     let is_above_images = || records.get(1).is_some_and(|record| has_image(record) && says(record));
+    // Above 1 and 0 no answer is a word.
+    let is_above_numbers = || {
+        let number =
+            |field: Option<&Cow<'_, str>>| field.is_some_and(|f| answer(f).is_some() && f.parse::<f64>().is_ok());
+        let is_word = |field: &Cow<'_, str>| answer(field).is_some() && field.parse::<f64>().is_err();
+        let mut words = (0..fields.len()).filter(|&at| is_word(&fields[at]));
+        records.get(1).is_some_and(|record| words.any(|at| number(record.fields.get(at))))
+    };
     names_columns(&records[0])
-        || says_in_words && !has_image(&records[0]) && is_above_images()
+        || says_in_words && !has_image(&records[0]) && (is_above_images() || is_above_numbers())
         || (!says(&records[0]) && records.get(1).is_some_and(says))
         || fields.get(2).is_some_and(|third| answer(third).is_none() && !is_image(third))
 }
@@ -302,6 +311,7 @@ mod tests {
         ] {
             assert_eq!(pairs(&format!("{header}\n{rows}")).unwrap(), 2, "{header}");
         }
+        assert_eq!(pairs("probe,reference,same\nS001,S002,1\nS001,S003,0\n").unwrap(), 2);
         // Names without an ending may be called anything.
         assert_eq!(pairs("ann,bob,same\nann,eve,different\n").unwrap(), 2);
         let folds = "split number, first name, second name, is same\n1, A/1.jpg, A/2.jpg, 1\n2, A/1.jpg, B/1.jpg, 0\n";

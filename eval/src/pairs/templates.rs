@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::answer;
 use super::table::{SAME, is_contrary};
 use crate::{Error, Result};
+use pdloss_embed::dataset::columns::PATH;
 use pdloss_embed::dataset::{is_image, nearly_alike};
 use pdloss_embed::delimited::{Blanks, Record, Table, decode, plain};
 
@@ -83,9 +84,9 @@ pub fn nearly_the_same<'n>(path: &Path, of: &str, names: impl Iterator<Item = &'
 
 /// What headers call the columns of a list of media, in the order of IJB's own.
 const MEDIA: [&[&str]; 3] = [
-    &["image", "path", "file", "filename", "file_name", "img", "image_path", "image_name", "name"],
+    &PATH,
     &["template", "template_id", "tid"],
-    &["medium", "medium_id", "media", "media_id", "mid", "sighting_id"],
+    &["medium", "medium_id", "media", "media_id", "mid", "sighting_id", "video", "video_id"],
 ];
 /// And those of a list of pairs.
 const PAIRS: [&[&str]; 3] = [
@@ -129,9 +130,25 @@ fn places(table: &Table, names: [&[&str]; 3]) -> Result<[usize; 3]> {
     for (found, names) in found.iter_mut().zip(names) {
         *found = table.column(names)?;
     }
+    // Images are known by what their column holds, too.
+    if found[0].is_none() && names[0] == PATH {
+        let mut columns = (0..found.len()).filter(|&at| !found.contains(&Some(at)) && holds_images(table, at));
+        found[0] = columns.next().filter(|_| columns.next().is_none());
+    }
     let left: Vec<usize> = (0..found.len()).filter(|at| !found.contains(&Some(*at))).collect();
     let mut left = left.into_iter();
     Ok(found.map(|found| found.or_else(|| left.next()).unwrap_or_default()))
+}
+
+/// Whether most of the first fields of a column end as images do.
+fn holds_images(table: &Table, column: usize) -> bool {
+    let first: Vec<bool> = table
+        .ragged()
+        .take(100)
+        .filter_map(std::result::Result::ok)
+        .map(|record| record.fields.get(column).is_some_and(|field| is_image(field)))
+        .collect();
+    2 * first.iter().filter(|&&is_image| is_image).count() > first.len()
 }
 
 impl Templates {
@@ -356,7 +373,8 @@ mod tests {
             "Image,media_id,template_id\n1.jpg,5,1\n2.jpg,6,1\n3.jpg,7,2\n",
             "TID MID PATH\n1 5 1.jpg\n1 6 2.jpg\n2 7 3.jpg\n",
             // What has no known name takes the place that is left.
-            "video,file,template\n5,1.jpg,1\n6,2.jpg,1\n7,3.jpg,2\n",
+            "sequence,fname,template\n5,1.jpg,1\n6,2.jpg,1\n7,3.jpg,2\n",
+            "template,clip,photo\n1,5,1.jpg\n1,6,2.jpg\n2,7,3.jpg\n",
         ] {
             let read = Templates::read(file(text).path()).unwrap();
             assert_eq!(

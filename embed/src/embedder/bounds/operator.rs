@@ -72,7 +72,18 @@ impl Operator<'_> {
                 let [from, to, step] = [0, 1, 2].map(|at| self.values(at).and_then(|v| v.first().copied()));
                 Known::of(vec![size(((to? - from?) / step?).ceil())])
             }
-            "Shape" => Known::vector(self.shape(0)?.iter().map(|&dim| dim as f64).collect()),
+            "Shape" => {
+                let shape = self.shape(0)?;
+                // From opset 15 on it may be asked for some axes, as PyTorch's newer exporter asks for the batch alone.
+                let place = |name: &str, usual: usize| match self.attribute(name).map(|a| a.i) {
+                    None => usual,
+                    Some(at) => {
+                        usize::try_from(if at < 0 { at + shape.len() as i64 } else { at }).unwrap_or(0).min(shape.len())
+                    }
+                };
+                let (start, end) = (place("start", 0), place("end", shape.len()));
+                Known::vector(shape.get(start..end).unwrap_or_default().iter().map(|&dim| dim as f64).collect())
+            }
             "Identity" | "Cast" => self.input(0)?.clone(),
             "Squeeze" | "Unsqueeze" if self.values(0).is_some() => Known::vector(self.values(0)?.clone()),
             "Expand" => {

@@ -54,9 +54,9 @@ pub(super) fn doubt_of_ties(measured: &Retrieval, how: &str) -> Option<String> {
     // Doubled images tie now and then.
     (100 * tied >= sample && tied > 0).then(|| {
         format!(
-            "embeddings kept as {how}: of {sample} queries {tied} have images of their class and of others at one similarity, or images at the end of what is looked \
-             at and beyond it: the order of the rows decides there (the lower one comes first), and where rows stand class by class the \
-             figures tell of that; rows in random order show how much"
+            "embeddings kept as {how}: of {sample} queries {tied} have images of their class and of others at one similarity: the order of the \
+             rows decides there (the lower one comes first), and where rows stand class by class the figures tell of that; rows in random \
+             order show how much"
         )
     })
 }
