@@ -264,7 +264,7 @@ impl Pictures<'_> {
         let bins = histogram(self.tally, sign);
         let top = bins.iter().flat_map(|b| [b.genuine, b.impostor]).fold(0.0, f64::max) * 1.05;
         let (low, high) = (bins.first().map_or(0.0, |b| b.from), bins.last().map_or(1.0, |b| b.to));
-        let scale = Scale::over(low, high, 8);
+        let scale = across(low, high);
         let ticks: Vec<f64> = scale.ticks.iter().map(|(at, _)| *at).collect();
         let label = |at: &f64| {
             let near =
@@ -311,6 +311,15 @@ impl Pictures<'_> {
     }
 }
 
+/// A horizontal axis: fewer marks where their labels are long.
+fn across(low: f64, high: f64) -> Scale {
+    /// Letters of labels that have room beside each other.
+    const SHORT: usize = 8;
+    let scale = Scale::over(low, high, 8);
+    let is_long = scale.ticks.iter().any(|(_, label)| label.chars().count() > SHORT);
+    if is_long { Scale::over(low, high, 3) } else { scale }
+}
+
 /// A linear axis with its ticks where they are said to be.
 struct Axis {
     from: f64,
@@ -332,5 +341,21 @@ impl Ranged for Axis {
 
     fn range(&self) -> std::ops::Range<f64> {
         self.from..self.to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_marks_have_room_beside_each_other() {
+        for (low, high) in
+            [(1.0 - 1e-9, 1.0), (1.0 - 1e-12, 1.0), (-6e-30, 6e-30), (0.0, 1.0), (0.3, 0.31), (1e9, 1e9 + 1.0)]
+        {
+            let labels = across(low, high).ticks.into_iter().map(|(_, label)| label.chars().count());
+            // Ten units a letter of about 830.
+            assert!(labels.clone().sum::<usize>() <= 83, "{low} to {high}: {:?}", labels.collect::<Vec<_>>());
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::looks::{alike, look};
+use super::ticks::{Tick, room, side_by_side, tick};
 use crate::plot::scale::{Scale, told};
 
 /// One axis, linear in the numbers given.
@@ -75,14 +77,6 @@ pub(super) struct Chart {
 }
 
 #[derive(Debug, Serialize)]
-struct Tick {
-    at: String,
-    /// Where its label stands: within the picture, that of the last tick, too.
-    text: String,
-    label: String,
-}
-
-#[derive(Debug, Serialize)]
 struct Line {
     name: String,
     /// The style sheet's classes of its colour, dashes and width.
@@ -108,12 +102,6 @@ struct Reading {
 /// The plot's rectangle in the picture of 480 x 330; the template draws its frame.
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 458.0;
-const WIDTH: f64 = 480.0;
-/// Left of labels beside the plot, and between them and it.
-const NAME: f64 = 18.0;
-const GAP: f64 = 6.0;
-/// Lines that look different: eight colours with dashes of their own, four times with others.
-const LOOKS: usize = 32;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 276.0;
 /// Lines of no more points show them.
@@ -152,7 +140,7 @@ impl Chart {
         series: &[Series],
         numbers: super::Table,
     ) -> Self {
-        let left = y.ticks.iter().map(|(_, label)| NAME + width(label) + GAP).fold(LEFT, f64::max).ceil();
+        let left = LEFT.max(room(y.ticks.iter().map(|(_, label)| label.as_str())));
         let right = match shape {
             Shape::Wide => RIGHT,
             Shape::Square => left + (BOTTOM - TOP),
@@ -230,54 +218,6 @@ impl Chart {
         }
         self
     }
-}
-
-fn tick(at: f64, text: f64, label: &str) -> Tick {
-    Tick { at: format!("{at:.1}"), text: format!("{text:.1}"), label: label.into() }
-}
-
-/// The ticks of a horizontal axis, their labels within the picture. One that would run into the one before is left out.
-fn side_by_side<'l>(ticks: impl Iterator<Item = (f64, &'l String)>) -> Vec<Tick> {
-    let mut shown: Vec<Tick> = Vec::new();
-    let mut end = f64::NEG_INFINITY;
-    for (at, label) in ticks {
-        let half = width(label) / 2.0;
-        let text = at.min(WIDTH - 1.0 - half).max(half + 1.0);
-        if text - half > end + GAP {
-            shown.push(tick(at, text, label));
-            end = text + half;
-        }
-    }
-    shown
-}
-
-/// How wide a label is at most: as on small screens, where letters are larger, in the widest of the style sheet's fonts.
-fn width(label: &str) -> f64 {
-    label.chars().map(|letter| if ".,- ".contains(letter) { 5.5 } else { 9.7 }).sum()
-}
-
-/// The style sheet's classes of the line of this number.
-fn look(number: usize) -> String {
-    match number / 8 % (LOOKS / 8) {
-        0 => format!("s{}", number % 8),
-        round => format!("s{} r{round}", number % 8),
-    }
-}
-
-/// What is to be said of lines that look as others do.
-fn alike<'n>(lines: impl Iterator<Item = (usize, &'n String)>) -> String {
-    let lines: Vec<(usize, &String)> = lines.collect();
-    let first = |number: usize| lines.iter().find(|(other, _)| *other < number && other % LOOKS == number % LOOKS);
-    let found: Vec<(&String, &String)> =
-        lines.iter().filter_map(|&(number, name)| first(number).map(|(_, other)| (name, *other))).collect();
-    found.first().map_or_else(String::new, |(name, other)| {
-        let more = if found.len() > 1 {
-            format!(", and so on: {} lines look as another one does", found.len())
-        } else {
-            String::new()
-        };
-        format!("{LOOKS} lines look different here; {name} looks as {other} does{more}.")
-    })
 }
 
 fn is_within(at: f64, from: f64, to: f64) -> bool {
@@ -396,43 +336,6 @@ mod tests {
         assert_eq!(words(0), ["0.000", "0.500", "1.000"]);
         // What is not drawn is read whatever its height.
         assert_eq!(words(1), ["0.000", "0.500", "0.600", "1.000"]);
-    }
-
-    #[test]
-    fn labels_stand_within_the_picture_and_beside_each_other() {
-        for (low, high) in
-            [(0.999_994, 1.0), (0.0, 6e6), (0.0, 6e-30), (0.999_999, 1.0), (1.0 - 1e-12, 1.0), (0.0, 1.0)]
-        {
-            let (x, y) = (Axis::over("x", [low, high].into_iter()), Axis::over("y", [low, high].into_iter()));
-            let table = super::super::Table::new("", std::iter::empty(), Vec::new());
-            let chart = Chart::new(Shape::Wide, String::new(), String::new(), (&x, &y), &[], table);
-            let ends: Vec<(f64, f64)> = chart
-                .x_ticks
-                .iter()
-                .map(|tick| (tick.text.parse::<f64>().unwrap(), width(&tick.label) / 2.0))
-                .map(|(at, half)| (at - half, at + half))
-                .collect();
-            assert!(ends.len() >= 2, "{:?}", chart.x_ticks);
-            assert!(ends.iter().all(|&(from, to)| from >= 0.0 && to <= WIDTH), "{ends:?}");
-            assert!(ends.windows(2).all(|two| two[1].0 > two[0].1), "{ends:?}");
-            // The axis' name ends where the longest label begins.
-            assert!(chart.y_ticks.iter().all(|tick| chart.left - GAP - width(&tick.label) >= NAME), "{}", chart.left);
-        }
-    }
-
-    #[test]
-    fn many_lines_look_different_and_those_that_do_not_are_said() {
-        let lines =
-            |count: usize| -> Vec<Series> { (0..count).map(|n| line(format!("run{n}"), &[(0.0, 1.0)])).collect() };
-        let looks = |chart: &serde_json::Value| -> std::collections::HashSet<String> {
-            chart["series"].as_array().unwrap().iter().map(|line| line["look"].as_str().unwrap().to_owned()).collect()
-        };
-        let chart = of(&lines(32));
-        assert_eq!((looks(&chart).len(), chart["alike"].as_str()), (32, Some("")));
-        let chart = of(&lines(34));
-        let wanted =
-            "32 lines look different here; run32 looks as run0 does, and so on: 2 lines look as another one does.";
-        assert_eq!((looks(&chart).len(), chart["alike"].as_str()), (32, Some(wanted)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The charts of all runs together: Recall@K, scores, ROC, DET. Runs on other data stand in charts of their own.
 
 use super::chart::{Axis, Chart, Series, Shape};
-use super::histograms::histograms;
+use super::histograms::{Verification, histograms};
 use super::{Named, Table, figure, grouped, word};
 use crate::metrics::significance::{Resampling, Units, paired};
 use crate::metrics::verification::carries;
@@ -16,7 +16,6 @@ const DRAWS: Resampling = Resampling { draws: 1000, seed: 0, level: 0.95 };
 const BAND_UP_TO: usize = 200_000;
 
 type Retrieval<'r> = (&'r Named<'r>, &'r Retrieved);
-pub(super) type Verification<'r> = (&'r Named<'r>, &'r Verified);
 
 /// Charts in the order in which they are shown.
 pub(super) fn all(runs: &[Named<'_>]) -> Vec<Chart> {

@@ -1,11 +1,12 @@
 //! The histograms of a run's scores.
 
 use super::chart::{Axis, Chart, Series, Shape};
-use super::curves::Verification;
 use super::{Named, Table, figure, word};
 use crate::metrics::verification::Bin;
 use crate::plot::scale::{percent, short};
 use crate::runs::{CurvePoint, Verified};
+
+pub(super) type Verification<'r> = (&'r Named<'r>, &'r Verified);
 
 /// A run whose scores fill no more of the axis of all is drawn on one of its own: nothing could be seen of it.
 const NARROW: f64 = 0.05;

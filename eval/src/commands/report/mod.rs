@@ -15,10 +15,12 @@ mod gallery;
 mod groups;
 mod histograms;
 mod leaders;
+mod looks;
 mod map;
 mod mistakes;
 mod progress;
 mod thumbnails;
+mod ticks;
 
 use std::collections::HashMap;
 use std::io::Write;
