@@ -19,6 +19,10 @@ fn main() -> ExitCode {
         let browser = browser.clone();
         Trial::test(name, move || test(&Browser::new(browser)?)).with_ignored_flag(absent)
     };
+    let narrow = |name: &str, test: fn(&Browser) -> Result<(), Failed>| {
+        let browser = browser.clone();
+        Trial::test(name, move || test(&Browser::of_narrow_scores(browser)?)).with_ignored_flag(absent)
+    };
     let trials = vec![
         trial("the_page_is_whole_and_its_tables_sort", whole_and_sorted),
         trial("charts_answer_to_pointer_and_slider", charts_answer),
@@ -29,6 +33,11 @@ fn main() -> ExitCode {
         trial("names_are_words_not_markup", names_are_words),
         trial("themes_differ_and_the_button_turns_them", themes),
         trial("nothing_is_wider_than_a_phone", phone),
+        narrow("tables_of_shares_sort_by_number", shares_sort),
+        narrow("every_threshold_has_words_of_its_own", thresholds_differ),
+        narrow("labels_of_charts_are_whole_and_apart", labels_are_whole),
+        trial("what_is_pointed_at_stands_in_the_plot", cursors_stay),
+        narrow("long_names_are_whole_and_leave_room", long_names),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -50,6 +59,11 @@ struct Browser {
 
 /// A class whose name would be markup, and one that would end a title.
 const NAMES: [&str; 3] = ["<script>document.title = 'taken'<!--", "a & b \"quoted\" %_", "</title><b>"];
+
+/// Names that are alike but for their ends.
+fn long_name(n: usize) -> String {
+    format!("{}_{n}", "a".repeat(130))
+}
 
 impl Browser {
     fn new(program: PathBuf) -> Result<Self, Failed> {
@@ -105,6 +119,42 @@ impl Browser {
         let results = ["first", "second", "pairs", "training", "a & <i>b", "before"].map(path);
         let page = ["--out".to_owned(), path("page.html"), "--title".into(), "Title </title> & all".into()];
         tool(&[&["report".to_owned()], &results[..], &page].concat())?;
+        Ok(browser)
+    }
+
+    /// A page of scores that are nearly 1, of classes whose long names differ at their ends alone, and of score files with error
+    /// rates of 9 %, 12 % and 50 %.
+    fn of_narrow_scores(program: PathBuf) -> Result<Self, Failed> {
+        let browser = Self { program, folder: tempfile::tempdir()? };
+        let at = |name: &str| browser.folder.path().join(name);
+        let path = |name: &str| at(name).display().to_string();
+        let mut values = Vec::new();
+        for n in 0..40_u16 {
+            for axis in 0..4_u16 {
+                let noise = f32::from((n.wrapping_mul(7919).wrapping_add(axis.wrapping_mul(10_473))) % 1009) / 1009.0;
+                values.extend((1000.0 + noise + 0.4 * f32::from(u8::from(axis == n % 4))).to_le_bytes());
+            }
+        }
+        std::fs::write(at("near.f32"), values)?;
+        let labels: Vec<String> = (0..40).map(|n| long_name(n % 4)).collect();
+        std::fs::write(at("near.txt"), labels.join("\n"))?;
+        let kept = ["--embeddings", &path("near.f32"), "--labels", &path("near.txt"), "--dim", "4"].map(str::to_owned);
+        let save = |name: &str| ["--save-run".to_owned(), path(name)];
+        tool(&[&["recall".to_owned()], &kept[..], &save("recall")].concat())?;
+        tool(&[&["verify".to_owned(), "--all-pairs".into()], &kept[..], &save("verify")].concat())?;
+        for wrong in [9, 12, 50] {
+            let scores = |low: u32, high: u32| {
+                let score =
+                    |n: u32| format!("{}\n", f64::from(if n < wrong { low } else { high }) + f64::from(n) / 1000.0);
+                (0..100).map(score).collect::<String>()
+            };
+            std::fs::write(at("genuine.txt"), scores(0, 5_999_999))?;
+            std::fs::write(at("impostor.txt"), scores(5_999_999, 0))?;
+            let files = ["--genuine", &path("genuine.txt"), "--impostor", &path("impostor.txt")].map(str::to_owned);
+            tool(&[&["scores".to_owned()], &files[..], &save(&format!("rate{wrong}"))].concat())?;
+        }
+        let results = ["recall", "verify", "rate50", "rate9", "rate12"].map(path);
+        tool(&[&["report".to_owned()], &results[..], &["--out".to_owned(), path("page.html")]].concat())?;
         Ok(browser)
     }
 
@@ -487,4 +537,109 @@ fn phone(browser: &Browser) -> Result<(), Failed> {
     let answer = browser.ask(script, &[width])?;
     holds(answer["width"].as_u64() <= Some(500), format!("the window is not small: {answer}"))?;
     holds(answer["needed"].as_u64() <= answer["width"].as_u64(), format!("wider than the window: {answer}"))
+}
+
+fn shares_sort(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const table = [...document.querySelectorAll('figure.chart')].find(c => c.textContent.includes('rate12') && c.textContent.includes('DET')).querySelector('details table');
+        const press = () => table.tHead.rows[0].cells[1].querySelector('button').click();
+        const texts = () => [...table.tBodies[0].rows].map(row => row.cells[1].textContent);
+        press(); const up = texts(); press();
+        return { seen, up, down: texts() };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    equal(&answer["up"], &serde_json::json!(["9 %", "12 %", "50 %"]), "ascending")?;
+    equal(&answer["down"], &serde_json::json!(["50 %", "12 %", "9 %"]), "descending")
+}
+
+fn thresholds_differ(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const figure = document.querySelector('figure.threshold'), slider = figure.querySelector('input'), said = [], noted = [];
+        const note = [...figure.closest('section').querySelectorAll('.gallery .note')].at(-1), first = note.textContent;
+        for (let at = 0; at <= slider.max; at++) {
+            slider.value = at; slider.dispatchEvent(new Event('input'));
+            said.push(figure.querySelector('output b').textContent);
+            noted.push(note.textContent.includes(`that ${said.at(-1)} decides`));
+        }
+        return { seen, said, noted, first };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    let said: Vec<&str> = answer["said"].as_array().ok_or("no words")?.iter().filter_map(Value::as_str).collect();
+    let distinct: std::collections::HashSet<&&str> = said.iter().collect();
+    holds(said.len() > 100, &answer)?;
+    equal(distinct.len(), said.len(), "thresholds in words")?;
+    holds(answer["noted"].as_array().is_some_and(|noted| noted.iter().all(|is| *is == true)), &answer["noted"])?;
+    let first = answer["first"].as_str().unwrap_or_default();
+    holds(first.contains("EER's threshold, 0.99999"), first)
+}
+
+fn labels_are_whole(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const cut = [], over = [], captions = [];
+        for (const chart of document.querySelectorAll('figure.chart')) {
+            const caption = chart.querySelector('figcaption').textContent, plot = chart.querySelector('svg.plot').getBoundingClientRect();
+            const texts = [...chart.querySelectorAll('svg.plot text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+            captions.push(caption);
+            for (const [text, box] of texts)
+                if (box.left < plot.left - .5 || box.right > plot.right + .5) cut.push(`${caption}: ${text}`);
+            for (const [n, [text, a]] of texts.entries()) for (const [other, b] of texts.slice(n + 1))
+                if (a.left < b.right - .5 && b.left < a.right - .5 && a.top < b.bottom - 4 && b.top < a.bottom - 4) over.push(`${caption}: ${text} and ${other}`);
+        }
+        return { seen, cut, over, captions };";
+    for size in ["--window-size=1280,900", "--window-size=390,844"] {
+        let answer = browser.ask(script, &[size])?;
+        for none in ["seen", "cut", "over"] {
+            equal(&answer[none], &serde_json::json!([]), &format!("{none} at {size}"))?;
+        }
+        holds(answer["captions"].as_array().is_some_and(|all| all.len() >= 8), &answer["captions"])?;
+    }
+    Ok(())
+}
+
+fn cursors_stay(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const outside = [];
+        let read = 0;
+        for (const chart of document.querySelectorAll('figure.chart')) {
+            const slider = chart.querySelector('input'), clip = chart.querySelector('clipPath rect'), of = name => Number(clip.getAttribute(name));
+            for (let at = 0; slider && at <= slider.max; at++) {
+                slider.value = at; slider.dispatchEvent(new Event('input'));
+                for (const dot of chart.querySelectorAll('.cursor circle')) {
+                    const x = dot.cx.baseVal.value - of('x'), y = dot.cy.baseVal.value - of('y');
+                    read++;
+                    if (x < -.2 || x > of('width') + .2 || y < -.2 || y > of('height') + .2) outside.push([chart.querySelector('figcaption').textContent, x, y]);
+                }
+            }
+        }
+        return { seen, read, outside };";
+    let answer = browser.ask(script, &[])?;
+    equal(&answer["seen"], &serde_json::json!([]), "errors")?;
+    holds(answer["read"].as_u64() > Some(100), &answer["read"])?;
+    equal(&answer["outside"], &serde_json::json!([]), "dots outside the plot")
+}
+
+fn long_names(browser: &Browser) -> Result<(), Failed> {
+    let script = "
+        const table = [...document.querySelectorAll('table.sortable')].find(t => t.caption.textContent.includes('by recall@1'));
+        const first = [...table.tBodies[0].rows].map(row => row.cells[0]), labels = [...document.querySelectorAll('li .class')];
+        const clipped = cell => cell.scrollWidth > cell.clientWidth + 1 && getComputedStyle(cell).overflow !== 'visible';
+        const mistaken = [...document.querySelectorAll('ol.row:has(.wrong):has(.query)')];
+        const label = item => item.querySelector('.class');
+        return { seen, box: table.parentElement.clientWidth, name: Math.max(...first.map(cell => cell.getBoundingClientRect().width)),
+            texts: first.map(cell => cell.textContent), cut: [...first, ...labels].filter(clipped).map(cell => cell.textContent),
+            labels: labels.length, rows: mistaken.length,
+            alike: mistaken.filter(row => [...row.querySelectorAll('.wrong')].some(found => label(found).textContent === label(row.querySelector('.query')).textContent)).length };";
+    for (size, most) in [("--window-size=1280,900", 0.5), ("--window-size=390,844", 0.7)] {
+        let answer = browser.ask(script, &[size])?;
+        for none in ["seen", "cut"] {
+            equal(&answer[none], &serde_json::json!([]), &format!("{none} at {size}"))?;
+        }
+        let number = |name: &str| answer[name].as_f64().unwrap_or_default();
+        holds(number("name") > 0.0 && number("name") < most * number("box"), &answer)?;
+        holds(number("labels") > 0.0 && number("rows") > 0.0, &answer)?;
+        equal(number("alike"), 0.0, "names of two classes that read alike")?;
+        let texts = answer["texts"].as_array().ok_or("no names")?;
+        holds((0..4).all(|n| texts.iter().any(|text| *text == long_name(n))), &answer["texts"])?;
+    }
+    Ok(())
 }

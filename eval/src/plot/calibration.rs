@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::scale::{Scale, short};
-use super::{Area, Axis, Drawn, FONT, GENUINE, IMPOSTOR, INK, Pictures};
+use super::{Area, Axis, Drawn, FONT, GENUINE, IMPOSTOR, INK, Pictures, across};
 use crate::metrics::verification::{Block, min_cllr, pav};
 
 /// The axis of ratios ends here at least, and nowhere beyond the next.
@@ -30,7 +30,7 @@ impl Pictures<'_> {
         let ends = blocks.iter().flat_map(|block| [sign * block.from, sign * block.to]).filter(finite);
         let (low, high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         let (low, high) = if low <= high { (low, high) } else { (-0.5, 0.5) };
-        let scale = Scale::over(low, high, 8);
+        let scale = across(low, high);
         let llrs = blocks.iter().map(|block| block.llr(self.tally));
         let most = llrs.filter(finite).map(f64::abs).fold(LEAST, f64::max).min(MOST) * 1.1;
         let ratios = Scale::over(-most, most, 10);

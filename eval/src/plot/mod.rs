@@ -3,6 +3,7 @@
 
 mod calibration;
 pub(crate) mod scale;
+mod title;
 
 use std::io::Write;
 use std::path::Path;
@@ -14,11 +15,12 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use pdloss_embed::console::note;
 use pdloss_embed::files::write_atomically;
 
 use crate::metrics::verification::{Bin, Line, Point, Rates, Tally, histogram};
 use crate::{Error, Result};
-use scale::{Scale, grouped, percent, power, probit, short};
+use scale::{Scale, digits, grouped, percent, power, probit, short};
 
 /// What is drawn.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub struct Pictures<'a> {
 const SIZE: (u32, u32) = (960, 720);
 /// Room above the chart for title and legend.
 const HEAD: i32 = 84;
+/// Left and right of the title, and how large its letters are.
+const MARGIN: u32 = 24;
+const TITLE: f32 = 22.0;
 const FONT: &str = "sans-serif";
 const GENUINE: RGBColor = RGBColor(0x1f, 0x6f, 0xb4);
 const IMPOSTOR: RGBColor = RGBColor(0xd1, 0x5a, 0x1b);
@@ -72,24 +77,32 @@ impl Pictures<'_> {
         })?;
         register_font(FONT, FontStyle::Normal, dejavu::sans::regular())
             .map_err(|_| Error::Measure("the built-in font cannot be read".into()))?;
+        let missing = title::missing(&self.title);
+        if !missing.is_empty() {
+            note(&format!(
+                "--plot: the built-in font has no '{missing}', which are '?' in the titles of .png files; those of .svg files have them"
+            ));
+        }
+        // The title of a picture of points is drawn here, that of the others where they are looked at.
+        let plain = Pictures { title: title::drawn(&self.title), ..*self };
         for (name, picture) in [
             ("roc", Picture::Roc),
             ("det", Picture::Det),
             ("scores", Picture::Scores),
             ("calibration", Picture::Calibration),
         ] {
-            self.write_one(folder, name, picture)?;
+            self.write_one(&plain, folder, name, picture)?;
         }
         Ok(())
     }
 
-    fn write_one(&self, folder: &Path, name: &str, picture: Picture) -> Result<()> {
+    fn write_one(&self, plain: &Self, folder: &Path, name: &str, picture: Picture) -> Result<()> {
         let failed = |path: &Path, e: &dyn std::fmt::Display| Error::write(path, std::io::Error::other(e.to_string()));
         let path = folder.join(format!("{name}.png"));
         let mut pixels = vec![0_u8; (SIZE.0 * SIZE.1 * 3) as usize];
         {
             let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-            self.draw(picture, &area).and_then(|()| area.present()).map_err(|e| failed(&path, &e))?;
+            plain.draw(picture, &area).and_then(|()| area.present()).map_err(|e| failed(&path, &e))?;
         }
         write_atomically(&path, |file| {
             let encoder = image::codecs::png::PngEncoder::new(file);
@@ -123,9 +136,9 @@ impl Pictures<'_> {
     ) -> std::result::Result<DrawingArea<B, Shift>, DrawingAreaErrorKind<B::ErrorType>> {
         area.fill(&WHITE)?;
         area.draw(&Text::new(
-            shorten(&format!("{what}: {}", self.title), 78),
-            (24, 16),
-            (FONT, 22).into_font().color(&INK),
+            title::fitted(&format!("{what}: {}", self.title), TITLE, (SIZE.0 - 2 * MARGIN) as f32),
+            (MARGIN as i32, 16),
+            (FONT, TITLE).into_font().color(&INK),
         ))?;
         area.draw(&Text::new(line.to_owned(), (24, 50), (FONT, 17).into_font().color(&INK)))?;
         Ok(area.split_vertically(HEAD).1)
@@ -133,12 +146,10 @@ impl Pictures<'_> {
 
     fn roc<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         let targets = self.rates.at.iter().filter_map(|at| at.reached.map(|r| (at.target, 1.0 - r.fnmr)));
-        let some: Vec<_> = targets
-            .filter(|(target, _)| *target <= 0.011)
-            .take(3)
-            .map(|(f, tar)| format!("TAR {:.2} % at FAR {f}", 100.0 * tar))
-            .collect();
-        let line = format!("AUC {:.5};  {}", self.rates.auc, some.join(";  "));
+        let some = targets.filter(|(target, _)| *target <= 0.011).take(3);
+        let some = some.map(|(f, tar)| format!("TAR {} at FAR {f}", percent(tar)));
+        let line: Vec<_> = [format!("AUC {}", digits(self.rates.auc, 5))].into_iter().chain(some).collect();
+        let line = line.join(";  ");
         let chart_area = self.head(area, "ROC", &line)?;
         let least = (1.0 / self.tally.impostor() as f64).max(1e-9).log10().floor();
         #[allow(clippy::cast_possible_truncation)] // a whole number of decades
@@ -253,7 +264,7 @@ impl Pictures<'_> {
         let bins = histogram(self.tally, sign);
         let top = bins.iter().flat_map(|b| [b.genuine, b.impostor]).fold(0.0, f64::max) * 1.05;
         let (low, high) = (bins.first().map_or(0.0, |b| b.from), bins.last().map_or(1.0, |b| b.to));
-        let scale = Scale::over(low, high, 8);
+        let scale = across(low, high);
         let ticks: Vec<f64> = scale.ticks.iter().map(|(at, _)| *at).collect();
         let label = |at: &f64| {
             let near =
@@ -300,6 +311,15 @@ impl Pictures<'_> {
     }
 }
 
+/// A horizontal axis: fewer marks where their labels are long.
+fn across(low: f64, high: f64) -> Scale {
+    /// Letters of labels that have room beside each other.
+    const SHORT: usize = 8;
+    let scale = Scale::over(low, high, 8);
+    let is_long = scale.ticks.iter().any(|(_, label)| label.chars().count() > SHORT);
+    if is_long { Scale::over(low, high, 3) } else { scale }
+}
+
 /// A linear axis with its ticks where they are said to be.
 struct Axis {
     from: f64,
@@ -324,22 +344,18 @@ impl Ranged for Axis {
     }
 }
 
-/// The text, or its first and last words with dots between.
-fn shorten(text: &str, most: usize) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    if letters.len() <= most {
-        return text.to_owned();
-    }
-    let half = (most - 3) / 2;
-    letters[..half].iter().chain(['.', '.', '.'].iter()).chain(&letters[letters.len() - half..]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn long_titles_lose_their_middle() {
-        assert_eq!(shorten("abcdefghij", 7), "ab...ij");
+    fn labels_of_marks_have_room_beside_each_other() {
+        for (low, high) in
+            [(1.0 - 1e-9, 1.0), (1.0 - 1e-12, 1.0), (-6e-30, 6e-30), (0.0, 1.0), (0.3, 0.31), (1e9, 1e9 + 1.0)]
+        {
+            let labels = across(low, high).ticks.into_iter().map(|(_, label)| label.chars().count());
+            // Ten units a letter of about 830.
+            assert!(labels.clone().sum::<usize>() <= 83, "{low} to {high}: {:?}", labels.collect::<Vec<_>>());
+        }
     }
 }

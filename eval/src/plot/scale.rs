@@ -30,9 +30,10 @@ impl Scale {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most twice `about`
         let count = (last - first).clamp(1.0, f64::from(2 * about)) as u32;
         let digits = decimals(step * 4.0);
-        let label = |at: f64| {
-            let is_plain = digits <= 9 && (at == 0.0 || (1e-4..1e7).contains(&at.abs()));
-            if is_plain { format!("{at:.digits$}") } else { format!("{at:.2e}") }
+        let label = |at: f64| match at {
+            _ if is_plain(at, step * 4.0) => format!("{at:.digits$}"),
+            0.0 => "0".to_owned(),
+            _ => with_power(at, step * 4.0),
         };
         Self {
             from: at(0).min(least_value),
@@ -61,6 +62,30 @@ fn decimals(step: f64) -> usize {
     digits
 }
 
+/// Whether digits after the point, and no power of ten, tell a value from another one this far off.
+fn is_plain(value: f64, step: f64) -> bool {
+    let most = if value == 0.0 { 9 } else { 15 };
+    decimals(step) <= most && (value == 0.0 || (1e-4..1e7).contains(&value.abs()))
+}
+
+/// With a power of ten, and digits that tell it from a value this far off.
+fn with_power(value: f64, step: f64) -> String {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a handful of digits
+    let digits = (value.abs().log10().floor() - step.log10().floor()).clamp(2.0, 16.0) as usize;
+    format!("{value:.digits$e}")
+}
+
+/// In digits that tell it from a value this far off: three after the point at least, and more where these would say 0 or 1.
+pub(crate) fn told(value: f64, step: f64) -> String {
+    // What is left of 0 by rounding.
+    let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
+    if !is_plain(value, step) {
+        return if value == 0.0 { "0".to_owned() } else { with_power(value, step) };
+    }
+    let least = if value.abs() < 1000.0 { 3 } else { 0 };
+    digits(value, decimals(step).max(least))
+}
+
 /// How many deviations of a standard normal lie below this share.
 pub(crate) fn probit(share: f64) -> f64 {
     Normal::standard().inverse_cdf(share)
@@ -71,11 +96,16 @@ pub(crate) fn share_below(deviations: f64) -> f64 {
     Normal::standard().cdf(deviations)
 }
 
-/// `0.0583` as `5.83 %`.
+/// `0.0583` as `5.83 %`, and `0.9996` as `99.96 %`: three digits, and two of what is missing from 100 %. The page's script does the same.
 pub(crate) fn percent(share: f64) -> String {
     let hundredths = 100.0 * share;
+    if hundredths > 0.0 && hundredths < 1e-8 {
+        return format!("{hundredths:.1e} %");
+    }
     #[allow(clippy::cast_possible_truncation)] // a handful of digits
-    let digits = if hundredths <= 0.0 { 0 } else { (2 - hundredths.log10().floor() as i32).clamp(0, 6) as usize };
+    let figures = |of: f64, count: i32| if of > 0.0 { count - 1 - of.log10().floor() as i32 } else { 0 };
+    let digits = figures(hundredths, 3).max(figures(100.0 - hundredths, 2));
+    let digits = if hundredths > 0.0 { usize::try_from(digits.clamp(0, 10)).unwrap_or(0) } else { 0 };
     let text = format!("{hundredths:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text} %")
@@ -97,8 +127,27 @@ pub(crate) fn short(value: f64) -> String {
     if value.abs() >= 1000.0 || (value != 0.0 && value.abs() < 1e-3) {
         format!("{value:.2e}")
     } else {
-        format!("{value:.3}")
+        digits(value, 3)
     }
+}
+
+/// So many digits after the point; more where these would say 0, 1 or -1 of what is another number.
+pub(crate) fn digits(value: f64, least: usize) -> String {
+    let text = format!("{value:.least$}");
+    let off = match text.trim_start_matches('-').parse::<f64>() {
+        Ok(0.0) => value.abs(),
+        Ok(1.0) => (value.abs() - 1.0).abs(),
+        _ => return text,
+    };
+    if off == 0.0 {
+        return text.strip_prefix('-').filter(|_| value == 0.0).map_or(text.clone(), str::to_owned);
+    }
+    if value.abs() < 1e-6 {
+        return format!("{value:.2e}");
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a handful of digits
+    let more = (1.0 - off.log10().floor()).clamp(0.0, 17.0) as usize;
+    format!("{value:.*}", more.max(least))
 }
 
 /// `1250000` as `1,250,000`.
@@ -119,8 +168,48 @@ mod tests {
             [0.0, 1e-6, 0.001, 0.0583, 0.2, 1.0].map(percent),
             ["0 %", "0.0001 %", "0.1 %", "5.83 %", "20 %", "100 %"]
         );
+        // Neither all nor none, by however few.
+        assert_eq!(
+            [0.9996, 0.99996, 0.999_999_9, 0.9, 0.847, 1e-9, 2e-13].map(percent),
+            ["99.96 %", "99.996 %", "99.99999 %", "90 %", "84.7 %", "0.0000001 %", "2.0e-11 %"]
+        );
         assert_eq!([0.0, -1.0, -3.0, -6.0].map(power), ["1", "0.1", "0.001", "1e-6"]);
         assert_eq!([7, 1_250_000].map(grouped), ["7", "1,250,000"]);
+    }
+
+    #[test]
+    fn what_is_nearly_0_or_1_is_not_written_as_it() {
+        let values = [0.4217, 1.0, 0.9994, 0.99996, -0.99996, 70.0, 0.0, -0.0, 0.000_04, -3e-30, 1.000_000_3];
+        let wanted = [
+            "0.422",
+            "1.000",
+            "0.999",
+            "0.999960",
+            "-0.999960",
+            "70.000",
+            "0.000",
+            "0.000",
+            "0.000040",
+            "-3.00e-30",
+            "1.00000030",
+        ];
+        assert_eq!(values.map(|value| digits(value, 3)), wanted);
+        assert_eq!([0.999_999_66, 1.0, 1e-4, 1234.0].map(short), ["0.99999966", "1.000", "1.00e-4", "1.23e3"]);
+    }
+
+    #[test]
+    fn values_of_one_axis_are_told_apart() {
+        let step = 1e-9;
+        assert_eq!([0.999_999_25, 0.999_999_251].map(|v| told(v, step)), ["0.999999250", "0.999999251"]);
+        assert_eq!([1e-30, 1.5e-30, 0.0].map(|v| told(v, 1e-33)), ["1.000e-30", "1.500e-30", "0"]);
+        assert_eq!([6_000_000.0, 6_000_000.5].map(|v| told(v, 0.1)), ["6000000.0", "6000000.5"]);
+        assert_eq!([0.5, 5.5e-17, -1e-12].map(|v| told(v, 1e-3)), ["0.500", "0.000", "0.000"]);
+        assert_eq!([1e9, 1e9 + 1.0].map(|v| told(v, 0.5)), ["1.0000000000e9", "1.0000000010e9"]);
+        for (low, high) in [(1.0 - 1e-12, 1.0), (1e9, 1e9 + 100.0), (-6e-30, 6e-30), (5e6, 5e6 + 1e-3)] {
+            let labels = Scale::over(low, high, 5).ticks.into_iter().map(|t| t.1).collect::<Vec<_>>();
+            let distinct: std::collections::HashSet<&String> = labels.iter().collect();
+            assert_eq!(distinct.len(), labels.len(), "{labels:?}");
+        }
     }
 
     #[test]

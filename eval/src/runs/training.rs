@@ -197,6 +197,10 @@ fn flatten(outermost: &str, name: &str, value: &toml::Value, out: &mut Vec<(Stri
         toml::Value::Float(real) => (*real).into(),
         #[allow(clippy::cast_precision_loss)] // what is below zero is no count
         toml::Value::Integer(number) => u64::try_from(*number).map_or(Value::Real(*number as f64), Value::Whole),
+        // Sentences, as other runs have them in `notes`.
+        toml::Value::Array(all) if name == "notes" && all.iter().all(toml::Value::is_str) => {
+            all.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join("; ").into()
+        }
         other => other.to_string().into(),
     };
     let name = if name == "data.path" { "data" } else { name };

@@ -215,6 +215,25 @@ fn pictures_of_any_scores_end() {
 }
 
 #[test]
+fn letters_that_a_picture_cannot_have_are_said() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let plotted = |genuine: &str, plots: &str| {
+        put(at(genuine), "0.9\n0.8\n0.7\n0.6\n");
+        let output = run(&["scores", "--genuine", &at(genuine), "--impostor", &at("i.txt"), "--plot", &at(plots)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        (stderr(&output), std::fs::read_to_string(at(&format!("{plots}/roc.svg"))).unwrap())
+    };
+    let (said, svg) = plotted("得分 نت.txt", "others");
+    assert!(said.contains("--plot: the built-in font has no '得分نت', which are '?'"), "{said}");
+    assert!(svg.contains("得分 نت"), "the SVG has them");
+    // Of four impostors no rate is carried, and nothing follows the area.
+    let line = svg.split("AUC ").nth(1).and_then(|rest| rest.split('<').next()).unwrap().trim();
+    assert!(line.parse::<f64>().is_ok(), "{line}");
+    assert!(!plotted("größe.txt", "own").0.contains("--plot:"));
+}
+
+#[test]
 fn what_scores_are_not_is_said_where_their_file_shows_it() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name).display().to_string();

@@ -306,3 +306,53 @@ fn what_a_run_noted_and_its_groups_are_on_the_page() {
     // One model and one way of preparing: of these two runs nothing else differs.
     assert!(page.contains("grouped against plain") && !page.contains("are one model and differ"));
 }
+
+/// A run of score files.
+fn scored(folder: &Path, name: &str, genuine: &[f64], impostor: &[f64]) -> std::path::PathBuf {
+    let kept = folder.join(name);
+    let lines = |scores: &[f64]| scores.iter().map(|score| format!("{score}\n")).collect::<String>();
+    let files = [("genuine.txt", genuine), ("impostor.txt", impostor)].map(|(file, scores)| {
+        put(folder.join(file), lines(scores));
+        folder.join(file)
+    });
+    let output =
+        run(&["scores", "--genuine", text(&files[0]), "--impostor", text(&files[1]), "--save-run", text(&kept)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    kept
+}
+
+#[test]
+fn what_tabulate_says_of_the_data_is_said_and_on_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = scored(folder.path(), "one", &[0.5, 0.9, 0.7, 0.3], &[0.1, 0.6, 0.2]);
+    let other = scored(folder.path(), "other", &[0.5, 0.9, 0.7, 0.6], &[0.1, 0.2, 0.3]);
+    let (page, said) = report(&[&one, &other], &folder.path().join("page.html"), &[]);
+    let words = "2 results do not say on which data they were measured (one, other): they are ranked as on one, which nobody checked";
+    assert!(said.contains(words), "{said}");
+    let summary = page.split("id=\"differences\"").next().unwrap();
+    assert!(summary.contains(words), "{summary}");
+    // Of so few impostors no rate has a value, as in the result.
+    assert!(!page.contains("FMR 0.1</th>") && !page.contains("FMR 1 %</th>"));
+    // And why they are not compared is not their number.
+    assert!(page.contains("one and other are not compared: these runs kept counts and no pairs"));
+    assert!(!page.contains("too many queries or pairs"));
+    // A result that stands twice.
+    let (page, said) = report(&[&one, &one], &folder.path().join("page.html"), &[]);
+    for says in [&page, &said] {
+        assert!(says.contains("one result stands in two rows"), "{said}");
+    }
+    // Alone it is ranked by nothing.
+    assert_eq!(report(&[&one], &folder.path().join("page.html"), &["--no-images"]).1, "");
+}
+
+#[test]
+fn notes_of_training_are_sentences() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    put(at("run/metrics.csv"), "step,loss\n0,1.5\n10,0.5\n");
+    put(at("run/run.toml"), "[made_with]\nnotes = [\"images: two are alike\", \"a 'quoted' one\"]\n");
+    let (page, _) = report(&[&at("run")], &at("page.html"), &[]);
+    assert!(page.contains("images: two are alike; a &#x27;quoted&#x27; one"), "{page}");
+    let output = run(&["tabulate", text(&at("run")), "--columns", "notes"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("images: two are alike; a 'quoted' one"));
+}

@@ -1,7 +1,7 @@
 //! Figures as people read them: units, groups of three digits, intervals beside their figure.
 
 use super::{Table, word};
-use crate::plot::scale::grouped;
+use crate::plot::scale::{digits, grouped, short};
 use crate::table::schema::{find, is_interval_end};
 use crate::table::{Cell, Record, Value};
 
@@ -32,11 +32,11 @@ fn rounded(value: f64) -> String {
         return value.to_string();
     }
     #[allow(clippy::cast_possible_truncation)] // a handful of digits
-    let digits = 5 - value.abs().log10().floor() as i32;
-    if digits > 12 {
+    let places = 5 - value.abs().log10().floor() as i32;
+    if places > 12 {
         return format!("{value:.5e}");
     }
-    let text = format!("{value:.*}", usize::try_from(digits).unwrap_or(0));
+    let text = digits(value, usize::try_from(places).unwrap_or(0));
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn with_intervals(columns: &[String], rows: &[Record], cells: &mut [V
     for (row, cells) in rows.iter().zip(cells) {
         for (name, cell) in columns.iter().zip(cells) {
             if let Some((from, to)) = interval(row, name) {
-                cell.text = format!("{} [{from:.3}, {to:.3}]", cell.text);
+                cell.text = format!("{} [{}, {}]", cell.text, short(from), short(to));
                 any = true;
             }
         }
@@ -102,6 +102,7 @@ mod tests {
             ["preprocessing_from", "flags"],
         ];
         assert_eq!(rows, wanted);
+        assert_eq!([0.999_999_966, 1.0].map(rounded), ["0.999999966", "1"]);
         assert_eq!([1234567.0, 0.000_012_345_678, -0.5, 0.0].map(rounded), ["1234567", "0.0000123457", "-0.5", "0"]);
     }
 

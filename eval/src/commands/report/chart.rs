@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::plot::scale::{Scale, short};
+use super::looks::{alike, look};
+use super::ticks::{Tick, room, side_by_side, tick};
+use crate::plot::scale::{Scale, told};
 
 /// One axis, linear in the numbers given.
 pub(super) struct Axis {
@@ -15,7 +17,7 @@ pub(super) struct Axis {
     /// Where it is marked, and with what.
     pub(super) ticks: Vec<(f64, String)>,
     /// A place on it in words: of a logarithmic axis the number, not its logarithm.
-    pub(super) word: fn(f64) -> String,
+    pub(super) word: Box<dyn Fn(f64) -> String>,
 }
 
 /// A line, or the area below it.
@@ -29,7 +31,7 @@ pub(super) struct Series {
     pub(super) faint: bool,
     /// Read and not drawn.
     pub(super) unseen: bool,
-    /// Its number among lines of one colour and dash; its place, where there is none.
+    /// The number by which it looks; its place, where there is none.
     pub(super) style: Option<usize>,
     /// Points that are shown as such; all of a short line, where none are named.
     pub(super) dots: Vec<(f64, f64)>,
@@ -59,7 +61,8 @@ pub(super) struct Chart {
     diagonal: Option<String>,
     /// Places on the horizontal axis that have a name.
     marks: Vec<Tick>,
-    /// The plot's right end.
+    /// The plot's left end, which leaves room for the labels before it, and its right end.
+    left: f64,
     right: f64,
     /// The same as numbers.
     pub(super) numbers: super::Table,
@@ -67,21 +70,17 @@ pub(super) struct Chart {
     reading: String,
     /// What its bands and thin lines are; nothing, where it has none.
     pub(super) note: String,
+    /// Which lines look alike; nothing, where none do.
+    alike: String,
     /// Is shown on demand.
     pub(super) more: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Tick {
-    at: String,
-    label: String,
-}
-
-#[derive(Debug, Serialize)]
 struct Line {
     name: String,
-    /// Its colour and dashes, from 0 to 7.
-    style: usize,
+    /// The style sheet's classes of its colour, dashes and width.
+    look: String,
     path: String,
     filled: bool,
     faint: bool,
@@ -95,7 +94,7 @@ struct Line {
 #[derive(Serialize)]
 struct Reading {
     name: String,
-    style: usize,
+    look: String,
     shown: bool,
     points: Vec<(f64, f64, String, String)>,
 }
@@ -117,12 +116,13 @@ impl Axis {
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
         let (low, high) = if low.is_finite() { (low, high) } else { (0.0, 1.0) };
         let Scale { from, to, ticks } = Scale::over(low, high, 5);
-        Self { label: label.into(), from, to, ticks, word: short }
+        let step = to / 1000.0 - from / 1000.0;
+        Self { label: label.into(), from, to, ticks, word: Box::new(move |at| told(at, step)) }
     }
 
     /// The same, with other words for its places.
-    pub(super) fn worded(self, word: fn(f64) -> String) -> Self {
-        Self { word, ..self }
+    pub(super) fn worded(self, word: impl Fn(f64) -> String + 'static) -> Self {
+        Self { word: Box::new(word), ..self }
     }
 
     fn place(&self, value: f64, low: f64, high: f64) -> f64 {
@@ -140,22 +140,16 @@ impl Chart {
         series: &[Series],
         numbers: super::Table,
     ) -> Self {
+        let left = LEFT.max(room(y.ticks.iter().map(|(_, label)| label.as_str())));
         let right = match shape {
             Shape::Wide => RIGHT,
-            Shape::Square => LEFT + (BOTTOM - TOP),
+            Shape::Square => left + (BOTTOM - TOP),
         };
-        let across = |v: f64| x.place(v, LEFT, right);
+        let across = |v: f64| x.place(v, left, right);
         let up = |v: f64| y.place(v, BOTTOM, TOP);
-        let mut x_ticks: Vec<(f64, &String)> = Vec::new();
-        for (at, label) in x.ticks.iter().map(|(at, label)| (across(*at), label)) {
-            // A label that would run into the one before is left out.
-            let half = |label: &String| 4.0 * label.chars().count() as f64 + 3.0;
-            if x_ticks.last().is_none_or(|&(before, other)| at - before > half(label) + half(other)) {
-                x_ticks.push((at, label));
-            }
-        }
-        let tick = |(at, label): (f64, &String)| Tick { at: format!("{at:.1}"), label: label.clone() };
-        let style = |(number, series): (usize, &Series)| series.style.unwrap_or(number) % 8;
+        let ticks = x.ticks.iter().map(|(at, label)| (across(*at), label));
+        let number = |(number, series): (usize, &Series)| series.style.unwrap_or(number);
+        let style = |of: (usize, &Series)| look(number(of));
         let place = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
             points.iter().map(|&(a, b)| (across(a), up(b))).filter(|(a, b)| a.is_finite() && b.is_finite()).collect()
         };
@@ -168,7 +162,7 @@ impl Chart {
             let band = !series.spread.is_empty() && series.spread.len() == series.points.len();
             Line {
                 name: series.name.clone(),
-                style: style((number, series)),
+                look: style((number, series)),
                 path: path(points, series.filled.then(|| up(0.0_f64.max(y.from)))),
                 filled: series.filled,
                 faint: series.faint,
@@ -179,10 +173,12 @@ impl Chart {
         };
         let reading = |(number, series): (usize, &Series)| Reading {
             name: series.name.clone(),
-            style: style((number, series)),
+            look: style((number, series)),
             shown: !series.unseen,
             points: read(&series.points, series.filled, &across, &up)
                 .into_iter()
+                // What the plot's edge cuts off is not pointed at; what is not drawn has no height.
+                .filter(|&(a, b, _)| is_within(a, left, right) && (series.unseen || is_within(b, TOP, BOTTOM)))
                 .map(|(a, b, (of_x, of_y))| (a, b, (x.word)(of_x), (y.word)(of_y)))
                 .collect(),
         };
@@ -194,8 +190,8 @@ impl Chart {
             description,
             x_label: x.label.clone(),
             y_label: y.label.clone(),
-            x_ticks: x_ticks.into_iter().map(tick).collect(),
-            y_ticks: y.ticks.iter().map(|(at, label)| tick((up(*at), label))).collect(),
+            x_ticks: side_by_side(ticks),
+            y_ticks: y.ticks.iter().map(|(at, label)| tick(up(*at), up(*at), label)).collect(),
             series: series.iter().enumerate().filter(|(_, s)| !s.unseen).map(line).collect(),
             diagonal: (shape == Shape::Square).then(|| {
                 let at = |v: f64| format!("{:.1} {:.1}", across(v), up(v));
@@ -203,9 +199,13 @@ impl Chart {
             }),
             note: String::new(),
             marks: Vec::new(),
+            left,
             right,
             numbers,
             reading,
+            alike: alike(
+                series.iter().enumerate().filter(|(_, s)| !s.unseen && !s.faint).map(|of| (number(of), &of.1.name)),
+            ),
             more: false,
         }
     }
@@ -213,10 +213,15 @@ impl Chart {
     /// Names a place on the horizontal axis.
     pub(super) fn mark(mut self, x: &Axis, at: f64, label: String) -> Self {
         if (x.from..=x.to).contains(&at) {
-            self.marks.push(Tick { at: format!("{:.1}", x.place(at, LEFT, self.right)), label });
+            let at = x.place(at, self.left, self.right);
+            self.marks.push(tick(at, at, &label));
         }
         self
     }
+}
+
+fn is_within(at: f64, from: f64, to: f64) -> bool {
+    (from - 0.1..=to + 0.1).contains(&at)
 }
 
 /// Where a line is read: the middle of each bin of a histogram, points of other lines that are not too near each other.
@@ -258,7 +263,7 @@ fn spread(intervals: impl DoubleEndedIterator<Item = (f64, f64, f64)> + Clone, b
 fn path(points: impl Iterator<Item = (f64, f64)>, ground: Option<f64>) -> String {
     let mut out = String::new();
     let mut last: Option<(f64, f64)> = None;
-    let (mut first_x, mut end_x) = (None, LEFT);
+    let (mut first_x, mut end_x) = (None, 0.0);
     for (x, y) in points {
         if !(x.is_finite() && y.is_finite()) {
             last = None;
@@ -305,6 +310,32 @@ mod tests {
         assert_eq!(path(points.into_iter(), None), "M0.0 1.0L1.0 2.0M3.0 4.0");
         assert_eq!(path(points[..2].iter().copied(), Some(9.0)), "M0.0 9.0L0.0 1.0L1.0 2.0L1.0 9.0Z");
         assert_eq!(path(std::iter::empty(), Some(9.0)), "");
+    }
+
+    /// A chart of these lines, on axes that end at 0 and 1.
+    fn of(lines: &[Series]) -> serde_json::Value {
+        let axis = || Axis::over("x", [0.0, 1.0].into_iter());
+        let table = super::super::Table::new("", std::iter::empty(), Vec::new());
+        let chart = Chart::new(Shape::Square, String::new(), String::new(), (&axis(), &axis()), lines, table);
+        serde_json::to_value(&chart).unwrap()
+    }
+
+    fn line(name: String, points: &[(f64, f64)]) -> Series {
+        Series { name, points: points.to_vec(), ..Series::default() }
+    }
+
+    #[test]
+    fn what_the_plots_edge_cuts_off_is_not_read() {
+        let points = [(-0.5, 0.5), (0.0, 0.0), (0.5, 0.5), (0.6, 1.7), (1.0, 1.0), (1.5, 0.5)];
+        let unseen = Series { unseen: true, ..line("rate".into(), &points) };
+        let chart = of(&[line("a".into(), &points), unseen]);
+        let read: serde_json::Value = serde_json::from_str(chart["reading"].as_str().unwrap()).unwrap();
+        let words = |at: usize| -> Vec<&str> {
+            read[at]["points"].as_array().unwrap().iter().map(|point| point[2].as_str().unwrap()).collect()
+        };
+        assert_eq!(words(0), ["0.000", "0.500", "1.000"]);
+        // What is not drawn is read whatever its height.
+        assert_eq!(words(1), ["0.000", "0.500", "0.600", "1.000"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::gallery::{Arranged, Gallery, Image, Row, cut};
 use super::thumbnails::Pictures;
 use super::{Table, figure, word};
 use crate::metrics::confusion::{Confused, Confusion};
-use crate::plot::scale::percent;
+use crate::plot::scale::{digits, percent};
 use crate::runs::{Neighbour, Query, Retrieved};
 
 /// Classes of a matrix, at most.
@@ -151,7 +151,7 @@ fn table(confusion: &Confusion, pairs: &[Confused], names: &[&str]) -> Table {
             word(names[pair.a]),
             word(names[pair.b]),
             count(pair.mistakes()),
-            figure(format!("{:.4}", pair.mistakes() as f64 / of as f64)),
+            figure(digits(pair.mistakes() as f64 / of as f64, 4)),
             count(pair.there),
             count(pair.back),
         ]

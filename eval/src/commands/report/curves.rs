@@ -1,11 +1,12 @@
 //! The charts of all runs together: Recall@K, scores, ROC, DET. Runs on other data stand in charts of their own.
 
 use super::chart::{Axis, Chart, Series, Shape};
+use super::histograms::{Verification, histograms};
 use super::{Named, Table, figure, grouped, word};
 use crate::metrics::significance::{Resampling, Units, paired};
-use crate::metrics::verification::{Bin, carries};
-use crate::plot::scale::{percent, power, probit, share_below, short};
-use crate::runs::{CurvePoint, Details, Retrieved, Verified};
+use crate::metrics::verification::carries;
+use crate::plot::scale::{digits, percent, power, probit, share_below, short};
+use crate::runs::{Details, Retrieved, Verified};
 
 /// Recall@K is drawn up to here.
 const MOST_K: usize = 128;
@@ -15,7 +16,6 @@ const DRAWS: Resampling = Resampling { draws: 1000, seed: 0, level: 0.95 };
 const BAND_UP_TO: usize = 200_000;
 
 type Retrieval<'r> = (&'r Named<'r>, &'r Retrieved);
-type Verification<'r> = (&'r Named<'r>, &'r Verified);
 
 /// Charts in the order in which they are shown.
 pub(super) fn all(runs: &[Named<'_>]) -> Vec<Chart> {
@@ -32,7 +32,7 @@ pub(super) fn all(runs: &[Named<'_>]) -> Vec<Chart> {
         }
     }
     let mut charts: Vec<Chart> = by_data(&retrieved).iter().map(|(data, runs)| recall(data, runs)).collect();
-    charts.extend(scores(&verified));
+    charts.extend(histograms(&verified));
     for (data, runs) in by_data(&verified) {
         charts.extend([roc(&data, &runs), det(&data, &runs)]);
     }
@@ -105,7 +105,7 @@ fn recall(data: &str, runs: &[Retrieval<'_>]) -> Chart {
         from: 0.0,
         to: (deepest as f64).log2().max(1.0),
         ticks: doubles.iter().map(|&k| ((k as f64).log2(), k.to_string())).collect(),
-        word: |at| format!("K = {:.0}", at.exp2()),
+        word: Box::new(|at| format!("K = {:.0}", at.exp2())),
     };
     let values = series.iter().flat_map(|s| &s.points).map(|p| p.1);
     let lows = series.iter().flat_map(|s| &s.spread).map(|s| s.1);
@@ -115,13 +115,12 @@ fn recall(data: &str, runs: &[Retrieval<'_>]) -> Chart {
         ["run".to_owned()].into_iter().chain(doubles.iter().map(|k| format!("@{k}"))),
         runs.iter()
             .map(|(run, details)| {
-                let value =
-                    |&k: &usize| if k <= depth(run) { format!("{:.4}", recall_at(details, k)) } else { "-".into() };
+                let value = |&k: &usize| if k <= depth(run) { digits(recall_at(details, k), 4) } else { "-".into() };
                 [word(&run.name)].into_iter().chain(doubles.iter().map(value).map(figure)).collect()
             })
             .collect(),
     );
-    let words = runs.iter().map(|(run, details)| format!("{}: {:.3} at 1", run.name, recall_at(details, 1)));
+    let words = runs.iter().map(|(run, details)| format!("{}: {} at 1", run.name, short(recall_at(details, 1))));
     let banded = series.iter().any(|s| !s.spread.is_empty());
     let description = format!("Recall at K from 1 to {deepest}. {}.", words.collect::<Vec<_>>().join("; "));
     let caption = format!("Recall@K: queries with an image of their class among the K nearest{data}");
@@ -130,90 +129,6 @@ fn recall(data: &str, runs: &[Retrieval<'_>]) -> Chart {
         chart.note = "Bands: 95 % intervals, classes drawn with all their queries.".into();
     }
     chart
-}
-
-/// A run whose scores fill no more of the axis of all is drawn on one of its own: nothing could be seen of it.
-const NARROW: f64 = 0.05;
-
-/// A histogram a run; those of one metric on the same axes, so that they can be compared by looking.
-fn scores(runs: &[Verification<'_>]) -> Vec<Chart> {
-    let metric = |run: &Named<'_>| run.word("metric");
-    let chart = |(run, details): &Verification<'_>| {
-        let alike = runs.iter().filter(|(other, _)| metric(other) == metric(run));
-        let bins: Vec<&Bin> = alike.flat_map(|(_, details)| &details.histogram).collect();
-        let x = Axis::over("score", bins.iter().flat_map(|bin| [bin.from, bin.to]));
-        let own = details.histogram.iter().filter(|bin| bin.genuine + bin.impostor > 0.0);
-        let (low, high) =
-            own.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), bin| (low.min(bin.from), high.max(bin.to)));
-        let is_narrow = low <= high && high - low < NARROW * (x.to - x.from);
-        let x =
-            if is_narrow { Axis::over("score", [low, high].into_iter()).worded(|at| format!("{at:.6}")) } else { x };
-        let shares = bins.iter().flat_map(|bin| [bin.genuine, bin.impostor]);
-        let y = Axis::over("share of pairs in a bin", shares.chain([0.0])).worded(percent);
-        let outline = |share: fn(&Bin) -> f64| {
-            details.histogram.iter().flat_map(|bin| [(bin.from, share(bin)), (bin.to, share(bin))]).collect()
-        };
-        let rate = |name: &str, rate: fn(&CurvePoint) -> f64| Series {
-            name: name.into(),
-            points: details.points.iter().filter(|p| p.threshold.is_finite()).map(|p| (p.threshold, rate(p))).collect(),
-            unseen: true,
-            ..Series::default()
-        };
-        let area = |name: &str, share: fn(&Bin) -> f64| Series {
-            name: name.into(),
-            points: outline(share),
-            filled: true,
-            ..Series::default()
-        };
-        let series = [
-            area("genuine pairs", |bin| bin.genuine),
-            area("impostor pairs", |bin| bin.impostor),
-            rate("FMR at this threshold", |point| point.fmr),
-            rate("FNMR", |point| point.fnmr),
-        ];
-        let value = |name: &str| run.number(name).map_or("undefined".to_owned(), short);
-        let description = format!(
-            "Histograms of scores. Genuine pairs: mean {}, deviation {}. Impostor pairs: mean {}, deviation {}.",
-            value("mu_genuine"),
-            value("sd_genuine"),
-            value("mu_impostor"),
-            value("sd_impostor")
-        );
-        let row = |bin: &&Bin| {
-            vec![
-                word(&(x.word)(bin.from)),
-                figure((x.word)(bin.to)),
-                figure(percent(bin.genuine)),
-                figure(percent(bin.impostor)),
-            ]
-        };
-        let filled = details.histogram.iter().filter(|bin| bin.genuine + bin.impostor > 0.0);
-        let columns = ["from", "to", "genuine pairs", "impostor pairs"].map(str::to_owned);
-        let table = Table::new(
-            "Shares of pairs by score",
-            columns.into_iter(),
-            filled.collect::<Vec<_>>().iter().map(row).collect(),
-        );
-        let caption = format!("Scores of {}: d\u{2032} = {}", run.name, value("d_prime"));
-        let mut chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
-        if is_narrow {
-            chart.note =
-                format!("An axis of its own: all scores lie between {} and {}.", (x.word)(low), (x.word)(high));
-        }
-        match (run.number("eer_threshold"), equal_error(details)) {
-            (Some(at), _) => chart.mark(&x, at, format!("EER at {}", (x.word)(at))),
-            (None, Some(at)) => chart.mark(&x, at, format!("EER near {}", (x.word)(at))),
-            (None, None) => chart,
-        }
-    };
-    runs.iter().map(chart).collect()
-}
-
-/// The kept threshold at which both rates are nearest.
-fn equal_error(details: &Verified) -> Option<f64> {
-    let apart = |point: &&CurvePoint| (point.fmr - point.fnmr).abs();
-    let nearest = details.points.iter().filter(|p| p.threshold.is_finite());
-    nearest.min_by(|a, b| apart(a).total_cmp(&apart(b))).map(|point| point.threshold)
 }
 
 /// The FMR, at least 1e-9, that this many impostor pairs can just tell from none.
@@ -229,10 +144,39 @@ fn at_fmr(fmr: f64) -> String {
     format!("fnmr@fmr={fmr:.digits$}")
 }
 
-/// FNMR where the FMR is at most this: what the result says, else what the kept points show.
+/// FNMR where the FMR is at most this: what the result says, else what the kept points show; nothing where the impostor pairs do not
+/// carry it, for what is found there is chance.
 fn fnmr_at(run: &Named<'_>, details: &Verified, fmr: f64) -> Option<f64> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a count
+    let is_carried = run.number("impostor_pairs").is_some_and(|pairs| carries(pairs as u64, fmr));
     let below = || details.points.iter().filter(|p| p.fmr <= fmr).map(|p| p.fnmr).reduce(f64::min);
-    run.number(&at_fmr(fmr)).or_else(below)
+    run.number(&at_fmr(fmr)).or_else(|| below().filter(|_| is_carried))
+}
+
+/// Rates at false match rates, a row a run: `first` before them, and each of `at`, by its name, where any of the runs carries it.
+fn rates(
+    (caption, first): (&str, &str),
+    runs: &[Verification<'_>],
+    at: &[(f64, String)],
+    worded: impl Fn(f64) -> String,
+    before: impl Fn(&Named<'_>) -> String,
+) -> Table {
+    let found = |fmr: f64| runs.iter().map(|(run, of)| fnmr_at(run, of, fmr)).collect::<Vec<_>>();
+    let columns: Vec<(&String, Vec<Option<f64>>)> = at.iter().map(|(fmr, name)| (name, found(*fmr))).collect();
+    let is_whole = columns.iter().all(|(_, column)| column.iter().all(Option::is_some));
+    let columns: Vec<_> = columns.into_iter().filter(|(_, column)| column.iter().any(Option::is_some)).collect();
+    let row = |(at, (run, _)): (usize, &Verification<'_>)| {
+        let rates = columns.iter().map(|(_, column)| figure(column[at].map_or("-".to_owned(), &worded)));
+        [word(&run.name), figure(before(run))].into_iter().chain(rates).collect()
+    };
+    let names = ["run", first].map(str::to_owned).into_iter();
+    let names = names.chain(columns.iter().map(|(name, _)| format!("FMR {name}")));
+    let caption = if is_whole {
+        caption.to_owned()
+    } else {
+        format!("{caption}, at each FMR that the impostor pairs carry (3 / FMR of them at least)")
+    };
+    Table::new(&caption, names, runs.iter().enumerate().map(row).collect())
 }
 
 fn roc(data: &str, runs: &[Verification<'_>]) -> Chart {
@@ -244,7 +188,7 @@ fn roc(data: &str, runs: &[Verification<'_>]) -> Chart {
         from: least,
         to: 0.0,
         ticks: decades.clone(),
-        word: |at| format!("FMR {}", percent(10_f64.powf(at))),
+        word: Box::new(|at| format!("FMR {}", percent(10_f64.powf(at)))),
     };
     let line = |(run, details): &Verification<'_>| {
         // The figures that the result gives at an FMR, with their intervals.
@@ -272,15 +216,10 @@ fn roc(data: &str, runs: &[Verification<'_>]) -> Chart {
         format!("{}: area {}", run.name, value("auc"))
     });
     let description = format!("True against false match rate. {}.", words.collect::<Vec<_>>().join("; "));
-    let decades = &decades[..decades.len() - 1];
-    let row = |(run, details): &Verification<'_>| {
-        let rate = |(at, _): &(f64, String)| {
-            fnmr_at(run, details, 10_f64.powf(*at)).map_or("-".to_owned(), |fnmr| percent(1.0 - fnmr))
-        };
-        [word(&run.name)].into_iter().chain(decades.iter().map(rate).map(figure)).collect()
-    };
-    let columns = ["run".to_owned()].into_iter().chain(decades.iter().map(|(_, label)| format!("FMR {label}")));
-    let table = Table::new("True match rate", columns, runs.iter().map(row).collect());
+    let at: Vec<(f64, String)> =
+        decades[..decades.len() - 1].iter().map(|(at, name)| (10_f64.powf(*at), name.clone())).collect();
+    let area = |run: &Named<'_>| run.number("auc").map_or("-".to_owned(), |area| digits(area, 4));
+    let table = rates(("True match rate", "area"), runs, &at, |fnmr| percent(1.0 - fnmr), area);
     let caption = format!("ROC: pairs rightly accepted at each false match rate{data}");
     let mut chart = Chart::new(Shape::Wide, caption, description, (&x, &y), &series, table);
     if series.iter().any(|s| !s.spread.is_empty()) {
@@ -306,15 +245,15 @@ fn det(data: &str, runs: &[Verification<'_>]) -> Chart {
     };
     // One scale for both, or the angle of a curve says nothing.
     let least = start("impostor_pairs").min(start("genuine_pairs"));
-    let axis = |label: &str, word: fn(f64) -> String| Axis {
+    let axis = |label: &str, word: Box<dyn Fn(f64) -> String>| Axis {
         label: label.into(),
         from: probit(least),
         to: probit(most),
         ticks: TICKS.iter().filter(|&&t| t >= least && t <= most).map(|&t| (probit(t), in_little_room(t))).collect(),
         word,
     };
-    let x = axis("false match rate (normal deviate)", |at| format!("FMR {}", percent(share_below(at))));
-    let y = axis("false non-match rate", |at| percent(share_below(at)));
+    let x = axis("false match rate (normal deviate)", Box::new(|at| format!("FMR {}", percent(share_below(at)))));
+    let y = axis("false non-match rate", Box::new(|at| percent(share_below(at))));
     let between = |share: f64| share > 0.0 && share < 1.0;
     let line = |(run, details): &Verification<'_>| {
         let inside = details.points.iter().filter(|p| between(p.fmr) && between(p.fnmr));
@@ -330,15 +269,53 @@ fn det(data: &str, runs: &[Verification<'_>]) -> Chart {
         "False non-match against false match rate on normal-deviate axes; on the dashed line both are equal. {}.",
         words.collect::<Vec<_>>().join("; ")
     );
-    let shown: Vec<f64> = TICKS.into_iter().filter(|&t| t >= least && t <= 0.2).collect();
-    let row = |(run, details): &Verification<'_>| {
-        let rate = |&fmr: &f64| fnmr_at(run, details, fmr).map_or("-".to_owned(), percent);
-        let eer = run.number("eer").map_or("-".to_owned(), percent);
-        [word(&run.name), figure(eer)].into_iter().chain(shown.iter().map(rate).map(figure)).collect()
-    };
-    let columns =
-        ["run".to_owned(), "EER".to_owned()].into_iter().chain(shown.iter().map(|&t| format!("FMR {}", percent(t))));
-    let table = Table::new("False non-match rate", columns, runs.iter().map(row).collect());
+    let shown = TICKS.into_iter().filter(|&t| t >= least && t <= 0.2).map(|t| (t, percent(t)));
+    let eer = |run: &Named<'_>| run.number("eer").map_or("-".to_owned(), percent);
+    let table = rates(("False non-match rate", "EER"), runs, &shown.collect::<Vec<_>>(), percent, eer);
     let caption = format!("DET: the price of each false match rate{data}");
     Chart::new(Shape::Square, caption, description, (&x, &y), &series, table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::{CurvePoint, Run};
+    use crate::table::{Record, Value};
+
+    fn texts(chart: &Chart) -> (Vec<&str>, Vec<&str>) {
+        let table = &chart.numbers;
+        (
+            table.columns.iter().map(String::as_str).collect(),
+            table.rows[0].iter().map(|cell| cell.text.as_str()).collect(),
+        )
+    }
+
+    #[test]
+    fn rates_that_the_pairs_do_not_carry_have_no_value() {
+        let point = |threshold, fmr, fnmr| CurvePoint { threshold, fmr, fnmr };
+        let points = vec![point(0.1, 1.0, 0.0), point(0.5, 0.02, 0.25), point(f64::INFINITY, 0.0, 1.0)];
+        let details = Verified { points, ..Verified::default() };
+        let tables = |impostors: usize, given: Value| {
+            let mut record = Record::new();
+            record.set("impostor_pairs", impostors).set("genuine_pairs", 4_usize).set("eer", 0.125).set("auc", 0.8);
+            record.set("fnmr@fmr=0.1", given);
+            let run = Run { path: "run".into(), records: vec![record], details: Details::None };
+            let named = Named { name: "x".into(), dataset: String::new(), data: String::new(), run: &run };
+            let runs = [(&named, &details)];
+            let (roc, det) = (roc("", &runs), det("", &runs));
+            [&roc, &det].map(|chart| {
+                let (columns, row) = texts(chart);
+                (chart.numbers.caption.clone(), columns.join(" | "), row.join(" | "))
+            })
+        };
+        // Five impostors carry nothing, and the result says so: 0.1 wants thirty.
+        let [roc, det] = tables(5, Value::Missing);
+        assert_eq!((roc.1.as_str(), roc.2.as_str()), ("run | area", "x | 0.8000"));
+        assert_eq!((det.1.as_str(), det.2.as_str()), ("run | EER", "x | 12.5 %"));
+        assert!(roc.0.contains("that the impostor pairs carry (3 / FMR of them at least)"), "{}", roc.0);
+        // A hundred carry 5 % and 20 %, of which the result says nothing.
+        let [roc, det] = tables(100, 0.25.into());
+        assert_eq!((roc.1.as_str(), roc.2.as_str()), ("run | area | FMR 0.1", "x | 0.8000 | 75 %"));
+        assert_eq!((det.1.as_str(), det.2.as_str()), ("run | EER | FMR 5 % | FMR 20 %", "x | 12.5 % | 25 % | 25 %"));
+    }
 }

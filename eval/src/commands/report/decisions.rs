@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::mistakes::threshold;
+use crate::plot::scale::told;
 use crate::runs::{Pair, Pairs};
 use crate::table::Record;
 
@@ -16,11 +17,18 @@ pub(super) struct Decisions {
     impostor: usize,
     /// Threshold, impostor pairs accepted from it on, genuine pairs rejected below it; ascending.
     counts: Vec<(f64, usize, usize)>,
+    /// The thresholds in digits that tell each from its neighbours.
+    words: Vec<String>,
     /// Place of the EER's threshold.
     first: usize,
 }
 
 impl Decisions {
+    /// The EER's threshold in words.
+    pub(super) fn first_word(&self) -> &str {
+        &self.words[self.first]
+    }
+
     /// For the page's script.
     pub(super) fn json(&self) -> String {
         serde_json::to_string(self).expect("numbers are JSON")
@@ -42,9 +50,11 @@ pub(super) fn decisions(pairs: &Pairs, record: &Record) -> Option<Decisions> {
         let below = |scores: &[f64]| scores.partition_point(|&score| score < at);
         (at, impostor.len() - below(&impostor), below(&genuine))
     };
-    let counts: Vec<_> = offered(&genuine, &impostor, eer).into_iter().map(count).collect();
+    let offered = offered(&genuine, &impostor, eer);
+    let words = words(&offered);
+    let counts: Vec<_> = offered.into_iter().map(count).collect();
     let first = counts.iter().position(|&(at, ..)| at >= eer)?;
-    Some(Decisions { genuine: genuine.len(), impostor: impostor.len(), counts, first })
+    Some(Decisions { genuine: genuine.len(), impostor: impostor.len(), counts, words, first })
 }
 
 /// Scores that a threshold can stand at, each deciding otherwise than the one before: all of them, or as many, evenly taken from those
@@ -58,6 +68,17 @@ fn offered(genuine: &[f64], impostor: &[f64], eer: f64) -> Vec<f64> {
     all.sort_by(f64::total_cmp);
     all.dedup();
     all
+}
+
+/// Ascending thresholds, each in digits that tell it from its neighbours; as many as most of them need, so that few have more.
+fn words(thresholds: &[f64]) -> Vec<String> {
+    let gaps: Vec<f64> = thresholds.windows(2).map(|two| two[1] - two[0]).collect();
+    let mut usual = gaps.clone();
+    usual.sort_by(f64::total_cmp);
+    let usual = usual.get(usual.len() / 2).copied().unwrap_or(1e-3);
+    let gap = |at: Option<usize>| at.and_then(|at| gaps.get(at)).copied().unwrap_or(f64::INFINITY);
+    let word = |(at, &threshold): (usize, &f64)| told(threshold, gap(at.checked_sub(1)).min(gap(Some(at))).min(usual));
+    thresholds.iter().enumerate().map(word).collect()
 }
 
 #[cfg(test)]
@@ -91,6 +112,18 @@ mod tests {
         assert!((300..=OFFERED + 1).contains(&found.counts.len()), "{}", found.counts.len());
         assert_eq!((found.counts[0], found.counts[found.first].0), ((0.0, found.impostor, 0), 0.5));
         assert_eq!(found.counts.last().unwrap().1, 1, "the greatest impostor");
+    }
+
+    #[test]
+    fn thresholds_are_told_apart_however_near_they_are() {
+        assert_eq!(words(&[0.1, 0.2, 0.4]), ["0.100", "0.200", "0.400"]);
+        let near: Vec<f64> = (0..300).map(|n| 1.0 - 1e-9 * f64::from(300 - n)).chain([1.0]).collect();
+        let tiny: Vec<f64> = (0..300).map(|n| 1e-32 * f64::from(n)).collect();
+        for all in [near, tiny, vec![-1.0, 0.999_999_1, 0.999_999_2, 0.999_999_3], vec![0.5]] {
+            let words = words(&all);
+            let distinct: std::collections::HashSet<&String> = words.iter().collect();
+            assert_eq!(distinct.len(), all.len(), "{words:?}");
+        }
     }
 
     #[test]

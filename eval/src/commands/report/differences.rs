@@ -41,19 +41,22 @@ impl Difference {
 /// those of each run.
 pub(super) fn all(runs: &[Named<'_>], pictures: &mut [Option<Pictures>]) -> Vec<Difference> {
     let size = |run: &Named<'_>| match &run.run.details {
-        Details::Retrieval(of) => Some(("recall", of.queries.len())),
-        Details::Verification(of) => {
-            Some(("verification", of.pairs.as_ref().map_or(usize::MAX, |pairs| pairs.pairs.len())))
-        }
+        Details::Retrieval(of) => Some(("recall", Some(of.queries.len()))),
+        Details::Verification(of) => Some(("verification", of.pairs.as_ref().map(|pairs| pairs.pairs.len()))),
         Details::Training(_) | Details::None => None,
     };
     let measured = runs.iter().enumerate().filter_map(|(at, run)| size(run).map(|(kind, count)| (at, kind, count)));
     let mut all = Vec::new();
     for alike in grouped(measured, |&(at, kind, _)| (kind, runs[at].data.clone())) {
-        let [(a, ..), others @ ..] = &alike[..] else { continue };
+        let (alike, counted) = parted(&alike);
+        let name = |at: usize| runs[at].name.as_str();
+        if alike.len() + counted.len() > 1 && !counted.is_empty() {
+            all.push(Difference::not(uncompared(&counted.iter().map(|&at| name(at)).collect::<Vec<_>>())));
+        }
+        let [(a, _), others @ ..] = &alike[..] else { continue };
         let compared = others.iter().take(OTHERS);
-        all.extend(compared.map(|(b, _, count)| difference(&runs[*a], &runs[*b], *count > UP_TO, &mut pictures[*a])));
-        if let Some((b, ..)) = others.get(OTHERS) {
+        all.extend(compared.map(|(b, count)| difference(&runs[*a], &runs[*b], *count > UP_TO, &mut pictures[*a])));
+        if let Some((b, _)) = others.get(OTHERS) {
             let left = others.len() - OTHERS - 1;
             let more = if left == 0 { String::new() } else { format!(" and {left} more") };
             let verdict = format!("{}{more} are not compared here; `pdloss-eval compare` does it.", runs[*b].name);
@@ -61,6 +64,29 @@ pub(super) fn all(runs: &[Named<'_>], pictures: &mut [Option<Pictures>]) -> Vec<
         }
     }
     all
+}
+
+/// Runs with their queries or pairs, and how many these are; runs that kept counts alone.
+fn parted(alike: &[(usize, &str, Option<usize>)]) -> (Vec<(usize, usize)>, Vec<usize>) {
+    let kept = alike.iter().filter_map(|&(at, _, count)| Some((at, count?))).collect();
+    (kept, alike.iter().filter(|(.., count)| count.is_none()).map(|&(at, ..)| at).collect())
+}
+
+/// Why these runs are not compared, as `compare` says it.
+fn uncompared(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    let (shown, left) = names.split_at(names.len().min(SHOWN));
+    let (last, before) = shown.split_last().unwrap_or((&"", &[]));
+    let named = match (before, left) {
+        ([], _) => (*last).to_owned(),
+        (_, []) => format!("{} and {last}", before.join(", ")),
+        _ => format!("{} and {} more", shown.join(", "), left.len()),
+    };
+    let (are, kept) = if names.len() == 1 { ("is", "this run kept") } else { ("are", "these runs kept") };
+    format!(
+        "{named} {are} not compared: {kept} counts and no pairs, being of scores without names, of very many pairs, or of templates in \
+         an earlier version."
+    )
 }
 
 fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pictures>) -> Difference {
@@ -103,5 +129,37 @@ fn difference(a: &Named<'_>, b: &Named<'_>, many: bool, pictures: &mut Option<Pi
         verdict: found.verdict(1.0 - HOW.level, &a.name, &b.name),
         table: Some(Table::new(&caption, columns.into_iter(), found.rows().iter().map(row).collect())),
         changes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::{Pairs, Run, Verified};
+
+    #[test]
+    fn runs_that_kept_no_pairs_are_not_said_to_have_too_many() {
+        let run = |name: &str, pairs: Option<Pairs>| Run {
+            path: name.into(),
+            records: vec![Record::new()],
+            details: Details::Verification(Verified { pairs, ..Verified::default() }),
+        };
+        let verdicts = |kept: &[bool]| -> Vec<String> {
+            let runs: Vec<Run> = kept.iter().map(|kept| run("run", kept.then(Pairs::default))).collect();
+            let named =
+                |(at, run)| Named { name: format!("run{at}"), dataset: String::new(), data: String::new(), run };
+            let named: Vec<Named<'_>> = runs.iter().enumerate().map(named).collect();
+            let mut pictures: Vec<Option<Pictures>> = runs.iter().map(|_| None).collect();
+            all(&named, &mut pictures).into_iter().map(|found| found.verdict).collect()
+        };
+        assert!(verdicts(&[false]).is_empty());
+        let why = "counts and no pairs, being of scores without names, of very many pairs, or of templates in an earlier version.";
+        assert_eq!(verdicts(&[false, false]), [format!("run0 and run1 are not compared: these runs kept {why}")]);
+        let many = format!("run0, run1, run2 and 2 more are not compared: these runs kept {why}");
+        assert_eq!(verdicts(&[false; 5]), [many]);
+        // The first of those that have pairs is what the others are compared with.
+        let mixed = verdicts(&[false, true, true]);
+        assert_eq!(mixed[0], format!("run0 is not compared: this run kept {why}"));
+        assert!(mixed.len() == 2 && mixed[1].contains("run2") && mixed[1].contains("run1"), "{mixed:?}");
     }
 }

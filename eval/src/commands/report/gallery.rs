@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::thumbnails::Pictures;
+use crate::plot::scale::digits;
 
 /// How the images of a row belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -67,12 +68,12 @@ impl Row {
     }
 
     pub(super) fn under(caption: String, images: Vec<Image>) -> Self {
-        Self { caption, images, marks: Vec::new(), decided: None }
+        Self { caption, images: told_apart(images), marks: Vec::new(), decided: None }
     }
 
     /// Images that were judged together.
     pub(super) fn judged(images: Vec<Image>, marks: Vec<Mark>) -> Self {
-        Self { caption: String::new(), images, marks, decided: None }
+        Self { marks, ..Self::of(images) }
     }
 
     /// A pair that is decided by a threshold, which may be moved; `is_wrong` at first.
@@ -118,10 +119,20 @@ impl Image {
     }
 }
 
-/// Three digits; six where these would be those of 1, as of embeddings that nearly all point one way.
+/// Three digits; more where these would be those of 1, as of embeddings that nearly all point one way.
 fn worded(score: f64) -> String {
-    let short = format!("{score:.3}");
-    if ["1.000", "-1.000"].contains(&short.as_str()) && score.abs() < 1.0 { format!("{score:.6}") } else { short }
+    digits(score, 3)
+}
+
+/// Classes that are cut alike, and are not one, are shown whole.
+fn told_apart(mut images: Vec<Image>) -> Vec<Image> {
+    let names: Vec<(String, String)> = images.iter().map(|image| (image.label.clone(), image.class.clone())).collect();
+    for image in &mut images {
+        if names.iter().any(|(label, class)| *label == image.label && *class != image.class) {
+            image.label.clone_from(&image.class);
+        }
+    }
+    images
 }
 
 /// A long name without its middle: ends tell names apart as often as beginnings do.
@@ -140,10 +151,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn classes_that_differ_are_not_shown_alike() {
+        let name = |middle: &str| format!("{}{middle}{}", "a".repeat(20), "z".repeat(20));
+        let image = |class: &str| Image::new("i", class, "", None, &mut None);
+        let labels = |classes: [&str; 3]| {
+            Row::of(classes.map(image).into()).images.into_iter().map(|i| i.label).collect::<Vec<_>>()
+        };
+        let (x, y) = (name("x"), name("y"));
+        assert_eq!(labels([&x, &x, "b"]), ["aaaaaaaaaaa\u{2026}zzzzzzzzzzz", "aaaaaaaaaaa\u{2026}zzzzzzzzzzz", "b"]);
+        assert_eq!(labels([&x, &y, "b"]), [x.as_str(), &y, "b"]);
+    }
+
+    #[test]
     fn scores_that_are_nearly_1_are_told_apart() {
         assert_eq!(
-            [0.4217, 1.0, 0.9994, 0.99996, -0.99996, 70.0].map(worded),
-            ["0.422", "1.000", "0.999", "0.999960", "-0.999960", "70.000"]
+            [0.4217, 1.0, 0.9994, 0.99996, -0.99996, 70.0, 0.999_999_66].map(worded),
+            ["0.422", "1.000", "0.999", "0.999960", "-0.999960", "70.000", "0.99999966"]
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::groups::by_three;
 use super::{Table, figure, word};
-use crate::plot::scale::{grouped, short};
+use crate::plot::scale::{digits, grouped, short};
 use crate::table::{Record, Value};
 
 /// The groups of a run whose result is `record`; nothing, where there are none.
@@ -27,7 +27,7 @@ pub(super) fn table(groups: &[Record], record: &Record) -> Option<Table> {
         [
             figure(count(of)),
             figure(errors),
-            figure(value.map_or("-".to_owned(), |value| format!("{value:.4}"))),
+            figure(value.map_or("-".to_owned(), |value| digits(value, 4))),
             figure(interval),
         ]
     };

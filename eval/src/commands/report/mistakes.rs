@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::gallery::{Arranged, Gallery, Image, Row};
 use super::thumbnails::Pictures;
 use super::{Table, figure, word};
+use crate::plot::scale::digits;
 use crate::runs::{Pair, Pairs, Query, Retrieved};
 use crate::table::{Record, Value};
 
@@ -80,7 +81,7 @@ pub(super) fn worst_classes(run: &Retrieved) -> Table {
     let row = |(name, class): &(&str, Class<'_>)| {
         let most = class.taken_for.iter().max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0)));
         let taken = most.map_or("-".to_owned(), |(other, times)| format!("{other} ({times})"));
-        let rate = |value: f64| figure(format!("{value:.4}"));
+        let rate = |value: f64| figure(digits(value, 4));
         vec![word(name), figure(class.queries.to_string()), rate(recall(class)), rate(map(class)), word(&taken)]
     };
     Table::new(
@@ -101,12 +102,16 @@ pub(super) fn is_right(pair: &Pair, threshold: f64) -> bool {
 }
 
 /// Pairs decided wrongly, the farthest beyond the threshold first: impostors that were accepted, genuine pairs rejected. Pairs that
-/// other thresholds would decide wrongly are there, too, and not shown at first.
-pub(super) fn verification(pairs: &Pairs, record: &Record, pictures: &mut Option<Pictures>) -> Vec<Gallery> {
+/// other thresholds would decide wrongly are there, too, and not shown at first. `called` is the EER's threshold in words.
+pub(super) fn verification(
+    pairs: &Pairs,
+    record: &Record,
+    called: &str,
+    pictures: &mut Option<Pictures>,
+) -> Vec<Gallery> {
     let threshold = threshold(record);
     let by_fold = pairs.pairs.iter().any(|p| p.right.is_some());
-    let place =
-        if by_fold { "the threshold of its fold".to_owned() } else { format!("the EER's threshold, {threshold:.4}") };
+    let place = if by_fold { "the threshold of its fold".to_owned() } else { format!("the EER's threshold, {called}") };
     let mut gallery = |same: bool, caption: &str| {
         let mut all: Vec<_> = pairs.pairs.iter().filter(|pair| pair.same == same).collect();
         all.sort_by(|a, b| if same { a.score.total_cmp(&b.score) } else { b.score.total_cmp(&a.score) });

@@ -13,11 +13,16 @@ mod decisions;
 mod differences;
 mod gallery;
 mod groups;
+mod histograms;
+mod leaders;
+mod looks;
 mod map;
 mod mistakes;
 mod progress;
 mod thumbnails;
+mod ticks;
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +37,7 @@ use pdloss_embed::files::{can_write, distinct, ending, write_atomically};
 use pdloss_embed::program::Usual;
 
 use super::tabulate;
+use crate::plot::scale::short;
 use crate::runs::{Details, Files, Run};
 use crate::table::{Cell, Record, Sheet, Value};
 use thumbnails::Pictures;
@@ -233,53 +239,6 @@ fn date(results: &[PathBuf]) -> String {
     }
 }
 
-/// A sentence for each measure on each data that several runs have: which is ahead, and by how much.
-fn leaders(rows: &[Record]) -> Vec<String> {
-    const FIRST: [(&str, bool); 5] =
-        [("recall@1", true), ("accuracy", true), ("eer", false), ("best recall@1", true), ("map@r", true)];
-    let word = |row: &Record, column: &str| row.get(column).map(Value::word).unwrap_or_default();
-    let apart = tabulate::apart(rows);
-    let sentence = |rows: &Vec<&Record>| {
-        let all = |figure: &str| {
-            let number = |row: &&Record| row.get(figure).and_then(Value::number).filter(|number| !number.is_nan());
-            let numbers = rows.iter().map(number);
-            numbers.collect::<Option<Vec<f64>>>()
-        };
-        // Some figures are measured in ways that others of their row are not.
-        let is_alike = |figure: &str| {
-            let first = tabulate::measured_on(rows[0], figure);
-            rows[1..].iter().all(|row| tabulate::measured_on(row, figure) == first)
-        };
-        let (figure, higher, values) = FIRST
-            .iter()
-            .filter(|(figure, _)| is_alike(figure))
-            .find_map(|&(figure, higher)| Some((figure, higher, all(figure)?)))?;
-        let mut order: Vec<(f64, String)> =
-            values.into_iter().zip(rows.iter().map(|row| word(row, "result"))).collect();
-        order.sort_by(|a, b| if higher { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) });
-        let [(best, leader), (next, other), ..] = &order[..] else { return None };
-        // Files of kept embeddings have names of their own.
-        let dataset = word(rows[0], "dataset");
-        let is_one = rows.iter().all(|row| word(row, "dataset") == dataset);
-        let on = if dataset.is_empty() || !is_one { String::new() } else { format!(" on {dataset}") };
-        let apart = apart.iter().map(|name| (name, word(rows[0], name))).filter(|(name, word)| {
-            !word.is_empty() && rows.iter().all(|row| row.get(name).map(Value::word).as_ref() == Some(word))
-        });
-        let apart: Vec<String> = apart.map(|(name, word)| format!("{name} {word}")).collect();
-        let on = if apart.is_empty() { on } else { format!("{on} ({})", apart.join(", ")) };
-        let by = (best - next).abs();
-        Some(if by < 5e-4 {
-            format!("{leader} and {other} are level in {figure}{on}: {best:.4}.")
-        } else {
-            format!(
-                "{leader} is ahead in {figure}{on}: {best:.4}, {by:.4} {} than {other}.",
-                if higher { "more" } else { "less" }
-            )
-        })
-    };
-    grouped(rows, |row| (measure(row), tabulate::measured(row))).iter().filter_map(sentence).collect()
-}
-
 /// A table for each kind of measure: runs of one kind have columns in common.
 fn summaries(rows: &[Record]) -> Vec<Table> {
     let table = |rows: Vec<Record>| {
@@ -321,8 +280,11 @@ fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<Stri
         Details::Verification(details) => {
             groups = groups::table(&details.groups, record);
             let pairs = details.pairs.as_ref();
-            decided = pairs.and_then(|pairs| decisions::decisions(pairs, record)).map(|found| found.json());
-            pairs.map(|pairs| mistakes::verification(pairs, record, pictures)).unwrap_or_default()
+            let found = pairs.and_then(|pairs| decisions::decisions(pairs, record));
+            decided = found.as_ref().map(decisions::Decisions::json);
+            let threshold =
+                found.map_or_else(|| short(mistakes::threshold(record)), |found| found.first_word().to_owned());
+            pairs.map(|pairs| mistakes::verification(pairs, record, &threshold, pictures)).unwrap_or_default()
         }
         Details::Training(_) | Details::None => Vec::new(),
     };
@@ -366,13 +328,26 @@ fn pictures(
     }
 }
 
+/// All results, and what a reader would not see of them together; it is printed, too.
+fn rows(named: &[Named<'_>]) -> (Vec<Record>, Vec<String>) {
+    let (mut rows, mut said, mut seen) = (Vec::new(), Vec::new(), HashMap::new());
+    for run in named {
+        let own = tabulate::rows(run.run, &run.name);
+        said.extend(tabulate::of_each(run.run, &own, &mut seen));
+        rows.extend(own);
+    }
+    said.extend(tabulate::of_all(&rows));
+    said.iter().for_each(|sentence| note(sentence));
+    (rows, said)
+}
+
 fn render(
     title: &str,
     date: &str,
     named: &[Named<'_>],
     (differences, charts, maps, sections): (&[differences::Difference], &[chart::Chart], &[map::Figure], &[Section]),
 ) -> std::result::Result<String, minijinja::Error> {
-    let rows: Vec<Record> = named.iter().flat_map(|run| tabulate::rows(run.run, &run.name)).collect();
+    let (rows, mixed) = rows(named);
     let doubts = named.iter().filter_map(|run| Some((&run.name, noted(&run.run.records[0])?)));
     let doubts: Vec<(&String, String)> = doubts.collect();
     let mut templates = Environment::new();
@@ -381,8 +356,8 @@ fn render(
     templates.set_lstrip_blocks(true);
     templates.add_template("page.html", include_str!("page.html"))?;
     templates.get_template("page.html")?.render(context! {
-        title, date, differences, charts, maps, sections, doubts,
-        leaders => leaders(&rows),
+        title, date, differences, charts, maps, sections, doubts, mixed,
+        leaders => leaders::leaders(&rows),
         summaries => summaries(&rows),
         style => include_str!("page.css"),
         script => include_str!("page.js"),

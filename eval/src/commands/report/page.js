@@ -15,19 +15,24 @@
   matchMedia("(prefers-color-scheme: dark)").onchange = say;
   say();
 
+  // A number as pages write it: large counts in groups of three, shares in per cent, an interval's or a unit's words behind.
   const value = (row, column) => {
-    const text = row.cells[column].textContent.trim();
-    // Large counts are in groups of three.
-    const number = Number(/^[\d,]+$/.test(text) ? text.replaceAll(",", "") : text);
-    return text === "-" || text === "" ? null : Number.isNaN(number) ? text : number;
+    const cell = row.cells[column], text = cell.textContent.trim();
+    const [whole, number] = text.match(/^([-+]?(?:[\d,]*\.?\d+(?:e[-+]?\d+)?|inf))(?: %)?/i) ?? [];
+    if (["", "-", "NaN"].includes(text)) return null;
+    // Names may begin with a number.
+    if (!number || (whole !== text && !cell.classList.contains("number"))) return text;
+    return /inf/i.test(number) ? (number.startsWith("-") ? -Infinity : Infinity) : Number(number.replaceAll(",", ""));
   };
-  const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+  // Numbers before words.
+  const compare = (a, b) => typeof a === "number" && typeof b === "number" ? (a > b) - (a < b)
+    : typeof a === typeof b ? a.localeCompare(b, undefined, { numeric: true }) : typeof a === "number" ? -1 : 1;
   for (const table of document.querySelectorAll("table.sortable")) {
     [...table.tHead.rows[0].cells].forEach((head, column) => {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = head.textContent;
-      head.replaceChildren(button);
+      button.append(...head.childNodes);
+      head.append(button);
       button.onclick = () => {
         const down = head.ariaSort === "ascending";
         for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
@@ -75,7 +80,7 @@
         if (Math.abs(point[0] - x) > 12) continue;
         if (line.shown) {
           const dot = drawn("circle");
-          dot.setAttribute("class", `s${line.style}`);
+          dot.setAttribute("class", line.look);
           for (const [name, value] of [["cx", point[0]], ["cy", point[1]], ["r", 4]]) dot.setAttribute(name, value);
           cursor.append(dot);
         }
@@ -187,17 +192,24 @@
 
   // Thresholds: what would be decided at the one that the slider stands at, and which pairs wrongly.
   for (const figure of document.querySelectorAll("figure.threshold")) {
-    const { genuine, impostor, counts, first } = JSON.parse(figure.querySelector("script").textContent);
+    const { genuine, impostor, counts, words: called, first } = JSON.parse(figure.querySelector("script").textContent);
     const slider = document.createElement("input"), reading = document.createElement("output"), run = figure.closest("section");
     Object.assign(slider, { type: "range", min: 0, max: counts.length - 1, step: 1, value: first });
     slider.setAttribute("aria-label", `Threshold: ${run.querySelector("h2").textContent}`);
     reading.className = "reading";
     reading.textContent = "Move the slider to see rates, counts and mistakes at another threshold.";
     figure.append(slider, reading);
-    const percent = share => `${Number((100 * share).toPrecision(3))} %`, grouped = count => count.toLocaleString("en");
+    // Three digits, and two of what is missing from 100 %: what is not all is not said to be.
+    const percent = share => {
+      const hundredths = 100 * share, figures = (of, count) => count - 1 - Math.floor(Math.log10(of));
+      const digits = hundredths > 0 && hundredths < 100 ? Math.max(figures(hundredths, 3), figures(100 - hundredths, 2)) : 0;
+      return `${Number(hundredths.toFixed(Math.min(Math.max(digits, 0), 10)))} %`;
+    };
+    const grouped = count => count.toLocaleString("en");
     slider.oninput = () => {
       const [at, accepted, rejected] = counts[slider.valueAsNumber], words = document.createElement("b");
-      words.textContent = `threshold ${at.toFixed(4)}`;
+      const threshold = `threshold ${called[slider.valueAsNumber]}`;
+      words.textContent = threshold;
       const right = genuine + impostor - accepted - rejected;
       reading.replaceChildren(words, ` · FMR ${percent(accepted / impostor)}: ${grouped(accepted)} of ${grouped(impostor)} impostor pairs accepted · FNMR `
         + `${percent(rejected / genuine)}: ${grouped(rejected)} of ${grouped(genuine)} genuine pairs rejected · ${percent(right / (genuine + impostor))} of all pairs decided rightly`);
@@ -211,7 +223,7 @@
           shown += !pair.hidden;
         }
         const note = pairs[0]?.closest(".gallery").querySelector(".note");
-        if (note) note.textContent = `${shown} of ${grouped(wrong)} pairs that threshold ${at.toFixed(4)} decides wrongly; those farthest from it first.`;
+        if (note) note.textContent = `${shown} of ${grouped(wrong)} pairs that ${threshold} decides wrongly; those farthest from it first.`;
       }
     };
   }

@@ -86,7 +86,7 @@ fn chart(
     let mut chart = Chart::new(Shape::Wide, caption.into(), description, (&x, &y), &series, table);
     chart.more = more;
     if series.len() > taken.len() {
-        chart.note = "Thin lines: single batches; thick: their running mean.".into();
+        chart.note = "Faint lines: single batches; the others: their running mean.".into();
     }
     Some(chart)
 }

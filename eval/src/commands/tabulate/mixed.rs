@@ -169,9 +169,20 @@ fn is_apart(rows: &[Record], column: &str, alike: &[&str]) -> bool {
     })
 }
 
+/// What a reader would not see of one file's rows; `seen` has all rows so far, and what they are called.
+pub(in crate::commands) fn of_each(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, String>) -> Vec<String> {
+    again(run, rows, seen).into_iter().chain(without_figures(rows)).collect()
+}
+
+/// What a reader would not see of rows that are put together.
+pub(in crate::commands) fn of_all(rows: &[Record]) -> Vec<String> {
+    let of_data = of_one_name(rows).into_iter().chain(of_kept(rows)).chain(of_unknown_data(rows));
+    of_data.chain(misspelt(rows)).collect()
+}
+
 /// What is to be said of rows that were there before: a result knows its times, so that no two are alike in every column. `seen` has
 /// all rows so far, and what they are called.
-pub(super) fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, String>) -> Vec<String> {
+fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, String>) -> Vec<String> {
     let mut said = Vec::new();
     for (own, made) in run.records.iter().zip(rows) {
         // What tables call a result is no part of it.
@@ -189,7 +200,7 @@ pub(super) fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, 
 }
 
 /// What is to be said of data that have one name and are not the same, where one measure was taken on both.
-pub(super) fn of_one_name(rows: &[Record]) -> Vec<String> {
+fn of_one_name(rows: &[Record]) -> Vec<String> {
     let word = |row: &Record, name: &str| row.get(name).map(Value::word).filter(|word| !word.is_empty());
     let mut data: BTreeMap<(String, Option<String>), BTreeMap<String, &Record>> = BTreeMap::new();
     for row in rows.iter().filter(|row| word(row, "data_sha256").is_some()) {
@@ -228,7 +239,7 @@ pub(super) fn of_one_name(rows: &[Record]) -> Vec<String> {
 }
 
 /// What is to be said of several rows that do not say on which data they were measured: their figures are ranked as if it were one.
-pub(super) fn of_unknown_data(rows: &[Record]) -> Option<String> {
+fn of_unknown_data(rows: &[Record]) -> Option<String> {
     const SHOWN: usize = 3;
     let is_known = |row: &&Record| {
         let words = ["data_sha256", "dataset", "data", "pairs_sha256"];
@@ -246,7 +257,7 @@ pub(super) fn of_unknown_data(rows: &[Record]) -> Option<String> {
 }
 
 /// What is to be said of kept embeddings that are ranked as of one data set: they do not say which images they are of.
-pub(super) fn of_kept(rows: &[Record]) -> Vec<String> {
+fn of_kept(rows: &[Record]) -> Vec<String> {
     const SHOWN: usize = 4;
     let is_kept = |row: &&Record| has_figure(row) && has_word(row, "rows_sha256");
     let mut alike: BTreeMap<String, Vec<&Record>> = BTreeMap::new();
@@ -273,7 +284,7 @@ fn has_figure(row: &Record) -> bool {
 }
 
 /// What is to be said of a file none of whose rows has a figure that is known.
-pub(super) fn without_figures(rows: &[Record]) -> Option<String> {
+fn without_figures(rows: &[Record]) -> Option<String> {
     const SHOWN: usize = 8;
     let is_known = |name: &str| better(name).is_some() || name == "figure";
     if Record::columns(rows).into_iter().any(is_known) {
@@ -291,7 +302,7 @@ pub(super) fn without_figures(rows: &[Record]) -> Option<String> {
 }
 
 /// What is to be said of columns that are called nearly as a known one, and are not it.
-pub(super) fn misspelt(rows: &[Record]) -> Vec<String> {
+fn misspelt(rows: &[Record]) -> Vec<String> {
     let plain = |name: &str| name.trim().to_lowercase().replace([' ', '_', '-', '(', ')'], "");
     let known: Vec<&str> = Record::columns(rows).into_iter().filter(|name| find(name).is_some()).collect();
     let others = Record::columns(rows).into_iter().filter(|name| find(name).is_none());

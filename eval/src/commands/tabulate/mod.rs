@@ -18,8 +18,8 @@ use crate::runs::{Details, Run};
 use crate::table::schema::{Better, better, is_beside, is_cost, range};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, in_column, matches};
 use crate::{Error, Result};
-use mixed::{Measured, again, misspelt, of_kept, of_one_name, of_unknown_data, say_of_data, without_figures};
-pub(super) use mixed::{apart, data_of, know_images, measured, measured_on};
+use mixed::{Measured, say_of_data};
+pub(super) use mixed::{apart, data_of, know_images, measured, measured_on, of_all, of_each};
 
 const EXAMPLES: &str = "Examples:
   pdloss-eval tabulate results/*.json --sort recall@1
@@ -143,8 +143,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     know_images(&mut runs);
     for (run, path) in runs.into_iter().zip(&args.results) {
         let of_run = self::rows(&run, &path.display().to_string());
-        again(&run, &of_run, &mut seen).iter().for_each(|sentence| note(sentence));
-        without_figures(&of_run).iter().for_each(|sentence| note(sentence));
+        of_each(&run, &of_run, &mut seen).iter().for_each(|sentence| note(sentence));
         rows.extend(of_run);
     }
     Record::agree(&mut rows);
@@ -156,9 +155,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             return Err(Error::Usage(text));
         }
     }
-    let of_data = of_one_name(&rows).into_iter().chain(of_kept(&rows)).chain(of_unknown_data(&rows));
-    of_data.for_each(|sentence| note(&sentence));
-    misspelt(&rows).iter().for_each(|sentence| note(sentence));
+    of_all(&rows).iter().for_each(|sentence| note(sentence));
     let sort = args.sort.as_deref().map(|by| by.strip_prefix('-').map_or((by, false), |by| (by, true)));
     let in_rows = sort.filter(|(by, _)| Record::columns(&rows).contains(by));
     if let Some((by, turned)) = in_rows {

@@ -28,7 +28,8 @@ pub(crate) fn histogram(tally: &Tally, sign: f64) -> Vec<Bin> {
     });
     if !low.is_finite() || high / BINS as f64 <= low / BINS as f64 {
         let middle = if low.is_finite() { low } else { 0.0 };
-        (low, high) = (middle - 0.5, middle + 0.5);
+        // In the middle of a bin, which is around it.
+        (low, high) = (middle - 0.505, middle + 0.495);
     }
     // In quarters where the distance of two scores is beyond what numbers hold.
     let part = if (high - low).is_finite() { 1.0 } else { 0.25 };
