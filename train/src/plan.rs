@@ -7,7 +7,7 @@ use pdloss::graph::head::Spelling;
 use pdloss::graph::losses::Loss;
 use pdloss::graph::proto::{GraphProto, ModelProto, TensorProto};
 use pdloss::graph::shapes::Shapes;
-use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts};
+use pdloss::graph::step::{Description, Kind, Parameters, Ranks, build_in_parts, only};
 use pdloss::graph::{self, file};
 use pdloss_embed::dataset::Dataset;
 use pdloss_embed::embedder::{self, Model};
@@ -215,6 +215,8 @@ impl Plan {
                 }
             })
             .map_err(wrong)?;
+        let (embedder, left) = only(&ready.of_embedder, &settings.output).map_err(wrong)?;
+        notes.extend(left_away(&settings.output, &left));
         let parameters = trained(&settings.model, step.described())?;
         notes.extend(parameters.notes.iter().cloned());
         notes.extend(of_ranks(&settings, step.described())?);
@@ -230,13 +232,26 @@ impl Plan {
             layout,
             data,
             validation,
-            backbone: ready.of_embedder,
+            backbone: embedder,
             step,
             parameters,
             library,
             notes,
         })
     }
+}
+
+/// What is to be said of tensors behind the embedding, which the embedder does not have.
+fn left_away(output: &str, left: &[String]) -> Option<String> {
+    const SHOWN: usize = 6;
+    let shown: Vec<String> = left.iter().take(SHOWN).map(|name| format!("'{name}'")).collect();
+    let more = if left.len() > SHOWN { format!(" and {} more", left.len() - SHOWN) } else { String::new() };
+    (!left.is_empty()).then(|| {
+        format!(
+            "the embedder ends at '{output}' (--output): what comes behind it in the model is left away, with {}{more}",
+            shown.join(", ")
+        )
+    })
 }
 
 /// What is to be said of a run on several ranks.

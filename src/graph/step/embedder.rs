@@ -1,13 +1,14 @@
 //! The trained embedder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{sharing, tensors::describe};
+use super::{in_place::inputs, sharing, tensors::describe};
 use crate::graph::{
     Error, Result, branches,
-    build::{Element, Value, attribute},
+    build::{Dim, Element, Value, attribute, declare},
     literal,
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    shapes::Shapes,
     training_mode,
 };
 
@@ -41,6 +42,51 @@ pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<Ten
     infer_only(graph);
     training_mode::into_inference(graph);
     Ok(model)
+}
+
+/// The model with one of its values as the only output, and nothing that this does not need; with the names of the tensors that are left
+/// away.
+///
+/// # Errors
+/// When the model has no graph, or the types of its values contradict each other.
+pub fn only(model: &ModelProto, output: &str) -> Result<(ModelProto, Vec<String>)> {
+    let shapes = Shapes::of(model)?;
+    let mut model = model.clone();
+    let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
+    if let [alone] = graph.output.as_slice()
+        && alone.name() == output
+    {
+        return Ok((model, Vec::new()));
+    }
+    let known = graph.output.iter().chain(&graph.value_info).find(|value| value.name() == output).cloned();
+    let lengths = || shapes.shape(output).unwrap_or(&[Dim::Unknown, Dim::Unknown]);
+    graph.output =
+        vec![known.unwrap_or_else(|| declare(output, shapes.element(output).unwrap_or(Element::F32), lengths()))];
+    let mut needed: HashSet<String> = HashSet::from([output.to_owned()]);
+    let mut is_needed: Vec<bool> = graph
+        .node
+        .iter()
+        .rev()
+        .map(|node| {
+            let makes = node.output.iter().any(|made| needed.contains(made));
+            if makes {
+                needed.extend(inputs(node).into_iter().map(str::to_owned));
+            }
+            makes
+        })
+        .collect();
+    is_needed.reverse();
+    let mut is_needed = is_needed.into_iter();
+    graph.node.retain(|_| is_needed.next() == Some(true));
+    let left = graph.initializer.iter().map(TensorProto::name).filter(|name| !needed.contains(*name));
+    let left = left.map(str::to_owned).collect();
+    graph.initializer.retain(|tensor| needed.contains(tensor.name()));
+    graph
+        .sparse_initializer
+        .retain(|tensor| tensor.values.as_ref().is_none_or(|values| needed.contains(values.name())));
+    graph.input.retain(|input| needed.contains(input.name()));
+    graph.value_info.retain(|value| needed.contains(value.name()));
+    Ok((model, left))
 }
 
 /// How far training has moved a backbone.

@@ -50,7 +50,9 @@ pub(super) fn mark(graph: &GraphProto, state: &mut [State]) {
 pub(super) fn inputs(node: &NodeProto) -> Vec<&str> {
     let inside =
         node.attribute.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs));
-    let inside = inside.flat_map(|graph| &graph.node).flat_map(inputs);
+    // A branch without nodes gives what it takes from outside.
+    let inside = inside
+        .flat_map(|graph| graph.node.iter().flat_map(inputs).chain(graph.output.iter().map(|output| output.name())));
     node.input.iter().map(String::as_str).chain(inside).filter(|name| !name.is_empty()).collect()
 }
 

@@ -61,7 +61,7 @@ mod weights;
 
 pub use super::gradient::Operators;
 pub use description::{Description, KEY, Kind, Left, LossDescription, Parameters, State};
-pub use embedder::{Moved, export_embedder, moved};
+pub use embedder::{Moved, export_embedder, moved, only};
 pub use in_parts::{InParts, build_in_parts};
 pub use optimizer::Optimizer;
 pub use options::{FreezeStatistics, Group, Memory, Ranks, RunningVariance, StepOptions};

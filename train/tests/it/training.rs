@@ -120,12 +120,42 @@ fn an_inner_tensor_can_be_the_embedding_and_frozen_weights_stay() {
     let place = Place::new();
     let shapes = fixtures().join("shapes");
     let more = ["--batch", "32", "--steps", "4", "--output", "flat", "--freeze", "conv.*"];
-    succeeds(&place.arguments(text(&shapes), &more));
-    let graph = |path| file::read(path).unwrap().graph.unwrap().initializer;
-    for (old, new) in graph(&place.model).iter().zip(graph(&place.file("embedder.onnx")).iter()) {
-        let stays = ["conv.weight", "linear.weight", "linear.bias"].contains(&old.name());
-        assert_eq!(old.raw_data == new.raw_data, stays, "{}", old.name());
+    let output = run(&place.arguments(text(&shapes), &[&more[..], &["--validation-split", "protocol"]].concat()));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let left = "the embedder ends at 'flat' (--output): what comes behind it in the model is left away, with 'linear.weight', 'linear.bias'";
+    assert!(output.status.success() && said.contains(left), "{said}");
+    let graph = |path| file::read(path).unwrap().graph.unwrap();
+    let (before, after) = (graph(&place.model), graph(&place.file("embedder.onnx")));
+    assert_eq!(after.output.iter().map(|output| output.name()).collect::<Vec<_>>(), ["flat"]);
+    assert!(after.node.iter().all(|node| node.op_type() != "Gemm") && after.output[0].r#type.is_some());
+    for old in &before.initializer {
+        let new = after.initializer.iter().find(|new| new.name() == old.name());
+        assert_eq!(new.is_none(), old.name().starts_with("linear."), "{}", old.name());
+        let is_same = new.is_none_or(|new| new.raw_data == old.raw_data);
+        assert_eq!(is_same, ["conv.weight", "linear.weight", "linear.bias"].contains(&old.name()), "{}", old.name());
     }
+    // What measures it needs no --output: the figure is the run's own.
+    let validated = place.table("validation.csv", &[]);
+    let at = validated[0].iter().position(|name| name == "recall@1").unwrap();
+    let result = place.out.join("r.json");
+    let embedder = place.file("embedder.onnx");
+    succeeds(&[
+        "recall",
+        "--model",
+        text(&embedder),
+        "--data",
+        text(&shapes),
+        "--split",
+        "protocol",
+        "--k",
+        "1",
+        "--out",
+        text(&result),
+    ]);
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(&result).unwrap()).unwrap();
+    let (found, wanted) =
+        (result[0]["recall@1"].as_f64().unwrap(), validated.last().unwrap()[at].parse::<f64>().unwrap());
+    assert!((found - wanted).abs() < 1e-6, "{found} {wanted}");
 }
 
 #[test]
