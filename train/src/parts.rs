@@ -49,9 +49,15 @@ pub(crate) fn shared_classes(data: &Dataset, validation: &Dataset) -> Option<Str
 pub(crate) fn nearly_shared(data: &Dataset, validation: &Dataset) -> Option<String> {
     let own: HashMap<String, &str> = data.classes.iter().map(|class| (folded(class), class.as_str())).collect();
     let exact: HashSet<&str> = data.classes.iter().map(String::as_str).collect();
+    // A folder around all of them, as archives have it, makes no other classes; alphabets, each with its letters, do.
+    let (alone, by_last) = (by_last_part(&data.classes), by_last_part(&validation.classes));
+    let is_around = alone.is_some() && by_last.is_some();
     let others = validation.classes.iter().filter(|class| !exact.contains(class.as_str()));
-    let found: Vec<String> =
-        others.filter_map(|class| Some(format!("{class:?} and {:?}", own.get(&folded(class))?))).collect();
+    let nearly = |class: &String| {
+        let around = || alone.as_ref().filter(|_| is_around)?.get(&folded(last_part(class))).copied();
+        own.get(&folded(class)).copied().or_else(around)
+    };
+    let found: Vec<String> = others.filter_map(|class| Some(format!("{class:?} and {:?}", nearly(class)?))).collect();
     let more = if found.len() > SHOWN { ", ..." } else { "" };
     (!found.is_empty()).then(|| {
         format!(
@@ -61,6 +67,16 @@ pub(crate) fn nearly_shared(data: &Dataset, validation: &Dataset) -> Option<Stri
             found[..found.len().min(SHOWN)].join(", ").replace('"', "'")
         )
     })
+}
+
+fn last_part(class: &str) -> &str {
+    class.rsplit('/').next().unwrap_or(class)
+}
+
+/// Classes by the last part of their paths, where that tells them all apart.
+fn by_last_part(classes: &[String]) -> Option<HashMap<String, &str>> {
+    let found: HashMap<String, &str> = classes.iter().map(|class| (folded(last_part(class)), class.as_str())).collect();
+    (found.len() == classes.len()).then_some(found)
 }
 
 /// What stands for the digest of an image that cannot be read.
@@ -252,6 +268,11 @@ mod tests {
         let words = shared_classes(&one, &two).unwrap();
         assert!(words.contains("1 of the 2") && words.contains("'b'"), "{words}");
         assert_eq!(nearly_shared(&one, &two), None);
+        // The folder that an archive has around its classes; letters of alphabets are others in each.
+        let around = nearly_shared(&one, &data(&[("top/b", 1), ("top/z", 1)], 1)).unwrap();
+        assert!(around.starts_with("1 of the 2") && around.contains("'top/b' and "), "{around}");
+        let letters = data(&[("greek/1", 1), ("latin/1", 1)], 1);
+        assert_eq!(nearly_shared(&letters, &data(&[("hebrew/1", 1), ("hebrew/2", 1)], 1)), None);
         let words = nearly_shared(&one, &data(&[("B", 1), ("a ", 1), ("z", 1)], 1)).unwrap();
         assert!(words.contains("2 of the 3") && words.contains("'B' and 'b', 'a ' and 'a'"), "{words}");
         let (one_form, other) = (data(&[("caf\u{e9}", 1)], 0), data(&[("cafe\u{301}", 1)], 1));

@@ -8,6 +8,7 @@ use pdloss_embed::embedder::{Embedder, Model, Options};
 use pdloss_embed::{Error, Result};
 use tempfile::TempDir;
 
+use crate::backbone::of_graph;
 use crate::images::Images;
 
 /// Images to look at.
@@ -96,7 +97,7 @@ fn about(of: &Path, error: Error) -> Error {
 pub(crate) fn written(embedder: &ModelProto, (of, output): (&Path, &str)) -> Result<(Model, TempDir)> {
     let folder = tempfile::tempdir().map_err(|e| Error::write(std::env::temp_dir(), e))?;
     let path = folder.path().join("embedder.onnx");
-    file::write(embedder, &path).map_err(|e| Error::model(of, e.to_string()))?;
+    file::write(embedder, &path).map_err(|e| of_graph(&path, e))?;
     Ok((Model::read(&path, Some(output)).map_err(|error| about(of, error))?, folder))
 }
 

@@ -238,8 +238,8 @@ impl Record {
         let Some(mut said) = of_moved(&moved_without(&decayed)?, names.len()) else { return Ok(()) };
         if !decayed.is_empty() {
             said.push_str(&format!(
-                "; no gradient has reached {} of them, which weight decay alone may have moved: wanted weights that the embeddings, and a loss \
-                 that is not at its least, depend on smoothly",
+                "; no gradient has reached {} of them (weight decay alone moves no weight to where it is better): wanted weights that the \
+                 embeddings, and a loss that is not at its least, depend on smoothly",
                 decayed.len()
             ));
         }

@@ -474,7 +474,10 @@ pub const RESULTS: &[Column] = &[
     new("seed", Whole, "", &[Compare, Train], "seed of everything random").tried(),
     // training: settings by their names in run.toml
     new("settings.{SETTING}", Setting, "", TRAINED, "a setting whose name another column has"),
-    new("per_class", Whole, "images", TRAINED, "images a class in a batch").tells(Of(&["last loss", "last d_prime"])),
+    new("per_class", Whole, "images", TRAINED, "images a class in a batch")
+        .tells(Of(&["last loss", "last d_prime"]))
+        .tried(),
+    new("accumulate", Whole, "parts", TRAINED, "parts that a batch is computed in, where they are several").tried(),
     new("checkpoint_every", Whole, "steps", TRAINED, "steps between checkpoints"),
     new("cache", Whole, "MiB", TRAINED, "pixels kept in memory"),
     new("inline", Flag, "", TRAINED, "whether the loss is spelled in standard operators"),

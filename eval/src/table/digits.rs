@@ -32,12 +32,10 @@ pub(super) fn digits<'r>(name: &str, real: f64, count: impl Fn(&str) -> Option<&
     }
 }
 
-/// Words for the numbers of a column: `digits` behind the point, which is what shares have. Other numbers may be small, such as rates of
-/// learning: where that would change one of them by more than a hundredth, all have so many digits that count.
-pub(crate) fn in_column(values: &[Value], is_share: bool, digits: usize) -> impl Fn(f64) -> String + use<> {
-    let is_small = |value: &Value| value.number().is_some_and(|real| is_lost(real, digits));
-    let are_small = !is_share && values.iter().any(is_small);
-    move |real| if are_small { significant(real, digits.max(1)) } else { format!("{real:.digits$}") }
+/// A number of a column: `digits` behind the point, which is what shares have. Others may be small, such as rates of learning: where
+/// that would change one by more than a hundredth, it has so many digits that count.
+pub(crate) fn in_column(real: f64, is_share: bool, digits: usize) -> String {
+    if !is_share && is_lost(real, digits) { significant(real, digits.max(1)) } else { format!("{real:.digits$}") }
 }
 
 /// Whether so many digits after the point change a number by more than a hundredth.
@@ -102,14 +100,10 @@ mod tests {
 
     #[test]
     fn small_numbers_of_a_column_are_not_nothing() {
-        let words = |numbers: &[f64], is_share: bool| {
-            let values: Vec<Value> = numbers.iter().copied().map(Value::Real).collect();
-            let word = in_column(&values, is_share, 4);
-            numbers.iter().map(|&number| word(number)).collect::<Vec<_>>()
-        };
-        assert_eq!(words(&[1e-5, 2e-5, 0.0, 0.05], false), ["0.00001", "0.00002", "0", "0.05"]);
-        assert_eq!(words(&[0.000_15, 123.456_789, -2.5e-9], false), ["0.00015", "123.5", "-2.5e-9"]);
-        assert_eq!(words(&[0.5, 12.345_678, f64::NAN], false), ["0.5000", "12.3457", "NaN"]);
-        assert_eq!(words(&[0.000_01, 0.5], true), ["0.0000", "0.5000"]);
+        let word = |number: f64| in_column(number, false, 4);
+        assert_eq!([1e-5, 2e-5, 0.0, 0.05].map(word), ["0.00001", "0.00002", "0.0000", "0.0500"]);
+        assert_eq!([0.000_15, 100_001.007_6, -2.5e-9].map(word), ["0.00015", "100001.0076", "-2.5e-9"]);
+        assert_eq!([0.5, 12.345_678, f64::NAN].map(word), ["0.5000", "12.3457", "NaN"]);
+        assert_eq!(in_column(0.000_01, true, 4), "0.0000");
     }
 }

@@ -249,6 +249,7 @@ mod tests {
         "seed",
         "settings.{SETTING}",
         "checkpoint_every",
+        "accumulate",
         "cache",
         "inline",
         "first_proxies",

@@ -91,6 +91,7 @@ impl Export {
         notes.extend(self.computed_numbers(graph));
         if !self.tells() {
             notes.extend(folded(graph));
+            notes.extend(doubled(graph));
         }
         notes
     }
@@ -143,6 +144,39 @@ fn line(line: &str) -> Option<(String, Origin)> {
         _ => return None,
     };
     Some((name.to_owned(), origin))
+}
+
+/// Tensors that the exporter made, by folding constants, of others that are still there: the same numbers in another shape or order.
+fn doubled(graph: &GraphProto) -> Vec<String> {
+    let count =
+        |tensor: &TensorProto| literal::lengths(tensor).and_then(|lengths| literal::count(&lengths)).unwrap_or(0);
+    let (made, own): (Vec<&TensorProto>, Vec<&TensorProto>) = graph
+        .initializer
+        .iter()
+        .filter(|tensor| count(tensor) > 1)
+        .partition(|tensor| tensor.name().starts_with("onnx::"));
+    let counts: HashSet<usize> = made.iter().map(|tensor| count(tensor)).collect();
+    let sorted = |tensor: &TensorProto| {
+        let mut values = literal::any_floats(tensor)?;
+        values.sort_unstable_by(f64::total_cmp);
+        // Masks and tables of one number are nobody's weights.
+        (values.first() != values.last()).then_some(values)
+    };
+    let own: Vec<(&str, Vec<f64>)> = own
+        .into_iter()
+        .filter(|tensor| counts.contains(&count(tensor)))
+        .filter_map(|tensor| Some((tensor.name(), sorted(tensor)?)))
+        .collect();
+    let said = |tensor: &TensorProto| {
+        let values = sorted(tensor)?;
+        let (name, _) = own.iter().find(|(_, other)| *other == values)?;
+        Some(format!(
+            "'{}' has the numbers of '{name}' in another shape or order: the exporter computed it from that, and the two are trained apart; \
+             torch.onnx.export(..., do_constant_folding=False) keeps one",
+            tensor.name()
+        ))
+    };
+    made.into_iter().filter_map(said).collect()
 }
 
 /// Convolutions into which BatchNormalization was folded, or may have been.

@@ -135,6 +135,32 @@ fn single_numbers_of_the_module_itself_are_parameters_in_pytorchs_exports() {
     assert!(other.parameters.left.iter().any(|left| left.name == "temperature" && left.reason.contains("constant")));
 }
 
+/// Constant folding leaves a weight and what was made of it, which are then trained apart.
+#[test]
+fn a_weight_that_is_there_again_in_another_order_is_said() {
+    let weight = tensor("first.weight", &[4, 4]);
+    let numbers = weight.raw_data.clone().unwrap();
+    let turned: Vec<u8> = (0..16).flat_map(|at| numbers[4 * (at % 4 * 4 + at / 4)..][..4].to_vec()).collect();
+    let again =
+        |bytes: Vec<u8>| TensorProto { name: Some("onnx::MatMul_15".into()), raw_data: Some(bytes), ..weight.clone() };
+    let nodes = || {
+        vec![
+            node("MatMul", &["images", "first.weight"], &["a"], vec![]),
+            node("MatMul", &["a", "onnx::MatMul_15"], &["last"], vec![]),
+        ]
+    };
+    let notes = |bytes: Vec<u8>| {
+        let mut model = flat(nodes(), vec![weight.clone(), again(bytes)]);
+        model.producer_name = Some("pytorch".into());
+        described(model).parameters.notes.join("\n")
+    };
+    let said = "'onnx::MatMul_15' has the numbers of 'first.weight' in another shape or order";
+    assert!(notes(turned.clone()).contains(said), "{}", notes(turned));
+    let mut others = numbers;
+    others[0] ^= 1;
+    assert!(!notes(others).contains(said));
+}
+
 #[test]
 fn masks_are_no_parameters() {
     let mask = floats("mask", Element::F32, &[4], &[0.0, -100.0, -100.0, 0.0]);

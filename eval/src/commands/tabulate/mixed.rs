@@ -159,8 +159,8 @@ fn is_apart(rows: &[Record], column: &str, alike: &[&str]) -> bool {
         none if name == "corruption" && none == "none" => String::new(),
         word => word,
     };
-    // What tells of some figures alone is missing where these are.
-    let of_some = find(column).is_some_and(|found| matches!(found.column.tells, Tells::Of(_)));
+    // What tells of some figures alone is missing where these are; what was tried, where it was not.
+    let of_some = find(column).is_some_and(|found| matches!(found.column.tells, Tells::Of(_)) && !found.column.tried);
     let mut first: HashMap<Vec<String>, String> = HashMap::new();
     rows.iter().filter(|row| !of_some || !word(row, column).is_empty()).any(|row| {
         let key = ["measure", "dataset"].iter().chain(alike).map(|name| word(row, name)).collect();

@@ -399,7 +399,7 @@ fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
     let worded = |Column { name, better, is_share }: &Column| -> Vec<Cell> {
         let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
         let data: Vec<String> = rows.iter().map(|row| row.data(name)).collect();
-        let mut cells = cells(&values, &data, *better, &in_column(&values, *is_share, digits));
+        let mut cells = cells(&values, &data, *better, &|real| in_column(real, *is_share, digits));
         if ["model", "result", "run of A", "run of B"].contains(&name.as_str()) {
             shorten(&mut cells);
         }

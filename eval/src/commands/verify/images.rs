@@ -14,7 +14,7 @@ use pdloss_embed::preprocess::{Landmarks, Steps};
 use pdloss_embed::ranks::{agree, of_first, same};
 
 use super::arguments::Flip;
-use super::listed::images_of;
+use super::listed::{images_of, names_sha256};
 use super::{Plan, Which};
 use crate::commands::arguments::Notes;
 use crate::commands::groups::Grouping;
@@ -58,10 +58,13 @@ impl Plan {
                 notes.extend(&embeddings.notes);
                 same("the SHA-256 of the embeddings", &sha256)?;
                 record.set("data", path.display().to_string()).set("data_sha256", sha256);
-                // Of what is kept, a list of pairs takes what it names.
-                if !matches!(self.which, Which::Listed(_)) {
-                    record.set("rows_sha256", rows_sha256(&embeddings.rows, &embeddings.classes));
-                }
+                // Of what is kept, a list of pairs takes what it names, and templates say themselves who they are.
+                let rows = match &self.which {
+                    Which::All => Some(rows_sha256(&embeddings.rows, &embeddings.classes)),
+                    Which::Templates(_) => Some(names_sha256(embeddings.rows.iter().map(|row| row.name.as_str()))),
+                    Which::Listed(_) => None,
+                };
+                record.set("rows_sha256", rows);
                 let there = embeddings.rows.iter().map(|row| row.name.clone()).collect();
                 Ok((embeddings, there))
             }

@@ -76,12 +76,17 @@ impl Scored {
         lacking.into_iter().filter_map(said).collect()
     }
 
-    /// [`rows_sha256`] of the rows that the pairs are of.
+    /// [`rows_sha256`] of the names of the rows that the pairs are of: classes play no part.
     pub(super) fn rows_sha256(&self, embeddings: &Embeddings) -> String {
         let rows: HashSet<usize> = self.rows.iter().flat_map(|&(a, b)| [a, b]).collect();
-        let rows: Vec<Row> = rows.into_iter().map(|row| embeddings.rows[row].clone()).collect();
-        rows_sha256(&rows, &embeddings.classes)
+        names_sha256(rows.into_iter().map(|row| embeddings.rows[row].name.as_str()))
     }
+}
+
+/// [`rows_sha256`] of names alone.
+pub(super) fn names_sha256<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let rows: Vec<Row> = names.map(|name| Row::new(name, 0, Role::Both)).collect();
+    rows_sha256(&rows, &[String::new()])
 }
 
 /// The folds of the whole list, of which those pairs are then taken that were kept: what is missing moves no other pair.

@@ -70,7 +70,7 @@ pub fn by_group(pairs: &[SubjectPair], groups: &[Option<u32>], count: usize, thr
 }
 
 /// For each group the intervals of FMR and FNMR; `None` where more than half of the draws have no such pair, and where every draw has the
-/// same: of genuine pairs of one subject, of impostor pairs of two.
+/// same: of one or two subjects.
 pub fn group_intervals(
     pairs: &[SubjectPair],
     groups: &[Option<u32>],
@@ -96,7 +96,7 @@ pub fn group_intervals(
     let of_group = |group: usize| {
         let (genuine, impostor) = subjects[group];
         let fmr = if impostor > 2 { ends(group, &GroupErrors::fmr) } else { None };
-        let fnmr = if genuine > 1 { ends(group, &GroupErrors::fnmr) } else { None };
+        let fnmr = if genuine > 2 { ends(group, &GroupErrors::fnmr) } else { None };
         (fmr, fnmr)
     };
     (0..count).map(of_group).collect()
