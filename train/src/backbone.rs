@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pdloss::graph;
-use pdloss::graph::proto::ModelProto;
+use pdloss::graph::proto::{ModelProto, NodeProto};
 use pdloss::graph::step::{Copied, Description, Parameters, untie};
 use pdloss::graph::training_mode::{cure, free_batch, is_first_of};
 use pdloss::graph::widen::widen;
@@ -130,6 +130,26 @@ fn with_free_batch(
 
 fn stays(batch: usize, reason: &str) -> String {
     format!("the batch of the model stays fixed at {batch}, the images of a step, as it cannot be freed: {reason}")
+}
+
+/// What is to be said of BatchNormalization whose running statistics do not follow the batches, as exporters write PyTorch's
+/// `momentum=None`.
+pub(crate) fn of_momentum(model: &ModelProto) -> Vec<String> {
+    let momentum = |node: &NodeProto| node.attribute.iter().find(|a| a.name() == "momentum").map(|a| a.f());
+    let nodes = || model.graph.iter().flat_map(|graph| &graph.node).filter(|n| n.op_type() == "BatchNormalization");
+    let said = |wanted: f32, what: &str| {
+        let such: Vec<&NodeProto> = nodes().filter(|node| momentum(node) == Some(wanted)).collect();
+        such.first().map(|first| {
+            let (count, name) = (such.len(), first.output.first().map_or("", String::as_str));
+            format!(
+                "{count} BatchNormalization, the first '{name}', have momentum {wanted}: their running statistics {what} (PyTorch's \
+                 momentum=None is exported so); wanted a number between, such as 0.9, which is PyTorch's 0.1"
+            )
+        })
+    };
+    let stay =
+        "stay as they are while training goes by the batches', so that the embedder is another net than was trained";
+    [said(1.0, stay), said(0.0, "are those of the last batch alone")].into_iter().flatten().collect()
 }
 
 fn is_fixed_at(model: &ModelProto, batch: usize) -> bool {

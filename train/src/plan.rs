@@ -16,14 +16,14 @@ use pdloss_embed::preprocess::Layout;
 use pdloss_embed::ranks::{of_first, world};
 use pdloss_embed::{Error, Result};
 
-use crate::backbone::{Wish, of_graph, prepare, trained};
+use crate::backbone::{Wish, of_graph, of_momentum, prepare, trained};
 use crate::batches::{balance, check_hard_classes, never_drawn, of_memory, sampler_of};
 use crate::cli::{FirstProxies, TrainArgs};
 use crate::events::Events;
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::in_parts;
 use crate::objective;
-use crate::optimizer::Variance;
+use crate::optimizer::{Statistics, Variance};
 use crate::parts;
 use crate::past;
 use crate::precision;
@@ -201,6 +201,9 @@ impl Plan {
             let nodes = ready.of_step.graph.iter().flat_map(|graph| &graph.node);
             let has = |operator: &str| nodes.clone().any(|node| node.op_type() == operator);
             notes.extend(settings.optimizer.idle_on(has));
+            if settings.optimizer.freeze_statistics != Some(Statistics::All) {
+                notes.extend(of_momentum(&ready.of_step));
+            }
         }
         let axes = settings.preprocessing.output_size().map(|size| {
             let channels = settings.preprocessing.color.channels();

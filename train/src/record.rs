@@ -190,7 +190,7 @@ impl Record {
         self.metrics.flush()?;
         self.validations.flush()?;
         if is_last {
-            self.has_moved(state, counters.step)?;
+            self.has_moved(state, counters)?;
         }
         if !self.wants_best() {
             let (candidate, kept) = (self.candidate(state, counters.step, is_last)?, self.folder.embedder());
@@ -217,7 +217,8 @@ impl Record {
     }
 
     /// Refuses to end with the backbone that the run began with; says and records what of it has not moved.
-    fn has_moved(&self, state: &[Tensor], step: u64) -> Result<()> {
+    fn has_moved(&self, state: &[Tensor], counters: &Counters) -> Result<()> {
+        let step = counters.step;
         let wrong = |e| of_graph(&self.settings.model, e);
         let names: Vec<String> = self.weights.iter().map(|(name, _)| name.clone()).collect();
         let moved_without = |left: &[&str]| -> Result<Moved> {
@@ -228,6 +229,12 @@ impl Record {
         let found = moved_without(&[])?;
         if let (0, Some(said)) = (found.values, of_moved(&found, names.len())) {
             let rate = self.settings.schedule.learning_rate;
+            if counters.passed_over == step {
+                return Err(Error::Measure(format!(
+                    "step {step}: every batch was passed over, as none has two images of one class: nothing was trained; wanted --per-class, \
+                     or classes of more images"
+                )));
+            }
             return Err(Error::Measure(format!(
                 "step {step}: {said}, and the embedder would be the backbone that it was; wanted weights that move: \
                  --learning-rate {rate} is too small beside them, or what comes before it (--clip, --warmup, --group, --ema)"

@@ -56,6 +56,23 @@ fn a_batch_without_pairs_of_a_run_begun_at_random_is_passed_over_and_counted() {
     }
 }
 
+/// An image of each class alone: no batch has a pair, whatever the learning rate.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_whose_batches_are_all_passed_over_says_so() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 6);
+    for class in std::fs::read_dir(&data).unwrap().flatten() {
+        let mut images: Vec<_> = std::fs::read_dir(class.path()).unwrap().flatten().map(|image| image.path()).collect();
+        images.sort();
+        images[1..].iter().for_each(|image| std::fs::remove_file(image).unwrap());
+    }
+    let more = ["--loss", "supcon", "--sampler", "random", "--batch", "3", "--steps", "4"];
+    let says = ["step 4: every batch was passed over, as none has two images of one class", "--per-class"];
+    fails(1, &place.arguments(text(&data), &more), &says);
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn every_loss_of_pairs_takes_balanced_batches_and_says_so() {

@@ -244,6 +244,27 @@ fn a_run_that_moves_no_weight_is_no_training() {
     assert!(output.status.success() && error.contains(says), "{error}");
 }
 
+/// PyTorch's `momentum=None`, as its newer exporter and its older one write it.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn running_statistics_that_do_not_follow_the_batches_are_said() {
+    for (momentum, says) in
+        [(1.0, "their running statistics stay as they are"), (0.0, "are those of the last batch alone")]
+    {
+        let place = changed(|graph| {
+            let norm = graph.node.iter_mut().find(|node| node.op_type() == "BatchNormalization").unwrap();
+            norm.attribute.retain(|attribute| attribute.name() != "momentum");
+            norm.attribute.push(attribute("momentum", Value::Float(momentum)));
+        });
+        let shapes = fixtures().join("shapes");
+        let output = run(&place.arguments(text(&shapes), &["--batch", "40", "--steps", "1"]));
+        let error = String::from_utf8_lossy(&output.stderr);
+        let said = "1 BatchNormalization, the first '";
+        assert!(output.status.success() && error.contains(said) && error.contains(says), "{momentum}: {error}");
+        assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains(says));
+    }
+}
+
 /// The straight-through estimator without the stop of gradients that ONNX does not have: `w + (sign(w) - w)`.
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
