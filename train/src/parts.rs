@@ -73,10 +73,12 @@ fn last_part(class: &str) -> &str {
     class.rsplit('/').next().unwrap_or(class)
 }
 
-/// Classes by the last part of their paths, where that tells them all apart.
+/// Classes by the last part of their paths, where they lie in one folder.
 fn by_last_part(classes: &[String]) -> Option<HashMap<String, &str>> {
-    let found: HashMap<String, &str> = classes.iter().map(|class| (folded(last_part(class)), class.as_str())).collect();
-    (found.len() == classes.len()).then_some(found)
+    let folders = classes.iter().map(|class| class.rsplit_once('/').map_or("", |(folder, _)| folder));
+    let folders: HashSet<&str> = folders.collect();
+    let last = || classes.iter().map(|class| (folded(last_part(class)), class.as_str()));
+    (folders.len() == 1).then(|| last().collect())
 }
 
 /// What stands for the digest of an image that cannot be read.
@@ -271,7 +273,7 @@ mod tests {
         // The folder that an archive has around its classes; letters of alphabets are others in each.
         let around = nearly_shared(&one, &data(&[("top/b", 1), ("top/z", 1)], 1)).unwrap();
         assert!(around.starts_with("1 of the 2") && around.contains("'top/b' and "), "{around}");
-        let letters = data(&[("greek/1", 1), ("latin/1", 1)], 1);
+        let letters = data(&[("greek/1", 1), ("latin/2", 1)], 1);
         assert_eq!(nearly_shared(&letters, &data(&[("hebrew/1", 1), ("hebrew/2", 1)], 1)), None);
         let words = nearly_shared(&one, &data(&[("B", 1), ("a ", 1), ("z", 1)], 1)).unwrap();
         assert!(words.contains("2 of the 3") && words.contains("'B' and 'b', 'a ' and 'a'"), "{words}");

@@ -335,10 +335,12 @@ impl Columns {
         notes.extend(said_by_one("images", self.roles.query.map(name), self.roles.gallery.map(name)));
         if !self.passed_by.is_empty() {
             let others = called_all(table, &self.passed_by);
-            notes.push(format!(
-                "column {} is taken for the label, not {others}; --label COLUMN says which",
-                name(self.label)
-            ));
+            // By number the columns that may be labels are counted by themselves.
+            let how = match table.header() {
+                [] => format!("--label N says which, and this one is --label {}", self.label_number),
+                _ => "--label COLUMN says which".to_owned(),
+            };
+            notes.push(format!("column {} is taken for the label, not {others}; {how}", name(self.label)));
         }
         if !self.flags.is_empty() {
             let flags = several(self.flags.iter().map(|&(part, c)| format!("{} ({})", name(c), part.as_str())));

@@ -145,7 +145,7 @@ pub const RESULTS: &[Column] = &[
         Real,
         "share",
         &[Recall],
-        "of a sample of up to 500 queries, those whose figures hang on the order of equally similar rows",
+        "of a sample of up to 500 queries, those with rows of their class and others equally near, so that the order of rows may decide",
     ),
     new(
         "index_recall",

@@ -61,7 +61,7 @@ fn kept_embeddings_of_two_models_over_one_list_are_one_data_set() {
 
     let output = run(&["tabulate", &one, &two]);
     let said = stderr(&output);
-    assert!(output.status.success() && said.contains("names and classes of their rows agree"), "{said}");
+    assert!(output.status.success() && said.contains("the names of their rows agree"), "{said}");
     assert!(!said.contains("different data"), "{said}");
     let markdown = folder.at("t.md");
     assert!(run(&["tabulate", &one, &two, "--out", &markdown]).status.success());
@@ -84,7 +84,7 @@ fn kept_embeddings_of_two_models_over_one_list_are_one_data_set() {
     let three = folder.measured("three", &verify, 0.5, &rows, &in_order);
     let four = folder.measured("four", &verify, 2.0, &rows, &in_order);
     let output = run(&["tabulate", &three, &four]);
-    assert!(stderr(&output).contains("names and classes of their rows agree"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the names of their rows agree"), "{}", stderr(&output));
     let output = run(&["compare", &three, &four, "--draws", "100"]);
     assert!(output.status.success(), "{}", stderr(&output));
 }

@@ -7,7 +7,7 @@ use crate::graph::{
     Error, Result, branches,
     build::{Dim, Element, Value, attribute, declare},
     literal,
-    proto::{GraphProto, ModelProto, NodeProto, TensorProto},
+    proto::{GraphProto, ModelProto, NodeProto, TensorProto, TypeProtoTensor, TypeProtoValue, ValueInfoProto},
     shapes::Shapes,
     training_mode,
 };
@@ -53,15 +53,24 @@ pub fn only(model: &ModelProto, output: &str) -> Result<(ModelProto, Vec<String>
     let shapes = Shapes::of(model)?;
     let mut model = model.clone();
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
+    let is_declared = |value: &&ValueInfoProto| value.name() == output && value.r#type.is_some();
     if let [alone] = graph.output.as_slice()
-        && alone.name() == output
+        && is_declared(&alone)
     {
         return Ok((model, Vec::new()));
     }
-    let known = graph.output.iter().chain(&graph.value_info).find(|value| value.name() == output).cloned();
+    let known = graph.output.iter().chain(&graph.value_info).find(is_declared).cloned();
     let lengths = || shapes.shape(output).unwrap_or(&[Dim::Unknown, Dim::Unknown]);
-    graph.output =
-        vec![known.unwrap_or_else(|| declare(output, shapes.element(output).unwrap_or(Element::F32), lengths()))];
+    let made = || {
+        let mut value = declare(output, shapes.element(output).unwrap_or(Element::F32), lengths());
+        // Of a model in float16 the types of inner values may not be known; its outputs have one.
+        let own = graph.output.iter().find_map(element_code);
+        if let (None, Some(code), Some(tensor)) = (shapes.element(output), own, tensor_type(&mut value)) {
+            tensor.elem_type = Some(code);
+        }
+        value
+    };
+    graph.output = vec![known.unwrap_or_else(made)];
     let mut needed: HashSet<String> = HashSet::from([output.to_owned()]);
     let mut is_needed: Vec<bool> = graph
         .node
@@ -87,6 +96,20 @@ pub fn only(model: &ModelProto, output: &str) -> Result<(ModelProto, Vec<String>
     graph.input.retain(|input| needed.contains(input.name()));
     graph.value_info.retain(|value| needed.contains(value.name()));
     Ok((model, left))
+}
+
+fn tensor_type(value: &mut ValueInfoProto) -> Option<&mut TypeProtoTensor> {
+    match value.r#type.as_mut()?.value.as_mut()? {
+        TypeProtoValue::TensorType(tensor) => Some(tensor),
+        _ => None,
+    }
+}
+
+fn element_code(value: &ValueInfoProto) -> Option<i32> {
+    match value.r#type.as_ref()?.value.as_ref()? {
+        TypeProtoValue::TensorType(tensor) => tensor.elem_type,
+        _ => None,
+    }
 }
 
 /// How far training has moved a backbone.

@@ -124,7 +124,7 @@ fn an_inner_tensor_can_be_the_embedding_and_frozen_weights_stay() {
     let said = String::from_utf8_lossy(&output.stderr);
     let left = "the embedder ends at 'flat' (--output): what comes behind it in the model is left away, with 'linear.weight', 'linear.bias'";
     assert!(output.status.success() && said.contains(left), "{said}");
-    let graph = |path| file::read(path).unwrap().graph.unwrap();
+    let graph = |path: &std::path::Path| file::read(path).unwrap().graph.unwrap();
     let (before, after) = (graph(&place.model), graph(&place.file("embedder.onnx")));
     assert_eq!(after.output.iter().map(|output| output.name()).collect::<Vec<_>>(), ["flat"]);
     assert!(after.node.iter().all(|node| node.op_type() != "Gemm") && after.output[0].r#type.is_some());
@@ -134,6 +134,15 @@ fn an_inner_tensor_can_be_the_embedding_and_frozen_weights_stay() {
         let is_same = new.is_none_or(|new| new.raw_data == old.raw_data);
         assert_eq!(is_same, ["conv.weight", "linear.weight", "linear.bias"].contains(&old.name()), "{}", old.name());
     }
+    // Of a model with a batch of its own, too, whose outputs are replaced before.
+    let fixed = Place::new();
+    let mut model = file::read(&fixed.model).unwrap();
+    model.graph.as_mut().unwrap().input = vec![declare("image", Element::F32, &[4, 3, 16, 16].map(Dim::Known))];
+    model.graph.as_mut().unwrap().output = vec![declare("embedding", Element::F32, &[4, 8].map(Dim::Known))];
+    file::write(&model, &fixed.model).unwrap();
+    succeeds(&fixed.arguments(text(&shapes), &["--batch", "32", "--steps", "1", "--output", "flat"]));
+    let cut = graph(&fixed.file("embedder.onnx"));
+    assert!(cut.node.iter().all(|node| node.op_type() != "Gemm") && cut.output[0].r#type.is_some());
     // What measures it needs no --output: the figure is the run's own.
     let validated = place.table("validation.csv", &[]);
     let at = validated[0].iter().position(|name| name == "recall@1").unwrap();

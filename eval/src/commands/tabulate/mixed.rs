@@ -272,7 +272,7 @@ fn of_kept(rows: &[Record]) -> Vec<String> {
         let shown: Vec<String> = rows.iter().take(SHOWN).map(|row| result(row)).collect();
         let more = if rows.len() > SHOWN { ", ..." } else { "" };
         format!(
-            "{}{more} are of kept embeddings, which do not say of which images: ranked as of the same, for names and classes of their rows agree",
+            "{}{more} are of kept embeddings, which do not say of which images: ranked as of the same, for the names of their rows agree (and the classes, where these count)",
             shown.join(", ")
         )
     };

@@ -61,7 +61,9 @@ impl Plan {
                 // Of what is kept, a list of pairs takes what it names, and templates say themselves who they are.
                 let rows = match &self.which {
                     Which::All => Some(rows_sha256(&embeddings.rows, &embeddings.classes)),
-                    Which::Templates(_) => Some(names_sha256(embeddings.rows.iter().map(|row| row.name.as_str()))),
+                    Which::Templates(listed) => {
+                        Some(names_sha256(listed.templates.list.images.iter().map(String::as_str)))
+                    }
                     Which::Listed(_) => None,
                 };
                 record.set("rows_sha256", rows);
