@@ -23,7 +23,7 @@ use crate::events::Events;
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::in_parts;
 use crate::objective;
-use crate::optimizer::{Statistics, Variance};
+use crate::optimizer::Variance;
 use crate::parts;
 use crate::past;
 use crate::precision;
@@ -201,9 +201,6 @@ impl Plan {
             let nodes = ready.of_step.graph.iter().flat_map(|graph| &graph.node);
             let has = |operator: &str| nodes.clone().any(|node| node.op_type() == operator);
             notes.extend(settings.optimizer.idle_on(has));
-            if settings.optimizer.freeze_statistics != Some(Statistics::All) {
-                notes.extend(of_momentum(&ready.of_step));
-            }
         }
         let axes = settings.preprocessing.output_size().map(|size| {
             let channels = settings.preprocessing.color.channels();
@@ -220,6 +217,10 @@ impl Plan {
             .map_err(wrong)?;
         let (embedder, left) = only(&ready.of_embedder, &settings.output).map_err(wrong)?;
         notes.extend(left_away(&settings.output, &left));
+        let state = Description::of(step.described()).map_err(wrong)?.state;
+        if begun.is_none() && state.iter().any(|tensor| tensor.kind == Kind::Running) {
+            notes.extend(of_momentum(&embedder));
+        }
         let parameters = trained(&settings.model, step.described())?;
         notes.extend(parameters.notes.iter().cloned());
         notes.extend(of_ranks(&settings, step.described())?);

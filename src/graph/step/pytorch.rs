@@ -171,7 +171,7 @@ fn doubled(graph: &GraphProto) -> Vec<String> {
         let values = sorted(tensor)?;
         let (name, _) = own.iter().find(|(_, other)| *other == values)?;
         Some(format!(
-            "'{}' has the numbers of '{name}' in another shape or order: the exporter computed it from that, and the two are trained apart; \
+            "'{}' has the numbers of '{name}' in another shape or order: the exporter computed it from that, and they part where they are trained; \
              torch.onnx.export(..., do_constant_folding=False) keeps one",
             tensor.name()
         ))

@@ -64,7 +64,10 @@ fn offered(genuine: &[f64], impostor: &[f64], eer: f64) -> Vec<f64> {
         let count = scores.len().min(OFFERED / 2);
         (0..count).map(|n| scores[n * (scores.len() - 1) / (count - 1).max(1)]).collect()
     };
-    let mut all = [evenly(genuine), evenly(impostor), vec![eer]].concat();
+    let mut all = [evenly(genuine), evenly(impostor)].concat();
+    // A score that rounding alone tells from it would be the same threshold with sixteen digits.
+    all.retain(|score| (score - eer).abs() > 4.0 * f64::EPSILON * eer.abs());
+    all.push(eer);
     all.sort_by(f64::total_cmp);
     all.dedup();
     all
@@ -84,6 +87,15 @@ fn words(thresholds: &[f64]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_threshold_of_the_eer_is_offered_once() {
+        let eer = 0.998_734_298_575_075_2;
+        let near = [0.9, f64::from_bits(eer.to_bits() - 1), 0.999];
+        let found = offered(&near, &[0.1, f64::from_bits(eer.to_bits() + 1)], eer);
+        assert_eq!(found, [0.1, 0.9, eer, 0.999]);
+        assert!(words(&found).iter().all(|word| word.len() < 8), "{:?}", words(&found));
+    }
 
     fn pair(same: bool, score: f64) -> Pair {
         Pair { a: 0, b: 1, same, score, fold: None, right: None }
