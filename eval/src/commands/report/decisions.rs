@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_threshold_of_the_eer_is_offered_once() {
-        let eer = 0.998_734_298_575_075_2;
+        let eer = 0.998_734_298_575_075_2_f64;
         let near = [0.9, f64::from_bits(eer.to_bits() - 1), 0.999];
         let found = offered(&near, &[0.1, f64::from_bits(eer.to_bits() + 1)], eer);
         assert_eq!(found, [0.1, 0.9, eer, 0.999]);
