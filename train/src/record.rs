@@ -242,7 +242,8 @@ impl Record {
         }
         // What decay alone moves is not trained.
         let decayed: Vec<&str> = self.without_gradient(state).collect();
-        let Some(mut said) = of_moved(&moved_without(&decayed)?, names.len()) else { return Ok(()) };
+        let found = if decayed.is_empty() { found } else { moved_without(&decayed)? };
+        let Some(mut said) = of_moved(&found, names.len()) else { return Ok(()) };
         if !decayed.is_empty() {
             said.push_str(&format!(
                 "; no gradient has reached {} of them (weight decay alone moves no weight to where it is better): wanted weights that the \

@@ -236,8 +236,8 @@ fn sha256_of(mut hasher: Sha256, rows: &[Row], classes: &[String]) -> String {
 /// SHA-256 over name, class and role of every row and which of them share a camera or an image, in any order: embeddings of one data set
 /// by two models have one. Rows without names are known by their places.
 pub fn rows_sha256(rows: &[Row], classes: &[String]) -> String {
-    let words = |row: &Row| [row.name.as_str(), &classes[row.class], row.role.as_str()].map(str::to_owned);
-    let mut sorted: Vec<_> = rows.iter().map(|row| (words(row), row.image, row.camera)).collect();
+    let words = rows.iter().map(|row| [row.name.as_str(), classes[row.class].as_str(), row.role.as_str()]);
+    let mut sorted: Vec<_> = words.zip(rows).map(|(words, row)| (words, row.image, row.camera)).collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     // Numbers are given in the order of rows, which may be another.
     let (mut images, mut cameras) = (HashMap::new(), HashMap::new());

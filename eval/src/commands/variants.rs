@@ -7,11 +7,9 @@ use std::str::FromStr;
 use ndarray::{Array2, s};
 
 use super::given::once_each;
-use crate::factory::Factory;
 use crate::index::FLAT;
 use crate::{Error, Result};
-use pdloss_embed::dataset::Role;
-use pdloss_embed::embeddings::{Embeddings, Row};
+use pdloss_embed::embeddings::Embeddings;
 
 /// How a number of a kept embedding is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,25 +89,18 @@ impl Variant {
         }
     }
 
-    /// Checks that embeddings can be kept so.
+    /// Refuses more dimensions than there are.
     ///
     /// # Errors
-    /// [`Error::Usage`] for more dimensions than there are; [`Error::Index`] for bytes that do not divide them, or rows too few
-    /// to train on.
-    pub(super) fn check(&self, rows: &[Row], dim: usize) -> Result<()> {
+    /// [`Error::Usage`] naming both.
+    pub(super) fn check(&self, dim: usize) -> Result<()> {
         let dims = self.dims.unwrap_or(dim);
         if dims > dim || dims == 0 {
             return Err(Error::Usage(format!(
                 "--matryoshka {dims}: embeddings have {dim} dimensions; wanted 1 to {dim}"
             )));
         }
-        match self.storage {
-            Storage::Float32 => Ok(()),
-            _ => {
-                let gallery = rows.iter().filter(|row| row.role != Role::Query).count();
-                Factory::parse(&self.factory(FLAT))?.check(gallery as u64, dims as u64)
-            }
-        }
+        Ok(())
     }
 
     /// Refuses to compare directions where what is left of a row by [`Variant::of`] has none.

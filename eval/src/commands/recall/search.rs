@@ -64,7 +64,7 @@ impl SearchPlan {
     pub(super) fn fits(&self, rows: &[Row], dim: usize) -> Result<()> {
         let gallery = rows.iter().filter(|row| row.role != Role::Query).count() as u64;
         self.variants.iter().try_for_each(|variant| {
-            variant.check(rows, dim)?;
+            variant.check(dim)?;
             Factory::parse(&variant.factory(&self.index))?.check(gallery, variant.dim(dim) as u64)
         })
     }
