@@ -6,6 +6,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use ndarray::{Array2, s};
+use pdloss_embed::console::Progress;
 use pdloss_embed::retrieval::{Index, Metric};
 use pdloss_eval::index::{FLAT, FaissIndex};
 use pdloss_eval::level::level;
@@ -28,9 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let started = Instant::now();
     let mut index = FaissIndex::build(index, Metric::Cosine, matrix.view(), &|row| format!("row {row}"))?;
+    let mut all = index.search_itself(k, &Progress::new("searching", "queries", matrix.nrows()))?;
     for first in (0..matrix.nrows()).step_by(BLOCK) {
         let last = (first + BLOCK).min(matrix.nrows());
-        let found = index.search(matrix.slice(s![first..last, ..]), k, Some(first))?;
+        let found = match &mut all {
+            Some(all) => all[first..last].iter_mut().map(std::mem::take).collect(),
+            None => index.search(matrix.slice(s![first..last, ..]), k, Some(first))?,
+        };
         for (mut row, list) in neighbours.slice_mut(s![first..last, ..]).rows_mut().into_iter().zip(found) {
             row.iter_mut().zip(list).for_each(|(to, from)| *to = i64::try_from(from).unwrap_or(-1));
         }

@@ -1,11 +1,13 @@
 //! Search through FAISS, flat and exact by default, any factory string on request. What the flat index finds is brought into
-//! the true order by [`Gallery::finish`].
+//! the true order by [`Gallery::finish`]. Rows that are searched among themselves are not given to the flat index: [`among`]
+//! forms each product once.
 
 use faiss::cluster::{Clustering, ClusteringParameters};
 use faiss::index::{Idx, IndexImpl, flat::FlatIndex};
 use faiss::{ConcurrentIndex, Index as _, MetricType};
 use ndarray::ArrayView2;
-use pdloss_embed::retrieval::{Gallery, Index, Metric, Neighbours};
+use pdloss_embed::console::Progress;
+use pdloss_embed::retrieval::{Gallery, Index, Metric, Neighbours, among};
 
 use crate::factory::Factory;
 use crate::{Error, Result};
@@ -38,7 +40,8 @@ pub fn check(factory: &str) -> Result<()> {
 }
 
 enum Store {
-    Flat(FlatIndex),
+    /// Filled by the first search, which a gallery that is searched among itself never comes to.
+    Flat(Option<FlatIndex>),
     Factory(Box<IndexImpl>),
 }
 
@@ -57,21 +60,18 @@ impl FaissIndex {
         let gallery = Gallery::new(metric, gallery, name)?;
         let (rows, dim) = gallery.rows().dim();
         let dim = u32::try_from(dim).map_err(|_| wrong(format!("dimension {dim} is too large")))?;
-        let kind = if metric == Metric::L2 { MetricType::L2 } else { MetricType::InnerProduct };
-        let compared = gallery.compared()?;
-        let data = compared.as_slice().unwrap_or_default();
         let failed = |e: faiss::error::Error| wrong(e.to_string());
         let store = if factory == FLAT {
-            let mut index = FlatIndex::new(dim, kind).map_err(failed)?;
-            index.add(data).map_err(failed)?;
-            Store::Flat(index)
+            Store::Flat(None)
         } else {
+            let compared = gallery.compared()?;
+            let data = compared.as_slice().unwrap_or_default();
             let checked = Factory::parse(factory)?;
             checked.check(rows as u64, u64::from(dim))?;
             if checked.wants_l2() && metric != Metric::L2 {
                 return Err(wrong("LSH compares by Euclidean distance; wanted --metric l2, or another index".into()));
             }
-            let mut index = faiss::index_factory(dim, checked.for_faiss(), kind).map_err(failed)?;
+            let mut index = faiss::index_factory(dim, checked.for_faiss(), kind(metric)).map_err(failed)?;
             if !index.is_trained() {
                 index.train(data).map_err(failed)?;
             }
@@ -83,7 +83,6 @@ impl FaissIndex {
             }
             Store::Factory(Box::new(index))
         };
-        drop(compared);
         Ok(Self { factory: factory.into(), gallery, store })
     }
 
@@ -91,11 +90,18 @@ impl FaissIndex {
     fn candidates(&mut self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Vec<Vec<(f64, usize)>>> {
         let k = self.gallery.candidates(k);
         let data = queries.as_slice().unwrap_or_default();
+        let failed = |e: faiss::error::Error| Error::Index { index: self.factory.clone(), problem: e.to_string() };
         let result = match &mut self.store {
-            Store::Flat(index) => ConcurrentIndex::search(index, data, k),
+            Store::Flat(index) => {
+                let index = match index {
+                    Some(index) => index,
+                    None => index.insert(flat(&self.gallery)?),
+                };
+                ConcurrentIndex::search(index, data, k)
+            }
             Store::Factory(index) => index.search(data, k),
         }
-        .map_err(|e| Error::Index { index: self.factory.clone(), problem: e.to_string() })?;
+        .map_err(failed)?;
         let sign = if self.gallery.metric() == Metric::L2 { -1.0 } else { 1.0 };
         let pairs = result.distances.chunks_exact(k).zip(result.labels.chunks_exact(k));
         let list = |(distances, labels): (&[f32], &[Idx])| {
@@ -104,6 +110,20 @@ impl FaissIndex {
         };
         Ok(pairs.map(list).collect())
     }
+}
+
+fn kind(metric: Metric) -> MetricType {
+    if metric == Metric::L2 { MetricType::L2 } else { MetricType::InnerProduct }
+}
+
+/// The flat index of these rows.
+fn flat(gallery: &Gallery) -> Result<FlatIndex> {
+    let wrong = |problem: String| Error::Index { index: FLAT.into(), problem };
+    let rows = gallery.compared()?;
+    let dim = u32::try_from(rows.ncols()).map_err(|_| wrong(format!("dimension {} is too large", rows.ncols())))?;
+    let mut index = FlatIndex::new(dim, kind(gallery.metric())).map_err(|e| wrong(e.to_string()))?;
+    index.add(rows.as_slice().unwrap_or_default()).map_err(|e| wrong(e.to_string()))?;
+    Ok(index)
 }
 
 /// How k-means is run.
@@ -168,6 +188,10 @@ impl Index for FaissIndex {
         let prepared = self.gallery.prepare(queries)?;
         let found = self.candidates(prepared.view(), k + usize::from(first_self.is_some()))?;
         Ok(self.gallery.finish(queries, found, k, first_self, self.is_exact()))
+    }
+
+    fn search_itself(&mut self, k: usize, progress: &Progress) -> Result<Option<Neighbours>> {
+        if self.is_exact() { among(&self.gallery, k, progress) } else { Ok(None) }
     }
 }
 

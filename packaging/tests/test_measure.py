@@ -124,7 +124,7 @@ class Recall(unittest.TestCase):
             (lambda: pdloss.recall(matrix, self.labels, k=30), "k=30: each query has only 29 other"),
             (lambda: pdloss.recall(matrix, self.labels, threads=0), "threads=0"),
             (lambda: pdloss.recall(matrix, self.labels, metric="cos"), "metric='cos'; wanted \"cosine\""),
-            (lambda: pdloss.recall(matrix * 0, self.labels), "use metric=\"l2\""),
+            (lambda: pdloss.recall(matrix * 0, self.labels), "metric=\"l2\" compares it"),
             (lambda: pdloss.recall(matrix, self.labels * 0), "holds 1 class"),
             (lambda: pdloss.recall(matrix, range(30)), "do labels name classes"),
             (lambda: pdloss.recall(matrix, [""] * 30), r"labels\[0\] is ''"),

@@ -135,10 +135,14 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
     let mut lone_nearest = Vec::new();
     let block = (FOUND / reach.max(1)).clamp(1, BLOCK);
     let step = of_sample(relevant.iter().filter(|&&r| r > 0).count());
+    let mut all = if together { index.search_itself(reach, &progress)? } else { None };
     for first in (0..queries.len()).step_by(block) {
         let last = (first + block).min(queries.len());
         let block = query_matrix.slice(s![first..last, ..]);
-        let found = index.search(block, reach, together.then_some(first))?;
+        let found = match &mut all {
+            Some(all) => all[first..last].iter_mut().map(std::mem::take).collect(),
+            None => index.search(block, reach, together.then_some(first))?,
+        };
         let similarity = (search.keep > 0).then(|| Similarity::new(search.metric, block, gallery_matrix.view()));
         for (in_block, (&at, mut neighbours)) in queries[first..last].iter().zip(found).enumerate() {
             let r = relevant[first + in_block];
@@ -168,7 +172,9 @@ pub fn measure(embeddings: &Embeddings, search: &Search, build: &Build<'_>) -> R
             let kept = similarity.as_ref().map(kept).unwrap_or_default();
             each.push(Query { tied, ..Query::of((at, r), &relevant, search, kept) });
         }
-        progress.advance(last - first);
+        if all.is_none() {
+            progress.advance(last - first);
+        }
     }
     let deepest = search.ks.last().copied().unwrap_or(1);
     let index_recall = if index.is_exact() {

@@ -50,6 +50,6 @@ pub fn unit_rows(rows: ArrayView2<'_, f32>, name: impl Fn(usize) -> String) -> R
 /// What is wrong with a row of zeros.
 pub(super) fn no_direction(name: &str) -> Error {
     Error::Embeddings(format!(
-        "{name} is all zeros, which has no cosine with anything (recall: --metric l2 compares it)"
+        "{name} is all zeros, which has no cosine with anything (--metric l2 of recall compares it)"
     ))
 }

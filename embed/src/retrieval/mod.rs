@@ -1,8 +1,10 @@
 //! Who is nearest to whom, and the measures of retrieval: one measure a file, each the mean over queries of a pure function
 //! of one ranked list.
 
+mod among;
 mod apart;
 mod average_precision;
+mod best;
 mod by_blocks;
 mod exact;
 mod map_at_r;
@@ -21,7 +23,9 @@ mod wide;
 
 use ndarray::{ArrayView2, s};
 
+use crate::console::Progress;
 use crate::error::Result;
+pub use among::among;
 pub use apart::{check, deepest};
 pub use average_precision::average_precision;
 pub use by_blocks::{measure_by_blocks, rows_within};
@@ -52,6 +56,15 @@ pub trait Index {
     /// # Errors
     /// What the index's library said.
     fn search(&mut self, queries: ArrayView2<'_, f32>, k: usize, first_self: Option<usize>) -> Result<Neighbours>;
+
+    /// The `k` nearest of every row of the gallery among the others, where all of them are found sooner together than as queries one
+    /// after the other; otherwise `None`. `progress` counts rows.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    fn search_itself(&mut self, _k: usize, _progress: &Progress) -> Result<Option<Neighbours>> {
+        Ok(None)
+    }
 }
 
 /// An exact index over these rows: what [`measure()`] takes where nothing else is asked for.

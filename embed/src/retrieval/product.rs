@@ -5,8 +5,11 @@ use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
-use super::exact::closer_first;
+use super::among::among;
+use super::best::Best;
+use super::settle::half_squares;
 use super::{Gallery, Index, Metric, Neighbours};
+use crate::console::Progress;
 use crate::error::{Error, Result};
 
 /// Queries multiplied at a time, at most, and with how many rows of the gallery: 4 MiB of products, which stay in a cache, of rows that
@@ -30,83 +33,32 @@ impl ProductIndex {
     /// Over these rows; `name` names one of them.
     ///
     /// # Errors
-    /// Those of [`Gallery::new`].
-    #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
+    /// Those of [`Gallery::new`], and [`Error::Embeddings`] for more rows than `u32` counts.
     pub fn build(metric: Metric, rows: ArrayView2<'_, f32>, name: &dyn Fn(usize) -> String) -> Result<Self> {
         let gallery = Gallery::new(metric, rows, name)?;
-        let half_square = |row: ndarray::ArrayView1<'_, f32>| {
-            (row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>() / 2.0) as f32
-        };
-        let half_squares = if metric == Metric::L2 {
-            gallery.rows().rows().into_iter().map(half_square).collect()
-        } else {
-            Vec::new()
-        };
+        if u32::try_from(rows.nrows()).is_err() {
+            return Err(Error::Embeddings(format!("{} rows; wanted at most {}", rows.nrows(), u32::MAX)));
+        }
+        let half_squares = half_squares(metric, gallery.rows().view());
         let unit = if metric == Metric::Cosine { Some(gallery.compared()?.into_owned()) } else { None };
         Ok(Self { gallery, unit, half_squares })
     }
 
-    /// Offers a query its products with the rows from `first` on.
-    fn offer(&self, best: &mut Best, first: usize, products: &[f32]) {
+    /// Offers a query, half the square of whose length is `half`, its products with the rows from `first` on.
+    #[allow(clippy::cast_possible_truncation)] // no more rows than u32 counts
+    fn offer(&self, best: &mut Best, half: f32, first: usize, products: &mut [f32]) {
         if let Some(halves) = self.half_squares.get(first..first + products.len()) {
-            for (at, (&product, &half)) in products.iter().zip(halves).enumerate() {
-                // -|q - g|^2 = 2 q.g - |q|^2 - |g|^2
-                best.offer(2.0 * (f64::from(product) - f64::from(half)) - best.square, first + at);
-            }
-            return;
+            // -|q - g|^2 / 2 = q.g - |q|^2 / 2 - |g|^2 / 2
+            products.iter_mut().zip(halves).for_each(|(score, other)| *score = *score - other - half);
         }
         for (stride, products) in products.chunks(STRIDE).enumerate() {
             // Mostly there is none among so many.
-            let has_one = products.iter().fold(false, |found, &product| found | (f64::from(product) > best.least));
-            if has_one {
+            let least = best.least();
+            if products.iter().fold(false, |found, &product| found | (product > least)) {
                 let first = first + stride * STRIDE;
-                products.iter().enumerate().for_each(|(at, &product)| best.offer(f64::from(product), first + at));
+                products.iter().enumerate().for_each(|(at, &product)| best.offer(product, (first + at) as u32));
             }
         }
-    }
-}
-
-/// The best of what was offered, in the order of rows.
-struct Best {
-    kept: Vec<(f64, usize)>,
-    count: usize,
-    /// What is no greater is none of them: of equals the first row goes before.
-    least: f64,
-    /// The square of the query's length.
-    square: f64,
-}
-
-impl Best {
-    fn new(count: usize, query: &[f32]) -> Self {
-        let square = query.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-        Self { kept: Vec::new(), count, least: f64::NEG_INFINITY, square }
-    }
-
-    fn offer(&mut self, score: f64, row: usize) {
-        /// Looked through together, so that each is looked at a few times alone.
-        const MORE: usize = 256;
-        if score > self.least || self.least == f64::NEG_INFINITY {
-            // Of zeros there is one.
-            self.kept.push((score + 0.0, row));
-            if self.kept.len() >= self.count + self.count.max(MORE) {
-                self.cut();
-            }
-        }
-    }
-
-    /// Keeps the best alone.
-    fn cut(&mut self) {
-        if self.count < self.kept.len() {
-            let (_, &mut (least, _), _) = self.kept.select_nth_unstable_by(self.count - 1, closer_first);
-            self.least = least;
-            self.kept.truncate(self.count);
-        }
-    }
-
-    fn sorted(mut self) -> Vec<(f64, usize)> {
-        self.cut();
-        self.kept.sort_by(closer_first);
-        self.kept
     }
 }
 
@@ -123,24 +75,34 @@ impl Index for ProductIndex {
         let contiguous = || Error::Embeddings("rows are not contiguous".into());
         let (left, right) = (prepared.as_slice().ok_or_else(contiguous)?, compared.as_slice().ok_or_else(contiguous)?);
         let right = MatRef::from_row_major_slice(right, rows, dim);
+        let metric = self.gallery.metric();
+        let scale = if metric == Metric::L2 { 2.0 } else { 1.0 };
         let block = |queries: &[f32]| {
             let height = queries.len() / dim;
             let left = MatRef::from_row_major_slice(queries, height, dim);
-            let mut best: Vec<Best> = queries.chunks_exact(dim).map(|query| Best::new(count, query)).collect();
+            let halves = ArrayView2::from_shape((height, dim), queries).map(|queries| half_squares(metric, queries));
+            let halves = halves.unwrap_or_default();
+            let mut best: Vec<Best> = (0..height).map(|_| Best::new(count)).collect();
             let mut products = vec![0.0_f32; height * rows.min(PANEL)];
             for first in (0..rows).step_by(PANEL) {
                 let width = (rows - first).min(PANEL);
                 let products = &mut products[..height * width];
                 let out = MatMut::from_row_major_slice_mut(products, height, width);
                 matmul(out, Accum::Replace, left, right.subrows(first, width).transpose(), 1.0_f32, Par::Seq);
-                best.iter_mut().zip(products.chunks_exact(width)).for_each(|(best, own)| self.offer(best, first, own));
+                for (at, (best, own)) in best.iter_mut().zip(products.chunks_exact_mut(width)).enumerate() {
+                    self.offer(best, halves.get(at).copied().unwrap_or(0.0), first, own);
+                }
             }
-            best.into_iter().map(Best::sorted).collect::<Vec<_>>()
+            best.into_iter().map(|best| best.sorted(scale)).collect::<Vec<_>>()
         };
         // A few blocks for each thread, where there are so many queries.
         let height = (prepared.nrows() / (4 * rayon::current_num_threads())).clamp(16, BLOCK);
         let found = left.par_chunks(height * dim).flat_map_iter(block).collect();
         Ok(self.gallery.finish(queries, found, k, first_self, true))
+    }
+
+    fn search_itself(&mut self, k: usize, progress: &Progress) -> Result<Option<Neighbours>> {
+        among(&self.gallery, k, progress)
     }
 }
 
@@ -162,22 +124,6 @@ mod tests {
             for (query, neighbours) in found.iter().enumerate() {
                 assert_eq!(*neighbours, rank_all(&truth, query, Some(query))[..20], "{metric} {query}");
             }
-        }
-    }
-
-    #[test]
-    fn the_best_of_many_are_those_of_sorting_them_all() {
-        let noise = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract();
-        for (count, rows, levels) in
-            [(1, 5, 9.0), (3, 2_000, 40.0), (100, 5_000, 1e9), (300, 4_000, 7.0), (50, 20, 3.0)]
-        {
-            let scores: Vec<f64> = (0..rows).map(|row| (noise(row + 1) * levels).round()).collect();
-            let mut all: Vec<(f64, usize)> = scores.iter().copied().zip(0..).collect();
-            all.sort_by(closer_first);
-            all.truncate(count);
-            let mut best = Best::new(count, &[]);
-            scores.iter().enumerate().for_each(|(row, &score)| best.offer(score, row));
-            assert_eq!(best.sorted(), all, "{count} of {rows}");
         }
     }
 

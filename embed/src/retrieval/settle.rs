@@ -104,7 +104,7 @@ impl Gallery {
 
     /// Bound on how far an f32 similarity of this query may be from the true one: each of the `dim` products and sums
     /// rounds by at most 2^-24 of the sum of magnitudes, which Cauchy and Schwarz bound by the norms; bringing rows to unit
-    /// length rounds each factor once more.
+    /// length rounds each factor once more, and half the squares of two lengths and taking them off round four times.
     fn rounding(&self, query: ArrayView1<'_, f32>) -> f64 {
         let steps = (self.rows.ncols() + 4) as f64 * 2.0_f64.powi(-24);
         let length = || query.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
@@ -146,6 +146,17 @@ fn settle(
     let others = similarity.gallery_len() - usize::from(own.is_some());
     let sure = list.len() == others || list.get(k - 1).is_some_and(|&(score, _)| score - doubt > reach + doubt);
     if sure { list } else { rank_all(similarity, query, own).into_iter().map(|row| (0.0, row)).collect() }
+}
+
+/// Half the square of each row's length, where squared distances are wanted.
+#[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
+pub(super) fn half_squares(metric: Metric, rows: ArrayView2<'_, f32>) -> Vec<f32> {
+    if metric != Metric::L2 {
+        return Vec::new();
+    }
+    let half_square =
+        |row: ArrayView1<'_, f32>| (row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>() / 2.0) as f32;
+    rows.rows().into_iter().map(half_square).collect()
 }
 
 /// Rows in standard layout, copied where they are not.
