@@ -51,6 +51,19 @@ impl Preparation {
         }
         preprocessor.pixels(name, bytes)
     }
+
+    /// SHA-256 of an image as it is augmented: the same for files that hold it otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Image`] where it cannot be decoded.
+    pub(crate) fn sha256(&self, name: &str, bytes: &[u8], preprocessor: &mut Preprocessor) -> Result<[u8; 32]> {
+        self.pixels(name, bytes, preprocessor).map(|image| of_pixels(&image))
+    }
+}
+
+fn of_pixels(image: &RgbImage) -> [u8; 32] {
+    let width = image.width().to_le_bytes();
+    Sha256::new().chain_update(width).chain_update(image.as_raw()).finalize().into()
 }
 
 /// What is said of files of equal bytes under different labels: whatever is learnt of one is unlearnt of the other.
@@ -71,8 +84,8 @@ fn of_copies(data: &Dataset, digests: &[[u8; 32]]) -> Option<String> {
     ))
 }
 
-/// A file's digest, what it has that the model does not see, and its pixels where there is room for them.
-type Read = ([u8; 32], Traits, Option<RgbImage>);
+/// Digests of a file and of its pixels, what it has that the model does not see, and its pixels where there is room for them.
+type Read = ([[u8; 32]; 2], Traits, Option<RgbImage>);
 
 /// A data set's images, ready to be drawn from by several threads.
 #[derive(Debug)]
@@ -85,6 +98,8 @@ pub(crate) struct Images {
     room: AtomicUsize,
     /// SHA-256 of each image's bytes as they were first read.
     digests: Vec<[u8; 32]>,
+    /// The same of its pixels.
+    of_pixels: Vec<[u8; 32]>,
 }
 
 /// What the first reading of all images found.
@@ -121,12 +136,14 @@ impl Images {
                     let digest = Sha256::digest(&bytes).into();
                     let pixels = preparation.pixels(&item.name, &bytes, preprocessor);
                     progress.advance(1);
-                    pixels.map(|image| (digest, Traits::of(&bytes), fits(&room, &image).then_some(image)))
+                    pixels.map(|image| {
+                        ([digest, of_pixels(&image)], Traits::of(&bytes), fits(&room, &image).then_some(image))
+                    })
                 },
             )
             .collect();
         progress.finish();
-        let mut digests = vec![[0; 32]; share.len()];
+        let mut digests = vec![[[0; 32]; 2]; share.len()];
         let (mut skipped, mut traits, mut first_bad) = (Vec::new(), Vec::new(), Ok(()));
         let kept: Vec<OnceLock<RgbImage>> = data.items.iter().map(|_| OnceLock::new()).collect();
         for (at, outcome) in read.into_iter().enumerate() {
@@ -142,12 +159,12 @@ impl Images {
             }
         }
         agree(first_bad)?;
-        let mut digests: Vec<[u8; 32]> = world()
-            .gather(digests.as_flattened())
+        let gathered = world().gather(digests.as_flattened().as_flattened());
+        let (mut digests, mut of_pixels): (Vec<[u8; 32]>, Vec<[u8; 32]>) = gathered
             .iter()
-            .flat_map(|of_rank| of_rank.as_chunks::<32>().0)
-            .copied()
-            .collect();
+            .flat_map(|of_rank| of_rank.as_chunks::<32>().0.as_chunks::<2>().0)
+            .map(|&[of_bytes, of_pixels]| (of_bytes, of_pixels))
+            .unzip();
         let skipped: Vec<(usize, String)> = ranks::all(&skipped)?.concat();
         let (sha256, images_sha256) = (data.sha256(&digests), data.sha256_in_any_order(&digests));
         let traits: Vec<(usize, Traits)> = ranks::all(&traits)?.concat();
@@ -160,13 +177,21 @@ impl Images {
         data.items.retain(|_| at.next() == Some(&true));
         let mut at = good.iter();
         digests.retain(|_| at.next() == Some(&true));
+        let mut at = good.iter();
+        of_pixels.retain(|_| at.next() == Some(&true));
         let kept = kept.into_iter().zip(&good).filter_map(|(kept, good)| good.then_some(kept)).collect();
         if data.items.is_empty() {
             let nothing = || Error::data(data.source.path(), "has no images");
             return Err(skipped.into_iter().next().map_or_else(nothing, Error::Measure));
         }
         notes.extend(of_copies(&data, &digests));
-        Ok(Reading { images: Self { data, preparation, kept, room, digests }, skipped, sha256, images_sha256, notes })
+        Ok(Reading {
+            images: Self { data, preparation, kept, room, digests, of_pixels },
+            skipped,
+            sha256,
+            images_sha256,
+            notes,
+        })
     }
 
     /// The images' names and classes.
@@ -177,6 +202,11 @@ impl Images {
     /// SHA-256 of each image's bytes, in the order of the data.
     pub(crate) fn digests(&self) -> &[[u8; 32]] {
         &self.digests
+    }
+
+    /// SHA-256 of each image's pixels ([`Preparation::sha256`]), in the order of the data.
+    pub(crate) fn of_pixels(&self) -> &[[u8; 32]] {
+        &self.of_pixels
     }
 
     /// How they are made ready.

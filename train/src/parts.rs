@@ -3,11 +3,19 @@
 use std::collections::{HashMap, HashSet};
 
 use pdloss_embed::console::Progress;
-use pdloss_embed::dataset::{Dataset, Format, folded};
+use pdloss_embed::dataset::{Dataset, Format, Item, folded};
 use pdloss_embed::digest::hex;
+use pdloss_embed::preprocess::Preprocessor;
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+
+use crate::images::Preparation;
+
+/// Digests of files.
+pub(crate) const BYTES: &str = "byte for byte";
+/// Digests of pixels.
+pub(crate) const PIXELS: &str = "pixel for pixel, in other files";
 
 /// How many names a message shows.
 pub(crate) const SHOWN: usize = 3;
@@ -89,19 +97,40 @@ const UNREAD: [u8; 32] = [0; 32];
 /// # Errors
 /// Where one cannot be read, unless `skip_bad`: it is then left to whoever embeds it to say so.
 pub(crate) fn digests(data: &Dataset, skip_bad: bool) -> Result<Vec<[u8; 32]>> {
-    let digest = |name: &str| match data.source.read(name) {
-        Ok(bytes) => Ok(Sha256::digest(&bytes).into()),
-        Err(_) if skip_bad => Ok(UNREAD),
-        Err(error) => Err(error),
-    };
+    each(data, skip_bad, || (), |(), _, bytes| Ok(Sha256::digest(bytes).into()))
+}
+
+/// SHA-256 of the pixels of each image, made ready as those of a run are.
+///
+/// # Errors
+/// As [`digests`], and where one cannot be decoded.
+pub(crate) fn digests_of_pixels(data: &Dataset, preparation: &Preparation, skip_bad: bool) -> Result<Vec<[u8; 32]>> {
+    let of_image =
+        |preprocessor: &mut Preprocessor, name: &str, bytes: &[u8]| preparation.sha256(name, bytes, preprocessor);
+    each(data, skip_bad, || preparation.preprocessor(), of_image)
+}
+
+/// What `digest` makes of the name and the bytes of each image, and of what each thread has.
+fn each<T>(
+    data: &Dataset,
+    skip_bad: bool,
+    own: impl Fn() -> T + Sync + Send,
+    digest: impl Fn(&mut T, &str, &[u8]) -> Result<[u8; 32]> + Sync,
+) -> Result<Vec<[u8; 32]>> {
     let progress = Progress::new("comparing", "images", data.items.len());
-    let found = data.items.par_iter().map(|item| digest(&item.name).inspect(|_| progress.advance(1))).collect();
+    let of = |own: &mut T, item: &Item| {
+        let found = data.source.read(&item.name).and_then(|bytes| digest(own, &item.name, &bytes));
+        progress.advance(1);
+        if skip_bad { Ok(found.unwrap_or(UNREAD)) } else { found }
+    };
+    let found = data.items.par_iter().map_init(own, of).collect();
     progress.finish();
     found
 }
 
-/// What the two parts have in common by the bytes of their images, of which these are the digests, in words.
+/// What the two parts have in common by the digests of their images, which are equal where images are so (`byte for byte`), in words.
 pub(crate) fn shared_images(
+    equal: &str,
     data: &Dataset,
     digests: &[[u8; 32]],
     validation: &Dataset,
@@ -115,7 +144,7 @@ pub(crate) fn shared_images(
     shared.first().map(|(name, trained, digest)| {
         let (count, of) = (shared.len(), validation.items.len());
         format!(
-            "{count} of the {of} images to validate on are trained on, byte for byte; the first is {name}, trained on as {trained} \
+            "{count} of the {of} images to validate on are trained on, {equal}; the first is {name}, trained on as {trained} \
              (SHA-256 {})",
             hex(*digest)
         )
@@ -211,7 +240,7 @@ pub(crate) fn check_order(data: &Dataset, begun: Option<&str>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pdloss_embed::dataset::{Item, Role, Source};
+    use pdloss_embed::dataset::{Role, Source};
     use std::path::Path;
 
     /// Classes by name, with as many images each.
@@ -281,9 +310,9 @@ mod tests {
         assert!(nearly_shared(&one_form, &other).unwrap().starts_with("1 of the 1"));
         let of = |data: &Dataset| digests(data, false).unwrap();
         assert_eq!(of(&one)[2], <[u8; 32]>::from(Sha256::digest([0_u8, 2])));
-        assert_eq!(shared_images(&one, &of(&one), &two, &of(&two)), None);
+        assert_eq!(shared_images(BYTES, &one, &of(&one), &two, &of(&two)), None);
         let again = data(&[("x", 1), ("y", 4)], 0);
-        let words = shared_images(&one, &of(&one), &again, &of(&again)).unwrap();
+        let words = shared_images(BYTES, &one, &of(&one), &again, &of(&again)).unwrap();
         assert!(words.contains("3 of the 5") && words.contains("x/0") && words.contains("a/0"), "{words}");
     }
 

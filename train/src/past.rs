@@ -86,6 +86,6 @@ fn shared(
             .then(|| format!("{again} of the {of} images to validate on have names of images that are trained on"))
     };
     let classes = if is_one { parts::shared_classes(earlier, validation) } else { None };
-    let images = || parts::shared_images(earlier, of_earlier, validation, of_validation);
+    let images = || parts::shared_images(parts::BYTES, earlier, of_earlier, validation, of_validation);
     classes.or_else(images).or_else(|| if is_one && has_changed { by_name() } else { None })
 }

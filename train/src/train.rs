@@ -323,7 +323,12 @@ fn images_apart(
     let other = validation.data();
     let digests = parts::digests(other, chosen.data.skip_bad)?;
     let sha256 = other.sha256(&digests);
-    let Some(shared) = parts::shared_images(images.data(), images.digests(), other, &digests) else {
+    let by_bytes = parts::shared_images(parts::BYTES, images.data(), images.digests(), other, &digests);
+    let by_pixels = || {
+        let of_validation = parts::digests_of_pixels(other, images.preparation(), chosen.data.skip_bad)?;
+        Ok::<_, Error>(parts::shared_images(parts::PIXELS, images.data(), images.of_pixels(), other, &of_validation))
+    };
+    let Some(shared) = by_bytes.map_or_else(by_pixels, |shared| Ok(Some(shared)))? else {
         return Ok(Some((sha256, None)));
     };
     if settings.allow_overlap == Some(false) {

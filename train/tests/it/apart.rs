@@ -78,6 +78,28 @@ fn an_overlap_by_image_is_refused_between_two_data_sets() {
 
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn an_image_that_was_stored_anew_is_an_overlap_all_the_same() {
+    let place = Place::new();
+    let (one, two) = (place.folder.path().join("one"), place.folder.path().join("two"));
+    hues(&one, 4);
+    hues(&two, 6);
+    (0..4).for_each(|class| std::fs::remove_dir_all(two.join(format!("class{class:02}"))).unwrap());
+    let more = ["--batch", "8", "--steps", "2", "--validation", text(&two)];
+    assert!(run(&place.arguments(text(&one), &more)).status.success());
+    // Other bytes of the same pixels.
+    let (from, to) = (one.join("class01/2.png"), two.join("class04/again.png"));
+    let pixels = image::open(&from).unwrap().to_rgba8();
+    pixels.save(&to).unwrap();
+    assert_ne!(std::fs::read(&from).unwrap(), std::fs::read(&to).unwrap());
+    let place = Place::new();
+    let says = ["1 of the ", "pixel for pixel", "class04/again.png", "class01/2.png", "--allow-overlap"];
+    fails(1, &place.arguments(text(&one), &more), &says);
+    assert!(run(&place.arguments(text(&one), &[&more[..], &["--allow-overlap"]].concat())).status.success());
+    assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains("pixel for pixel"));
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
 fn an_image_under_another_label_of_the_same_data_is_an_overlap() {
     let place = Place::new();
     let data = place.folder.path().join("hues");
