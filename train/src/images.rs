@@ -61,7 +61,8 @@ impl Preparation {
     }
 }
 
-fn of_pixels(image: &RgbImage) -> [u8; 32] {
+/// SHA-256 of its width and its pixels.
+pub(crate) fn of_pixels(image: &RgbImage) -> [u8; 32] {
     let width = image.width().to_le_bytes();
     Sha256::new().chain_update(width).chain_update(image.as_raw()).finalize().into()
 }

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::{Dataset, Format, Item, folded};
 use pdloss_embed::digest::hex;
-use pdloss_embed::preprocess::Preprocessor;
+use pdloss_embed::preprocess::{Orientation, Preprocessor, decode};
 use pdloss_embed::{Error, Result};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::images::Preparation;
+use crate::images::{Preparation, of_pixels};
 
 /// Digests of files.
 pub(crate) const BYTES: &str = "byte for byte";
@@ -108,6 +108,16 @@ pub(crate) fn digests_of_pixels(data: &Dataset, preparation: &Preparation, skip_
     let of_image =
         |preprocessor: &mut Preprocessor, name: &str, bytes: &[u8]| preparation.sha256(name, bytes, preprocessor);
     each(data, skip_bad, || preparation.preprocessor(), of_image)
+}
+
+/// SHA-256 of the pixels of each image as its file has them; what cannot be decoded is left to others.
+///
+/// # Errors
+/// None.
+pub(crate) fn digests_of_whole(data: &Dataset) -> Result<Vec<[u8; 32]>> {
+    let of_image =
+        |(): &mut (), name: &str, bytes: &[u8]| decode(name, bytes, Orientation::Stored).map(|image| of_pixels(&image));
+    each(data, true, || (), of_image)
 }
 
 /// What `digest` makes of the name and the bytes of each image, and of what each thread has.

@@ -29,7 +29,7 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
     }));
     let untold = Past::untold(&settings.first_net(), &runs).into_iter();
     notes.extend(untold.map(|what| format!("the first weights were {what}: they may have seen what is validated on")));
-    let mut of_validation = None;
+    let (mut of_validation, mut pixels) = (None, None);
     for earlier in runs {
         let name = earlier.folder.display();
         let data = earlier.load().and_then(|data| Ok((parts::digests(&data, true)?, data)));
@@ -56,7 +56,11 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
             of_validation = Some(parts::digests(validation, true)?);
         }
         let digests = (&of_data[..], of_validation.as_deref().unwrap_or_default());
-        let Some(shared) = shared(&data, validation, digests, has_changed) else { continue };
+        let shared = match shared(&data, validation, digests, has_changed) {
+            None => stored_anew(&data, validation, &mut pixels)?,
+            shared => shared,
+        };
+        let Some(shared) = shared else { continue };
         if settings.allow_overlap == Some(false) {
             return Err(Error::Usage(format!(
                 "the first weights are of {name}, and there {shared}: Recall@1 would be that of what they have seen; validate on something \
@@ -66,6 +70,16 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
         notes.push(format!("the first weights are of {name}, and there {shared} (--allow-overlap)"));
     }
     Ok(notes)
+}
+
+/// Images of the earlier data that are validated on in other files, in words. `pixels` are digests of those validated on, once they are known.
+fn stored_anew(earlier: &Dataset, validation: &Dataset, pixels: &mut Option<Vec<[u8; 32]>>) -> Result<Option<String>> {
+    let of_validation = match pixels {
+        Some(pixels) => pixels,
+        None => pixels.insert(parts::digests_of_whole(validation)?),
+    };
+    let of_earlier = parts::digests_of_whole(earlier)?;
+    Ok(parts::shared_images(parts::PIXELS, earlier, &of_earlier, validation, of_validation))
 }
 
 /// What the earlier data and that validated on have in common, in words: by the bytes of the images, whose digests these are; of one data

@@ -343,11 +343,19 @@ fn with_embedding(backbone: &ModelProto, output: &str, axes: Option<[usize; 3]>)
         close_lengths(graph, axes);
     }
     let shapes = Shapes::of(&model)?;
+    let unknown = || {
+        graph::Error::Model {
+        subject: output.to_owned(),
+        reason: "its shape does not follow from the model, so that the length of an embedding is not known; export the model with \
+                 the shapes of its values, or name another tensor by --output"
+            .to_owned(),
+    }
+    };
     let Some(graph) = model.graph.as_mut() else { return Ok(model) };
     let (Some(element), Some(shape)) = (shapes.element(output), shapes.shape(output)) else {
         // Then what the model declares must do.
         graph.output.retain(|declared| declared.name() == output);
-        return Ok(model);
+        return if graph.output.is_empty() { Err(unknown()) } else { Ok(model) };
     };
     let declared = match shape {
         // Dimensions of one behind the second are dropped, as the measuring tool does.
@@ -367,12 +375,7 @@ fn with_embedding(backbone: &ModelProto, output: &str, axes: Option<[usize; 3]>)
             declare(&flat, element, &[batch.clone(), dim.clone()])
         }
         [_, dim] if !matches!(dim, Dim::Known(_)) => {
-            return Err(graph::Error::Model {
-                subject: output.to_owned(),
-                reason: "its shape does not follow from the model, so that the length of an embedding is not known; export the \
-                         model with the shapes of its values, or name another tensor by --output"
-                    .to_owned(),
-            });
+            return Err(unknown());
         }
         shape => declare(output, element, shape),
     };

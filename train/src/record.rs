@@ -43,8 +43,8 @@ pub(crate) struct Record {
     pub(crate) guard: Option<Begun>,
     /// The step of the last checkpoint.
     pub(crate) saved: Option<u64>,
-    /// Whether it was said that a step was skipped.
-    pub(crate) has_skipped: bool,
+    /// How many steps were skipped since the run began or went on; the first was said.
+    pub(crate) skipped: u64,
 }
 
 impl Record {
@@ -100,7 +100,8 @@ impl Record {
         self.monitor.step(outcome, images_per_second);
         let scale = outcome.loss_scale.unwrap_or(0.0);
         if outcome.loss.is_finite() && (outcome.gradient_norm.is_finite() || outcome.is_skipped() && scale >= 1.0) {
-            if outcome.is_skipped() && !std::mem::replace(&mut self.has_skipped, true) {
+            self.skipped += u64::from(outcome.is_skipped());
+            if outcome.is_skipped() && self.skipped == 1 {
                 self.monitor.aside(|| {
                     note(&format!(
                         "step {step}: the gradient overflows float16 at loss scale {}, which is halved: the step is skipped, \
@@ -233,6 +234,12 @@ impl Record {
                 return Err(Error::Measure(format!(
                     "step {step}: every batch was passed over, as none has two images of one class: nothing was trained; wanted --per-class, \
                      or classes of more images"
+                )));
+            }
+            if self.skipped > 0 && self.skipped + counters.passed_over >= step {
+                return Err(Error::Measure(format!(
+                    "step {step}: every step was skipped, as gradients overflowed float16: nothing was trained; wanted a lower --loss-scale, more \
+                     steps, which halve it, or --precision bf16"
                 )));
             }
             return Err(Error::Measure(format!(

@@ -241,7 +241,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
             behind_state,
             guard,
             saved: last,
-            has_skipped: false,
+            skipped: 0,
             batches: sampler.batches(),
             metrics: Table::open(&folder.metrics(), &METRICS, last)?.with(events("train")?),
             validations: Table::open(&folder.validation(), &VALIDATION, last)?.with(events("validation")?),

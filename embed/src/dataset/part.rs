@@ -231,7 +231,10 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request, notes: &m
     let is_relative = |image: &Listed| Path::new(&image.name).is_relative();
     let is_here = |image: &&&Listed| is_relative(image) && here.join(&image.name).is_file();
     let elsewhere = missing.iter().filter(is_here).count();
-    let hint = if !is_relative(first) {
+    let several = with_endings(source, &first.name);
+    let hint = if several.len() > 1 {
+        format!("; without its ending it may be {}, so the list must say which", several.join(" or "))
+    } else if !is_relative(first) {
         "; absolute paths are taken as they are, and --root DIR is for relative ones".into()
     } else if elsewhere > 0 && path.is_file() {
         format!("; {elsewhere} are there relative to the current folder: --root .")
@@ -252,9 +255,17 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request, notes: &m
 
 /// The one file that a name without an ending means, as lists of FGVC-Aircraft and Oxford-IIIT Pets have it.
 fn with_ending(source: &Source, name: &str) -> Option<String> {
-    let spellings = || IMAGE_ENDINGS.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_uppercase()]);
-    let mut found = spellings().filter_map(|ending| source.find(&format!("{name}.{ending}")));
-    found.next().filter(|_| !is_image(name) && found.next().is_none())
+    let mut found = with_endings(source, name);
+    found.pop().filter(|_| found.is_empty())
+}
+
+/// The files that a name without an ending may mean; none of one that has an image's.
+fn with_endings(source: &Source, name: &str) -> Vec<String> {
+    if is_image(name) {
+        return Vec::new();
+    }
+    let spellings = IMAGE_ENDINGS.iter().flat_map(|ending| [(*ending).to_owned(), ending.to_uppercase()]);
+    spellings.filter_map(|ending| source.find(&format!("{name}.{ending}"))).collect()
 }
 
 /// A file under one label counts once; under two it contradicts itself.

@@ -50,7 +50,7 @@ pub struct Patch {
     #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', allow_hyphen_values = true))]
     pub mean: Option<Vec<Number>>,
     /// Divide by: one value or one a channel
-    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ','))]
+    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_parser = divisor))]
     pub std: Option<Vec<Number>>,
     /// Axes of the model's input
     #[cfg_attr(feature = "cli", arg(long, value_enum))]
@@ -58,6 +58,12 @@ pub struct Patch {
     /// Refuse images of more pixels, as stored, resized or on the canvas [default: 178956970]
     #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub max_pixels: Option<u64>,
+}
+
+#[cfg(feature = "cli")]
+fn divisor(text: &str) -> std::result::Result<Number, String> {
+    let number: Number = text.parse()?;
+    if number.0 == 0.0 { Err("nothing can be divided by 0".into()) } else { Ok(number) }
 }
 
 impl Patch {

@@ -256,6 +256,10 @@ fn links_to_nowhere_stop_nothing_unless_they_are_images() {
     assert!(notes.contains("passed over 2 entries that cannot be read: "), "{notes}");
     assert!(notes.contains("README.txt (a link to /nowhere/readme.txt, which is not there)"), "{notes}");
     assert!(notes.contains("a/loop (a link to "), "{notes}");
+    // Nor does what is no file.
+    let _socket = std::os::unix::net::UnixListener::bind(root.path().join("a/2.png")).unwrap();
+    let notes = load(root.path(), Split::Protocol).notes.join("\n");
+    assert!(notes.contains("passed over 3 entries") && notes.contains("a/2.png (no regular file)"), "{notes}");
     symlink("/nowhere/3.png", root.path().join("b/3.png")).unwrap();
     let data = load(root.path(), Split::Protocol);
     assert_eq!(names(&data)[2], "b/3.png");

@@ -59,6 +59,10 @@ fn names_without_an_ending_are_found_and_said() {
     assert!(data.notes.iter().any(|note| note == said), "{:?}", data.notes);
     let error = with(root.path(), "0034309 u\n0034310 v\n").unwrap_err();
     assert!(error.contains("1 of which are not there; the first is 0034310"), "one of two files: {error}");
+    assert!(
+        error.contains("may be 0034310.bmp or 0034310.png") || error.contains("may be 0034310.png or 0034310.bmp"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -290,6 +290,7 @@ fn a_mean_and_a_deviation_of_another_range_are_said() {
     let (_, error) =
         said(&[&recall[..], &["--preset", "none", "--scale", "1", "--mean", "127.5", "--std", "128"]].concat());
     assert!(!error.contains("prepared values"), "{error}");
+    fails(2, &[&recall[..], &["--std", "0.5,0,0.5"]].concat(), &["--std", "nothing can be divided by 0"]);
 }
 
 #[test]

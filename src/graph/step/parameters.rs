@@ -45,11 +45,28 @@ pub(super) fn find(graph: &mut GraphProto, data: &str, options: &StepOptions, ex
     let (parameters, buffers) = weights::find(graph, data, &also, export);
     let trainable = parameters.iter().filter(|parameter| parameter.stays.is_none());
     let trainable: HashSet<String> = trainable.map(|parameter| parameter.name.clone()).collect();
+    options.also.iter().try_for_each(|pattern| trains(pattern, &names, &trainable, &parameters))?;
     move_out_of_constants(graph, &trainable);
     let widened = widen(graph, &trainable);
     let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let shared = shared(graph, &names);
     Ok(Found { widened, buffers, shared, notes: export.notes(graph), parameters })
+}
+
+/// Refuses a pattern of which nothing can be trained.
+fn trains(pattern: &String, names: &[&str], trainable: &HashSet<String>, parameters: &[Parameter]) -> Result<()> {
+    let one = Frozen::new("training", std::slice::from_ref(pattern), names)?;
+    let matched: Vec<&str> = names.iter().copied().filter(|name| one.holds(name)).collect();
+    if matched.iter().any(|name| trainable.contains(*name)) {
+        return Ok(());
+    }
+    let first = matched.first().copied().unwrap_or_default();
+    let stays =
+        parameters.iter().find(|parameter| parameter.name == first).and_then(|parameter| parameter.stays.as_deref());
+    let why = stays
+        .unwrap_or("it is no weight of a layer: running statistics follow the batches, and integers have no gradient");
+    let reason = format!("none of the {} tensors that it matches can be trained; '{first}': {why}", matched.len());
+    Err(Error::model(format!("training pattern '{pattern}'"), reason))
 }
 
 /// Makes initializers of the values of `Constant` nodes with these names.

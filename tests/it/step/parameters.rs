@@ -300,6 +300,13 @@ fn what_stays_is_named_with_the_reason() {
     assert_eq!(counts(&parameters), (4, 8, 15, 35), "{parameters}");
     let error = refused(model.clone(), &StepOptions { also: vec!["nothing.*".to_owned()], ..options.clone() });
     assert!(error.contains("training pattern 'nothing.*'"), "{error}");
+    // What no gradient moves is not trained because a person names it.
+    let error = refused(model.clone(), &StepOptions { also: vec!["unused".to_owned()], ..options.clone() });
+    assert!(error.contains("none of the 1 tensors that it matches can be trained; 'unused': no node"), "{error}");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/backbone.onnx");
+    let statistics = StepOptions { also: vec!["norm0.running_*".to_owned()], ..self::options() };
+    let error = refused(pdloss::graph::file::read(&path).expect("it is there"), &statistics);
+    assert!(error.contains("none of the 2 tensors") && error.contains("running statistics follow"), "{error}");
     let error = refused(model, &StepOptions { freeze: vec!["layer1.*".to_owned()], ..options });
     assert!(error.contains("such as 'weight'") && !error.contains("Some("), "{error}");
 }

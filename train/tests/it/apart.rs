@@ -236,6 +236,10 @@ fn what_first_weights_have_seen_is_known_by_bytes_under_any_name_and_a_change_si
     let (code, said, _) = again(&[]);
     assert!(code == Some(2) && said.contains("1 of the 17 images") && said.contains("class07/copy.png"), "{said}");
     assert!(!said.contains("changed since"), "{said}");
+    // The same in other bytes.
+    image::open(&trained).unwrap().to_rgba8().save(data.join("class07/copy.png")).unwrap();
+    let (code, said, _) = again(&[]);
+    assert!(code == Some(2) && said.contains("first weights are of") && said.contains("pixel for pixel"), "{said}");
     std::fs::remove_file(data.join("class07/copy.png")).unwrap();
     // What it was trained on has other bytes now.
     std::fs::write(&trained, &of_other).unwrap();

@@ -55,6 +55,10 @@ fn steps_that_overflow_are_skipped_and_said() {
     assert!((10..50).contains(&skipped), "{skipped}");
     assert!(rows[1..10].iter().all(|row| row[at].is_empty()), "the first ones");
     assert!(table.contains("skipped_steps") && table.contains(&skipped.to_string()), "{table}");
+    // Where none was left, the learning rate is not to blame.
+    let place = Place::new();
+    let more = ["--batch", "12", "--steps", "5", "--precision", "f16", "--loss-scale", "1099511627776"];
+    fails(1, &place.arguments(text(&data), &more), &["step 5: every step was skipped", "--loss-scale"]);
 }
 
 #[test]

@@ -31,7 +31,11 @@ pub(super) fn walk(path: &Path) -> Result<(Vec<String>, Vec<String>)> {
             Ok(entry) if entry.depth() > 0 && entry.file_type().is_dir() => {
                 folders.insert(relative(entry.path()));
             }
-            Ok(_) => {}
+            Ok(entry) => {
+                if entry.depth() > 0 && !is_hidden(&relative(entry.path())) {
+                    unreadable.push(format!("{} (no regular file)", relative(entry.path())));
+                }
+            }
             Err(e) if e.depth() == 0 => return Err(Error::read(path, e.into())),
             Err(e) => {
                 let name = relative(e.path().unwrap_or(path));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::mistakes::threshold;
-use crate::plot::scale::told;
+use crate::plot::scale::{grouped, percent, told};
 use crate::runs::{Pair, Pairs};
 use crate::table::Record;
 
@@ -27,6 +27,21 @@ impl Decisions {
     /// The EER's threshold in words.
     pub(super) fn first_word(&self) -> &str {
         &self.words[self.first]
+    }
+
+    /// What the EER's threshold decides, for where no script runs.
+    pub(super) fn first_said(&self) -> String {
+        let (_, accepted, rejected) = self.counts[self.first];
+        let of = |wrong: usize, all: usize| {
+            let share = percent(wrong as f64 / all as f64);
+            format!("{share}: {} of {}", grouped(wrong as u64), grouped(all as u64))
+        };
+        format!(
+            "At the EER's threshold {}: FMR {} impostor pairs accepted; FNMR {} genuine pairs rejected. Other thresholds want JavaScript.",
+            self.first_word(),
+            of(accepted, self.impostor),
+            of(rejected, self.genuine)
+        )
     }
 
     /// For the page's script.

@@ -10,6 +10,7 @@ use super::Named;
 use super::gallery::cut;
 use super::thumbnails::Pictures;
 use crate::metrics::projection::even;
+use crate::plot::scale::percent;
 use crate::runs::{Details, Map, Place};
 
 /// Points of a map; of more images these are taken evenly.
@@ -162,8 +163,8 @@ fn figure<'r>(
     let (by, means) = match kind {
         Kind::Plane => {
             let means = format!(
-                "by the first two principal components: {:.0} % of all variance; what is apart in the others may lie together here",
-                100.0 * map.share
+                "by the first two principal components: {} of all variance; what is apart in the others may lie together here",
+                percent(map.share)
             );
             ("", means)
         }

@@ -149,8 +149,8 @@ struct Section {
     name: String,
     /// What of its images could not be had.
     notes: Vec<String>,
-    /// Counts by threshold, for the page's script.
-    decisions: Option<String>,
+    /// What the EER's threshold decides, and counts by threshold for the page's script.
+    decisions: Option<(String, String)>,
     galleries: Vec<gallery::Gallery>,
     groups: Option<Table>,
     worst: Option<Table>,
@@ -281,7 +281,7 @@ fn section(run: &Named<'_>, pictures: &mut Option<Pictures>, mut notes: Vec<Stri
             groups = groups::table(&details.groups, record);
             let pairs = details.pairs.as_ref();
             let found = pairs.and_then(|pairs| decisions::decisions(pairs, record));
-            decided = found.as_ref().map(decisions::Decisions::json);
+            decided = found.as_ref().map(|found| (found.first_said(), found.json()));
             let threshold =
                 found.map_or_else(|| short(mistakes::threshold(record)), |found| found.first_word().to_owned());
             pairs.map(|pairs| mistakes::verification(pairs, record, &threshold, pictures)).unwrap_or_default()

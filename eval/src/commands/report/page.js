@@ -168,6 +168,7 @@
     slider.setAttribute("aria-label", "Read: mistakes, the commonest first");
     reading.className = "reading";
     reading.textContent = "Point at a cell, or move the slider, to read it in words.";
+    figure.querySelector(".note").remove();
     figure.append(slider, reading);
     const show = cell => {
       table.querySelector(".here")?.classList.remove("here");
@@ -198,6 +199,7 @@
     slider.setAttribute("aria-label", `Threshold: ${run.querySelector("h2").textContent}`);
     reading.className = "reading";
     reading.textContent = "Move the slider to see rates, counts and mistakes at another threshold.";
+    figure.querySelector(".note").remove();
     figure.append(slider, reading);
     // Three digits, and two of what is missing from 100 %: what is not all is not said to be.
     const percent = share => {
