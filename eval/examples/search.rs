@@ -1,4 +1,5 @@
-//! Self-search of a matrix, timed: `search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy [INDEX]`, exact where no index is named.
+//! Self-search of a matrix, timed: `search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy [INDEX]`. Where no index is named as
+//! `pdloss-eval recall` searches: exactly, all rows together. A named one is FAISS's and asked query by query, `Flat`, too.
 //!
 //! Prints one line of JSON: seconds of building and searching, the peak memory of the process in MiB, and for which processors FAISS is.
 
@@ -21,15 +22,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [_, file, k, threads, out, index @ ..] = arguments.as_slice() else {
         return Err("usage: search EMBEDDINGS.npy K THREADS NEIGHBOURS.npy [INDEX]".into());
     };
-    let index = index.first().map_or(FLAT, String::as_str);
+    let named = index.first();
     let (k, threads): (usize, usize) = (k.parse()?, threads.parse()?);
     process::set_threads(threads);
     let matrix: Array2<f32> = ndarray_npy::read_npy(file)?;
     let mut neighbours = Array2::<i64>::zeros((matrix.nrows(), k));
 
     let started = Instant::now();
-    let mut index = FaissIndex::build(index, Metric::Cosine, matrix.view(), &|row| format!("row {row}"))?;
-    let mut all = index.search_itself(k, &Progress::new("searching", "queries", matrix.nrows()))?;
+    let mut index = FaissIndex::build(named.map_or(FLAT, String::as_str), Metric::Cosine, matrix.view(), &|row| {
+        format!("row {row}")
+    })?;
+    let progress = Progress::new("searching", "queries", matrix.nrows());
+    let mut all = if named.is_none() { index.search_itself(k, &progress)? } else { None };
     for first in (0..matrix.nrows()).step_by(BLOCK) {
         let last = (first + BLOCK).min(matrix.nrows());
         let found = match &mut all {

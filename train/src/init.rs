@@ -53,6 +53,12 @@ impl Own<'_> {
                 "--init optimizer: {from} was trained by {there}, whose memory is of no use to {here}; wanted --optimizer {there}"
             )));
         }
+        if let (true, Some(step @ 1..)) = (init.init.contains(&Part::Optimizer), there.optimizer.unfreeze_at) {
+            return Err(Error::Usage(format!(
+                "--init optimizer: {from} held weights until step {step} (--unfreeze-at), of which the optimiser's memory is younger than the \
+                 steps that it would be corrected by; leave the optimizer out of --init, or --resume {from}"
+            )));
+        }
         let mut said = Vec::new();
         if init.init.contains(&Part::Embedder) {
             if other.made_with.model_sha256 != self.model_sha256 {

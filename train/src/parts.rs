@@ -89,6 +89,23 @@ fn by_last_part(classes: &[String]) -> Option<HashMap<String, &str>> {
     (folders.len() == 1).then(|| last().collect())
 }
 
+/// Classes of which no image is left, in words.
+pub(crate) fn emptied(data: &Dataset) -> Option<String> {
+    let filled: HashSet<usize> = data.items.iter().map(|item| item.class).collect();
+    let empty = data.classes.iter().enumerate().filter(|(class, _)| !filled.contains(class));
+    let empty: Vec<String> = empty.map(|(_, name)| format!("'{name}'")).collect();
+    let more = if empty.len() > SHOWN { ", ..." } else { "" };
+    (!empty.is_empty()).then(|| {
+        format!(
+            "{} of the {} classes have no image that can be used: {}{more}; a loss with proxies keeps theirs, which all images are pushed away \
+             from: take the classes out of the data",
+            empty.len(),
+            data.classes.len(),
+            empty[..empty.len().min(SHOWN)].join(", ")
+        )
+    })
+}
+
 /// What stands for the digest of an image that cannot be read.
 const UNREAD: [u8; 32] = [0; 32];
 

@@ -236,6 +236,12 @@ impl Record {
                      or classes of more images"
                 )));
             }
+            if let Some(at) = self.settings.optimizer.unfreeze_at.filter(|at| *at >= step) {
+                return Err(Error::Measure(format!(
+                    "step {step}: {said}, and the embedder would be the backbone that it was: all of it was held until step {at} \
+                     (--unfreeze-at), which the run did not reach"
+                )));
+            }
             if self.skipped > 0 && self.skipped + counters.passed_over >= step {
                 return Err(Error::Measure(format!(
                     "step {step}: every step was skipped, as gradients overflowed float16: nothing was trained; wanted a lower --loss-scale, more \
@@ -251,7 +257,11 @@ impl Record {
         let decayed: Vec<&str> = self.without_gradient(state).collect();
         let found = if decayed.is_empty() { found } else { moved_without(&decayed)? };
         let Some(mut said) = of_moved(&found, names.len()) else { return Ok(()) };
-        if !decayed.is_empty() {
+        let held = self.settings.optimizer.unfreeze_at.filter(|at| *at >= step);
+        if let (false, Some(at)) = (decayed.is_empty(), held) {
+            let count = decayed.len();
+            said.push_str(&format!("; {count} of them were held until the end: --unfreeze-at {at} was not reached"));
+        } else if !decayed.is_empty() {
             said.push_str(&format!(
                 "; no gradient has reached {} of them (weight decay alone moves no weight to where it is better): wanted weights that the \
                  embeddings, and a loss that is not at its least, depend on smoothly",

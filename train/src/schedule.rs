@@ -80,11 +80,18 @@ impl Schedule {
         if !(self.decay > 0.0 && self.decay <= 1.0) {
             return wrong("--decay", self.decay, "a factor above 0 and up to 1");
         }
-        if let Some(&at) = self.decay_at.iter().find(|at| !(0.0..=1.0).contains(*at)) {
-            return wrong("--decay-at", at, "shares of the run from 0 to 1");
+        if let Some(&at) = self.decay_at.iter().find(|at| !(**at > 0.0 && **at < 1.0)) {
+            return wrong("--decay-at", at, "shares of the run between 0 and 1");
         }
         if self.warmup > steps {
             return Err(Error::Usage(format!("--warmup {}: the run has {steps} steps", self.warmup)));
+        }
+        if self.warmup == steps && matches!(self.schedule, Shape::Cosine | Shape::Step) {
+            return Err(Error::Usage(format!(
+                "--warmup {}: the run has {steps} steps, none of which is left for --schedule to lower the rate in; wanted fewer, or \
+                 --schedule constant",
+                self.warmup
+            )));
         }
         Ok(())
     }

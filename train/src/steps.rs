@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use pdloss_embed::Result;
+use pdloss_embed::console::note;
 use pdloss_embed::ranks::{agree, same, world};
 
 use crate::checkpoint::{Checkpoint, Counters};
@@ -89,6 +90,35 @@ impl Run {
         self.record.as_mut().map_or(Ok(()), |record| work(record, &self.counters))
     }
 
+    /// What is to be said of a run that ends before its steps are made.
+    pub(crate) fn of_patience(&self) -> Option<String> {
+        let (step, steps) = (self.counters.step, self.steps);
+        let patience = self.settings.validation.as_ref().and_then(|v| v.patience)?;
+        if !self.is_stale() || step >= steps {
+            return None;
+        }
+        let mut said = format!(
+            "stopped at step {step} of {steps}: {patience} validations one after the other were no better than the best (--patience)"
+        );
+        if let Some(at) = self.settings.optimizer.unfreeze_at.filter(|at| *at >= step) {
+            said.push_str(&format!(
+                "; --unfreeze-at {at} was not reached, so that what --freeze names was never trained"
+            ));
+        }
+        let later = [
+            ("--memory-start", self.settings.loss.memory_start),
+            ("--hard-every", self.settings.sampling.as_ref().and_then(|sampling| sampling.hard_every)),
+        ];
+        for (flag, at) in later.into_iter().filter_map(|(flag, at)| Some((flag, at.filter(|at| *at >= step)?))) {
+            said.push_str(&format!("; {flag} {at} was not reached"));
+        }
+        let first = self.settings.optimizer.ema.map_or(0.0, |ema| 100.0 * ema.powf(step as f64));
+        if first >= 1.0 {
+            said.push_str(&format!("; {first:.0} % of the average (--ema) is still the first weights"));
+        }
+        Some(said)
+    }
+
     /// Whether validations have not become better for as long as the run's patience.
     fn is_stale(&self) -> bool {
         let patience = self.settings.validation.as_ref().and_then(|v| v.patience);
@@ -102,7 +132,18 @@ impl Run {
         let candidate = self.record.as_ref().map(|record| record.candidate(&self.trainer.state()?, step, false));
         let candidate = agree(candidate.transpose())?;
         let measure = || validation.measure(candidate.as_deref());
+        let was_measured = validation.skipped().is_some();
         let found = self.record.as_ref().map_or_else(measure, |record| record.monitor.aside(measure))?;
+        if let (false, Some(record), Some(skipped @ [_, ..])) = (was_measured, &self.record, validation.skipped()) {
+            let (count, of) = (skipped.len(), validation.data().items.len());
+            let said =
+                format!("{count} of the {of} images to validate on cannot be used and are left out (--skip-bad)");
+            record.monitor.aside(|| {
+                skipped.iter().for_each(|reason| note(&format!("skipped: {reason}")));
+                note(&said);
+            });
+            record.folder.record(&said)?;
+        }
         // The first rank's word goes: the others' best may have gone through text, which may lose its last bit.
         let is_better = self.counters.best.is_none_or(|(best, _)| found.recall_at_1 > best);
         let is_better = world().any(world().is_first() && is_better);

@@ -82,6 +82,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     }
     if !skipped.is_empty() {
         notes.push(format!("{} images that cannot be used are skipped (--skip-bad)", skipped.len()));
+        notes.extend(parts::emptied(images.data()).inspect(|said| note(said)));
     }
     let apart = of_first(|| images_apart(&images, validation.as_ref(), &settings))?;
     let validation_sha256 = apart.as_ref().map(|(sha256, _)| sha256.clone());
@@ -271,6 +272,10 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     }
     let before = run.counters.clone();
     run.train(&images, &sampler)?;
+    if let (Some(said), Some(record)) = (run.of_patience(), &run.record) {
+        record.monitor.aside(|| note(&said));
+        record.folder.record(&said)?;
+    }
     run.save(true)?;
     let made = (run.counters.step - run.counters.passed_over) - (before.step - before.passed_over);
     if let (false, Some(bytes)) = (world().is_alone(), run.given.checked_div(made)) {

@@ -22,8 +22,8 @@ pub(crate) struct Validation {
     output: String,
     options: Options,
     skip_bad: bool,
-    /// Digest of the images when they were first embedded.
-    first: OnceLock<String>,
+    /// Digest of the images when they were first embedded, and those that could not be, each with its reason.
+    first: OnceLock<(String, Vec<String>)>,
 }
 
 /// What a validation finds.
@@ -69,6 +69,11 @@ impl Validation {
         &self.data
     }
 
+    /// The images that could not be embedded, each with its reason; `None` before the first of all is.
+    pub(crate) fn skipped(&self) -> Option<&[String]> {
+        self.first.get().map(|(_, skipped)| &skipped[..])
+    }
+
     /// The axes of an image, where the recipe fixes them.
     fn image(&self) -> Option<[usize; 3]> {
         self.recipe.output_size().map(|size| self.layout.axes(self.recipe.color.channels(), size))
@@ -86,7 +91,11 @@ impl Validation {
         let (mut embedder, steps) = (agree(open)?, Steps::default());
         let threads = self.options.threads;
         let embedded = embed_over_ranks(&self.data, &self.recipe, &steps, &mut embedder, threads, self.skip_bad)?;
-        let (first, now) = (self.first.get_or_init(|| embedded.data_sha256.clone()), &embedded.data_sha256);
+        let now = &embedded.data_sha256;
+        let said = |(name, reason): &(String, String)| {
+            if reason.contains(name) { reason.clone() } else { format!("{name}: {reason}") }
+        };
+        let (first, _) = self.first.get_or_init(|| (now.clone(), embedded.skipped.iter().map(said).collect()));
         if first != now {
             let problem = format!(
                 "the images to validate on changed while the run goes on: SHA-256 {now}, at first {first}; put them back and \

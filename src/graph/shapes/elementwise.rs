@@ -79,6 +79,8 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
             let shape = lengths.map(|&length| usize::try_from(length).map_or(Dim::Unknown, Dim::Known)).collect();
             one(i32::try_from(node.int("dtype", 1)).ok().and_then(Element::from_code), Some(shape))
         }
+        "DequantizeLinear" => one(shapes.of_input(node, 1).element, first.shape),
+        "QuantizeLinear" => one(None, first.shape),
         "CastLike" => one(shapes.of_input(node, 1).element, first.shape),
         "Dropout" => {
             let mask = super::Fact { element: Some(Element::Bool), ..first.clone() };

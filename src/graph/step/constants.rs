@@ -10,6 +10,7 @@ const FLOAT: i32 = 1;
 const DOUBLE: i32 = 11;
 pub(super) const FLOAT16: i32 = 10;
 pub(super) const BFLOAT16: i32 = 16;
+pub(super) const INT32: i32 = 6;
 
 /// Types of the numbers in quantised layers, and what they are called.
 pub(super) fn quantised(code: i32) -> Option<&'static str> {
@@ -18,7 +19,7 @@ pub(super) fn quantised(code: i32) -> Option<&'static str> {
         3 => "int8",
         4 => "uint16",
         5 => "int16",
-        6 => "int32",
+        INT32 => "int32",
         17..=20 => "float8",
         21 => "uint4",
         22 => "int4",

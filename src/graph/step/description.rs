@@ -130,7 +130,7 @@ impl std::fmt::Display for Parameters {
         let Self { trained, tensors, trained_values, values, .. } = self;
         write!(f, "trains {trained} of {tensors} tensors ({trained_values} of {values} values)")?;
         if !self.widened.is_empty() {
-            write!(f, "; in float32, though float16 in the model: {}", listed(&self.widened))?;
+            write!(f, "; in float32, though of 16 bits in the model: {}", listed(&self.widened))?;
         }
         let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
         for left in &self.left {

@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    constants::{BFLOAT16, FLOAT16, Tensor, quantised},
+    constants::{BFLOAT16, FLOAT16, INT32, Tensor, quantised},
     patterns::Frozen,
     pytorch::{Export, Origin},
     tables::Tables,
@@ -230,8 +230,10 @@ impl<'a> Walk<'a, '_> {
             return;
         }
         if let Some(kind) = quantised(tensor.code) {
-            // Integers that are no part of a quantised layer are indices and lengths.
-            if tensor.count > 1 && (is_quantised(node) || self.dequantised.contains(source)) {
+            // Integers that are no part of a quantised layer are indices and lengths; narrow ones where a layer has its weights are those,
+            // brought to their scale by a product.
+            let is_weight = tensor.code != INT32 && holds_weight(node, index);
+            if tensor.count > 1 && (is_quantised(node) || self.dequantised.contains(source) || is_weight) {
                 self.stays(source, &format!("quantised ({kind}): integers have no gradient"));
             }
             return;

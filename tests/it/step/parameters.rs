@@ -202,6 +202,10 @@ fn a_backbone_of_which_nothing_is_trained_is_refused() {
         let nodes = vec![node("DequantizeLinear", &["W0", "s", "z"], &["W"], vec![])];
         with_weight(nodes, [vec![typed("W0", code, &[4, 3], one)], scale().to_vec()].concat())
     };
+    let scaled = || {
+        let nodes = vec![cast("W0", "wide", 1), node("Mul", &["wide", "onnx::Mul_3"], &["W"], vec![])];
+        with_weight(nodes, vec![typed("W0", 3, &[4, 3], &[1]), floats("onnx::Mul_3", Element::F32, &[], &[0.1])])
+    };
     let computed_in_half = || {
         let (batch, mut model) = (Dim::Named("batch".to_owned()), with_weight(vec![], vec![half("W", &[4, 3])]));
         let graph = model.graph.as_mut().unwrap();
@@ -231,6 +235,7 @@ fn a_backbone_of_which_nothing_is_trained_is_refused() {
     let cases = [
         ("int8", dequantised(3, &[1]), &["'W0' stays: quantised (int8)", "train the model in float32"][..]),
         ("uint8", dequantised(2, &[1]), &["'W0' stays: quantised (uint8)"]),
+        ("int8 by a cast and a product", scaled(), &["'W0' stays: quantised (int8)"]),
         ("float16", computed_in_half(), &["MatMul 'product' computes in float16", "export it in float32"]),
         ("no rule", no_rule(), &["there is no rule to differentiate LRN 'features'"]),
         ("binary", signs(), &["'W0' stays: no gradient comes back through Sign, which has no slope"]),
@@ -244,6 +249,26 @@ fn a_backbone_of_which_nothing_is_trained_is_refused() {
                 assert!(error.contains(part), "{what}: '{error}' does not contain '{part}'");
             }
         }
+    }
+}
+
+/// A layer of eight bits lets gradients through to those before it.
+#[test]
+fn what_lies_before_a_quantised_layer_is_trained() {
+    let weight = [
+        typed("W0", 3, &[4, 3], &[1]),
+        floats("s", Element::F32, &[], &[0.1]),
+        typed("z", 3, &[], &[0]),
+        floats("first", Element::F32, &[4, 4], &[0.5; 16]),
+    ];
+    let nodes = vec![node("DequantizeLinear", &["W0", "s", "z"], &["W"], vec![])];
+    let mut model = with_weight(nodes, weight.to_vec());
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.last_mut().unwrap().input[0] = "hidden".to_owned();
+    graph.node.insert(0, node("MatMul", &["images", "first"], &["hidden"], vec![]));
+    for loss in [options().loss, Loss::MultiSimilarity(MultiSimilarity::default())] {
+        let described = described(model.clone(), &StepOptions { loss, ..options() });
+        assert_eq!(counts(&described.parameters), (1, 2, 16, 28), "{}", described.parameters);
     }
 }
 

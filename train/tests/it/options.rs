@@ -231,6 +231,14 @@ fn what_is_frozen_is_let_go_and_layers_have_their_rates() {
         assert!(error.contains(says), "{error}");
     }
     assert_ne!(embedded(&place, "conv.weight"), begun("conv.weight"));
+    // Its optimiser's memory is not all of one age.
+    let other = Place::new();
+    let init = ["--init-from", text(&place.out), "--init", "embedder,optimizer"];
+    fails(
+        2,
+        &other.arguments(text(&data), &[&USUAL[..], &init].concat()),
+        &["held weights until step 3 (--unfreeze-at)"],
+    );
     let again = place.folder.path().join("again");
     succeeds(&["train", "--config", text(&place.file("run.toml")), "--out", text(&again)]);
     let bytes = |folder: &std::path::Path| std::fs::read(folder.join("embedder.onnx")).unwrap();

@@ -112,6 +112,24 @@ fn images_that_cannot_be_used_stop_the_run_before_it_begins_unless_they_are_skip
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && error.contains("skipped: image class01/3.png"), "{error}");
     assert!(std::fs::read_to_string(place.file("run.toml")).unwrap().contains("images = 23"));
+
+    // Of what is validated on, too, and a class of which none is left.
+    let place = Place::new();
+    (0..8).for_each(|number| std::fs::write(data.join(format!("class02/{number}.png")), "no image").unwrap());
+    let other = place.folder.path().join("other");
+    hues(&other, 4);
+    std::fs::write(other.join("class03/5.png"), "this is no image").unwrap();
+    let more = [&more[..], &["--validation", text(&other), "--allow-overlap"]].concat();
+    let output = run(&place.arguments(text(&data), &more));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let manifest = std::fs::read_to_string(place.file("run.toml")).unwrap();
+    for says in [
+        "1 of the 3 classes have no image that can be used: 'class02'",
+        "1 of the 32 images to validate on cannot be used and are left out (--skip-bad)",
+    ] {
+        assert!(error.contains(says) && manifest.contains(says), "{says}: {error}");
+    }
+    assert!(error.contains("skipped: image class03/5.png"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Measuring while training: early stop, and which embedder is kept.
 
-use crate::tools::{Place, fixtures, hues, measure, run, succeeds, text};
+use crate::tools::{Place, fails, fixtures, hues, measure, run, succeeds, text};
 
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
@@ -24,11 +24,55 @@ fn a_run_without_progress_is_stopped_and_its_best_embedder_is_kept() {
     assert!((measured - recall[best]).abs() < 1e-12, "{measured} is not the best of {recall:?}");
     assert!(recall.last().unwrap() < &recall[best], "{recall:?}");
 
+    let manifest = || std::fs::read_to_string(place.file("run.toml")).unwrap();
+    let stopped = format!("stopped at step {} of 400: 3 validations one after the other", steps.last().unwrap());
+    assert!(manifest().contains(&stopped), "{}", manifest());
+
     // It is over: going on changes nothing.
     let before = std::fs::read(place.file("checkpoint.safetensors")).unwrap();
     succeeds(&["train", "--resume", text(&place.out)]);
     assert_eq!(std::fs::read(place.file("checkpoint.safetensors")).unwrap(), before);
     assert_eq!(place.column("validation.csv", "step"), steps);
+    assert_eq!(manifest().matches("stopped at step").count(), 1);
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn what_a_stopped_run_did_not_reach_is_said() {
+    let place = Place::new();
+    let data = place.folder.path().join("hues");
+    hues(&data, 12);
+    let more = [
+        "--classes",
+        "1-6",
+        "--validation-classes",
+        "7-12",
+        "--batch",
+        "12",
+        "--steps",
+        "200",
+        "--learning-rate",
+        "1e-9",
+    ];
+    let stops = ["--validate-every", "1", "--patience", "2", "--ema", "0.9", "--unfreeze-at", "50", "--freeze"];
+    let with = |frozen: &str| run(&place.arguments(text(&data), &[&more[..], &stops, &[frozen]].concat()));
+    let output = with("conv.*");
+    let error = String::from_utf8_lossy(&output.stderr);
+    for says in [
+        "stopped at step 2 of 200",
+        "--unfreeze-at 50 was not reached, so that what --freeze names was never trained",
+        "81 % of the average (--ema) is still the first weights",
+    ] {
+        assert!(error.contains(says), "{says}: {error}");
+    }
+    assert!(!error.contains("no gradient has reached"), "{error}");
+    let place = Place::new();
+    let held = [&more[..], &stops, &["*"]].concat();
+    fails(
+        1,
+        &place.arguments(text(&data), &held),
+        &["held until step 50 (--unfreeze-at), which the run did not reach"],
+    );
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn weights_in_constants_and_behind_casts_are_trained_said_and_recorded() {
         (changed(constants), "trains 5 of 5 tensors (452 of 452 values)"),
         (
             changed(|graph| stored(graph, 10, 2, "Cast")),
-            "trains 5 of 5 tensors (452 of 452 values); in float32, though float16",
+            "trains 5 of 5 tensors (452 of 452 values); in float32, though of 16 bits",
         ),
     ];
     for (place, says) in places {

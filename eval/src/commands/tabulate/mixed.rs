@@ -104,24 +104,40 @@ fn first_figure(row: &Record) -> &'static str {
     if is_of_pairs { "eer" } else { "recall@1" }
 }
 
-/// The columns that tell these rows apart, of those that say how their figures were measured and, for rows of one model, of
-/// what was tried.
+/// The fewest columns that tell these rows apart, of those that say how their figures were measured, and for rows of one model all in
+/// which what was tried differs: what a figure is put down to must not be one of them alone.
 pub(in crate::commands) fn apart(rows: &[Record]) -> Vec<String> {
     let names = Record::columns(rows);
     let known: Vec<Known<'_>> = names.iter().filter_map(|&name| Some((find(name)?.column, name))).collect();
-    let told = telling(rows, &names, &known);
-    let tried = known.iter().filter(|(column, name)| column.tried && !told.contains(name));
-    let tried: Vec<&str> = tried.map(|(_, name)| *name).collect();
     let mut shown: Vec<String> = Vec::new();
-    for (model, columns) in [(None, told), (Some("model"), tried)] {
-        for column in columns {
-            let alike: Vec<&str> = model.into_iter().chain(shown.iter().map(String::as_str)).collect();
-            if is_apart(rows, column, &alike) {
-                shown.push(column.to_owned());
-            }
+    for column in telling(rows, &names, &known) {
+        let alike: Vec<&str> = shown.iter().map(String::as_str).collect();
+        if !is_tried(column) && is_apart(rows, column, &alike) {
+            shown.push(column.to_owned());
+        }
+    }
+    let tried = || known.iter().map(|(_, name)| *name).filter(|name| is_tried(name));
+    // Settings of a loss are those of no other.
+    let kinds = tried().filter(|name| kind_of(name) == Some(name));
+    for column in kinds.chain(tried().filter(|name| kind_of(name) != Some(name))) {
+        let alike: Vec<&str> = ["model"].into_iter().chain(kind_of(column).filter(|kind| *kind != column)).collect();
+        if is_apart(rows, column, &alike) {
+            shown.push(column.to_owned());
         }
     }
     shown
+}
+
+/// Whether a column is of what was tried.
+fn is_tried(name: &str) -> bool {
+    find(name).is_some_and(|found| found.column.tried)
+}
+
+/// The column that names the loss, the optimiser or the schedule that a setting is of.
+fn kind_of(name: &str) -> Option<&'static str> {
+    ["loss.loss", "optimizer.optimizer", "schedule.schedule"]
+        .into_iter()
+        .find(|kind| name.split_once('.').map(|(of, _)| of) == kind.split_once('.').map(|(of, _)| of))
 }
 
 /// A column of these rows, and its name.
