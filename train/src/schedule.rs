@@ -259,6 +259,8 @@ mod tests {
         assert!(with(|s| s.learning_rate = f64::NAN).contains("--learning-rate NaN"));
         assert!(with(|s| s.final_rate = 2.0).contains("--final-rate 2"));
         assert!(with(|s| s.decay = 0.0).contains("--decay 0"));
+        assert!(with(|s| s.decay_at = vec![0.5, 1.0]).contains("--decay-at 1: wanted shares of the run between"));
+        assert!(with(|s| s.warmup = 100).contains("--warmup 100: the run has 100 steps, none of which"));
         assert!(with(|s| s.decay_at = vec![0.5, 7.0]).contains("--decay-at 7"));
         assert!(with(|s| s.warmup = 101).contains("--warmup 101"));
     }

@@ -106,12 +106,14 @@ fn clamp(nodes: &mut Nodes, form: Form, config: &Config, gap: &str, variance: &s
     }
 }
 
-/// `max(value, least)`, as `value + Relu(least - value)`: NaN stays NaN. And what was missing.
+/// `max(value, least)`, of which NaN stays NaN, and what was missing. One is chosen: the sum of the value and what is missing would round
+/// a small `least` away beside a large value.
 fn held(nodes: &mut Nodes, value: &str, least: f64) -> (String, String) {
     let limit = nodes.number(least);
     let difference = nodes.sub(&limit, value);
     let short = nodes.op("Relu", &[&difference]);
-    (nodes.add(value, &short), short)
+    let is_below = nodes.op("Less", &[value, &limit]);
+    (nodes.op("Where", &[&is_below, &limit, value]), short)
 }
 
 /// The eight moments as one float64 vector, means and variances with the temperature as in the paper.

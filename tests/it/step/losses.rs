@@ -180,6 +180,36 @@ fn finite_where_exponentials_are_not() {
     }
 }
 
+/// Images of a class that point away from each other, and a least that is far below what rounding leaves of the gap.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn a_gap_far_below_a_tiny_floor_is_held_at_it() {
+    let labels = [0, 0, 1, 1];
+    let rows = [1.0, 0.1, -1.0, 0.2, 0.9, -0.3, -1.1, 0.1];
+    let tiny = 1e-18;
+    for form in [Form::Log, Form::Inverse] {
+        let clamp =
+            Config::default().with_form(form).with_floor_mode(FloorMode::Clamp).with_eps(tiny).expect("above 0");
+        let tangent = Config::default().with_form(form).with_floor(tiny).expect("above 0");
+        for config in [clamp, clamp.with_temperature(1e-3).expect("above 0"), tangent] {
+            for loss in [Loss::DLoss(config), Loss::Pd(config)] {
+                let mut driver = Driver::new(table(4, 2, &rows), &plain(loss, 2));
+                if loss.has_proxies() {
+                    driver.state.insert("pdloss.proxies".to_owned(), Array::f64(&[2, 2], &[-1.0, 0.0, 0.0, -1.0]));
+                }
+                let proxies = if loss.has_proxies() { driver.weight("pdloss.proxies") } else { Vec::new() };
+                let numbers = labels.map(|label| label as i64);
+                let got = driver.step(&Array::f64(&[4, 4], &identity(4)), &numbers, 0.0)["pdloss.loss"].number();
+                let wanted = reference::value(&loss, 2, &rows, &proxies, &labels);
+                assert!(
+                    wanted.is_finite() && ((got - wanted) / wanted).abs() < 1e-9,
+                    "{loss:?}: {got}, wanted {wanted}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn moments_equal_the_oracle() {
