@@ -86,7 +86,7 @@ impl Schedule {
         if self.warmup > steps {
             return Err(Error::Usage(format!("--warmup {}: the run has {steps} steps", self.warmup)));
         }
-        if self.warmup == steps && matches!(self.schedule, Shape::Cosine | Shape::Step) {
+        if self.warmup > 0 && self.warmup == steps && matches!(self.schedule, Shape::Cosine | Shape::Step) {
             return Err(Error::Usage(format!(
                 "--warmup {}: the run has {steps} steps, none of which is left for --schedule to lower the rate in; wanted fewer, or \
                  --schedule constant",

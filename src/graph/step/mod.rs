@@ -176,6 +176,7 @@ impl Whole {
         let own = sharing::own_statistics(&mut model, &|_| true)?;
         let graph = graph_of(&mut model)?;
         head::refuse_taken_names(graph)?;
+        refuse_sparse(graph)?;
         let data = only_data(graph)?;
         let mut parameters = parameters::find(graph, &data, options, &export)?;
         parameters.note(sharing::said(&own));
@@ -286,6 +287,17 @@ fn prepare(
         graph.node.insert(0, ranks::labels());
     }
     Ok(running)
+}
+
+/// Refuses weights that the file holds as sparse ones, of which nothing here knows the values.
+fn refuse_sparse(graph: &GraphProto) -> Result<()> {
+    let of_node = |node: &NodeProto| node.attribute.iter().any(|attribute| attribute.sparse_tensor.is_some());
+    let made = graph.node.iter().find(|node| of_node(node)).and_then(|node| node.made(0));
+    let held = graph.sparse_initializer.iter().find_map(|sparse| sparse.values.as_ref());
+    match made.or(held.map(TensorProto::name)) {
+        Some(name) => Err(Error::model(name, "it is stored as a sparse tensor, which no step can use; store it dense")),
+        None => Ok(()),
+    }
 }
 
 /// Those that the loss changes with. The others become constants again.

@@ -4,7 +4,7 @@ use pdloss::graph::{
     build::{Dim, Element, declare, floats, node},
     head::Spelling,
     losses::{Loss, MultiSimilarity, NormalizedSoftmax, ProxyAnchor},
-    proto::{ModelProto, OperatorSetIdProto},
+    proto::{ModelProto, OperatorSetIdProto, SparseTensorProto, TensorProto},
     step::{Description, Optimizer, StepOptions, build},
 };
 
@@ -19,6 +19,18 @@ fn assert_refused(backbone: ModelProto, options: &StepOptions, parts: &[&str]) {
     for part in parts {
         assert!(error.contains(part), "'{error}' does not contain '{part}'");
     }
+}
+
+#[test]
+fn sparse_weights() {
+    let mut backbone = linear(4, 3);
+    let graph = backbone.graph.as_mut().expect("it has one");
+    let weight = graph.initializer.remove(0);
+    let name = weight.name().to_owned();
+    let indices =
+        TensorProto { data_type: Some(7), dims: vec![12], int64_data: (0..12).collect(), ..TensorProto::default() };
+    graph.sparse_initializer.push(SparseTensorProto { values: Some(weight), indices: Some(indices), dims: vec![3, 4] });
+    assert_refused(backbone, &options(), &[&name, "sparse", "store it dense"]);
 }
 
 #[test]

@@ -168,7 +168,6 @@
     slider.setAttribute("aria-label", "Read: mistakes, the commonest first");
     reading.className = "reading";
     reading.textContent = "Point at a cell, or move the slider, to read it in words.";
-    figure.querySelector(".note").remove();
     figure.append(slider, reading);
     const show = cell => {
       table.querySelector(".here")?.classList.remove("here");
