@@ -36,6 +36,7 @@ mod monitor;
 mod neighbours;
 mod objective;
 mod optimizer;
+mod overlap;
 mod parts;
 mod past;
 mod picture;

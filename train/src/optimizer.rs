@@ -145,11 +145,17 @@ impl OptimizerArgs {
             Some(Statistics::Frozen | Statistics::All) if !norms => Some("the backbone has no BatchNormalization"),
             _ => None,
         };
-        let variance = self.running_variance == Some(Variance::Population) && !norms;
+        let variance = match self.running_variance {
+            Some(Variance::Population) if !norms => Some("the backbone has no BatchNormalization"),
+            Some(Variance::Population) if self.freeze_statistics == Some(Statistics::All) => {
+                Some("no running statistics follow the batches: see --freeze-statistics")
+            }
+            _ => None,
+        };
         let flags = [
             ("--no-dropout", (self.no_dropout && !has("Dropout")).then_some("the backbone has no Dropout")),
             ("--freeze-statistics", statistics),
-            ("--running-variance", variance.then_some("the backbone has no BatchNormalization")),
+            ("--running-variance", variance),
         ];
         flags.into_iter().filter_map(|(flag, why)| Some(format!("{flag} changes nothing here: {}", why?))).collect()
     }

@@ -8,6 +8,7 @@ use pdloss_embed::ranks::of_first;
 use pdloss_embed::{Error, Result};
 
 use crate::cli::Part;
+use crate::overlap;
 use crate::parts;
 use crate::settings::Settings;
 
@@ -32,7 +33,7 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
     let (mut of_validation, mut pixels) = (None, None);
     for earlier in runs {
         let name = earlier.folder.display();
-        let data = earlier.load().and_then(|data| Ok((parts::digests(&data, true)?, data)));
+        let data = earlier.load().and_then(|data| Ok((overlap::digests(&data, true)?, data)));
         let (of_data, data) = match data {
             Ok(read) => read,
             Err(error) => {
@@ -53,7 +54,7 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
             ));
         }
         if of_validation.is_none() {
-            of_validation = Some(parts::digests(validation, true)?);
+            of_validation = Some(overlap::digests(validation, true)?);
         }
         let digests = (&of_data[..], of_validation.as_deref().unwrap_or_default());
         let shared = match shared(&data, validation, digests, has_changed) {
@@ -76,10 +77,10 @@ fn seen_here(settings: &Settings, validation: &Dataset) -> Result<Vec<String>> {
 fn stored_anew(earlier: &Dataset, validation: &Dataset, pixels: &mut Option<Vec<[u8; 32]>>) -> Result<Option<String>> {
     let of_validation = match pixels {
         Some(pixels) => pixels,
-        None => pixels.insert(parts::digests_of_whole(validation)?),
+        None => pixels.insert(overlap::digests_of_whole(validation)?),
     };
-    let of_earlier = parts::digests_of_whole(earlier)?;
-    Ok(parts::shared_images(parts::PIXELS, earlier, &of_earlier, validation, of_validation))
+    let of_earlier = overlap::digests_of_whole(earlier)?;
+    Ok(overlap::shared_images(overlap::PIXELS, earlier, &of_earlier, validation, of_validation))
 }
 
 /// What the earlier data and that validated on have in common, in words: by the bytes of the images, whose digests these are; of one data
@@ -100,6 +101,6 @@ fn shared(
             .then(|| format!("{again} of the {of} images to validate on have names of images that are trained on"))
     };
     let classes = if is_one { parts::shared_classes(earlier, validation) } else { None };
-    let images = || parts::shared_images(parts::BYTES, earlier, of_earlier, validation, of_validation);
+    let images = || overlap::shared_images(overlap::BYTES, earlier, of_earlier, validation, of_validation);
     classes.or_else(images).or_else(|| if is_one && has_changed { by_name() } else { None })
 }

@@ -244,6 +244,11 @@ impl Settings {
         Ok((settings, model, origin))
     }
 
+    /// The steps from one validation to the next in a run of so many: a tenth of them, where nobody says.
+    pub(crate) fn validate_every(&self, steps: u64) -> u64 {
+        self.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10))
+    }
+
     /// Refuses what cannot be, whether it was typed or read from `run.toml`.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ use crate::metrics::{METRICS, Table, VALIDATION};
 use crate::mining::{self, Mining};
 use crate::monitor::Monitor;
 use crate::objective::spelt;
+use crate::overlap;
 use crate::parts;
 use crate::plan::{self, Plan};
 use crate::probe::{Probe, unsteadiness};
@@ -95,6 +96,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     settings.optimizer.check(steps)?;
     settings.loss.check(steps)?;
     sampler.check(steps)?;
+    notes.extend(idle_patience(&settings, steps).inspect(|said| note(said)));
     let (made, rate) = match aim {
         Aim::FindRate => find::pace(),
         _ => (format!("{steps} steps"), format!("learning rate {}", settings.schedule.learning_rate)),
@@ -212,7 +214,7 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
         parameters,
     };
     behind_state[OF_RUN] = of_run(&made_with);
-    let validate_every = settings.validation.as_ref().and_then(|v| v.every).unwrap_or(steps.div_ceil(10));
+    let validate_every = settings.validate_every(steps);
     let record = world().is_first().then(|| {
         // The embedder of a run that goes on tells what the first one told, also where that is gone.
         let own = begun.is_some().then(|| folder.embedder()).filter(|own| own.exists());
@@ -288,6 +290,16 @@ pub(crate) fn run(plan: Plan, aim: Aim, stdout: &mut dyn Write) -> Result<()> {
     summary::write(&folder, &counters, &settings, stdout)
 }
 
+/// What is to be said of a patience that no run of so many steps can lose.
+fn idle_patience(settings: &Settings, steps: u64) -> Option<String> {
+    let patience = settings.validation.as_ref().and_then(|validation| validation.patience)?;
+    // The last validation ends the run in any case.
+    let before = (steps - 1) / settings.validate_every(steps);
+    (u64::from(patience) > before).then(|| {
+        format!("--patience {patience} changes nothing here: the run validates {before} times between its first and its last step")
+    })
+}
+
 /// What is to be said of an average of the weights: most of all where it is still of the first ones when the run ends.
 fn of_average(settings: &Settings, steps: u64) -> Option<String> {
     let ema = settings.optimizer.ema?;
@@ -326,12 +338,18 @@ fn images_apart(
 ) -> Result<Option<(String, Option<String>)>> {
     let (Some(validation), Some(chosen)) = (validation, &settings.validation) else { return Ok(None) };
     let other = validation.data();
-    let digests = parts::digests(other, chosen.data.skip_bad)?;
+    let digests = overlap::digests(other, chosen.data.skip_bad)?;
     let sha256 = other.sha256(&digests);
-    let by_bytes = parts::shared_images(parts::BYTES, images.data(), images.digests(), other, &digests);
+    let by_bytes = overlap::shared_images(overlap::BYTES, images.data(), images.digests(), other, &digests);
     let by_pixels = || {
-        let of_validation = parts::digests_of_pixels(other, images.preparation(), chosen.data.skip_bad)?;
-        Ok::<_, Error>(parts::shared_images(parts::PIXELS, images.data(), images.of_pixels(), other, &of_validation))
+        let of_validation = overlap::digests_of_pixels(other, images.preparation(), chosen.data.skip_bad)?;
+        Ok::<_, Error>(overlap::shared_images(
+            overlap::PIXELS,
+            images.data(),
+            images.of_pixels(),
+            other,
+            &of_validation,
+        ))
     };
     let Some(shared) = by_bytes.map_or_else(by_pixels, |shared| Ok(Some(shared)))? else {
         return Ok(Some((sha256, None)));

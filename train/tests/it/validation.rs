@@ -66,6 +66,11 @@ fn what_a_stopped_run_did_not_reach_is_said() {
         assert!(error.contains(says), "{says}: {error}");
     }
     assert!(!error.contains("no gradient has reached"), "{error}");
+    let other = Place::new();
+    let idle = ["--batch", "12", "--steps", "4", "--classes", "1-6", "--validation-classes", "7-12", "--patience", "4"];
+    let output = run(&other.arguments(text(&data), &idle));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("--patience 4 changes nothing here: the run validates 3 times"), "{error}");
     let place = Place::new();
     let held = [&more[..], &stops, &["*"]].concat();
     fails(
