@@ -137,6 +137,9 @@ pub struct KMeans {
     pub seed: u32,
 }
 
+/// Rows whose largest number is beyond this, or beyond its inverse, are scaled before they are clustered.
+const LEAST_SCALE: f32 = 1e-6;
+
 /// The cluster of each row by FAISS's k-means, on rows of unit length under cosine; the nearest centre is the nearest in
 /// Euclidean distance.
 ///
@@ -158,7 +161,15 @@ pub fn k_means(metric: Metric, rows: ArrayView2<'_, f32>, name: Name<'_>, how: K
     // Every row counts, however few or many a cluster has; FAISS would warn, or draw some.
     parameters.set_min_points_per_centroid(1);
     parameters.set_max_points_per_centroid(number(count)?);
-    let compared = gallery.compared()?;
+    let mut compared = gallery.compared()?;
+    // Clusters are the same at any scale, and squares of very large or small numbers are none that FAISS can compare: where none is
+    // finite it never ends.
+    let largest = compared.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    if largest > 0.0 && !(LEAST_SCALE..=1.0 / LEAST_SCALE).contains(&largest) {
+        let scale = f64::from(largest).log2().floor();
+        #[allow(clippy::cast_possible_truncation)] // rounding to f32 is what is meant
+        compared.mapv_inplace(|value| (f64::from(value) * (-scale).exp2()) as f32);
+    }
     let data = compared.as_slice().unwrap_or_default();
     let mut centres = FlatIndex::new(number(dim)?, MetricType::L2).map_err(failed)?;
     let mut clustering =
@@ -198,6 +209,21 @@ impl Index for FaissIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clusters_are_the_same_at_any_scale() {
+        let rows = |scale: f32| {
+            ndarray::Array2::from_shape_fn((60, 3), |(row, column)| {
+                scale * ((row % 4 * 5) as f32 + ((row * 3 + column) as f32 * 7.3).sin())
+            })
+        };
+        let how = KMeans { clusters: 4, iterations: 20, seed: 7 };
+        let found = |scale| k_means(Metric::L2, rows(scale).view(), &|row| row.to_string(), how).unwrap();
+        let usual = found(1.0);
+        for exponent in [-100_i32, -60, 60, 120] {
+            assert_eq!(found(2.0_f32.powi(exponent)), usual, "2^{exponent}");
+        }
+    }
 
     #[test]
     fn the_order_of_centres_changes_nothing_that_is_found() {
