@@ -215,6 +215,20 @@ mod tests {
     }
 
     #[test]
+    fn codes_that_nearly_all_tie_are_in_the_true_order() {
+        // 16 signs, and the same in three lengths.
+        let rows = Array2::from_shape_fn((700, 16), |(r, c)| noise(r * 16 + c + 1).signum() * [1.0, 3.0, 0.7][r % 3]);
+        for metric in [Metric::Cosine, Metric::Ip, Metric::L2] {
+            let gallery = Gallery::new(metric, rows.view(), &|row| row.to_string()).unwrap();
+            let found = among(&gallery, 9, &Progress::new("searching", "queries", 700)).unwrap().unwrap();
+            let truth = Similarity::new(metric, rows.view(), rows.view());
+            for query in 0..700 {
+                assert_eq!(found[query], rank_all(&truth, query, Some(query))[..9], "{metric} {query}");
+            }
+        }
+    }
+
+    #[test]
     fn candidates_that_do_not_fit_are_left_to_a_search_query_by_query() {
         // Two numbers a row, and every row wanted of each.
         let rows = Array2::from_shape_fn((6_000, 2), |(r, c)| noise(r * 2 + c + 1));

@@ -79,13 +79,19 @@ impl<'a> Similarity<'a> {
         if self.metric != Metric::Cosine {
             return;
         }
-        // Bounds what f64 rounds of a cosine: of the product, of two lengths, and of what is made of them.
-        let doubt = (2 * self.gallery.ncols() + 16) as f64 * f64::EPSILON / 2.0;
+        let doubt = self.doubt();
         for near in rows.chunk_by_mut(|a, b| a.0 - b.0 <= 2.0 * doubt).filter(|near| near.len() > 1) {
             let mut ranked: Vec<_> = near.iter().map(|&(of, row)| (self.rank(query, row), of, row)).collect();
             ranked.sort_by(|a, b| ranks_first((&a.0, a.2), (&b.0, b.2)));
             near.iter_mut().zip(ranked).for_each(|(to, (_, of, row))| *to = (of, row));
         }
+    }
+
+    /// Bounds what f64 rounds of a cosine, which ranks tell: of the product, of two lengths, and of what is made of them. Others are ranked as
+    /// they are.
+    fn doubt(&self) -> f64 {
+        let is_cosine = self.metric == Metric::Cosine;
+        if is_cosine { (2 * self.gallery.ncols() + 16) as f64 * f64::EPSILON / 2.0 } else { 0.0 }
     }
 
     /// Rows of the gallery.
@@ -135,6 +141,20 @@ fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
 pub fn rank_all(similarity: &Similarity<'_>, query: usize, without: Option<usize>) -> Vec<usize> {
     let others = (0..similarity.gallery_len()).filter(|&g| Some(g) != without);
     let mut scored: Vec<(f64, usize)> = others.map(|g| (0.0, g)).collect();
+    similarity.order(query, &mut scored);
+    scored.into_iter().map(|(_, g)| g).collect()
+}
+
+/// The first `k` of [`rank_all`], at least: those that are surely behind them are not brought into order, of which there are most where many
+/// tie.
+pub(super) fn rank_first(similarity: &Similarity<'_>, query: usize, without: Option<usize>, k: usize) -> Vec<usize> {
+    let others = (0..similarity.gallery_len()).filter(|&g| Some(g) != without);
+    let mut scored: Vec<(f64, usize)> = others.map(|g| (similarity.of(query, g), g)).collect();
+    if (1..scored.len()).contains(&k) {
+        let (_, &mut (last, _), _) = scored.select_nth_unstable_by(k - 1, closer_first);
+        let least = last - 2.0 * similarity.doubt();
+        scored.retain(|(of, _)| *of >= least);
+    }
     similarity.order(query, &mut scored);
     scored.into_iter().map(|(_, g)| g).collect()
 }

@@ -9,7 +9,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2, CowArray, Ix2};
 use rayon::prelude::*;
 
-use super::exact::{Similarity, closer_first, norms, rank_all, squares};
+use super::exact::{Similarity, closer_first, norms, rank_first, squares};
 use super::metric::no_direction;
 use super::wide::Wide;
 use super::{Metric, Neighbours, unit_rows};
@@ -145,7 +145,7 @@ fn settle(
     }
     let others = similarity.gallery_len() - usize::from(own.is_some());
     let sure = list.len() == others || list.get(k - 1).is_some_and(|&(score, _)| score - doubt > reach + doubt);
-    if sure { list } else { rank_all(similarity, query, own).into_iter().map(|row| (0.0, row)).collect() }
+    if sure { list } else { rank_first(similarity, query, own, k).into_iter().map(|row| (0.0, row)).collect() }
 }
 
 /// Half the square of each row's length, where squared distances are wanted.

@@ -120,7 +120,9 @@ pub(in crate::commands) fn apart(rows: &[Record]) -> Vec<String> {
     // Settings of a loss are those of no other.
     let kinds = tried().filter(|name| kind_of(name) == Some(name));
     for column in kinds.chain(tried().filter(|name| kind_of(name) != Some(name))) {
-        let alike: Vec<&str> = ["model"].into_iter().chain(kind_of(column).filter(|kind| *kind != column)).collect();
+        // How rows were compared and searched counts between models, too.
+        let model = (!["metric", "index"].contains(&column)).then_some("model");
+        let alike: Vec<&str> = model.into_iter().chain(kind_of(column).filter(|kind| *kind != column)).collect();
         if is_apart(rows, column, &alike) {
             shown.push(column.to_owned());
         }
@@ -394,6 +396,48 @@ pub(super) fn say_of_data(rows: &[Record], by: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn rows(measure: &str, of: &[&[(&'static str, &str)]]) -> Vec<Record> {
+        let row = |columns: &&[(&'static str, &str)]| {
+            let mut row = Record::new();
+            row.set("measure", measure);
+            row.set("dataset", "shapes");
+            row.set(if measure == "retrieval" { "recall@1" } else { "last loss" }, 0.5);
+            for (name, value) in *columns {
+                match value.parse::<f64>() {
+                    Ok(number) => row.set(*name, number),
+                    Err(_) => row.set(*name, *value),
+                };
+            }
+            row
+        };
+        of.iter().map(row).collect()
+    }
+
+    #[test]
+    fn all_settings_that_runs_differ_in_are_shown_and_none_of_another_loss() {
+        let pd = [
+            ("model", "a"),
+            ("loss.loss", "pd"),
+            ("loss.eps", "0.5"),
+            ("schedule.learning_rate", "0.1"),
+            ("seed", "1"),
+        ];
+        let softmax = [("model", "a"), ("loss.loss", "softmax"), ("schedule.learning_rate", "0.2"), ("seed", "2")];
+        let shown = apart(&rows("training", &[&pd, &softmax]));
+        assert_eq!(shown, ["loss.loss", "schedule.learning_rate", "seed"]);
+        let other = [("model", "a"), ("loss.loss", "pd"), ("loss.eps", "0.25"), ("optimizer.ema", "0.9")];
+        let shown = apart(&rows("training", &[&pd, &other]));
+        assert!(["loss.eps", "optimizer.ema"].iter().all(|name| shown.iter().any(|own| own == name)), "{shown:?}");
+        assert!(apart(&rows("training", &[&pd, &pd])).is_empty());
+    }
+
+    #[test]
+    fn how_images_were_compared_is_shown_between_models_too() {
+        let one = [("model", "a"), ("metric", "cosine"), ("index", "Flat"), ("dim", "8")];
+        let two = [("model", "b"), ("metric", "l2"), ("index", "HNSW8"), ("dim", "9")];
+        assert_eq!(apart(&rows("retrieval", &[&one, &two])), ["metric", "index"]);
+    }
 
     #[test]
     fn other_tools_names_are_said() {
