@@ -74,7 +74,9 @@ impl Beginning {
             Self::Zstandard => "unpack it (unzstd)",
             Self::Tar | Self::SevenZip | Self::Rar => "unpack it",
             Self::Npy => "write it by numpy.savetxt",
-            Self::Parquet => "write it as CSV (polars: write_csv, pandas: to_csv)",
+            Self::Parquet => {
+                "write paths and labels as CSV (polars: write_csv, pandas: to_csv), and images that are inside as files"
+            }
         }
     }
 }

@@ -179,6 +179,7 @@ impl Table {
         if sample.is_empty() {
             return Err(Error::data(path, "is empty"));
         }
+        refuse_json(path, &text)?;
         check_lines(path, &text)?;
         let declared = text.split(['\r', '\n']).next().and_then(declared);
         let recognise = || Delimiter::recognise(&sample.iter().map(|(_, line)| *line).collect::<Vec<_>>(), blanks);
@@ -348,6 +349,19 @@ fn declared(line: &str) -> Option<Delimiter> {
     let mut marks = marks.trim_end_matches('\r').chars().filter(|c| *c != '"');
     let first = marks.next().filter(|first| word.eq_ignore_ascii_case("sep=") && marks.all(|c| c == *first))?;
     [Delimiter::Tab, Delimiter::Semicolon, Delimiter::Comma].into_iter().find(|delimiter| delimiter.is(first))
+}
+
+/// Refuses JSON, whose quotes and commas would be taken for those of a table.
+fn refuse_json(path: &Path, text: &str) -> Result<()> {
+    let text = text.trim();
+    let is_of_lines =
+        text.starts_with('{') && text.lines().next().is_some_and(|line| line.trim_end().ends_with(['}', '{']));
+    let is_list = text.starts_with('[') && text.ends_with(']') && text.contains([',', '{']);
+    if is_of_lines || is_list {
+        let problem = "is JSON; wanted a table as text, such as CSV (pandas: read_json(FILE, lines=True) reads lines of it, and to_csv writes one)";
+        return Err(Error::data(path, problem));
+    }
+    Ok(())
 }
 
 /// Refuses text with a line that is too long, or that ends its lines in two ways.
@@ -553,6 +567,20 @@ mod tests {
             "l: line 201: field 2: the quote is not closed on its line"
         );
         assert_eq!(wrong("\n \n"), "l: is empty");
+    }
+
+    #[test]
+    fn json_is_refused_as_such() {
+        let parse = |text: &str| Table::parse(Path::new("l"), text.to_owned(), Blanks::Belong, |_| false);
+        for text in [
+            "{\"file_name\": \"a.jpg\", \"label\": 1}\n{\"file_name\": \"b.jpg\", \"label\": 2}\n",
+            "[1, 2]\n",
+            "{\n \"images\": []\n}\n",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("is JSON; wanted a table"), "{error}");
+        }
+        assert!(parse("[a]\n[b]\n").is_ok() && parse("{a},1\n{b},2\n").is_ok());
     }
 
     #[test]

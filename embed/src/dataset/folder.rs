@@ -102,7 +102,8 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
         return Err(Error::data(
             source.path(),
             format!(
-                "{loose} lies in no class folder; wanted CLASS/IMAGE (a list of paths and labels goes by --format list)"
+                "{loose} lies in no class folder; wanted CLASS/IMAGE, or a list of paths and labels (--data LIST.csv --root {})",
+                source.path().display()
             ),
         ));
     }

@@ -1,7 +1,10 @@
 //! Market-1501 (Zheng et al. 2015) and sets named after it (DukeMTMC-reID): `query/` searches `bounding_box_test/` (or
 //! `gallery/`), and a file's name is `PERSON_cCAMERA...`: `0002_c1s1_000451_03.jpg` is person 2 seen by camera 1.
 //!
-//! Images of the query's person by the query's camera do not count; images of person -1 are junk, and left out.
+//! Images of the query's person by the query's camera do not count; images of person -1 are junk, and left out. Those of person 0 in a gallery
+//! that nobody asks for are distractors (false detections, other people): each is of a class of its own.
+
+use std::collections::BTreeMap;
 
 use super::folder::undecoded;
 use super::layout::{self, Layout, Place};
@@ -57,19 +60,46 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     if junk > 0 {
         notes.push(format!("left out {} of person -1, which the data set's authors call junk", files(junk)));
     }
-    let numbers = numbers::of_names(parsed.iter().filter_map(|(_, _, (person, _))| *person));
+    let is_nobody = |person: &str| person.bytes().all(|digit| digit == b'0');
+    let is_elsewhere = |&(_, place, (person, _)): &(&str, Place, (Option<&str>, u32))| {
+        person.is_some_and(is_nobody) && !matches!(place, Place::Gallery | Place::Test)
+    };
+    let has_distractors = !parsed.iter().any(is_elsewhere);
+    let is_distractor = |person: &str| has_distractors && is_nobody(person);
+    let people = parsed.iter().filter_map(|(_, _, (person, _))| person.filter(|person| !is_distractor(person)));
+    let numbers = numbers::of_names(people);
+    let mut names: BTreeMap<usize, String> =
+        numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
+    let last = names.keys().next_back().map_or(0, |last| last + 1);
     notes.extend(Place::note(&found.places));
-    let listed = parsed.iter().filter_map(|&(name, place, (person, camera))| {
-        let (part, role) = place.part_and_role(&found.places)?;
-        let class = numbers[person?];
-        Some(Listed { part: Some(part), role, camera: Some(camera), ..Listed::new(name.to_owned(), class) })
-    });
+    let listed: Vec<Listed> = parsed
+        .iter()
+        .filter_map(|&(name, place, (person, camera))| {
+            let (part, role) = place.part_and_role(&found.places)?;
+            let class = match person? {
+                person if is_distractor(person) => {
+                    let file = name.rsplit('/').next().unwrap_or(name);
+                    let number = last.max(names.keys().next_back().map_or(0, |last| last + 1));
+                    names.insert(number, format!("distractor {file}"));
+                    number
+                }
+                person => numbers[person],
+            };
+            Some(Listed { part: Some(part), role, camera: Some(camera), ..Listed::new(name.to_owned(), class) })
+        })
+        .collect();
+    let distractors = names.range(last..).count();
+    if distractors > 0 {
+        notes.push(format!(
+            "{} of person 0 in the gallery, whom no query is of, are distractors, as the data set's authors call them: each is a class of its own",
+            files(distractors)
+        ));
+    }
     notes.push(
         "Recall@K and the like do not count images of the query's person by the query's camera (Market-1501's rule)"
             .into(),
     );
-    let names = numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
-    Ok(Listing { notes, ..Listing::new(listed.collect(), names, Split::Test) })
+    Ok(Listing { notes, ..Listing::new(listed, names, Split::Test) })
 }
 
 #[cfg(test)]

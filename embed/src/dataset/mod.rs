@@ -357,7 +357,7 @@ impl Dataset {
         if format == Format::List {
             if list_name.is_none() {
                 return Err(Error::Usage(format!(
-                    "--data {}: --format list wants a CSV file, not a folder",
+                    "--data {0}: --format list wants a CSV file, not a folder or an archive of images: --data LIST.csv --root {0}",
                     path.display()
                 )));
             }

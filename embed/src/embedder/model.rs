@@ -289,7 +289,11 @@ impl Model {
         let channels = self.input_dim(if layout == Layout::Nchw { 1 } else { 3 });
         let have = recipe.color.channels();
         if channels.is_some_and(|c| c != have) {
+            let other = self.input_dim(if layout == Layout::Nchw { 3 } else { 1 });
             let cure = match channels {
+                _ if recipe.layout.is_some_and(|given| given != self.layout()) && other == Some(have) => {
+                    "; leave --layout (or layout in the manifest) out, which the model says itself"
+                }
                 Some(1) => "; give --channels gray",
                 Some(3) => "; give --channels rgb or bgr",
                 _ => "; export a model that takes images of 3 channels, or of 1",

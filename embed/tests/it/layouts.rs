@@ -176,6 +176,7 @@ fn market_1501_has_persons_cameras_and_junk() {
         "bounding_box_test/0002_c2s1_000301_01.jpg",
         "bounding_box_test/-1_c3s2_064619_05.jpg",
         "bounding_box_test/0000_c1s1_000151_01.jpg",
+        "bounding_box_test/0000_c2s1_000152_01.jpg",
         "bounding_box_train/0007_c3s3_077419_03.jpg",
         "gt_bbox/0002_c1s1_000451_00.jpg",
     ];
@@ -186,11 +187,16 @@ fn market_1501_has_persons_cameras_and_junk() {
     let passed = data.notes.iter().find(|note| note.contains("not decoded")).unwrap();
     assert!(passed.contains("passed over 2 files") && passed.contains("1 .heic"), "{passed}");
     assert_eq!((data.format, data.part.as_str()), (Format::Market, "test"));
-    assert_eq!(data.classes, ["0000", "0002"]);
+    let nobodys = ["distractor 0000_c1s1_000151_01.jpg", "distractor 0000_c2s1_000152_01.jpg"];
+    assert_eq!(data.classes, ["0002", nobodys[0], nobodys[1]]);
+    assert!(data.notes.iter().any(|n| n.starts_with("2 files of person 0 in the gallery")), "{:?}", data.notes);
     let cameras: Vec<_> = data.items.iter().map(|item| item.camera).collect();
-    assert_eq!(cameras, [Some(1), Some(1), Some(2), Some(1)]);
+    assert_eq!(cameras, [Some(1), Some(2), Some(1), Some(2), Some(1)]);
     assert!(data.notes.iter().any(|n| n.contains("left out 1 file of person -1")), "{:?}", data.notes);
     assert_eq!(names(&load(root.path(), Split::Train)), ["bounding_box_train/0007_c3s3_077419_03.jpg"]);
+    // Where a query is of person 0, that is somebody.
+    pictures(root.path(), &["query/0000_c3s1_000153_01.jpg"]);
+    assert_eq!(load(root.path(), Split::Protocol).classes, ["0000", "0002"]);
 }
 
 #[cfg(target_os = "linux")]

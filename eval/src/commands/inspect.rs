@@ -273,15 +273,34 @@ fn hints(model: &Model) -> Vec<String> {
         is_called(&["mobilenet", "resnet", "efficientnet", "convnext", "vit", "dino", "swin", "regnet", "imagenet"])
             .filter(|_| faces.is_none() || side.is_some_and(|side| side > 112))
             .or(is_sized(&[224, 256, 288, 384]));
-    let clip = is_called(&["clip", "siglip"]);
-    let of_clip = "--preset imagenet --mean 0.48145466,0.4578275,0.40821073 --std 0.26862954,0.26130258,0.27577711";
     let mut hints: Vec<String> = Vec::new();
-    hints.extend(clip.map(|why| format!("{of_clip}: {why}, CLIP's values")));
+    if model.takes_levels() {
+        let input = "pixels as they are, from 0 to 255";
+        return vec![format!(
+            "--preset none --scale 1, with --resize and --crop as it was trained: its input is uint8, {input}"
+        )];
+    }
+    let siglip = is_called(&["siglip"]);
+    let clip = is_called(&["clip"]).filter(|_| siglip.is_none());
+    // timm's and transformers' own, unlike torchvision's, DeiT's and DINO's.
+    let vit = is_called(&["vit"]).filter(|_| is_called(&["dino", "deit", "clip", "siglip"]).is_none());
+    let at = side.unwrap_or(224);
+    let of_clip = "--mean 0.48145466,0.4578275,0.40821073 --std 0.26862954,0.26130258,0.27577711";
+    let squeezed = format!("--preset imagenet --mean 0.5 --std 0.5 --resize exact:{at}x{at} --interpolation bicubic");
+    hints.extend(siglip.map(|why| format!("{squeezed}: {why}, as SigLIP is trained")));
+    hints.extend(clip.map(|why| {
+        format!("--preset imagenet --resize shorter:{at} --crop {at} --interpolation bicubic {of_clip}: {why}, as CLIP is trained")
+    }));
+    hints.extend(vit.map(|why| {
+        format!("--preset imagenet --mean 0.5 --std 0.5: {why}, as ViTs of timm (augreg, in21k) and of transformers are trained")
+    }));
     hints.extend(faces.map(|why| {
         format!("--preset face-112: {why}, aligned faces; crops with more around the face want --pad, or --resize and --crop")
     }));
     hints.extend(
-        photographs.map(|why| format!("--preset imagenet: {why}, photographs, as torchvision and timm train on")),
+        photographs
+            .filter(|_| !is_called(&["siglip", "clip"]).is_some())
+            .map(|why| format!("--preset imagenet: {why}, photographs, as torchvision and most of timm train on")),
     );
     if hints.is_empty() {
         hints.push(

@@ -18,7 +18,13 @@ const WANTED: pickle::Wanted = pickle::Wanted {
 
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Builder, Vec<Vec<u8>>)> {
     let wrong = |problem: String| Error::data(path, problem);
-    let not_pickle = |problem| wrong(format!("is not a pickle of images and answers: {problem}"));
+    // What is wrong may quote an image.
+    let not_pickle = |problem: String| {
+        let problem: String = problem.chars().take(120).collect();
+        wrong(format!(
+            "is not a pickle of images and answers: {problem} (protocols 1 to 5 are read: pickle.dump(..., protocol=4))"
+        ))
+    };
     let value = guarded(path, || pickle::read(bytes, WANTED).map_err(not_pickle))?;
     let kind = "wanted a pickle of two lists, encoded images and answers";
     let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(kind.into())) };

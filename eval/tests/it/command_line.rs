@@ -195,11 +195,21 @@ fn what_a_name_suggests_fits_a_terminal_and_each_output_has_a_column() {
     std::fs::copy(fixtures().join("models/two_outputs.onnx"), &model).unwrap();
     let inspect = |more: &str| run(&["inspect", "--model", text(&model), "--suggest", "--output", "embedding", more]);
     let table = stdout(&inspect("--quiet"));
-    assert!(table.contains("CLIP's values") && table.contains("hint 2"), "{table}");
+    assert!(table.contains("as CLIP is trained") && table.contains("--resize shorter:"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let json: serde_json::Value = serde_json::from_str(&stdout(&inspect("--json"))).unwrap();
     assert!(json[0]["hint"].as_str().unwrap().contains("--mean 0.48145466"), "{json}");
     assert!(json[0]["declared output"].is_string() && json[0]["declared output 2"].is_string(), "{json}");
+    // What two families are called by has a hint for each.
+    for (name, hints) in [
+        ("vit_base.onnx", &["--mean 0.5 --std 0.5", "hint 2"][..]),
+        ("vit_siglip.onnx", &["--resize exact:", "as SigLIP is trained"]),
+    ] {
+        let model = folder.path().join(name);
+        std::fs::copy(fixtures().join("models/two_outputs.onnx"), &model).unwrap();
+        let table = stdout(&run(&["inspect", "--model", text(&model), "--suggest", "--output", "embedding", "--json"]));
+        assert!(hints.iter().all(|hint| table.contains(hint)), "{table}");
+    }
 }
 
 #[test]
