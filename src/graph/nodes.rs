@@ -172,13 +172,20 @@ impl Nodes {
         self.reduce_all("ReduceSum", value)
     }
 
-    /// `rows / max(|rows|, 1e-12)`: a row of zeros stays one.
+    /// `rows / |rows|`. Rows shorter than 1e-12 have no direction: they become zeros, and no gradient comes back. Rows whose squares are
+    /// beyond all numbers become none.
     pub(crate) fn unit_rows(&mut self, rows: &str) -> String {
         let squares = self.mul(rows, rows);
         let square = self.reduce("ReduceSum", &squares, 1, true);
-        let least = self.number(1e-24);
-        let floored = self.op("Max", &[&square, &least]);
-        let length = self.op("Sqrt", &[&floored]);
-        self.div(rows, &length)
+        let (least, one, zero) = (self.number(1e-24), self.number(1.0), self.number(0.0));
+        let is_short = self.op("Less", &[&square, &least]);
+        let kept = self.op("Where", &[&is_short, &one, &square]);
+        // Infinite less itself is no number.
+        let held = self.held(&square);
+        let nothing = self.sub(&held, &held);
+        let kept = self.add(&kept, &nothing);
+        let length = self.op("Sqrt", &[&kept]);
+        let unit = self.div(rows, &length);
+        self.op("Where", &[&is_short, &zero, &unit])
     }
 }

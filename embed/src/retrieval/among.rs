@@ -31,7 +31,7 @@ const ALWAYS: usize = 256 << 20;
 pub fn among(gallery: &Gallery, k: usize, progress: &Progress) -> Result<Option<Neighbours>> {
     let (rows, dim) = gallery.rows().dim();
     let count = gallery.candidates(k + 1);
-    let held = rows.checked_mul(Best::bytes(count)).unwrap_or(usize::MAX);
+    let held = rows.saturating_mul(Best::bytes(count));
     if rows == 0
         || dim == 0
         || u32::try_from(rows).is_err()

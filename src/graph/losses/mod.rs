@@ -241,10 +241,12 @@ impl Loss {
     }
 }
 
-/// The loss, or NaN where an embedding is not finite: masks and mining could pass over it.
+/// The loss, or NaN where an embedding or the square of its length is not finite: masks and mining could pass over it.
 fn not_a_number_of(nodes: &mut Nodes, embeddings: &str, loss: &str) -> String {
     let held = nodes.held(embeddings);
-    let nothing = nodes.sub(&held, &held);
+    let squares = nodes.mul(&held, &held);
+    let square = nodes.reduce("ReduceSum", &squares, 1, true);
+    let nothing = nodes.sub(&square, &square);
     let nothing = nodes.sum(&nothing);
     nodes.add(loss, &nothing)
 }

@@ -210,6 +210,43 @@ fn a_gap_far_below_a_tiny_floor_is_held_at_it() {
     }
 }
 
+/// A row of zeros has no direction: nothing of it comes back, and the others are moved as the loss has them.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn a_row_of_zeros_gives_no_gradient() {
+    let labels = [0, 0, 1, 1, 2, 2];
+    for loss in losses() {
+        let mut rows = rows(&labels, 4, 1.0, 21);
+        rows[4..8].fill(0.0);
+        let mut driver = Driver::new(table(6, 4, &rows), &plain(loss, 3));
+        let before = driver.state.clone();
+        let outputs = driver.step(&Array::f64(&[6, 6], &identity(6)), &labels.map(|label| label as i64), 1e-3);
+        let norm = outputs["pdloss.gradient_norm"].number();
+        assert!(outputs["pdloss.loss"].number().is_finite() && norm < 1e6, "{loss:?}: {norm}");
+        // Of products of rows, not of directions, a row of zeros has a gradient.
+        if !matches!(loss, Loss::NPair(_)) {
+            assert_eq!(driver.weight("rows")[4..8], [0.0; 4], "{loss:?}");
+        }
+        for (name, array) in &driver.state {
+            let moved = array.values().iter().zip(before[name].values()).any(|(now, then)| (now - then).abs() > 1e3);
+            assert!(!moved, "{loss:?}: {name}");
+        }
+    }
+}
+
+/// The squares of such rows are beyond float64: no number is better than one of rows without direction.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn rows_beyond_their_squares_are_seen() {
+    let labels = [0, 0, 1, 1];
+    for loss in losses() {
+        let rows: Vec<f64> = rows(&labels, 4, 1.0, 22).iter().map(|value| value * 1e200).collect();
+        let mut driver = Driver::new(table(4, 4, &rows), &plain(loss, 2));
+        let outputs = driver.step(&Array::f64(&[4, 4], &identity(4)), &labels.map(|label| label as i64), 1e-3);
+        assert!(outputs["pdloss.loss"].number().is_nan(), "{loss:?}");
+    }
+}
+
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn moments_equal_the_oracle() {

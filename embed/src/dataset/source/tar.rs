@@ -62,14 +62,18 @@ pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Stor
     file.seek(SeekFrom::Start(0)).map_err(|e| Error::read(path, e))?;
     let mut members: HashMap<String, Place> = HashMap::new();
     let mut links = Vec::new();
-    let mut others = Vec::new();
+    let (mut others, mut foreign) = (Vec::new(), Vec::new());
     let mut archive = tar::Archive::new(&mut file);
     // Archives put one behind the other are read to the last; other readers end with the first and say nothing.
     archive.set_ignore_zeros(true);
     for (count, entry) in archive.entries_with_seek().map_err(damaged)?.enumerate() {
         limits.check_members(path, count + 1)?;
         let entry = entry.map_err(damaged)?;
-        let written = entry.path().map_err(damaged)?.to_string_lossy().into_owned();
+        let Ok(written) = String::from_utf8(entry.path_bytes().into_owned()) else {
+            // In other words it would be one with others.
+            foreign.push(String::from_utf8_lossy(&entry.path_bytes()).into_owned());
+            continue;
+        };
         let name = names::member(&written)
             .ok_or_else(|| wrong(format!("member {written} lies outside of the archive; wanted no '..'")))?;
         match entry.header().entry_type() {
@@ -100,6 +104,13 @@ pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Stor
         }
     }
     let mut notes = Vec::new();
+    if !foreign.is_empty() {
+        notes.push(format!(
+            "passed over {} whose names are not UTF-8 (unpacked, convmv makes them so): {}",
+            names::files(foreign.len()),
+            names::several(foreign)
+        ));
+    }
     if !ends(&mut file, end).map_err(|e| Error::read(path, e))? {
         notes.push(format!(
             "{} ends without the blocks of zeros that end a tar archive: is it cut off? {} files were found in it",

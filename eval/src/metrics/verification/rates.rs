@@ -68,7 +68,9 @@ impl Rates {
                  rough; scores of fewer pairs are exact (a list of pairs, or up to 4096 images)"
             ));
         }
-        if self.auc >= 0.5 {
+        // Two deviations of the AUC of scores of one distribution (Mann and Whitney 1947): less may be chance.
+        let (m, n) = (self.genuine as f64, self.impostor as f64);
+        if 0.5 - self.auc <= 2.0 * ((m + n + 1.0) / (12.0 * m * n)).sqrt() {
             return doubts;
         }
         let d_prime = d.d_prime.map_or(String::new(), |d_prime| format!(" and d' {d_prime:.3}"));
