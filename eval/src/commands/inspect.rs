@@ -299,7 +299,7 @@ fn hints(model: &Model) -> Vec<String> {
     }));
     hints.extend(
         photographs
-            .filter(|_| !is_called(&["siglip", "clip"]).is_some())
+            .filter(|_| is_called(&["siglip", "clip"]).is_none())
             .map(|why| format!("--preset imagenet: {why}, photographs, as torchvision and most of timm train on")),
     );
     if hints.is_empty() {
