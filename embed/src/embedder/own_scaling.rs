@@ -13,6 +13,8 @@ pub struct OwnScaling {
     /// The nodes, in order, with their numbers.
     pub steps: Vec<String>,
     factor: f64,
+    /// The most that is added or taken off, in units of the input.
+    shift: f64,
 }
 
 /// Nodes that change no value.
@@ -26,7 +28,7 @@ pub(super) fn find(graph: &GraphProto, input: &str) -> Option<OwnScaling> {
         node.input.iter().for_each(|name| takers.entry(name).or_default().push(node));
     }
     let constants = constants(graph);
-    let mut found = OwnScaling { steps: Vec::new(), factor: 1.0 };
+    let mut found = OwnScaling { steps: Vec::new(), factor: 1.0, shift: 0.0 };
     let mut at = input;
     while let Some(&[node]) = takers.get(at).map(Vec::as_slice) {
         let Some(output) = node.output.first() else { break };
@@ -47,7 +49,7 @@ pub(super) fn find(graph: &GraphProto, input: &str) -> Option<OwnScaling> {
         let Some(values) = values.filter(|values| (1..=4).contains(&values.len())) else { break };
         let largest = values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
         match (node.op_type.as_str(), other) {
-            ("Add", _) | ("Sub", Some(1)) => {}
+            ("Add", _) | ("Sub", Some(1)) => found.shift = found.shift.max(largest / found.factor),
             ("Mul", _) if largest > 0.0 => found.factor *= largest,
             ("Div", Some(1)) if largest > 0.0 => found.factor /= largest,
             _ => break,
@@ -92,12 +94,13 @@ impl OwnScaling {
         let most = |values: &[f64]| values.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
         let smallest = recipe.std.iter().fold(f64::INFINITY, |least, value| least.min(value.abs()));
         let brightest = (BRIGHTEST * recipe.scale).abs().max(most(&recipe.mean)) / smallest;
-        let wants_levels = self.factor * NORMALISED < 2.0;
+        // Caffe's nets take a mean of levels off and divide by nothing.
+        let wants_levels = self.factor * NORMALISED < 2.0 || self.shift > NORMALISED;
         let steps = self.steps.join(", ");
         if wants_levels && brightest < NORMALISED {
             return Some(format!(
                 "the model begins with {steps}, as for pixels of 0 to 255, and the recipe brings them to {brightest:.2} at most: \
-                 they are scaled twice; give --preset none --scale 1 and a --resize, if the model is to have its pixels as they are"
+                 they are scaled twice, or not as it wants; give --preset none --scale 1 and a --resize, if the model is to have its pixels as they are"
             ));
         }
         let normalises = recipe.std.iter().any(|v| *v != 1.0) || recipe.mean.iter().any(|v| *v != 0.0);
@@ -159,6 +162,10 @@ mod tests {
         let torchvision: &[(&str, &[f32])] = &[("Sub", &[0.485, 0.456, 0.406]), ("Div", &[0.229, 0.224, 0.225])];
         assert!(doubt(torchvision, &imagenet).contains("normalised twice"));
         assert_eq!(doubt(torchvision, &Recipe::default()), "");
+        let caffe: &[(&str, &[f32])] = &[("Sub", &[103.9, 116.8, 123.7])];
+        assert!(doubt(caffe, &imagenet).contains("not as it wants"));
+        assert_eq!(doubt(caffe, &levels), "");
+        assert_eq!(doubt(&[("Mul", &[255.0]), caffe[0]], &Recipe::default()), "");
         assert_eq!(doubt(&[], &imagenet), "");
         assert_eq!(doubt(&[("Relu", &[]), ("Div", &[255.0])], &imagenet), "");
     }

@@ -53,6 +53,30 @@ fn refused(path: &Path) -> String {
     Dataset::load(&Request::of(path)).unwrap_err().to_string()
 }
 
+#[cfg(unix)]
+#[test]
+fn names_in_a_tar_that_are_not_utf8_are_passed_over_and_said() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let path = place.put(
+        "latin1.tar",
+        tar_of(|tar| {
+            file(tar, "a/1.png", 1);
+            file(tar, "b/1.png", 2);
+            // Both are one name where what is no UTF-8 is left out.
+            for (at, name) in [&b"p\xe9che/1.png"[..], b"p\xeache/1.png"].into_iter().enumerate() {
+                let bytes = png([3, at as u8, 1]);
+                let name = Path::new(std::ffi::OsStr::from_bytes(name));
+                tar.append_data(&mut header(EntryType::Regular, bytes.len()), name, bytes.as_slice()).unwrap();
+            }
+        }),
+    );
+    let data = Dataset::load(&Request::of(&path)).unwrap();
+    assert_eq!(data.classes, ["a", "b"]);
+    let notes = data.notes.join("; ");
+    assert!(notes.contains("passed over 2 files whose names are not UTF-8"), "{notes}");
+}
+
 #[test]
 fn links_in_a_tar_are_the_files_they_lead_to() {
     let place = Place::new();

@@ -33,6 +33,7 @@ fn pictures_are_inside_or_their_absence_is_said() {
     let (page, said) = report(&[&kept], &out, &[]);
     let pictures = |page: &str| page.matches("<img src=\"data:image/jpeg;base64,").count();
     assert!(pictures(&page) >= 12 * 7 && said.is_empty(), "{} {said}", pictures(&page));
+    assert!(!page.contains('\0'), "HTML has no such character");
     assert!(!page.contains("http://") && !page.contains("https://"), "needs nothing from the network");
     assert_eq!(pictures(&report(&[&kept], &out, &["--no-images"]).0), 0);
     let moved = folder.path().join("moved");

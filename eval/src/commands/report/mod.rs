@@ -204,7 +204,7 @@ fn named<'r>(runs: &'r [Run]) -> Vec<Named<'r>> {
         let name = name((at, run));
         let row = tabulate::rows(run, &name).swap_remove(0);
         let dataset = row.get("dataset").map(Value::word).unwrap_or_default();
-        Named { name, dataset, data: tabulate::data_of(&row), run }
+        Named { name, dataset, data: tabulate::data_of(&row).replace('\0', "; "), run }
     };
     runs.iter().enumerate().map(named).collect()
 }
