@@ -613,7 +613,7 @@ mod tests {
             ),
             (b"7z\xbc\xaf\x27\x1c\0", "is a 7z archive; wanted text: unpack it"),
             (b"\x93NUMPY\x01\0", "is an .npy file; wanted text: write it by numpy.savetxt"),
-            (b"PAR1\x15\0", "is a parquet file; wanted text: write it as CSV"),
+            (b"PAR1\x15\0", "is a parquet file; wanted text: write paths and labels as CSV"),
         ];
         for (bytes, said) in packed {
             assert!(wrong(bytes).contains(said), "{}", wrong(bytes));

@@ -131,7 +131,8 @@ impl<'n> Layout<'n> {
         let unlabelled = |place: &Place| {
             let of_others = || classes.iter().filter(|(other, _)| *other != place).map(|(_, classes)| classes);
             let own = &classes[place];
-            own.len() == 1 && of_others().any(several) && !of_others().any(|others| others.is_superset(own))
+            let mut with_classes = of_others().filter(|others| several(others)).peekable();
+            own.len() == 1 && with_classes.peek().is_some() && !with_classes.any(|others| others.is_superset(own))
         };
         let out: Vec<Place> = classes.keys().copied().filter(unlabelled).collect();
         let (taken, left) = self.images.iter().partition(|(_, place, _)| out.contains(place));

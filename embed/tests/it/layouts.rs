@@ -384,6 +384,12 @@ fn images_without_labels_below_a_part_are_no_class() {
         let message = refused(&Request { split: Split::Test, ..Request::of(root.path()) });
         assert!(message.contains("has no part 'test'") && message.contains("; left out 2 files"), "{message}");
     }
+    // Two of them, as in Tiny ImageNet, are no classes for each other.
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["train/a/1.png", "train/b/2.png", "val/images/3.png", "test/images/4.png"]);
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(data.classes, ["a", "b"]);
+    assert!(data.notes.iter().any(|note| note.contains("left out 2 files")), "{:?}", data.notes);
     let root = tempfile::tempdir().unwrap();
     pictures(root.path(), &["train_mini/a/1.png", "train_mini/b/2.png", "val/a/3.png"]);
     assert_eq!(load(root.path(), Split::Train).classes, ["a", "b"], "iNaturalist's small part");
