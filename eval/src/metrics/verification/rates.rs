@@ -117,8 +117,9 @@ mod tests {
     #[test]
     fn swapped_and_equal_scores_are_doubtful() {
         assert_eq!(doubts(&[0.5, 0.9], &[0.1, 0.6]), [""; 0]);
-        let swapped = doubts(&[0.1, 0.6], &[0.5, 0.9]);
-        assert!(swapped[0].contains("look swapped: AUC is 0.250 and d' -1."), "{swapped:?}");
+        let swapped = doubts(&[0.1, 0.2, 0.3, 0.6], &[0.5, 0.7, 0.8, 0.9]);
+        assert!(swapped[0].contains("look swapped: AUC is 0.06") && swapped[0].contains(" and d' -"), "{swapped:?}");
+        assert_eq!(doubts(&[0.1, 0.6], &[0.5, 0.9]), [""; 0], "of so few it may be chance");
         let equal = doubts(&[0.5; 3], &[0.5; 4]);
         assert!(equal.len() == 1 && equal[0].contains("all 7 scores are equal:"), "{equal:?}");
         let rounded = doubts(&[0.5, 0.5 + 1e-9, 0.5], &[0.5 - 1e-9; 4]);
