@@ -150,12 +150,13 @@ class Recall(unittest.TestCase):
 
 class Verify(unittest.TestCase):
     def test_separated_and_mixed_scores(self):
-        genuine = np.array([True, True, False, False])
-        result = pdloss.verify([0.9, 0.8, 0.1, 0.2], genuine)
-        self.assertEqual((result["eer"], result["genuine_pairs"], result["impostor_pairs"]), (0.0, 2, 2))
+        genuine = np.array([True] * 4 + [False] * 4)
+        scores = [0.9, 0.8, 0.7, 0.85, 0.1, 0.2, 0.3, 0.15]
+        result = pdloss.verify(scores, genuine)
+        self.assertEqual((result["eer"], result["genuine_pairs"], result["impostor_pairs"]), (0.0, 4, 4))
         # as distances they are the wrong way round: that is said
         with self.assertWarns(UserWarning):
-            self.assertEqual(pdloss.verify([0.9, 0.8, 0.1, 0.2], genuine, distance=True)["eer"], 1.0)
+            self.assertEqual(pdloss.verify(scores, genuine, distance=True)["eer"], 1.0)
 
     def test_d_prime_is_its_formula(self):
         random = np.random.default_rng(5)
