@@ -204,6 +204,16 @@ impl OptimizerArgs {
         }
     }
 
+    /// The step until which `--freeze` holds weights, where a run that ends at this one does not reach it.
+    pub(crate) fn held_beyond(&self, step: u64) -> Option<u64> {
+        self.unfreeze_at.filter(|at| *at >= step)
+    }
+
+    /// What per cent of the average of the weights are the first ones after so many steps; 0 where there is no average.
+    pub(crate) fn first_in_average(&self, steps: u64) -> f64 {
+        self.ema.map_or(0.0, |ema| 100.0 * ema.powf(steps as f64))
+    }
+
     /// The groups that `--group` names: a pattern, and its settings up to the next pattern.
     pub(crate) fn groups(&self) -> Result<Vec<Group>> {
         let wrong = |word: &str, wanted: &str| Err(Error::Usage(format!("--group {word}: {wanted}")));

@@ -236,7 +236,7 @@ impl Record {
                      or classes of more images"
                 )));
             }
-            if let Some(at) = self.settings.optimizer.unfreeze_at.filter(|at| *at >= step) {
+            if let Some(at) = self.settings.optimizer.held_beyond(step) {
                 return Err(Error::Measure(format!(
                     "step {step}: {said}, and the embedder would be the backbone that it was: all of it was held until step {at} \
                      (--unfreeze-at), which the run did not reach"
@@ -257,7 +257,7 @@ impl Record {
         let decayed: Vec<&str> = self.without_gradient(state).collect();
         let found = if decayed.is_empty() { found } else { moved_without(&decayed)? };
         let Some(mut said) = of_moved(&found, names.len()) else { return Ok(()) };
-        let held = self.settings.optimizer.unfreeze_at.filter(|at| *at >= step);
+        let held = self.settings.optimizer.held_beyond(step);
         if let (false, Some(at)) = (decayed.is_empty(), held) {
             let count = decayed.len();
             said.push_str(&format!("; {count} of them were held until the end: --unfreeze-at {at} was not reached"));

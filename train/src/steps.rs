@@ -100,7 +100,7 @@ impl Run {
         let mut said = format!(
             "stopped at step {step} of {steps}: {patience} validations one after the other were no better than the best (--patience)"
         );
-        if let Some(at) = self.settings.optimizer.unfreeze_at.filter(|at| *at >= step) {
+        if let Some(at) = self.settings.optimizer.held_beyond(step) {
             said.push_str(&format!(
                 "; --unfreeze-at {at} was not reached, so that what --freeze names was never trained"
             ));
@@ -112,7 +112,7 @@ impl Run {
         for (flag, at) in later.into_iter().filter_map(|(flag, at)| Some((flag, at.filter(|at| *at >= step)?))) {
             said.push_str(&format!("; {flag} {at} was not reached"));
         }
-        let first = self.settings.optimizer.ema.map_or(0.0, |ema| 100.0 * ema.powf(step as f64));
+        let first = self.settings.optimizer.first_in_average(step);
         if first >= 1.0 {
             said.push_str(&format!("; {first:.0} % of the average (--ema) is still the first weights"));
         }

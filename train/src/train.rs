@@ -303,7 +303,7 @@ fn idle_patience(settings: &Settings, steps: u64) -> Option<String> {
 /// What is to be said of an average of the weights: most of all where it is still of the first ones when the run ends.
 fn of_average(settings: &Settings, steps: u64) -> Option<String> {
     let ema = settings.optimizer.ema?;
-    let first = 100.0 * ema.powf(steps as f64);
+    let first = settings.optimizer.first_in_average(steps);
     let warning = if first >= 1.0 {
         format!("; after {steps} steps {first:.0} % of it is still the first weights")
     } else {

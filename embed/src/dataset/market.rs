@@ -70,7 +70,8 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
     let numbers = numbers::of_names(people);
     let mut names: BTreeMap<usize, String> =
         numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
-    let last = names.keys().next_back().map_or(0, |last| last + 1);
+    let next = |names: &BTreeMap<usize, String>| names.keys().next_back().map_or(0, |last| last + 1);
+    let first_distractor = next(&names);
     notes.extend(Place::note(&found.places));
     let listed: Vec<Listed> = parsed
         .iter()
@@ -79,7 +80,7 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
             let class = match person? {
                 person if is_distractor(person) => {
                     let file = name.rsplit('/').next().unwrap_or(name);
-                    let number = last.max(names.keys().next_back().map_or(0, |last| last + 1));
+                    let number = next(&names);
                     names.insert(number, format!("distractor {file}"));
                     number
                 }
@@ -88,7 +89,7 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
             Some(Listed { part: Some(part), role, camera: Some(camera), ..Listed::new(name.to_owned(), class) })
         })
         .collect();
-    let distractors = names.range(last..).count();
+    let distractors = names.range(first_distractor..).count();
     if distractors > 0 {
         notes.push(format!(
             "{} of person 0 in the gallery, whom no query is of, are distractors, as the data set's authors call them: each is a class of its own",

@@ -8,9 +8,9 @@ use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::s;
 use rayon::prelude::*;
 
-use super::best::Best;
-use super::settle::half_squares;
-use super::{Gallery, Metric, Neighbours};
+use super::best::{Best, STRIDE};
+use super::settle::{half_squares, of_score, to_scores};
+use super::{Gallery, Neighbours};
 use crate::console::Progress;
 use crate::error::{Error, Result};
 
@@ -18,8 +18,6 @@ use crate::error::{Error, Result};
 const BLOCK: usize = 256;
 /// Blocks of a panel.
 const PANEL: usize = 16;
-/// Products that are compared with the least of the best at once.
-const STRIDE: usize = 32;
 /// Bytes of candidates that are always held; more where the rows themselves are as many.
 const ALWAYS: usize = 256 << 20;
 
@@ -40,7 +38,7 @@ pub fn among(gallery: &Gallery, k: usize, progress: &Progress) -> Result<Option<
         return Ok(None);
     }
     let found = Candidates::of(gallery, count, progress)?;
-    let scale = if gallery.metric() == Metric::L2 { 2.0 } else { 1.0 };
+    let scale = of_score(gallery.metric());
     let mut neighbours = Vec::with_capacity(rows);
     // Some at a time: as they are settled they take four times the memory.
     for (at, some) in found.into_iter().enumerate() {
@@ -88,9 +86,8 @@ impl Candidates {
                 let (left, right) = (all.subrows(first, height), all.subrows(begin, width));
                 matmul(out, Accum::Replace, left, right.transpose(), 1.0_f32, Par::Seq);
                 if !halves.is_empty() {
-                    // -|a - b|^2 / 2 = a.b - |a|^2 / 2 - |b|^2 / 2
-                    for (line, half) in products.chunks_exact_mut(width).zip(&halves[first..]) {
-                        line.iter_mut().zip(&halves[begin..]).for_each(|(score, other)| *score = *score - other - half);
+                    for (line, &half) in products.chunks_exact_mut(width).zip(&halves[first..]) {
+                        to_scores(line, half, &halves[begin..]);
                     }
                 }
                 for (at, other) in (panel..blocks.len().min(panel + PANEL)).enumerate() {
@@ -119,17 +116,9 @@ impl Candidates {
     }
 
     /// Offers one row of the block its scores with the rows from `first` on.
-    #[allow(clippy::cast_possible_truncation)] // no more rows than u32 counts
     fn offer_line(&mut self, row: usize, scores: &[f32], first: usize) {
-        let (best, least) = (&mut self.best[row], &mut self.least[row]);
-        for (stride, some) in scores.chunks(STRIDE).enumerate() {
-            // Mostly there is none among so many.
-            if some.iter().fold(false, |found, score| found | (score > least)) {
-                let first = first + stride * STRIDE;
-                some.iter().enumerate().for_each(|(at, &score)| best.offer(score, (first + at) as u32));
-                *least = best.least();
-            }
-        }
+        self.best[row].offer_all(scores, first);
+        self.least[row] = self.best[row].least();
     }
 
     /// Offers each row of the block its score with one row.
@@ -184,7 +173,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
-    use crate::retrieval::{Similarity, rank_all};
+    use crate::retrieval::{Metric, Similarity, rank_all};
 
     fn noise(n: usize) -> f32 {
         ((n as f64 * 12.9898).sin() * 43_758.545_3).fract() as f32

@@ -5,6 +5,8 @@ use super::exact::closer_first;
 /// Candidates that are kept beyond those wanted before the least are dropped: looked through together, each is looked at a few times
 /// alone.
 const MORE: usize = 128;
+/// Scores that are compared with the least of the best at once.
+pub(super) const STRIDE: usize = 32;
 
 /// So many rows with the greatest scores, out of what was offered. Of equal scores at the end any may be kept.
 #[derive(Debug)]
@@ -43,6 +45,19 @@ impl Best {
             self.kept.push((score + 0.0, row));
             if self.kept.len() >= Self::room(self.count) {
                 self.cut();
+            }
+        }
+    }
+
+    /// The scores of the rows from `first` on, which `u32` counts.
+    #[allow(clippy::cast_possible_truncation)] // no more rows than that
+    pub(super) fn offer_all(&mut self, scores: &[f32], first: usize) {
+        for (stride, some) in scores.chunks(STRIDE).enumerate() {
+            // Mostly there is none among so many.
+            let least = self.least;
+            if some.iter().fold(false, |found, &score| found | (score > least)) {
+                let first = first + stride * STRIDE;
+                some.iter().enumerate().for_each(|(at, &score)| self.offer(score, (first + at) as u32));
             }
         }
     }

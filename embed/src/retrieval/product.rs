@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::among::among;
 use super::best::Best;
-use super::settle::half_squares;
+use super::settle::{half_squares, of_score, to_scores};
 use super::{Gallery, Index, Metric, Neighbours};
 use crate::console::Progress;
 use crate::error::{Error, Result};
@@ -16,8 +16,6 @@ use crate::error::{Error, Result};
 /// are read once for all of these queries.
 const BLOCK: usize = 256;
 const PANEL: usize = 4096;
-/// Products that are compared with the least of the best at once.
-const STRIDE: usize = 32;
 
 /// All rows of a gallery, searched one by one.
 #[derive(Debug)]
@@ -45,20 +43,11 @@ impl ProductIndex {
     }
 
     /// Offers a query, half the square of whose length is `half`, its products with the rows from `first` on.
-    #[allow(clippy::cast_possible_truncation)] // no more rows than u32 counts
     fn offer(&self, best: &mut Best, half: f32, first: usize, products: &mut [f32]) {
         if let Some(halves) = self.half_squares.get(first..first + products.len()) {
-            // -|q - g|^2 / 2 = q.g - |q|^2 / 2 - |g|^2 / 2
-            products.iter_mut().zip(halves).for_each(|(score, other)| *score = *score - other - half);
+            to_scores(products, half, halves);
         }
-        for (stride, products) in products.chunks(STRIDE).enumerate() {
-            // Mostly there is none among so many.
-            let least = best.least();
-            if products.iter().fold(false, |found, &product| found | (product > least)) {
-                let first = first + stride * STRIDE;
-                products.iter().enumerate().for_each(|(at, &product)| best.offer(product, (first + at) as u32));
-            }
-        }
+        best.offer_all(products, first);
     }
 }
 
@@ -76,7 +65,7 @@ impl Index for ProductIndex {
         let (left, right) = (prepared.as_slice().ok_or_else(contiguous)?, compared.as_slice().ok_or_else(contiguous)?);
         let right = MatRef::from_row_major_slice(right, rows, dim);
         let metric = self.gallery.metric();
-        let scale = if metric == Metric::L2 { 2.0 } else { 1.0 };
+        let scale = of_score(metric);
         let block = |queries: &[f32]| {
             let height = queries.len() / dim;
             let left = MatRef::from_row_major_slice(queries, height, dim);

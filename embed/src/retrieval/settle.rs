@@ -159,6 +159,17 @@ pub(super) fn half_squares(metric: Metric, rows: ArrayView2<'_, f32>) -> Vec<f32
     rows.rows().into_iter().map(half_square).collect()
 }
 
+/// Makes products of a row with others minus half their squared distances, of half the squares of the lengths of both:
+/// `-|a - b|^2 / 2 = a.b - |a|^2 / 2 - |b|^2 / 2`.
+pub(super) fn to_scores(products: &mut [f32], half: f32, halves: &[f32]) {
+    products.iter_mut().zip(halves).for_each(|(score, other)| *score = *score - other - half);
+}
+
+/// How often such a score, or a product, goes into the similarity that it is of.
+pub(super) fn of_score(metric: Metric) -> f64 {
+    if metric == Metric::L2 { 2.0 } else { 1.0 }
+}
+
 /// Rows in standard layout, copied where they are not.
 fn standard(rows: ArrayView2<'_, f32>) -> CowArray<'_, f32, Ix2> {
     if rows.is_standard_layout() { rows.into() } else { rows.as_standard_layout().into_owned().into() }
