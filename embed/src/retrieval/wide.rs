@@ -108,16 +108,20 @@ mod tests {
         for times in [3.0, 5.0, 7.0, 0.3125, 1025.0, 4_097.0] {
             assert_eq!(rank(&row.map(|v| times * v)), rank(&row), "{times}");
         }
-        // Borders of a finer rounding lie between some of these.
-        for seed in 0..40 {
-            let row: Vec<f32> = (0..64).map(|at| ((at * 37 + seed * 11 + 5) % 61 - 30) as f32).collect();
-            let query: Vec<f32> = (0..64).map(|at| ((at * 53 + seed * 7 + 1) % 59 - 29) as f32).collect();
+        // Rows near a border of rounding to 92 bits, of a hundred thousand: some of their multiples lie beyond it.
+        for seed in [17_953_u64, 43_919, 77_214, 95_703] {
+            let mut state = seed;
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ((state >> 40) % 2_001) as f32 - 1000.0
+            };
+            let (row, query): (Vec<f32>, Vec<f32>) = (0..64).map(|_| (next(), next())).unzip();
             let rank = |times: f32| {
                 let row: Vec<f32> = row.iter().map(|v| times * v).collect();
                 Wide::dot(&query, &row).signed_square().over(Wide::dot(&row, &row))
             };
             let once = rank(1.0);
-            assert!((2_u16..3_000).all(|times| rank(times.into()) == once), "{seed}");
+            assert!((6_001_u16..6_100).all(|times| rank(times.into()) == once), "{seed}");
         }
         let opposite = rank(&row.map(|v| -3.0 * v));
         assert_eq!((opposite.0, opposite.total_cmp(&rank(&row))), (-rank(&row).0, Ordering::Less));
