@@ -442,9 +442,18 @@ fn closing(quoted: &str) -> Option<(Cow<'_, str>, &str)> {
     }
 }
 
-/// A header as it is compared with others: `Image Path` is `image_path`.
+/// A header as it is compared with others: `Image Path` and `imagePath` are `image_path`.
 pub fn plain(header: &str) -> String {
-    header.trim().to_lowercase().replace([' ', '-'], "_")
+    let mut words = String::with_capacity(header.len() + 2);
+    let mut was_small = false;
+    for c in header.trim().chars() {
+        if was_small && c.is_uppercase() {
+            words.push('_');
+        }
+        was_small = c.is_lowercase() || c.is_ascii_digit();
+        words.push(if matches!(c, ' ' | '-') { '_' } else { c });
+    }
+    words.to_lowercase()
 }
 
 /// An index without a name, as pandas writes it.
@@ -545,6 +554,24 @@ mod tests {
         let message = table.column_of("colour").unwrap_err().to_string();
         assert!(message.contains("no column 'colour'; columns by name: Path, Label, label; by number: 1 to 3"));
         assert!(table.column_of("0").is_err() && table.column_of("4").is_err());
+    }
+
+    #[test]
+    fn headers_are_compared_by_their_words() {
+        for (header, wanted) in [
+            ("Image Path", "image_path"),
+            ("imagePath", "image_path"),
+            ("ClassId", "class_id"),
+            ("personID", "person_id"),
+            ("CLASS-ID", "class_id"),
+            (" isQuery ", "is_query"),
+            ("URL", "url"),
+            ("Roi.X1", "roi.x1"),
+        ] {
+            assert_eq!(plain(header), wanted);
+        }
+        let table = table("Roi.X1;ClassId;Path\n1;2;a\n", true);
+        assert_eq!((table.column(&["class_id"]).unwrap(), table.column(&["path"]).unwrap()), (Some(1), Some(2)));
     }
 
     #[test]

@@ -60,6 +60,18 @@ pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
     Ok(Listing::new(images, names, protocol))
 }
 
+/// CelebA's own tables (attributes, landmarks) begin with how many lines there are, and a header that has no name for the path: the first is
+/// left blank, so that lines keep their numbers, and the second gets one. `None` for text of another kind.
+pub fn table(text: &str) -> Option<String> {
+    let mut rest = text.split_inclusive('\n');
+    let (count, header, first) = (rest.next()?, rest.next()?, rest.clone().next()?);
+    let words: Vec<&str> = header.split_whitespace().collect();
+    let has_names = !words.is_empty() && words.iter().all(|word| word.parse::<f64>().is_err());
+    let is_one =
+        has_names && count.trim().parse::<u64>().is_ok() && first.split_whitespace().count() == words.len() + 1;
+    is_one.then(|| format!("\npath {header}{}", rest.collect::<String>()))
+}
+
 fn parts(source: &Source, file: &str) -> Result<HashMap<String, Part>> {
     let mut parts = HashMap::new();
     for (line, name, word) in words(source, file)? {

@@ -42,13 +42,23 @@ fn namesakes(classes: &[String]) -> Option<String> {
     ))
 }
 
-/// Folders that are called like parts hold images and no classes: taken for classes only where the format was asked for.
+/// Folders that are called like parts hold images and no classes: taken for classes only where the format was asked for. Parts that
+/// lie deeper, beside other folders, are said.
 fn check_names(source: &Source, classes: &[String], asked: bool) -> Result<Option<String>> {
     let names: BTreeSet<&str> = classes.iter().map(|class| class.rsplit('/').next().unwrap_or(class)).collect();
-    if names.len() < 2 || !names.iter().all(|name| layout::names_part(name)) {
-        return Ok(None);
-    }
-    let folders = several(names.into_iter().map(|name| format!("{name}/")));
+    let all = names.len() > 1 && names.iter().all(|name| layout::names_part(name));
+    let folders = match (all, parts_within(classes)) {
+        (true, _) => several(names.into_iter().map(|name| format!("{name}/"))),
+        (false, Some((folders, true))) => several(folders),
+        (false, Some((folders, false))) => {
+            return Ok(Some(format!(
+                "{} are called like parts of a data set, but lie beside other folders, and are read as names of classes; --data \
+                 takes the folder of one data set",
+                several(folders)
+            )));
+        }
+        (false, None) => return Ok(None),
+    };
     if asked {
         return Ok(Some(format!("{folders} are called like parts of a data set, and count as classes")));
     }
@@ -59,6 +69,44 @@ fn check_names(source: &Source, classes: &[String], asked: bool) -> Result<Optio
              Market-1501's names (0002_c1s1_000451_03.jpg), or a list; --format folder takes these folders for classes"
         ),
     ))
+}
+
+/// Folders beside each other that are called like several parts, the first such ones in order of names; and whether they hold images
+/// themselves.
+fn parts_within(classes: &[String]) -> Option<(Vec<String>, bool)> {
+    // Of each folder those in it, and whether images lie in them.
+    let mut within: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
+    for class in classes {
+        let mut from = 0;
+        while from <= class.len() {
+            let end = class[from..].find('/').map_or(class.len(), |at| from + at);
+            let holds_images = within.entry(&class[..from]).or_default().entry(&class[from..end]).or_default();
+            *holds_images |= end == class.len();
+            from = end + 1;
+        }
+    }
+    within.into_iter().find_map(|(holder, folders)| {
+        let parts = layout::parts_among(&folders.keys().copied().collect::<Vec<_>>());
+        let direct = parts.iter().filter(|part| folders[*part]).count() > 1;
+        let named = parts.iter().map(|part| format!("{holder}{part}/")).collect();
+        (!parts.is_empty()).then_some((named, direct))
+    })
+}
+
+/// What re-identification's sets call images of nobody: a folder that counts as a class beside people's numbers.
+fn nobody(classes: &[String]) -> Option<String> {
+    let name = |class: &'_ String| class.rsplit('/').next().unwrap_or(class).to_owned();
+    let names: BTreeSet<String> = classes.iter().map(name).collect();
+    let (nobody, people): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| ["-1", "00-1", "0000"].contains(&name.as_str()));
+    let are_people = people.len() > 1 && people.iter().all(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    let is_said = nobody.iter().any(|name| name.ends_with("-1"));
+    (are_people && is_said).then(|| {
+        format!(
+            "folder {} counts as one class, where sets of people (MARS) have junk and distractors there; without it they are left out",
+            several(nobody)
+        )
+    })
 }
 
 /// `asked` says that the format was named, not recognised.
@@ -112,6 +160,7 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
         notes.extend(check_names(source, &classes, asked)?);
     }
     notes.extend(namesakes(&classes));
+    notes.extend(nobody(&classes));
     // Numbers follow the sorted names, so that `--classes 1-10` means the same on every machine.
     let numbers = numbers::of_names(classes.iter().map(String::as_str));
     let listed = placed.iter().zip(&classes).map(|(&(name, place, _), class)| {

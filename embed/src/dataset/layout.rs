@@ -49,34 +49,58 @@ impl Place {
 
     /// The place that a folder's name says: `train`, `Train_images`, `train2017`, `val-set` ...
     fn of(folder: &str) -> Option<Self> {
-        let lower = folder.to_lowercase();
-        match lower.as_str() {
-            "bounding_box_train" => return Some(Self::Train),
-            "bounding_box_test" => return Some(Self::Gallery),
-            _ => {}
-        }
-        let words = lower.split(['_', '-', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
-        let mut words = words.filter(|word| !word.is_empty() && !FILLING.contains(word));
-        let word = words.next().filter(|_| words.next().is_none())?;
-        match word.strip_suffix("set").unwrap_or(word) {
-            "train" | "training" | "trainval" => Some(Self::Train),
-            "val" | "valid" | "validation" | "dev" => Some(Self::Validation),
-            "test" | "testing" | "eval" | "evaluation" | "holdout" => Some(Self::Test),
-            "query" | "queries" | "probe" | "probes" => Some(Self::Query),
-            "gallery" | "database" => Some(Self::Gallery),
-            _ => None,
+        match folder.to_lowercase().as_str() {
+            "bounding_box_train" => Some(Self::Train),
+            "bounding_box_test" => Some(Self::Gallery),
+            lower => named(lower).filter(|(_, beside)| beside.is_empty()).map(|(place, _)| place),
         }
     }
 
-    /// The place that a folder's name says beside these others: a folder of queries makes a gallery of what may be a class elsewhere.
-    fn among<'n>(folder: &str, mut others: impl Iterator<Item = &'n str>) -> Option<Self> {
-        Self::of(folder).or_else(|| {
-            let lower = folder.to_lowercase();
-            let (word, set) = lower.split_once(['_', '-', ' ']).unwrap_or((&lower, "set"));
-            let is_searched = SEARCHED.contains(&word) && FILLING.contains(&set);
-            (is_searched && others.any(|other| Self::of(other) == Some(Self::Query))).then_some(Self::Gallery)
-        })
+    /// The place that a word of a table says.
+    pub(super) fn of_word(word: &str) -> Option<Self> {
+        Self::of(word.trim())
     }
+
+    /// The place that a folder's name says beside these others: a folder of queries makes a gallery of what may be a class elsewhere,
+    /// and `faces_train` is a part beside `faces_test`.
+    fn among<'n>(folder: &str, mut others: impl Iterator<Item = &'n str>) -> Option<Self> {
+        if let Some(place) = Self::of(folder) {
+            return Some(place);
+        }
+        let lower = folder.to_lowercase();
+        let (word, set) = lower.split_once(['_', '-', ' ']).unwrap_or((&lower, "set"));
+        if SEARCHED.contains(&word) && FILLING.contains(&set) {
+            return others.any(|other| Self::of(other) == Some(Self::Query)).then_some(Self::Gallery);
+        }
+        let (place, beside) = named(&lower)?;
+        let is_fellow = |other: &str| {
+            named(&other.to_lowercase()).is_some_and(|(theirs, words)| theirs != place && words == beside)
+        };
+        others.any(is_fellow).then_some(place)
+    }
+}
+
+/// The one place that a word of a folder's name (in lower case) says, and the words beside it that say something else.
+fn named(folder: &str) -> Option<(Place, Vec<&str>)> {
+    let words = folder.split(['_', '-', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let (mut place, mut beside) = (None, Vec::new());
+    for word in words.filter(|word| !word.is_empty() && !FILLING.contains(word)) {
+        let said = match word.strip_suffix("set").unwrap_or(word) {
+            "train" | "training" | "trainval" => Place::Train,
+            "val" | "valid" | "validation" | "dev" => Place::Validation,
+            "test" | "testing" | "eval" | "evaluation" | "holdout" => Place::Test,
+            "query" | "queries" | "probe" | "probes" => Place::Query,
+            "gallery" | "database" => Place::Gallery,
+            _ => {
+                beside.push(word);
+                continue;
+            }
+        };
+        if place.replace(said).is_some() {
+            return None;
+        }
+    }
+    Some((place?, beside))
 }
 
 /// What is searched is called so, too.
@@ -100,11 +124,22 @@ const SEARCHED: [&str; 16] = [
 ];
 
 /// Words beside the one that names a part.
-const FILLING: [&str; 10] = ["set", "split", "data", "images", "image", "imgs", "img", "part", "folder", "mini"];
+const FILLING: [&str; 16] = [
+    "set", "split", "data", "images", "image", "imgs", "img", "part", "folder", "mini", "bbox", "crop", "crops",
+    "cropped", "photos", "pics",
+];
 
 /// Whether a folder is called like a part of a data set.
 pub(super) fn names_part(folder: &str) -> bool {
     Place::of(folder).is_some()
+}
+
+/// Those of these folders that are called like parts, where they are called like several.
+pub(super) fn parts_among<'n>(folders: &[&'n str]) -> Vec<&'n str> {
+    let place = |folder: &'n str| Some((Place::among(folder, folders.iter().copied())?, folder));
+    let parts: Vec<(Place, &str)> = folders.iter().filter_map(|&folder| place(folder)).collect();
+    let places: BTreeSet<Place> = parts.iter().map(|(place, _)| *place).collect();
+    if places.len() < 2 { Vec::new() } else { parts.into_iter().map(|(_, folder)| folder).collect() }
 }
 
 /// Images by the part that their folder is.
@@ -119,6 +154,24 @@ pub(super) struct Layout<'n> {
 }
 
 impl<'n> Layout<'n> {
+    /// Takes a part's folder inside that part's folder away, where it holds all that the part has: `train/train/cat/1.png`, as archives
+    /// are unpacked.
+    fn take_doubled(&mut self, labelled: impl Fn(&str) -> bool) {
+        // Of each place the folder that all of its images lie in, as long as there is one.
+        let mut tops: BTreeMap<Place, Option<&str>> = BTreeMap::new();
+        for &(_, place, rest) in &self.images {
+            let top = rest.split_once('/').filter(|(_, below)| labelled(below)).map(|(top, _)| top);
+            let same = tops.entry(place).or_insert(top);
+            *same = same.filter(|same| top == Some(*same));
+        }
+        let is_again = |place: Place, top: &str| named(&top.to_lowercase()).is_some_and(|(said, _)| said == place);
+        for (_, place, rest) in &mut self.images {
+            if let Some(top) = tops[place].filter(|top| is_again(*place, top)) {
+                *rest = &rest[top.len() + 1..];
+            }
+        }
+    }
+
     /// Takes out parts whose images all lie in one folder that is no class of the parts beside them, of which one has classes
     /// to tell apart: `test/unknown/`, `val/images/`. Gives their images, which nobody labelled.
     pub(super) fn take_unlabelled(&mut self) -> Vec<&'n str> {
@@ -177,6 +230,7 @@ pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Op
                 _ => layout.others.push(name),
             }
         }
+        layout.take_doubled(&labelled);
         return (!layout.images.is_empty()).then_some(layout);
     }
 }
@@ -227,11 +281,31 @@ mod tests {
         assert_eq!(places(&["train_images/a/1.png", "test-set/a/2.png"]), Some((2, 0)));
         assert_eq!(places(&["Train2017/a/1.png", "val2017/a/2.png", "devset/a/3.png"]), Some((3, 0)));
         assert_eq!(places(&["train_car/a/1.png", "test tube/a/2.png"]), None);
+        assert_eq!(places(&["bbox_train/1/1.png", "bbox_test/2/2.png"]), Some((2, 0)), "MARS");
+        assert_eq!(places(&["seg_train/a/1.png", "seg_test/a/2.png", "seg_pred/3.png"]), Some((2, 1)));
+        assert_eq!(places(&["train_faces/a/1.png", "valid_faces/a/2.png"]), Some((2, 0)));
+        assert_eq!(places(&["train_car/a/1.png", "train_bus/a/2.png"]), None, "one part, twice");
+        assert_eq!(places(&["train_test/a/1.png", "test_train/a/2.png"]), None);
         let inner = |names: &[&'static str]| inner(names).map(|l| l.images.iter().map(|i| i.2).collect::<Vec<_>>());
         assert_eq!(inner(&["a/train/1.png", "x/b/val/2.png"]), Some(vec!["a/", "x/b/"]));
         assert_eq!(inner(&["a/train/1.png", "a/good/2.png"]), None);
         assert_eq!(inner(&["a/train/1.png", "b/train/2.png"]), None, "one part parts nothing");
         assert_eq!(inner(&["a/query/1.png", "a/index/2.png"]), Some(vec!["a/", "a/"]));
+    }
+
+    #[test]
+    fn a_part_inside_its_own_folder_is_that_part() {
+        let classes = |names: &[&'static str]| {
+            let images = find(names, |rest| rest.contains('/')).unwrap().images;
+            images.into_iter().map(|(.., rest)| rest).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            classes(&["seg_train/seg_train/a/1.png", "seg_test/seg_test/a/2.png", "seg_test/seg_test/b/2.png"]),
+            ["a/1.png", "a/2.png", "b/2.png"]
+        );
+        assert_eq!(classes(&["train/train/a/1.png", "val/a/2.png"]), ["a/1.png", "a/2.png"]);
+        assert_eq!(classes(&["train/train/1.png", "train/test/2.png"]), ["train/1.png", "test/2.png"], "classes");
+        assert_eq!(classes(&["train/train/a/1.png", "train/b/1.png"]), ["train/a/1.png", "b/1.png"], "not all of it");
     }
 
     #[test]

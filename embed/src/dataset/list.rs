@@ -3,7 +3,8 @@
 //! With a header, the path is in the column called `path`, `image`, `file`, ... and the label in the one called `label`,
 //! `class`, ...; else the path is in the one column whose values look like images, and the label in the first other one.
 //! A column `role` (or `is_query` and `is_gallery`) holds `query`, `gallery` or `both`, a column `split` (or `is_train`, `is_val`
-//! and `is_test`) the image's part; a column that is called otherwise and holds nothing but such words is taken for one, too.
+//! and `is_test`) the image's part, or both in one column (`train`, `query`, `gallery`); a column that is called otherwise and holds
+//! nothing but such words is taken for one, too.
 //! Columns without a use are said. A column of weights is read where one is named.
 //! An index without a name, as pandas writes it, is no label, nor is a column called `id`, `width`, ..., nor one whose values
 //! are all different where there is another.
@@ -14,6 +15,7 @@ use super::columns::{
     IS_GALLERY, IS_PART, IS_QUERY, Images, LABEL, PATH, ROLE, SPLIT, called, called_all, flag_column, header_of,
     holds_only, image_column, is_index_of, is_known, may_be_label, may_hold_images, truth,
 };
+use super::layout::Place;
 use super::part::Part;
 use super::roles::{Roles, said_by_one, unsaid};
 use super::source::names::several;
@@ -22,6 +24,8 @@ use crate::delimited::{Blanks, Delimiter, Record, Table, plain};
 use crate::error::{Error, Result};
 use crate::files::folder_of;
 
+/// What names the images where no column is called like a path and none holds names that end as images do.
+const ID: &str = "id";
 /// Corners of the object in the image, in lists of open-metric-learning.
 const BOX: [&str; 4] = ["x_1", "y_1", "x_2", "y_2"];
 
@@ -52,6 +56,7 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
     })?;
     let columns = Columns::find(&table, path_column, request, path)?;
     let (mut rows, mut any_role, mut silent): (Vec<Row>, bool, Option<usize>) = (Vec::new(), false, None);
+    let mut places = Vec::new();
     for record in table.records() {
         let record = record.map_err(|e| with_hint(e, table.delimiter()))?;
         let Record { line, fields } = &record;
@@ -61,6 +66,7 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         if said.is_none() && !is_train {
             silent.get_or_insert(*line);
         }
+        places.extend(columns.place(&record));
         let role = said.unwrap_or(Role::Both);
         any_role |= role != Role::Both;
         if fields[columns.path].is_empty() {
@@ -79,6 +85,9 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         return Err(table.error(line, &unsaid("lines")));
     }
     let mut notes = columns.notes(&table);
+    if columns.places.is_some() {
+        any_role |= settle(&mut rows, &places, &mut notes);
+    }
     if let Some((line, names)) = table.header_line().filter(|(_, names)| !names.iter().any(|name| is_known(name))) {
         notes.push(format!("line {line}, '{}', is taken for the names of the columns", names.join(", ")));
     }
@@ -112,6 +121,29 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
     Ok((source, Listing { notes, label: Some(columns.label_word(&table)), ..Listing::new(images, names, protocol) }))
 }
 
+/// Part and role of each image by its place among all that there are; whether any has a role.
+fn settle(rows: &mut Vec<Row>, places: &[Place], notes: &mut Vec<String>) -> bool {
+    let mut there = places.to_vec();
+    there.sort_unstable();
+    there.dedup();
+    let before = rows.len();
+    let mut any_role = false;
+    let mut of_rows = places.iter();
+    rows.retain_mut(|(_, _, _, part, role, _)| {
+        let Some((its_part, its_role)) = of_rows.next().and_then(|place| place.part_and_role(&there)) else {
+            return false;
+        };
+        (*part, *role) = (Some(its_part), its_role);
+        any_role |= its_role != Role::Both;
+        true
+    });
+    match before - rows.len() {
+        0 => notes.extend(Place::note(&there)),
+        left => notes.push(format!("left out {left} images of test: there are query and gallery beside it")),
+    }
+    any_role
+}
+
 /// The first column that most of the records give an image's name in.
 fn path_place(records: &[Record<'_>], width: usize) -> usize {
     let images = |column: usize| records.iter().filter(|r| r.fields.get(column).is_some_and(|f| is_image(f))).count();
@@ -130,11 +162,11 @@ fn has_path(record: &Record<'_>, column: usize) -> bool {
     record.fields.get(column).is_some_and(|field| field.contains(['/', '\\']) || ends(field))
 }
 
-/// Whether a first line without an image's name is a header: it names a path or a label.
+/// Whether a first line without an image's name is a header: it names a path (or an id, as Kaggle's lists have it) and a label.
 fn has_names(record: &Record<'_>) -> bool {
-    let lower: Vec<String> = record.fields.iter().map(|f| f.to_lowercase()).collect();
-    let any = |names: &[&str]| lower.iter().any(|word| names.contains(&word.as_str()));
-    any(&PATH) && any(&LABEL)
+    let words: Vec<String> = record.fields.iter().map(|f| plain(f)).collect();
+    let any = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
+    (any(&PATH) || any(&[ID])) && any(&LABEL)
 }
 
 /// The current folder, where all images of the list are there and none in the list's own folder.
@@ -170,6 +202,8 @@ struct Columns {
     label: usize,
     roles: Roles,
     split: Option<usize>,
+    /// Holds parts and roles: train, query, gallery.
+    places: Option<usize>,
     weight: Option<usize>,
     /// Columns of true and false, each of one part.
     flags: Vec<(Part, usize)>,
@@ -204,20 +238,43 @@ impl Columns {
         let (query, gallery) = (flag_column(table, &IS_QUERY)?, flag_column(table, &IS_GALLERY)?);
         let holds_parts = |&c: &usize| holds_only(table, c, |word| Part::parse(word).is_some());
         let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
+        let holds_places = |&c: &usize| {
+            let any = |kind: &dyn Fn(Place) -> bool| {
+                table
+                    .ragged()
+                    .filter_map(Result::ok)
+                    .any(|r| r.fields.get(c).and_then(|f| Place::of_word(f)).is_some_and(kind))
+            };
+            holds_only(table, c, |word| Place::of_word(word).is_some()) && any(&|place| place == Place::Query)
+        };
         let mut role = table.column(&ROLE)?.filter(|c| *c != path && !holds_parts(c));
         let mut split = table.column(&SPLIT)?.filter(|&c| c != path);
         let mut by_values = Vec::new();
+        let mut places = None;
+        // In-Shop's words: train, query, gallery in one column.
+        for column in [&mut split, &mut role] {
+            places = places.or_else(|| column.take_if(|c| !holds_roles(c) && !holds_parts(c) && holds_places(c)));
+        }
+        if let (None, Some(at)) = (role, split.filter(holds_roles)) {
+            (role, split) = (Some(at), None);
+        }
         // One column stays for the label, and that which is asked for.
         let label_by_name = match label {
             Some(wanted) => header_of(table, wanted),
             None => table.column(&LABEL)?.filter(|&c| c != path),
         };
-        let known = [Some(path), role, split, query, gallery, label_by_name, weight];
+        let known = [Some(path), role, split, places, query, gallery, label_by_name, weight];
         let mut free: Vec<usize> = (0..width).filter(|&c| !known.contains(&Some(c))).collect();
-        for (column, what, holds) in
-            [(&mut split, "part", &holds_parts as &dyn Fn(&usize) -> bool), (&mut role, "role", &holds_roles)]
-        {
+        let (is_said, has_one) = (places.is_some(), split.or(role).is_some());
+        for (column, what, holds) in [
+            (&mut split, "part", &holds_parts as &dyn Fn(&usize) -> bool),
+            (&mut role, "role", &holds_roles),
+            (&mut places, "part and role", &holds_places),
+        ] {
+            // Parts and roles in one column leave none to other columns.
+            let is_open = !is_said && (what != "part and role" || !has_one && by_values.is_empty());
             if column.is_none()
+                && is_open
                 && (free.len() > 1 || label_by_name.is_some())
                 && let Some(at) = free.iter().position(holds)
             {
@@ -229,11 +286,13 @@ impl Columns {
         let mut flags = Vec::new();
         for (part, names) in IS_PART {
             let column = flag_column(table, names)?.and_then(|c| free.iter().position(|&other| other == c));
-            if let Some(at) = column.filter(|_| split.is_none() && (free.len() > 1 || label_by_name.is_some())) {
+            if let Some(at) =
+                column.filter(|_| split.or(places).is_none() && (free.len() > 1 || label_by_name.is_some()))
+            {
                 flags.push((part, free.remove(at)));
             }
         }
-        let mut taken = vec![Some(path), role, split, query, gallery, weight];
+        let mut taken = vec![Some(path), role, split, places, query, gallery, weight];
         taken.extend(flags.iter().map(|&(_, column)| Some(column)));
         let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index_of(table, c)).collect();
         let (mut passed_by, mut path_note) = (Vec::new(), None);
@@ -278,7 +337,20 @@ impl Columns {
         let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
         let unused = labels.into_iter().filter(unused).collect();
         let roles = Roles { role, query, gallery };
-        Ok(Self { path, path_note, label, roles, split, weight, flags, passed_by, unused, by_values, label_number })
+        Ok(Self {
+            path,
+            path_note,
+            label,
+            roles,
+            split,
+            places,
+            weight,
+            flags,
+            passed_by,
+            unused,
+            by_values,
+            label_number,
+        })
     }
 
     /// The label's column as `--label` takes it.
@@ -313,6 +385,10 @@ impl Columns {
         let Some(word) = self.split.map(|c| &record.fields[c]) else { return Ok(None) };
         let wrong = || table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"));
         Part::parse(word).map(Some).ok_or_else(wrong)
+    }
+
+    fn place(&self, record: &Record<'_>) -> Option<Place> {
+        self.places.and_then(|c| Place::of_word(&record.fields[c]))
     }
 
     /// The part of an image of which no flag is true: one that has no flag.
@@ -393,5 +469,6 @@ fn path_column(table: &Table, place: usize, asked: Option<usize>) -> Result<(usi
     let is_label = |c: usize| is_called(c, &LABEL) || asked == Some(c) && !is_called(c, &PATH);
     let found = image_column(table, |c| !is_label(c))?;
     let sure = found.filter(|found| may_hold_images(table, found.at) || !may_hold_images(table, place));
-    Ok((sure.as_ref().map_or(place, |found| found.at), sure))
+    let by_id = || table.column(&[ID]).ok().flatten().filter(|_| !may_hold_images(table, place));
+    Ok((sure.as_ref().map(|found| found.at).or_else(by_id).unwrap_or(place), sure))
 }

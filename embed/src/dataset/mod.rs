@@ -34,6 +34,7 @@ use crate::beginnings::Beginning;
 use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::files::{ending, folder_of, open_file};
+pub use celeba::table as celeba_table;
 pub use chosen::Chosen;
 pub use finder::{Finder, are_of_other_folders};
 use part::Part;
@@ -69,12 +70,12 @@ impl Role {
         }
     }
 
-    /// The role of that word; upper case and surrounding blanks do not matter.
+    /// The role of that word, or of another that the field has for it; upper case and surrounding blanks do not matter.
     pub fn parse(word: &str) -> Option<Self> {
         match word.trim().to_lowercase().as_str() {
             "both" => Some(Self::Both),
-            "query" => Some(Self::Query),
-            "gallery" => Some(Self::Gallery),
+            "query" | "queries" | "probe" | "probes" => Some(Self::Query),
+            "gallery" | "database" => Some(Self::Gallery),
             _ => None,
         }
     }

@@ -44,8 +44,9 @@ fn key(name: String) -> (Vec<Chunk>, String) {
     (chunks.map(chunk).collect(), name)
 }
 
-/// A whole number in plain digits.
+/// A whole number in plain digits, behind which `.0` may stand, as pandas writes a column with gaps.
 fn whole(name: &str) -> Option<usize> {
+    let name = name.strip_suffix(".0").unwrap_or(name);
     (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit())).then(|| name.parse().ok()).flatten()
 }
 
@@ -70,6 +71,8 @@ mod tests {
         let of = |names: &[&'static str]| of_names(names.iter().copied()).into_values().collect::<Vec<_>>();
         assert_eq!(of(&["1", "10", "100", "2"]), [1, 10, 100, 2]);
         assert_eq!(of(&["0", "007"]), [0, 7]);
+        assert_eq!(of(&["0.0", "10.0", "2.0"]), [0, 10, 2], "of a column with gaps");
+        assert_eq!(of(&["1.0", "1.5"]), [1, 2], "no whole numbers");
         assert_eq!(of(&["1", "01"]), [1, 2], "two names of one number");
         assert_eq!(of(&["b", "1", "10"]), [1, 2, 3]);
         let numbered = |names: &[&'static str]| of_names(names.iter().copied());

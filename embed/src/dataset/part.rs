@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::numbers::ranges;
 use super::slips::slips_in;
-use super::source::names::{files, several};
+use super::source::names::{composed, files, several, tidy};
 use super::{Dataset, Format, IMAGE_ENDINGS, Item, Listed, Listing, Request, Source, Split, is_image, outside};
 use crate::error::{Error, Result};
 
@@ -59,6 +59,9 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
         None => outside::follow(source, &mut images, &mut notes),
         Some(_) => source,
     };
+    if !matches!(format, Format::Folder | Format::Market) && request.list().is_none() {
+        notes.extend(unlisted(&source, &images));
+    }
     let mut sizes: BTreeMap<Part, usize> = BTreeMap::new();
     images.iter().filter_map(|i| i.part).for_each(|part| *sizes.entry(part).or_default() += 1);
     let split = resolve(request, protocol, &sizes);
@@ -200,6 +203,15 @@ fn choose(kept: &mut Vec<Listed>, request: &Request, part: &str) -> Result<()> {
     let wanted: HashSet<usize> = request.classes.iter().copied().collect();
     kept.retain(|image| wanted.contains(&image.class));
     Ok(())
+}
+
+/// Images of a data set's folder or archive that its lists do not name.
+fn unlisted(source: &Source, images: &[Listed]) -> Option<String> {
+    let listed: HashSet<String> = images.iter().map(|image| composed(&tidy(&image.name))).collect();
+    let is_left = |name: &&String| is_image(name) && !listed.contains(&composed(name));
+    let left: Vec<String> = source.names().iter().filter(is_left).cloned().collect();
+    (!left.is_empty())
+        .then(|| format!("left out {} that the data set's lists do not name: {}", files(left.len()), several(left)))
 }
 
 /// Gives each image the name that its file has.

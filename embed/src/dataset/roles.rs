@@ -38,12 +38,20 @@ impl Roles {
     /// [`crate::Error::Data`] naming the line.
     pub(crate) fn of(&self, table: &Table, record: &Record<'_>, is_train: bool) -> Result<Option<Role>> {
         if let Some(word) = self.role.map(|c| &record.fields[c]) {
+            if is_train && is_empty(word) {
+                return Ok(None);
+            }
             let wrong = || table.error(record.line, &format!("role '{word}' is none of query, gallery, both"));
             return Role::parse(word).map(Some).ok_or_else(wrong);
         }
         let word = |column: Option<usize>| column.map(|c| record.fields[c].as_ref());
         by_flags(word(self.query), word(self.gallery), is_train).map_err(|problem| table.error(record.line, &problem))
     }
+}
+
+/// Whether a field says nothing, as pandas and others write that.
+fn is_empty(word: &str) -> bool {
+    ["", "nan", "none"].contains(&word.trim().to_lowercase().as_str())
 }
 
 /// What is wrong with an image that flags say no role of, where they say one of others.
@@ -64,7 +72,7 @@ pub(crate) fn by_flags(
     let flag = |word: Option<&str>| match word {
         None => Ok(None),
         Some(word) if truth(word).is_some() => Ok(truth(word)),
-        Some(word) if ["", "nan", "none"].contains(&word.to_lowercase().as_str()) => Ok(None),
+        Some(word) if is_empty(word) => Ok(None),
         Some(other) => Err(format!("'{other}' is neither True nor False")),
     };
     match (flag(query)?, flag(gallery)?) {

@@ -7,8 +7,8 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 use imageproc::geometric_transformations::Projection;
 
-use crate::dataset::Finder;
-use crate::delimited::{Blanks, Record, Table, decode, plain};
+use crate::dataset::{Finder, celeba_table};
+use crate::delimited::{Blanks, Record, Table, plain, read_text};
 use crate::error::{Error, Result};
 use crate::preprocess::warped;
 
@@ -32,8 +32,9 @@ impl Landmarks {
     /// [`Error::File`], or [`Error::Data`] naming file and line; also where all numbers are shares of the image.
     pub fn read(path: &Path) -> Result<Self> {
         let no_numbers = |record: &Record<'_>| record.fields.iter().skip(1).all(|f| f.parse::<f64>().is_err());
-        let text = decode(path, crate::files::read(path)?)?;
-        let table = Table::parse(path, without_count(text), Blanks::Separate, |records| no_numbers(&records[0]))?;
+        let text = read_text(path)?;
+        let text = celeba_table(&text).unwrap_or(text);
+        let table = Table::parse(path, text, Blanks::Separate, |records| no_numbers(&records[0]))?;
         let table = table.without_index();
         let places = places(table.header());
         let mut landmarks = HashMap::new();
@@ -139,20 +140,6 @@ fn similarity(from: &[[f64; 2]; 5], to: &[[f64; 2]; 5]) -> Option<[f64; 4]> {
     }
     let (a, b) = (real / square, imaginary / square);
     Some([a, b, to_mean[0] - (a * from_mean[0] - b * from_mean[1]), to_mean[1] - (b * from_mean[0] + a * from_mean[1])])
-}
-
-/// CelebA's own list begins with how many lines there are, and a header that has no name for the path: the first is left blank, and the
-/// second gets one.
-fn without_count(text: String) -> String {
-    let mut lines = text.split_inclusive('\n');
-    let (Some(count), Some(header)) = (lines.next(), lines.next()) else { return text };
-    let words: Vec<&str> = header.split_whitespace().collect();
-    let is_celeba =
-        count.trim().parse::<u64>().is_ok() && words.len() == 10 && words.iter().all(|w| w.parse::<f64>().is_err());
-    if !is_celeba {
-        return text;
-    }
-    format!("\npath {header}{}", lines.collect::<String>())
 }
 
 /// Which of the ten numbers are x and y of each landmark: in turn, but where the header has all x before all y.

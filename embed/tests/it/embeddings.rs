@@ -239,7 +239,7 @@ fn safetensors_labels_are_checked() {
     let wrong = |key, json| read([0, 1, 1], &[two, (key, json)]).unwrap_err();
     assert!(wrong("names", r#"["x"]"#).contains("metadata 'names' has 1 entries for 3 rows"));
     assert!(wrong("roles", r#"["both", "both"]"#).contains("metadata 'roles' has 2 entries for 3 rows"));
-    assert!(wrong("roles", r#"["both", "probe", "both"]"#).contains("role 'probe' of row 1"));
+    assert!(wrong("roles", r#"["both", "judge", "both"]"#).contains("role 'judge' of row 1"));
     assert!(wrong("names", "{").contains("is not the list that is wanted"));
 }
 

@@ -413,3 +413,71 @@ fn training_on_what_is_measured_for_want_of_a_training_part_is_said() {
         data.notes
     );
 }
+
+#[test]
+fn parts_that_lie_beside_other_folders_are_said_or_refused() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(
+        root.path(),
+        &["market/query/0001_c1s1_1.png", "market/bounding_box_test/0001_c2s1_2.png", "other/a/1.png", "other/b/2.png"],
+    );
+    let message = refused(&Request::of(root.path()));
+    assert!(
+        message.contains("market/bounding_box_test/, market/query/, which are called like parts of a data set"),
+        "{message}"
+    );
+    let asked = Request { format: Format::Folder, ..Request::of(root.path()) };
+    assert!(Dataset::load(&asked).unwrap().notes.iter().any(|note| note.contains("and count as classes")));
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["pets/train/cat/1.png", "pets/val/dog/2.png", "cars/vw/3.png", "cars/bmw/4.png"]);
+    let data = load(root.path(), Split::Protocol);
+    assert!(
+        data.notes
+            .iter()
+            .any(|note| note.starts_with("pets/train/, pets/val/ are called like parts of a data set, but lie")),
+        "{:?}",
+        data.notes
+    );
+    // One folder that is called like a part is none.
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["land/train/1.png", "land/car/2.png", "water/boat/3.png"]);
+    assert_eq!(load(root.path(), Split::Protocol).notes, [] as [String; 0]);
+}
+
+#[test]
+fn mars_is_read_by_its_parts() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(
+        root.path(),
+        &[
+            "bbox_train/0001/1.png",
+            "bbox_train/0003/2.png",
+            "bbox_test/0002/3.png",
+            "bbox_test/0004/4.png",
+            "bbox_test/00-1/5.png",
+        ],
+    );
+    let data = load(root.path(), Split::Test);
+    assert_eq!(data.classes.len(), 3);
+    assert!(data.notes.iter().any(|note| note.starts_with("folder 00-1 counts as one class")), "{:?}", data.notes);
+    assert_eq!(names(&load(root.path(), Split::Train)), ["bbox_train/0001/1.png", "bbox_train/0003/2.png"]);
+}
+
+#[test]
+fn images_that_a_data_sets_lists_do_not_name_are_said() {
+    let root = tempfile::tempdir().unwrap();
+    put(root.path().join("cub/images.txt"), "1 a/1.png\n2 b/2.png\n");
+    put(root.path().join("cub/image_class_labels.txt"), "1 1\n2 2\n");
+    put(root.path().join("cub/classes.txt"), "1 a\n2 b\n");
+    pictures(root.path(), &["cub/images/a/1.png", "cub/images/b/2.png"]);
+    let said = |data: &Dataset| data.notes.iter().any(|note| note.contains("lists do not name"));
+    assert!(!said(&load(root.path(), Split::All)));
+    pictures(root.path(), &["cars/vw/3.png"]);
+    let data = load(root.path(), Split::All);
+    assert_eq!(names(&data), ["cub/images/a/1.png", "cub/images/b/2.png"]);
+    assert!(
+        data.notes.contains(&"left out 1 file that the data set's lists do not name: cars/vw/3.png".to_owned()),
+        "{:?}",
+        data.notes
+    );
+}

@@ -403,3 +403,64 @@ fn a_list_that_is_packed_or_a_pipe_is_told_what_to_do() {
         }
     }
 }
+
+#[test]
+fn one_column_says_parts_and_roles() {
+    let root = place();
+    put(root.path().join("b/4.png"), png([9, 0, 0]));
+    for (header, words) in [
+        ("split", ["train", "query", "gallery", "gallery"]),
+        ("part", ["train", "probe", "gallery", "gallery"]),
+        ("role", ["Train", "query", "database", "gallery"]),
+        ("evaluation_status", ["train", "query", "gallery", "gallery"]),
+        ("usage", ["train_set", "query", "test", "test"]),
+    ] {
+        let names = ["a/1.png", "a/2.png", "b/3 x.png", "b/4.png"];
+        let rows: String =
+            names.iter().zip(words).map(|(name, word)| format!("{name},{},{word}\n", &name[..1])).collect();
+        let data = with(root.path(), format!("path,label,{header}\n{rows}")).unwrap();
+        let found: Vec<_> = data.items.iter().map(|item| (item.name.as_str(), item.role)).collect();
+        let wanted = [("a/2.png", Role::Query), ("b/3 x.png", Role::Gallery), ("b/4.png", Role::Gallery)];
+        assert_eq!((found.as_slice(), data.part.as_str()), (&wanted[..], "test"), "{header}");
+        let is_said = data.notes.contains(&format!("column '{header}' is taken for the part and role of each image"));
+        assert_eq!(is_said, ["evaluation_status", "usage"].contains(&header), "{:?}", data.notes);
+        let train = Request { split: Split::Train, ..Request::of(root.path().join("list.csv")) };
+        assert_eq!(read(&Dataset::load(&train).unwrap()), [("a/1.png", "a")], "{header}");
+    }
+    // A part of its own beside queries and a gallery is neither.
+    let list = "path,label,split\na/1.png,u,query\na/2.png,u,gallery\nb/3 x.png,v,gallery\nb/4.png,v,test\n";
+    let data = with(root.path(), list).unwrap();
+    assert_eq!(data.items.len(), 3);
+    assert!(data.notes.contains(&"left out 1 images of test: there are query and gallery beside it".to_owned()));
+    // Roles alone, under the name of a part.
+    let data = with(root.path(), "path,label,split\na/1.png,u,query\na/2.png,u,gallery\n").unwrap();
+    assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
+    // Two columns stay two; images to train on need no role.
+    let list = "path,label,split,role\na/1.png,u,train,\na/2.png,u,test,query\nb/3 x.png,v,test,gallery\n";
+    let data = with(root.path(), list).unwrap();
+    assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
+    let message = with(root.path(), list.replace("train,", "test,")).unwrap_err();
+    assert!(message.contains("line 2: role '' is none of query, gallery, both"), "{message}");
+    let message = with(root.path(), "path,label,split\na/1.png,u,query\na/2.png,u,gallry\n").unwrap_err();
+    assert!(message.contains("line 2: split 'query' is none of"), "{message}");
+}
+
+#[test]
+fn ids_name_images_whose_endings_the_list_leaves_away() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["000bec.png", "1f3ad.png", "9c2.png"] {
+        put(root.path().join(name), png([name.len() as u8, 0, 0]));
+    }
+    for list in [
+        "id,breed\n000bec,pug\n1f3ad,pug\n9c2,boxer\n",
+        "breed,id\npug,000bec\npug,1f3ad\nboxer,9c2\n",
+        "Id,label\n000bec,pug\n1f3ad,pug\n9c2,boxer\n",
+    ] {
+        let data = with(root.path(), list).unwrap();
+        assert_eq!(read(&data), [("000bec.png", "pug"), ("1f3ad.png", "pug"), ("9c2.png", "boxer")], "{list}");
+        assert!(data.notes.iter().any(|note| note.contains("3 names of the list have no ending")), "{:?}", data.notes);
+    }
+    // A path beside it is the name.
+    let data = with(root.path(), "id,path,label\n1,9c2.png,u\n2,1f3ad.png,v\n").unwrap();
+    assert_eq!(read(&data), [("9c2.png", "u"), ("1f3ad.png", "v")]);
+}

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use pdloss_embed::dataset::columns::{called, image_column, is_index_of};
-use pdloss_embed::dataset::{Finder, is_image, slips_of};
-use pdloss_embed::delimited::{Blanks, Record, Table};
+use pdloss_embed::dataset::{Finder, celeba_table, is_image, slips_of};
+use pdloss_embed::delimited::{Blanks, Record, Table, read_text};
 
 use crate::{Error, Result};
 
@@ -45,7 +45,12 @@ impl Attributes {
     pub fn read(path: &Path, columns: &[String]) -> Result<Self> {
         // A first line that names an image file is a line like others.
         let is_row = |record: &Record<'_>| record.fields.iter().any(|field| is_image(field));
-        let table = Table::read(path, Blanks::Belong, |records| !is_row(&records[0]))?;
+        let text = read_text(path)?;
+        let (text, blanks) = match celeba_table(&text) {
+            Some(table) => (table, Blanks::Separate),
+            None => (text, Blanks::Belong),
+        };
+        let table = Table::parse(path, text, blanks, |records| !is_row(&records[0]))?;
         let columns = columns
             .iter()
             .map(|name| table.column_of(name).map_err(|error| Error::Usage(format!("--group-by: {error}"))))
@@ -169,6 +174,15 @@ mod tests {
         assert!(said.contains("images are named by column 'file', not 'mask'"), "{said}");
         // A value may be the name of an image.
         assert_eq!(read("photo,twin\nx/1.jpg,a.png\n", &["twin"]), Ok(vec![word("a.png"), None, None]));
+    }
+
+    #[test]
+    fn celebas_own_list_is_read() {
+        let word = |text: &str| Some(text.to_owned());
+        let text = "2\nMale Young \nx/1.jpg -1  1\nx/2.jpg  1 -1\n";
+        assert_eq!(read(text, &["Male"]), Ok(vec![word("\"-1\""), word("1"), None]));
+        assert_eq!(read(text, &["young"]), Ok(vec![word("1"), word("\"-1\""), None]));
+        assert!(read(text, &["Smiling"]).unwrap_err().contains("columns by name: path, Male, Young"));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! As `pdloss::graph::step` has it in standard operators: the rate and the powers in float64, what meets the tensors in their type.
 
 use super::rule::{Optimizer, Rule};
-use crate::cpu::Float;
+use crate::{
+    cpu::Float,
+    error::{Error, Result},
+};
 
 /// What is of the step, and not of a weight.
 pub(super) struct Moment<T> {
@@ -24,8 +27,16 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
-    pub(super) fn of(row: &[f64]) -> Self {
-        Self { rate: row[0], decay: row[1], average: row[2] }
+    /// # Errors
+    /// Where a number of the row is none that a step can be made with.
+    pub(super) fn read(row: usize, of: &[f64]) -> Result<Self> {
+        let [rate, decay, average] = [of[0], of[1], of[2]];
+        let is_right = rate.is_finite() && decay.is_finite() && decay >= 0.0 && (0.0..=1.0).contains(&average);
+        if !is_right {
+            let wanted = "a finite rate, a finite decay not below 0 and an average from 0 to 1 in each row";
+            return Err(Error::tensor("settings", wanted, format!("{rate}, {decay}, {average} in row {row}")));
+        }
+        Ok(Self { rate, decay, average })
     }
 }
 

@@ -49,7 +49,8 @@ impl Tensors {
         let &[count, 3] = settings.shape() else {
             return Err(Error::tensor("settings", "[n, 3], a row for each weight", format!("{:?}", settings.shape())));
         };
-        let weights: Vec<Weight> = settings.as_slice::<f64>()?.chunks_exact(3).map(Weight::of).collect();
+        let rows = settings.as_slice::<f64>()?.chunks_exact(3).enumerate();
+        let weights = rows.map(|(row, of)| Weight::read(row, of)).collect::<Result<Vec<_>>>()?;
         let tensors = Self { weights, first: signature.input(TENSORS), kept: rule.tensors() };
         let (averages, kept) = (tensors.averaged().count(), tensors.kept);
         let (wanted, got) = (count * (2 + kept) + averages, run.inputs()? - tensors.first);

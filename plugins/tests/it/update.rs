@@ -267,16 +267,33 @@ fn outputs_in_the_memory_of_others_are_refused() {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn what_is_wrong_is_named() {
-    let changed = |change: &dyn Fn(&mut pdloss::graph::proto::NodeProto)| {
+    let with = |settings: Option<[f64; 9]>, change: &dyn Fn(&mut pdloss::graph::proto::NodeProto)| {
         let (mut model, _) = fused();
-        let nodes = model.graph.iter_mut().flat_map(|graph| &mut graph.node);
-        change(nodes.into_iter().find(|node| node.op_type() == "Update").expect("the update"));
+        let graph = model.graph.as_mut().expect("a graph");
+        let update = graph.node.iter_mut().find(|node| node.op_type() == "Update").expect("the update");
+        if let Some(settings) = settings {
+            graph.initializer.push(floats("spoilt", Element::F64, &[3, 3], &settings));
+            update.input[3] = "spoilt".to_owned();
+        }
+        change(update);
         let session = session::builder().and_then(|builder| session::open(builder, &model));
         session
             .map_err(|error| error.to_string())
             .and_then(|session| Driver::of(model, session).try_step(&data(Element::F32, 0), &LABELS, 0.1).map(|_| ()))
     };
+    let changed = |change: &dyn Fn(&mut pdloss::graph::proto::NodeProto)| with(None, change);
     assert_eq!(changed(&|_| ()), Ok(()));
+    // Rate, decay and average of three weights, of which two have an average.
+    let row =
+        |rate: f64, decay: f64, average: f64| with(Some([1.0, 0.1, 0.5, rate, decay, average, 1.0, 0.0, 0.0]), &|_| ());
+    assert_eq!(row(1.0, 0.0, 0.5), Ok(()));
+    for (rate, decay, average) in
+        [(f64::NAN, 0.0, 0.5), (1.0, f64::NAN, 0.5), (1.0, -0.1, 0.5), (1.0, f64::INFINITY, 0.5), (1.0, 0.0, 1.5)]
+    {
+        let error = row(rate, decay, average).expect_err("refused");
+        assert!(error.contains("settings: wanted a finite rate, a finite decay not below 0"), "{error}");
+        assert!(error.contains(&format!("got {rate}, {decay}, {average} in row 1")), "{error}");
+    }
     let set = |name: &str, value: fn() -> Value| {
         changed(&|node| {
             node.attribute.retain(|attribute| attribute.name() != name);
