@@ -78,7 +78,8 @@ pub struct InspectArgs {
 /// # Errors
 /// Those of reading and running the model, and of the image.
 pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
-    let prepared = match start(args)?.prepare(&args.model) {
+    let (start, assumed) = start(args)?;
+    let prepared = match start.prepare(&args.model) {
         // What a model takes and gives is known before how its images are made.
         Err(refused @ Error::Recipe(_)) if args.data.is_none() => {
             let model = Model::read(&args.model, args.run.output.as_deref())?;
@@ -95,26 +96,34 @@ pub fn run(args: &InspectArgs, stdout: &mut dyn Write) -> Result<Record> {
     }
     match &args.data {
         Some(data) => try_out(args, &prepared, data, stdout),
-        None => look(args, &prepared, stdout),
+        None => look(args, &prepared, assumed, stdout),
     }
 }
 
-/// The model's arguments. A way for grey images is not assumed anywhere; the search for one begins at the plainest.
-fn start(args: &InspectArgs) -> Result<ModelArgs> {
+/// The model's arguments, and what of them nobody said. A way for grey images is not assumed anywhere; the search for one begins at the
+/// plainest.
+fn start(args: &InspectArgs) -> Result<(ModelArgs, Option<&'static str>)> {
     let mut run = args.run.clone();
+    let mut assumed = None;
     let is_open = run.preprocess.is_none() && run.patch == Patch::default() && !Patch::beside(&args.model).is_file();
     if args.suggest && is_open {
         let model = Model::read(&args.model, run.output.as_deref())?;
         if let (Some(1), Some(size)) = (model.channels(), model.image_size()) {
             let resize = Some(Resize::Exact(size));
             run.patch = Patch { preset: Some(Preset::None), color: Some(Color::Gray), resize, ..Patch::default() };
+            assumed = Some("ASSUMED: grey, squeezed to the model's size, values 0 to 1");
         }
     }
-    Ok(run)
+    Ok((run, assumed))
 }
 
 /// The model as it is: one image through it.
-fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Result<Record> {
+fn look(
+    args: &InspectArgs,
+    prepared: &Prepared,
+    assumed: Option<&'static str>,
+    stdout: &mut dyn Write,
+) -> Result<Record> {
     let model = prepared.model();
     let layout = prepared.layout();
     let (name, bytes) = match &args.image {
@@ -129,6 +138,9 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
 
     let mut record = Record::new();
     describe_model(prepared, &embedder, &mut record);
+    if let Some(assumed) = assumed {
+        record.set("preprocessing_from", assumed);
+    }
     if let Some(library) = embedder.library() {
         record.set("library", format!("{} ({})", library.path.display(), library.by));
     }
@@ -156,7 +168,9 @@ fn look(args: &InspectArgs, prepared: &Prepared, stdout: &mut dyn Write) -> Resu
         }
     }
     if let Some(path) = &args.save_manifest {
-        save(path, &prepared.recipe, "Preprocessing as the flags gave it.")?;
+        let origin = assumed
+            .map_or("Preprocessing as the flags gave it.".to_owned(), |assumed| format!("Preprocessing {assumed}."));
+        save(path, &prepared.recipe, &origin)?;
     }
     print(args, &record, stdout)?;
     Ok(record)

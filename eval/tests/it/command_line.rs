@@ -210,6 +210,13 @@ fn what_a_name_suggests_fits_a_terminal_and_each_output_has_a_column() {
         let table = stdout(&run(&["inspect", "--model", text(&model), "--suggest", "--output", "embedding", "--json"]));
         assert!(hints.iter().all(|hint| table.contains(hint)), "{table}");
     }
+    // No flag says how a grey model wants its images; a manifest that is written so says that, too.
+    let (model, manifest) = (folder.path().join("net.onnx"), folder.path().join("written.toml"));
+    std::fs::copy(fixtures().join("backbone.onnx"), &model).unwrap();
+    let arguments = ["inspect", "--model", text(&model), "--suggest", "--save-manifest", text(&manifest), "--json"];
+    let table = stdout(&run(&arguments));
+    assert!(table.contains("\"preprocessing_from\": \"ASSUMED: grey"), "{table}");
+    assert!(std::fs::read_to_string(&manifest).unwrap().starts_with("# Preprocessing ASSUMED: grey"));
 }
 
 #[test]
