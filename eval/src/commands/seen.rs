@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::Result;
-use pdloss_embed::dataset::{Dataset, Past};
+use pdloss_embed::console::Progress;
+use pdloss_embed::dataset::{Dataset, Item, Past};
+use pdloss_embed::digest::sha256;
+use rayon::prelude::*;
 
 /// What is to be said of a model that was trained on images that are measured, by its run or by those that this began with.
 pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
@@ -14,14 +16,23 @@ pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
     let mut said: Vec<String> = unread.into_iter().map(doubt).collect();
     let untold = Past::untold(model, &runs).into_iter();
     said.extend(untold.map(|what| format!("the model was {what}: it may have seen the images measured")));
-    let of_measured = if runs.is_empty() { HashSet::new() } else { places(measured) };
     for run in runs {
-        match trained_on(&run).map(|trained| of_measured.intersection(&trained).count()) {
-            Ok(0) => {}
-            Ok(count) => said.push(format!(
-                "{count} of the {} images measured are among those that the model was trained on ({}): figures of them are of what it has seen",
+        let manifest = run.folder.join("run.toml");
+        if !run.data.path.exists() {
+            said.push(format!(
+                "what the model was trained on ({}, by {}) is not here: it may have seen the images measured",
+                run.data.path.display(),
+                manifest.display()
+            ));
+            continue;
+        }
+        match run.load().map(|trained| in_both(measured, &trained)) {
+            Ok((0, _)) => {}
+            Ok((count, copies)) => said.push(format!(
+                "{count} of the {} images measured are among those that the model was trained on ({}){}: figures of them are of what it has seen",
                 measured.items.len(),
-                run.folder.join("run.toml").display()
+                manifest.display(),
+                if copies == 0 { String::new() } else { format!(", {copies} of them as copies, byte for byte") }
             )),
             Err(error) => said.push(doubt(error)),
         }
@@ -29,16 +40,49 @@ pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
     said
 }
 
-/// Where the images lie that a run was trained on; none where its data is not here.
-fn trained_on(run: &Past) -> Result<HashSet<PathBuf>> {
-    if !run.data.path.exists() {
-        return Ok(HashSet::new());
-    }
-    Ok(places(&run.load()?))
+/// How many images that are measured were trained on, and how many of these lie elsewhere, as files of the same bytes.
+fn in_both(measured: &Dataset, trained: &Dataset) -> (usize, usize) {
+    let places = |data: &Dataset| data.items.iter().map(place(data)).collect::<Vec<_>>();
+    let (of_measured, of_trained) = (places(measured), places(trained));
+    let are_measured: HashSet<&PathBuf> = of_measured.iter().collect();
+    let are_trained: HashSet<&PathBuf> = of_trained.iter().collect();
+    let rest = |data: &Dataset, places: &[PathBuf], there: &HashSet<&PathBuf>| {
+        let elsewhere = data.items.iter().zip(places).filter(|(_, place)| !there.contains(place));
+        elsewhere.map(|(item, _)| item.clone()).collect::<Vec<Item>>()
+    };
+    let (own, others) = (rest(measured, &of_measured, &are_trained), rest(trained, &of_trained, &are_measured));
+    let copies = copies((measured, &own), (trained, &others));
+    (measured.items.len() - own.len() + copies, copies)
 }
 
-/// Where images lie, through whatever folder they are named.
-fn places(data: &Dataset) -> HashSet<PathBuf> {
+/// How many files of the first have the bytes of one of the second. Only files as long as one of the others are read.
+fn copies((measured, own): (&Dataset, &[Item]), (trained, others): (&Dataset, &[Item])) -> usize {
+    let size = |data: &Dataset, item: &Item| data.source.size(&item.name);
+    let sizes =
+        |data: &Dataset, items: &[Item]| items.iter().filter_map(|item| size(data, item)).collect::<HashSet<u64>>();
+    let shared: HashSet<u64> = sizes(measured, own).intersection(&sizes(trained, others)).copied().collect();
+    let of_a_size = |data: &Dataset, items: &[Item]| -> Vec<String> {
+        let is_shared = |item: &&Item| size(data, item).is_some_and(|size| shared.contains(&size));
+        items.iter().filter(is_shared).map(|item| item.name.clone()).collect()
+    };
+    let (own, others) = (of_a_size(measured, own), of_a_size(trained, others));
+    let progress = Progress::new("comparing with what was trained on", "images", own.len() + others.len());
+    let digests = |data: &Dataset, names: &[String]| -> Vec<Option<String>> {
+        let of = |name: &String| {
+            progress.advance(1);
+            // What cannot be read is said where it is embedded.
+            data.source.read(name).ok().map(|bytes| sha256(&bytes))
+        };
+        names.par_iter().map(of).collect()
+    };
+    let known: HashSet<String> = digests(trained, &others).into_iter().flatten().collect();
+    let copies = digests(measured, &own).into_iter().flatten().filter(|digest| known.contains(digest)).count();
+    progress.finish();
+    copies
+}
+
+/// Where an image lies, through whatever folder it is named.
+fn place(data: &Dataset) -> impl Fn(&Item) -> PathBuf {
     let root = data.source.path().canonicalize().unwrap_or_else(|_| data.source.path().to_path_buf());
-    data.items.iter().map(|item| root.join(&item.name)).collect()
+    move |item| root.join(&item.name)
 }

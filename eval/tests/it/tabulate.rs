@@ -200,6 +200,15 @@ fn rows_that_were_measured_otherwise_are_not_ranked_and_show_what_they_differ_in
     let printed = table(&[kept(32, "float32", 0.5), kept(32, "int8", 0.4), kept(8, "float32", 0.3)]);
     let head = printed.lines().next().unwrap();
     assert!(head.contains("| dim | storage |") && printed.contains("**0.5000**"), "{printed}");
+    // Of one model that was given its images otherwise, the steps that differ are shown; all of them where they are asked for.
+    let given = |steps: &str, value: f64| row("recall", &format!("\"preprocessing\":\"{steps}\""), "recall@1", value);
+    let printed = table(&[given("color=rgb crop=8x8 mean=[0]", 0.5), given("color=rgb crop=9x9 mean=[0]", 0.4)]);
+    assert!(
+        printed.contains("| crop=8x8 ") && printed.contains("| crop=9x9 ") && !printed.contains("mean"),
+        "{printed}"
+    );
+    let printed = run(&[&path("r.json"), "--columns", "preprocessing"]).unwrap().1;
+    assert!(printed.contains("color=rgb crop=8x8 mean="), "{printed}");
 }
 
 #[test]

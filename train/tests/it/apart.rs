@@ -175,6 +175,13 @@ fn what_the_first_weights_were_trained_on_is_no_test() {
             std::fs::copy(image, to).unwrap();
         }
     }
+    let output = run(&["recall", "--model", text(&embedder), "--data", text(&copy), "--k", "1"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("32 of the 32 images measured are among those that the model was trained on")
+            && said.contains("), 32 of them as copies, byte for byte: figures"),
+        "{said}"
+    );
     let more = [&SHORT[..], &["--classes", "7-12", "--validation", text(&copy)], &init].concat();
     fails(
         2,
@@ -207,6 +214,21 @@ fn what_the_first_weights_were_trained_on_is_no_test() {
     let said = measured(&before.file("again.onnx"));
     assert!(said.contains("32 of the 64 images measured") && !said.contains("as it says itself"), "{said}");
     assert!(!measured(&embedder).contains("as it says itself"));
+}
+
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn training_images_that_are_no_longer_there_are_said_where_the_model_is_measured() {
+    let place = Place::new();
+    let (data, moved) = (place.folder.path().join("hues"), place.folder.path().join("moved"));
+    hues(&data, 6);
+    let output = run(&place.arguments(text(&data), &SHORT));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&data, &moved).unwrap();
+    let output = run(&["recall", "--model", text(&place.file("embedder.onnx")), "--data", text(&moved), "--k", "1"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let wanted = format!("what the model was trained on ({}, by ", data.display());
+    assert!(output.status.success() && said.contains(&wanted) && said.contains("is not here"), "{said}");
 }
 
 #[test]

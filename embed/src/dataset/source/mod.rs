@@ -181,6 +181,16 @@ impl Source {
         by_form.get(&spelt[0]).map(|&at| self.names[at].clone())
     }
 
+    /// How many bytes a file has, where it is there.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        match &self.store {
+            Store::Folder => self.path.join(name).metadata().ok().map(|data| data.len()),
+            Store::Zip(archive, members) => zip::size(archive, *members.get(name)?),
+            Store::Tar(_, members) => members.get(name).map(|&(_, length)| length),
+            Store::Memory(files) => files.get(name).map(|bytes| bytes.len() as u64),
+        }
+    }
+
     /// The bytes of one file.
     ///
     /// # Errors

@@ -67,6 +67,11 @@ fn starts_like_zip(path: &Path) -> Result<bool> {
     Ok(first == *b"PK\x03\x04")
 }
 
+pub(super) fn size(archive: &Mutex<ZipArchive<File>>, at: usize) -> Option<u64> {
+    let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
+    archive.by_index_raw(at).ok().map(|member| member.size())
+}
+
 pub(super) fn read(here: &Path, archive: &Mutex<ZipArchive<File>>, at: usize) -> Result<Vec<u8>> {
     let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
     let member = archive.by_index(at).map_err(|e| Error::data(here, e.to_string()))?;

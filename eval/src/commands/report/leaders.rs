@@ -9,12 +9,15 @@ use crate::table::{Record, Value};
 const LEVEL: f64 = 5e-4;
 
 /// A sentence for each measure on each data that several runs have: which is ahead, and by how much.
-pub(super) fn leaders(rows: &[Record]) -> Vec<String> {
+pub(super) fn leaders(every: &[Record]) -> Vec<String> {
     const FIRST: [(&str, bool); 5] =
         [("recall@1", true), ("accuracy", true), ("eer", false), ("best recall@1", true), ("map@r", true)];
     let word = |row: &Record, column: &str| row.get(column).map(Value::word).unwrap_or_default();
-    let apart = tabulate::apart(rows);
     let sentence = |rows: &Vec<&Record>| {
+        // What tells these from others of that measure and data set.
+        let beside =
+            |row: &&Record| ["measure", "dataset"].iter().all(|column| word(row, column) == word(rows[0], column));
+        let apart = tabulate::apart(&every.iter().filter(beside).cloned().collect::<Vec<_>>());
         let all = |figure: &str| {
             let number = |row: &&Record| row.get(figure).and_then(Value::number).filter(|number| !number.is_nan());
             let numbers = rows.iter().map(number);
@@ -65,7 +68,7 @@ pub(super) fn leaders(rows: &[Record]) -> Vec<String> {
             ),
         })
     };
-    grouped(rows, |row| (measure(row), tabulate::measured(row))).iter().filter_map(sentence).collect()
+    grouped(every, |row| (measure(row), tabulate::measured(row))).iter().filter_map(sentence).collect()
 }
 
 #[cfg(test)]
@@ -79,6 +82,32 @@ mod tests {
             row
         };
         leaders(&values.iter().enumerate().map(row).collect::<Vec<_>>()).join(" ")
+    }
+
+    #[test]
+    fn what_tells_rows_of_other_data_apart_is_not_told_of_these() {
+        let row = |name: &str, measure: &str, figure: &'static str, (value, batch): (f64, u32), part: &str| {
+            let mut row = Record::new();
+            row.set("result", name).set("measure", measure).set("dataset", measure).set(figure, value);
+            row.set("batch", u64::from(batch)).set("part", part).set("throughput", 1.0);
+            row
+        };
+        let rows = [
+            row("a", "verification", "eer", (0.1, 1), "all"),
+            row("b", "verification", "eer", (0.2, 8), "all"),
+            row("c", "retrieval", "recall@1", (0.1, 8), "test"),
+            row("d", "retrieval", "recall@1", (0.2, 8), "test"),
+            row("e", "retrieval", "recall@1", (0.3, 8), "train"),
+            row("f", "retrieval", "recall@1", (0.5, 8), "train"),
+        ];
+        assert_eq!(
+            leaders(&rows),
+            [
+                "a is ahead in eer on verification: 0.1000, 0.1000 less than b.",
+                "d is ahead in recall@1 on retrieval (part test): 0.2000, 0.1000 more than c.",
+                "f is ahead in recall@1 on retrieval (part train): 0.5000, 0.2000 more than e.",
+            ]
+        );
     }
 
     #[test]

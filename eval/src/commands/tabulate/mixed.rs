@@ -440,6 +440,15 @@ mod tests {
     }
 
     #[test]
+    fn what_one_model_was_given_and_run_by_is_shown() {
+        let one = [("model", "a"), ("preprocessing", "crop=8x8 scale=1"), ("runtime", "onnxruntime")];
+        let two = [("model", "a"), ("preprocessing", "crop=9x9 scale=1"), ("runtime", "tract")];
+        assert_eq!(apart(&rows("retrieval", &[&one, &two])), ["preprocessing", "runtime"]);
+        let other = [("model", "b"), ("preprocessing", "crop=9x9 scale=1"), ("runtime", "tract")];
+        assert!(apart(&rows("retrieval", &[&one, &other])).is_empty());
+    }
+
+    #[test]
     fn other_tools_names_are_said() {
         let mut row = Record::new();
         ["R@1", "Rank-5", "top_10", "lr", "mAP", "TPR@FPR=0.01", "colour", "rank", "recall@2"].iter().for_each(

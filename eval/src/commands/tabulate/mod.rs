@@ -181,7 +181,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     let chosen = chosen(&columns, &names(&args.columns))?;
     let every_column = args.columns.is_empty() && args.pivot.is_none();
     let for_people = if every_column { usual(&lines, &chosen) } else { chosen.clone() };
-    let sheet = sheet(&lines, &for_people, args.digits);
+    let sheet = sheet(&lines, &for_people, args.digits, every_column);
     let picked = |line: &Line| {
         let mut picked = Record::new();
         for Column { name, .. } in &chosen {
@@ -370,7 +370,7 @@ fn chosen(columns: &[Column], patterns: &[String]) -> Result<Vec<Column>> {
 pub(crate) fn overview(rows: &[Record]) -> Sheet {
     let columns: Vec<Column> = Record::columns(rows).into_iter().map(Column::new).collect();
     let lines: Vec<Line> = rows.iter().cloned().map(Line::of).collect();
-    sheet(&lines, &usual(&lines, &columns), 4)
+    sheet(&lines, &usual(&lines, &columns), 4, true)
 }
 
 /// What a reader wants first: which result, and the measures that any of them has.
@@ -395,7 +395,8 @@ fn usual(rows: &[Line], columns: &[Column]) -> Vec<Column> {
 /// Letters of a digest that tables show.
 const DIGEST: usize = 12;
 
-fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
+/// `chosen_for_people` says that nobody asked for these columns: of preprocessing, what its rows have in common is then left away.
+fn sheet(rows: &[Line], columns: &[Column], digits: usize, chosen_for_people: bool) -> Sheet {
     let worded = |Column { name, better, is_share }: &Column| -> Vec<Cell> {
         let values: Vec<Value> = rows.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Missing)).collect();
         let data: Vec<String> = rows.iter().map(|row| row.data(name)).collect();
@@ -406,12 +407,25 @@ fn sheet(rows: &[Line], columns: &[Column], digits: usize) -> Sheet {
         if name.ends_with("_sha256") {
             cells.iter_mut().for_each(|cell| cell.text.truncate(DIGEST));
         }
+        if name == "preprocessing" && chosen_for_people {
+            leave_common_away(&mut cells);
+        }
         cells
     };
     let by_column: Vec<Vec<Cell>> = columns.iter().map(worded).collect();
     Sheet {
         columns: columns.iter().map(|column| column.name.clone()).collect(),
         rows: (0..rows.len()).map(|row| by_column.iter().map(|column| column[row].clone()).collect()).collect(),
+    }
+}
+
+/// Steps, parted by blanks, without those that all cells have which have any.
+fn leave_common_away(cells: &mut [Cell]) {
+    let of = |cell: &Cell| -> Vec<String> { cell.text.split(' ').map(str::to_owned).collect() };
+    let all: Vec<Vec<String>> = cells.iter().filter(|cell| cell.text.contains('=')).map(of).collect();
+    let is_common = |step: &String| all.iter().all(|steps| steps.contains(step));
+    for cell in cells.iter_mut().filter(|cell| cell.text.contains('=')) {
+        cell.text = of(cell).into_iter().filter(|step| !is_common(step)).collect::<Vec<_>>().join(" ");
     }
 }
 
