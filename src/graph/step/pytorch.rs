@@ -1,6 +1,6 @@
 //! What PyTorch's exporters say of a model's tensors: which are parameters, and what became of those that are not there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::description::listed;
 use crate::graph::{
@@ -31,6 +31,10 @@ pub(super) struct Export {
     tensors: HashMap<String, Origin>,
     /// The parameters that no tensor of the model is called after.
     missing: Vec<String>,
+    /// The buffers of which that is true, but for those of normalisations.
+    missing_buffers: Vec<String>,
+    /// Tensors that the exporter made of a parameter that is still there, and that.
+    made: BTreeMap<String, String>,
 }
 
 impl Export {
@@ -43,7 +47,21 @@ impl Export {
         let is_missing =
             |(name, origin): &&(String, Origin)| *origin == Origin::Parameter && !present.contains(name.as_str());
         let missing = lines.iter().filter(is_missing).map(|(name, _)| name.clone()).collect();
-        Self { is_pytorch, tensors: lines.into_iter().collect(), missing }
+        let tensors: HashMap<String, Origin> = lines.iter().cloned().collect();
+        let is_lost = |(name, origin): &&(String, Origin)| {
+            let is_there = present.contains(name.as_str());
+            *origin == Origin::Buffer && !is_there && module_of_norm(&tensors, name).is_none()
+        };
+        let missing_buffers = lines.iter().filter(is_lost).map(|(name, _)| name.clone()).collect();
+        let made = match (tensors.is_empty(), is_pytorch) {
+            (false, _) => {
+                let is_own = |name: &str| tensors.get(name) == Some(&Origin::Parameter);
+                made_of(graph, |name| !tensors.contains_key(name), is_own)
+            }
+            (true, true) => made_of(graph, |name| name.starts_with("onnx::"), |_| true),
+            (true, false) => BTreeMap::new(),
+        };
+        Self { is_pytorch, tensors, missing, missing_buffers, made }
     }
 
     /// Whether it says of its tensors what they are.
@@ -56,20 +74,17 @@ impl Export {
         self.is_pytorch && !self.tells()
     }
 
-    /// What a tensor is, where that is known.
+    /// What a tensor is, where that is known. What was made of a parameter is trained in its place.
     pub(super) fn origin(&self, name: &str) -> Option<Origin> {
+        let of_parameter = || (self.tells() && self.made.contains_key(name)).then_some(Origin::Parameter);
         let unnamed = || (self.tells() && self.missing.is_empty()).then_some(Origin::Computed);
-        self.tensors.get(name).copied().or_else(unnamed)
+        self.tensors.get(name).copied().or_else(of_parameter).or_else(unnamed)
     }
 
     /// What of the module is not in the model as it was, in sentences.
     pub(super) fn notes(&self, graph: &GraphProto) -> Vec<String> {
         let mut notes = Vec::new();
-        let of_norm = |name: &str| {
-            let module = name.rsplit_once('.').map_or("", |(module, _)| module);
-            let is_norm = self.tensors.contains_key(&format!("{module}.running_mean"));
-            is_norm.then(|| module.to_owned())
-        };
+        let of_norm = |name: &str| module_of_norm(&self.tensors, name);
         let mut norms: Vec<String> = self.missing.iter().filter_map(|name| of_norm(name)).collect();
         norms.dedup();
         let others: Vec<&String> = self.missing.iter().filter(|name| of_norm(name).is_none()).collect();
@@ -88,12 +103,38 @@ impl Export {
                 listed(&others)
             ));
         }
+        notes.extend(self.of_buffers(graph));
         notes.extend(self.computed_numbers(graph));
         if !self.tells() {
             notes.extend(folded(graph));
-            notes.extend(doubled(graph));
         }
+        let cure = if self.tells() { "optimize=False" } else { "do_constant_folding=False" };
+        notes.extend(self.made.iter().map(|(made, of)| {
+            format!(
+                "'{made}' has the numbers of '{of}' in another shape or order, or some of them: the exporter computed it from that, and they \
+                 part where they are trained; torch.onnx.export(..., {cure}) keeps one"
+            )
+        }));
         notes
+    }
+
+    /// Buffers that are not there, where the exporter's own tensors are trained: these may be made of them.
+    fn of_buffers(&self, graph: &GraphProto) -> Option<String> {
+        let is_made = |name: &str| !self.tensors.contains_key(name) && !self.made.contains_key(name);
+        let of_floats = |tensor: &&TensorProto| {
+            let count = literal::lengths(tensor).and_then(|lengths| literal::count(&lengths));
+            count > Some(1) && is_made(tensor.name()) && literal::any_floats(tensor).is_some()
+        };
+        let made: Vec<&str> = graph.initializer.iter().filter(of_floats).map(TensorProto::name).collect();
+        let may_be = !self.missing_buffers.is_empty() && !self.missing.is_empty() && !made.is_empty();
+        may_be.then(|| {
+            format!(
+                "buffers are not in the model under their names, as the exporter computed with them: {}; what it made of them cannot be told \
+                 from what it made of parameters, and is trained, too, if it is among {}; torch.onnx.export(..., optimize=False) keeps them",
+                listed(&self.missing_buffers.iter().collect::<Vec<_>>()),
+                listed(&made)
+            )
+        })
     }
 
     /// Single numbers that the exporter computed from a parameter: they do not follow it in training.
@@ -130,6 +171,12 @@ impl Export {
     }
 }
 
+/// The module of a tensor, where that is a BatchNormalization.
+fn module_of_norm(tensors: &HashMap<String, Origin>, name: &str) -> Option<String> {
+    let module = name.rsplit_once('.').map_or("", |(module, _)| module);
+    tensors.contains_key(&format!("{module}.running_mean")).then(|| module.to_owned())
+}
+
 /// A function by its formula.
 type Named = (&'static str, fn(f64) -> f64);
 
@@ -146,37 +193,52 @@ fn line(line: &str) -> Option<(String, Origin)> {
     Some((name.to_owned(), origin))
 }
 
-/// Tensors that the exporter made, by folding constants, of others that are still there: the same numbers in another shape or order.
-fn doubled(graph: &GraphProto) -> Vec<String> {
+/// Which tensors have the numbers of a parameter that is still there, all of them in another shape or order or a share of them: the
+/// exporter made them of it, by folding constants. `is_made` says which may be so, `is_own` of which.
+fn made_of(
+    graph: &GraphProto,
+    is_made: impl Fn(&str) -> bool,
+    is_own: impl Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    /// A table of so few different numbers may share them with a weight by chance.
+    const FEW: usize = 4;
     let count =
         |tensor: &TensorProto| literal::lengths(tensor).and_then(|lengths| literal::count(&lengths)).unwrap_or(0);
-    let (made, own): (Vec<&TensorProto>, Vec<&TensorProto>) = graph
-        .initializer
-        .iter()
-        .filter(|tensor| count(tensor) > 1)
-        .partition(|tensor| tensor.name().starts_with("onnx::"));
-    let counts: HashSet<usize> = made.iter().map(|tensor| count(tensor)).collect();
+    let of = |is: &dyn Fn(&str) -> bool| -> Vec<&TensorProto> {
+        graph.initializer.iter().filter(|tensor| count(tensor) > 1 && is(tensor.name())).collect()
+    };
+    let (made, own) = (of(&|name| is_made(name)), of(&|name| is_own(name) && !is_made(name)));
     let sorted = |tensor: &TensorProto| {
         let mut values = literal::any_floats(tensor)?;
         values.sort_unstable_by(f64::total_cmp);
         // Masks and tables of one number are nobody's weights.
         (values.first() != values.last()).then_some(values)
     };
-    let own: Vec<(&str, Vec<f64>)> = own
-        .into_iter()
-        .filter(|tensor| counts.contains(&count(tensor)))
-        .filter_map(|tensor| Some((tensor.name(), sorted(tensor)?)))
-        .collect();
-    let said = |tensor: &TensorProto| {
-        let values = sorted(tensor)?;
-        let (name, _) = own.iter().find(|(_, other)| *other == values)?;
-        Some(format!(
-            "'{}' has the numbers of '{name}' in another shape or order: the exporter computed it from that, and they part where they are trained; \
-             torch.onnx.export(..., do_constant_folding=False) keeps one",
-            tensor.name()
-        ))
-    };
-    made.into_iter().filter_map(said).collect()
+    let mut known: HashMap<String, Option<Vec<f64>>> = HashMap::new();
+    let mut found = BTreeMap::new();
+    for tensor in made {
+        // One that has no other numbers comes before one that has.
+        let mut larger: Vec<&TensorProto> =
+            own.iter().copied().filter(|own| count(own).is_multiple_of(count(tensor))).collect();
+        larger.sort_by_key(|own| count(own));
+        let Some(values) = (if larger.is_empty() { None } else { sorted(tensor) }) else { continue };
+        let different = 1 + values.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        let mut is_of = |own: &TensorProto| {
+            let theirs = known.entry(own.name().to_owned()).or_insert_with(|| sorted(own));
+            let is_sure = different >= FEW || count(own) == values.len();
+            is_sure && theirs.as_ref().is_some_and(|theirs| are_among(&values, theirs))
+        };
+        if let Some(own) = larger.into_iter().find(|own| is_of(own)) {
+            found.insert(tensor.name().to_owned(), own.name().to_owned());
+        }
+    }
+    found
+}
+
+/// Whether each of these numbers is among the others, as often; both in order.
+fn are_among(values: &[f64], others: &[f64]) -> bool {
+    let mut others = others.iter();
+    values.iter().all(|value| others.by_ref().find(|other| *other >= value) == Some(value))
 }
 
 /// Convolutions into which BatchNormalization was folded, or may have been.

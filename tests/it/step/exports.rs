@@ -65,7 +65,7 @@ fn signed(lines: &str) -> ModelProto {
         tensor("first.weight", &[4, 4]),
         tensor("table", &[4]),
         tensor("temperature", &[]),
-        tensor("made", &[4]),
+        floats("made", Element::F32, &[4], &[0.11, 0.52, 0.23, 0.94]),
         floats("half", Element::F32, &[], &[0.5]),
     ];
     let mut model = flat(nodes, initializers);
@@ -119,6 +119,49 @@ fn what_the_exporter_calls_a_parameter_is_trained_and_nothing_else() {
     let also = StepOptions { also: vec!["table".to_owned()], ..options() };
     let description = Description::of(&build(signed(lines), &also).unwrap()).unwrap();
     assert!(trained(&description).contains(&"table"));
+}
+
+/// A weight that is used as it is and turned, of which the newer exporter writes both.
+#[test]
+fn what_the_exporter_made_of_a_parameter_that_is_there_is_trained_and_said() {
+    let lines = "p_gain: PARAMETER target='gain'\np_first_weight: PARAMETER target='first.weight'\n\
+                 p_temperature: PARAMETER target='temperature'\np_head_weight: PARAMETER target='head.weight'\n\
+                 b_table: BUFFER target='table'\n";
+    let with_made = |numbers: &[f64], lines: &str| {
+        let mut model = signed(lines);
+        let graph = model.graph.as_mut().expect("a graph");
+        *graph.initializer.iter_mut().find(|tensor| tensor.name() == "made").unwrap() =
+            floats("made", Element::F32, &[4], numbers);
+        described(model)
+    };
+    // The gain has the first numbers of the first weight, too: the one that has no others comes first.
+    let numbers = normal(16, 7);
+    let turned: Vec<f64> = numbers[..4].iter().rev().copied().collect();
+    for (numbers, of) in [(&turned[..], "gain"), (&numbers[12..16], "first.weight")] {
+        let description = with_made(numbers, lines);
+        assert_eq!(trained(&description), ["gain", "first.weight", "temperature", "made", "head.weight"]);
+        assert_eq!(description.parameters.buffers, ["table"]);
+        let notes = description.parameters.notes.join("\n");
+        let said = format!("'made' has the numbers of '{of}' in another shape or order, or some of them");
+        assert!(notes.contains(&said) && notes.contains("optimize=False) keeps one"), "{notes}");
+    }
+    let mut other = turned.clone();
+    other[0] += 1e-3;
+    let description = with_made(&other, lines);
+    assert!(description.parameters.notes.is_empty() && description.parameters.buffers == ["table", "made"]);
+    // Of a table's few numbers some are in a weight by chance.
+    let description = with_made(&[numbers[4], numbers[4], numbers[5], numbers[5]], lines);
+    assert!(description.parameters.notes.is_empty(), "{:?}", description.parameters.notes);
+
+    // What was made of a buffer that is not there cannot be told from what was made of a parameter that is not.
+    let lost = format!("{lines}p_bias: PARAMETER target='bias'\nb_r: BUFFER target='R'\n");
+    let description = with_made(&other, &lost);
+    assert!(trained(&description).contains(&"made"));
+    let notes = description.parameters.notes.join("\n");
+    assert!(
+        notes.contains("as the exporter computed with them: 'R'; ") && notes.contains("is among 'made'"),
+        "{notes}"
+    );
 }
 
 #[test]
