@@ -104,8 +104,29 @@ impl<'a> Tape<'a> {
     // Facts.
 
     pub(super) fn shape(&self, name: &str) -> Result<Vec<Dim>> {
-        let unknown = || Error::model(name, "its rank is not known, and its gradient needs it");
+        let unknown = || {
+            let problem = format!("its rank is not known, and its gradient needs it{}", self.where_lost(name));
+            Error::model(name, problem)
+        };
         self.shapes.shape(name).map(<[Dim]>::to_vec).ok_or_else(unknown)
+    }
+
+    /// Which node it is, of those that lead to a value, behind which no rank is known.
+    fn where_lost(&self, name: &str) -> String {
+        let is_unknown = |input: &&String| !input.is_empty() && self.shapes.shape(input).is_none();
+        let mut maker = self.makers.get(name);
+        while let Some(node) = maker {
+            match node.input.iter().find(is_unknown) {
+                Some(input) => maker = self.makers.get(input.as_str()),
+                None => {
+                    return format!(
+                        "; it is lost at {}, of whose outputs the model should say the shape",
+                        node.label()
+                    );
+                }
+            }
+        }
+        String::new()
     }
 
     /// How many axes a value has.

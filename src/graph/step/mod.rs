@@ -231,6 +231,7 @@ impl Whole {
         }
         let rules = Rules { options, groups: &groups, layers: &layers, frozen: &frozen };
         update::refuse_idle_decay(&trained, &rules)?;
+        update::refuse_idle_steps(&trained, &rules)?;
         let mut state = update(&mut model, &place, &rules, (&trained, &gradients), (&running, kept))?;
         let graph = graph_of(&mut model)?;
         if !in_parts {

@@ -287,6 +287,21 @@ pub(super) fn refuse_idle_decay(trained: &[Trained], rules: &Rules<'_>) -> Resul
     }
 }
 
+/// Refuses steps in which all that is trained is held, and nothing moves.
+pub(super) fn refuse_idle_steps(trained: &[Trained], rules: &Rules<'_>) -> Result<()> {
+    let is_held = |tensor: &Trained| rules.frozen.holds(&tensor.name) || parameter(tensor, rules).rate == 0.0;
+    match rules.options.unfreeze_at {
+        Some(step) if trained.iter().all(is_held) => Err(Error::model(
+            "step that unfreezes",
+            format!(
+                "until step {step} all that is trained is frozen, the proxies too where there are some, so that nothing moves; freeze less, \
+                 such as the layers before the last"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The next average of a tensor that is `next` after the step.
 fn follow(nodes: &mut Nodes, ema: f64, of: &str, next: &str) -> String {
     let kept = nodes.scale(&names::average(of), ema);

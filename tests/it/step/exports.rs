@@ -205,6 +205,13 @@ fn a_weight_that_is_there_again_in_another_order_is_said() {
 }
 
 #[test]
+fn the_node_behind_which_no_shape_is_known_is_named() {
+    let nodes = vec![node("Mystery", &["images"], &["a"], vec![]), node("Relu", &["a"], &["last"], vec![])];
+    let error = build(flat(nodes, vec![]), &options()).expect_err("refused").to_string();
+    assert!(error.contains("its rank is not known") && error.contains("it is lost at Mystery"), "{error}");
+}
+
+#[test]
 fn masks_are_no_parameters() {
     let mask = floats("mask", Element::F32, &[4], &[0.0, -100.0, -100.0, 0.0]);
     let nodes = vec![

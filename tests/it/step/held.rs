@@ -97,5 +97,9 @@ fn what_cannot_be_is_refused() {
     assert!(error.contains("nothing is frozen until then"), "{error}");
     let frozen = StepOptions { freeze: vec!["weight".to_owned()], unfreeze_at: Some(0), ..softmax() };
     assert!(refused(frozen).contains("wanted 1 to"));
+    let all = StepOptions { freeze: vec!["*".to_owned()], unfreeze_at: Some(3), ..softmax() };
+    assert!(refused(all.clone()).contains("until step 3 all that is trained is frozen"));
+    let but_one = StepOptions { freeze: vec!["weight".to_owned(), "pdloss.*".to_owned()], ..all };
+    assert!(build(linear(4, 3), &but_one).is_ok());
     assert!(refused(StepOptions { layer_decay: Some(1.5), ..softmax() }).contains("at most 1, got 1.5"));
 }

@@ -72,7 +72,14 @@ fn what_a_stopped_run_did_not_reach_is_said() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("--patience 4 changes nothing here: the run validates 3 times"), "{error}");
     let place = Place::new();
-    let held = [&more[..], &stops, &["*"]].concat();
+    let held = |pattern| [&more[..], &stops, &[pattern]].concat();
+    fails(
+        1,
+        &place.arguments(text(&data), &held("*")),
+        &["until step 50 all that is trained is frozen, the proxies too"],
+    );
+    // Proxies move, and nothing of the net.
+    let held = held("[a-o]*");
     fails(
         1,
         &place.arguments(text(&data), &held),
