@@ -41,7 +41,8 @@ use part::Part;
 pub use past::Past;
 pub(crate) use roles::{Roles, by_flags, said_by_one, unsaid};
 pub use slips::{folded, nearly_alike, plain_number, slips_in, slips_of};
-pub(crate) use source::names::{composed, several};
+pub(crate) use source::names::composed;
+pub use source::names::several;
 pub use source::{Limits, Source};
 pub use trained::Trained;
 

@@ -1,7 +1,7 @@
 //! Whether an image's embedding is a function of that image alone: noise images are embedded in a batch, in the same batch
 //! again, and one of them alone.
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::{Array1, ArrayView1, ArrayView2};
 
 use super::Embedder;
 use crate::error::{Error, Result};
@@ -40,8 +40,8 @@ impl Embedder {
         let by_chance = farthest(whole.view(), again.view());
         if by_chance > bound {
             return Ok(Some(format!(
-                "EMBEDDINGS DEPEND ON CHANCE: the same batch twice gives embeddings apart by {by_chance:.2e} of their length \
-                 (rounding: {bound:.0e}); no result of this model can be had again"
+                "EMBEDDINGS DEPEND ON CHANCE: the same batch twice gives embeddings {}; no result of this model can be had again",
+                in_words(by_chance, bound)
             )));
         }
         if count == 1 {
@@ -64,10 +64,19 @@ impl Embedder {
         let by_batch = apart(whole.row(count - 1), alone.row(0)).max(apart(whole.row(0), first.row(0)));
         Ok((by_batch > bound).then(|| {
             format!(
-                "EMBEDDINGS DEPEND ON THE BATCH: an image alone and among {count} gives embeddings apart by {by_batch:.2e} of \
-                 their length (rounding: {bound:.0e}); {cure}"
+                "EMBEDDINGS DEPEND ON THE BATCH: an image alone and among {count} gives embeddings {}; {cure}",
+                in_words(by_batch, bound)
             )
         }))
+    }
+}
+
+/// How far apart embeddings are, beside what rounding does.
+fn in_words(apart: f64, bound: f64) -> String {
+    if apart.is_finite() {
+        format!("apart by {apart:.2e} of their length (rounding: {bound:.0e})")
+    } else {
+        "of finite numbers in one case, and of NaN or infinite ones in the other".to_owned()
     }
 }
 
@@ -90,8 +99,16 @@ fn farthest(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> f64 {
     a.rows().into_iter().zip(b.rows()).map(|(a, b)| apart(a, b)).fold(0.0, f64::max)
 }
 
-/// Length of the difference over the length of the longer; 0 where both are 0, or not numbers.
+/// Length of the difference over the length of the longer; 0 where both are 0, or no finite numbers in the same places, and infinite where
+/// one has a finite number where the other has none.
 fn apart(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let is_other = |(a, b): (&f32, &f32)| a.is_finite() != b.is_finite() || (a.is_infinite() && a != b);
+    if a.iter().zip(b).any(is_other) {
+        return f64::INFINITY;
+    }
+    let finite = |row: ArrayView1<'_, f32>| row.iter().map(|&v| if v.is_finite() { v } else { 0.0 }).collect();
+    let (a, b): (Array1<f32>, Array1<f32>) = (finite(a), finite(b));
+    let (a, b) = (a.view(), b.view());
     let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let of = |row: ArrayView1<'_, f32>| length(&mut row.iter().map(|&v| f64::from(v)));
     let difference = length(&mut a.iter().zip(b).map(|(&a, &b)| f64::from(a) - f64::from(b)));
@@ -121,5 +138,13 @@ mod tests {
         assert_eq!(apart(row([3.0, 4.0]).view(), row([3.0, 4.5]).view()), 0.5 / 29.25_f64.sqrt());
         assert_eq!(apart(row([0.0, 0.0]).view(), row([0.0, 0.0]).view()), 0.0);
         assert_eq!(apart(row([f32::NAN, 0.0]).view(), row([f32::NAN, 0.0]).view()), 0.0);
+        assert_eq!(apart(row([f32::NAN, 3.0]).view(), row([f32::NAN, 4.0]).view()), 0.25);
+        assert_eq!(apart(row([f32::INFINITY, 3.0]).view(), row([f32::INFINITY, 3.0]).view()), 0.0);
+        for other in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for (a, b) in [(1.0, other), (other, 1.0), (f32::INFINITY, other)] {
+                let wanted = if a == b { 0.0 } else { f64::INFINITY };
+                assert_eq!(apart(row([a, 0.0]).view(), row([b, 0.0]).view()), wanted, "{a} {b}");
+            }
+        }
     }
 }

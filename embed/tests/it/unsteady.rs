@@ -182,6 +182,17 @@ fn an_embedding_that_depends_on_its_batch_is_said_with_the_size() {
             assert!(said.contains("DEPEND ON THE BATCH") && size.is_some_and(|s| s > 0.01 && s <= 2.0), "{said}");
         }
     }
+    // Finite among others, and 1 / 0 alone.
+    let mean = node("ReduceMean", &["z"], &["m"], vec![int("keepdims", 1), axes(&[0])]);
+    let nodes = vec![mean, node("Sub", &["z", "m"], &["d"], vec![]), node("Div", &["z", "d"], &["y"], vec![])];
+    let proto = ending(nodes, vec![], 17);
+    for (runtime, says) in [(Choice::Onnxruntime, "of NaN or infinite ones in the other; cure"), (Choice::Tract, "")] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::read(&save(folder.path(), "m.onnx", &proto), None).unwrap();
+        let mut embedder = Embedder::open(model, Some([3, 8, 8]), &options(runtime, 5)).unwrap();
+        let said = embedder.unsteadiness([3, 8, 8], "cure").unwrap().unwrap_or_default();
+        assert!(said.contains("DEPEND ON THE BATCH") && said.contains(says), "{runtime:?}: {said}");
+    }
     // alone, nothing can meet
     let proto = ending(vec![node("Softmax", &["z"], &["y"], vec![int("axis", 0)])], vec![], 17);
     let folder = tempfile::tempdir().unwrap();

@@ -2,13 +2,13 @@
 //!
 //! With a header, columns are found by name (`same` also as `label`, `issame`, `match`; `fold` also as `split`), else by
 //! place: the answer is then the third column, or the first one of which every value is an answer. A fourth column is the
-//! fold where its values repeat. Folds are numbers or words; their order of appearance numbers them.
+//! fold where its values repeat. Folds are numbers or words, and numbered in the order of these.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pdloss_embed::dataset::columns::{called, is_index_of};
-use pdloss_embed::dataset::{is_image, plain_number};
+use pdloss_embed::dataset::{is_image, plain_number, several};
 use pdloss_embed::delimited::{Record, Table, plain};
 
 use super::{Builder, answer};
@@ -268,6 +268,9 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         }
         builder.pair(&fields[a], &fields[b], same, fold);
     }
+    if folds.len() > 1 {
+        in_order(&folds, &mut builder);
+    }
     let one_sided = kinds.iter().filter(|kinds| !(kinds[0] && kinds[1])).count();
     if one_sided > 0 && folds.len() > 1 {
         builder.notes.push(format!(
@@ -285,6 +288,26 @@ pub(super) fn read(table: &Table) -> Result<Builder> {
         builder.pairs.iter_mut().for_each(|p| p.fold = None);
     }
     Ok(builder)
+}
+
+/// Numbers folds, which are in order of appearance, by their own numbers, else in order of their names; says which is which where they are
+/// not called 1, 2, 3, ....
+fn in_order(folds: &HashMap<String, usize>, builder: &mut Builder) {
+    let mut order: Vec<(&String, usize)> = folds.iter().map(|(word, &fold)| (word, fold)).collect();
+    let numbers: Option<HashMap<&String, f64>> =
+        order.iter().map(|(word, _)| Some((*word, word.parse().ok().filter(|n: &f64| n.is_finite())?))).collect();
+    match &numbers {
+        // Of so many digits that they are one number the words are in order.
+        Some(numbers) => order.sort_by(|a, b| numbers[a.0].total_cmp(&numbers[b.0]).then(a.0.cmp(b.0))),
+        None => order.sort(),
+    }
+    let mut place = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(at, (_, fold))| place[*fold] = at);
+    builder.pairs.iter_mut().filter_map(|pair| pair.fold.as_mut()).for_each(|fold| *fold = place[*fold]);
+    if order.iter().zip(1..).any(|((word, _), number): (_, usize)| **word != number.to_string()) {
+        let words = several(order.iter().map(|(word, _)| format!("'{word}'")));
+        builder.notes.push(format!("folds 1 to {} are those called {words}", order.len()));
+    }
 }
 
 #[cfg(test)]
@@ -321,6 +344,25 @@ mod tests {
     }
 
     #[test]
+    fn folds_are_numbered_by_their_own_numbers_or_in_order_of_names() {
+        let folds = |words: [&str; 4]| {
+            let row = |(at, fold): (usize, &&str)| {
+                [0, 1].map(|same| format!("a{at}.png,b{at}{same}.png,{same},{fold}\n")).concat()
+            };
+            let text = format!("a,b,same,fold\n{}", words.iter().enumerate().map(row).collect::<String>());
+            let table = Table::parse(Path::new("p.csv"), text, Blanks::Separate, is_header).unwrap();
+            let read = read(&table).unwrap();
+            let folds = read.pairs.iter().step_by(2).map(|pair| pair.fold.unwrap() + 1).collect::<Vec<_>>();
+            (folds, read.notes.join("; "))
+        };
+        assert_eq!(folds(["4", "1", "3", "2"]), (vec![4, 1, 3, 2], String::new()));
+        let said = "folds 1 to 4 are those called '1', '2', '10', '30'";
+        assert_eq!(folds(["30", "2", "10", "1"]), (vec![4, 2, 3, 1], said.to_owned()));
+        let said = "folds 1 to 4 are those called '10', 'a', 'b', 'c'";
+        assert_eq!(folds(["c", "b", "10", "a"]), (vec![4, 3, 1, 2], said.to_owned()));
+    }
+
+    #[test]
     fn folds_are_one_however_their_number_is_written_and_ids_of_many_digits_are_not() {
         let folds = |words: [&str; 4]| {
             let row = |(at, fold): (usize, &&str)| format!("a{at}.png,b{at}.png,{},{fold}\n", at % 2);
@@ -332,6 +374,6 @@ mod tests {
         assert_eq!(folds([one, one, two, two]), [Some(0), Some(0), Some(1), Some(1)]);
         assert_eq!(folds([one, "14893024578113128.0", two, "014893024578113129"]), [0, 0, 1, 1].map(Some));
         assert_eq!(folds(["1", "1.0", "02", "2e0"]), [0, 0, 1, 1].map(Some));
-        assert_eq!(folds(["a", "a", "nan", "NaN"]), [0, 0, 1, 2].map(Some), "words");
+        assert_eq!(folds(["a", "a", "nan", "NaN"]), [1, 1, 2, 0].map(Some), "words");
     }
 }

@@ -69,7 +69,7 @@ pub(in crate::dataset) fn files(count: usize) -> String {
 }
 
 /// The first few of these, and how many more there are.
-pub(crate) fn several(all: impl IntoIterator<Item = String>) -> String {
+pub fn several(all: impl IntoIterator<Item = String>) -> String {
     const SHOWN: usize = 8;
     let mut all = all.into_iter();
     let shown: Vec<String> = all.by_ref().take(SHOWN).collect();
