@@ -1,8 +1,12 @@
 //! The parts of a recipe that somebody gives, in a manifest or by flags, and what is assumed of the others.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, IntoDeserializer as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::preset::Preset;
 use super::recipe::Recipe;
@@ -42,15 +46,18 @@ pub struct Patch {
     pub pad: Option<Pad>,
     /// Canvas colour: one value or R,G,B
     #[cfg_attr(feature = "cli", arg(long, value_delimiter = ','))]
+    #[serde(deserialize_with = "one_or_several")]
     pub fill: Option<Vec<u8>>,
     /// Multiply pixel values (0-255) by this; 1/255 is written so
     #[cfg_attr(feature = "cli", arg(long))]
     pub scale: Option<Number>,
     /// Subtract: one value or one a channel
     #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', allow_hyphen_values = true))]
+    #[serde(deserialize_with = "one_or_several")]
     pub mean: Option<Vec<Number>>,
     /// Divide by: one value or one a channel
     #[cfg_attr(feature = "cli", arg(long, value_delimiter = ',', value_parser = divisor))]
+    #[serde(deserialize_with = "one_or_several")]
     pub std: Option<Vec<Number>>,
     /// Axes of the model's input
     #[cfg_attr(feature = "cli", arg(long, value_enum))]
@@ -58,6 +65,39 @@ pub struct Patch {
     /// Refuse images of more pixels, as stored, resized or on the canvas [default: 178956970]
     #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub max_pixels: Option<u64>,
+}
+
+/// One value, or a list of one a channel, as the flags take them.
+fn one_or_several<'de, D, T>(from: D) -> std::result::Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Values<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Values<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("one value, or a list of one a channel")
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> std::result::Result<Vec<T>, E> {
+            Ok(vec![T::deserialize(value.into_deserializer())?])
+        }
+
+        fn visit_f64<E: de::Error>(self, value: f64) -> std::result::Result<Vec<T>, E> {
+            Ok(vec![T::deserialize(value.into_deserializer())?])
+        }
+
+        fn visit_str<E: de::Error>(self, value: &str) -> std::result::Result<Vec<T>, E> {
+            Ok(vec![T::deserialize(value.into_deserializer())?])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> std::result::Result<Vec<T>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(values))
+        }
+    }
+    from.deserialize_any(Values(PhantomData)).map(Some)
 }
 
 #[cfg(feature = "cli")]

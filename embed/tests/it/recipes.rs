@@ -139,6 +139,17 @@ fn cover_reaches_both_sides_and_passes_one_at_most() {
 }
 
 #[test]
+fn one_value_is_one_as_it_is_by_flags() {
+    let (one, _) = of("mean = 0.5\nstd = '1/4'\nfill = 7\nscale = 1", Some(INPUT)).unwrap();
+    let (list, _) = of("mean = [0.5]\nstd = [0.25]\nfill = [7]\nscale = 1.0", Some(INPUT)).unwrap();
+    assert_eq!((&one, one.mean.as_slice()), (&list, &[0.5][..]));
+    for (text, says) in [("fill = 300", "expected u8"), ("mean = true", "one value, or a list of one a channel")] {
+        let error = toml::from_str::<Patch>(text).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn a_manifest_is_not_filled_with_assumptions() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("m.toml"), "resize = 'exact:8x8'").unwrap();

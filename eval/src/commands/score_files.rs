@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use ndarray::ArrayD;
-use ndarray_npy::ReadNpyExt;
+use ndarray_npy::{ReadNpyExt, ReadableElement};
 use polars::prelude::DataType;
 
 use pdloss_embed::dataset::is_image;
@@ -273,20 +273,43 @@ fn choose(path: &Path, names: &[String], width: usize, cure: &str) -> Error {
     Error::Usage(format!("{}: choose one by --column; its columns are {names}{cure}", path.display()))
 }
 
+const DIGITS: &str = "it has whole numbers beyond 2^53, of whose digits scores lose some";
+
+/// Shape and values of an `.npy` file of this type, of which each must be one of 64 bits.
+fn numbers_of<T: ReadableElement + Copy>(
+    bytes: &[u8],
+    number: impl Fn(T) -> Option<f64>,
+) -> std::result::Result<(Vec<usize>, Vec<f64>), String> {
+    let values = ArrayD::<T>::read_npy(bytes).map_err(|e| e.to_string())?;
+    let numbers = values.iter().map(|&value| number(value)).collect::<Option<_>>();
+    Ok((values.shape().into(), numbers.ok_or(DIGITS)?))
+}
+
+/// A whole number that is one of 64 bits exactly.
+fn whole(value: i64) -> Option<f64> {
+    const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+    #[expect(clippy::cast_precision_loss, reason = "it is exact")]
+    (value.unsigned_abs() <= EXACT).then_some(value as f64)
+}
+
 fn read_npy(path: &Path) -> Result<Scores> {
     let mut bytes = Vec::new();
     open_file(path)?.read_to_end(&mut bytes).map_err(|e| Error::read(path, e))?;
     let wrong = |e: &dyn std::fmt::Display| {
-        Error::data(path, format!("wanted an .npy file of float32 or float64 (or float16), little-endian: {e}"))
+        Error::data(path, format!("wanted an .npy file of numbers of 64, 32, 16 or 8 bits: {e}"))
     };
     npy::check(&bytes).map_err(|problem| wrong(&problem))?;
     let bytes = npy::widened(bytes);
-    let (shape, values): (Vec<usize>, Vec<f64>) = guarded(path, || match ArrayD::<f64>::read_npy(&bytes[..]) {
-        Ok(values) => Ok((values.shape().into(), values.iter().copied().collect())),
-        Err(double) => match ArrayD::<f32>::read_npy(&bytes[..]) {
-            Ok(values) => Ok((values.shape().into(), values.iter().map(|&value| f64::from(value)).collect())),
-            Err(_) => Err(wrong(&double)),
-        },
+    let (shape, values) = guarded(path, || {
+        numbers_of::<f64>(&bytes, Some)
+            .or_else(|problem| numbers_of::<f32>(&bytes, |v| Some(v.into())).map_err(|_| problem))
+            .or_else(|problem| {
+                numbers_of::<i64>(&bytes, whole).map_err(|own| if own == DIGITS { own } else { problem })
+            })
+            .or_else(|problem| numbers_of::<i32>(&bytes, |v| Some(v.into())).map_err(|_| problem))
+            .or_else(|problem| numbers_of::<i16>(&bytes, |v| Some(v.into())).map_err(|_| problem))
+            .or_else(|problem| numbers_of::<u8>(&bytes, |v| Some(v.into())).map_err(|_| problem))
+            .map_err(|problem| wrong(&problem))
     })?;
     if shape.iter().filter(|&&length| length != 1).count() > 1 {
         let problem =
@@ -386,6 +409,30 @@ mod tests {
     }
 
     #[test]
+    fn parquet_columns_of_few_bits_are_named() {
+        use parquet::data_type::Int32Type;
+        use parquet::file::writer::SerializedFileWriter;
+        let of = |kind: &str| {
+            let schema = format!("message m {{ required int32 score {kind}; }}");
+            let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(&schema).unwrap());
+            let mut bytes = Vec::new();
+            let mut writer = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<Int32Type>().write_batch(&[3, 1], None, None).unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+            writer.close().unwrap();
+            scores("s.parquet", &bytes, None)
+        };
+        assert_eq!(of(""), Ok(vec![3.0, 1.0]));
+        for (kind, called) in [("(INTEGER(8,false))", "UInt8"), ("(INTEGER(16,true))", "Int16")] {
+            let error = of(kind).unwrap_err();
+            assert!(error.contains(&format!("column 'score' ({called}) has numbers of fewer than 32 bits")), "{error}");
+        }
+    }
+
+    #[test]
     fn npy_files_hold_what_they_claim() {
         let npy = |shape: &str, kind: &str, data: &[u8]| {
             let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
@@ -408,6 +455,11 @@ mod tests {
             let message = scores("s.npy", &npy(shape, "<f4", &two), None).unwrap_err();
             assert!(message.contains("s.npy: "), "{message}");
         }
-        assert!(scores("s.npy", &npy("(2,)", "<i8", &[0; 16]), None).unwrap_err().contains("float32 or float64"));
+        let whole = [3_i64, -7].map(i64::to_le_bytes).concat();
+        assert_eq!(scores("s.npy", &npy("(2,)", "<i8", &whole), None), Ok(vec![3.0, -7.0]));
+        assert_eq!(scores("s.npy", &npy("(2,)", "|u1", &[3, 200]), None), Ok(vec![3.0, 200.0]));
+        let long = [3_i64, -(1 << 53) - 1].map(i64::to_le_bytes).concat();
+        assert!(scores("s.npy", &npy("(2,)", "<i8", &long), None).unwrap_err().contains("whole numbers beyond 2^53"));
+        assert!(scores("s.npy", &npy("(2,)", "<c8", &[0; 16]), None).unwrap_err().contains("numbers of 64, 32, 16"));
     }
 }

@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use polars::prelude::{DataFrame, ParallelStrategy, ParquetReader, ParquetWriter, SerReader};
+use polars::prelude::{ArrowDataType, DataFrame, ParallelStrategy, ParquetReader, ParquetWriter, SerReader};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
 
+use pdloss_embed::dataset::several;
 use pdloss_embed::delimited::decode;
 use pdloss_embed::files::{can_write, ending, open_file, write_atomically};
 use pdloss_embed::guard::guarded;
@@ -111,6 +112,21 @@ pub(crate) fn read_parquet(path: &Path, most_rows: usize) -> Result<DataFrame> {
         let rows = reader.get_metadata().map_err(wrong)?.num_rows;
         if rows > most_rows {
             return Err(Error::data(path, format!("claims {rows} rows; wanted at most {most_rows}")));
+        }
+        let schema = reader.schema().map_err(wrong)?;
+        // Polars has these behind features of its own, which nothing else here wants.
+        let is_small = |kind: &ArrowDataType| {
+            use ArrowDataType::{Float16, Int8, Int16, UInt8, UInt16};
+            matches!(kind, Float16 | Int8 | Int16 | UInt8 | UInt16)
+        };
+        let small = schema.iter_values().filter(|field| is_small(field.dtype()));
+        let small: Vec<String> = small.map(|field| format!("'{}' ({:?})", field.name, field.dtype())).collect();
+        if !small.is_empty() {
+            let problem = format!(
+                "column {} has numbers of fewer than 32 bits; wanted 32 or 64 of them, such as float32 (pandas: astype)",
+                several(small)
+            );
+            return Err(Error::data(path, problem));
         }
         reader.finish().map_err(wrong)
     })
