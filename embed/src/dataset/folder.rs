@@ -158,6 +158,11 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
     let classes: Vec<String> = placed.iter().filter_map(|(_, _, below)| class(below)).collect();
     if places.is_empty() {
         notes.extend(check_names(source, &classes, asked)?);
+    } else if let Some((folders, _)) = parts_within(&classes) {
+        notes.push(format!(
+            "{} inside of parts are called like parts, too, and are read as names of classes",
+            several(folders)
+        ));
     }
     notes.extend(namesakes(&classes));
     notes.extend(nobody(&classes));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
 use super::part::Part;
+use crate::delimited::plain;
 
 /// What a folder of a part holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,10 +50,10 @@ impl Place {
 
     /// The place that a folder's name says: `train`, `Train_images`, `train2017`, `val-set` ...
     fn of(folder: &str) -> Option<Self> {
-        match folder.to_lowercase().as_str() {
+        match plain(folder).as_str() {
             "bounding_box_train" => Some(Self::Train),
             "bounding_box_test" => Some(Self::Gallery),
-            lower => named(lower).filter(|(_, beside)| beside.is_empty()).map(|(place, _)| place),
+            words => named(words).filter(|(_, beside)| beside.is_empty()).map(|(place, _)| place),
         }
     }
 
@@ -67,20 +68,19 @@ impl Place {
         if let Some(place) = Self::of(folder) {
             return Some(place);
         }
-        let lower = folder.to_lowercase();
+        let lower = plain(folder);
         let (word, set) = lower.split_once(['_', '-', ' ']).unwrap_or((&lower, "set"));
         if SEARCHED.contains(&word) && FILLING.contains(&set) {
             return others.any(|other| Self::of(other) == Some(Self::Query)).then_some(Self::Gallery);
         }
         let (place, beside) = named(&lower)?;
-        let is_fellow = |other: &str| {
-            named(&other.to_lowercase()).is_some_and(|(theirs, words)| theirs != place && words == beside)
-        };
+        let is_fellow =
+            |other: &str| named(&plain(other)).is_some_and(|(theirs, words)| theirs != place && words == beside);
         others.any(is_fellow).then_some(place)
     }
 }
 
-/// The one place that a word of a folder's name (in lower case) says, and the words beside it that say something else.
+/// The one place that a word of a folder's name (as [`plain`] has it) says, and the words beside it that say something else.
 fn named(folder: &str) -> Option<(Place, Vec<&str>)> {
     let words = folder.split(['_', '-', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
     let (mut place, mut beside) = (None, Vec::new());
@@ -154,6 +154,40 @@ pub(super) struct Layout<'n> {
 }
 
 impl<'n> Layout<'n> {
+    /// Takes folders of queries and of a gallery that hold all of one part, `test/query/a/1.png`, for what they are; of two such parts
+    /// neither.
+    fn take_roles(&mut self, labelled: impl Fn(&str) -> bool) {
+        if self.places.contains(&Place::Query) || self.places.contains(&Place::Gallery) {
+            return;
+        }
+        // Of each place the folders in it; none where an image lies in no folder with a class.
+        let mut tops: BTreeMap<Place, Option<BTreeSet<&str>>> = BTreeMap::new();
+        for &(_, place, rest) in &self.images {
+            let top = rest.split_once('/').filter(|(_, below)| labelled(below)).map(|(top, _)| top);
+            let tops = tops.entry(place).or_insert_with(|| Some(BTreeSet::new()));
+            match (top, tops.as_mut()) {
+                (Some(top), Some(tops)) => drop(tops.insert(top)),
+                _ => *tops = None,
+            }
+        }
+        let roles = |(place, tops): (Place, Option<BTreeSet<&'n str>>)| {
+            let tops = tops.filter(|_| place != Place::Train)?;
+            let of = |top: &&'n str| Some((*top, Place::among(top, tops.iter().copied())?));
+            let roles: BTreeMap<&str, Place> = tops.iter().map(of).collect::<Option<_>>()?;
+            let places: BTreeSet<&Place> = roles.values().collect();
+            (places == BTreeSet::from([&Place::Query, &Place::Gallery])).then_some((place, roles))
+        };
+        let mut found: Vec<_> = tops.into_iter().filter_map(roles).collect();
+        let (Some((part, roles)), true) = (found.pop(), found.is_empty()) else { return };
+        for (_, place, rest) in self.images.iter_mut().filter(|(_, place, _)| *place == part) {
+            if let Some((top, below)) = rest.split_once('/') {
+                (*place, *rest) = (roles[top], below);
+            }
+        }
+        self.places.retain(|place| *place != part);
+        self.places.extend([Place::Query, Place::Gallery]);
+    }
+
     /// Takes a part's folder inside that part's folder away, where it holds all that the part has: `train/train/cat/1.png`, as archives
     /// are unpacked.
     fn take_doubled(&mut self, labelled: impl Fn(&str) -> bool) {
@@ -164,7 +198,7 @@ impl<'n> Layout<'n> {
             let same = tops.entry(place).or_insert(top);
             *same = same.filter(|same| top == Some(*same));
         }
-        let is_again = |place: Place, top: &str| named(&top.to_lowercase()).is_some_and(|(said, _)| said == place);
+        let is_again = |place: Place, top: &str| named(&plain(top)).is_some_and(|(said, _)| said == place);
         for (_, place, rest) in &mut self.images {
             if let Some(top) = tops[place].filter(|top| is_again(*place, top)) {
                 *rest = &rest[top.len() + 1..];
@@ -231,6 +265,7 @@ pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Op
             }
         }
         layout.take_doubled(&labelled);
+        layout.take_roles(&labelled);
         return (!layout.images.is_empty()).then_some(layout);
     }
 }
@@ -286,11 +321,37 @@ mod tests {
         assert_eq!(places(&["train_faces/a/1.png", "valid_faces/a/2.png"]), Some((2, 0)));
         assert_eq!(places(&["train_car/a/1.png", "train_bus/a/2.png"]), None, "one part, twice");
         assert_eq!(places(&["train_test/a/1.png", "test_train/a/2.png"]), None);
+        assert_eq!(places(&["TrainData/a/1.png", "TestData/b/2.png"]), Some((2, 0)));
+        assert_eq!(places(&["trainImages/a/1.png", "ValImages/b/2.png", "TESTSET/c/3.png"]), Some((3, 0)));
         let inner = |names: &[&'static str]| inner(names).map(|l| l.images.iter().map(|i| i.2).collect::<Vec<_>>());
         assert_eq!(inner(&["a/train/1.png", "x/b/val/2.png"]), Some(vec!["a/", "x/b/"]));
         assert_eq!(inner(&["a/train/1.png", "a/good/2.png"]), None);
         assert_eq!(inner(&["a/train/1.png", "b/train/2.png"]), None, "one part parts nothing");
         assert_eq!(inner(&["a/query/1.png", "a/index/2.png"]), Some(vec!["a/", "a/"]));
+    }
+
+    #[test]
+    fn queries_and_gallery_inside_a_part_are_such() {
+        use Place::{Gallery, Query, Test, Train};
+        let found = |names: &[&'static str]| {
+            let layout = find(names, |rest| rest.contains('/')).unwrap();
+            layout.images.into_iter().map(|(_, place, rest)| (place, rest)).collect::<Vec<_>>()
+        };
+        for (query, gallery) in [("query", "gallery"), ("probe", "gallery_images"), ("queries", "index")] {
+            let image = |path: String| -> &'static str { path.leak() };
+            let names =
+                ["train/x/1.png", image(format!("test/{query}/a/2.png")), image(format!("test/{gallery}/a/3.png"))];
+            assert_eq!(found(&names), [(Train, "x/1.png"), (Query, "a/2.png"), (Gallery, "a/3.png")]);
+        }
+        let names = ["train/x/1.png", "val/query/a/2.png", "val/gallery/a/3.png"];
+        assert_eq!(found(&names), [(Train, "x/1.png"), (Query, "a/2.png"), (Gallery, "a/3.png")]);
+        // Classes beside them, images in no class, and two parts of which neither is the one.
+        let names = ["train/x/1.png", "test/query/a/2.png", "test/b/3.png"];
+        assert_eq!(found(&names)[1], (Test, "query/a/2.png"));
+        let names = ["train/x/1.png", "test/query/2.png", "test/gallery/a/3.png"];
+        assert_eq!(found(&names)[1], (Test, "query/2.png"));
+        let names = ["val/query/a/1.png", "val/gallery/a/2.png", "test/query/a/3.png", "test/gallery/a/4.png"];
+        assert_eq!(found(&names)[3], (Test, "gallery/a/4.png"));
     }
 
     #[test]

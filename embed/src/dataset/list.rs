@@ -213,8 +213,21 @@ struct Columns {
     unused: Vec<usize>,
     /// Columns that are parts or roles by what they hold, not by their names.
     by_values: Vec<(usize, &'static str)>,
+    /// A column that would say parts and roles, but contradicts the one that says parts, in this line.
+    refuted: Option<(usize, usize, usize)>,
     /// Which of the columns that may be the label it is, from 1.
     label_number: usize,
+}
+
+/// The first line in which a column of parts and one of parts and roles disagree on what is trained on.
+fn contradiction(table: &Table, parts: usize, places: usize) -> Option<usize> {
+    let mut records = table.ragged().filter_map(Result::ok);
+    let disagrees = |record: &Record<'_>| {
+        let field = |column: usize| record.fields.get(column);
+        let is_train = field(parts).and_then(|word| Part::parse(word)).map(|part| part == Part::Train);
+        is_train != field(places).and_then(|word| Place::of_word(word)).map(|place| place == Place::Train)
+    };
+    records.find(disagrees).map(|record| record.line)
 }
 
 impl Columns {
@@ -265,6 +278,19 @@ impl Columns {
         };
         let known = [Some(path), role, split, places, query, gallery, label_by_name, weight];
         let mut free: Vec<usize> = (0..width).filter(|&c| !known.contains(&Some(c))).collect();
+        let mut refuted = None;
+        if let (None, None, Some(parts)) = (places, role, split)
+            && let Some(at) = free.iter().position(|column| holds_places(column))
+        {
+            let column = free[at];
+            match contradiction(table, parts, column) {
+                None => {
+                    (places, split) = (Some(free.remove(at)), None);
+                    by_values.push((column, "part and role"));
+                }
+                Some(line) => refuted = Some((column, parts, line)),
+            }
+        }
         let (is_said, has_one) = (places.is_some(), split.or(role).is_some());
         for (column, what, holds) in [
             (&mut split, "part", &holds_parts as &dyn Fn(&usize) -> bool),
@@ -349,6 +375,7 @@ impl Columns {
             passed_by,
             unused,
             by_values,
+            refuted,
             label_number,
         })
     }
@@ -427,6 +454,13 @@ impl Columns {
         }
         for &(column, what) in &self.by_values {
             notes.push(format!("column {} is taken for the {what} of each image", name(column)));
+        }
+        if let Some((column, parts, line)) = self.refuted {
+            notes.push(format!(
+                "column {} would say the role of each image, but disagrees with column {} in line {line}: its roles are not read",
+                name(column),
+                name(parts)
+            ));
         }
         if !self.unused.is_empty() {
             notes.push(format!("nothing is read from column {}", called_all(table, &self.unused)));

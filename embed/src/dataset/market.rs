@@ -31,9 +31,16 @@ fn layout(source: &Source) -> Option<Layout<'_>> {
     layout::find(&names, |rest| parse(rest).is_some())
 }
 
+/// Whether no folder inside of a part says another person than the file's name.
+fn agrees(rest: &str) -> bool {
+    let folder = rest.rsplit_once('/').map(|(folders, _)| folders.rsplit('/').next().unwrap_or(folders));
+    let person = parse(rest).map_or("", |(person, _)| person.unwrap_or("-1"));
+    folder.is_none_or(|folder| folder == person)
+}
+
 /// Queries, a gallery, and all of their images called so.
 pub(super) fn recognises(source: &Source) -> bool {
-    layout(source).is_some_and(|found| {
+    layout(source).filter(|found| found.images.iter().all(|&(.., rest)| agrees(rest))).is_some_and(|found| {
         let gallery = found.places.contains(&Place::Gallery) || found.places.contains(&Place::Test);
         gallery && found.places.contains(&Place::Query)
     })
@@ -105,7 +112,15 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{agrees, parse};
+
+    #[test]
+    fn folders_of_classes_are_not_taken_for_nothing() {
+        for rest in ["0002_c1s1_000451_03.jpg", "0002/0002_c1s1_000451_03.jpg", "-1/-1_c3s2_064619_05.jpg"] {
+            assert!(agrees(rest), "{rest}");
+        }
+        assert!(!agrees("cat/0002_c1s1_000451_03.jpg") && !agrees("2/0002_c1_1.jpg"));
+    }
 
     #[test]
     fn names_say_person_and_camera() {

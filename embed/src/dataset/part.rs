@@ -136,6 +136,9 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
     }
     notes.extend(slips_in(kept.iter().filter_map(|image| class_names.get(&image.class)).map(String::as_str)));
     find_files(&source, &mut kept, request, &mut notes)?;
+    if !request.skip_bad {
+        kept.iter().try_for_each(|image| source.check(&image.name))?;
+    }
     let kept = once_each(kept, request, &class_names, &mut notes)?;
 
     let mut numbers: Vec<usize> = kept.iter().map(|i| i.class).collect();

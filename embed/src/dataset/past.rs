@@ -23,6 +23,8 @@ pub struct Past {
     pub data: Chosen,
     /// [`Dataset::sha256`] of that, as it was then.
     pub data_sha256: String,
+    /// How many images that were.
+    pub images: usize,
     /// Whose classes were left out.
     left_out: Option<Chosen>,
 }
@@ -37,6 +39,7 @@ struct Manifest {
 #[derive(Deserialize)]
 struct MadeWith {
     data_sha256: String,
+    images: usize,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +82,7 @@ impl Past {
                     next.extend(init.map(|init| init.init_from));
                     let left_out = settings.validation.filter(|_| settings.leave_out).map(|validation| validation.data);
                     let (data, data_sha256) = (settings.data, made_with.data_sha256);
-                    found.push(Self { folder, data, data_sha256, left_out });
+                    found.push(Self { folder, data, data_sha256, images: made_with.images, left_out });
                 }
                 Err(error) => unread.push(error),
             }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Embeddings, Row};
 use crate::dataset::columns::{LABEL, PATH, ROLE, called};
 use crate::dataset::{Role, Roles, composed, said_by_one, several, slips_in, unsaid};
-use crate::delimited::{Blanks, Record, Table, decode, is_index, plain};
+use crate::delimited::{Blanks, Record, Table, decode, is_index, lines, plain};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::npy;
@@ -41,6 +41,9 @@ impl Labels {
         match self.rows.first() {
             Some(first) if !self.has_header && self.rows.len() == rows + 1 => {
                 format!(" (is its first line, '{}', a header? It must be called 'label')", self.classes[first.class])
+            }
+            Some(_) if self.has_header && self.rows.len() + 1 == rows => {
+                " (its first line is taken for the names of the columns: is it a row? Write a header above it)".into()
             }
             _ if self.rows.len() == columns => " (is the matrix on its side? Wanted a row an image)".into(),
             _ => String::new(),
@@ -78,17 +81,20 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
     writer.flush()
 }
 
-/// Reads either form.
-pub(super) fn read(path: &Path) -> Result<Labels> {
+/// Reads either form, of a matrix of so many rows: where there is a label a line, and a line for each row, the first is no header if it is
+/// there again.
+pub(super) fn read(path: &Path, rows: usize) -> Result<Labels> {
     let bytes = files::read(path)?;
     if bytes.starts_with(npy::MAGIC) {
         let wanted = "numpy.savetxt('labels.txt', labels, fmt='%s')";
         return Err(Error::data(path, format!("is an .npy file; wanted text, one label a line or a CSV: {wanted}")));
     }
     let text = decode(path, bytes)?;
+    let all: Vec<&str> = lines(&text).map(|(_, line)| line).collect();
+    let is_label = all.split_first().is_some_and(|(first, others)| all.len() == rows && others.contains(first));
     let table = Table::parse(path, text, Blanks::Belong, |records| match records[0].fields.as_slice() {
         // A class may be called `person` or `category`.
-        [alone] => LABEL_ALONE.contains(&plain(alone).as_str()),
+        [alone] => !is_label && LABEL_ALONE.contains(&plain(alone).as_str()),
         several => several.iter().any(|field| LABEL.contains(&plain(field).as_str())),
     })?;
     let has_header = !table.header().is_empty();

@@ -167,7 +167,7 @@ fn describe(path: &Path, labels: Option<&Path>, (count, dim): (usize, usize), di
             )));
         }
     };
-    let read = labels::read(&labels)?;
+    let read = labels::read(&labels, count)?;
     if read.rows.len() != count {
         return Err(Error::Embeddings(format!(
             "{} holds {count} rows of {dim}, {} holds {} labels{}",

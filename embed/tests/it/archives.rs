@@ -94,6 +94,21 @@ fn links_in_a_tar_are_the_files_they_lead_to() {
     assert_eq!(names(&path), ["a/1.png", "a/2.png", "b/3.png", "c/3.png"]);
     assert_eq!(data.source.read("c/3.png").unwrap(), png([1, 1, 1]));
     assert!(data.notes.join("\n").contains("README.md is a link to nowhere.md, which is not in the archive"));
+    // One that is called like an image is left to whoever goes on without bad ones, as in a folder; others are passed over.
+    let dangling = tar_of(|tar| {
+        file(tar, "a/1.png", 1);
+        link(tar, EntryType::Symlink, "a/gone.png", "/nowhere/2.png");
+        link(tar, EntryType::Symlink, "b", "/nowhere");
+        link(tar, EntryType::Symlink, "a/up", "..");
+    });
+    let request = Request { skip_bad: true, ..Request::of(place.put("dangling.tar", dangling)) };
+    let data = Dataset::load(&request).unwrap();
+    let names: Vec<&str> = data.items.iter().map(|item| item.name.as_str()).collect();
+    assert_eq!(names, ["a/1.png", "a/gone.png"]);
+    let error = data.source.read("a/gone.png").unwrap_err().to_string();
+    assert!(error.contains("a/gone.png: is a link to /nowhere/2.png, which is not in the archive"), "{error}");
+    assert!(data.notes.join("\n").contains("passed over 2 links that lead nowhere: "), "{:?}", data.notes);
+    assert!(refused(&request.path).contains("a/gone.png: is a link to /nowhere/2.png"));
     for (target, kind) in
         [("a/9.png", EntryType::Link), ("../../etc/passwd", EntryType::Symlink), ("/x", EntryType::Symlink)]
     {
@@ -102,13 +117,13 @@ fn links_in_a_tar_are_the_files_they_lead_to() {
             link(tar, kind, "b/2.png", target);
         });
         let message = refused(&place.put("nowhere.tar", bytes));
-        assert!(message.contains(&format!("b/2.png is a link to {target}, which is not in the archive")), "{message}");
+        assert!(message.contains(&format!("b/2.png: is a link to {target}, which is not in the archive")), "{message}");
     }
     let circle = tar_of(|tar| {
         link(tar, EntryType::Symlink, "a/1.png", "2.png");
         link(tar, EntryType::Symlink, "a/2.png", "1.png");
     });
-    assert!(refused(&place.put("circle.tar", circle)).contains("a/1.png is a link to 2.png"));
+    assert!(refused(&place.put("circle.tar", circle)).contains("a/1.png: is a link to 2.png"));
 }
 
 #[test]

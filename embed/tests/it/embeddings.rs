@@ -184,7 +184,13 @@ fn labels_are_read_as_programs_write_them() {
     ] {
         assert_eq!(read(content).unwrap(), ["a b", "c,d"], "{content:?}");
     }
+    // What names columns may be a label: it is there again, and there are as many lines as rows.
+    assert_eq!(read("y\ny\nn\n").unwrap(), ["y", "n"]);
     let wrong = |content: &str| read(content).unwrap_err();
+    for content in ["y\nn\nn\n", "label\na\na\n", "im0,y\nim1,n\nim2,n\n"] {
+        let said = wrong(content);
+        assert!(said.contains("holds 2 labels (its first line is taken for the names of the columns"), "{said}");
+    }
     assert!(wrong("1,a\n2,a\n3,b\n").contains("line 1: 2 columns and no header with a column 'label'"));
     assert!(wrong("species\na\na\nb\n").contains("is its first line, 'species', a header? It must be called 'label'"));
     assert!(wrong("a\n\na\nb\n").contains("line 2: is blank"));

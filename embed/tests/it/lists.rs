@@ -441,6 +441,14 @@ fn one_column_says_parts_and_roles() {
     assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
     let message = with(root.path(), list.replace("train,", "test,")).unwrap_err();
     assert!(message.contains("line 2: role '' is none of query, gallery, both"), "{message}");
+    // A column of both beside one of parts: it says more, where the two agree.
+    let list = "path,label,split,status\na/1.png,u,train,train\na/2.png,u,test,query\nb/3 x.png,v,test,gallery\n";
+    let data = with(root.path(), list).unwrap();
+    assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
+    let data = with(root.path(), list.replace("test,query", "train,query")).unwrap();
+    let said = "column 'status' would say the role of each image, but disagrees with column 'split' in line 3";
+    assert!(data.notes.iter().any(|note| note.starts_with(said)), "{:?}", data.notes);
+    assert!(data.items.iter().all(|item| item.role == Role::Both));
     let message = with(root.path(), "path,label,split\na/1.png,u,query\na/2.png,u,gallry\n").unwrap_err();
     assert!(message.contains("line 2: split 'query' is none of"), "{message}");
 }

@@ -7,6 +7,7 @@ use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::{Dataset, Item, Past};
 use pdloss_embed::digest::sha256;
 use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 /// What is to be said of a model that was trained on images that are measured, by its run or by those that this began with.
 pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
@@ -26,18 +27,55 @@ pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
             ));
             continue;
         }
-        match run.load().map(|trained| in_both(measured, &trained)) {
-            Ok((0, _)) => {}
-            Ok((count, copies)) => said.push(format!(
+        let trained = match run.load() {
+            Ok(trained) => trained,
+            Err(error) => {
+                said.push(doubt(error));
+                continue;
+            }
+        };
+        if has_changed(&run, &trained) {
+            let or_skipped = if run.data.skip_bad { " (or some were skipped then)" } else { "" };
+            said.push(format!(
+                "the images that the model was trained on ({}, by {}: {} then, {} now) have changed since{or_skipped}: it may have seen the \
+                 images measured under another name",
+                run.data.path.display(),
+                manifest.display(),
+                run.images,
+                trained.items.len()
+            ));
+        }
+        let (count, copies) = in_both(measured, &trained);
+        if count > 0 {
+            said.push(format!(
                 "{count} of the {} images measured are among those that the model was trained on ({}){}: figures of them are of what it has seen",
                 measured.items.len(),
                 manifest.display(),
                 if copies == 0 { String::new() } else { format!(", {copies} of them as copies, byte for byte") }
-            )),
-            Err(error) => said.push(doubt(error)),
+            ));
         }
     }
     said
+}
+
+/// Whether what a run was trained on is no longer what it was: by the number of images, and where these are few enough by their bytes.
+fn has_changed(run: &Past, now: &Dataset) -> bool {
+    /// Bytes that are read for that.
+    const MOST: u64 = 1 << 30;
+    if run.images != now.items.len() {
+        return true;
+    }
+    let bytes: u64 = now.items.iter().filter_map(|item| now.source.size(&item.name)).sum();
+    bytes <= MOST && {
+        let progress = Progress::new("looking whether what was trained on is as it was", "images", now.items.len());
+        let digest = |item: &Item| -> [u8; 32] {
+            progress.advance(1);
+            now.source.read(&item.name).map(|bytes| Sha256::digest(bytes).into()).unwrap_or_default()
+        };
+        let digests: Vec<[u8; 32]> = now.items.par_iter().map(digest).collect();
+        progress.finish();
+        now.sha256(&digests) != run.data_sha256
+    }
 }
 
 /// How many images that are measured were trained on, and how many of these lie elsewhere, as files of the same bytes.

@@ -183,6 +183,9 @@ mod tests {
         assert_eq!(read(text, &["Male"]), Ok(vec![word("\"-1\""), word("1"), None]));
         assert_eq!(read(text, &["young"]), Ok(vec![word("1"), word("\"-1\""), None]));
         assert!(read(text, &["Smiling"]).unwrap_err().contains("columns by name: path, Male, Young"));
+        // A header that is whole, or a first line that counts nothing, is another table's.
+        assert!(read("path sex\nMale\nx/1.jpg 1\n", &["Male"]).is_err());
+        assert!(read("2\npath Male\nx/1.jpg 1\n", &["Male"]).is_err());
     }
 
     #[test]

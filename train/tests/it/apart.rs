@@ -229,6 +229,24 @@ fn training_images_that_are_no_longer_there_are_said_where_the_model_is_measured
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let wanted = format!("what the model was trained on ({}, by ", data.display());
     assert!(output.status.success() && said.contains(&wanted) && said.contains("is not here"), "{said}");
+    // There again, and then with an image that is another.
+    std::fs::rename(&moved, &data).unwrap();
+    let measured = || {
+        let output = run(&["recall", "--model", text(&place.file("embedder.onnx")), "--data", text(&data), "--k", "1"]);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = measured();
+    assert!(said.contains("48 of the 48 images measured are among those") && !said.contains("have changed"), "{said}");
+    let [first, second] = [0, 1].map(|class| {
+        let folder = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).nth(class).unwrap();
+        std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+    });
+    std::fs::copy(&first, &second).unwrap();
+    let said = measured();
+    assert!(said.contains(": 48 then, 48 now) have changed since: it may have seen"), "{said}");
+    std::fs::remove_file(&second).unwrap();
+    assert!(measured().contains(": 48 then, 47 now) have changed since"), "{said}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::names::is_hidden;
+use super::names::{is_hidden, several};
 use crate::dataset::is_image;
 use crate::error::{Error, Result};
 
@@ -19,15 +19,16 @@ pub(super) struct Link {
     pub written: String,
 }
 
-/// Adds what links lead to under the links' names; a sentence on those that lead nowhere and name no image.
+/// Adds what links lead to under the links' names. Of those that lead nowhere the ones that are called like images, and what is written in
+/// them; and a sentence on the others.
 ///
 /// # Errors
-/// [`Error::Data`] naming the first link to nowhere that is called like an image or like a folder.
+/// [`Error::Data`] where a member is there twice.
 pub(super) fn follow<T: Copy>(
     path: &Path,
     members: &mut HashMap<String, T>,
     links: Vec<Link>,
-) -> Result<Option<String>> {
+) -> Result<(HashMap<String, String>, Option<String>)> {
     let mut seen: HashSet<&str> = HashSet::new();
     if let Some(link) = links.iter().find(|link| members.contains_key(&link.name) || !seen.insert(&link.name)) {
         return Err(Error::data(path, format!("holds {} twice; wanted each member once", link.name)));
@@ -56,13 +57,10 @@ pub(super) fn follow<T: Copy>(
         }
     }
     open.retain(|link| !is_hidden(&link.name));
+    let (images, others): (Vec<Link>, Vec<Link>) = open.into_iter().partition(|link| is_image(&link.name));
     let named = |link: &Link| format!("{} is a link to {}, which is not in the archive", link.name, link.written);
-    let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-    if let Some(link) = open.iter().find(|link| is_image(&link.name) || !last(&link.name).contains('.')) {
-        return Err(Error::data(
-            path,
-            format!("{} ({} such links); wanted links to members of the archive", named(link), open.len()),
-        ));
-    }
-    Ok(open.first().map(|link| format!("passed over {} links that lead nowhere: {}", open.len(), named(link))))
+    let note = (!others.is_empty()).then(|| {
+        format!("passed over {} links that lead nowhere: {}", others.len(), several(others.iter().map(named)))
+    });
+    Ok((images.into_iter().map(|link| (link.name, link.written)).collect(), note))
 }

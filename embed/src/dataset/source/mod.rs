@@ -70,6 +70,8 @@ pub struct Source {
     store: Store,
     names: Vec<String>,
     notes: Vec<String>,
+    /// Links of an archive that are called like images and lead nowhere, and where to: they are listed, and reading them is an error.
+    lost: HashMap<String, String>,
     /// Names by their composed Unicode form, made when a name is first missed.
     composed: OnceLock<HashMap<String, usize>>,
 }
@@ -83,6 +85,16 @@ enum Store {
     Tar(Mutex<File>, HashMap<String, tar::Place>),
     /// Files that another file brought with it.
     Memory(HashMap<String, Vec<u8>>),
+}
+
+/// What opening an archive found.
+struct Opened {
+    store: Store,
+    names: Vec<String>,
+    /// What was passed over, and why.
+    notes: Vec<String>,
+    /// As [`Source::lost`].
+    lost: HashMap<String, String>,
 }
 
 impl Source {
@@ -118,13 +130,14 @@ impl Source {
         let file = open_file(path)?;
         let kind = Kind::of(path);
         kind.map_or(Ok(()), |kind| kind.check(path, &file))?;
-        let (store, names, notes) = match kind {
+        let Opened { store, mut names, notes, lost } = match kind {
             Some(Kind::Zip) => zip::open(path, file, limits)?,
             Some(Kind::Tar) => tar::open(path, file, limits)?,
             Some(Kind::TarGz) => tar::open(path, tar::unpack(path, file, limits)?, limits)?,
             None => return Err(Error::data(path, "neither a folder nor a .zip, .tar, .tar.gz or .tgz archive")),
         };
-        Ok(Self::new(path, store, names, notes))
+        names.extend(lost.keys().cloned());
+        Ok(Self { lost, ..Self::new(path, store, names, notes) })
     }
 
     /// Leaves hidden files out of the list and says so.
@@ -132,7 +145,7 @@ impl Source {
         let (hidden, mut names): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| is_hidden(name));
         names.sort();
         notes.extend(names::passed_over(&hidden));
-        Self { path: path.into(), store, names, notes, composed: OnceLock::new() }
+        Self { path: path.into(), store, names, notes, lost: HashMap::new(), composed: OnceLock::new() }
     }
 
     /// Whether the name looks like an archive that [`Source::open`] reads.
@@ -157,6 +170,9 @@ impl Source {
 
     /// Whether a file of exactly this name is there.
     pub fn contains(&self, name: &str) -> bool {
+        if self.lost.contains_key(name) {
+            return true;
+        }
         match &self.store {
             Store::Folder => {
                 self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok() || self.path.join(name).is_file()
@@ -181,6 +197,16 @@ impl Source {
         by_form.get(&spelt[0]).map(|&at| self.names[at].clone())
     }
 
+    /// Whether a file that is listed is known to be none before it is read.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a link in an archive that leads nowhere.
+    pub fn check(&self, name: &str) -> Result<()> {
+        let wrong =
+            |target| Error::data(self.path.join(name), format!("is a link to {target}, which is not in the archive"));
+        self.lost.get(name).map_or(Ok(()), |target| Err(wrong(target)))
+    }
+
     /// How many bytes a file has, where it is there.
     pub fn size(&self, name: &str) -> Option<u64> {
         match &self.store {
@@ -197,6 +223,7 @@ impl Source {
     /// [`Error::File`] or [`Error::Data`] naming it; files of more than 1 GiB are refused.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let here = || self.path.join(name);
+        self.check(name)?;
         let absent = || Error::data(here(), "not in the archive");
         match &self.store {
             Store::Folder => folder::read(&here()),

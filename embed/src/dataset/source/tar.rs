@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use tar::EntryType;
 
 use super::links::{Link, follow};
-use super::{Limits, Store, names, read_all};
+use super::{Limits, Opened, Store, names, read_all};
 use crate::console::{Pace, Speech, note};
 use crate::error::{Error, Result};
 
@@ -55,7 +55,7 @@ pub(super) fn unpack(path: &Path, file: File, limits: &Limits) -> Result<File> {
     Ok(plain)
 }
 
-pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Store, Vec<String>, Vec<String>)> {
+pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<Opened> {
     let wrong = |problem: String| Error::data(path, problem);
     let damaged = |e: std::io::Error| wrong(format!("not a tar archive: {e}"));
     let end = file.seek(SeekFrom::End(0)).map_err(|e| Error::read(path, e))?;
@@ -121,9 +121,10 @@ pub(super) fn open(path: &Path, mut file: File, limits: &Limits) -> Result<(Stor
     if !others.is_empty() {
         notes.push(format!("passed over {} devices and pipes: {}", others.len(), names::several(others)));
     }
-    notes.extend(follow(path, &mut members, links)?);
+    let (lost, note) = follow(path, &mut members, links)?;
+    notes.extend(note);
     let names = members.keys().cloned().collect();
-    Ok((Store::Tar(Mutex::new(file), members), names, notes))
+    Ok(Opened { store: Store::Tar(Mutex::new(file), members), names, notes, lost })
 }
 
 /// Whether the last block of a tar of this length is one of zeros.

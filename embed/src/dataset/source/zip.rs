@@ -9,13 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use zip::ZipArchive;
 
 use super::links::{Link, follow};
-use super::{Limits, Store, names, read_all};
+use super::{Limits, Opened, Store, names, read_all};
 use crate::error::{Error, Result};
 
 /// The longest path that a symbolic link may lead to.
 const LONGEST_TARGET: u64 = 4096;
 
-pub(super) fn open(path: &Path, file: File, limits: &Limits) -> Result<(Store, Vec<String>, Vec<String>)> {
+pub(super) fn open(path: &Path, file: File, limits: &Limits) -> Result<Opened> {
     let wrong = |problem: String| Error::data(path, problem);
     let damaged = |e: zip::result::ZipError| wrong(format!("not a zip archive: {e}"));
     let packed = file.metadata().map_err(|e| Error::read(path, e))?.len();
@@ -54,9 +54,10 @@ pub(super) fn open(path: &Path, file: File, limits: &Limits) -> Result<(Store, V
             return Err(wrong(format!("holds {name} twice; wanted each member once")));
         }
     }
-    let notes = follow(path, &mut members, links)?.into_iter().collect();
+    let (lost, note) = follow(path, &mut members, links)?;
     let names = members.keys().cloned().collect();
-    Ok((Store::Zip(Mutex::new(archive), members), names, notes))
+    let store = Store::Zip(Mutex::new(archive), members);
+    Ok(Opened { store, names, notes: note.into_iter().collect(), lost })
 }
 
 /// Whether a member's header is what the file begins with; a program that unpacks itself begins otherwise.
