@@ -79,6 +79,17 @@ impl Own<'_> {
     }
 }
 
+/// The other run, before anything is read that takes long.
+///
+/// # Errors
+/// [`Error::Usage`] where no run was begun there, [`Error::Data`] where what it wrote down is damaged.
+pub(crate) fn open(init: &Init) -> Result<(Folder, Manifest)> {
+    Folder::open(&init.init_from).map_err(|error| match error {
+        Error::Usage(problem) => Error::Usage(problem.replace("--resume", "--init-from")),
+        other => other,
+    })
+}
+
 /// Puts the other run's tensors into the first state of this one, whose classes have an order of this digest. `state` is in the
 /// order of `step`.
 ///
@@ -92,10 +103,7 @@ pub(crate) fn put(
     class_order: &str,
     shards: &Shards,
 ) -> Result<Taken> {
-    let (folder, manifest) = Folder::open(&init.init_from).map_err(|error| match error {
-        Error::Usage(problem) => Error::Usage(problem.replace("--resume", "--init-from")),
-        other => other,
-    })?;
+    let (folder, manifest) = open(init)?;
     let checkpoint = folder.checkpoint();
     let bytes = std::fs::read(&checkpoint).map_err(|e| Error::read(&checkpoint, e))?;
     let sha256 = digest::sha256(&bytes);

@@ -22,6 +22,7 @@ use crate::cli::{FirstProxies, TrainArgs};
 use crate::events::Events;
 use crate::folder::{Folder, MadeWith, Manifest};
 use crate::in_parts;
+use crate::init;
 use crate::objective;
 use crate::optimizer::Variance;
 use crate::parts;
@@ -78,6 +79,7 @@ impl Plan {
             notes.extend(model.own_scaling.as_ref().and_then(|own| own.doubt(&settings.preprocessing)));
             notes.extend(settings.preprocessing.doubt());
             notes.extend(model.class_scores.clone());
+            settings.init.as_ref().map_or(Ok(()), |init| init::open(init).map(drop))?;
             return Self::of(settings, model, folder, None, notes);
         };
         let (folder, Manifest { made_with, mut settings }) = Folder::open(run)?;

@@ -114,6 +114,11 @@ pub(super) fn holds_only(table: &Table, column: usize, known: impl Fn(&str) -> b
     records.peek().is_some() && records.all(|record| record.fields.get(column).is_some_and(|field| known(field)))
 }
 
+/// Whether some value of a column is one of these words.
+pub(super) fn holds_some(table: &Table, column: usize, known: impl Fn(&str) -> bool) -> bool {
+    table.ragged().filter_map(Result::ok).any(|record| record.fields.get(column).is_some_and(|field| known(field)))
+}
+
 /// Whether a column has no name though others have, as pandas writes the numbers of rows.
 pub fn is_index_of(table: &Table, column: usize) -> bool {
     table.header().get(column).is_some_and(|name| is_index(name))
@@ -150,7 +155,7 @@ pub(super) fn may_be_label(table: &Table, column: usize) -> bool {
 }
 
 /// Whether some of the first fields of a column name files: they end as images do, or have a folder.
-pub(super) fn may_hold_images(table: &Table, column: usize) -> bool {
+pub(crate) fn may_hold_images(table: &Table, column: usize) -> bool {
     let mut first = table.ragged().take(SAMPLE).filter_map(Result::ok);
     first.any(|r| r.fields.get(column).is_some_and(|field| is_image(field) || field.contains(['/', '\\'])))
 }

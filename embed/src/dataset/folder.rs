@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::{self, Place};
+use super::layout::{self, Layout, Place};
 use super::source::names::{files, several};
-use super::{Listed, Listing, Source, Split, is_image, numbers};
+use super::{Listed, Listing, Source, Split, is_image, market, numbers};
 use crate::error::{Error, Result};
 use crate::files::ending;
 
@@ -93,6 +93,47 @@ fn parts_within(classes: &[String]) -> Option<(Vec<String>, bool)> {
     })
 }
 
+/// One folder of classes that is called like a part, beside others that are not: what they hold may be other parts.
+fn lone_part(classes: &[String]) -> Option<String> {
+    // Where the names of folders part, and what is called so there.
+    let mut skip = 0;
+    let tops: BTreeSet<&str> = loop {
+        let tops: Option<BTreeSet<&str>> =
+            classes.iter().map(|class| class[skip..].split_once('/').map(|(top, _)| top)).collect();
+        let tops = tops?;
+        match tops.first() {
+            Some(only) if tops.len() == 1 => skip += only.len() + 1,
+            _ => break tops,
+        }
+    };
+    let tops: Vec<&str> = tops.into_iter().collect();
+    layout::has_lone_part(&tops).then(|| {
+        let (parts, others): (Vec<&str>, Vec<&str>) = tops.iter().partition(|top| layout::names_part(top));
+        let folders = |names: Vec<&str>| several(names.into_iter().map(|name| format!("{name}/")));
+        format!(
+            "{} is called like a part of a data set, and {} beside it not like one: all are read as names of classes, of one part",
+            folders(parts),
+            folders(others)
+        )
+    })
+}
+
+/// Refuses several sets such as Market-1501 beside each other, whose names would be the classes, where nobody asked for these.
+fn several_markets<'n>(source: &Source, found: Layout<'n>, asked: bool) -> Result<Layout<'n>> {
+    if asked || !found.images.iter().all(|(name, ..)| market::names(name)) {
+        return Ok(found);
+    }
+    let sets: BTreeSet<&str> = found.images.iter().map(|&(.., class)| class).collect();
+    Err(Error::data(
+        source.path(),
+        format!(
+            "{} hold sets such as Market-1501, of images called PERSON_cCAMERA...; --data takes one of them, and --format folder each for a \
+             class",
+            several(sets.into_iter().map(str::to_owned))
+        ),
+    ))
+}
+
 /// What re-identification's sets call images of nobody: a folder that counts as a class beside people's numbers.
 fn nobody(classes: &[String]) -> Option<String> {
     let name = |class: &'_ String| class.rsplit('/').next().unwrap_or(class).to_owned();
@@ -114,7 +155,10 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
     let names: Vec<&str> = source.names().iter().map(String::as_str).filter(|n| is_image(n)).collect();
     let mut notes: Vec<String> = undecoded(source).into_iter().collect();
     let (mut protocol, mut places) = (Split::All, Vec::new());
-    let found = layout::find(&names, |rest| rest.contains('/')).or_else(|| layout::inner(&names));
+    let found = match layout::find(&names, |rest| rest.contains('/')) {
+        Some(found) => Some(found),
+        None => layout::inner(&names).map(|found| several_markets(source, found, asked)).transpose()?,
+    };
     let placed: Vec<(&str, Option<Place>, &str)> = match found {
         Some(mut found) => {
             let unlabelled = found.take_unlabelled();
@@ -158,6 +202,7 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
     let classes: Vec<String> = placed.iter().filter_map(|(_, _, below)| class(below)).collect();
     if places.is_empty() {
         notes.extend(check_names(source, &classes, asked)?);
+        notes.extend(lone_part(&classes));
     } else if let Some((folders, _)) = parts_within(&classes) {
         notes.push(format!(
             "{} inside of parts are called like parts, too, and are read as names of classes",

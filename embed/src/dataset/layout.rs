@@ -82,13 +82,14 @@ impl Place {
 
 /// The one place that a word of a folder's name (as [`plain`] has it) says, and the words beside it that say something else.
 fn named(folder: &str) -> Option<(Place, Vec<&str>)> {
-    let words = folder.split(['_', '-', '.', ' ']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let words =
+        folder.split(['_', '-', '.', ' ', '(', ')']).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
     let (mut place, mut beside) = (None, Vec::new());
     for word in words.filter(|word| !word.is_empty() && !FILLING.contains(word)) {
         let said = match word.strip_suffix("set").unwrap_or(word) {
             "train" | "training" | "trainval" => Place::Train,
-            "val" | "valid" | "validation" | "dev" => Place::Validation,
-            "test" | "testing" | "eval" | "evaluation" | "holdout" => Place::Test,
+            "val" | "valid" | "validate" | "validation" | "dev" => Place::Validation,
+            "test" | "tests" | "testing" | "eval" | "evaluation" | "holdout" => Place::Test,
             "query" | "queries" | "probe" | "probes" => Place::Query,
             "gallery" | "database" => Place::Gallery,
             _ => {
@@ -140,6 +141,12 @@ pub(super) fn parts_among<'n>(folders: &[&'n str]) -> Vec<&'n str> {
     let parts: Vec<(Place, &str)> = folders.iter().filter_map(|&folder| place(folder)).collect();
     let places: BTreeSet<Place> = parts.iter().map(|(place, _)| *place).collect();
     if places.len() < 2 { Vec::new() } else { parts.into_iter().map(|(_, folder)| folder).collect() }
+}
+
+/// Whether these folders, beside each other, are one part by its name and others that are none.
+pub(super) fn has_lone_part(folders: &[&str]) -> bool {
+    let parts = folders.iter().filter(|folder| Place::of(folder).is_some()).count();
+    parts == 1 && folders.len() > 1
 }
 
 /// Images by the part that their folder is.
@@ -198,7 +205,10 @@ impl<'n> Layout<'n> {
             let same = tops.entry(place).or_insert(top);
             *same = same.filter(|same| top == Some(*same));
         }
-        let is_again = |place: Place, top: &str| named(&plain(top)).is_some_and(|(said, _)| said == place);
+        let is_again = |place: Place, top: &str| {
+            let is_named = named(&plain(top)).is_some_and(|(said, _)| said == place);
+            is_named || Place::among(top, ["query"].into_iter()) == Some(place)
+        };
         for (_, place, rest) in &mut self.images {
             if let Some(top) = tops[place].filter(|top| is_again(*place, top)) {
                 *rest = &rest[top.len() + 1..];
@@ -365,6 +375,7 @@ mod tests {
             ["a/1.png", "a/2.png", "b/2.png"]
         );
         assert_eq!(classes(&["train/train/a/1.png", "val/a/2.png"]), ["a/1.png", "a/2.png"]);
+        assert_eq!(classes(&["query/a/1.png", "index/index/a/2.png"]), ["a/1.png", "a/2.png"]);
         assert_eq!(classes(&["train/train/1.png", "train/test/2.png"]), ["train/1.png", "test/2.png"], "classes");
         assert_eq!(classes(&["train/train/a/1.png", "train/b/1.png"]), ["train/a/1.png", "b/1.png"], "not all of it");
     }

@@ -13,10 +13,10 @@ use std::path::Path;
 
 use super::columns::{
     IS_GALLERY, IS_PART, IS_QUERY, Images, LABEL, PATH, ROLE, SPLIT, called, called_all, flag_column, header_of,
-    holds_only, image_column, is_index_of, is_known, may_be_label, may_hold_images, truth,
+    holds_only, holds_some, image_column, is_index_of, is_known, may_be_label, may_hold_images, truth,
 };
 use super::layout::Place;
-use super::part::Part;
+use super::part::{Part, with_ending};
 use super::roles::{Roles, said_by_one, unsaid};
 use super::source::names::several;
 use super::{Listed, Listing, Request, Role, Source, Split, is_image, numbers};
@@ -49,7 +49,8 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
     let table = Table::read(path, Blanks::Separate, |records| {
         path_column = records.iter().map(|r| r.fields.len()).max().map_or(0, |width| path_place(records, width));
         let named = |record: &Record<'_>| {
-            record.fields.get(path_column).is_some_and(|f| is_image(f) || source.find(f).is_some())
+            let is_there = |f: &str| source.find(f).is_some() || with_ending(&source, f).is_some();
+            record.fields.get(path_column).is_some_and(|f| is_image(f) || is_there(f))
         };
         let is_row = has_path(&records[0], path_column) && !knows(&records[0]);
         !named(&records[0]) && !is_row && (records[1..].iter().any(named) || has_names(&records[0]))
@@ -219,12 +220,22 @@ struct Columns {
     label_number: usize,
 }
 
+/// The part that a word says, as folders are called, too: `train2017`, `trainval`, `holdout`.
+fn part_of(word: &str) -> Option<Part> {
+    Part::parse(word).or_else(|| match Place::of_word(word)? {
+        Place::Train => Some(Part::Train),
+        Place::Validation => Some(Part::Validation),
+        Place::Test => Some(Part::Test),
+        Place::Query | Place::Gallery => None,
+    })
+}
+
 /// The first line in which a column of parts and one of parts and roles disagree on what is trained on.
 fn contradiction(table: &Table, parts: usize, places: usize) -> Option<usize> {
     let mut records = table.ragged().filter_map(Result::ok);
     let disagrees = |record: &Record<'_>| {
         let field = |column: usize| record.fields.get(column);
-        let is_train = field(parts).and_then(|word| Part::parse(word)).map(|part| part == Part::Train);
+        let is_train = field(parts).and_then(|word| part_of(word)).map(|part| part == Part::Train);
         is_train != field(places).and_then(|word| Place::of_word(word)).map(|place| place == Place::Train)
     };
     records.find(disagrees).map(|record| record.line)
@@ -249,19 +260,20 @@ impl Columns {
         let weight = request.weights.as_deref().map(|wanted| weight_column(table, (wanted, path, width), file));
         let weight = weight.transpose()?;
         let (query, gallery) = (flag_column(table, &IS_QUERY)?, flag_column(table, &IS_GALLERY)?);
-        let holds_parts = |&c: &usize| holds_only(table, c, |word| Part::parse(word).is_some());
+        let holds_parts = |&c: &usize| holds_only(table, c, |word| part_of(word).is_some());
         let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
         let holds_places = |&c: &usize| {
-            let any = |kind: &dyn Fn(Place) -> bool| {
-                table
-                    .ragged()
-                    .filter_map(Result::ok)
-                    .any(|r| r.fields.get(c).and_then(|f| Place::of_word(f)).is_some_and(kind))
-            };
-            holds_only(table, c, |word| Place::of_word(word).is_some()) && any(&|place| place == Place::Query)
+            holds_only(table, c, |word| Place::of_word(word).is_some())
+                && holds_some(table, c, |word| Place::of_word(word) == Some(Place::Query))
         };
-        let mut role = table.column(&ROLE)?.filter(|c| *c != path && !holds_parts(c));
-        let mut split = table.column(&SPLIT)?.filter(|&c| c != path);
+        // `set` and `part` may be of cards and of bodies, and what is asked for as the label is that.
+        let is_meant = |&c: &usize, sure: &str| {
+            let says = |word: &str| Role::parse(word).is_some() || Place::of_word(word).is_some();
+            let is_sure = || table.header().get(c).is_some_and(|name| plain(name) == sure);
+            c != path && asked != Some(c) && (is_sure() || holds_some(table, c, says))
+        };
+        let mut role = table.column(&ROLE)?.filter(|c| is_meant(c, ROLE[0]) && !holds_parts(c));
+        let mut split = table.column(&SPLIT)?.filter(|c| is_meant(c, SPLIT[0]));
         let mut by_values = Vec::new();
         let mut places = None;
         // In-Shop's words: train, query, gallery in one column.
@@ -361,8 +373,15 @@ impl Columns {
         let has_name = |c: usize| table.header().get(c).is_some_and(|name| !BOX.contains(&name.as_str()));
         let label_number = labels.iter().position(|&c| c == label).map_or(1, |at| at + 1);
         let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
-        let unused = labels.into_iter().filter(unused).collect();
-        let roles = Roles { role, query, gallery };
+        let mut unused: Vec<usize> = labels.into_iter().filter(unused).collect();
+        let roles = match role.or(places) {
+            None => Roles { role, query, gallery },
+            // Flags beside a column that says the roles are not read.
+            Some(_) => {
+                unused.extend([query, gallery].into_iter().flatten());
+                Roles { role, query: None, gallery: None }
+            }
+        };
         Ok(Self {
             path,
             path_note,
@@ -411,7 +430,7 @@ impl Columns {
         }
         let Some(word) = self.split.map(|c| &record.fields[c]) else { return Ok(None) };
         let wrong = || table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"));
-        Part::parse(word).map(Some).ok_or_else(wrong)
+        part_of(word).map(Some).ok_or_else(wrong)
     }
 
     fn place(&self, record: &Record<'_>) -> Option<Place> {

@@ -38,6 +38,11 @@ fn agrees(rest: &str) -> bool {
     folder.is_none_or(|folder| folder == person)
 }
 
+/// Whether a file is called PERSON_cCAMERA....
+pub(super) fn names(name: &str) -> bool {
+    parse(name).is_some()
+}
+
 /// Queries, a gallery, and all of their images called so.
 pub(super) fn recognises(source: &Source) -> bool {
     layout(source).filter(|found| found.images.iter().all(|&(.., rest)| agrees(rest))).is_some_and(|found| {

@@ -44,9 +44,10 @@ fn key(name: String) -> (Vec<Chunk>, String) {
     (chunks.map(chunk).collect(), name)
 }
 
-/// A whole number in plain digits, behind which `.0` may stand, as pandas writes a column with gaps.
+/// A whole number in plain digits, behind which `.0` may stand, as pandas writes a column with gaps, or more zeros.
 fn whole(name: &str) -> Option<usize> {
-    let name = name.strip_suffix(".0").unwrap_or(name);
+    let is_zeros = |fraction: &str| !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0');
+    let name = name.split_once('.').filter(|(_, fraction)| is_zeros(fraction)).map_or(name, |(whole, _)| whole);
     (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit())).then(|| name.parse().ok()).flatten()
 }
 
@@ -72,6 +73,7 @@ mod tests {
         assert_eq!(of(&["1", "10", "100", "2"]), [1, 10, 100, 2]);
         assert_eq!(of(&["0", "007"]), [0, 7]);
         assert_eq!(of(&["0.0", "10.0", "2.0"]), [0, 10, 2], "of a column with gaps");
+        assert_eq!(of(&["0.00", "10.00", "2."]), [1, 3, 2], "no digits behind the point");
         assert_eq!(of(&["1.0", "1.5"]), [1, 2], "no whole numbers");
         assert_eq!(of(&["1", "01"]), [1, 2], "two names of one number");
         assert_eq!(of(&["b", "1", "10"]), [1, 2, 3]);

@@ -269,7 +269,7 @@ fn find_files(source: &Source, kept: &mut [Listed], request: &Request, notes: &m
 }
 
 /// The one file that a name without an ending means, as lists of FGVC-Aircraft and Oxford-IIIT Pets have it.
-fn with_ending(source: &Source, name: &str) -> Option<String> {
+pub(super) fn with_ending(source: &Source, name: &str) -> Option<String> {
     let mut found = with_endings(source, name);
     found.pop().filter(|_| found.is_empty())
 }

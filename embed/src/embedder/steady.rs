@@ -23,7 +23,13 @@ impl Embedder {
         let count = self.batch();
         let bound = if self.model.has_halves { ROUNDING_OF_HALVES } else { ROUNDING };
         let length: usize = shape.iter().product();
-        let images = noise(self.model.takes_levels(), count * length);
+        let mut images = noise(self.model.takes_levels(), count * length);
+        // Each of another range, by which a scale over the whole batch is seen.
+        for (at, image) in images.chunks_exact_mut(length.max(1)).enumerate() {
+            #[allow(clippy::cast_precision_loss)] // a batch is short
+            let share = 1.0 - 0.75 * at as f32 / count as f32;
+            image.iter_mut().for_each(|value| *value *= share);
+        }
         let can_be_cured = count > 1 && !self.full_batches;
         let mut workers = self.workers();
         let Some(worker) = workers.first_mut() else { return Ok(None) };

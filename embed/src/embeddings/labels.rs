@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::{Embeddings, Row};
-use crate::dataset::columns::{LABEL, PATH, ROLE, called};
+use crate::dataset::columns::{LABEL, PATH, ROLE, called, image_column, may_hold_images};
 use crate::dataset::{Role, Roles, composed, said_by_one, several, slips_in, unsaid};
 use crate::delimited::{Blanks, Record, Table, decode, is_index, lines, plain};
 use crate::error::{Error, Result};
@@ -109,6 +109,12 @@ pub(super) fn read(path: &Path, rows: usize) -> Result<Labels> {
     let columns = [NAME.as_slice(), &[IMAGE], &[CAMERA], &[MATRIX]].map(|names| table.column(names));
     let [name, image, camera, matrix] = columns;
     let (mut name, matrix) = (name?, matrix?);
+    let holds_images = |column: usize| may_hold_images(&table, column);
+    if matrix.is_none() && !name.is_some_and(holds_images) {
+        // A person's name beside the name of a file.
+        let images = image_column(&table, |column| column != label).ok().flatten().map(|images| images.at);
+        name = images.filter(|&column| holds_images(column)).or(name);
+    }
     if name.is_none() && matrix.is_none() {
         name = table.column(&PATH)?.filter(|&column| column != label);
     }

@@ -54,8 +54,11 @@ impl Landmarks {
             return Err(Error::data(path, "holds no landmarks"));
         }
         let is_share = |number: &f64| (0.0..=1.0).contains(number);
-        if landmarks.values().flatten().flatten().all(is_share) {
-            return Err(Error::data(path, "all numbers are between 0 and 1, as shares of an image are; wanted pixels"));
+        let mut of_shares = landmarks.iter().filter(|(_, points)| points.iter().flatten().all(is_share));
+        if let Some(first) = of_shares.by_ref().map(|(name, _)| name).min() {
+            let problem =
+                format!("all numbers of {first} are between 0 and 1, as shares of an image are; wanted pixels");
+            return Err(Error::data(path, problem));
         }
         Ok(Self(landmarks))
     }
@@ -64,11 +67,24 @@ impl Landmarks {
     /// ten pixels of it, landmarks in another order do not.
     pub fn doubt(&self) -> Option<String> {
         const FAR: f64 = 14.0;
+        /// Of a single image: farther than any face, and less than one whose sides are swapped.
+        const FARTHEST: f64 = 20.0;
+        const WANTED: &str =
+            "wanted x and y of left eye, right eye, nose, left and right corner of the mouth, as the viewer sees them";
         let apart: f64 = self.0.values().filter_map(misfit).sum::<f64>() / self.0.len() as f64;
-        (apart > FAR).then(|| {
+        if apart > FAR {
+            return Some(format!(
+                "landmarks lie {apart:.0} pixels from ArcFace's template when they are aligned (faces: up to 10): {WANTED}"
+            ));
+        }
+        let is_far = |points: &[[f64; 2]; 5]| misfit(points).is_some_and(|apart| apart > FARTHEST);
+        let far: Vec<&String> = self.0.iter().filter(|(_, points)| is_far(points)).map(|(name, _)| name).collect();
+        far.iter().min().map(|first| {
             format!(
-                "landmarks lie {apart:.0} pixels from ArcFace's template when they are aligned (faces: up to 10): wanted x and y of \
-                 left eye, right eye, nose, left and right corner of the mouth, as the viewer sees them"
+                "landmarks of {} of {} images lie more than {FARTHEST} pixels from ArcFace's template when they are aligned (faces: up to \
+                 10), such as those of {first}: {WANTED}",
+                far.len(),
+                self.0.len()
             )
         })
     }
@@ -251,7 +267,7 @@ mod tests {
     fn landmarks_of_another_size_are_refused() {
         let shares: Vec<String> = TEMPLATE.iter().flatten().map(|v| (v / 112.0).to_string()).collect();
         let error = read(&format!("a.jpg,{}\n", shares.join(","))).unwrap_err();
-        assert!(error.contains("l.csv: all numbers are between 0 and 1"), "{error}");
+        assert!(error.contains("l.csv: all numbers of a.jpg are between 0 and 1"), "{error}");
         let landmarks = Landmarks(HashMap::from([("a.jpg".to_owned(), TEMPLATE.map(|p| p.map(|v| 3.0 * v)))]));
         let error = landmarks.align("a.jpg", &RgbImage::new(112, 112)).unwrap_err().to_string();
         assert!(error.contains("a.jpg: is 112x112, and the middle of its five landmarks is at 168,"), "{error}");

@@ -184,6 +184,10 @@ fn labels_are_read_as_programs_write_them() {
     ] {
         assert_eq!(read(content).unwrap(), ["a b", "c,d"], "{content:?}");
     }
+    // A person's name is none of a file, where another column has that.
+    put(&labels, "name,image,label\nAnn,a/1.jpg,0\nAnn,a/2.jpg,0\nBob,b/1.jpg,1\n");
+    let kept = Embeddings::read(&path, None, Some(&labels)).unwrap();
+    assert_eq!(kept.rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["a/1.jpg", "a/2.jpg", "b/1.jpg"]);
     // What names columns may be a label: it is there again, and there are as many lines as rows.
     assert_eq!(read("y\ny\nn\n").unwrap(), ["y", "n"]);
     let wrong = |content: &str| read(content).unwrap_err();

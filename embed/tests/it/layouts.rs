@@ -445,6 +445,37 @@ fn parts_that_lie_beside_other_folders_are_said_or_refused() {
 }
 
 #[test]
+fn a_part_beside_folders_of_other_names_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["set/train/a/1.png", "set/train/b/2.png", "set/unseen/c/3.png", "set/unseen/d/4.png"]);
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!(data.classes.len(), 4);
+    let said = "train/ is called like a part of a data set, and unseen/ beside it not like one";
+    assert!(data.notes.iter().any(|note| note.starts_with(said)), "{:?}", data.notes);
+    for held in ["test (1)", "Validate", "tests"] {
+        let root = tempfile::tempdir().unwrap();
+        pictures(root.path(), &["train/a/1.png", "train/b/2.png", &format!("{held}/c/3.png")]);
+        assert_eq!(load(root.path(), Split::Train).classes, ["a", "b"], "{held}");
+    }
+}
+
+#[test]
+fn several_markets_are_no_classes() {
+    let root = tempfile::tempdir().unwrap();
+    let image = |set: &str, rest: &str| format!("{set}/{rest}");
+    let all: Vec<String> = ["market", "duke"]
+        .iter()
+        .flat_map(|set| ["query/0001_c1s1_1.png", "bounding_box_test/0001_c2s1_2.png"].map(|rest| image(set, rest)))
+        .collect();
+    pictures(root.path(), &all.iter().map(String::as_str).collect::<Vec<_>>());
+    let message = refused(&Request::of(root.path()));
+    assert!(message.contains("duke/, market/ hold sets such as Market-1501"), "{message}");
+    assert_eq!(load(&root.path().join("market"), Split::Protocol).format, Format::Market);
+    let asked = Request { format: Format::Folder, ..Request::of(root.path()) };
+    assert_eq!(Dataset::load(&asked).unwrap().classes, ["duke", "market"]);
+}
+
+#[test]
 fn mars_is_read_by_its_parts() {
     let root = tempfile::tempdir().unwrap();
     pictures(

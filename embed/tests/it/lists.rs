@@ -405,6 +405,25 @@ fn a_list_that_is_packed_or_a_pipe_is_told_what_to_do() {
 }
 
 #[test]
+fn columns_are_parts_and_roles_by_what_they_hold_and_the_label_that_is_asked_for() {
+    let root = place();
+    for (header, words) in [("set", ["Base", "Base", "Jungle"]), ("part", ["arm", "arm", "head"])] {
+        let rows = format!("a/1.png,x,{}\na/2.png,y,{}\nb/3 x.png,y,{}\n", words[0], words[1], words[2]);
+        let data = with(root.path(), format!("path,label,{header}\n{rows}")).unwrap();
+        assert_eq!(data.classes, ["x", "y"]);
+        let request = Request { label: Some(header.to_owned()), ..Request::of(root.path().join("list.csv")) };
+        assert_eq!(Dataset::load(&request).unwrap().classes, [words[0], words[2]]);
+    }
+    put(root.path().join("list.csv"), "path,role,split\na/1.png,u,train\na/2.png,v,test\n");
+    let request = Request { label: Some("role".to_owned()), ..Request::of(root.path().join("list.csv")) };
+    assert_eq!(Dataset::load(&request).unwrap().classes, ["u", "v"]);
+    let data = with(root.path(), "path,label,split\na/1.png,u,trainval\na/2.png,v,eval\n").unwrap();
+    assert!(data.notes.iter().any(|note| note.contains("train (1 images), test (1 images)")), "{:?}", data.notes);
+    let message = with(root.path(), "path,label,set\na/1.png,u,train\na/2.png,v,tset\n").unwrap_err();
+    assert!(message.contains("line 3: split 'tset' is none of"), "{message}");
+}
+
+#[test]
 fn one_column_says_parts_and_roles() {
     let root = place();
     put(root.path().join("b/4.png"), png([9, 0, 0]));
@@ -432,6 +451,12 @@ fn one_column_says_parts_and_roles() {
     let data = with(root.path(), list).unwrap();
     assert_eq!(data.items.len(), 3);
     assert!(data.notes.contains(&"left out 1 images of test: there are query and gallery beside it".to_owned()));
+    // Flags beside it are not read, which is said.
+    let list = "path,label,split,is_query\na/1.png,u,query,False\na/2.png,u,gallery,True\nb/3 x.png,v,gallery,True\n";
+    let data = with(root.path(), list).unwrap();
+    let roles: Vec<Role> = data.items.iter().map(|item| item.role).collect();
+    assert_eq!(roles, [Role::Query, Role::Gallery, Role::Gallery]);
+    assert_eq!(data.notes, ["nothing is read from column 'is_query'"]);
     // Roles alone, under the name of a part.
     let data = with(root.path(), "path,label,split\na/1.png,u,query\na/2.png,u,gallery\n").unwrap();
     assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
@@ -463,6 +488,10 @@ fn ids_name_images_whose_endings_the_list_leaves_away() {
         "id,breed\n000bec,pug\n1f3ad,pug\n9c2,boxer\n",
         "breed,id\npug,000bec\npug,1f3ad\nboxer,9c2\n",
         "Id,label\n000bec,pug\n1f3ad,pug\n9c2,boxer\n",
+        // Kaggle's names of columns, of which not all are known.
+        "id_code,diagnosis\n000bec,pug\n1f3ad,pug\n9c2,boxer\n",
+        "image_id,landmark\n000bec,pug\n1f3ad,pug\n9c2,boxer\n",
+        "img,cls\n000bec,pug\n1f3ad,pug\n9c2,boxer\n",
     ] {
         let data = with(root.path(), list).unwrap();
         assert_eq!(read(&data), [("000bec.png", "pug"), ("1f3ad.png", "pug"), ("9c2.png", "boxer")], "{list}");

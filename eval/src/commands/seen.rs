@@ -82,15 +82,11 @@ fn has_changed(run: &Past, now: &Dataset) -> bool {
 fn in_both(measured: &Dataset, trained: &Dataset) -> (usize, usize) {
     let places = |data: &Dataset| data.items.iter().map(place(data)).collect::<Vec<_>>();
     let (of_measured, of_trained) = (places(measured), places(trained));
-    let are_measured: HashSet<&PathBuf> = of_measured.iter().collect();
     let are_trained: HashSet<&PathBuf> = of_trained.iter().collect();
-    let rest = |data: &Dataset, places: &[PathBuf], there: &HashSet<&PathBuf>| {
-        let elsewhere = data.items.iter().zip(places).filter(|(_, place)| !there.contains(place));
-        elsewhere.map(|(item, _)| item.clone()).collect::<Vec<Item>>()
-    };
-    let (own, others) = (rest(measured, &of_measured, &are_trained), rest(trained, &of_trained, &are_measured));
-    let copies = copies((measured, &own), (trained, &others));
-    (measured.items.len() - own.len() + copies, copies)
+    let elsewhere = measured.items.iter().zip(&of_measured).filter(|(_, place)| !are_trained.contains(place));
+    let elsewhere: Vec<Item> = elsewhere.map(|(item, _)| item.clone()).collect();
+    let copies = copies((measured, &elsewhere), (trained, &trained.items));
+    (measured.items.len() - elsewhere.len() + copies, copies)
 }
 
 /// How many files of the first have the bytes of one of the second. Only files as long as one of the others are read.

@@ -16,11 +16,23 @@ const WANTED: pickle::Wanted = pickle::Wanted {
     cure: "plain bytes and bools: pickle ([bytes(i) for i in images], [bool(a) for a in answers])",
 };
 
+/// Without its middle, where it is long: what is wanted stands at the end.
+fn shortened(problem: &str) -> String {
+    const BEGINNING: usize = 100;
+    const END: usize = 160;
+    let chars: Vec<char> = problem.chars().collect();
+    if chars.len() <= BEGINNING + END {
+        return problem.to_owned();
+    }
+    let part = |chars: &[char]| chars.iter().collect::<String>();
+    format!("{} ... {}", part(&chars[..BEGINNING]), part(&chars[chars.len() - END..]))
+}
+
 pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(Builder, Vec<Vec<u8>>)> {
     let wrong = |problem: String| Error::data(path, problem);
     // What is wrong may quote an image.
     let not_pickle = |problem: String| {
-        let problem: String = problem.chars().take(120).collect();
+        let problem = shortened(&problem);
         wrong(format!(
             "is not a pickle of images and answers: {problem} (protocols 1 to 5 are read: pickle.dump(..., protocol=4))"
         ))

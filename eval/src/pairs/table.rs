@@ -75,7 +75,7 @@ pub(super) const SAME: [&str; 14] = [
 ];
 const FOLD: [&str; 4] = ["fold", "split", "fold_id", "split_number"];
 /// What they call an answer that is 1 where the two are different, or a number that is no answer.
-const CONTRARY: [&str; 13] = [
+const CONTRARY: [&str; 19] = [
     "different",
     "differs",
     "differ",
@@ -89,6 +89,12 @@ const CONTRARY: [&str; 13] = [
     "mismatch",
     "nonmatch",
     "unequal",
+    "negative",
+    "negatives",
+    "unmatched",
+    "nonmate",
+    "nonmated",
+    "unmated",
 ];
 
 /// What they call the number of a line or of a pair.
