@@ -7,21 +7,6 @@ use super::layout::{self, Layout, Place};
 use super::source::names::{files, several};
 use super::{Listed, Listing, Source, Split, is_image, market, numbers};
 use crate::error::{Error, Result};
-use crate::files::ending;
-
-/// Kinds of files that hold pictures, but are not decoded, and the text that lies beside images: named first in a note.
-pub(super) fn undecoded(source: &Source) -> Option<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for name in source.names().iter().filter(|name| !is_image(name)) {
-        let kind = ending(std::path::Path::new(name));
-        *counts.entry(if kind.is_empty() { "without ending".into() } else { format!(".{kind}") }).or_default() += 1;
-    }
-    let total = counts.values().sum();
-    let mut by_count: Vec<(String, usize)> = counts.into_iter().collect();
-    by_count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let kinds = several(by_count.into_iter().map(|(kind, count)| format!("{count} {kind}")));
-    (total > 0).then(|| format!("passed over {} of kinds that are not decoded: {kinds}", files(total)))
-}
 
 /// Class folders that are called alike and lie in different folders: what they lie in may be parts with other names.
 fn namesakes(classes: &[String]) -> Option<String> {
@@ -153,7 +138,7 @@ fn nobody(classes: &[String]) -> Option<String> {
 /// `asked` says that the format was named, not recognised.
 pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
     let names: Vec<&str> = source.names().iter().map(String::as_str).filter(|n| is_image(n)).collect();
-    let mut notes: Vec<String> = undecoded(source).into_iter().collect();
+    let mut notes: Vec<String> = source.undecoded().into_iter().collect();
     let (mut protocol, mut places) = (Split::All, Vec::new());
     let found = match layout::find(&names, |rest| rest.contains('/')) {
         Some(found) => Some(found),

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use super::folder::undecoded;
 use super::layout::{self, Layout, Place};
 use super::source::names::{files, several};
 use super::{Listed, Listing, Source, Split, is_image, numbers};
@@ -58,7 +57,7 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
             "format market wants query/ and bounding_box_test/ (or gallery/) with images called PERSON_cCAMERA..., such as 0002_c1s1_000451_03.jpg",
         )
     })?;
-    let mut notes: Vec<String> = undecoded(source).into_iter().collect();
+    let mut notes: Vec<String> = source.undecoded().into_iter().collect();
     if !found.others.is_empty() {
         notes.push(format!(
             "left out {} outside of query, gallery and train, or not called PERSON_cCAMERA...: {}",

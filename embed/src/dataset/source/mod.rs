@@ -10,15 +10,16 @@ pub(super) mod names;
 mod tar;
 mod zip;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
+use crate::dataset::is_image;
 use crate::delimited;
 use crate::error::{Error, Result};
-use crate::files::open_file;
+use crate::files::{ending, open_file};
 use kind::Kind;
 use names::{composed, is_hidden, tidy};
 
@@ -161,6 +162,20 @@ impl Source {
     /// All files that are not hidden, sorted by name.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Kinds of files that hold pictures, but are not decoded, and the text that lies beside images, the most frequent first: a sentence.
+    pub fn undecoded(&self) -> Option<String> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for name in self.names.iter().filter(|name| !is_image(name)) {
+            let kind = ending(Path::new(name));
+            *counts.entry(if kind.is_empty() { "without ending".into() } else { format!(".{kind}") }).or_default() += 1;
+        }
+        let total = counts.values().sum();
+        let mut by_count: Vec<(String, usize)> = counts.into_iter().collect();
+        by_count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let kinds = names::several(by_count.into_iter().map(|(kind, count)| format!("{count} {kind}")));
+        (total > 0).then(|| format!("passed over {} of kinds that are not decoded: {kinds}", names::files(total)))
     }
 
     /// What was passed over, and why: a sentence each.
