@@ -105,7 +105,7 @@ fn lone_part(classes: &[String]) -> Option<String> {
 
 /// Refuses several sets such as Market-1501 beside each other, whose names would be the classes, where nobody asked for these.
 fn several_markets<'n>(source: &Source, found: Layout<'n>, asked: bool) -> Result<Layout<'n>> {
-    if asked || !found.images.iter().all(|(name, ..)| market::names(name)) {
+    if asked || !found.images.iter().all(|(name, ..)| market::is_called_so(name)) {
         return Ok(found);
     }
     let sets: BTreeSet<&str> = found.images.iter().map(|&(.., class)| class).collect();

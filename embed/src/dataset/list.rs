@@ -222,12 +222,12 @@ struct Columns {
 
 /// The part that a word says, as folders are called, too: `train2017`, `trainval`, `holdout`.
 fn part_of(word: &str) -> Option<Part> {
-    Part::parse(word).or_else(|| match Place::of_word(word)? {
+    match Place::of_word(word)? {
         Place::Train => Some(Part::Train),
         Place::Validation => Some(Part::Validation),
         Place::Test => Some(Part::Test),
         Place::Query | Place::Gallery => None,
-    })
+    }
 }
 
 /// The first line in which a column of parts and one of parts and roles disagree on what is trained on.
@@ -292,7 +292,7 @@ impl Columns {
         let mut free: Vec<usize> = (0..width).filter(|&c| !known.contains(&Some(c))).collect();
         let mut refuted = None;
         if let (None, None, Some(parts)) = (places, role, split)
-            && let Some(at) = free.iter().position(|column| holds_places(column))
+            && let Some(at) = free.iter().position(holds_places)
         {
             let column = free[at];
             match contradiction(table, parts, column) {

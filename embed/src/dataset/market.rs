@@ -38,7 +38,7 @@ fn agrees(rest: &str) -> bool {
 }
 
 /// Whether a file is called PERSON_cCAMERA....
-pub(super) fn names(name: &str) -> bool {
+pub(super) fn is_called_so(name: &str) -> bool {
     parse(name).is_some()
 }
 

@@ -18,16 +18,6 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The part that a word of a list means.
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        match word.to_lowercase().as_str() {
-            "train" | "training" => Some(Self::Train),
-            "val" | "valid" | "validation" | "dev" => Some(Self::Validation),
-            "test" | "testing" => Some(Self::Test),
-            _ => None,
-        }
-    }
-
     /// The word of `--split`.
     pub(super) fn as_str(self) -> &'static str {
         match self {

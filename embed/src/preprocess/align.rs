@@ -54,8 +54,8 @@ impl Landmarks {
             return Err(Error::data(path, "holds no landmarks"));
         }
         let is_share = |number: &f64| (0.0..=1.0).contains(number);
-        let mut of_shares = landmarks.iter().filter(|(_, points)| points.iter().flatten().all(is_share));
-        if let Some(first) = of_shares.by_ref().map(|(name, _)| name).min() {
+        let of_shares = landmarks.iter().filter(|(_, points)| points.iter().flatten().all(is_share));
+        if let Some(first) = of_shares.map(|(name, _)| name).min() {
             let problem =
                 format!("all numbers of {first} are between 0 and 1, as shares of an image are; wanted pixels");
             return Err(Error::data(path, problem));
