@@ -195,8 +195,8 @@ impl<'n> Layout<'n> {
         self.places.extend([Place::Query, Place::Gallery]);
     }
 
-    /// Takes a part's folder inside that part's folder away, where it holds all that the part has: `train/train/cat/1.png`, as archives
-    /// are unpacked.
+    /// Takes a folder inside a part's folder away that is called like that part, or like nothing, and holds all that the part has:
+    /// `train/train/cat/1.png`, as archives are unpacked, `val/images/cat/2.png`.
     fn take_doubled(&mut self, labelled: impl Fn(&str) -> bool) {
         // Of each place the folder that all of its images lie in, as long as there is one.
         let mut tops: BTreeMap<Place, Option<&str>> = BTreeMap::new();
@@ -206,8 +206,10 @@ impl<'n> Layout<'n> {
             *same = same.filter(|same| top == Some(*same));
         }
         let is_again = |place: Place, top: &str| {
-            let is_named = named(&plain(top)).is_some_and(|(said, _)| said == place);
-            is_named || Place::among(top, ["query"].into_iter()) == Some(place)
+            let words = plain(top);
+            let is_named = named(&words).is_some_and(|(said, _)| said == place);
+            let says_nothing = words.split('_').all(|word| FILLING.contains(&word));
+            is_named || says_nothing || Place::among(top, ["query"].into_iter()) == Some(place)
         };
         for (_, place, rest) in &mut self.images {
             if let Some(top) = tops[place].filter(|top| is_again(*place, top)) {
@@ -376,6 +378,7 @@ mod tests {
         );
         assert_eq!(classes(&["train/train/a/1.png", "val/a/2.png"]), ["a/1.png", "a/2.png"]);
         assert_eq!(classes(&["query/a/1.png", "index/index/a/2.png"]), ["a/1.png", "a/2.png"]);
+        assert_eq!(classes(&["train/imgs/a/1.png", "val/a/2.png"]), ["a/1.png", "a/2.png"]);
         assert_eq!(classes(&["train/train/1.png", "train/test/2.png"]), ["train/1.png", "test/2.png"], "classes");
         assert_eq!(classes(&["train/train/a/1.png", "train/b/1.png"]), ["train/a/1.png", "b/1.png"], "not all of it");
     }
