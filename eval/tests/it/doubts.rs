@@ -328,8 +328,9 @@ fn lists_of_pairs_that_contradict_their_names_or_have_odd_folds_are_said() {
         put(&list, text_of);
         said(&["verify", "--embeddings", &e, "--labels", text(&labels), "--pairs", text(&list)]).1
     };
-    let even = |at: usize| at / 8;
+    let even = |at: usize| 1 + at / 8;
     assert_eq!(verify(0, &even), "");
+    assert!(verify(0, &|at| at / 8).contains("folds 1 to 5 are those called '0', '1', '2', '3', '4'"));
     let error = verify(2, &even);
     assert!(error.contains("2 of 40 pairs say otherwise than the folders of their images"), "{error}");
     let error = verify(0, &|at| if at < 30 { 0 } else { 1 + at % 10 / 5 });
