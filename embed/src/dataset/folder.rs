@@ -163,6 +163,7 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
                     several(found.others.iter().map(|&n| n.to_owned()))
                 ));
             }
+            notes.extend(found.together());
             places = found.places;
             notes.extend(Place::note(&places));
             if places.contains(&Place::Query) || places.contains(&Place::Gallery) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Role;
 use super::part::Part;
+use super::source::names::several;
 use crate::delimited::plain;
 
 /// What a folder of a part holds.
@@ -158,9 +159,20 @@ pub(super) struct Layout<'n> {
     pub others: Vec<&'n str>,
     /// The places that there are.
     pub places: Vec<Place>,
+    /// The folders that are of each.
+    folders: BTreeMap<Place, BTreeSet<&'n str>>,
 }
 
 impl<'n> Layout<'n> {
+    /// What is said of several folders that are one part: `query_drone/` and `query_satellite/`.
+    pub(super) fn together(&self) -> Option<String> {
+        let joined = self.folders.values().filter(|folders| folders.len() > 1);
+        let joined: Vec<String> = joined
+            .map(|folders| folders.iter().map(|folder| format!("{folder}/")).collect::<Vec<_>>().join(" and "))
+            .collect();
+        (!joined.is_empty()).then(|| format!("taken together, as of one part: {}", several(joined)))
+    }
+
     /// Takes folders of queries and of a gallery that hold all of one part, `test/query/a/1.png`, for what they are; of two such parts
     /// neither.
     fn take_roles(&mut self, labelled: impl Fn(&str) -> bool) {
@@ -269,6 +281,7 @@ pub(super) fn find<'n>(names: &[&'n str], labelled: impl Fn(&str) -> bool) -> Op
             match name[skip..].split_once('/').and_then(|(top, rest)| Some((place(top)?, rest))) {
                 Some((place, rest)) if labelled(rest) => {
                     layout.images.push((name, place, rest));
+                    layout.folders.entry(place).or_default().extend(name[skip..].split('/').next());
                     if !layout.places.contains(&place) {
                         layout.places.push(place);
                     }

@@ -460,6 +460,22 @@ fn a_part_beside_folders_of_other_names_is_said() {
 }
 
 #[test]
+fn several_folders_of_one_part_are_said() {
+    let root = tempfile::tempdir().unwrap();
+    let views = ["query_drone", "query_satellite", "gallery_drone", "gallery_satellite"];
+    let all: Vec<String> =
+        views.iter().flat_map(|view| ["a", "b"].map(|class| format!("{view}/{class}/1.png"))).collect();
+    pictures(root.path(), &all.iter().map(String::as_str).collect::<Vec<_>>());
+    let data = load(root.path(), Split::Protocol);
+    let said =
+        "taken together, as of one part: query_drone/ and query_satellite/, gallery_drone/ and gallery_satellite/";
+    assert!(data.notes.contains(&said.to_owned()), "{:?}", data.notes);
+    let one = tempfile::tempdir().unwrap();
+    pictures(one.path(), &["query/a/1.png", "gallery/a/2.png"]);
+    assert!(!load(one.path(), Split::Protocol).notes.iter().any(|note| note.contains("taken together")));
+}
+
+#[test]
 fn several_markets_are_no_classes() {
     let root = tempfile::tempdir().unwrap();
     let image = |set: &str, rest: &str| format!("{set}/{rest}");
