@@ -262,9 +262,11 @@ impl Columns {
         let (query, gallery) = (flag_column(table, &IS_QUERY)?, flag_column(table, &IS_GALLERY)?);
         let holds_parts = |&c: &usize| holds_only(table, c, |word| part_of(word).is_some());
         let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
-        let holds_places = |&c: &usize| {
-            holds_only(table, c, |word| Place::of_word(word).is_some())
-                && holds_some(table, c, |word| Place::of_word(word) == Some(Place::Query))
+        // Parts beside roles: a column of roles alone says no part.
+        let holds_places = |c: &usize| {
+            holds_only(table, *c, |word| Place::of_word(word).is_some())
+                && holds_some(table, *c, |word| Place::of_word(word) == Some(Place::Query))
+                && !holds_roles(c)
         };
         // `set` and `part` may be of cards and of bodies, and what is asked for as the label is that.
         let is_meant = |&c: &usize, sure: &str| {
@@ -278,7 +280,7 @@ impl Columns {
         let mut places = None;
         // In-Shop's words: train, query, gallery in one column.
         for column in [&mut split, &mut role] {
-            places = places.or_else(|| column.take_if(|c| !holds_roles(c) && !holds_parts(c) && holds_places(c)));
+            places = places.or_else(|| column.take_if(|c| holds_places(c)));
         }
         if let (None, Some(at)) = (role, split.filter(holds_roles)) {
             (role, split) = (Some(at), None);

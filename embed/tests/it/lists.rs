@@ -466,6 +466,12 @@ fn one_column_says_parts_and_roles() {
     assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
     let message = with(root.path(), list.replace("train,", "test,")).unwrap_err();
     assert!(message.contains("line 2: role '' is none of query, gallery, both"), "{message}");
+    // Roles beside parts stay roles, and the part is that of its column.
+    let list = "path,label,split,type\na/1.png,u,train,gallery\na/2.png,u,val,query\nb/3 x.png,v,val,gallery\n";
+    let data = with(root.path(), list).unwrap();
+    assert_eq!((data.part.as_str(), data.items.len()), ("val", 2));
+    assert_eq!(data.items.iter().map(|item| item.role).collect::<Vec<_>>(), [Role::Query, Role::Gallery]);
+    assert!(!data.notes.iter().any(|note| note.contains("disagrees")), "{:?}", data.notes);
     // A column of both beside one of parts: it says more, where the two agree.
     let list = "path,label,split,status\na/1.png,u,train,train\na/2.png,u,test,query\nb/3 x.png,v,test,gallery\n";
     let data = with(root.path(), list).unwrap();
