@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use pdloss_embed::console::Progress;
 use pdloss_embed::dataset::{Dataset, Item, Past};
-use pdloss_embed::digest::sha256;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -34,7 +33,8 @@ pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
                 continue;
             }
         };
-        if has_changed(&run, &trained) {
+        let digests = digests_of_few(&run, &trained);
+        if has_changed(&run, &trained, digests.as_deref()) {
             let or_skipped = if run.data.skip_bad { " (or some were skipped then)" } else { "" };
             said.push(format!(
                 "the images that the model was trained on ({}, by {}: {} then, {} now) have changed since{or_skipped}: it may have seen the \
@@ -45,7 +45,7 @@ pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
                 trained.items.len()
             ));
         }
-        let (count, copies) = in_both(measured, &trained);
+        let (count, copies) = in_both(measured, &trained, digests.as_deref());
         if count > 0 {
             said.push(format!(
                 "{count} of the {} images measured are among those that the model was trained on ({}){}: figures of them are of what it has seen",
@@ -58,61 +58,56 @@ pub(super) fn seen(model: &Path, measured: &Dataset) -> Vec<String> {
     said
 }
 
-/// Whether what a run was trained on is no longer what it was: by the number of images, and where these are few enough by their bytes.
-fn has_changed(run: &Past, now: &Dataset) -> bool {
-    /// Bytes that are read for that.
+/// SHA-256 of the images that a run was trained on, where they are as many as then and few enough to be read for it.
+fn digests_of_few(run: &Past, now: &Dataset) -> Option<Vec<Option<[u8; 32]>>> {
+    /// Bytes that are read.
     const MOST: u64 = 1 << 30;
-    if run.images != now.items.len() {
-        return true;
-    }
-    let bytes: u64 = now.items.iter().filter_map(|item| now.source.size(&item.name)).sum();
-    bytes <= MOST && {
-        let progress = Progress::new("looking whether what was trained on is as it was", "images", now.items.len());
-        let digest = |item: &Item| -> [u8; 32] {
-            progress.advance(1);
-            now.source.read(&item.name).map(|bytes| Sha256::digest(bytes).into()).unwrap_or_default()
-        };
-        let digests: Vec<[u8; 32]> = now.items.par_iter().map(digest).collect();
-        progress.finish();
-        now.sha256(&digests) != run.data_sha256
-    }
+    let bytes = || now.items.iter().filter_map(|item| now.source.size(&item.name)).sum::<u64>();
+    (run.images == now.items.len() && bytes() <= MOST).then(|| digests(now, &now.items.iter().collect::<Vec<_>>()))
 }
 
-/// How many images that are measured were trained on, and how many of these lie elsewhere, as files of the same bytes.
-fn in_both(measured: &Dataset, trained: &Dataset) -> (usize, usize) {
-    let places = |data: &Dataset| data.items.iter().map(place(data)).collect::<Vec<_>>();
-    let (of_measured, of_trained) = (places(measured), places(trained));
-    let are_trained: HashSet<&PathBuf> = of_trained.iter().collect();
-    let elsewhere = measured.items.iter().zip(&of_measured).filter(|(_, place)| !are_trained.contains(place));
-    let elsewhere: Vec<Item> = elsewhere.map(|(item, _)| item.clone()).collect();
-    let copies = copies((measured, &elsewhere), (trained, &trained.items));
+/// Whether what a run was trained on is no longer what it was: by the number of images, and by their digests where these are known.
+fn has_changed(run: &Past, now: &Dataset, digests: Option<&[Option<[u8; 32]>]>) -> bool {
+    let whole =
+        |digests: &[Option<[u8; 32]>]| digests.iter().map(|digest| digest.unwrap_or_default()).collect::<Vec<_>>();
+    run.images != now.items.len() || digests.is_some_and(|digests| now.sha256(&whole(digests)) != run.data_sha256)
+}
+
+/// How many images that are measured were trained on, and how many of these lie elsewhere, as files of the same bytes. Of the trained ones
+/// the digests are given, or only those that are as long as one of the others are read.
+fn in_both(measured: &Dataset, trained: &Dataset, known: Option<&[Option<[u8; 32]>]>) -> (usize, usize) {
+    let are_trained: HashSet<PathBuf> = trained.items.iter().map(place(trained)).collect();
+    let place = place(measured);
+    let elsewhere: Vec<&Item> = measured.items.iter().filter(|item| !are_trained.contains(&place(item))).collect();
+    let size = |data: &Dataset, item: &Item| data.source.size(&item.name);
+    let as_long = |data: &Dataset, items: &[&Item], sizes: &HashSet<u64>| {
+        let is_so = |item: &&&Item| size(data, item).is_some_and(|size| sizes.contains(&size));
+        digests(data, &items.iter().filter(is_so).copied().collect::<Vec<_>>())
+    };
+    let sizes =
+        |data: &Dataset, items: &[&Item]| items.iter().filter_map(|item| size(data, item)).collect::<HashSet<_>>();
+    let trained_ones: Vec<&Item> = trained.items.iter().collect();
+    let of_both: HashSet<u64> =
+        sizes(measured, &elsewhere).intersection(&sizes(trained, &trained_ones)).copied().collect();
+    let of_trained: HashSet<[u8; 32]> = match known {
+        Some(known) => known.iter().flatten().copied().collect(),
+        None => as_long(trained, &trained_ones, &of_both).into_iter().flatten().collect(),
+    };
+    let copies = as_long(measured, &elsewhere, &of_both).into_iter().flatten();
+    let copies = copies.filter(|digest| of_trained.contains(digest)).count();
     (measured.items.len() - elsewhere.len() + copies, copies)
 }
 
-/// How many files of the first have the bytes of one of the second. Only files as long as one of the others are read.
-fn copies((measured, own): (&Dataset, &[Item]), (trained, others): (&Dataset, &[Item])) -> usize {
-    let size = |data: &Dataset, item: &Item| data.source.size(&item.name);
-    let sizes =
-        |data: &Dataset, items: &[Item]| items.iter().filter_map(|item| size(data, item)).collect::<HashSet<u64>>();
-    let shared: HashSet<u64> = sizes(measured, own).intersection(&sizes(trained, others)).copied().collect();
-    let of_a_size = |data: &Dataset, items: &[Item]| -> Vec<String> {
-        let is_shared = |item: &&Item| size(data, item).is_some_and(|size| shared.contains(&size));
-        items.iter().filter(is_shared).map(|item| item.name.clone()).collect()
+/// SHA-256 of each of these images; none of one that cannot be read, which is said where it is embedded.
+fn digests(data: &Dataset, items: &[&Item]) -> Vec<Option<[u8; 32]>> {
+    let progress = Progress::new("comparing with what was trained on", "images", items.len());
+    let digest = |item: &&Item| {
+        progress.advance(1);
+        data.source.read(&item.name).ok().map(|bytes| Sha256::digest(bytes).into())
     };
-    let (own, others) = (of_a_size(measured, own), of_a_size(trained, others));
-    let progress = Progress::new("comparing with what was trained on", "images", own.len() + others.len());
-    let digests = |data: &Dataset, names: &[String]| -> Vec<Option<String>> {
-        let of = |name: &String| {
-            progress.advance(1);
-            // What cannot be read is said where it is embedded.
-            data.source.read(name).ok().map(|bytes| sha256(&bytes))
-        };
-        names.par_iter().map(of).collect()
-    };
-    let known: HashSet<String> = digests(trained, &others).into_iter().flatten().collect();
-    let copies = digests(measured, &own).into_iter().flatten().filter(|digest| known.contains(digest)).count();
+    let digests = items.par_iter().map(digest).collect();
     progress.finish();
-    copies
+    digests
 }
 
 /// Where an image lies, through whatever folder it is named.
