@@ -76,8 +76,12 @@ impl Kernel {
             Operator::BatchNormTraining | Operator::BatchNormGrad | Operator::LayerNormGrad => {
                 Settings::Normalization(Normalization::read(node)?)
             }
-            Operator::ConvWeightGrad | Operator::ConvInputGrad | Operator::MaxPoolGrad => {
-                Settings::Convolution(Convolution::read(node)?)
+            Operator::ConvWeightGrad | Operator::ConvInputGrad | Operator::MaxPoolGrad | Operator::WinogradConv => {
+                let of = Convolution::read(node)?;
+                if signature.operator == Operator::WinogradConv {
+                    of.check_for_winograd()?;
+                }
+                Settings::Convolution(of)
             }
             operator => Settings::Loss(settings::read(node, operator)?),
         };

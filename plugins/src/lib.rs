@@ -19,8 +19,10 @@
 //! | `ConvWeightGrad` | grad `[N, M, ...]`, x `[N, C, ...]` | weight_grad `[M, C / group, ...]` |
 //! | `ConvInputGrad` | grad `[N, M, ...]`, weights `[M, C / group, ...]` | x_grad `[N, C, ...]` |
 //! | `MaxPoolGrad` | grad, x `[N, C, ...]` | x_grad |
+//! | `WinogradConv` | x `[N, C, H, W]`, weights `[M, C, 3, 3]`, bias `[M]` (optional) | y `[N, M, ...]` |
 //!
-//! The last nine are of training steps, in float32 and float64, on CUDA float32, float16 and bfloat16: `docs/operators.md`.
+//! The last ten are of training steps, in float32 and float64, all but `WinogradConv` on CUDA in float32, float16 and bfloat16:
+//! `docs/operators.md`.
 //! `PDLossOverRanks` is PD-Loss with a part of the classes on each rank, in their order; both gradients are those of `1 * loss`.
 //! `AllGather` and `AllReduce` are exchanges between the ranks of an MPI launcher, and those of a world of one without the feature `mpi`: what
 //! goes in comes out. The token, int64, puts them in order, the same on all ranks whatever the host's schedule: each takes that of

@@ -56,6 +56,8 @@ pub enum Operator {
     ConvInputGrad,
     /// `MaxPoolGrad(grad, x) -> x_grad`
     MaxPoolGrad,
+    /// `WinogradConv(x, weights, bias) -> y`, `bias` being optional: on the processor alone
+    WinogradConv,
 }
 
 impl Operator {
@@ -181,6 +183,7 @@ const X: Port = port("x", Kind::Element, &[Axis::Rest]);
 const Y: Port = port("y", Kind::Element, &[Axis::Rest]);
 const SCALE: Port = port("scale", Kind::Element, &[Axis::Rest]);
 const BIAS: Port = port("bias", Kind::Element, &[Axis::Free]);
+const BIAS_IN: Port = optional("bias", Kind::Element, &[Axis::Free]);
 const MEAN: Port = port("mean", Kind::Element, &[Axis::Rest]);
 const VARIANCE: Port = port("variance", Kind::Element, &[Axis::Free]);
 const INVERSE_DEVIATION: Port = port("inverse_deviation", Kind::Element, &[Axis::Rest]);
@@ -289,6 +292,12 @@ pub const OPERATORS: &[Signature] = &[
         outputs: &[X_GRAD],
     },
     Signature { operator: Operator::MaxPoolGrad, name: c"MaxPoolGrad", inputs: &[GRAD, X], outputs: &[X_GRAD] },
+    Signature {
+        operator: Operator::WinogradConv,
+        name: c"WinogradConv",
+        inputs: &[X, WEIGHTS, BIAS_IN],
+        outputs: &[Y],
+    },
 ];
 
 impl Signature {
@@ -397,7 +406,9 @@ pub(crate) fn infer(signature: &Signature, graph: &Inference) -> Result<()> {
         }
         Operator::Update => return copy(graph, signature.input("tensors")),
         // They follow from attributes, or are one number; the types do from the inputs'.
-        Operator::GradientNorm | Operator::ConvWeightGrad | Operator::ConvInputGrad => return Ok(()),
+        Operator::GradientNorm | Operator::ConvWeightGrad | Operator::ConvInputGrad | Operator::WinogradConv => {
+            return Ok(());
+        }
         _ => {}
     }
     let mut axes = Axes::default();

@@ -1,4 +1,5 @@
-//! Gradients of what moves a window over one or two axes: `ConvWeightGrad`, `ConvInputGrad` and `MaxPoolGrad`.
+//! Gradients of what moves a window over one or two axes: `ConvWeightGrad`, `ConvInputGrad` and `MaxPoolGrad`; and `WinogradConv`, which
+//! is the convolution itself.
 //!
 //! `y[n, m, p] = sum over c, k of x[n, c, stride p + dilation k - begin] W[m, c, k]`:
 //! `dW[m, c, k] = sum over n, p of g[n, m, p] x[n, c, stride p + dilation k - begin]`, and
@@ -11,6 +12,7 @@ mod depthwise;
 mod pool;
 mod product;
 mod shape;
+mod winograd;
 
 use std::{ffi::CStr, mem::MaybeUninit};
 
@@ -138,6 +140,36 @@ impl Convolution {
         Ok((Shape::of(self.window, self.groups, ("x_grad", &x), ("grad", grad))?, x))
     }
 
+    /// The lengths of the convolution that `WinogradConv` is, and those of `y`.
+    pub(crate) fn of_output(&self, x: &[usize], weights: &[usize]) -> Result<(Shape, Vec<usize>)> {
+        self.check_axes("x", x)?;
+        let &[channels_out, each_in, 3, 3] = weights else {
+            return Err(Error::tensor("weights", "[M, C, 3, 3]", format!("{weights:?}")));
+        };
+        if x[1] != each_in || each_in == 0 {
+            let wanted = format!("[M, {}, 3, 3] with channels as x has", x[1]);
+            return Err(Error::tensor("weights", wanted, format!("{weights:?}")));
+        }
+        let places: Option<Vec<usize>> = (x[2..].iter().enumerate())
+            .map(|(axis, &length)| (length + self.window.begin[axis] + self.window.end[axis]).checked_sub(2))
+            .collect();
+        let Some(places) = places.filter(|places| !places.contains(&0)) else {
+            return Err(Error::tensor("x", "images that the window fits on", format!("{x:?}")));
+        };
+        let y = [&[x[0], channels_out], places.as_slice()].concat();
+        Ok((Shape::of(self.window, 1, ("x", x), ("y", &y))?, y))
+    }
+
+    /// Refuses what `WinogradConv` is not.
+    pub(crate) fn check_for_winograd(&self) -> Result<()> {
+        let Window { kernel, strides, dilations, .. } = self.window;
+        if self.axes == 2 && kernel == [3, 3] && strides == [1, 1] && dilations == [1, 1] && self.groups == 1 {
+            return Ok(());
+        }
+        let got = format!("{kernel:?} moved by {strides:?} with dilations of {dilations:?} in {} groups", self.groups);
+        Err(wrong(c"kernel_shape", format!("wanted [3, 3] moved by [1, 1] without dilations or groups, got {got}")))
+    }
+
     /// Refuses padding with which cuDNN has a convolution of no length; of some lengths it has none all the same.
     pub(crate) fn check_for_cudnn(&self, operator: Operator) -> Result<()> {
         for axis in 0..2 {
@@ -179,6 +211,7 @@ pub(crate) fn run<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_
     match signature.operator {
         Operator::ConvWeightGrad => weight_grad::<T>(signature, of, run),
         Operator::MaxPoolGrad => max_pool_grad::<T>(signature, of, run),
+        Operator::WinogradConv => forward::<T>(signature, of, run),
         _ => input_grad::<T>(signature, of, run),
     }
 }
@@ -197,6 +230,8 @@ fn weight_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) 
     let threads = cpu::threads(run);
     if shape.each_in == 1 && shape.each_out <= FEW {
         depthwise::weight_grad(&shape, (grads, values), out, &threads);
+    } else if winograd::suits(&shape) {
+        winograd::weight_grad(&shape, (grads, values), out, &threads);
     } else {
         dense::weight_grad(&shape, (grads, values), out, &threads);
     }
@@ -214,8 +249,31 @@ fn input_grad<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -
         fill_with_zeros(out);
     } else if shape.each_in == 1 {
         depthwise::input_grad(&shape, (grads, values), out, &cpu::threads(run));
+    } else if winograd::suits(&shape) {
+        winograd::input_grad(&shape, (grads, values), out, &cpu::threads(run));
     } else {
         dense::input_grad(&shape, (grads, values), out, &cpu::threads(run));
+    }
+    Ok(())
+}
+
+/// `WinogradConv(x, weights, bias) -> y`
+fn forward<T: Real>(signature: &Signature, of: &Convolution, run: &Run<'_>) -> Result<()> {
+    let input = |name| run.required(signature.input(name), name);
+    let (x, weights) = (input("x")?, input("weights")?);
+    let (shape, y) = of.of_output(x.shape(), weights.shape())?;
+    let bias = run.input(signature.input("bias"), "bias")?;
+    let bias = match &bias {
+        Some(bias) if bias.shape() != [shape.each_out] => {
+            return Err(Error::tensor("bias", format!("[{}]", shape.each_out), format!("{:?}", bias.shape())));
+        }
+        Some(bias) => Some(bias.as_slice::<T>()?),
+        None => None,
+    };
+    let (values, kernels) = (x.as_slice::<T>()?, weights.as_slice::<T>()?);
+    let Some(out) = run.output::<T>(0, &y)? else { return Ok(()) };
+    if !out.is_empty() {
+        winograd::forward(&shape, (values, kernels), bias, out, &cpu::threads(run));
     }
     Ok(())
 }

@@ -24,6 +24,12 @@ pub(crate) trait Real: Float {
     /// `out += left right'`, row after row.
     fn add_product(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>);
 
+    /// `out += left right`, row after row.
+    fn add_product_of_rows(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>);
+
+    /// `out += left' right`, row after row.
+    fn add_product_of_columns(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>);
+
     /// `out = left' right`, row after row.
     fn product_of_columns(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>);
 }
@@ -34,6 +40,16 @@ macro_rules! real {
             fn add_product(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>) {
                 let out = MatMut::from_row_major_slice_mut(out, left.count, right.count);
                 matmul(out, Accum::Add, left.matrix(), right.matrix().transpose(), 1.0, Par::Seq);
+            }
+
+            fn add_product_of_rows(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>) {
+                let out = MatMut::from_row_major_slice_mut(out, left.count, right.length);
+                matmul(out, Accum::Add, left.matrix(), right.matrix(), 1.0, Par::Seq);
+            }
+
+            fn add_product_of_columns(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>) {
+                let out = MatMut::from_row_major_slice_mut(out, left.length, right.length);
+                matmul(out, Accum::Add, left.matrix().transpose(), right.matrix(), 1.0, Par::Seq);
             }
 
             fn product_of_columns(out: &mut [Self], left: Rows<'_, Self>, right: Rows<'_, Self>) {

@@ -119,13 +119,14 @@ pub(crate) fn assert_near(what: &str, got: &[f64], wanted: &[f64], tolerance: f6
 }
 
 /// The operator against loops over all products in float64, and its bits on other numbers of threads.
-fn hold_to_loops(
+pub(crate) fn hold_to_loops(
+    cases: Vec<Case>,
     operator: &str,
     (inputs, output): ([&'static str; 2], &str),
     shapes: impl Fn(&Case) -> [Vec<usize>; 2],
     wanted: impl Fn(&Case, [&[f64]; 2]) -> Vec<f64>,
 ) {
-    for case in cases() {
+    for case in cases {
         let shapes = shapes(&case);
         let values = [drawn(&shapes[0], 5), drawn(&shapes[1], 6)];
         let wanted = wanted(&case, [&values[0], &values[1]]);
@@ -153,7 +154,12 @@ fn hold_to_loops(
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn weights_against_plain_loops() {
+    weights_to_loops(cases());
+}
+
+pub(crate) fn weights_to_loops(cases: Vec<Case>) {
     hold_to_loops(
+        cases,
         "ConvWeightGrad",
         (["grad", "x"], "weight_grad"),
         |case| [case.y(), case.x()],
@@ -168,7 +174,12 @@ fn weights_against_plain_loops() {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn inputs_against_plain_loops() {
+    inputs_to_loops(cases());
+}
+
+pub(crate) fn inputs_to_loops(cases: Vec<Case>) {
     hold_to_loops(
+        cases,
         "ConvInputGrad",
         (["grad", "weights"], "x_grad"),
         |case| [case.y(), case.weights()],

@@ -21,3 +21,4 @@ mod refusals;
 mod step;
 mod stress;
 mod update;
+mod winograd;

@@ -141,6 +141,8 @@ pub(super) fn loss(shapes: &Shapes, node: &NodeProto) -> Vec<Fact> {
         // Whoever writes it knows the weights.
         "MaxPoolGrad" => vec![like(1)],
         "ConvWeightGrad" | "ConvInputGrad" => vec![Fact { shape: None, ..like(0) }],
+        // Whoever writes it knows that its window fits.
+        "WinogradConv" => window::infer(shapes, node).ok().flatten().unwrap_or_default(),
         "GradientNorm" => vec![loss],
         "Update" => (4..node.input.len()).map(like).take(node.output.len()).collect(),
         _ => Vec::new(),

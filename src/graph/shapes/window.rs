@@ -124,7 +124,7 @@ pub(super) fn infer(shapes: &Shapes, node: &NodeProto) -> Inferred {
             out.push(shape[1].clone());
             out.extend(lengths.iter().map(|_| Dim::Known(1)));
         }
-        "Conv" => {
+        "Conv" | "WinogradConv" => {
             let Some((channels, kernel)) = weights(shapes, node) else { return one(first.element, None) };
             let window = Window::of(node, Some(kernel), lengths)?;
             out.push(channels[0].clone());

@@ -264,7 +264,7 @@ fn is_own_constant(node: &NodeProto) -> bool {
 
 fn is_product(node: &NodeProto) -> bool {
     match node.domain() {
-        DOMAIN => matches!(node.op_type(), "ConvInputGrad" | "ConvWeightGrad"),
+        DOMAIN => matches!(node.op_type(), "ConvInputGrad" | "ConvWeightGrad" | "WinogradConv"),
         _ => node.is_standard() && matches!(node.op_type(), "Conv" | "ConvTranspose" | "Gemm" | "MatMul"),
     }
 }

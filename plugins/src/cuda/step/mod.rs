@@ -15,7 +15,7 @@ use super::{ElementType, params::Address, provider, queue::Queue};
 use crate::{
     activation::Activation,
     convolution::Convolution,
-    error::Result,
+    error::{Error, Result},
     normalization::Normalization,
     ort_api::{Place, Run, Tensor, TypeCode},
     schema::{Operator, Signature},
@@ -46,6 +46,10 @@ struct Step<'n, 'a> {
 pub(crate) fn check(operator: Operator, settings: Settings<'_>) -> Result<()> {
     match (operator, settings) {
         (Operator::ConvWeightGrad | Operator::ConvInputGrad, Settings::Convolution(of)) => of.check_for_cudnn(operator),
+        (Operator::WinogradConv, _) => Err(Error::Device(
+            "it is the processor's; wanted Conv, as `pdloss train --device cuda` and `pdloss export --train --device cuda` write it"
+                .to_owned(),
+        )),
         _ => Ok(()),
     }
 }

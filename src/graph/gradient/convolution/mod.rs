@@ -25,6 +25,11 @@ type Grads = Result<Vec<Option<String>>>;
 const FEW_PLACES: usize = 64;
 /// The same where the gradients are operators, and no use of the rows that the product is of.
 const FEWEST_PLACES: usize = 16;
+/// The operator for convolutions by Winograd's algorithm.
+const WINOGRAD_CONV: &str = "WinogradConv";
+/// Channels on either side, and places of an image, from which on it is the faster.
+const WINOGRAD_CHANNELS: usize = 32;
+const WINOGRAD_PLACES: usize = 64;
 /// The operator for the gradient of the input.
 pub(super) const CONV_INPUT_GRAD: &str = "ConvInputGrad";
 
@@ -145,6 +150,18 @@ impl Conv {
             && self.lengths.as_ref().is_some_and(fits)
     }
 
+    /// Whether this library computes it, and its gradients, with fewer products than there are.
+    fn is_winograd(&self, tape: &Tape<'_>) -> bool {
+        let window = &self.window;
+        tape.operators == Operators::Cpu
+            && self.groups == 1
+            && self.channels_in.min(self.channels_out) >= WINOGRAD_CHANNELS
+            && window.kernel == [3, 3]
+            && [&window.strides, &window.dilations].into_iter().flatten().all(|&by| by == 1)
+            && window.begin.iter().chain(&window.end).all(|&amount| amount <= 2)
+            && self.count().is_some_and(|count| count >= WINOGRAD_PLACES)
+    }
+
     fn attributes(&self) -> Vec<AttributeProto> {
         let mut attributes = self.window.attributes();
         attributes.push(attribute("group", Value::Int(int(self.groups))));
@@ -157,6 +174,11 @@ fn conv(tape: &mut Tape<'_>, call: &Call<'_>) -> Grads {
     let (x, weights, y, grad) = (call.input(0)?, call.input(1)?, call.output(0)?, call.grad()?);
     let conv = Conv::of(tape, call, x, y, weights)?;
     let rows = if conv.is_small(tape) { Some(as_product(tape, call, &conv)?) } else { None };
+    if conv.is_winograd(tape) && !tape.is_respelt(call.node) {
+        let inputs: Vec<&str> = [Some(x), Some(weights), call.node.given(2)].into_iter().flatten().collect();
+        let made = (WINOGRAD_CONV, DOMAIN);
+        tape.respell(call.node, |tape| tape.make_all(&[Some(y)], made, &inputs, conv.attributes()))?;
+    }
     let mut grads = vec![None, None, None];
     if call.wants(0) {
         grads[0] = Some(input_grad(tape, &conv, grad, weights, x)?);
@@ -209,8 +231,10 @@ fn input_grad(tape: &mut Tape<'_>, conv: &Conv, grad: &str, weights: &str, x: &s
         return tape.op("Mul", &[grad, &image]);
     }
     // Elsewhere onnxruntime's own convolution is as fast on the processor, even with the weights turned round.
-    let is_faster =
-        tape.operators == Operators::Cuda || conv.channels_in == conv.groups || conv.has_at_most(SOME_PLACES);
+    let is_faster = tape.operators == Operators::Cuda
+        || conv.channels_in == conv.groups
+        || conv.has_at_most(SOME_PLACES)
+        || conv.is_winograd(tape);
     if conv.has_operators(tape) && is_faster {
         let mut attributes = conv.attributes();
         attributes.push(attribute("output_padding", Value::Ints(extra(tape, conv, x)?)));
