@@ -71,6 +71,7 @@ impl FaissIndex {
             if checked.wants_l2() && metric != Metric::L2 {
                 return Err(wrong("LSH compares by Euclidean distance; wanted --metric l2, or another index".into()));
             }
+            fits(factory, data)?;
             let mut index = faiss::index_factory(dim, checked.for_faiss(), kind(metric)).map_err(failed)?;
             if !index.is_trained() {
                 index.train(data).map_err(failed)?;
@@ -99,7 +100,10 @@ impl FaissIndex {
                 };
                 ConcurrentIndex::search(index, data, k)
             }
-            Store::Factory(index) => index.search(data, k),
+            Store::Factory(index) => {
+                fits(&self.factory, data)?;
+                index.search(data, k)
+            }
         }
         .map_err(failed)?;
         let sign = if self.gallery.metric() == Metric::L2 { -1.0 } else { 1.0 };
@@ -114,6 +118,21 @@ impl FaissIndex {
 
 fn kind(metric: Metric) -> MetricType {
     if metric == Metric::L2 { MetricType::L2 } else { MetricType::InnerProduct }
+}
+
+/// Refuses numbers whose squares FAISS, which computes in float32, cannot add up: it crashes, or does not come to an end.
+fn fits(factory: &str, data: &[f32]) -> Result<()> {
+    /// Room for sums over dimensions and over rows.
+    const MOST: f32 = 1e15;
+    let largest = data.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    if largest <= MOST {
+        return Ok(());
+    }
+    let problem = format!(
+        "the embeddings have numbers up to {largest:e}, of which float32 has no squares to add up; wanted at most {MOST:e}: divide them by one \
+         number, or take --metric cosine, or the index {FLAT}"
+    );
+    Err(Error::Index { index: factory.into(), problem })
 }
 
 /// The flat index of these rows.

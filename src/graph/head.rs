@@ -12,7 +12,7 @@ use super::{
     build::{Dim, Element, Value, attribute, declare, declared, node},
     losses,
     nodes::Nodes,
-    proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto},
+    proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, OperatorSetIdProto, TensorProto, TypeProtoValue},
     proxies,
 };
 
@@ -166,7 +166,16 @@ pub(super) fn find_embeddings(graph: &GraphProto, wanted: Option<&str>, told: Op
     };
     let name = output.name().to_owned();
     let wrong = |got: String| Error::model(&name, format!("wanted [batch, dim] of float32 or float64, got {got}"));
-    let (element, shape) = declared(output).ok_or_else(|| wrong("another type".to_owned()))?;
+    let other_type = || match output.r#type.as_ref().and_then(|of| of.value.as_ref()) {
+        Some(TypeProtoValue::TensorType(tensor)) => match tensor.elem_type() {
+            10 => "float16; a model that computes in float32 has it".to_owned(),
+            16 => "bfloat16; a model that computes in float32 has it".to_owned(),
+            code => format!("numbers of ONNX's type {code}"),
+        },
+        Some(_) => "no tensor".to_owned(),
+        None => "no type".to_owned(),
+    };
+    let (element, shape) = declared(output).ok_or_else(|| wrong(other_type()))?;
     if !matches!(element, Element::F32 | Element::F64) {
         return Err(wrong("integers".to_owned()));
     }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use pdloss::graph::file;
+use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::names::average;
-use pdloss::graph::step::{Description, Kind};
+use pdloss::graph::step::{Description, Kind, State};
 use pdloss_embed::digest;
 use pdloss_embed::{Error, Result};
 use safetensors::tensor::SafeTensors;
@@ -131,7 +132,18 @@ pub(crate) fn put(
             said.push(format!("--init-from: {problem}: they are left out"));
         }
     }
-    for (tensor, told) in state.iter_mut().zip(&step.state) {
+    // Proxies that are not taken begin anew, and so does what the optimiser remembers of them: they stand for other classes.
+    let is_anew = |told: &State| {
+        told.kind == Kind::Optimizer && told.of.as_deref() == Some(PROXIES) && !init.init.contains(&Part::Proxies)
+    };
+    if init.init.contains(&Part::Optimizer) && step.state.iter().any(is_anew) {
+        said.push(
+            "--init optimizer: what it remembers of proxies is left out, which begin anew without --init proxies; they take the size of \
+             their first updates from few gradients"
+                .to_owned(),
+        );
+    }
+    for (tensor, told) in state.iter_mut().zip(&step.state).filter(|(_, told)| !is_anew(told)) {
         let part = match told.kind {
             Kind::Weight | Kind::Running | Kind::Average => Part::Embedder,
             Kind::Proxies => Part::Proxies,

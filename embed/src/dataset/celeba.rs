@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 
 const IDENTITIES: &str = "identity_CelebA.txt";
 const PARTS: &str = "list_eval_partition.txt";
+/// As Kaggle has it, a table with a header.
+const PARTS_TABLE: &str = "list_eval_partition.csv";
 
 pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
     let source = lists.source;
@@ -30,10 +32,11 @@ pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
         }
     };
     let mut persons = words(source, &file)?;
-    let parts = match source.folder_of(PARTS) {
-        Some(folder) => Some(parts(source, &format!("{folder}{PARTS}"))?),
-        None => None,
-    };
+    let of_parts = [PARTS, PARTS_TABLE].into_iter().find_map(|name| Some(format!("{}{name}", source.folder_of(name)?)));
+    let parts = of_parts.map(|file| parts(source, &file)).transpose()?;
+    let note = parts.is_none().then(|| {
+        format!("there is no {PARTS} (or .csv), which says CelebA's parts: all of its images are taken, those that others train on among them")
+    });
     if let (Some(parts), true) = (&parts, lists.given == Some(PARTS)) {
         let known: HashSet<&str> = persons.iter().map(|(_, name, _)| name.as_str()).collect();
         if let Some(unknown) = parts.keys().filter(|name| !known.contains(name.as_str())).min() {
@@ -57,7 +60,7 @@ pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
     }
     let protocol = if parts.is_some() { Split::Test } else { Split::All };
     let names = names.into_iter().map(|(name, number)| (number, name.to_owned())).collect();
-    Ok(Listing::new(images, names, protocol))
+    Ok(Listing { notes: note.into_iter().collect(), ..Listing::new(images, names, protocol) })
 }
 
 /// CelebA's own tables (attributes, landmarks) begin with how many lines there are, and a header that has no name for the path: the first is
@@ -92,14 +95,19 @@ fn parts(source: &Source, file: &str) -> Result<HashMap<String, Part>> {
 /// Lines of two words: number, first, second.
 fn words(source: &Source, file: &str) -> Result<Vec<(usize, String, String)>> {
     let text = source.read_text(file)?;
-    let pair = |(at, line): (usize, &str)| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-        &[image, word] => Ok((at, image.to_owned(), word.to_owned())),
+    let is_table = file.ends_with(".csv");
+    let is_blank = |c: char| c.is_whitespace() || is_table && (c == ',' || c == '"');
+    let words =
+        |line: &'_ str| line.split(is_blank).filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let is_header = |&(at, line): &(usize, &str)| is_table && at == 1 && line.contains("partition");
+    let pair = |(at, line): (usize, &str)| match words(line).as_slice() {
+        [image, word] => Ok((at, image.clone(), word.clone())),
         _ => Err(Error::data(
             source.path().join(file),
             format!("line {at}: wanted an image and a number, found '{line}'"),
         )),
     };
-    lines(&text).map(pair).collect()
+    lines(&text).filter(|line| !is_header(line)).map(pair).collect()
 }
 
 /// Images lie beside the lists or one folder down, aligned or not.

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use super::is_image;
+use super::layout::Place;
 use super::part::Part;
 use super::source::names::several;
 use crate::delimited::{Table, is_index, plain};
@@ -150,8 +151,25 @@ pub(super) fn may_be_label(table: &Table, column: usize) -> bool {
     if name.is_some_and(|name| NO_LABEL.contains(&name.as_str())) {
         return false;
     }
+    !holds_parts(table, column) && repeats(table, column)
+}
+
+/// Whether a value of a column is there again.
+pub(super) fn repeats(table: &Table, column: usize) -> bool {
     let mut seen = HashSet::new();
     table.ragged().filter_map(Result::ok).any(|r| r.fields.get(column).is_some_and(|f| !seen.insert(f.to_string())))
+}
+
+/// Whether most values of a column are parts of a data set, of two at least: `TRAIN`, `TEST`, `UNASSIGNED`.
+fn holds_parts(table: &Table, column: usize) -> bool {
+    let (mut places, mut those, mut all) = (HashSet::new(), 0, 0);
+    for record in table.ragged().filter_map(Result::ok) {
+        let place = record.fields.get(column).and_then(|field| Place::of_word(field));
+        all += 1;
+        those += usize::from(place.is_some());
+        places.extend(place);
+    }
+    places.len() > 1 && 2 * those > all
 }
 
 /// Whether some of the first fields of a column name files: they end as images do, or have a folder.

@@ -130,7 +130,13 @@ pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
     let words = images.iter().any(|pair| pair.id.parse::<u64>().is_err());
     let protocol = if words && parts.is_some() { Split::Test } else { Split::ZeroShot };
     let (class_count, note) = count(&class_names);
-    Ok(Listing { class_count, notes: note.into_iter().collect(), ..Listing::new(listed, class_names, protocol) })
+    let unparted = (words && parts.is_none())
+        .then(|| "there is no train_test_split.txt, which says NABirds' own test part: the second half of the classes is taken".to_owned());
+    Ok(Listing {
+        class_count,
+        notes: note.into_iter().chain(unparted).collect(),
+        ..Listing::new(listed, class_names, protocol)
+    })
 }
 
 /// How many classes the data set has, of which the list may hold fewer; what is then said.

@@ -85,10 +85,20 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Whether both names have a folder, and each another one.
+/// Whether both names have folders, and neither's are the last of the other's.
 pub fn are_of_other_folders(one: &str, other: &str) -> bool {
     let [one, other] = [one, other].map(|name| composed(&tidy(name)));
-    folder_of_image(&one).zip(folder_of_image(&other)).is_some_and(|(one, other)| one != other)
+    let (Some((one, _)), Some((other, _))) = (one.rsplit_once('/'), other.rsplit_once('/')) else { return false };
+    let ends_so =
+        |path: &str, end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+    !one.is_empty() && !other.is_empty() && !ends_so(one, other) && !ends_so(other, one)
+}
+
+/// What of a name is cut off where an image was found below a folder further down: `frontal/` of `frontal/001/02.jpg` for `001/02.jpg`.
+pub fn cut_off<'n>(wanted: &'n str, found: &str) -> Option<&'n str> {
+    let wanted = wanted.strip_prefix("./").unwrap_or(wanted);
+    let rest = stem(wanted).strip_suffix(stem(found))?;
+    (rest.ends_with('/') && rest.len() > 1).then_some(rest)
 }
 
 /// What the folder is called that a file lies in.
@@ -157,5 +167,9 @@ mod tests {
         let found = finder.find("carol/carol_2.jpg").unwrap().unwrap();
         assert!(finder.is_by_name_alone("carol/carol_2.jpg", found));
         assert!(!finder.is_by_name_alone("carol_2.jpg", found) && !finder.is_by_name_alone("x/part1/carol_2", found));
+        assert!(are_of_other_folders("frontal/001/1.jpg", "profile/001/1.jpg"));
+        assert!(!are_of_other_folders("x/frontal/1.jpg", "frontal/1.jpg") && !are_of_other_folders("1.jpg", "a/1.jpg"));
+        assert_eq!(cut_off("frontal/001/1.jpg", "001/1.png"), Some("frontal/"));
+        assert_eq!((cut_off("./001/1.jpg", "001/1.jpg"), cut_off("al/1.jpg", "l/1.jpg")), (None, None));
     }
 }

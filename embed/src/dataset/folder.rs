@@ -1,11 +1,12 @@
 //! Class = the folder that an image lies in, named by its whole relative path (so `alphabet/character` is one class); below
 //! the folder of a part (see [`layout`]), by its path there, so that classes are joined across parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::layout::{self, Layout, Place};
 use super::source::names::{files, several};
 use super::{Listed, Listing, Source, Split, is_image, market, numbers};
+use crate::delimited::plain;
 use crate::error::{Error, Result};
 
 /// Class folders that are called alike and lie in different folders: what they lie in may be parts with other names.
@@ -119,6 +120,69 @@ fn several_markets<'n>(source: &Source, found: Layout<'n>, asked: bool) -> Resul
     ))
 }
 
+/// Refuses images called as Market-1501's, PERSON_cCAMERA..., of which a person lies in several folders: those would be the classes.
+fn one_folder_a_person<'n>(source: &Source, images: impl Iterator<Item = (&'n str, &'n String)>) -> Result<()> {
+    let mut folders: HashMap<&str, &str> = HashMap::new();
+    let mut several = None;
+    for (name, class) in images {
+        if !market::is_called_so(name) {
+            return Ok(());
+        }
+        let Some(person) = market::person(name) else { continue };
+        let folder = *folders.entry(person).or_insert(class);
+        several = several.or((folder != class).then(|| (person, folder, class.as_str())));
+    }
+    let Some((person, one, other)) = several else { return Ok(()) };
+    Err(Error::data(
+        source.path(),
+        format!(
+            "every image is called PERSON_cCAMERA... as Market-1501's are, and person {person} lies in {one}/ and in {other}/, which would be two \
+             classes; wanted query/ beside bounding_box_test/ (or gallery/), and --format folder takes folders for classes all the same"
+        ),
+    ))
+}
+
+/// What is said of folders of masks beside those of the images that they are of.
+fn masks(names: &[&str], classes: &[String]) -> Option<String> {
+    const MASKS: [&str; 16] = [
+        "mask",
+        "masks",
+        "trimap",
+        "trimaps",
+        "annotation",
+        "annotations",
+        "segmentation",
+        "segmentations",
+        "segmentationclass",
+        "segmentationobject",
+        "groundtruth",
+        "ground_truth",
+        "gt",
+        "depth",
+        "edges",
+        "labels",
+    ];
+    let is_mask = |class: &str| class.split('/').any(|folder| MASKS.contains(&plain(folder).as_str()));
+    let stem = |name: &'_ str| {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_owned()
+    };
+    let of_images: BTreeSet<String> =
+        names.iter().zip(classes).filter(|(_, class)| !is_mask(class)).map(|(name, _)| stem(name)).collect();
+    let mut found: BTreeMap<&str, bool> = BTreeMap::new();
+    for (name, class) in names.iter().zip(classes).filter(|(_, class)| is_mask(class)) {
+        *found.entry(class).or_insert(true) &= of_images.contains(&stem(name));
+    }
+    let folders: Vec<String> =
+        found.into_iter().filter(|(_, all)| *all).map(|(class, _)| format!("{class}/")).collect();
+    (!folders.is_empty()).then(|| {
+        format!(
+            "every image of {} has a namesake in another folder: are these masks, or maps of these images? They are read as classes of their own",
+            several(folders)
+        )
+    })
+}
+
 /// What re-identification's sets call images of nobody: a folder that counts as a class beside people's numbers.
 fn nobody(classes: &[String]) -> Option<String> {
     let name = |class: &'_ String| class.rsplit('/').next().unwrap_or(class).to_owned();
@@ -186,6 +250,9 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
         ));
     }
     let classes: Vec<String> = placed.iter().filter_map(|(_, _, below)| class(below)).collect();
+    if !asked {
+        one_folder_a_person(source, placed.iter().map(|(name, ..)| *name).zip(&classes))?;
+    }
     if places.is_empty() {
         notes.extend(check_names(source, &classes, asked)?);
         notes.extend(lone_part(&classes));
@@ -195,6 +262,7 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
             several(folders)
         ));
     }
+    notes.extend(masks(&placed.iter().map(|(name, ..)| *name).collect::<Vec<_>>(), &classes));
     notes.extend(namesakes(&classes));
     notes.extend(nobody(&classes));
     // Numbers follow the sorted names, so that `--classes 1-10` means the same on every machine.

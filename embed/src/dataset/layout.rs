@@ -9,7 +9,7 @@ use super::source::names::several;
 use crate::delimited::plain;
 
 /// What a folder of a part holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Place {
     Train,
     Validation,
@@ -65,11 +65,21 @@ impl Place {
 
     /// The place that a folder's name says beside these others: a folder of queries makes a gallery of what may be a class elsewhere,
     /// and `faces_train` is a part beside `faces_test`.
-    fn among<'n>(folder: &str, mut others: impl Iterator<Item = &'n str>) -> Option<Self> {
+    fn among<'n>(folder: &str, mut others: impl Iterator<Item = &'n str> + Clone) -> Option<Self> {
         if let Some(place) = Self::of(folder) {
             return Some(place);
         }
         let lower = plain(folder);
+        // As CVAT writes subsets of Market-1501's kind: `bounding_box_SUBSET/` and `query_SUBSET/`, or `query/`.
+        if let Some(subset) = lower.strip_prefix("bounding_box_") {
+            let queries = [format!("query_{subset}"), "query".to_owned()];
+            return others.any(|other| queries.contains(&plain(other))).then_some(Self::Gallery);
+        }
+        if let Some(subset) = lower.strip_prefix("query_")
+            && others.clone().any(|other| plain(other) == format!("bounding_box_{subset}"))
+        {
+            return Some(Self::Query);
+        }
         let (word, set) = lower.split_once(['_', '-', ' ']).unwrap_or((&lower, "set"));
         if SEARCHED.contains(&word) && FILLING.contains(&set) {
             return others.any(|other| Self::of(other) == Some(Self::Query)).then_some(Self::Gallery);
@@ -98,9 +108,14 @@ fn named(folder: &str) -> Option<(Place, Vec<&str>)> {
                 continue;
             }
         };
-        if place.replace(said).is_some() {
-            return None;
-        }
+        place = match (place, said) {
+            (None, said) => Some(said),
+            // Of the part that is measured: `test_query/` and `test_gallery/`.
+            (Some(Place::Test), role @ (Place::Query | Place::Gallery))
+            | (Some(role @ (Place::Query | Place::Gallery)), Place::Test) => Some(role),
+            (Some(Place::Train), Place::Validation) | (Some(Place::Validation), Place::Train) => Some(Place::Train),
+            _ => return None,
+        };
     }
     Some((place?, beside))
 }

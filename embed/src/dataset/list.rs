@@ -11,23 +11,16 @@
 
 use std::path::Path;
 
-use super::columns::{
-    IS_GALLERY, IS_PART, IS_QUERY, Images, LABEL, PATH, ROLE, SPLIT, called, called_all, flag_column, header_of,
-    holds_only, holds_some, image_column, is_index_of, is_known, may_be_label, may_hold_images, truth,
-};
+use super::assigned::{Columns, ID};
+use super::cameras;
+use super::columns::{LABEL, PATH, called, is_known};
 use super::layout::Place;
 use super::part::{Part, with_ending};
-use super::roles::{Roles, said_by_one, unsaid};
-use super::source::names::several;
+use super::roles::unsaid;
 use super::{Listed, Listing, Request, Role, Source, Split, is_image, numbers};
 use crate::delimited::{Blanks, Delimiter, Record, Table, plain};
 use crate::error::{Error, Result};
 use crate::files::folder_of;
-
-/// What names the images where no column is called like a path and none holds names that end as images do.
-const ID: &str = "id";
-/// Corners of the object in the image, in lists of open-metric-learning.
-const BOX: [&str; 4] = ["x_1", "y_1", "x_2", "y_2"];
 
 /// Where the images of a list are: `--root`, else the list's own folder. Neither is walked.
 pub(super) fn images_of(request: &Request) -> Result<Source> {
@@ -39,8 +32,16 @@ pub(super) fn images_of(request: &Request) -> Result<Source> {
     }
 }
 
-/// Line, path, label, part, role and weight of an image.
-type Row = (usize, String, String, Option<Part>, Role, Option<f64>);
+/// An image, as a line has it.
+struct Row {
+    line: usize,
+    name: String,
+    label: String,
+    part: Option<Part>,
+    role: Role,
+    weight: Option<f64>,
+    camera: Option<u32>,
+}
 
 /// The list, and where its images are.
 pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing)> {
@@ -53,11 +54,11 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
             record.fields.get(path_column).is_some_and(|f| is_image(f) || is_there(f))
         };
         let is_row = has_path(&records[0], path_column) && !knows(&records[0]);
-        !named(&records[0]) && !is_row && (records[1..].iter().any(named) || has_names(&records[0]))
+        !named(&records[0]) && !is_row && (records[1..].iter().any(named) || has_names(records))
     })?;
     let columns = Columns::find(&table, path_column, request, path)?;
     let (mut rows, mut any_role, mut silent): (Vec<Row>, bool, Option<usize>) = (Vec::new(), false, None);
-    let mut places = Vec::new();
+    let (mut places, mut cameras) = (Vec::new(), Vec::new());
     for record in table.records() {
         let record = record.map_err(|e| with_hint(e, table.delimiter()))?;
         let Record { line, fields } = &record;
@@ -68,6 +69,7 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
             silent.get_or_insert(*line);
         }
         places.extend(columns.place(&record));
+        cameras.extend(columns.camera.map(|c| fields[c].to_string()));
         let role = said.unwrap_or(Role::Both);
         any_role |= role != Role::Both;
         if fields[columns.path].is_empty() {
@@ -77,7 +79,8 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
             return Err(table.error(*line, "the label is empty"));
         }
         let weight = columns.weight(&table, &record)?;
-        rows.push((*line, fields[columns.path].to_string(), fields[columns.label].to_string(), part, role, weight));
+        let (name, label) = (fields[columns.path].to_string(), fields[columns.label].to_string());
+        rows.push(Row { line: *line, name, label, part, role, weight, camera: None });
     }
     if rows.is_empty() {
         return Err(Error::data(path, "holds a header and no image"));
@@ -86,13 +89,22 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
         return Err(table.error(line, &unsaid("lines")));
     }
     let mut notes = columns.notes(&table);
+    rows.iter_mut().zip(cameras::numbered(&cameras)).for_each(|(row, camera)| row.camera = camera);
     if columns.places.is_some() {
         any_role |= settle(&mut rows, &places, &mut notes);
+    }
+    match columns.camera {
+        Some(column) => notes.push(cameras::said(&called(&table, column))),
+        None if any_role => {
+            let compared = rows.iter().filter(|row| row.part != Some(Part::Train));
+            notes.extend(cameras::untold(compared.map(|row| (row.name.as_str(), row.label.as_str()))));
+        }
+        None => {}
     }
     if let Some((line, names)) = table.header_line().filter(|(_, names)| !names.iter().any(|name| is_known(name))) {
         notes.push(format!("line {line}, '{}', is taken for the names of the columns", names.join(", ")));
     }
-    let source = match under_current_folder(&source, request, rows.iter().map(|(_, name, ..)| name.as_str())) {
+    let source = match under_current_folder(&source, request, rows.iter().map(|row| row.name.as_str())) {
         None => source,
         Some(current) => {
             notes.push(format!(
@@ -102,13 +114,14 @@ pub(super) fn list(source: Source, request: &Request) -> Result<(Source, Listing
             current
         }
     };
-    let numbers = numbers::of_names(rows.iter().map(|(_, _, label, ..)| label.as_str()));
-    let image = |(line, name, label, part, role, weight): &Row| Listed {
-        part: *part,
-        role: *role,
-        line: Some(*line),
-        weight: *weight,
-        ..Listed::new(name.clone(), numbers[label.as_str()])
+    let numbers = numbers::of_names(rows.iter().map(|row| row.label.as_str()));
+    let image = |row: &Row| Listed {
+        part: row.part,
+        role: row.role,
+        line: Some(row.line),
+        weight: row.weight,
+        camera: row.camera,
+        ..Listed::new(row.name.clone(), numbers[row.label.as_str()])
     };
     let images: Vec<Listed> = rows.iter().map(image).collect();
     // Only the held-out part has queries and a gallery.
@@ -130,11 +143,11 @@ fn settle(rows: &mut Vec<Row>, places: &[Place], notes: &mut Vec<String>) -> boo
     let before = rows.len();
     let mut any_role = false;
     let mut of_rows = places.iter();
-    rows.retain_mut(|(_, _, _, part, role, _)| {
+    rows.retain_mut(|row| {
         let Some((its_part, its_role)) = of_rows.next().and_then(|place| place.part_and_role(&there)) else {
             return false;
         };
-        (*part, *role) = (Some(its_part), its_role);
+        (row.part, row.role) = (Some(its_part), its_role);
         any_role |= its_role != Role::Both;
         true
     });
@@ -163,11 +176,16 @@ fn has_path(record: &Record<'_>, column: usize) -> bool {
     record.fields.get(column).is_some_and(|field| field.contains(['/', '\\']) || ends(field))
 }
 
-/// Whether a first line without an image's name is a header: it names a path (or an id, as Kaggle's lists have it) and a label.
-fn has_names(record: &Record<'_>) -> bool {
-    let words: Vec<String> = record.fields.iter().map(|f| plain(f)).collect();
+/// Whether a first line without an image's name is a header: it names a path in a column where no other line has that word, or an id,
+/// as Kaggle's lists have it, and a label.
+fn has_names(records: &[Record<'_>]) -> bool {
+    let words: Vec<String> = records[0].fields.iter().map(|f| plain(f)).collect();
     let any = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
-    (any(&PATH) || any(&[ID])) && any(&LABEL)
+    let is_alone = |(at, word): (usize, &String)| {
+        let is_again = |record: &Record<'_>| record.fields.get(at).is_some_and(|field| plain(field) == *word);
+        PATH.contains(&word.as_str()) && !records[1..].iter().any(is_again)
+    };
+    any(&[ID]) && any(&LABEL) || words.iter().enumerate().any(is_alone)
 }
 
 /// The current folder, where all images of the list are there and none in the list's own folder.
@@ -193,337 +211,4 @@ fn with_hint(error: Error, delimiter: Delimiter) -> Error {
         },
         other => other,
     }
-}
-
-/// Which column is what.
-struct Columns {
-    path: usize,
-    /// What is said of it where the label is a column of images, too.
-    path_note: Option<String>,
-    label: usize,
-    roles: Roles,
-    split: Option<usize>,
-    /// Holds parts and roles: train, query, gallery.
-    places: Option<usize>,
-    weight: Option<usize>,
-    /// Columns of true and false, each of one part.
-    flags: Vec<(Part, usize)>,
-    /// Columns that may be the label, too, where nobody said which is.
-    passed_by: Vec<usize>,
-    /// Columns with a name that nothing is read from.
-    unused: Vec<usize>,
-    /// Columns that are parts or roles by what they hold, not by their names.
-    by_values: Vec<(usize, &'static str)>,
-    /// A column that would say parts and roles, but contradicts the one that says parts, in this line.
-    refuted: Option<(usize, usize, usize)>,
-    /// Which of the columns that may be the label it is, from 1.
-    label_number: usize,
-}
-
-/// The part that a word says, as folders are called, too: `train2017`, `trainval`, `holdout`.
-fn part_of(word: &str) -> Option<Part> {
-    match Place::of_word(word)? {
-        Place::Train => Some(Part::Train),
-        Place::Validation => Some(Part::Validation),
-        Place::Test => Some(Part::Test),
-        Place::Query | Place::Gallery => None,
-    }
-}
-
-/// The first line in which a column of parts and one of parts and roles disagree on what is trained on.
-fn contradiction(table: &Table, parts: usize, places: usize) -> Option<usize> {
-    let mut records = table.ragged().filter_map(Result::ok);
-    let disagrees = |record: &Record<'_>| {
-        let field = |column: usize| record.fields.get(column);
-        let is_train = field(parts).and_then(|word| part_of(word)).map(|part| part == Part::Train);
-        is_train != field(places).and_then(|word| Place::of_word(word)).map(|place| place == Place::Train)
-    };
-    records.find(disagrees).map(|record| record.line)
-}
-
-impl Columns {
-    fn find(table: &Table, path_place: usize, request: &Request, file: &Path) -> Result<Self> {
-        let label = request.label.as_deref();
-        let width = table.width()?;
-        if width < 2 {
-            let first = table.ragged().next().transpose()?.map_or(String::new(), |r| r.fields.join(" "));
-            let first = table.header().first().cloned().unwrap_or(first);
-            return Err(table.error(
-                1,
-                &format!(
-                    "wanted a path and at least one label, parted by comma, tab, semicolon or blanks; found '{first}'"
-                ),
-            ));
-        }
-        let asked = label.and_then(|wanted| header_of(table, wanted));
-        let (path, images) = path_column(table, path_place, asked)?;
-        let weight = request.weights.as_deref().map(|wanted| weight_column(table, (wanted, path, width), file));
-        let weight = weight.transpose()?;
-        let (query, gallery) = (flag_column(table, &IS_QUERY)?, flag_column(table, &IS_GALLERY)?);
-        let holds_parts = |&c: &usize| holds_only(table, c, |word| part_of(word).is_some());
-        let holds_roles = |&c: &usize| holds_only(table, c, |word| Role::parse(word).is_some());
-        // Parts beside roles: a column of roles alone says no part.
-        let holds_places = |c: &usize| {
-            holds_only(table, *c, |word| Place::of_word(word).is_some())
-                && holds_some(table, *c, |word| Place::of_word(word) == Some(Place::Query))
-                && !holds_roles(c)
-        };
-        // `set` and `part` may be of cards and of bodies, and what is asked for as the label is that.
-        let is_meant = |&c: &usize, sure: &str| {
-            let says = |word: &str| Role::parse(word).is_some() || Place::of_word(word).is_some();
-            let is_sure = || table.header().get(c).is_some_and(|name| plain(name) == sure);
-            c != path && asked != Some(c) && (is_sure() || holds_some(table, c, says))
-        };
-        let mut role = table.column(&ROLE)?.filter(|c| is_meant(c, ROLE[0]) && !holds_parts(c));
-        let mut split = table.column(&SPLIT)?.filter(|c| is_meant(c, SPLIT[0]));
-        let mut by_values = Vec::new();
-        let mut places = None;
-        // In-Shop's words: train, query, gallery in one column.
-        for column in [&mut split, &mut role] {
-            places = places.or_else(|| column.take_if(|c| holds_places(c)));
-        }
-        if let (None, Some(at)) = (role, split.filter(holds_roles)) {
-            (role, split) = (Some(at), None);
-        }
-        // One column stays for the label, and that which is asked for.
-        let label_by_name = match label {
-            Some(wanted) => header_of(table, wanted),
-            None => table.column(&LABEL)?.filter(|&c| c != path),
-        };
-        let known = [Some(path), role, split, places, query, gallery, label_by_name, weight];
-        let mut free: Vec<usize> = (0..width).filter(|&c| !known.contains(&Some(c))).collect();
-        let mut refuted = None;
-        if let (None, None, Some(parts)) = (places, role, split)
-            && let Some(at) = free.iter().position(holds_places)
-        {
-            let column = free[at];
-            match contradiction(table, parts, column) {
-                None => {
-                    (places, split) = (Some(free.remove(at)), None);
-                    by_values.push((column, "part and role"));
-                }
-                Some(line) => refuted = Some((column, parts, line)),
-            }
-        }
-        let (is_said, has_one) = (places.is_some(), split.or(role).is_some());
-        for (column, what, holds) in [
-            (&mut split, "part", &holds_parts as &dyn Fn(&usize) -> bool),
-            (&mut role, "role", &holds_roles),
-            (&mut places, "part and role", &holds_places),
-        ] {
-            // Parts and roles in one column leave none to other columns.
-            let is_open = !is_said && (what != "part and role" || !has_one && by_values.is_empty());
-            if column.is_none()
-                && is_open
-                && (free.len() > 1 || label_by_name.is_some())
-                && let Some(at) = free.iter().position(holds)
-            {
-                let found = free.remove(at);
-                *column = Some(found);
-                by_values.push((found, what));
-            }
-        }
-        let mut flags = Vec::new();
-        for (part, names) in IS_PART {
-            let column = flag_column(table, names)?.and_then(|c| free.iter().position(|&other| other == c));
-            if let Some(at) =
-                column.filter(|_| split.or(places).is_none() && (free.len() > 1 || label_by_name.is_some()))
-            {
-                flags.push((part, free.remove(at)));
-            }
-        }
-        let mut taken = vec![Some(path), role, split, places, query, gallery, weight];
-        taken.extend(flags.iter().map(|&(_, column)| Some(column)));
-        let labels: Vec<usize> = (0..width).filter(|&c| !taken.contains(&Some(c)) && !is_index_of(table, c)).collect();
-        let (mut passed_by, mut path_note) = (Vec::new(), None);
-        let label = match label {
-            Some(wanted) if header_of(table, wanted) == Some(path) => {
-                return Err(Error::Usage(format!(
-                    "--label {wanted}: that column of {} holds the paths; wanted the one that holds the labels",
-                    file.display()
-                )));
-            }
-            Some(wanted) => chosen(table, &labels, wanted).ok_or_else(|| {
-                let names = match table.header() {
-                    [] => "none (there is no header)".to_owned(),
-                    header => several(labels.iter().map(|&c| header[c].clone())),
-                };
-                Error::Usage(format!(
-                    "--label: {} has no label column '{wanted}'; columns by name: {names}; by number: 1 to {}",
-                    file.display(),
-                    labels.len()
-                ))
-            })?,
-            None => {
-                let named = table.column(&LABEL)?.filter(|c| labels.contains(c));
-                let is_other = |c: &usize| images.as_ref().is_some_and(|images| images.others.contains(c));
-                let words = || labels.iter().copied().filter(|c| !is_other(c));
-                let likely = || words().find(|&c| may_be_label(table, c));
-                let taken = named.or_else(likely).or_else(|| words().next()).or(labels.first().copied());
-                path_note =
-                    images.as_ref().filter(|_| taken.as_ref().is_some_and(is_other)).and_then(|i| i.note(table));
-                let taken = taken.ok_or_else(|| {
-                    let header = table.header().join(", ");
-                    Error::data(file, format!("has no column left for the label; its columns are {header}"))
-                })?;
-                let also = |&c: &usize| named.is_none() || LABEL.contains(&plain(&table.header()[c]).as_str());
-                passed_by = labels.iter().copied().filter(|&c| c != taken).filter(also).collect();
-                taken
-            }
-        };
-        // Corners have a note of their own.
-        let has_name = |c: usize| table.header().get(c).is_some_and(|name| !BOX.contains(&name.as_str()));
-        let label_number = labels.iter().position(|&c| c == label).map_or(1, |at| at + 1);
-        let unused = |c: &usize| *c != label && !passed_by.contains(c) && has_name(*c);
-        let mut unused: Vec<usize> = labels.into_iter().filter(unused).collect();
-        let roles = match role.or(places) {
-            None => Roles { role, query, gallery },
-            // Flags beside a column that says the roles are not read.
-            Some(_) => {
-                unused.extend([query, gallery].into_iter().flatten());
-                Roles { role, query: None, gallery: None }
-            }
-        };
-        Ok(Self {
-            path,
-            path_note,
-            label,
-            roles,
-            split,
-            places,
-            weight,
-            flags,
-            passed_by,
-            unused,
-            by_values,
-            refuted,
-            label_number,
-        })
-    }
-
-    /// The label's column as `--label` takes it.
-    fn label_word(&self, table: &Table) -> String {
-        let header = table.header().get(self.label).filter(|header| header_of(table, header) == Some(self.label));
-        header.filter(|header| !header.is_empty()).cloned().unwrap_or_else(|| self.label_number.to_string())
-    }
-
-    fn weight(&self, table: &Table, record: &Record<'_>) -> Result<Option<f64>> {
-        let Some(word) = self.weight.map(|c| &record.fields[c]) else { return Ok(None) };
-        let weight = word.trim().parse::<f64>().ok().filter(|weight| *weight >= 0.0 && weight.is_finite());
-        let wrong = || table.error(record.line, &format!("weight '{word}': wanted a finite number not below 0"));
-        weight.map(Some).ok_or_else(wrong)
-    }
-
-    fn part(&self, table: &Table, record: &Record<'_>) -> Result<Option<Part>> {
-        if !self.flags.is_empty() {
-            if let Some(word) = self.flags.iter().map(|&(_, c)| &record.fields[c]).find(|word| truth(word).is_none()) {
-                return Err(table.error(record.line, &format!("'{word}' is neither True nor False")));
-            }
-            let mut said = self.flags.iter().filter(|(_, c)| truth(&record.fields[*c]) == Some(true));
-            let problem = match (said.next(), said.next(), self.otherwise()) {
-                (Some((part, _)), None, _) => return Ok(Some(*part)),
-                (None, _, Some(part)) => return Ok(Some(part)),
-                (Some((one, _)), Some((other, _)), _) => {
-                    format!("is of part {} and of part {}; wanted one", one.as_str(), other.as_str())
-                }
-                (None, ..) => "is of none of the parts train, val, test".to_owned(),
-            };
-            return Err(table.error(record.line, &problem));
-        }
-        let Some(word) = self.split.map(|c| &record.fields[c]) else { return Ok(None) };
-        let wrong = || table.error(record.line, &format!("split '{word}' is none of train, val, validation, test"));
-        part_of(word).map(Some).ok_or_else(wrong)
-    }
-
-    fn place(&self, record: &Record<'_>) -> Option<Place> {
-        self.places.and_then(|c| Place::of_word(&record.fields[c]))
-    }
-
-    /// The part of an image of which no flag is true: one that has no flag.
-    fn otherwise(&self) -> Option<Part> {
-        let is_flagged = |part: &Part| self.flags.iter().any(|(flagged, _)| flagged == part);
-        [Part::Train, Part::Test, Part::Validation].into_iter().find(|part| !is_flagged(part))
-    }
-
-    /// What was assumed about the columns, where it is not the first for the path and the second for the label.
-    fn notes(&self, table: &Table) -> Vec<String> {
-        let name = |c: usize| called(table, c);
-        let mut notes: Vec<String> = self.path_note.iter().cloned().collect();
-        if (self.path, self.label) != (0, 1) {
-            notes.push(format!(
-                "paths are read from column {}, labels from column {}",
-                name(self.path),
-                name(self.label)
-            ));
-        }
-        notes.extend(said_by_one("images", self.roles.query.map(name), self.roles.gallery.map(name)));
-        if !self.passed_by.is_empty() {
-            let others = called_all(table, &self.passed_by);
-            // By number the columns that may be labels are counted by themselves.
-            let how = match table.header() {
-                [] => format!("--label N says which, and this one is --label {}", self.label_number),
-                _ => "--label COLUMN says which".to_owned(),
-            };
-            notes.push(format!("column {} is taken for the label, not {others}; {how}", name(self.label)));
-        }
-        if !self.flags.is_empty() {
-            let flags = several(self.flags.iter().map(|&(part, c)| format!("{} ({})", name(c), part.as_str())));
-            let rest = self
-                .otherwise()
-                .map_or(String::new(), |part| format!(", images with False there are {}", part.as_str()));
-            notes.push(format!("the part of each image is read from column {flags}{rest}"));
-        }
-        for &(column, what) in &self.by_values {
-            notes.push(format!("column {} is taken for the {what} of each image", name(column)));
-        }
-        if let Some((column, parts, line)) = self.refuted {
-            notes.push(format!(
-                "column {} would say the role of each image, but disagrees with column {} in line {line}: its roles are not read",
-                name(column),
-                name(parts)
-            ));
-        }
-        if !self.unused.is_empty() {
-            notes.push(format!("nothing is read from column {}", called_all(table, &self.unused)));
-        }
-        let boxed = table.header().iter().any(|h| BOX.contains(&h.as_str()));
-        if boxed {
-            notes.push(format!("columns {} are not applied: whole images are taken", BOX.join(", ")));
-        }
-        notes
-    }
-}
-
-/// The column that `--label` means: a header's name, or a number from 1 counting label columns.
-fn chosen(table: &Table, labels: &[usize], wanted: &str) -> Option<usize> {
-    header_of(table, wanted)
-        .or_else(|| wanted.parse::<usize>().ok()?.checked_sub(1).and_then(|at| labels.get(at).copied()))
-}
-
-/// The column that `--weight-column` means: a header's name, or a number from 1 counting all columns.
-fn weight_column(table: &Table, (wanted, path, width): (&str, usize, usize), file: &Path) -> Result<usize> {
-    let by_number = || wanted.parse::<usize>().ok()?.checked_sub(1).filter(|&at| at < width);
-    let refused = |why: String| Err(Error::Usage(format!("--weight-column {wanted}: {} {why}", file.display())));
-    match header_of(table, wanted).or_else(by_number) {
-        Some(at) if at == path => refused("has the paths there; wanted the column that says what images weigh".into()),
-        Some(at) => Ok(at),
-        None => {
-            let names = match table.header() {
-                [] => "none (there is no header)".to_owned(),
-                header => several(header.iter().cloned()),
-            };
-            refused(format!("has no such column; columns by name: {names}; by number: 1 to {width}"))
-        }
-    }
-}
-
-/// The column of the paths, and others that hold names of images, too; `place` is the first one that most fields end as images in.
-fn path_column(table: &Table, place: usize, asked: Option<usize>) -> Result<(usize, Option<Images>)> {
-    let is_called =
-        |c: usize, names: &[&str]| table.header().get(c).is_some_and(|name| names.contains(&plain(name).as_str()));
-    let is_label = |c: usize| is_called(c, &LABEL) || asked == Some(c) && !is_called(c, &PATH);
-    let found = image_column(table, |c| !is_label(c))?;
-    let sure = found.filter(|found| may_hold_images(table, found.at) || !may_hold_images(table, place));
-    let by_id = || table.column(&[ID]).ok().flatten().filter(|_| !may_hold_images(table, place));
-    Ok((sure.as_ref().map(|found| found.at).or_else(by_id).unwrap_or(place), sure))
 }

@@ -4,7 +4,7 @@
 //! Images of the query's person by the query's camera do not count; images of person -1 are junk, and left out. Those of person 0 in a gallery
 //! that nobody asks for are distractors (false detections, other people): each is of a class of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::layout::{self, Layout, Place};
 use super::source::names::{files, several};
@@ -30,11 +30,24 @@ fn layout(source: &Source) -> Option<Layout<'_>> {
     layout::find(&names, |rest| parse(rest).is_some())
 }
 
-/// Whether no folder inside of a part says another person than the file's name.
-fn agrees(rest: &str) -> bool {
-    let folder = rest.rsplit_once('/').map(|(folders, _)| folders.rsplit('/').next().unwrap_or(folders));
-    let person = parse(rest).map_or("", |(person, _)| person.unwrap_or("-1"));
-    folder.is_none_or(|folder| folder == person)
+/// Whether folders inside of parts say who is on an image as its name does, however they spell it: each is of one person, and each
+/// person has one.
+fn agree<'n>(rests: impl Iterator<Item = &'n str>) -> bool {
+    let (mut people, mut folders): (HashMap<&str, &str>, HashMap<&str, &str>) = (HashMap::new(), HashMap::new());
+    for rest in rests {
+        let Some((path, _)) = rest.rsplit_once('/') else { continue };
+        let folder = path.rsplit('/').next().unwrap_or(path);
+        let person = parse(rest).map_or("", |(person, _)| person.unwrap_or("-1"));
+        if *people.entry(folder).or_insert(person) != person || *folders.entry(person).or_insert(folder) != folder {
+            return false;
+        }
+    }
+    true
+}
+
+/// The person that a name tells, where that is somebody.
+pub(super) fn person(name: &str) -> Option<&str> {
+    parse(name)?.0.filter(|person| person.bytes().any(|digit| digit != b'0'))
 }
 
 /// Whether a file is called PERSON_cCAMERA....
@@ -44,7 +57,7 @@ pub(super) fn is_called_so(name: &str) -> bool {
 
 /// Queries, a gallery, and all of their images called so.
 pub(super) fn recognises(source: &Source) -> bool {
-    layout(source).filter(|found| found.images.iter().all(|&(.., rest)| agrees(rest))).is_some_and(|found| {
+    layout(source).filter(|found| agree(found.images.iter().map(|&(.., rest)| rest))).is_some_and(|found| {
         let gallery = found.places.contains(&Place::Gallery) || found.places.contains(&Place::Test);
         gallery && found.places.contains(&Place::Query)
     })
@@ -83,6 +96,7 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
         numbers.iter().map(|(name, &number)| (number, (*name).to_owned())).collect();
     let next = |names: &BTreeMap<usize, String>| names.keys().next_back().map_or(0, |last| last + 1);
     let first_distractor = next(&names);
+    notes.extend(found.together());
     notes.extend(Place::note(&found.places));
     let listed: Vec<Listed> = parsed
         .iter()
@@ -116,14 +130,17 @@ pub(super) fn list(source: &Source) -> Result<Listing> {
 
 #[cfg(test)]
 mod tests {
-    use super::{agrees, parse};
+    use super::{agree, parse};
 
     #[test]
     fn folders_of_classes_are_not_taken_for_nothing() {
         for rest in ["0002_c1s1_000451_03.jpg", "0002/0002_c1s1_000451_03.jpg", "-1/-1_c3s2_064619_05.jpg"] {
-            assert!(agrees(rest), "{rest}");
+            assert!(agree([rest].into_iter()), "{rest}");
         }
-        assert!(!agrees("cat/0002_c1s1_000451_03.jpg") && !agrees("2/0002_c1_1.jpg"));
+        let all = |rests: &[&str]| agree(rests.iter().copied());
+        assert!(all(&["2/0002_c1_1.jpg", "2/0002_c2_1.jpg", "id7/0007_c1_1.jpg"]), "spelt otherwise");
+        assert!(!all(&["cat/0002_c1s1_1.jpg", "cat/0003_c1s1_1.jpg"]), "two in one");
+        assert!(!all(&["cat/0002_c1s1_1.jpg", "dog/0002_c1s1_1.jpg"]), "one in two");
     }
 
     #[test]

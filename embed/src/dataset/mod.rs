@@ -1,6 +1,8 @@
 //! Labelled images: which files, which classes, which part each plays. One file a format.
 
 mod alike;
+mod assigned;
+mod cameras;
 mod cars196;
 mod celeba;
 mod chosen;
@@ -36,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::files::{ending, folder_of, open_file};
 pub use celeba::table as celeba_table;
 pub use chosen::Chosen;
-pub use finder::{Finder, are_of_other_folders};
+pub use finder::{Finder, are_of_other_folders, cut_off};
 use part::Part;
 pub use past::Past;
 pub(crate) use roles::{Roles, by_flags, said_by_one, unsaid};

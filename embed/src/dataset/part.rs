@@ -84,10 +84,11 @@ pub(super) fn take(source: Source, format: Format, listing: Listing, request: &R
             sizes.keys().map(|part| part.as_str()).collect::<Vec<_>>().join(" or ")
         ));
     }
-    if request.split == Split::ProtocolTrain && matches!(split, Split::Test | Split::Val) {
+    let has_train = sizes.contains_key(&Part::Train) || matches!(split, Split::ZeroShotTrain);
+    if request.split == Split::ProtocolTrain && !sizes.is_empty() && !has_train {
         notes.push(format!(
-            "there is no training part: what is measured otherwise is taken, which is part {}",
-            wanted.map_or("all", Part::as_str)
+            "there is no training part: what is measured otherwise is taken, which is {}",
+            wanted.map_or_else(|| format!("all of {}", sizes_in_words()), |part| format!("part {}", part.as_str()))
         ));
     }
     let numbers = class_names.keys().copied().chain(images.iter().map(|image| image.class));

@@ -1,6 +1,6 @@
 //! All in one: `.safetensors` with the tensors `embeddings` (F32, or read as F64, F16 or BF16 `[rows, dim]`) and `labels` (I64, or read as
 //! other integers, `[rows]`), and lists in JSON as metadata: `classes` by label, `names` and `roles` by row, `images` and `cameras`
-//! where there are such.
+//! where there are such, and `notes`, what was said when they were made.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -9,11 +9,11 @@ use ndarray::Array2;
 use safetensors::tensor::{Dtype, SafeTensorError, TensorInfo};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
+use super::labels::said_when_made;
 use super::matrix::{ByRows, Stored, numbers, rounded};
 use super::{Embeddings, Row};
-use crate::dataset::Role;
+use crate::dataset::{Role, several};
 use crate::error::{Error, Result};
 use crate::files::open_file;
 use crate::tensors::{OpenTensors, TensorPart};
@@ -46,6 +46,9 @@ pub(super) fn head(embeddings: &Embeddings) -> std::result::Result<Vec<u8>, Safe
             metadata.insert(key.to_owned(), json(numbers.into()));
         }
     }
+    if !embeddings.notes.is_empty() {
+        metadata.insert("notes".to_owned(), json(embeddings.notes.clone().into()));
+    }
     in_order(&safetensors::serialize(tensors, Some(metadata))?)
 }
 
@@ -69,11 +72,11 @@ fn in_order(file: &[u8]) -> std::result::Result<Vec<u8>, SafeTensorError> {
     Ok([&(sorted.len() as u64).to_le_bytes(), sorted.as_slice(), rest].concat())
 }
 
-/// A file that is open, and where its two tensors are.
+/// A file that is open, and where its two tensors are; the labels may be kept elsewhere.
 pub(super) struct Bundle {
     file: OpenTensors,
     values: TensorInfo,
-    labels: TensorInfo,
+    labels: Option<TensorInfo>,
 }
 
 pub(super) fn open(path: &Path) -> Result<Bundle> {
@@ -95,7 +98,7 @@ pub(super) fn open(path: &Path) -> Result<Bundle> {
         Ok(found)
     };
     let values = tensor(TENSOR, &[Dtype::F32, Dtype::F64, Dtype::F16, Dtype::BF16], 2)?;
-    let labels = tensor(LABELS, &INTEGERS, 1)?;
+    let labels = file.header.info(LABELS).is_some().then(|| tensor(LABELS, &INTEGERS, 1)).transpose()?;
     Ok(Bundle { file, values, labels })
 }
 
@@ -107,30 +110,49 @@ impl Bundle {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<(Embeddings, Sha256)> {
+/// The values.
+pub(super) fn values(path: &Path, bundle: Bundle) -> Result<Stored> {
     let wrong = |problem: String| Error::data(path, problem);
     let failed = |e: std::io::Error| Error::read(path, e);
-    let mut bundle = open(path)?;
-    let (rows, classes) = describe(path, &mut bundle)?;
     let Bundle { mut file, values, .. } = bundle;
     let (count, dim) = (values.shape[0], values.shape[1]);
-    let stored = if values.dtype == Dtype::F32 && dim > 0 {
-        file.at(&values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)?
+    if values.dtype == Dtype::F32 && dim > 0 {
+        file.at(&values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)
     } else {
         let bytes = file.read_all(&values).map_err(failed)?;
         let doubles = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
         let notes = if values.dtype == Dtype::F64 { rounded(path, doubles) } else { Vec::new() };
         let numbers = numbers(values.dtype, &bytes);
-        Stored::of(Array2::from_shape_vec((count, dim), numbers).map_err(|e| wrong(e.to_string()))?, notes)
-    };
-    let read = Embeddings { notes: stored.notes, ..Embeddings::part(stored.matrix, stored.first, rows, classes)? };
-    Ok((read, stored.digest))
+        Ok(Stored::of(Array2::from_shape_vec((count, dim), numbers).map_err(|e| wrong(e.to_string()))?, notes))
+    }
 }
 
-/// What each row is, and the names of the classes.
-pub(super) fn describe(path: &Path, bundle: &mut Bundle) -> Result<(Vec<Row>, Vec<String>)> {
+/// What is said of a file: tensors that nothing is read from, and what was said when it was made.
+pub(super) fn said(path: &Path, bundle: &Bundle) -> Result<Vec<String>> {
+    let others: Vec<String> = bundle
+        .file
+        .header
+        .offset_keys()
+        .into_iter()
+        .filter(|name| ![TENSOR, LABELS].contains(&name.as_str()))
+        .collect();
+    let passed_over = (!others.is_empty()).then(|| {
+        format!(
+            "{}: nothing is read from tensor {}; names, roles and cameras are lists in the metadata, or columns of a CSV that --labels names",
+            path.display(),
+            several(others.into_iter().map(|name| format!("'{name}'")))
+        )
+    });
+    let metadata = bundle.file.header.metadata().clone().unwrap_or_default();
+    let kept = list::<String>(path, &metadata, "notes", None)?.filter(|kept| !kept.is_empty());
+    Ok(passed_over.into_iter().chain(kept.map(|kept| said_when_made(path, &kept.join("; ")))).collect())
+}
+
+/// What each row is, and the names of the classes; nothing where labels are kept elsewhere.
+pub(super) fn describe(path: &Path, bundle: &mut Bundle) -> Result<Option<(Vec<Row>, Vec<String>)>> {
     let wrong = |problem: String| Error::data(path, problem);
     let Bundle { file, values, labels } = bundle;
+    let Some(labels) = labels else { return Ok(None) };
     let count = values.shape[0];
     let labels = integers(labels.dtype, &file.read_all(labels).map_err(|e| Error::read(path, e))?);
     if labels.len() != count {
@@ -154,7 +176,7 @@ pub(super) fn describe(path: &Path, bundle: &mut Bundle) -> Result<(Vec<Row>, Ve
         Ok(Row { image: number(&images), camera: number(&cameras), ..Row::new(name, class, role) })
     };
     let rows = labels.iter().enumerate().map(row).collect::<Result<_>>()?;
-    Ok((rows, classes))
+    Ok(Some((rows, classes)))
 }
 
 /// What labels may be.

@@ -20,10 +20,10 @@ const IMAGE: &str = "image";
 pub(super) const CAMERA: &str = "camera";
 /// The row of the matrix, from 0: lines that were sorted anew are noticed by it.
 const PLACE: &str = "row";
-/// What tables call the number of a line.
-const INDEX: [&str; 4] = ["index", "idx", "row", "number"];
 /// Of the embeddings that the labels were written for, in the first row.
 const MATRIX: &str = "matrix_sha256";
+/// What was said when they were made, in the first row.
+const NOTES: &str = "notes";
 
 /// What a file of labels says.
 pub(super) struct Labels {
@@ -51,7 +51,7 @@ impl Labels {
     }
 }
 
-/// Writes the rows, and the digest of their matrix.
+/// Writes the rows, the digest of their matrix, and what was said of it.
 pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut File) -> std::io::Result<()> {
     let has_images = embeddings.rows.iter().any(|row| row.image.is_some());
     let has_cameras = embeddings.rows.iter().any(|row| row.camera.is_some());
@@ -70,13 +70,19 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
     let mut writer = csv::WriterBuilder::new().quote_style(style).from_writer(file);
     let head = [optional(has_images, IMAGE.into()), optional(has_cameras, CAMERA.into())];
     let head = head.into_iter().flatten();
-    let tail = [PLACE, MATRIX].map(str::to_owned);
+    let has_notes = !embeddings.notes.is_empty();
+    let tail = [Some(PLACE), Some(MATRIX), has_notes.then_some(NOTES)].into_iter().flatten().map(str::to_owned);
     writer.write_record(["name", "label", ROLE[0]].map(str::to_owned).into_iter().chain(head).chain(tail))?;
     for (at, row) in embeddings.rows.iter().enumerate() {
         let fields = [row.name.clone(), embeddings.classes[row.class].clone(), row.role.as_str().into()];
         let numbers = [optional(has_images, number(row.image)), optional(has_cameras, number(row.camera))];
-        let digest = if at == 0 { matrix_sha256.to_owned() } else { String::new() };
-        writer.write_record(fields.into_iter().chain(numbers.into_iter().flatten()).chain([at.to_string(), digest]))?;
+        let of_all = |text: String| if at == 0 { text } else { String::new() };
+        let tail = [
+            Some(at.to_string()),
+            Some(of_all(matrix_sha256.to_owned())),
+            has_notes.then(|| of_all(embeddings.notes.join("; "))),
+        ];
+        writer.write_record(fields.into_iter().chain(numbers.into_iter().chain(tail).flatten()))?;
     }
     writer.flush()
 }
@@ -106,6 +112,11 @@ pub(super) fn read(path: &Path, rows: usize) -> Result<Labels> {
             &format!("{width} columns and no header with a column 'label'; wanted that, or one label a line (in quotes, where it has a comma)"),
         ));
     }
+    let said = table
+        .header()
+        .iter()
+        .position(|name| name == NOTES)
+        .filter(|_| table.header().iter().any(|name| name == MATRIX));
     let columns = [NAME.as_slice(), &[IMAGE], &[CAMERA], &[MATRIX]].map(|names| table.column(names));
     let [name, image, camera, matrix] = columns;
     let (mut name, matrix) = (name?, matrix?);
@@ -123,7 +134,7 @@ pub(super) fn read(path: &Path, rows: usize) -> Result<Labels> {
     let place = if matrix.is_some() { table.column(&[PLACE])? } else { None };
     let camera = camera?;
     let roles = Roles::find(&table, &[Some(label), name, image, camera, matrix, place])?;
-    let used = [Some(label), name, roles.role, roles.query, roles.gallery, image, camera, matrix, place];
+    let used = [Some(label), name, roles.role, roles.query, roles.gallery, image, camera, matrix, place, said];
     let mut notes = passed_over(path, &table, &used);
     if let Some(role) = roles.role.map(|column| &table.header()[column]).filter(|name| plain(name) != ROLE[0]) {
         notes.push(format!("{}: column '{role}' is taken for the role of each row", path.display()));
@@ -139,7 +150,7 @@ pub(super) fn read(path: &Path, rows: usize) -> Result<Labels> {
             path.display()
         ));
     }
-    notes.extend(doubt_of_order(path, &table));
+    notes.extend(doubt_of_order(path, &table, &[Some(label), camera, place]));
     if let (Some(_), None) = (matrix, place) {
         notes.push(format!(
             "{}: has no column '{PLACE}', by which lines in another order than the matrix's rows are noticed",
@@ -194,6 +205,9 @@ pub(super) fn read(path: &Path, rows: usize) -> Result<Labels> {
             }
             read.matrix_sha256 = Some(digest.to_string());
         }
+        if let Some(said) = said.map(|c| &fields[c]).filter(|said| !said.is_empty()) {
+            read.notes.push(said_when_made(path, said));
+        }
     }
     if read.rows.is_empty() {
         return Err(Error::data(path, "holds a header and no label"));
@@ -205,12 +219,16 @@ pub(super) fn read(path: &Path, rows: usize) -> Result<Labels> {
     Ok(read)
 }
 
+/// What was said of embeddings when they were made holds for them as long as they are kept.
+pub(super) fn said_when_made(path: &Path, said: &str) -> String {
+    format!("{}: when these embeddings were made it was said: {said}", path.display())
+}
+
 /// What is said of a column that numbers the lines, and has them in another order: a table that was shuffled or sorted keeps the
-/// index that it had.
-fn doubt_of_order(path: &Path, table: &Table) -> Option<String> {
+/// index that it had, whatever that is called.
+fn doubt_of_order(path: &Path, table: &Table, others: &[Option<usize>]) -> Option<String> {
     let header = table.header();
-    let numbers_lines = |name: &str| is_index(name) || INDEX.contains(&plain(name).as_str());
-    (0..header.len()).filter(|&column| numbers_lines(&header[column])).find_map(|column| {
+    (0..header.len()).filter(|column| !others.contains(&Some(*column))).find_map(|column| {
         let records = table.records().map(|record| record.ok()?.fields[column].parse().ok());
         let numbers: Vec<usize> = records.collect::<Option<_>>()?;
         let first = *numbers.iter().min()?;

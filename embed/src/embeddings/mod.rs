@@ -73,7 +73,7 @@ pub struct Embeddings {
     pub classes: Vec<String>,
     /// SHA-256 of the file of each row's image; empty where no files were read.
     pub files: Vec<[u8; 32]>,
-    /// What was assumed in reading them: a sentence each.
+    /// What was assumed in reading them, or said when they were made: a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -170,8 +170,7 @@ impl Embeddings {
     }
 
     /// Writes `.npy` (and `.csv` beside it) or `.safetensors`, each whole or not at all. The CSV is written first and holds a
-    /// digest of its matrix, so that labels beside another matrix are refused. Of several ranks, each with a part of the rows, the first
-    /// one writes, and none holds all rows.
+    /// digest of its matrix, so that labels beside another matrix are refused. The notes are kept with them. Of several ranks, each with a part of the rows, the first one writes, and none holds all rows.
     ///
     /// # Errors
     /// [`Error::Usage`] for another ending, [`Error::File`] where writing fails; [`Error::Ranks`] on every one of several ranks.

@@ -32,16 +32,16 @@ impl Embeddings {
     /// # Errors
     /// As [`Embeddings::read`].
     pub fn read_part(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<(Self, String)> {
-        let kind = kind_of(path, dim, labels)?;
-        if kind == "safetensors" {
-            let (mut read, digest) = bundle::read(path)?;
-            read.notes.extend(slips_in(read.classes.iter().map(String::as_str)));
-            let sha256 = read.with_labels(digest);
-            return Ok((read, sha256));
-        }
+        let kind = kind_of(path, dim)?;
         let (mut described, mut of_columns) = (None, Vec::new());
         let stored = match kind.as_str() {
             "npy" => matrix::read_npy(path)?,
+            "safetensors" => {
+                let mut kept = bundle::open(path)?;
+                described = described_by_bundle(path, &mut kept, labels)?;
+                of_columns = bundle::said(path, &kept)?;
+                bundle::values(path, kept)?
+            }
             "parquet" => {
                 let kept = parquet::open(path)?;
                 described = described_by_itself(path, &kept, labels)?;
@@ -69,14 +69,14 @@ impl OnDisk {
     /// # Errors
     /// As [`Embeddings::read`]; [`Error::Data`] for an `.npy` whose numbers are not row by row in little-endian float32, float64 or float16.
     pub fn open(path: &Path, dim: Option<usize>, labels: Option<&Path>, bytes: usize) -> Result<Self> {
-        let kind = kind_of(path, dim, labels)?;
-        let (mut bundle, mut described, mut of_columns) = (None, None, Vec::new());
+        let kind = kind_of(path, dim)?;
+        let (mut described, mut of_columns) = (None, Vec::new());
         let mut blocks = match kind.as_str() {
             "safetensors" => {
-                let mut open = bundle::open(path)?;
-                let blocks = Blocks::new(path, open.by_rows(path)?);
-                bundle = Some(open);
-                blocks
+                let mut kept = bundle::open(path)?;
+                described = described_by_bundle(path, &mut kept, labels)?;
+                of_columns = bundle::said(path, &kept)?;
+                Blocks::new(path, kept.by_rows(path)?)
             }
             "parquet" => {
                 let kept = parquet::open(path)?;
@@ -101,11 +101,6 @@ impl OnDisk {
         };
         let is_raw = !["npy", "safetensors", "parquet"].contains(&kind.as_str());
         let pass = blocks.look_through(bytes, is_raw)?;
-        if let Some(mut bundle) = bundle {
-            let (rows, classes) = bundle::describe(path, &mut bundle)?;
-            let said = slips_in(classes.iter().map(String::as_str));
-            described = Some((rows, classes, said));
-        }
         let (rows, classes, said) = match described {
             Some(described) => described,
             None => describe(path, labels, (blocks.rows(), blocks.dim()), &pass.digest)?,
@@ -119,14 +114,11 @@ impl OnDisk {
 }
 
 /// The ending, which says what the file is; flags that it does not want are refused.
-fn kind_of(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<String> {
+fn kind_of(path: &Path, dim: Option<usize>) -> Result<String> {
     let kind = ending(path);
     if let (Some(dim), "npy" | "safetensors" | "parquet") = (dim, kind.as_str()) {
         let problem = "says by itself how long its rows are; --dim is for raw float32";
         return Err(Error::Usage(format!("--dim {dim}: {} {problem}", path.display())));
-    }
-    if kind == "safetensors" && labels.is_some() {
-        return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
     }
     Ok(kind)
 }
@@ -141,16 +133,39 @@ pub fn bytes_in_memory(path: &Path) -> Result<Option<u64>> {
 
 /// What the rows of a parquet file are, where a column says so; flags that it does not want are refused.
 fn described_by_itself(path: &Path, kept: &parquet::Kept, labels: Option<&Path>) -> Result<Option<Described>> {
-    if !kept.has_labels() {
-        let problem = "has no column 'label', and labels by themselves are wanted: --labels FILE (one label a line, or a CSV with a label column)";
-        return labels.map(|_| None).ok_or_else(|| Error::data(path, problem));
+    let described = if kept.has_labels() { Some(kept.describe(path)?) } else { None };
+    one_of_both(path, described, "column 'label'", labels)
+}
+
+/// The same of a `.safetensors` file.
+fn described_by_bundle(path: &Path, kept: &mut bundle::Bundle, labels: Option<&Path>) -> Result<Option<Described>> {
+    let described = bundle::describe(path, kept)?;
+    one_of_both(path, described, "tensor 'labels'", labels)
+}
+
+/// Labels are the file's, or others; never both, and never none.
+fn one_of_both(
+    path: &Path,
+    described: Option<(Vec<Row>, Vec<String>)>,
+    wanted: &str,
+    labels: Option<&Path>,
+) -> Result<Option<Described>> {
+    match (described, labels) {
+        (None, None) => Err(Error::data(
+            path,
+            format!(
+                "has no {wanted}, and labels by themselves are wanted: --labels FILE (one label a line, or a CSV with a label column)"
+            ),
+        )),
+        (None, Some(_)) => Ok(None),
+        (Some(_), Some(_)) => {
+            Err(Error::Usage(format!("--labels: {} brings its own labels, in its {wanted}", path.display())))
+        }
+        (Some((rows, classes)), None) => {
+            let said = slips_in(classes.iter().map(String::as_str));
+            Ok(Some((rows, classes, said)))
+        }
     }
-    if labels.is_some() {
-        return Err(Error::Usage(format!("--labels: {} brings its own labels", path.display())));
-    }
-    let (rows, classes) = kept.describe(path)?;
-    let said = slips_in(classes.iter().map(String::as_str));
-    Ok(Some((rows, classes, said)))
 }
 
 /// The labels of an `.npy` or raw file of this shape and digest.

@@ -16,7 +16,6 @@
 
 use std::fmt;
 
-use image::imageops::blur;
 use image::{Rgb, RgbImage};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -120,8 +119,7 @@ impl Corruption {
                     _ => value,
                 })
             }
-            #[allow(clippy::cast_possible_truncation)] // a deviation in pixels
-            Kind::GaussianBlur => blur(image, amount as f32),
+            Kind::GaussianBlur => blurred(image, amount),
             Kind::Brightness => brighter(image, amount),
             Kind::Contrast => {
                 let count = f64::from(image.width()) * f64::from(image.height());
@@ -195,6 +193,39 @@ fn brighter(image: &RgbImage, by: f64) -> RgbImage {
     image
 }
 
+/// A Gaussian of so many pixels' deviation, up to four of it, as ImageNet-C's is; beyond the edges are their own pixels. (The crate `image`
+/// cuts it off at two.)
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a few pixels
+fn blurred(image: &RgbImage, deviation: f64) -> RgbImage {
+    let radius = (4.0 * deviation + 0.5) as i64;
+    let weights: Vec<f64> = (-radius..=radius).map(|at| (-0.5 * (at as f64 / deviation).powi(2)).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    let (width, height) = image.dimensions();
+    // Along one axis, then along the other; numbers are rounded once, behind both.
+    let along = |values: &[[f64; 3]], (columns, rows): (u32, u32), step: &dyn Fn(i64, i64, i64) -> (i64, i64)| {
+        let at = |column: i64, row: i64| {
+            let (column, row) = (column.clamp(0, i64::from(columns) - 1), row.clamp(0, i64::from(rows) - 1));
+            values[(row * i64::from(columns) + column) as usize]
+        };
+        let places = (0..i64::from(rows)).flat_map(|row| (0..i64::from(columns)).map(move |column| (column, row)));
+        let pixel = |(column, row): (i64, i64)| {
+            let mut total = [0.0; 3];
+            for (by, weight) in (-radius..=radius).zip(&weights) {
+                let (column, row) = step(column, row, by);
+                total.iter_mut().zip(at(column, row)).for_each(|(total, value)| *total += weight * value);
+            }
+            total.map(|total| total / sum)
+        };
+        places.map(pixel).collect::<Vec<_>>()
+    };
+    let values: Vec<[f64; 3]> = image.pixels().map(|pixel| pixel.0.map(number)).collect();
+    let values = along(&values, (width, height), &|column, row, by| (column + by, row));
+    let values = along(&values, (width, height), &|column, row, by| (column, row + by));
+    let mut blurred = image.clone();
+    blurred.pixels_mut().zip(values).for_each(|(pixel, value)| *pixel = Rgb(value.map(byte)));
+    blurred
+}
+
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // less than the sides
 fn pixelated(image: &RgbImage, share: f64) -> RgbImage {
     let (width, height) = image.dimensions();
@@ -233,6 +264,27 @@ mod tests {
     fn difference(a: &RgbImage, b: &RgbImage) -> f64 {
         let squares = a.as_raw().iter().zip(b.as_raw()).map(|(&a, &b)| (number(a) - number(b)).powi(2));
         (squares.sum::<f64>() / a.as_raw().len() as f64).sqrt()
+    }
+
+    /// A line of one pixel gives the Gaussian itself: `exp(-x^2 / 2) / sum` at severity 1, rounded; scipy's `gaussian_filter` with
+    /// `truncate=4` and `mode='nearest'`, which skimage has, is the same.
+    #[test]
+    fn a_blur_is_a_gaussian_of_four_deviations() {
+        let line = RgbImage::from_fn(21, 5, |x, _| Rgb([if x == 10 { 255 } else { 0 }; 3]));
+        let found = corrupted(Kind::GaussianBlur, 1, &line);
+        let wanted = |x: u32| match x.abs_diff(10) {
+            0 => 102,
+            1 => 62,
+            2 => 14,
+            3 => 1,
+            _ => 0,
+        };
+        for (x, _, pixel) in found.enumerate_pixels() {
+            assert_eq!(pixel.0, [wanted(x); 3], "{x}");
+        }
+        // Beyond an edge are its own pixels.
+        let white = RgbImage::from_pixel(4, 3, Rgb([200, 7, 255]));
+        assert_eq!(corrupted(Kind::GaussianBlur, 5, &white), white);
     }
 
     #[test]

@@ -46,8 +46,11 @@ impl<'a> Similarity<'a> {
         let (q, g) = (self.queries.row(query), self.gallery.row(other));
         match self.metric {
             Metric::Cosine => {
-                let length = |square: Wide| square.rounded().sqrt();
-                let cosine = dot(q, g) / (length(self.query_squares[query]) * length(self.gallery_squares[other]));
+                // The square with its sign first: of rows of whole numbers it is the quotient of two that are exact, so that
+                // equal cosines are equal whatever the rows' lengths.
+                let product = dot(q, g);
+                let squares = self.query_squares[query].rounded() * self.gallery_squares[other].rounded();
+                let cosine = (product * product / squares).sqrt().copysign(product);
                 if cosine.abs() < PARALLEL {
                     return cosine;
                 }

@@ -402,3 +402,60 @@ fn roles_of_kept_embeddings_are_known_as_those_of_lists() {
     let said = of_files(b"label,is_query,is_gallery\nu,1,0\nu,,\nv,1,1\n", None).unwrap_err();
     assert!(said.contains("line 3: says neither of a query nor of the gallery, and other lines do"), "{said}");
 }
+
+/// A warning holds for embeddings as long as they are kept.
+#[test]
+fn what_was_said_when_they_were_made_is_said_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["kept.npy", "kept.safetensors"] {
+        let path = folder.path().join(name);
+        let mut doubtful = sample();
+        doubtful.notes = vec!["the model was trained on them".into(), "a comma, and \"quotes\"".into()];
+        doubtful.save(&path).unwrap();
+        let read = Embeddings::read(&path, None, None).unwrap();
+        let wanted =
+            "when these embeddings were made it was said: the model was trained on them; a comma, and \"quotes\"";
+        assert!(read.notes.len() == 1 && read.notes[0].ends_with(wanted), "{name}: {:?}", read.notes);
+        assert_eq!(Embeddings { notes: Vec::new(), ..read }, sample(), "{name}");
+    }
+}
+
+#[test]
+fn safetensors_may_have_labels_elsewhere_and_what_is_not_read_of_them_is_said() {
+    use safetensors::tensor::{Dtype, TensorView};
+    let folder = tempfile::tempdir().unwrap();
+    let (path, labels) = (folder.path().join("s.safetensors"), folder.path().join("l.txt"));
+    let values: Vec<u8> = sample().matrix.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let flags = [1_u8; 5];
+    let tensors = [
+        ("embeddings", TensorView::new(Dtype::F32, vec![5, 3], &values).unwrap()),
+        ("is_query", TensorView::new(Dtype::BOOL, vec![5], &flags).unwrap()),
+    ];
+    put(&path, safetensors::serialize(tensors, None).unwrap());
+    put(&labels, "a\nb\na\nb\na\n");
+    let message = Embeddings::read(&path, None, None).unwrap_err().to_string();
+    assert!(message.contains("has no tensor 'labels'") && message.contains("--labels FILE"), "{message}");
+    let read = Embeddings::read(&path, None, Some(&labels)).unwrap();
+    assert_eq!((read.matrix, read.classes), (sample().matrix, vec!["a".to_owned(), "b".to_owned()]));
+    assert!(read.notes[0].contains("nothing is read from tensor 'is_query'"), "{:?}", read.notes);
+    sample().save(&path).unwrap();
+    let message = Embeddings::read(&path, None, Some(&labels)).unwrap_err().to_string();
+    assert!(message.contains("brings its own labels, in its tensor 'labels'"), "{message}");
+}
+
+/// A column that numbers the rows has many names.
+#[test]
+fn labels_that_were_shuffled_are_noticed_by_any_column_that_numbers_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, labels) = (folder.path().join("e.npy"), folder.path().join("l.csv"));
+    ndarray_npy::write_npy(&path, &sample().matrix).unwrap();
+    for name in ["id", "level_0", "image_id", "#", "Unnamed: 0"] {
+        for (order, is_said) in [([2, 0, 4, 1, 3], true), ([0, 1, 2, 3, 4], false), ([20, 0, 4, 1, 3], false)] {
+            let rows = order.map(|number| format!("{number},{}\n", ["a", "b"][number % 2])).concat();
+            put(&labels, format!("{name},label\n{rows}"));
+            let notes = Embeddings::read(&path, None, Some(&labels)).unwrap().notes;
+            let found = notes.iter().any(|note| note.contains("numbers the lines in another order than theirs"));
+            assert_eq!(found, is_said, "{name} {order:?}: {notes:?}");
+        }
+    }
+}

@@ -72,6 +72,18 @@ fn lists_of_in_shop_and_celeba_are_read_where_they_are() {
     put(cut.join("identity_CelebA.txt"), "2.jpg 5\n1.jpg 5\n");
     let data = load(&cut.join("identity_CelebA.txt"), Some(&whole), Split::Protocol).unwrap();
     assert_eq!((names(&data), data.format), (vec!["img_align_celeba/2.jpg", "img_align_celeba/1.jpg"], Format::Celeba));
+    // Kaggle has the parts as a table; without any it is said.
+    let data = load(&whole, None, Split::Protocol).unwrap();
+    assert_eq!((data.part.as_str(), data.notes.len()), ("test", 0));
+    std::fs::rename(whole.join("list_eval_partition.txt"), place.path().join("parts.txt")).unwrap();
+    put(whole.join("list_eval_partition.csv"), "image_id,partition\n1.jpg,0\n2.jpg,2\n3.jpg,2\n");
+    let table = load(&whole, None, Split::Protocol).unwrap();
+    assert_eq!((names(&table), table.part.as_str()), (names(&data), "test"));
+    std::fs::remove_file(whole.join("list_eval_partition.csv")).unwrap();
+    let data = load(&whole, None, Split::Protocol).unwrap();
+    assert_eq!((data.items.len(), data.part.as_str()), (3, "all"));
+    assert!(data.notes[0].contains("there is no list_eval_partition.txt (or .csv)"), "{:?}", data.notes);
+    std::fs::rename(place.path().join("parts.txt"), whole.join("list_eval_partition.txt")).unwrap();
     // The list of parts needs the other beside it, and says which images are meant.
     put(cut.join("list_eval_partition.txt"), "2.jpg 2\n");
     let data = load(&cut.join("list_eval_partition.txt"), Some(&whole), Split::Protocol).unwrap();

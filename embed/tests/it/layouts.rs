@@ -297,6 +297,8 @@ fn cub_may_be_cut_and_nabirds_has_words_for_ids() {
     };
     let cut = lists("1 a/x.png\n2 b/y.png\n", "1 1\n2 2\n", "1 001.Black_footed_Albatross\n2 002.Laysan_Albatross\n");
     assert!(cut.unwrap_err().contains("zero-shot (classes 101-200)' holds none of the 2 images"));
+    let birds = lists("x-1 a/x.png\nx-2 b/y.png\n", "x-1 1\nx-2 2\n", "1 c\n2 g\n").unwrap();
+    assert!(birds.notes.iter().any(|note| note.starts_with("there is no train_test_split.txt")), "{:?}", birds.notes);
     let data = lists("1 a/x.png\n2 b/y.png\n", "1 3\n2 7\n", "3 c\n7 g\n").unwrap();
     assert_eq!(data.classes, ["g"]);
     assert!(data.notes[0].contains("numbered up to 7: taken for a part of 7 classes"), "{:?}", data.notes);
@@ -527,4 +529,90 @@ fn images_that_a_data_sets_lists_do_not_name_are_said() {
         "{:?}",
         data.notes
     );
+}
+
+/// What CVAT writes where a subset has a name, and folders of a part and a role.
+#[test]
+fn subsets_called_like_market_s_and_parts_with_roles_are_queries_and_gallery() {
+    for [query, gallery] in [
+        ["query_default", "bounding_box_default"],
+        ["query", "bounding_box_default"],
+        ["query_test", "bounding_box_test"],
+        ["test_query", "test_gallery"],
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let [query, gallery] = [format!("{query}/0001_c1s1_1_0.png"), format!("{gallery}/0001_c2s1_2_0.png")];
+        pictures(root.path(), &[&query, &gallery, &gallery.replace("0001_", "0002_")]);
+        let data = load(root.path(), Split::Protocol);
+        assert_eq!(
+            (data.format, data.classes.as_slice()),
+            (Format::Market, ["0001".to_owned(), "0002".to_owned()].as_slice())
+        );
+        let role = |name: &str| data.items.iter().find(|item| item.name == name).unwrap().role;
+        assert_eq!((role(&query), role(&gallery)), (Role::Query, Role::Gallery));
+    }
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["train_val/a/1.png", "test_query/b/2.png", "test_gallery/b/3.png"]);
+    assert_eq!(names(&load(root.path(), Split::Train)), ["train_val/a/1.png"]);
+    assert_eq!(load(root.path(), Split::Protocol).classes, ["b"]);
+}
+
+#[test]
+fn a_person_in_several_folders_is_no_class_of_each() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["gt_bbox/0001_c1s1_1_0.png", "gt_query/0001_c2s1_2_0.png", "gt_query/0002_c2s1_2_0.png"]);
+    let message = refused(&Request::of(root.path()));
+    assert!(message.contains("person 0001 lies in gt_bbox/ and in gt_query/, which would be two classes"), "{message}");
+    let asked = Request { format: Format::Folder, ..Request::of(root.path()) };
+    assert_eq!(Dataset::load(&asked).unwrap().classes, ["gt_bbox", "gt_query"]);
+}
+
+#[test]
+fn people_s_folders_may_be_spelt_otherwise_than_names_and_keep_the_rule_of_cameras() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(
+        root.path(),
+        &["query/id1/0001_c1s1_1_0.png", "gallery/id1/0001_c1s1_2_0.png", "gallery/id2/0002_c1s1_2_0.png"],
+    );
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!((data.format, data.items[0].camera), (Format::Market, Some(1)));
+    // Folders that say something else than names do are classes.
+    pictures(root.path(), &["gallery/id2/0003_c1s1_2_0.png"]);
+    assert_eq!(load(root.path(), Split::Protocol).format, Format::Folder);
+    // Two folders of one part are said here, too.
+    let root = tempfile::tempdir().unwrap();
+    pictures(
+        root.path(),
+        &["query/0001_c1s1_1_0.png", "gallery/0001_c2s1_2_0.png", "bounding_box_test/0002_c2s1_2_0.png"],
+    );
+    let notes = load(root.path(), Split::Protocol).notes.join("\n");
+    assert!(notes.contains("taken together, as of one part: bounding_box_test/ and gallery/"), "{notes}");
+}
+
+#[test]
+fn masks_beside_their_images_are_said() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["images/cat_1.png", "images/cat_2.png", "annotations/trimaps/cat_1.png"]);
+    let said = "every image of annotations/trimaps/ has a namesake in another folder: are these masks";
+    assert!(load(root.path(), Split::Protocol).notes.iter().any(|note| note.starts_with(said)));
+    pictures(root.path(), &["annotations/trimaps/dog_1.png"]);
+    assert!(!load(root.path(), Split::Protocol).notes.iter().any(|note| note.contains("masks")));
+}
+
+#[test]
+fn training_without_a_part_for_it_is_said_whatever_parts_there_are() {
+    for (parts, what) in [
+        (&["val/a/1.png", "test/a/2.png"][..], "all of val (1 images), test (1 images)"),
+        (&["test/a/1.png"], "all of test (1 images)"),
+        (&["query/a/1.png", "gallery/a/2.png"], "part test"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        pictures(root.path(), parts);
+        let notes = load(root.path(), Split::ProtocolTrain).notes.join("\n");
+        let said = format!("there is no training part: what is measured otherwise is taken, which is {what}");
+        assert!(notes.contains(&said), "{notes}");
+    }
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["train/a/1.png", "test/a/2.png"]);
+    assert!(!load(root.path(), Split::ProtocolTrain).notes.join("").contains("no training part"));
 }

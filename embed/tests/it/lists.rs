@@ -507,3 +507,66 @@ fn ids_name_images_whose_endings_the_list_leaves_away() {
     let data = with(root.path(), "id,path,label\n1,9c2.png,u\n2,1f3ad.png,v\n").unwrap();
     assert_eq!(read(&data), [("9c2.png", "u"), ("1f3ad.png", "v")]);
 }
+
+/// HAM10000's columns: the image's is neither the first, nor do names have endings, nor is the label's known.
+#[test]
+fn a_header_is_known_by_its_image_s_column() {
+    let root = tempfile::tempdir().unwrap();
+    for (at, name) in ["ISIC_1.png", "ISIC_2.png", "ISIC_3.png"].iter().enumerate() {
+        put(root.path().join(name), png([at as u8, 0, 0]));
+    }
+    put(root.path().join("list.csv"), "lesion_id,image_id,dx\nL1,ISIC_1,mel\nL1,ISIC_2,mel\nL2,ISIC_3,nv\n");
+    let data =
+        Dataset::load(&Request { label: Some("dx".into()), ..Request::of(root.path().join("list.csv")) }).unwrap();
+    assert_eq!(read(&data), [("ISIC_1.png", "mel"), ("ISIC_2.png", "mel"), ("ISIC_3.png", "nv")]);
+    // A word that is there again is a label.
+    let data = with(root.path(), "image,ISIC_1.png\nimage,ISIC_2.png\nphoto,ISIC_3.png\n").unwrap();
+    assert_eq!(data.classes, ["image", "photo"]);
+}
+
+/// Shopee's posting_id begins with train_ or test_; Google's AutoML has images without a part.
+#[test]
+fn ids_are_no_parts_and_parts_no_labels() {
+    let root = tempfile::tempdir().unwrap();
+    let mut list = "posting_id,image,label_group\n".to_owned();
+    let mut parts = String::new();
+    for at in 0..8 {
+        put(root.path().join(format!("{at}.png")), png([at, 0, 0]));
+        list += &format!("train_{}7{at},{at}.png,{}\n", 9 - at, at / 2);
+        parts += &format!("{},{at}.png,c{}\n", ["TRAIN", "TEST", "TRAIN", "UNASSIGNED"][usize::from(at) % 4], at / 4);
+    }
+    let data = with(root.path(), list).unwrap();
+    assert!(
+        data.part == "all" && !data.notes.iter().any(|note| note.contains("is taken for the part")),
+        "{:?}",
+        data.notes
+    );
+    let data = with(root.path(), parts).unwrap();
+    assert_eq!(data.classes, ["c0", "c1"], "{:?}", data.notes);
+}
+
+#[test]
+fn cameras_of_queries_and_gallery_are_read_and_those_of_names_said() {
+    let root = tempfile::tempdir().unwrap();
+    let all = ["0001_c1s1_1_0.png", "0001_c2s1_1_0.png", "0002_c1s1_1_0.png"];
+    all.iter().enumerate().for_each(|(at, name)| put(root.path().join(name), png([at as u8, 0, 0])));
+    let rows = |more: [&str; 4]| {
+        let [head, first, second, third] = more;
+        format!(
+            "path,label,role{head}\n{},a,query{first}\n{},a,gallery{second}\n{},b,gallery{third}\n",
+            all[0], all[1], all[2]
+        )
+    };
+    let said = |data: &Dataset, words: &str| data.notes.iter().any(|note| note.contains(words));
+    let data = with(root.path(), rows([",camera", ",front", ",side", ",front"])).unwrap();
+    assert_eq!(data.items.iter().map(|item| item.camera).collect::<Vec<_>>(), [Some(0), Some(1), Some(0)]);
+    assert!(said(&data, "images of one class and one camera (column 'camera') are not counted"), "{:?}", data.notes);
+    let data = with(root.path(), rows([""; 4])).unwrap();
+    assert!(data.items.iter().all(|item| item.camera.is_none()));
+    assert!(said(&data, "images of the query's camera count here, which they do not by its rule"), "{:?}", data.notes);
+    // Without roles a camera may be anything.
+    let list =
+        rows([",camera", ",x", ",y", ",x"]).replace("role", "kind").replace("query", "q").replace("gallery", "g");
+    let data = with(root.path(), list).unwrap();
+    assert!(data.items.iter().all(|item| item.camera.is_none()) && !said(&data, "one camera"), "{:?}", data.notes);
+}

@@ -170,6 +170,11 @@ impl Notes {
         }
     }
 
+    /// What has been said so far.
+    pub(super) fn said(&self) -> &[String] {
+        &self.0
+    }
+
     /// What is yet to be printed, which then is not.
     #[cfg(test)]
     pub(super) fn take(&mut self) -> Vec<String> {

@@ -308,6 +308,13 @@ fn read_npy(path: &Path) -> Result<Scores> {
             })
             .or_else(|problem| numbers_of::<i32>(&bytes, |v| Some(v.into())).map_err(|_| problem))
             .or_else(|problem| numbers_of::<i16>(&bytes, |v| Some(v.into())).map_err(|_| problem))
+            .or_else(|problem| numbers_of::<i8>(&bytes, |v| Some(v.into())).map_err(|_| problem))
+            .or_else(|problem| {
+                let exact = |value: u64| i64::try_from(value).ok().and_then(whole);
+                numbers_of::<u64>(&bytes, exact).map_err(|own| if own == DIGITS { own } else { problem })
+            })
+            .or_else(|problem| numbers_of::<u32>(&bytes, |v| Some(v.into())).map_err(|_| problem))
+            .or_else(|problem| numbers_of::<u16>(&bytes, |v| Some(v.into())).map_err(|_| problem))
             .or_else(|problem| numbers_of::<u8>(&bytes, |v| Some(v.into())).map_err(|_| problem))
             .map_err(|problem| wrong(&problem))
     })?;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::named::Named;
+use super::named::{Named, namesakes};
 use crate::metrics::templates::pool;
 use crate::pairs::Templates;
 use crate::table::Record;
@@ -33,6 +33,7 @@ impl Listed {
         let files = Files::open_within(data, limits)?;
         let found = self.find(&Named::of_files(files.names()))?;
         self.once_each(&found)?;
+        let said = namesakes(&self.path, &self.list.images, &found, files.names(), Some(data))?;
         let item = |at: usize| Item { name: files.names()[at].clone(), class: 0, role: Role::Both, camera: None };
         let mut items = Vec::with_capacity(found.len());
         for (wanted, found) in self.list.images.iter().zip(found) {
@@ -41,7 +42,9 @@ impl Listed {
             })?;
             items.push(item(at));
         }
-        Ok(Dataset::named(files, items, vec!["image".into()], &self.path))
+        let mut dataset = Dataset::named(files, items, vec!["image".into()], &self.path);
+        dataset.notes.extend(said);
+        Ok(dataset)
     }
 
     fn find(&self, named: &Named<'_>) -> Result<Vec<Option<usize>>> {

@@ -146,9 +146,15 @@ pub(super) fn is_header(records: &[Record<'_>]) -> bool {
         || fields.get(2).is_some_and(|third| answer(third).is_none() && !is_image(third))
 }
 
-/// The column whose every value is an answer: the third, else the first such one.
+/// What a model answered is not the truth.
+const GUESSES: [&str; 8] =
+    ["predicted", "prediction", "predictions", "pred", "preds", "predicted_label", "guess", "output"];
+
+/// The column whose every value is an answer: the third, else the first such one; one of guesses never is.
 fn answers(table: &Table, width: usize) -> Option<usize> {
-    std::iter::once(2).chain(0..width).find(|&column| are_answers(table, column))
+    let is_guess =
+        |column: usize| table.header().get(column).is_some_and(|name| GUESSES.contains(&plain(name).as_str()));
+    std::iter::once(2).chain(0..width).find(|&column| !is_guess(column) && are_answers(table, column))
 }
 
 fn are_answers(table: &Table, column: usize) -> bool {

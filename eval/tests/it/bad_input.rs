@@ -289,3 +289,32 @@ fn usual_ks_beyond_the_gallery_are_left_out_and_said() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("Recall@4, @8 left out: each query has only 3 other images"));
 }
+
+/// FAISS computes in float32: beyond its squares it crashes, or does not come to an end.
+#[test]
+fn numbers_that_faiss_cannot_square_are_refused_and_flat_search_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rows, labels) = (folder.path().join("e.npy"), folder.path().join("l.txt"));
+    let noise = |n: usize| ((n as f64 * 12.9898).sin() * 43_758.545_3).fract() as f32;
+    let matrix =
+        ndarray::Array2::from_shape_fn((320, 8), |(r, c)| 1e19 * (noise(r / 4 * 8 + c + 1) + 0.1 * noise(r * 8 + c)));
+    ndarray_npy::write_npy(&rows, &matrix).unwrap();
+    put(&labels, (0..320).map(|row| format!("{}\n", row / 4)).collect::<String>());
+    let with = |more: &[&'static str]| {
+        [&["recall", "--embeddings", text(&rows), "--labels", text(&labels), "--k", "1"], more].concat()
+    };
+    let says = ["numbers up to", "of which float32 has no squares", "divide them"];
+    fails(1, &with(&["--metric", "l2", "--index", "IVF4,Flat"]), &says);
+    fails(1, &with(&["--metric", "ip", "--index", "PQ2x4"]), &says);
+    fails(1, &with(&["--metric", "l2", "--storage", "pq2"]), &says);
+    assert!(run(&with(&["--metric", "l2"])).status.success());
+    assert!(run(&with(&["--index", "IVF4,Flat"])).status.success(), "cosines are of rows of length one");
+}
+
+#[test]
+fn flags_of_corruptions_are_none_of_kept_embeddings() {
+    for flag in [["--severities", "1"], ["--corruption-seed", "3"]] {
+        let words = [&["recall", "--embeddings", "e.npy", "--labels", "l.txt"], &flag[..]].concat();
+        fails(2, &words, &[flag[0], "--embeddings"]);
+    }
+}

@@ -518,3 +518,34 @@ fn queries_of_one_name_are_said_to_be_paired_by_their_order() {
     let printed = compared(&of_kept(&a, "two"), &of_kept(&b, "three"));
     assert!(printed.contains(words) && printed.contains("paired in the order of A and B"), "{printed}");
 }
+
+/// What a run said of itself is no less true beside another.
+#[test]
+fn what_was_said_of_a_run_is_said_where_it_is_compared_and_put_into_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let classes: Vec<usize> = (0..20).collect();
+    let noted = |name: &str, value: f64, note: &str| {
+        let path = recall_run(&folder.path().join(name), &[value; 20], &classes, "d");
+        let file = path.join("result.json");
+        let mut rows: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        if !note.is_empty() {
+            rows[0]["notes"] = note.into();
+        }
+        put(&file, rows.to_string());
+        path
+    };
+    let seen = "160 of the 160 images measured are among those that the model was trained on";
+    let (a, b, c) = (noted("a", 0.9, seen), noted("b", 0.4, ""), noted("c", 0.3, seen));
+    let notes = |a: &Path, b: &Path| stderr(&crate::tools::run(&["compare", text(a), text(b), "--draws", "200"]));
+    assert!(notes(&a, &b).contains(&format!("A: {seen}")) && !notes(&a, &b).contains("B: "), "{}", notes(&a, &b));
+    assert!(notes(&b, &a).contains(&format!("B: {seen}")), "{}", notes(&b, &a));
+    assert!(notes(&a, &c).contains(&format!("both runs: {seen}")), "{}", notes(&a, &c));
+    let tabulated = |runs: &[&Path]| {
+        let words: Vec<&str> = std::iter::once("tabulate").chain(runs.iter().map(|run| text(run))).collect();
+        stderr(&crate::tools::run(&words))
+    };
+    assert!(tabulated(&[&a, &b]).contains(&format!("a: {seen}")), "{}", tabulated(&[&a, &b]));
+    assert!(tabulated(&[&a, &c]).contains(&format!("all 2 results: {seen}")), "{}", tabulated(&[&a, &c]));
+    assert!(tabulated(&[&a, &c, &b]).contains(&format!("a and 1 more: {seen}")), "{}", tabulated(&[&a, &c, &b]));
+    assert!(!tabulated(&[&b]).contains("trained on"));
+}

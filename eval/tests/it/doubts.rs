@@ -245,7 +245,7 @@ fn a_result_given_twice_is_said() {
     }
     says(&["tabulate", &result, &result, "--sort", "recall@1"], &["a.json is ", "one result stands in two rows"]);
     let (_, error) = said(&["tabulate", &run_a, &run_b]);
-    assert_eq!(error, "");
+    assert!(!error.contains("stands in two rows"), "{error}");
 }
 
 #[test]

@@ -448,3 +448,39 @@ fn figures_that_hang_on_the_order_of_rows_are_said() {
     );
     assert!(!said.contains("numbers in float32"), "{said}");
 }
+
+/// Distances are counted in whole numbers of any width.
+#[test]
+fn scores_are_whole_numbers_of_any_width() {
+    fn of<T: ndarray_npy::WritableElement + Copy + TryFrom<u8>>(folder: &std::path::Path) -> String
+    where
+        T::Error: std::fmt::Debug,
+    {
+        let write = |name: &str, values: [u8; 4]| {
+            let values: Vec<T> = values.into_iter().map(|value| T::try_from(value).unwrap()).collect();
+            let path = folder.join(name);
+            ndarray_npy::write_npy(&path, &ndarray::Array1::from_vec(values)).unwrap();
+            path
+        };
+        let (genuine, impostor) = (write("g.npy", [3, 5, 5, 9]), write("i.npy", [4, 9, 12, 30]));
+        let [genuine, impostor] = [&genuine, &impostor].map(|path| crate::tools::text(path));
+        let words = ["scores", "--genuine", genuine, "--impostor", impostor, "--distance", "--json"];
+        let output = crate::tools::run(&words);
+        assert!(output.status.success(), "{}: {}", std::any::type_name::<T>(), crate::tools::stderr(&output));
+        let rows: serde_json::Value = serde_json::from_str(&crate::tools::stdout(&output)).unwrap();
+        format!("{} {}", rows[0]["eer"], rows[0]["auc"])
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let wanted = of::<i64>(path);
+    let found = [
+        of::<u8>(path),
+        of::<i8>(path),
+        of::<u16>(path),
+        of::<i16>(path),
+        of::<u32>(path),
+        of::<i32>(path),
+        of::<u64>(path),
+    ];
+    assert!(found.iter().all(|found| *found == wanted), "{found:?} {wanted}");
+}

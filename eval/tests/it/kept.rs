@@ -42,6 +42,29 @@ impl Folder {
     }
 }
 
+/// The run has no d' then, and says why.
+#[test]
+fn a_run_without_all_pairs_says_so() {
+    let folder = Folder::new();
+    let names: Vec<String> = (0..ROWS).map(|at| format!("{at}.jpg")).collect();
+    let classes: Vec<String> = (0..ROWS).map(|at| (at / 2).to_string()).collect();
+    let of = |role: &'static str| -> Vec<[&str; 3]> {
+        (0..ROWS).map(|at| [names[at].as_str(), &classes[at], if at % 3 == 0 { "query" } else { role }]).collect()
+    };
+    let both: Vec<[&str; 3]> = of("both").into_iter().map(|[name, class, _]| [name, class, "both"]).collect();
+    let in_order: Vec<usize> = (0..ROWS).collect();
+    let said = |run: &str| std::fs::read_to_string(std::path::Path::new(run).join("result.json")).unwrap();
+    let roles = said(&folder.measured("roles", &["recall", "--k", "1"], 0.5, &of("gallery"), &in_order));
+    assert!(
+        roles.contains("d' of all pairs is left out of the run") && roles.contains("of queries and a gallery"),
+        "{roles}"
+    );
+    let l2 = said(&folder.measured("l2", &["recall", "--k", "1", "--metric", "l2"], 0.5, &both, &in_order));
+    assert!(l2.contains("by another measure than cosine"), "{l2}");
+    let whole = said(&folder.measured("whole", &["recall", "--k", "1"], 0.5, &both, &in_order));
+    assert!(!whole.contains("left out of the run"), "{whole}");
+}
+
 #[test]
 fn kept_embeddings_of_two_models_over_one_list_are_one_data_set() {
     let folder = Folder::new();

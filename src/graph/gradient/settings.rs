@@ -85,6 +85,7 @@ fn known(operator: &str) -> &'static [&'static str] {
 fn is_default(operator: &str, attribute: &AttributeProto) -> bool {
     match (operator, attribute.name()) {
         ("Attention", "left_window_size" | "right_window_size") => attribute.i() == -1,
+        ("BatchNormalization", "spatial") => attribute.i() == 1,
         ("SpaceToDepth", "mode") => attribute.s() == b"DCR",
         _ => false,
     }
@@ -112,5 +113,8 @@ mod tests {
         assert_eq!(unknown(&normalised), None);
         normalised.attribute.push(attribute("spatial", Value::Int(0)));
         assert_eq!(unknown(&normalised), Some("spatial"));
+        normalised.attribute.pop();
+        normalised.attribute.push(attribute("spatial", Value::Int(1)));
+        assert_eq!(unknown(&normalised), None, "it is what its absence says");
     }
 }

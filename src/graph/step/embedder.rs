@@ -15,8 +15,8 @@ use crate::graph::{
 /// The backbone with the weights and running statistics of a state: the same graph and names, ready for inference.
 ///
 /// `state` answers with the tensor of that name, or `None` for initializers and `Constant` nodes that stay as they are
-/// (constants, frozen weights). Running statistics that several nodes of the backbone share become one each, where the state has
-/// them. Tensors that are float16 or bfloat16 in the backbone are rounded to that from the state's
+/// (constants, frozen weights). Running statistics that other nodes of the backbone read, too, become one each, where the state has
+/// them, or what they are read from. Tensors that are float16 or bfloat16 in the backbone are rounded to that from the state's
 /// float32. BatchNormalization and Dropout nodes in training mode are put into inference mode.
 ///
 /// # Errors
@@ -24,7 +24,8 @@ use crate::graph::{
 pub fn export_embedder(backbone: &ModelProto, state: impl Fn(&str) -> Option<TensorProto>) -> Result<ModelProto> {
     let mut model = backbone.clone();
     branches::inline(&mut model)?;
-    sharing::own_statistics(&mut model, &|name| state(name).is_some())?;
+    // Also where they stay and what they were read from has moved.
+    sharing::own_statistics(&mut model, &|copy| state(&copy.name).is_some() || state(&copy.of).is_some())?;
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     for old in &mut graph.initializer {
         let Some(new) = state(old.name()) else { continue };

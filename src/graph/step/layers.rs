@@ -2,12 +2,13 @@
 //!
 //! A layer is what PyTorch numbers: the tensors whose names agree up to their first number between dots, `blocks.3` of
 //! `blocks.3.attn.qkv.weight`, `layer2.1` of `layer2.1.conv1.weight`. Layers come in the order in which the graph uses them.
-//! Tensors without such a number belong to the next layer; those before the first one are a layer of their own, and so are those
-//! behind the last. In a backbone that numbers nothing, every module is a layer: what comes before the last dot.
+//! Parameters without such a number belong to the next layer; those before the first one are a layer of their own, and so are those
+//! behind the last. In a backbone that numbers nothing, every module is a layer: what comes before the last dot or slash of a name, and
+//! where there is none, the node that takes the tensor.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::proto::{GraphProto, TensorProto};
+use crate::graph::proto::GraphProto;
 
 /// The factor of each layer on the learning rate.
 pub(super) struct Factors {
@@ -18,10 +19,10 @@ pub(super) struct Factors {
 }
 
 impl Factors {
-    /// `decay` to the power of how many layers come behind a tensor's.
-    pub(super) fn of(graph: &GraphProto, decay: Option<f64>) -> Self {
+    /// `decay` to the power of how many layers come behind a parameter's.
+    pub(super) fn of(graph: &GraphProto, parameters: &HashSet<&str>, decay: Option<f64>) -> Self {
         let Some(factor) = decay else { return Self { factors: HashMap::new(), layers: 0, decay } };
-        let (layers, of_tensor) = layers(graph);
+        let (layers, of_tensor) = layers(graph, parameters);
         let behind = |layer: usize| i32::try_from(layers - 1 - layer).unwrap_or(i32::MAX);
         let factors = of_tensor.into_iter().map(|(name, layer)| (name, factor.powi(behind(layer)))).collect();
         Self { factors, layers, decay }
@@ -42,18 +43,25 @@ impl Factors {
     }
 }
 
-/// How many layers there are, and that of each initializer that a node uses.
-fn layers(graph: &GraphProto) -> (usize, Vec<(String, usize)>) {
-    let initializers: HashSet<&str> = graph.initializer.iter().map(TensorProto::name).collect();
-    let mut seen = HashSet::new();
-    let used = graph.node.iter().flat_map(|node| &node.input).map(String::as_str);
-    let used: Vec<&str> = used.filter(|name| initializers.contains(name) && seen.insert(*name)).collect();
+/// How many layers there are, and that of each parameter that a node uses.
+fn layers(graph: &GraphProto, parameters: &HashSet<&str>) -> (usize, Vec<(String, usize)>) {
+    let mut readers: HashMap<&str, String> = HashMap::new();
+    let mut used = Vec::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        for name in node.input.iter().map(String::as_str).filter(|name| parameters.contains(name)) {
+            readers.entry(name).or_insert_with(|| {
+                used.push(name);
+                format!("node {index}")
+            });
+        }
+    }
     let is_numbered = used.iter().any(|name| numbered(name).is_some());
     let layer_of = |name: &'_ str| -> Option<String> {
         if is_numbered {
             numbered(name)
         } else {
-            Some(name.rsplit_once('.').map_or(name, |(module, _)| module).to_owned())
+            let module = name.rsplit_once(['.', '/']).map(|(module, _)| module.to_owned());
+            module.or_else(|| readers.get(name).cloned())
         }
     };
     let mut order: Vec<Option<String>> = Vec::new();
@@ -101,8 +109,20 @@ mod tests {
             initializer: names.iter().map(|name| floats(name, Element::F32, &[1], &[1.0])).collect(),
             ..GraphProto::default()
         };
-        let factors = Factors::of(&graph, Some(0.5));
+        let parameters = names.iter().copied().filter(|name| !name.starts_with("val_")).collect();
+        let factors = Factors::of(&graph, &parameters, Some(0.5));
         names.iter().map(|name| factors.of_weight(name)).collect()
+    }
+
+    #[test]
+    fn tensors_without_a_module_are_of_the_node_that_takes_them() {
+        let names = ["onnx::Conv_190", "onnx::Conv_191", "onnx::Conv_193", "onnx::Conv_194"];
+        let graph = GraphProto {
+            node: names.chunks(2).map(|pair| node("Conv", &["x", pair[0], pair[1]], &["x"], Vec::new())).collect(),
+            ..GraphProto::default()
+        };
+        let factors = Factors::of(&graph, &names.into_iter().collect(), Some(0.5));
+        assert_eq!(names.map(|name| factors.of_weight(name)), [0.5, 0.5, 1.0, 1.0]);
     }
 
     #[test]
@@ -126,7 +146,10 @@ mod tests {
         assert_eq!(factors(&names), [0.25, 0.5, 0.5, 1.0, 1.0]);
         assert_eq!(factors(&["conv.weight", "norm.weight", "norm.bias", "linear.weight"]), [0.25, 0.5, 0.5, 1.0]);
         assert_eq!(factors(&["0.weight", "2.weight"]), [0.5, 1.0]);
-        let none = Factors::of(&GraphProto::default(), None);
+        // What an exporter makes of axes and lengths is no layer, and neither is it one in a place.
+        assert_eq!(factors(&["val_1", "layer1.0.w", "val_2", "layer1.1.w", "val_3"]), [1.0, 0.5, 1.0, 1.0, 1.0]);
+        assert_eq!(factors(&["conv/kernel:0", "conv/bias:0", "linear/kernel:0"]), [0.5, 0.5, 1.0]);
+        let none = Factors::of(&GraphProto::default(), &HashSet::new(), None);
         assert!(none.of_weight("pdloss.proxies") == 1.0 && none.said().is_none());
     }
 }

@@ -173,6 +173,8 @@ impl Whole {
         branches::inline(&mut model)?;
         sequences::split(&mut model)?;
         let export = Export::of(&model);
+        let graph = graph_of(&mut model)?;
+        parameters::move_out_of_constants(graph, &sharing::constant_statistics(graph));
         let own = sharing::own_statistics(&mut model, &|_| true)?;
         let graph = graph_of(&mut model)?;
         head::refuse_taken_names(graph)?;
@@ -188,8 +190,11 @@ impl Whole {
         keep_only_embeddings(graph, &place);
         let frozen = parameters.freeze(options)?;
         let groups = parameters.groups(options, &frozen)?;
-        let layers = layers::Factors::of(graph, options.layer_decay);
+        let layers = layers::Factors::of(graph, &parameters.names(), options.layer_decay);
         parameters.note(layers.said());
+        if options.freeze_statistics == FreezeStatistics::None {
+            parameters.note(training_mode::said_of_kept(graph));
+        }
         let running = prepare(&mut model, options, &frozen, in_parts)?;
 
         let graph = graph_of(&mut model)?;

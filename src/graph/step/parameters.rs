@@ -70,7 +70,7 @@ fn trains(pattern: &String, names: &[&str], trainable: &HashSet<String>, paramet
 }
 
 /// Makes initializers of the values of `Constant` nodes with these names.
-fn move_out_of_constants(graph: &mut GraphProto, names: &HashSet<String>) {
+pub(super) fn move_out_of_constants(graph: &mut GraphProto, names: &HashSet<String>) {
     let (mut kept, mut moved) = (Vec::new(), Vec::new());
     for node in std::mem::take(&mut graph.node) {
         match node.made(0).filter(|name| names.contains(*name)).and_then(|_| literal::of_node(&node)) {
@@ -101,6 +101,11 @@ impl Found {
     /// Adds what is to be said, where that is something.
     pub(super) fn note(&mut self, sentence: Option<String>) {
         self.notes.extend(sentence);
+    }
+
+    /// The names of all of them.
+    pub(super) fn names(&self) -> HashSet<&str> {
+        self.parameters.iter().map(|parameter| parameter.name.as_str()).collect()
     }
 
     /// Freezes what the options' patterns name, proxies among it.

@@ -79,9 +79,8 @@ pub fn untie(model: &mut ModelProto) -> Result<Vec<Copied>> {
     Ok(copies)
 }
 
-/// Gives every BatchNormalization a running mean and variance that nothing else reads; what was copied. `is_wanted` says which,
-/// by the copy's name.
-pub(super) fn own_statistics(model: &mut ModelProto, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Copied>> {
+/// Gives every BatchNormalization a running mean and variance that nothing else reads; what was copied, of what `is_wanted`.
+pub(super) fn own_statistics(model: &mut ModelProto, is_wanted: &dyn Fn(&Copied) -> bool) -> Result<Vec<Copied>> {
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };
     let constants: HashSet<&str> = constants(graph);
     let aliases = aliases(graph);
@@ -108,10 +107,22 @@ pub(super) fn own_statistics(model: &mut ModelProto, is_wanted: &dyn Fn(&str) ->
             copies.push(Copied { name: copy, of: root.to_owned(), reads });
         }
     }
-    copies.retain(|copy| is_wanted(&copy.name));
+    copies.retain(is_wanted);
     apply(graph, &copies)?;
     keep(model, &copies)?;
     Ok(copies)
+}
+
+/// The values of `Constant` nodes that one BatchNormalization alone has as its running mean or variance.
+pub(super) fn constant_statistics(graph: &GraphProto) -> HashSet<String> {
+    let constants = constants(graph);
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    for name in graph.node.iter().flat_map(|node| &node.input) {
+        *uses.entry(name).or_default() += 1;
+    }
+    let norms = graph.node.iter().filter(|node| node.is_standard() && node.op_type() == "BatchNormalization");
+    let read = norms.flat_map(|node| [3, 4].into_iter().filter_map(|index| node.given(index)));
+    read.filter(|name| constants.contains(name) && uses.get(name) == Some(&1)).map(str::to_owned).collect()
 }
 
 /// What [`own_statistics`] came to, in a sentence.

@@ -8,7 +8,7 @@ mod fold;
 mod noise;
 mod random;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Error, Result, branches,
@@ -86,6 +86,35 @@ fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
             && node.input.get(3..5).is_some_and(|of| of.iter().all(|name| computed.contains(name)))
     };
     graph.node.iter().filter(has).filter_map(|node| node.made(0)).map(str::to_owned).collect()
+}
+
+/// Which `BatchNormalization` nodes keep their running statistics because these are stored as something else, in a sentence.
+pub(crate) fn said_of_kept(graph: &GraphProto) -> Option<String> {
+    const MOVES: &[&str] =
+        &["Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+    let makers: HashMap<&str, &NodeProto> =
+        graph.node.iter().flat_map(|node| node.output.iter().map(move |output| (output.as_str(), node))).collect();
+    let computed = with_computed_statistics(graph);
+    let is_stored = |node: &&NodeProto| {
+        let mut name = node.given(3);
+        // A graph may have a circle.
+        for _ in 0..graph.node.len() {
+            match name.and_then(|name| makers.get(name)) {
+                Some(maker) if MOVES.contains(&maker.op_type()) => name = maker.given(0),
+                maker => return maker.is_none_or(|maker| maker.op_type() == "Constant"),
+            }
+        }
+        false
+    };
+    let of = graph.node.iter().filter(|node| node.made(0).is_some_and(|output| computed.contains(output)));
+    let kept: Vec<&NodeProto> = of.filter(is_stored).collect();
+    let first = kept.first()?;
+    let behind = first.given(3).and_then(|name| makers.get(name)).map_or("", |maker| maker.op_type());
+    Some(format!(
+        "{} BatchNormalization nodes keep their running statistics and normalise by them, as with --freeze-statistics all: these are          stored behind other nodes, in {} behind {behind}; stored as float32 initializers they would follow the batches",
+        kept.len(),
+        first.label()
+    ))
 }
 
 /// Puts `BatchNormalization` into training mode.

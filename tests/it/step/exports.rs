@@ -4,7 +4,7 @@
 use std::{collections::HashMap, path::Path};
 
 use pdloss::graph::{
-    build::{Dim, Element, Value, attribute, declare, floats, node},
+    build::{Dim, Element, Value, attribute, declare, floats, integers, node},
     file,
     losses::{Loss, NormalizedSoftmax},
     proto::{ModelProto, NodeProto, StringStringEntryProto, TensorProto},
@@ -370,6 +370,84 @@ fn merged_tensors_are_told_statistics_become_their_own_and_untie_tells_all_apart
     assert_eq!((driver.description.parameters.trained, driver.description.parameters.shared.len()), (6, 0));
     driver.step(&data, &labels, 0.1);
     assert_ne!(driver.weight("n1.weight"), driver.weight("n2.weight"));
+}
+
+/// The weight that the exporter merged with a variance is trained; a variance that stays is not to become it.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
+fn frozen_statistics_stay_what_they_were_where_they_were_merged_with_weights() {
+    let frozen = StepOptions { freeze_statistics: FreezeStatistics::All, ..options() };
+    let mut driver = Driver::new(merged(), &frozen);
+    let (data, labels) = images();
+    (0..3).for_each(|_| drop(driver.step(&data, &labels, 0.5)));
+    assert!(driver.weight("n1.weight").iter().any(|value| (value - 1.0).abs() > 1e-3));
+    let state: HashMap<String, TensorProto> =
+        driver.state.iter().map(|(name, array)| (name.clone(), array.tensor(name))).collect();
+    let embedder = export_embedder(&merged(), |name| state.get(name).cloned()).unwrap();
+    let graph = embedder.graph.as_ref().unwrap();
+    for norm in graph.node.iter().filter(|node| node.op_type() == "BatchNormalization") {
+        for (index, wanted) in [(3, 0.0), (4, 1.0)] {
+            let read = graph.initializer.iter().find(|tensor| tensor.name() == norm.input[index]);
+            let values = Array::of(read.expect("an initializer of its own")).values();
+            assert_eq!(values, [wanted; 3], "{}", norm.input[index]);
+        }
+    }
+    // As long as nothing has moved, the graph stays as it was exported.
+    let same = export_embedder(&merged(), |_| None).unwrap();
+    assert_eq!(same.graph.unwrap().initializer.len(), 4);
+}
+
+/// Stored as half precision behind Cast they have been passed over without a word.
+#[test]
+fn statistics_that_stand_behind_other_nodes_are_said_to_stay() {
+    let inputs = ["images", "n.weight", "n.bias", "n.mean", "n.var.wide"];
+    let wide = |from: &str, to: &str| node("Reshape", &[from, "four"], &[to], vec![]);
+    let norm = |mean: &str| {
+        let inputs = [inputs[0], inputs[1], inputs[2], mean, inputs[4]];
+        node("BatchNormalization", &inputs, &["last"], vec![])
+    };
+    let vector = |name: &str, shape: &[usize]| floats(name, Element::F32, shape, &[1.0; 4]);
+    let tensors = || {
+        let small = [("n.weight", &[4][..]), ("n.bias", &[4]), ("n.mean", &[1, 4]), ("n.var", &[1, 4])];
+        let small = small.map(|(name, shape)| vector(name, shape));
+        small.into_iter().chain([integers("four", &[1], &[4])]).collect::<Vec<_>>()
+    };
+    let backbone = |standardised: bool| {
+        let mean = if standardised {
+            vec![node("Mul", &["n.mean", "n.mean"], &["square"], vec![]), wide("square", "n.mean.wide")]
+        } else {
+            vec![wide("n.mean", "n.mean.wide")]
+        };
+        let nodes = mean.into_iter().chain([wide("n.var", "n.var.wide"), norm("n.mean.wide")]);
+        flat(nodes.collect(), tensors())
+    };
+    let said = |backbone: ModelProto, options: &StepOptions| {
+        let notes = Description::of(&build(backbone, options).unwrap()).unwrap().parameters.notes;
+        notes.into_iter().find(|note| note.contains("keep their running statistics"))
+    };
+    let note = said(backbone(false), &options()).expect("it is said");
+    assert!(note.starts_with("1 BatchNormalization nodes") && note.contains("behind Reshape"), "{note}");
+    assert_eq!(said(backbone(true), &options()), None, "computed ones are no running statistics");
+    let frozen = StepOptions { freeze_statistics: FreezeStatistics::All, ..options() };
+    assert_eq!(said(backbone(false), &frozen), None, "as it was asked for");
+}
+
+/// One reader each, though exporters wrote them as constants.
+#[test]
+fn statistics_in_constants_are_nobody_elses() {
+    let vector = |name: &str, value: f64| floats(name, Element::F32, &[4], &[value; 4]);
+    let constant = |name: &str, value: f64| {
+        node("Constant", &[], &[name], vec![attribute("value", Value::Tensor(Box::new(vector("", value))))])
+    };
+    let inputs = ["images", "n.weight", "n.bias", "n.mean", "n.var"];
+    let nodes =
+        vec![constant("n.mean", 0.0), constant("n.var", 1.0), node("BatchNormalization", &inputs, &["last"], vec![])];
+    let description = described(flat(nodes, vec![vector("n.weight", 1.0), vector("n.bias", 0.0)]));
+    let notes = &description.parameters.notes;
+    assert!(notes.iter().all(|note| !note.contains("read by other nodes")), "{notes:?}");
+    assert_eq!(description.parameters.trained, description.parameters.tensors, "{}", description.parameters);
+    let running = description.state.iter().filter(|state| state.kind == Kind::Running).map(|state| state.name.as_str());
+    assert_eq!(running.collect::<Vec<_>>(), ["n.mean", "n.var"]);
 }
 
 #[test]

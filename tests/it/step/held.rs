@@ -71,15 +71,24 @@ fn a_weight_is_frozen_until_its_step() {
 #[test]
 #[cfg_attr(not(onnxruntime), ignore = "needs onnxruntime: set ORT_DYLIB_PATH")]
 fn each_layer_has_its_rate() {
+    // Two layers, by their names.
+    let mut backbone = linear(4, 3);
+    let graph = backbone.graph.as_mut().unwrap();
+    for (from, to) in [("weight", "0.weight"), ("bias", "1.bias")] {
+        let inputs = graph.node.iter_mut().flat_map(|node| &mut node.input).filter(|name| *name == from);
+        inputs.for_each(|name| to.clone_into(name));
+        graph.initializer.iter_mut().filter(|tensor| tensor.name() == from).for_each(|tensor| {
+            tensor.name = Some(to.to_owned());
+        });
+    }
     let (mut usual, mut decayed) = (
-        Driver::new(linear(4, 3), &softmax()),
-        Driver::new(linear(4, 3), &StepOptions { layer_decay: Some(0.25), ..softmax() }),
+        Driver::new(backbone.clone(), &softmax()),
+        Driver::new(backbone, &StepOptions { layer_decay: Some(0.25), ..softmax() }),
     );
     let first = usual.state.clone();
     usual.step(&data(0), &LABELS, 0.1);
     decayed.step(&data(0), &LABELS, 0.1);
-    // `weight` and `bias` are of no module with a number: a layer each.
-    for (name, factor) in [("weight", 0.25), ("bias", 1.0), ("pdloss.proxies", 1.0)] {
+    for (name, factor) in [("0.weight", 0.25), ("1.bias", 1.0), ("pdloss.proxies", 1.0)] {
         let moved = |driver: &Driver| -> Vec<f64> {
             driver.weight(name).iter().zip(first[name].values()).map(|(after, before)| after - before).collect()
         };

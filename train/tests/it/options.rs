@@ -211,6 +211,13 @@ fn a_run_starts_from_another_one_s_state() {
     let (place, error, code) = from(&["--init", "embedder,optimizer", "--freeze", "conv.*"]);
     assert!(code == Some(0), "{error}");
     assert_eq!(kept(&place, "pdloss.step"), 10_i64.to_le_bytes());
+    // What the optimiser remembers of proxies goes with them.
+    let anew = "what it remembers of proxies is left out";
+    assert!(error.contains(anew), "{error}");
+    let (_, error, code) = from(&["--init", "embedder,optimizer,proxies", "--freeze", "conv.*"]);
+    assert!(code == Some(0) && !error.contains(anew), "{error}");
+    let (_, error, code) = from(&["--init", "embedder,optimizer", "--freeze", "conv.*", "--classes", "1-5"]);
+    assert!(code == Some(0) && error.contains(anew), "of another number of classes, too: {error}");
 }
 
 #[test]

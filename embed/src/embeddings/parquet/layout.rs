@@ -270,9 +270,9 @@ impl Columns {
     fn numbers(&self, path: &Path) -> Result<Numbers> {
         let wrong = |problem: String| Err(Error::data(path, problem));
         let lists: Vec<&Leaf> = self.that(Holds::Lists).map(|column| &column.leaf).collect();
-        let called = |leaf: &&&Leaf| EMBEDDING.contains(&plain(&leaf.name).as_str());
-        let mut named = lists.iter().filter(called);
-        if let (Some(leaf), None) = (named.next(), named.next()) {
+        // By the first of the names that there is.
+        let called = |name: &&str| lists.iter().find(|leaf| plain(&leaf.name) == *name);
+        if let Some(leaf) = EMBEDDING.iter().find_map(called) {
             return Ok(Numbers::Lists((*leaf).clone()));
         }
         if let [one] = lists.as_slice() {

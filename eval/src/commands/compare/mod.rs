@@ -131,6 +131,9 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     }
     let b = ordered.unwrap_or(b);
     let compared = compared((&a, "A"), (&b, "B"), args.by, &how)?;
+    for sentence in said_of(&a, &b) {
+        about.note(&sentence);
+    }
     for sentence in compared.notes.iter().cloned().chain(compared.doubts("A", "B")) {
         about.note(&sentence);
     }
@@ -156,6 +159,16 @@ pub fn run(args: &CompareArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
     };
     printed.map_err(|e| Error::write("standard output", e))?;
     Ok(rows)
+}
+
+/// What was said of each run when it was made: figures that are doubtful are no better compared.
+fn said_of(a: &Run, b: &Run) -> Vec<String> {
+    let notes = |run: &Run| run.records[0].get("notes").map(Value::word).filter(|notes| !notes.is_empty());
+    let of = |called: &str, notes: Option<String>| notes.map(|notes| format!("{called}: {notes}"));
+    match (notes(a), notes(b)) {
+        (of_a, of_b) if of_a == of_b => of("both runs", of_a).into_iter().collect(),
+        (of_a, of_b) => of("A", of_a).into_iter().chain(of("B", of_b)).collect(),
+    }
 }
 
 /// Two runs, of queries or pairs in the same order, and what they are called, figure by figure.

@@ -98,10 +98,17 @@ pub struct RecallArgs {
     pub corruptions: Vec<Kind>,
     /// Severities of the corruptions, 1 to 5
     #[arg(long, value_delimiter = ',', value_name = "N,N", default_value = "1,2,3,4,5", help_heading = "Robustness",
-        requires = "corruptions", value_parser = clap::value_parser!(u8).range(1..=5))]
+        requires = "corruptions", conflicts_with = "embeddings", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub severities: Vec<u8>,
     /// Seed of the noise
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Robustness", requires = "corruptions")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "Robustness",
+        requires = "corruptions",
+        conflicts_with = "embeddings"
+    )]
     pub corruption_seed: u64,
     /// Search templates, each of several images: list of image, template and medium (IJB-C's ijbc_face_tid_mid.txt)
     #[arg(long, value_name = "FILE", help_heading = "Templates", requires_all = ["gallery", "probes"],

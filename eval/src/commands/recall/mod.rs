@@ -189,12 +189,13 @@ impl Plan {
                     _ => format!("{} {}, in {}", dataset.items.len(), dataset.part, data.path.display()),
                 };
                 inform(&format!("measures {in_words}"));
-                let embeddings = self.embed(&dataset, model, (&steps, *skip_bad), &mut record)?;
+                let mut embeddings = self.embed(&dataset, model, (&steps, *skip_bad), &mut record)?;
                 notes.extend(&embeddings.notes);
                 if *efficiency {
                     efficiency::record(model, &mut notes, &mut record)?;
                 }
                 if let Some(path) = save {
+                    embeddings.notes = notes.said().to_vec();
                     embeddings.save(path)?;
                     wrote(path);
                 }

@@ -162,7 +162,10 @@ fn scores(
     record: &mut Record,
     notes: &mut Notes,
 ) -> Result<Option<Verified>> {
-    if search.metric != Metric::Cosine || embeddings.rows.iter().any(|row| row.role != Role::Both) {
+    let has_roles = embeddings.rows.iter().any(|row| row.role != Role::Both);
+    if search.metric != Metric::Cosine || has_roles {
+        let why = if has_roles { "of queries and a gallery" } else { "by another measure than cosine" };
+        notes.add(format!("d' of all pairs is left out of the run: it is of images searched among themselves by cosine, and these are searched {why}"));
         return Ok(None);
     }
     let pairs = pair_count(embeddings.rows.len());

@@ -198,6 +198,28 @@ pub(in crate::commands) fn of_all(rows: &[Record]) -> Vec<String> {
     of_data.chain(misspelt(rows)).collect()
 }
 
+/// What was said of these results when they were made: a table of figures alone would not tell. The same words are said once.
+pub(super) fn of_notes(rows: &[Record]) -> Vec<String> {
+    const SHOWN: usize = 8;
+    let mut said: Vec<(String, Vec<String>)> = Vec::new();
+    for row in rows {
+        let notes = row.get("notes").map(Value::word).filter(|notes| !notes.is_empty());
+        let Some(notes) = notes else { continue };
+        match said.iter_mut().find(|(known, _)| *known == notes) {
+            Some((_, results)) => results.push(result(row)),
+            None => said.push((notes, vec![result(row)])),
+        }
+    }
+    let more = said.len().saturating_sub(SHOWN);
+    let sentence = |(notes, results): &(String, Vec<String>)| match results.as_slice() {
+        [one] => format!("{one}: {notes}"),
+        [first, others @ ..] if results.len() < rows.len() => format!("{first} and {} more: {notes}", others.len()),
+        _ => format!("all {} results: {notes}", rows.len()),
+    };
+    let rest = (more > 0).then(|| format!("of {more} more results something else was said: --columns result,notes"));
+    said.iter().take(SHOWN).map(sentence).chain(rest).collect()
+}
+
 /// What is to be said of rows that were there before: a result knows its times, so that no two are alike in every column. `seen` has
 /// all rows so far, and what they are called.
 fn again(run: &Run, rows: &[Record], seen: &mut HashMap<Vec<String>, String>) -> Vec<String> {

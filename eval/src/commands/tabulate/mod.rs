@@ -18,7 +18,7 @@ use crate::runs::{Details, Run};
 use crate::table::schema::{Better, better, is_beside, is_cost, range};
 use crate::table::{Cell, Filter, Kind, Record, Sheet, Value, cells, in_column, matches};
 use crate::{Error, Result};
-use mixed::{Measured, say_of_data};
+use mixed::{Measured, of_notes, say_of_data};
 pub(super) use mixed::{apart, data_of, know_images, measured, measured_on, of_all, of_each};
 
 const EXAMPLES: &str = "Examples:
@@ -155,7 +155,7 @@ pub fn run(args: &TabulateArgs, stdout: &mut dyn Write) -> Result<Vec<Record>> {
             return Err(Error::Usage(text));
         }
     }
-    of_all(&rows).iter().for_each(|sentence| note(sentence));
+    of_all(&rows).iter().chain(&of_notes(&rows)).for_each(|sentence| note(sentence));
     let sort = args.sort.as_deref().map(|by| by.strip_prefix('-').map_or((by, false), |by| (by, true)));
     let in_rows = sort.filter(|(by, _)| Record::columns(&rows).contains(by));
     if let Some((by, turned)) = in_rows {

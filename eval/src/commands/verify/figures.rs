@@ -32,7 +32,7 @@ impl Plan {
         present.dedup();
         record.set("pairs", "all against all").set("subjects", present.len());
         let kept = counted.is_none();
-        record.set("scores", if kept { "float64" } else { "float32 products, counted on a grid of 2^-24" });
+        record.set("scores", if kept { "float64" } else { "float64, counted on a grid of 2^-24" });
         if let Some(counted) = counted {
             let outcome = Outcome::new(counted, self.title(), "cosine", false);
             // Each of its figures goes over the whole grid of scores.
@@ -92,7 +92,7 @@ impl Plan {
         notes.extend(&scored.left_out(&listed.path, list.pairs.len()));
         let left_out = (scored.itself, scored.contrary, scored.again);
         notes.extend(&Doubles::notes(&listed.path, Kind::IMAGES, left_out));
-        notes.extend(scored.namesakes.as_slice());
+        notes.extend(&scored.namesakes);
         notes.extend(&list.notes);
         if let Some((_, training)) = &listed.training {
             notes.extend(&training.notes);
@@ -114,7 +114,7 @@ impl Plan {
         let accuracy = match (&listed.training, &folds) {
             (Some((path, training)), _) => {
                 let trained = score(path, training, embeddings, there, listed.gaps)?;
-                notes.extend(trained.namesakes.as_slice());
+                notes.extend(&trained.namesakes);
                 let shared = scored.shared(&trained);
                 if shared > 0 {
                     notes.add(format!(

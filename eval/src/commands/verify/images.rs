@@ -92,12 +92,13 @@ impl Plan {
                 if let Some((path, landmarks)) = &how.align {
                     notes.extend(landmarks.doubt().map(|said| format!("{}: {said}", path.display())).as_slice());
                 }
-                let embeddings = embed(&dataset, model, how, self.threads, record)?;
+                let mut embeddings = embed(&dataset, model, how, self.threads, record)?;
                 notes.extend(&embeddings.notes);
                 if *efficiency {
                     efficiency::record(model, notes, record)?;
                 }
                 if let Some(path) = save {
+                    embeddings.notes = notes.said().to_vec();
                     embeddings.save(path)?;
                     wrote(path);
                 }

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::super::named::namesakes;
 use super::doubles::{Doubles, Gaps, Kind, both_kinds};
 use crate::metrics::verification::{self as similarities, Folds};
 use crate::pairs::{self, PairList, Subjects};
 use crate::{Error, Result};
-use pdloss_embed::dataset::{Dataset, Finder, Item, Limits, Role, Source as Files, are_of_other_folders};
+use pdloss_embed::dataset::{Dataset, Finder, Item, Limits, Role, Source as Files};
 use pdloss_embed::embeddings::{Embeddings, Row, rows_sha256};
 
 /// A list of pairs, and the list that the threshold is chosen on.
@@ -54,8 +55,8 @@ pub(super) struct Scored {
     pub(super) copies: usize,
     pub(super) again: usize,
     pub(super) contrary: usize,
-    /// What is to be said of images that were found by their file names alone.
-    pub(super) namesakes: Option<String>,
+    /// What is to be said of how images were found.
+    pub(super) namesakes: Vec<String>,
 }
 
 impl Scored {
@@ -105,42 +106,6 @@ fn find(path: &Path, list: &PairList, finder: &Finder<'_>) -> Result<Vec<Option<
     list.images.iter().map(find).collect()
 }
 
-/// A sentence on images that were found by their file names alone.
-///
-/// # Errors
-/// [`Error::Data`] where one file is what two names of different folders mean.
-fn namesakes(
-    path: &Path,
-    list: &PairList,
-    found: &[Option<usize>],
-    (finder, names): (&Finder<'_>, &[String]),
-) -> Result<Option<String>> {
-    let (mut alone, mut owners): (Vec<(&str, &str)>, HashMap<usize, &str>) = (Vec::new(), HashMap::new());
-    for (wanted, at) in list.images.iter().zip(found).filter_map(|(wanted, at)| Some((wanted.as_str(), (*at)?))) {
-        if finder.is_by_name_alone(wanted, at) {
-            alone.push((wanted, &names[at]));
-        }
-        let owner = *owners.entry(at).or_insert(wanted);
-        if are_of_other_folders(owner, wanted) {
-            return Err(Error::data(
-                path,
-                format!(
-                    "names {owner} and {wanted}, and the data has one such file, {}; wanted a file for each",
-                    names[at]
-                ),
-            ));
-        }
-    }
-    Ok(alone.first().map(|(wanted, name)| {
-        format!(
-            "{} of {} images of {} were found by their file names alone, in other folders than the list has: {wanted} is {name} ...",
-            alone.len(),
-            list.images.len(),
-            path.display()
-        )
-    }))
-}
-
 /// The distinct images of the lists, as a data set whose classes are the subjects of the first.
 pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result<Dataset> {
     let files = match &listed.list.contents {
@@ -166,7 +131,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
         ));
     }
     check_pairs(&listed.path, &listed.list, (&found, files.names()), listed.gaps)?;
-    namesakes(&listed.path, &listed.list, &found, (&finder, files.names()))?;
+    namesakes(&listed.path, &listed.list.images, &found, files.names(), Some(data))?;
     for (found, &subject) in found.into_iter().zip(&subjects.of) {
         take(found, subject as usize, &mut items);
     }
@@ -176,7 +141,7 @@ pub(super) fn images_of(listed: &Listed, data: &Path, limits: &Limits) -> Result
         classes.extend(subjects.names);
         let found = find(path, training, &finder)?;
         check_pairs(path, training, (&found, files.names()), listed.gaps)?;
-        namesakes(path, training, &found, (&finder, files.names()))?;
+        namesakes(path, &training.images, &found, files.names(), Some(data))?;
         for (found, &subject) in found.into_iter().zip(&subjects.of) {
             take(found, before + subject as usize, &mut items);
         }
@@ -253,6 +218,6 @@ pub(super) fn score(
         copies,
         again: doubles.again,
         contrary: doubles.contrary.len(),
-        namesakes: namesakes(path, list, &found, (&finder, there))?,
+        namesakes: namesakes(path, &list.images, &found, there, None)?,
     })
 }

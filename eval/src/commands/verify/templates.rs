@@ -102,10 +102,9 @@ fn count(embeddings: &Embeddings, pairs: &[TemplatePair]) -> Result<Tally> {
     let counter = GridCounter::default();
     let progress = Progress::new("comparing", "pairs", pairs.len());
     pairs.par_chunks(BLOCK).for_each(|block| {
-        let scores = |same: bool| -> Vec<f32> {
+        let scores = |same: bool| -> Vec<f64> {
             let of_kind = block.iter().filter(|pair| pair.same == same);
-            #[allow(clippy::cast_possible_truncation)] // the grid is as fine as f32 is
-            of_kind.map(|pair| cosines.of(pair.a as usize, pair.b as usize) as f32).collect()
+            of_kind.map(|pair| cosines.of(pair.a as usize, pair.b as usize)).collect()
         };
         counter.genuine().extend(&scores(true));
         counter.impostor().extend(&scores(false));

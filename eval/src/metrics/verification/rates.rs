@@ -139,8 +139,7 @@ mod tests {
         // Counted scores are rounded to the grid.
         let counted = |steps: f64| {
             let counter = GridCounter::default();
-            #[allow(clippy::cast_possible_truncation)] // multiples of the grid
-            let score = |step: f64| (0.75 - step * steps * GRID) as f32;
+            let score = |step: f64| 0.75 - step * steps * GRID;
             counter.genuine().extend(&[score(0.0), score(1.0)]);
             counter.impostor().extend(&[score(2.0), score(3.0)]);
             Rates::of(&counter.finish().unwrap()).doubts()

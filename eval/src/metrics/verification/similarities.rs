@@ -24,14 +24,17 @@ pub const MOST_PAIRS: u64 = 200_000 * 199_999 / 2;
 /// # Errors
 /// [`Error::Embeddings`] naming a row without direction.
 pub fn cosines(embeddings: &Embeddings) -> Result<Similarity<'_>> {
+    have_directions(embeddings)?;
     let rows = embeddings.matrix.view();
-    match rows.rows().into_iter().position(|row| row.iter().all(|&value| value == 0.0)) {
-        Some(at) => {
-            let name = &embeddings.rows[at].name;
-            Err(Error::Embeddings(format!("{name} is all zeros, which has no cosine with anything")))
-        }
-        None => Ok(Similarity::new(Metric::Cosine, rows, rows)),
-    }
+    Ok(Similarity::new(Metric::Cosine, rows, rows))
+}
+
+/// Refuses a row of zeros among those that this process has.
+pub(super) fn have_directions(embeddings: &Embeddings) -> Result<()> {
+    let mut rows = embeddings.matrix.rows().into_iter();
+    let Some(at) = rows.position(|row| row.iter().all(|&value| value == 0.0)) else { return Ok(()) };
+    let name = &embeddings.rows[embeddings.first + at].name;
+    Err(Error::Embeddings(format!("{name} is all zeros, which has no cosine with anything")))
 }
 
 /// Cosines of pairs of rows.
@@ -196,6 +199,44 @@ mod tests {
         }
         let doubts = Rates::of(&tally(&keep_all(&set).unwrap()).unwrap()).doubts();
         assert!(doubts.iter().all(|doubt| !doubt.contains("rounding")), "{doubts:?}");
+    }
+
+    /// Rows of small whole numbers: their cosines have few values, which are counted in whole numbers.
+    #[test]
+    fn equal_cosines_are_one_score_whatever_the_lengths_of_rows() {
+        let mut set = set(700, 6, 50);
+        set.matrix.mapv_inplace(|value| (3.0 * value).round());
+        set.matrix.column_mut(0).mapv_inplace(|value| if value == 0.0 { 1.0 } else { value });
+        let whole = set.matrix.mapv(|value| value as i64);
+        let fraction = |a: usize, b: usize| {
+            let (a, b) = (whole.row(a), whole.row(b));
+            let (product, squares) = (a.dot(&b), a.dot(&a) * b.dot(&b));
+            let (square, sign) = (product * product, product.signum());
+            let (mut divisor, mut rest) = (squares, square);
+            while rest != 0 {
+                (divisor, rest) = (rest, divisor % rest);
+            }
+            (sign * square / divisor, squares / divisor)
+        };
+        let mut wanted = std::collections::BTreeMap::new();
+        for ((a, b), pair) in all_rows(&set).zip(keep_all(&set).unwrap()) {
+            let scores = wanted.entry(fraction(a, b)).or_insert_with(|| (pair.score, 0));
+            assert_eq!(pair.score.to_bits(), scores.0.to_bits(), "{a} and {b}");
+            scores.1 += 1;
+        }
+        let counts = |tally: &Tally| {
+            let mut steps: Vec<(f64, u64)> = Vec::new();
+            tally.sweep(|step| steps.push((step.score, step.genuine + step.impostor)));
+            steps
+        };
+        let mut wanted: Vec<(f64, u64)> = wanted.into_values().collect();
+        wanted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let streamed = counts(&count_all(&set).unwrap().unwrap());
+        assert_eq!(counts(&tally(&keep_all(&set).unwrap()).unwrap()), wanted);
+        assert_eq!(streamed.len(), wanted.len());
+        for ((score, count), (wanted, of)) in streamed.into_iter().zip(wanted) {
+            assert!(count == of && (score - wanted).abs() <= GRID / 2.0, "{score} {count}, wanted {wanted} {of}");
+        }
     }
 
     #[test]

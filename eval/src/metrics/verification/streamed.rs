@@ -1,6 +1,6 @@
-//! All pairs of a large set, counted as they come: rows of length one are multiplied in f32, tile by tile, and each product is counted
-//! on a grid as fine as f32 itself between 1/2 and 1 ([`GRID`](super::GRID)). The counts, and every rate made of them, are then
-//! exact; the scores carry f32's rounding, which is of the order of 1e-7. Memory holds the rows and the grid, however many the pairs.
+//! All pairs of a large set, counted as they come: rows of length one are multiplied in f64, tile by tile, and each product is counted
+//! on a grid as fine as f32 between 1/2 and 1 ([`GRID`](super::GRID)), so that equal cosines are counted together. The counts, and every
+//! rate made of them, are then exact; the scores are rounded to the grid. Memory holds the rows and the grid, however many the pairs.
 //!
 //! Of several ranks each has some whole tiles of rows. Parts go half round, so that each two of them meet on one rank; the counts are added
 //! up. The products are those of one process, and so are the counts.
@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, s};
 
+use super::similarities::have_directions;
 use super::{GridCounter, Tally};
 use crate::{Error, Result};
 use pdloss_embed::console::Progress;
 use pdloss_embed::embeddings::{Embeddings, Row};
 use pdloss_embed::ranks::{World, agree, alone, world};
-use pdloss_embed::retrieval::unit_rows;
 
 /// Rows and columns of a tile of products: 256 KiB, which stays in a core's own cache until it is counted.
 pub(super) const TILE: usize = 256;
@@ -43,8 +43,8 @@ pub(super) fn count_alone(embeddings: &Embeddings) -> Result<Tally> {
 
 fn count(embeddings: &Embeddings, world: &World) -> Result<Option<Tally>> {
     let sorted = Sorted::new(&embeddings.rows);
-    let rows = unit_rows(embeddings.matrix.view(), |row| embeddings.rows[embeddings.first + row].name.clone());
-    let rows = settle(world, rows)?;
+    settle(world, have_directions(embeddings))?;
+    let rows = embeddings.matrix.as_standard_layout().into_owned();
     let own = own_tiles(world, &sorted, embeddings.first, rows);
     let counter = GridCounter::default();
     let parts = rounds(world.size());
@@ -83,7 +83,7 @@ fn shared(tiles: Range<usize>, round: usize, size: usize, is_later: bool) -> Ran
     }
 }
 
-/// Some whole tiles of the rows in the order of their classes, of length one.
+/// Some whole tiles of the rows in the order of their classes.
 struct Tiles {
     /// The first tile.
     first: usize,
@@ -95,13 +95,17 @@ impl Tiles {
         self.first..self.first + self.rows.nrows().div_ceil(TILE)
     }
 
-    /// The first row of a tile in the whole order, and the tile.
-    fn tile(&self, tile: usize) -> (usize, MatRef<'_, f32>) {
+    /// The first row of a tile in the whole order, and the tile, its rows of length one.
+    fn tile<'a>(&self, tile: usize, out: &'a mut Vec<f64>) -> (usize, MatRef<'a, f64>) {
         let (count, dim) = self.rows.dim();
         let first = (tile - self.first) * TILE;
         let last = (first + TILE).min(count);
-        let values = self.rows.as_slice().expect("in standard layout, as it was made");
-        (tile * TILE, MatRef::from_row_major_slice(&values[first * dim..last * dim], last - first, dim))
+        out.clear();
+        for row in self.rows.slice(s![first..last, ..]).rows() {
+            let length = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            out.extend(row.iter().map(|&value| f64::from(value) / length));
+        }
+        (tile * TILE, MatRef::from_row_major_slice(out, last - first, dim))
     }
 
     /// Gives the tiles to the next rank, and takes those of the one before.
@@ -186,19 +190,19 @@ impl Sorted {
         let next = AtomicUsize::new(tiles.start);
         rayon::broadcast(|_| {
             let (mut genuine, mut impostor) = (counter.genuine(), counter.impostor());
-            let mut products = vec![0.0_f32; TILE * TILE];
+            let (mut products, mut ours, mut theirs) = (vec![0.0_f64; TILE * TILE], Vec::new(), Vec::new());
             loop {
                 let tile = next.fetch_add(1, Ordering::Relaxed);
                 if tile >= tiles.end {
                     return;
                 }
-                let (first, rows) = left.tile(tile);
+                let (first, rows) = left.tile(tile, &mut ours);
                 let others = right.tiles();
                 for other in others.start.max(tile)..others.end {
-                    let (start, columns) = right.tile(other);
+                    let (start, columns) = right.tile(other, &mut theirs);
                     let (height, width) = (rows.nrows(), columns.nrows());
                     let out = MatMut::from_row_major_slice_mut(&mut products[..height * width], height, width);
-                    matmul(out, Accum::Replace, rows, columns.transpose(), 1.0_f32, Par::Seq);
+                    matmul(out, Accum::Replace, rows, columns.transpose(), 1.0, Par::Seq);
                     for (at, scores) in products[..height * width].chunks_exact(width).enumerate() {
                         let row = first + at;
                         // Only pairs with a later row; of those, first the same class, then others.

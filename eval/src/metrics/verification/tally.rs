@@ -380,7 +380,7 @@ impl<'a> Gatherer<'a> {
     }
 
     /// Counts finite scores, each rounded to the nearest multiple of [`GRID`] and held between -1 and 1.
-    pub(crate) fn extend(&mut self, scores: &[f32]) {
+    pub(crate) fn extend(&mut self, scores: &[f64]) {
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         keys.extend(scores.iter().map(|&score| key(score)));
@@ -412,10 +412,10 @@ impl Drop for Gatherer<'_> {
 }
 
 /// The bin of a score, from 0 (at -1) to 2^25 (at 1).
-fn key(score: f32) -> u32 {
+fn key(score: f64) -> u32 {
     // Adding 1.5 * 2^52 rounds a small f64 to a whole number, which its low bits then are: no branch, no library call.
     const ROUND: f64 = 6_755_399_441_055_744.0;
-    let scaled = (f64::from(score) + 1.0) * (1 << 24) as f64;
+    let scaled = (score + 1.0) * (1 << 24) as f64;
     let held = scaled.clamp(0.0, (2 << 24) as f64);
     #[allow(clippy::cast_possible_truncation)] // the low half is what is wanted
     let key = (held + ROUND).to_bits() as u32;
@@ -470,9 +470,9 @@ mod tests {
 
     #[test]
     fn the_grid_counts_what_the_list_counts() {
-        let genuine: Vec<f32> = (0..5_000).map(|i| (i as f32 * 0.37).sin() * 0.5 + 0.5).collect();
-        let impostor: Vec<f32> =
-            (0..70_000).map(|i| (i as f32 * 0.73).cos()).chain([-1.0, 1.0, 0.0, 1.000_000_1]).collect();
+        let genuine: Vec<f64> = (0..5_000).map(|i| (f64::from(i) * 0.37).sin() * 0.5 + 0.5).collect();
+        let impostor: Vec<f64> =
+            (0..70_000).map(|i| (f64::from(i) * 0.73).cos()).chain([-1.0, 1.0, 0.0, 1.000_000_1]).collect();
         let counted = || {
             let grid = GridCounter::default();
             let mut gatherer = grid.genuine();
@@ -486,8 +486,8 @@ mod tests {
             });
             grid
         };
-        let rounded = |scores: &[f32]| {
-            scores.iter().map(|&s| (f64::from(s).clamp(-1.0, 1.0) / GRID).round_ties_even() * GRID).collect::<Vec<_>>()
+        let rounded = |scores: &[f64]| {
+            scores.iter().map(|&s| (s.clamp(-1.0, 1.0) / GRID).round_ties_even() * GRID).collect::<Vec<_>>()
         };
         let list = Tally::of_scores(&rounded(&genuine), &rounded(&impostor)).unwrap();
         for (few, is_list) in [(75_003, false), (75_004, true)] {
