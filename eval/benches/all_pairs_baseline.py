@@ -2,7 +2,7 @@
 
 usage: all_pairs_baseline.py EMBEDDINGS.npy LABELS.csv [--block N] [--histogram BINS]
 
-Float32 products of unit rows, block by block of the upper triangle. By default every score is counted on the grid of
+Float64 products of unit rows, block by block of the upper triangle. By default every score is counted on the grid of
 2^-24 that `pdloss-eval verify --all-pairs` uses (np.bincount: numpy's fastest exact counting), so that the results can
 be compared digit by digit; `--histogram` counts in that many equal bins by np.histogram instead, which is not exact.
 Prints one JSON line.
@@ -31,7 +31,8 @@ def main():
     labels = np.unique(labels, return_inverse=True)[1]
 
     start = time.perf_counter()
-    rows /= np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
+    rows = rows.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     order = np.argsort(labels, kind="stable")
     rows, labels = rows[order], labels[order]
     bins = arguments.histogram or 2 * GRID + 1
@@ -41,7 +42,7 @@ def main():
         if arguments.histogram:
             into += np.histogram(scores, bins, (-1, 1))[0]
         else:
-            keys = np.rint(scores.astype(np.float64) * GRID).astype(np.int64) + GRID
+            keys = np.rint(scores * GRID).astype(np.int64) + GRID
             into += np.bincount(np.clip(keys, 0, 2 * GRID), minlength=bins)
 
     total = len(rows)

@@ -130,7 +130,7 @@ fn one_folder_a_person<'n>(source: &Source, images: impl Iterator<Item = (&'n st
         }
         let Some(person) = market::person(name) else { continue };
         let folder = *folders.entry(person).or_insert(class);
-        several = several.or((folder != class).then(|| (person, folder, class.as_str())));
+        several = several.or((folder != class).then_some((person, folder, class.as_str())));
     }
     let Some((person, one, other)) = several else { return Ok(()) };
     Err(Error::data(
