@@ -70,7 +70,7 @@ pub(super) fn namesakes(
     let own = data.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let is_own = |rest: &&str| rest.trim_end_matches('/').rsplit('/').next() == own.as_deref();
     if let (Some(data), Some((rest, (_, wanted)))) = (data, cut.iter().find(|(rest, _)| !is_own(rest)))
-        && cut.keys().any(|rest| is_own(&rest))
+        && cut.keys().any(is_own)
     {
         let problem = format!(
             "names {wanted}, which lies in {rest} beside {}, where other names of it lie; wanted the folder that holds both",
