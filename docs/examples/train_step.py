@@ -72,6 +72,12 @@ def embedder(backbone, state, copies=()):
         shared = next(tensor for tensor in model.graph.initializer if tensor.name == copy["of"])
         model.graph.initializer.add().CopyFrom(shared)
         model.graph.initializer[-1].name = copy["name"]
+    # Exports in training mode normalise by the batch; an embedder goes by the running statistics.
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            kept = [attribute for attribute in node.attribute if attribute.name != "training_mode"]
+            del node.attribute[:], node.output[1:]
+            node.attribute.extend(kept)
     for initializer in model.graph.initializer:
         if initializer.name in state:
             initializer.CopyFrom(onnx.numpy_helper.from_array(state[initializer.name].numpy(), initializer.name))

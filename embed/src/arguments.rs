@@ -99,7 +99,7 @@ pub struct DataArgs {
     /// order of names: 1-10,15
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges)]
     pub classes: Option<Ranges>,
-    /// Label column of a list: a header's name or a number from 1 [default: the first]
+    /// Label column of a list: a header's name, or its number among the columns but that of the paths [default: the first]
     #[arg(long, value_name = "COLUMN")]
     pub label: Option<String>,
     /// Folder or archive that the paths of a list start from [default: the list's folder]

@@ -3,7 +3,7 @@
 usage: all_pairs_baseline.py EMBEDDINGS.npy LABELS.csv [--block N] [--histogram BINS]
 
 Float64 products of unit rows, block by block of the upper triangle. By default every score is counted on the grid of
-2^-24 that `pdloss-eval verify --all-pairs` uses (np.bincount: numpy's fastest exact counting), so that the results can
+2^-24, rounded down, that `pdloss-eval verify --all-pairs` uses (np.bincount: numpy's fastest exact counting), so that the results can
 be compared digit by digit; `--histogram` counts in that many equal bins by np.histogram instead, which is not exact.
 Prints one JSON line.
 """
@@ -42,7 +42,7 @@ def main():
         if arguments.histogram:
             into += np.histogram(scores, bins, (-1, 1))[0]
         else:
-            keys = np.rint(scores * GRID).astype(np.int64) + GRID
+            keys = np.floor(scores * GRID + 2**-20).astype(np.int64) + GRID
             into += np.bincount(np.clip(keys, 0, 2 * GRID), minlength=bins)
 
     total = len(rows)

@@ -218,7 +218,7 @@ pub struct TrainArgs {
     /// order of names: 1-10,15
     #[arg(long, value_name = "RANGES", value_parser = parse_ranges, help_heading = "Data")]
     pub(crate) classes: Option<Ranges>,
-    /// Label column of a list: a header's name or a number from 1 [default: the first]
+    /// Label column of a list: a header's name, or its number among the columns but that of the paths [default: the first]
     #[arg(long, value_name = "COLUMN", help_heading = "Data")]
     pub(crate) label: Option<String>,
     /// Folder or archive that the paths of a list start from, also of a list to validate on [default: the list's folder]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::market;
+use super::slips::plain_number;
 use crate::delimited::Table;
 use crate::error::Result;
 
@@ -16,6 +17,8 @@ pub(super) fn column(table: &Table) -> Result<Option<usize>> {
 
 /// Cameras by number, in the order of what they are called; none of an empty field.
 pub(super) fn numbered(words: &[String]) -> Vec<Option<u32>> {
+    // `1`, `01` and `1.0` are one.
+    let words: Vec<String> = words.iter().map(|word| plain_number(word).unwrap_or_else(|| word.clone())).collect();
     let known: BTreeSet<&String> = words.iter().filter(|word| !word.is_empty()).collect();
     let numbers: HashMap<&String, u32> = known.into_iter().zip(0..).collect();
     words.iter().map(|word| numbers.get(word).copied()).collect()
@@ -57,6 +60,8 @@ mod tests {
     fn cameras_have_numbers_and_names_of_market_are_noticed() {
         let words = ["c2", "c1", "", "c2"].map(str::to_owned);
         assert_eq!(numbered(&words), [Some(1), Some(0), None, Some(1)]);
+        let words = ["1", "1.0", "01", "2.0", "2"].map(str::to_owned);
+        assert_eq!(numbered(&words), [0, 0, 0, 1, 1].map(Some));
         let of = |images: &[(&'static str, &'static str)]| untold(images.iter().copied()).is_some();
         assert!(of(&[("q/0001_c1_1.jpg", "Ann"), ("g/0001_c2_1.jpg", "Ann"), ("0002_c1_1.jpg", "Bob")]));
         assert!(!of(&[("0001_c1_1.jpg", "Ann"), ("0001_c2_1.jpg", "Bob")]), "labels of something else");

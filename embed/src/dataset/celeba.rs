@@ -24,7 +24,8 @@ pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
         )
     };
     // The list of parts may have been given itself: it then says which images are meant, the other who is on them.
-    let given = lists.given.filter(|given| *given != PARTS);
+    let gives_parts = lists.given.filter(|given| [PARTS, PARTS_TABLE].contains(given));
+    let given = lists.given.filter(|_| gives_parts.is_none());
     let (root, file) = match given {
         Some(given) => (String::new(), given.to_owned()),
         None => {
@@ -32,15 +33,17 @@ pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
         }
     };
     let mut persons = words(source, &file)?;
-    let of_parts = [PARTS, PARTS_TABLE].into_iter().find_map(|name| Some(format!("{}{name}", source.folder_of(name)?)));
-    let parts = of_parts.map(|file| parts(source, &file)).transpose()?;
+    let names = gives_parts.into_iter().chain([PARTS, PARTS_TABLE]);
+    let of_parts = names.into_iter().find_map(|name| Some(format!("{}{name}", source.folder_of(name)?)));
+    let parts = of_parts.as_ref().map(|file| parts(source, file)).transpose()?;
+    let parts_file = of_parts.as_deref().unwrap_or(PARTS);
     let note = parts.is_none().then(|| {
         format!("there is no {PARTS} (or .csv), which says CelebA's parts: all of its images are taken, those that others train on among them")
     });
-    if let (Some(parts), true) = (&parts, lists.given == Some(PARTS)) {
+    if let (Some(parts), true) = (&parts, gives_parts.is_some()) {
         let known: HashSet<&str> = persons.iter().map(|(_, name, _)| name.as_str()).collect();
         if let Some(unknown) = parts.keys().filter(|name| !known.contains(name.as_str())).min() {
-            return Err(Error::data(source.path().join(PARTS), format!("{unknown} is nobody's in {IDENTITIES}")));
+            return Err(Error::data(source.path().join(parts_file), format!("{unknown} is nobody's in {IDENTITIES}")));
         }
         persons.retain(|(_, name, _)| parts.contains_key(name));
     }
@@ -52,7 +55,7 @@ pub(super) fn list(lists: &Lists<'_>) -> Result<Listing> {
         let part = match &parts {
             None => None,
             Some(parts) => Some(*parts.get(name).ok_or_else(|| {
-                Error::data(source.path().join(&file), format!("line {line}: {name} is in no part of {PARTS}"))
+                Error::data(source.path().join(&file), format!("line {line}: {name} is in no part of {parts_file}"))
             })?),
         };
         let image = Listed::new(format!("{prefix}{name}"), names[person.as_str()]);

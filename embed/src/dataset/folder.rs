@@ -1,5 +1,5 @@
-//! Class = the folder that an image lies in, named by its whole relative path (so `alphabet/character` is one class); below
-//! the folder of a part (see [`layout`]), by its path there, so that classes are joined across parts.
+//! Class = the folder that an image lies in, named by its path below the folders that all of them lie in (so `alphabet/character` is one
+//! class); below the folder of a part (see [`layout`]), by its path there, so that classes are joined across parts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -153,8 +153,8 @@ fn masks(names: &[&str], classes: &[String]) -> Option<String> {
         "annotations",
         "segmentation",
         "segmentations",
-        "segmentationclass",
-        "segmentationobject",
+        "segmentation_class",
+        "segmentation_object",
         "groundtruth",
         "ground_truth",
         "gt",
@@ -165,7 +165,12 @@ fn masks(names: &[&str], classes: &[String]) -> Option<String> {
     let is_mask = |class: &str| class.split('/').any(|folder| MASKS.contains(&plain(folder).as_str()));
     let stem = |name: &'_ str| {
         let file = name.rsplit('/').next().unwrap_or(name);
-        file.rsplit_once('.').map_or(file, |(stem, _)| stem).to_owned()
+        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        ["_mask", "_masks", "_seg", "_segmentation"]
+            .iter()
+            .find_map(|end| stem.strip_suffix(end))
+            .unwrap_or(stem)
+            .to_owned()
     };
     let of_images: BTreeSet<String> =
         names.iter().zip(classes).filter(|(_, class)| !is_mask(class)).map(|(name, _)| stem(name)).collect();
@@ -197,6 +202,21 @@ fn nobody(classes: &[String]) -> Option<String> {
             several(nobody)
         )
     })
+}
+
+/// How long the path of folders is that all classes lie in, as archives have one at their top: it tells none of them from another.
+fn shared(names: &[&str]) -> usize {
+    let mut length = 0;
+    loop {
+        let mut tops = names.iter().map(|name| {
+            let (top, rest) = name[length..].split_once('/')?;
+            rest.contains('/').then_some(top)
+        });
+        match tops.next().flatten() {
+            Some(top) if tops.all(|other| other == Some(top)) => length += top.len() + 1,
+            _ => return length,
+        }
+    }
 }
 
 /// `asked` says that the format was named, not recognised.
@@ -237,7 +257,10 @@ pub(super) fn list(source: &Source, asked: bool) -> Result<Listing> {
             let placed = found.images.into_iter().filter(|(_, place, _)| has_place(place));
             placed.map(|(name, place, rest)| (name, Some(place), rest)).collect()
         }
-        None => names.iter().map(|&name| (name, None, name)).collect(),
+        None => {
+            let shared = shared(&names);
+            names.iter().map(|&name| (name, None, &name[shared..])).collect()
+        }
     };
     let class = |below: &'_ str| below.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     if let Some((loose, ..)) = placed.iter().find(|(_, _, below)| class(below).is_none()) {

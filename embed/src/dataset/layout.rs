@@ -70,15 +70,18 @@ impl Place {
             return Some(place);
         }
         let lower = plain(folder);
-        // As CVAT writes subsets of Market-1501's kind: `bounding_box_SUBSET/` and `query_SUBSET/`, or `query/`.
+        // As CVAT writes subsets of Market-1501's kind: `bounding_box_SUBSET/` and `query_SUBSET/`, or `query/`. Of those that are
+        // not measured queries are images like others.
+        let trained = |subset: &str| Self::of(subset).filter(|place| matches!(place, Self::Train | Self::Validation));
         if let Some(subset) = lower.strip_prefix("bounding_box_") {
             let queries = [format!("query_{subset}"), "query".to_owned()];
-            return others.any(|other| queries.contains(&plain(other))).then_some(Self::Gallery);
+            let is_one = others.any(|other| queries.contains(&plain(other)));
+            return is_one.then(|| trained(subset).unwrap_or(Self::Gallery));
         }
         if let Some(subset) = lower.strip_prefix("query_")
             && others.clone().any(|other| plain(other) == format!("bounding_box_{subset}"))
         {
-            return Some(Self::Query);
+            return Some(trained(subset).unwrap_or(Self::Query));
         }
         let (word, set) = lower.split_once(['_', '-', ' ']).unwrap_or((&lower, "set"));
         if SEARCHED.contains(&word) && FILLING.contains(&set) {
@@ -189,7 +192,7 @@ impl<'n> Layout<'n> {
     }
 
     /// Takes folders of queries and of a gallery that hold all of one part, `test/query/a/1.png`, for what they are; of two such parts
-    /// neither.
+    /// those of the test part, and in the other they are no names of classes.
     fn take_roles(&mut self, labelled: impl Fn(&str) -> bool) {
         if self.places.contains(&Place::Query) || self.places.contains(&Place::Gallery) {
             return;
@@ -211,11 +214,18 @@ impl<'n> Layout<'n> {
             let places: BTreeSet<&Place> = roles.values().collect();
             (places == BTreeSet::from([&Place::Query, &Place::Gallery])).then_some((place, roles))
         };
+        // The test part comes last.
         let mut found: Vec<_> = tops.into_iter().filter_map(roles).collect();
-        let (Some((part, roles)), true) = (found.pop(), found.is_empty()) else { return };
-        for (_, place, rest) in self.images.iter_mut().filter(|(_, place, _)| *place == part) {
-            if let Some((top, below)) = rest.split_once('/') {
-                (*place, *rest) = (roles[top], below);
+        let Some((part, roles)) = found.pop() else { return };
+        for (_, place, rest) in &mut self.images {
+            let is_measured = *place == part;
+            if let (true, Some((top, below))) =
+                (is_measured || found.iter().any(|(other, _)| other == place), rest.split_once('/'))
+            {
+                *rest = below;
+                if is_measured {
+                    *place = roles[top];
+                }
             }
         }
         self.places.retain(|place| *place != part);
@@ -372,7 +382,7 @@ mod tests {
 
     #[test]
     fn queries_and_gallery_inside_a_part_are_such() {
-        use Place::{Gallery, Query, Test, Train};
+        use Place::{Gallery, Query, Test, Train, Validation};
         let found = |names: &[&'static str]| {
             let layout = find(names, |rest| rest.contains('/')).unwrap();
             layout.images.into_iter().map(|(_, place, rest)| (place, rest)).collect::<Vec<_>>()
@@ -385,13 +395,17 @@ mod tests {
         }
         let names = ["train/x/1.png", "val/query/a/2.png", "val/gallery/a/3.png"];
         assert_eq!(found(&names), [(Train, "x/1.png"), (Query, "a/2.png"), (Gallery, "a/3.png")]);
-        // Classes beside them, images in no class, and two parts of which neither is the one.
+        // Classes beside them, and images in no class.
         let names = ["train/x/1.png", "test/query/a/2.png", "test/b/3.png"];
         assert_eq!(found(&names)[1], (Test, "query/a/2.png"));
         let names = ["train/x/1.png", "test/query/2.png", "test/gallery/a/3.png"];
         assert_eq!(found(&names)[1], (Test, "query/2.png"));
         let names = ["val/query/a/1.png", "val/gallery/a/2.png", "test/query/a/3.png", "test/gallery/a/4.png"];
-        assert_eq!(found(&names)[3], (Test, "gallery/a/4.png"));
+        assert_eq!(
+            found(&names)[1..],
+            [(Validation, "a/2.png"), (Query, "a/3.png"), (Gallery, "a/4.png")],
+            "of two parts"
+        );
     }
 
     #[test]

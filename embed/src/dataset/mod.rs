@@ -473,6 +473,7 @@ fn recognise(lists: &Lists<'_>) -> Result<Format> {
         return Ok(match name {
             "list_eval_partition.txt" if inshop::is_partition(source, name)? => Format::Inshop,
             "list_eval_partition.txt" | "identity_CelebA.txt" => Format::Celeba,
+            "list_eval_partition.csv" if source.folder_of("identity_CelebA.txt").is_some() => Format::Celeba,
             "Ebay_train.txt" | "Ebay_test.txt" => Format::Sop,
             "images.txt" if cub::is_list(source, name)? => Format::Cub,
             n if n.ends_with(".mat") => Format::Cars196,

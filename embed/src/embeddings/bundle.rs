@@ -111,15 +111,15 @@ impl Bundle {
 }
 
 /// The values.
-pub(super) fn values(path: &Path, bundle: Bundle) -> Result<Stored> {
+pub(super) fn values(path: &Path, bundle: &mut Bundle) -> Result<Stored> {
     let wrong = |problem: String| Error::data(path, problem);
     let failed = |e: std::io::Error| Error::read(path, e);
-    let Bundle { mut file, values, .. } = bundle;
+    let Bundle { file, values, .. } = bundle;
     let (count, dim) = (values.shape[0], values.shape[1]);
     if values.dtype == Dtype::F32 && dim > 0 {
-        file.at(&values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)
+        file.at(values).and_then(|file| Stored::stream(file, (count, dim), &mut |_| {})).map_err(failed)
     } else {
-        let bytes = file.read_all(&values).map_err(failed)?;
+        let bytes = file.read_all(values).map_err(failed)?;
         let doubles = bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
         let notes = if values.dtype == Dtype::F64 { rounded(path, doubles) } else { Vec::new() };
         let numbers = numbers(values.dtype, &bytes);
@@ -144,8 +144,78 @@ pub(super) fn said(path: &Path, bundle: &Bundle) -> Result<Vec<String>> {
         )
     });
     let metadata = bundle.file.header.metadata().clone().unwrap_or_default();
-    let kept = list::<String>(path, &metadata, "notes", None)?.filter(|kept| !kept.is_empty());
+    // Other programs may have any text there.
+    let is_own = ["classes", "names", "roles"].iter().all(|key| metadata.contains_key(*key));
+    let notes =
+        metadata.get("notes").filter(|_| is_own).and_then(|json| serde_json::from_str::<Vec<String>>(json).ok());
+    let kept = notes.filter(|kept| !kept.is_empty());
     Ok(passed_over.into_iter().chain(kept.map(|kept| said_when_made(path, &kept.join("; ")))).collect())
+}
+
+/// Adds to rows whose labels are kept elsewhere what the file says of them: names, roles, copies and cameras.
+///
+/// # Errors
+/// [`Error::Data`] where both have names, or roles, and these differ: then they are of other rows.
+pub(super) fn complete(path: &Path, bundle: &Bundle, rows: &mut [Row]) -> Result<()> {
+    let metadata = bundle.file.header.metadata().clone().unwrap_or_default();
+    let own = Lists::read(path, &metadata, rows.len())?;
+    let has_names = rows.iter().enumerate().any(|(at, row)| row.name != format!("row {at}"));
+    let has_roles = rows.iter().any(|row| row.role != Role::Both);
+    for (at, row) in rows.iter_mut().enumerate() {
+        let here = own.row(path, at, row.class)?;
+        let wrong = |what: &str, here: &str, there: &str| {
+            let problem = format!(
+                "{what} of row {at} is '{here}', and in the labels '{there}'; wanted the labels in the order of the rows"
+            );
+            Err(Error::data(path, problem))
+        };
+        if own.names.is_some() && has_names && here.name != row.name {
+            return wrong("the name", &here.name, &row.name);
+        }
+        if own.roles.is_some() && has_roles && here.role != row.role {
+            return wrong("the role", here.role.as_str(), row.role.as_str());
+        }
+        let (name, role) =
+            (if has_names { row.name.clone() } else { here.name }, if has_roles { row.role } else { here.role });
+        *row = Row {
+            image: row.image.or(here.image),
+            camera: row.camera.or(here.camera),
+            ..Row::new(name, row.class, role)
+        };
+    }
+    Ok(())
+}
+
+/// What the metadata say of the rows.
+struct Lists {
+    names: Option<Vec<String>>,
+    roles: Option<Vec<String>>,
+    images: Option<Vec<Option<u32>>>,
+    cameras: Option<Vec<Option<u32>>>,
+}
+
+impl Lists {
+    fn read(path: &Path, metadata: &HashMap<String, String>, rows: usize) -> Result<Self> {
+        let rows = Some(rows);
+        Ok(Self {
+            names: list(path, metadata, "names", rows)?,
+            roles: list(path, metadata, "roles", rows)?,
+            images: list(path, metadata, "images", rows)?,
+            cameras: list(path, metadata, "cameras", rows)?,
+        })
+    }
+
+    fn row(&self, path: &Path, at: usize, class: usize) -> Result<Row> {
+        let name = self.names.as_ref().map_or_else(|| format!("row {at}"), |names| names[at].clone());
+        let role = match self.roles.as_ref().map(|roles| &roles[at]) {
+            None => Role::Both,
+            Some(word) => Role::parse(word).ok_or_else(|| {
+                Error::data(path, format!("role '{word}' of row {at} is none of query, gallery, both"))
+            })?,
+        };
+        let number = |numbers: &Option<Vec<Option<u32>>>| numbers.as_ref().and_then(|numbers| numbers[at]);
+        Ok(Row { image: number(&self.images), camera: number(&self.cameras), ..Row::new(name, class, role) })
+    }
 }
 
 /// What each row is, and the names of the classes; nothing where labels are kept elsewhere.
@@ -160,22 +230,8 @@ pub(super) fn describe(path: &Path, bundle: &mut Bundle) -> Result<Option<(Vec<R
     }
     let metadata = file.header.metadata().clone().unwrap_or_default();
     let (labels, classes) = classes(path, &labels, list::<String>(path, &metadata, "classes", None)?)?;
-    let rows = Some(labels.len());
-    let names = list::<String>(path, &metadata, "names", rows)?;
-    let roles = list::<String>(path, &metadata, "roles", rows)?;
-    let images = list::<Option<u32>>(path, &metadata, "images", rows)?;
-    let cameras = list::<Option<u32>>(path, &metadata, "cameras", rows)?;
-    let row = |(at, &class): (usize, &usize)| {
-        let name = names.as_ref().map_or_else(|| format!("row {at}"), |names| names[at].clone());
-        let role = match roles.as_ref().map(|roles| &roles[at]) {
-            None => Role::Both,
-            Some(word) => Role::parse(word)
-                .ok_or_else(|| wrong(format!("role '{word}' of row {at} is none of query, gallery, both")))?,
-        };
-        let number = |numbers: &Option<Vec<Option<u32>>>| numbers.as_ref().and_then(|numbers| numbers[at]);
-        Ok(Row { image: number(&images), camera: number(&cameras), ..Row::new(name, class, role) })
-    };
-    let rows = labels.iter().enumerate().map(row).collect::<Result<_>>()?;
+    let own = Lists::read(path, &metadata, labels.len())?;
+    let rows = labels.iter().enumerate().map(|(at, &class)| own.row(path, at, class)).collect::<Result<_>>()?;
     Ok(Some((rows, classes)))
 }
 

@@ -228,22 +228,28 @@ pub(super) fn said_when_made(path: &Path, said: &str) -> String {
 /// index that it had, whatever that is called.
 fn doubt_of_order(path: &Path, table: &Table, others: &[Option<usize>]) -> Option<String> {
     let header = table.header();
-    (0..header.len()).filter(|column| !others.contains(&Some(*column))).find_map(|column| {
+    // Whether a column numbers the lines, and in their order.
+    let numbers = |column: usize| -> Option<bool> {
         let records = table.records().map(|record| record.ok()?.fields[column].parse().ok());
         let numbers: Vec<usize> = records.collect::<Option<_>>()?;
         let first = *numbers.iter().min()?;
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
         let is_permutation = first <= 1 && sorted.iter().zip(first..).all(|(number, place)| *number == place);
-        (is_permutation && numbers != sorted).then(|| {
-            let name = if header[column].is_empty() { "1, which has no name," } else { header[column].as_str() };
-            format!(
-                "{}: column {name} numbers the lines in another order than theirs, and rows of the matrix are taken in the order \
-                 of the lines: was the table sorted or shuffled?",
-                path.display()
-            )
-        })
-    })
+        is_permutation.then_some(numbers == sorted)
+    };
+    // Our own column says that nothing was moved, whatever others number; pandas' index says only that it was numbered anew.
+    if header.iter().position(|name| name == PLACE).and_then(numbers) == Some(true) {
+        return None;
+    }
+    let mut columns = (0..header.len()).filter(|column| !others.contains(&Some(*column)));
+    let column = columns.find(|&column| numbers(column) == Some(false))?;
+    let name = if header[column].is_empty() { "1, which has no name," } else { header[column].as_str() };
+    Some(format!(
+        "{}: column {name} numbers the lines in another order than theirs, and rows of the matrix are taken in the order of the lines: \
+         was the table sorted or shuffled?",
+        path.display()
+    ))
 }
 
 /// What is said of columns that nothing is read from; an index without a name, as pandas writes it, is none of them.

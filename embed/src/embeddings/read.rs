@@ -33,14 +33,16 @@ impl Embeddings {
     /// As [`Embeddings::read`].
     pub fn read_part(path: &Path, dim: Option<usize>, labels: Option<&Path>) -> Result<(Self, String)> {
         let kind = kind_of(path, dim)?;
-        let (mut described, mut of_columns) = (None, Vec::new());
+        let (mut described, mut of_columns, mut bundle) = (None, Vec::new(), None);
         let stored = match kind.as_str() {
             "npy" => matrix::read_npy(path)?,
             "safetensors" => {
                 let mut kept = bundle::open(path)?;
                 described = described_by_bundle(path, &mut kept, labels)?;
                 of_columns = bundle::said(path, &kept)?;
-                bundle::values(path, kept)?
+                let values = bundle::values(path, &mut kept)?;
+                bundle = Some(kept);
+                values
             }
             "parquet" => {
                 let kept = parquet::open(path)?;
@@ -53,7 +55,7 @@ impl Embeddings {
         let shape = (stored.count, stored.matrix.ncols());
         let (rows, classes, said) = match described {
             Some(described) => described,
-            None => describe(path, labels, shape, &stored.digest)?,
+            None => describe(path, labels, shape, &stored.digest, bundle.as_ref())?,
         };
         let notes = stored.notes.into_iter().chain(of_columns).chain(said).collect();
         let read = Self { notes, ..Self::part(stored.matrix, stored.first, rows, classes)? };
@@ -70,13 +72,15 @@ impl OnDisk {
     /// As [`Embeddings::read`]; [`Error::Data`] for an `.npy` whose numbers are not row by row in little-endian float32, float64 or float16.
     pub fn open(path: &Path, dim: Option<usize>, labels: Option<&Path>, bytes: usize) -> Result<Self> {
         let kind = kind_of(path, dim)?;
-        let (mut described, mut of_columns) = (None, Vec::new());
+        let (mut described, mut of_columns, mut bundle) = (None, Vec::new(), None);
         let mut blocks = match kind.as_str() {
             "safetensors" => {
                 let mut kept = bundle::open(path)?;
                 described = described_by_bundle(path, &mut kept, labels)?;
                 of_columns = bundle::said(path, &kept)?;
-                Blocks::new(path, kept.by_rows(path)?)
+                let blocks = Blocks::new(path, kept.by_rows(path)?);
+                bundle = Some(kept);
+                blocks
             }
             "parquet" => {
                 let kept = parquet::open(path)?;
@@ -103,7 +107,7 @@ impl OnDisk {
         let pass = blocks.look_through(bytes, is_raw)?;
         let (rows, classes, said) = match described {
             Some(described) => described,
-            None => describe(path, labels, (blocks.rows(), blocks.dim()), &pass.digest)?,
+            None => describe(path, labels, (blocks.rows(), blocks.dim()), &pass.digest, bundle.as_ref())?,
         };
         pass.check(&rows, blocks.dim())?;
         let sha256 = sha256_of(pass.digest.clone(), &rows, &classes);
@@ -168,8 +172,14 @@ fn one_of_both(
     }
 }
 
-/// The labels of an `.npy` or raw file of this shape and digest.
-fn describe(path: &Path, labels: Option<&Path>, (count, dim): (usize, usize), digest: &Sha256) -> Result<Described> {
+/// The labels of a file of this shape and digest, which are kept elsewhere; of a `.safetensors` with what its metadata say.
+fn describe(
+    path: &Path,
+    labels: Option<&Path>,
+    (count, dim): (usize, usize),
+    digest: &Sha256,
+    bundle: Option<&bundle::Bundle>,
+) -> Result<Described> {
     let beside = labels_beside(path);
     let by_itself = labels.is_none();
     let labels = match labels {
@@ -209,5 +219,7 @@ fn describe(path: &Path, labels: Option<&Path>, (count, dim): (usize, usize), di
         _ => {}
     }
     notes.extend(read.notes);
-    Ok((read.rows, read.classes, notes))
+    let mut rows = read.rows;
+    bundle.map_or(Ok(()), |bundle| bundle::complete(path, bundle, &mut rows))?;
+    Ok((rows, read.classes, notes))
 }

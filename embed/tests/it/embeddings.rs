@@ -443,12 +443,45 @@ fn safetensors_may_have_labels_elsewhere_and_what_is_not_read_of_them_is_said() 
     assert!(message.contains("brings its own labels, in its tensor 'labels'"), "{message}");
 }
 
+/// Both sides may say which row is which; where they differ, labels would be those of other images.
+#[test]
+fn names_and_roles_of_safetensors_go_with_labels_that_are_kept_elsewhere() {
+    use safetensors::tensor::{Dtype, TensorView};
+    let folder = tempfile::tempdir().unwrap();
+    let (path, labels) = (folder.path().join("s.safetensors"), folder.path().join("l.csv"));
+    let values: Vec<u8> = sample().matrix.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let with = |metadata: &[(&str, &str)]| {
+        let tensors = [("embeddings", TensorView::new(Dtype::F32, vec![5, 3], &values).unwrap())];
+        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        put(&path, safetensors::serialize(tensors, Some(metadata)).unwrap());
+        Embeddings::read(&path, None, Some(&labels))
+    };
+    let names = ("names", r#"["a","b","c","d","e"]"#);
+    let roles = ("roles", r#"["query","gallery","gallery","gallery","both"]"#);
+    put(&labels, "label\nx\nx\ny\ny\ny\n");
+    let read = with(&[names, roles, ("notes", "made on Monday")]).unwrap();
+    let rows: Vec<(&str, Role)> = read.rows.iter().map(|row| (row.name.as_str(), row.role)).collect();
+    assert_eq!(rows[..2], [("a", Role::Query), ("b", Role::Gallery)]);
+    assert!(!read.notes.iter().any(|note| note.contains("Monday")), "not a note of ours: {:?}", read.notes);
+    put(&labels, "name,label\na,x\nb,x\nc,y\nd,y\ne,y\n");
+    assert_eq!(with(&[names]).unwrap().rows[4].name, "e");
+    put(&labels, "name,label\na,x\nc,y\nb,x\nd,y\ne,y\n");
+    let message = with(&[names]).unwrap_err().to_string();
+    assert!(message.contains("the name of row 1 is 'b', and in the labels 'c'"), "{message}");
+    put(&labels, "role,label\nquery,x\nquery,x\ngallery,y\ngallery,y\nboth,y\n");
+    let message = with(&[roles]).unwrap_err().to_string();
+    assert!(message.contains("the role of row 1 is 'gallery', and in the labels 'query'"), "{message}");
+}
+
 /// A column that numbers the rows has many names.
 #[test]
 fn labels_that_were_shuffled_are_noticed_by_any_column_that_numbers_them() {
     let folder = tempfile::tempdir().unwrap();
     let (path, labels) = (folder.path().join("e.npy"), folder.path().join("l.csv"));
     ndarray_npy::write_npy(&path, &sample().matrix).unwrap();
+    put(&labels, "row,rank,label\n0,2,a\n1,0,b\n2,1,a\n3,4,b\n4,3,a\n");
+    let notes = Embeddings::read(&path, None, Some(&labels)).unwrap().notes;
+    assert!(!notes.iter().any(|note| note.contains("another order")), "`row` is in order: {notes:?}");
     for name in ["id", "level_0", "image_id", "#", "Unnamed: 0"] {
         for (order, is_said) in [([2, 0, 4, 1, 3], true), ([0, 1, 2, 3, 4], false), ([20, 0, 4, 1, 3], false)] {
             let rows = order.map(|number| format!("{number},{}\n", ["a", "b"][number % 2])).concat();

@@ -79,6 +79,8 @@ fn lists_of_in_shop_and_celeba_are_read_where_they_are() {
     put(whole.join("list_eval_partition.csv"), "image_id,partition\n1.jpg,0\n2.jpg,2\n3.jpg,2\n");
     let table = load(&whole, None, Split::Protocol).unwrap();
     assert_eq!((names(&table), table.part.as_str()), (names(&data), "test"));
+    let given = load(&whole.join("list_eval_partition.csv"), None, Split::Protocol).unwrap();
+    assert_eq!((given.format, given.items.len(), given.part.as_str()), (Format::Celeba, 2, "test"));
     std::fs::remove_file(whole.join("list_eval_partition.csv")).unwrap();
     let data = load(&whole, None, Split::Protocol).unwrap();
     assert_eq!((data.items.len(), data.part.as_str()), (3, "all"));

@@ -285,6 +285,23 @@ fn folders_called_by_numbers_are_chosen_by_them() {
     assert!(error.to_string().contains("no images of class 3-5; it has classes 0-2, 10, 100"), "{error}");
 }
 
+/// As archives have it.
+#[test]
+fn a_folder_that_all_classes_lie_in_is_no_part_of_their_names_and_numbers() {
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["top/in/0/a.png", "top/in/1/b.png", "top/in/2/c.png", "top/in/10/d.png"]);
+    let data = Dataset::load(&Request { classes: vec![1, 2], ..Request::of(root.path()) }).unwrap();
+    assert_eq!(
+        (names(&data), data.classes.as_slice()),
+        (vec!["top/in/1/b.png", "top/in/2/c.png"], ["1".to_owned(), "2".to_owned()].as_slice())
+    );
+    pictures(root.path(), &["top/out/3/e.png"]);
+    assert_eq!(load(root.path(), Split::Protocol).classes, ["in/0", "in/1", "in/2", "in/10", "out/3"]);
+    let root = tempfile::tempdir().unwrap();
+    pictures(root.path(), &["one/a.png", "one/b.png"]);
+    assert_eq!(load(root.path(), Split::Protocol).classes, ["one"]);
+}
+
 #[test]
 fn cub_may_be_cut_and_nabirds_has_words_for_ids() {
     let root = tempfile::tempdir().unwrap();
@@ -551,6 +568,22 @@ fn subsets_called_like_market_s_and_parts_with_roles_are_queries_and_gallery() {
         let role = |name: &str| data.items.iter().find(|item| item.name == name).unwrap().role;
         assert_eq!((role(&query), role(&gallery)), (Role::Query, Role::Gallery));
     }
+    // Of several subsets one is measured.
+    let root = tempfile::tempdir().unwrap();
+    let of = |part: &str, person: &str| format!("{part}/{person}_c1s1_1_0.png");
+    let all = ["train", "val", "test"]
+        .map(|subset| [of(&format!("query_{subset}"), "0001"), of(&format!("bounding_box_{subset}"), "0002")]);
+    pictures(root.path(), &all.as_flattened().iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(names(&load(root.path(), Split::Train)), [all[0][1].as_str(), &all[0][0]]);
+    let roles: Vec<Role> = load(root.path(), Split::Protocol).items.iter().map(|item| item.role).collect();
+    assert_eq!(roles, [Role::Gallery, Role::Query]);
+    let root = tempfile::tempdir().unwrap();
+    let of = |part: &str| [format!("{part}/query/a/1.png"), format!("{part}/gallery/a/2.png")];
+    let all = [of("val"), of("test")];
+    pictures(root.path(), &["train/b/1.png", &all[0][0], &all[0][1], &all[1][0], &all[1][1]]);
+    let data = load(root.path(), Split::Protocol);
+    assert_eq!((data.classes.as_slice(), data.items.len()), (["a".to_owned()].as_slice(), 2));
+    assert_eq!(names(&load(root.path(), Split::Val)), [&all[0][1], &all[0][0]]);
     let root = tempfile::tempdir().unwrap();
     pictures(root.path(), &["train_val/a/1.png", "test_query/b/2.png", "test_gallery/b/3.png"]);
     assert_eq!(names(&load(root.path(), Split::Train)), ["train_val/a/1.png"]);

@@ -68,10 +68,16 @@ pub(super) fn namesakes(
         }
     }
     let own = data.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let is_own = |rest: &&str| rest.trim_end_matches('/').rsplit('/').next() == own.as_deref();
-    if let (Some(data), Some((rest, (_, wanted)))) = (data, cut.iter().find(|(rest, _)| !is_own(rest)))
-        && cut.keys().any(is_own)
-    {
+    // Where it lies, and what it is called.
+    let parted = |rest: &'_ str| {
+        let rest = rest.trim_end_matches('/');
+        rest.rsplit_once('/')
+            .map_or((String::new(), rest.to_owned()), |(above, last)| (above.to_owned(), last.to_owned()))
+    };
+    let here = cut.keys().map(|rest| parted(rest)).find(|(_, last)| Some(last) == own.as_ref());
+    let is_beside =
+        |rest: &str| here.as_ref().is_some_and(|(above, last)| parted(rest).0 == *above && parted(rest).1 != *last);
+    if let (Some(data), Some((rest, (_, wanted)))) = (data, cut.iter().find(|(rest, _)| is_beside(rest))) {
         let problem = format!(
             "names {wanted}, which lies in {rest} beside {}, where other names of it lie; wanted the folder that holds both",
             data.display()
@@ -127,6 +133,9 @@ mod tests {
         {
             assert_eq!(said(&same, &names, "faces/001"), Ok(Vec::new()), "{same:?}");
         }
+        // Two machines, to whose folders the list has absolute paths.
+        let notes = said(&["/home/me/faces/001/1.jpg", "/mnt/lfw/001/2.jpg"], &names, "faces").unwrap();
+        assert!(notes.len() == 1 && notes[0].contains("begin in 2 ways"), "{notes:?}");
         let notes = said(&["NIR/1.jpg"], &["VIS/1.jpg"], "faces").unwrap();
         assert!(notes[0].contains("1 of 1 images of pairs.csv were found by their file names alone"), "{notes:?}");
     }

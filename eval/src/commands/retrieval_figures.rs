@@ -173,7 +173,7 @@ fn record_ends(
         record.set(format!("{}_to", interval.name), interval.high);
     }
     let words = format!("{} draws of {of}, percentile interval of {}", how.replicates, how.level);
-    record.set("bootstrap", words).set("bootstrap_seed", how.seed.to_string());
+    record.set("bootstrap", words).set("bootstrap_seed", Value::Whole(how.seed));
     if units < FEW {
         notes.add(format!("only {units} {of}: the intervals are rough"));
     }

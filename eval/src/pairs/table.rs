@@ -356,6 +356,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_model_guessed_is_not_the_truth() {
+        let text = "img1,img2,predicted,actual\na.png,b.png,1,0\na.png,c.png,0,1\n";
+        let table = Table::parse(Path::new("p.csv"), text.to_owned(), Blanks::Separate, is_header).unwrap();
+        assert_eq!(read(&table).unwrap().pairs.iter().map(|pair| pair.same).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
     fn folds_are_numbered_by_their_own_numbers_or_in_order_of_names() {
         let folds = |words: [&str; 4]| {
             let row = |(at, fold): (usize, &&str)| {

@@ -43,7 +43,7 @@ pub(super) const fn new(
 pub const RESULTS: &[Column] = &[
     // which result
     new("result", Text, "", &[Tabulate], "file or folder of the result; with its row, where it holds several"),
-    new("tool", Text, "", MEASURED, "program and version"),
+    new("tool", Text, "", &[Recall, Verify, Scores, Compare], "program and version"),
     new("program", Text, "", TRAINED, "program and version"),
     new("measure", Text, "", &[Recall, Verify, Scores, Compare, Train], "recall, verification, comparison or training"),
     new(
@@ -483,6 +483,9 @@ pub const RESULTS: &[Column] = &[
     new("inline", Flag, "", TRAINED, "whether the loss is spelled in standard operators"),
     new("first_proxies", Text, "", TRAINED, "where the proxies start").tried(),
     new("init.{SETTING}", Setting, "", TRAINED, "what another run gave the first state").tried(),
+    new("class_order_sha256", Text, "", TRAINED, "digest of the classes' names in the order of their proxies"),
+    new("leave_out", Flag, "", TRAINED, "whether images of classes that are validated on were left out of training").tried(),
+    new("parameters.{COUNT}", Whole, "", TRAINED, "tensors and values of the backbone, and how many of them are trained").tried(),
     new("length.steps", Whole, "steps", TRAINED, "length that was asked for").tried(),
     new("length.epochs", Real, "epochs", TRAINED, "length that was asked for").tried(),
     new("data.{SETTING}", Setting, "", TRAINED, "what was trained on"),

@@ -19,7 +19,7 @@ use super::outcome::Sinks;
 use crate::metrics::verification::{self as similarities, Bootstrap, Tally};
 use crate::pairs::PairList;
 use crate::process;
-use crate::table::Record;
+use crate::table::{Record, Value};
 use crate::{Error, Result};
 use pdloss_embed::dataset::{Format, Split};
 use pdloss_embed::embeddings::Embeddings;
@@ -213,7 +213,7 @@ impl Plan {
                 "bootstrap",
                 format!("{} draws of subjects, percentile interval of {}", how.replicates, how.level),
             );
-            record.set("bootstrap_seed", how.seed.to_string());
+            record.set("bootstrap_seed", Value::Whole(how.seed));
         }
         record
             .set("seconds_compare", comparing.elapsed().as_secs_f64())

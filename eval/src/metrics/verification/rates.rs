@@ -56,16 +56,17 @@ impl Rates {
             return vec![format!("all {pairs} scores are equal: they tell nothing apart, and no figure says anything")];
         }
         let (size, (rounding, rough)) = (d.mu_genuine.abs().max(d.mu_impostor.abs()), self.rounding);
+        let exact = "scores of fewer pairs are exact (a list of pairs, or up to 4096 images)";
         if widest < rounding * size {
+            let cure = if rough > 0.0 { format!("; {exact}") } else { String::new() };
             return vec![format!(
-                "all {pairs} scores are equal but for {widest:.1e}, which is rounding: no figure says anything"
+                "all {pairs} scores are equal but for {widest:.1e}, which is rounding: no figure says anything{cure}"
             )];
         }
         let mut doubts = Vec::new();
         if widest < rough * size {
             doubts.push(format!(
-                "all {pairs} scores are equal but for {widest:.1e}, and so many are computed to some 1e-7 only: every figure is \
-                 rough; scores of fewer pairs are exact (a list of pairs, or up to 4096 images)"
+                "all {pairs} scores are equal but for {widest:.1e}, and so many are counted to some 1e-7 only: every figure is rough; {exact}"
             ));
         }
         // Two deviations of the AUC of scores of one distribution (Mann and Whitney 1947): less may be chance.
@@ -145,7 +146,8 @@ mod tests {
             Rates::of(&counter.finish().unwrap()).doubts()
         };
         assert!(counted(2.0)[0].contains("which is rounding"), "{:?}", counted(2.0));
-        assert!(counted(20.0)[0].contains("every figure is rough"), "{:?}", counted(20.0));
+        assert!(counted(2.0)[0].contains("scores of fewer pairs are exact"), "{:?}", counted(2.0));
+        assert!(counted(200.0)[0].contains("every figure is rough"), "{:?}", counted(200.0));
         assert_eq!(counted(2000.0), [""; 0]);
     }
 }

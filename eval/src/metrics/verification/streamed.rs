@@ -13,7 +13,6 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{Array2, Axis, s};
 
-use super::similarities::have_directions;
 use super::{GridCounter, Tally};
 use crate::{Error, Result};
 use pdloss_embed::console::Progress;
@@ -61,6 +60,14 @@ fn count(embeddings: &Embeddings, world: &World) -> Result<Option<Tally>> {
     progress.finish();
     counter.over_ranks(world);
     settle(world, if world.is_first() { counter.finish().map(Some) } else { Ok(None) })
+}
+
+/// Refuses a row of zeros among those that this process has.
+pub(super) fn have_directions(embeddings: &Embeddings) -> Result<()> {
+    let mut rows = embeddings.matrix.rows().into_iter();
+    let Some(at) = rows.position(|row| row.iter().all(|&value| value == 0.0)) else { return Ok(()) };
+    let name = &embeddings.rows[embeddings.first + at].name;
+    Err(Error::Embeddings(format!("{name} is all zeros, which has no cosine with anything")))
 }
 
 fn settle<T>(world: &World, own: Result<T>) -> Result<T> {

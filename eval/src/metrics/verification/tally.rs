@@ -35,7 +35,7 @@ pub struct Point {
 /// themselves ...
 pub(super) const FLOAT32: f64 = 1e-6;
 /// Those on the grid are rounded by more than a hundredth of what they differ where that is less than this share.
-const ROUGH: f64 = 1e-5;
+const ROUGH: f64 = 1e-4;
 /// ... and cosines in float64 of rows in float32, of which the angle between rows is known to some 1e-7: its square.
 pub(super) const FLOAT64: f64 = 1e-14;
 
@@ -379,7 +379,7 @@ impl<'a> Gatherer<'a> {
         Self { counts, waiting: vec![Vec::new(); CHUNKS], keys: Vec::new() }
     }
 
-    /// Counts finite scores, each rounded to the nearest multiple of [`GRID`] and held between -1 and 1.
+    /// Counts finite scores, each rounded down to a multiple of [`GRID`] and held between -1 and 1.
     pub(crate) fn extend(&mut self, scores: &[f64]) {
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
@@ -411,12 +411,14 @@ impl Drop for Gatherer<'_> {
     }
 }
 
-/// The bin of a score, from 0 (at -1) to 2^25 (at 1).
+/// The bin of a score, from 0 (at -1) to 2^25 (at 1): that of the multiple of [`GRID`] which is not above it, so that as a threshold it
+/// accepts what is counted there and nothing else. What is less than 2^-44 below a multiple is that multiple but for rounding.
 fn key(score: f64) -> u32 {
     // Adding 1.5 * 2^52 rounds a small f64 to a whole number, which its low bits then are: no branch, no library call.
     const ROUND: f64 = 6_755_399_441_055_744.0;
+    const SLACK: f64 = 1.0 / (1 << 20) as f64;
     let scaled = (score + 1.0) * (1 << 24) as f64;
-    let held = scaled.clamp(0.0, (2 << 24) as f64);
+    let held = (scaled - 0.5 + SLACK).clamp(0.0, (2 << 24) as f64);
     #[allow(clippy::cast_possible_truncation)] // the low half is what is wanted
     let key = (held + ROUND).to_bits() as u32;
     key
@@ -487,7 +489,7 @@ mod tests {
             grid
         };
         let rounded = |scores: &[f64]| {
-            scores.iter().map(|&s| (s.clamp(-1.0, 1.0) / GRID).round_ties_even() * GRID).collect::<Vec<_>>()
+            scores.iter().map(|&s| (s.clamp(-1.0, 1.0) / GRID + 1e-6).floor() * GRID).collect::<Vec<_>>()
         };
         let list = Tally::of_scores(&rounded(&genuine), &rounded(&impostor)).unwrap();
         for (few, is_list) in [(75_003, false), (75_004, true)] {
