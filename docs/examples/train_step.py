@@ -80,7 +80,9 @@ def embedder(backbone, state, copies=()):
             node.attribute.extend(kept)
     for initializer in model.graph.initializer:
         if initializer.name in state:
-            initializer.CopyFrom(onnx.numpy_helper.from_array(state[initializer.name].numpy(), initializer.name))
+            # The state of what is stored in 16 bits is float32.
+            stored = onnx.numpy_helper.to_array(initializer).dtype
+            initializer.CopyFrom(onnx.numpy_helper.from_array(state[initializer.name].numpy().astype(stored), initializer.name))
     return model
 
 

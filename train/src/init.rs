@@ -8,7 +8,7 @@ use pdloss::graph::file;
 use pdloss::graph::head::names::PROXIES;
 use pdloss::graph::proto::ModelProto;
 use pdloss::graph::step::names::average;
-use pdloss::graph::step::{Description, Kind, State};
+use pdloss::graph::step::{Description, Kind, State, with_own_statistics};
 use pdloss_embed::digest;
 use pdloss_embed::{Error, Result};
 use safetensors::tensor::SafeTensors;
@@ -118,6 +118,8 @@ pub(crate) fn put(
     let frozen = init.init.contains(&Part::Embedder).then(|| Frozen::read(&folder.embedder())).transpose()?;
     let mut said = own.compare(init, &manifest)?;
     if let Some(frozen) = &frozen {
+        // Statistics that an exporter merged with weights are the embedder's own, and so they are compared.
+        let backbone = &with_own_statistics(backbone).map_err(|e| of_graph(&frozen.path, e))?;
         frozen.refuse_others(step, backbone)?;
         let lost = frozen.unknown(step, backbone);
         if let Some(first) = lost.first() {
@@ -138,8 +140,8 @@ pub(crate) fn put(
     };
     if init.init.contains(&Part::Optimizer) && step.state.iter().any(is_anew) {
         said.push(
-            "--init optimizer: what it remembers of proxies is left out, which begin anew without --init proxies; they take the size of \
-             their first updates from few gradients"
+            "--init optimizer: what it remembers of proxies is left out, which begin anew without --init proxies; the optimiser goes on \
+             counting its steps, so that their first updates are larger than those of a first step"
                 .to_owned(),
         );
     }
@@ -219,7 +221,7 @@ struct Frozen {
 
 impl Frozen {
     fn read(path: &Path) -> Result<Self> {
-        let model = file::read(path).map_err(|e| of_graph(path, e))?;
+        let model = file::read(path).and_then(|model| with_own_statistics(&model)).map_err(|e| of_graph(path, e))?;
         let initializers = model.graph.map(|graph| graph.initializer).unwrap_or_default();
         // Those of types that no state has are nobody's here.
         let tensors = initializers.iter().filter_map(|tensor| Tensor::of_proto(tensor).ok()).collect();

@@ -80,7 +80,7 @@ pub(super) fn write(embeddings: &Embeddings, matrix_sha256: &str, file: &mut Fil
         let tail = [
             Some(at.to_string()),
             Some(of_all(matrix_sha256.to_owned())),
-            has_notes.then(|| of_all(embeddings.notes.join("; "))),
+            has_notes.then(|| of_all(embeddings.notes.join("; ").replace(['\n', '\r'], " "))),
         ];
         writer.write_record(fields.into_iter().chain(numbers.into_iter().chain(tail).flatten()))?;
     }

@@ -170,7 +170,8 @@ impl Embeddings {
     }
 
     /// Writes `.npy` (and `.csv` beside it) or `.safetensors`, each whole or not at all. The CSV is written first and holds a
-    /// digest of its matrix, so that labels beside another matrix are refused. The notes are kept with them. Of several ranks, each with a part of the rows, the first one writes, and none holds all rows.
+    /// digest of its matrix, so that labels beside another matrix are refused. The notes are kept with the labels. Of several ranks, each
+    /// with a part of the rows, the first one writes, and none holds all rows.
     ///
     /// # Errors
     /// [`Error::Usage`] for another ending, [`Error::File`] where writing fails; [`Error::Ranks`] on every one of several ranks.

@@ -93,10 +93,10 @@ fn bias_is_added() {
 fn whole_steps() {
     let same = [1, 1, 1, 1];
     let others = [
-        Case::new(4, [31, 32], 1, &[9, 9], &[3, 3]).pads(&same),
-        Case::new(4, [32, 32], 1, &[7, 7], &[3, 3]).pads(&same),
-        Case::new(4, [64, 64], 2, &[9, 9], &[3, 3]).pads(&same),
-        Case::new(4, [32, 32], 1, &[9, 9], &[3, 3]).pads(&[3, 3, 3, 3]),
+        Case::new(4, [31, 32], 1, &[10, 10], &[3, 3]).pads(&same),
+        Case::new(4, [32, 32], 1, &[9, 11], &[3, 3]).pads(&same),
+        Case::new(4, [64, 64], 2, &[10, 10], &[3, 3]).pads(&same),
+        Case::new(4, [32, 32], 1, &[10, 10], &[3, 3]).pads(&[3, 3, 3, 3]),
         Case::new(4, [32, 32], 1, &[17, 17], &[3, 3]).pads(&same).strides(&[2, 2]),
     ];
     let here = Case::new(7, [32, 33], 1, &[13, 12], &[3, 3]).pads(&same);

@@ -67,7 +67,7 @@ pub use optimizer::Optimizer;
 pub use options::{FreezeStatistics, Group, Memory, Ranks, RunningVariance, StepOptions};
 pub use precision::{Half, LossScale, Precision, Rounded};
 pub use proxies::set_class_mean_proxies;
-pub use sharing::{COPIES, Copied, Shared, untie};
+pub use sharing::{COPIES, Copied, Shared, untie, with_own_statistics};
 pub use tiles::Tiles;
 
 use std::collections::HashSet;
@@ -189,6 +189,10 @@ impl Whole {
         let embeddings = place.name.clone();
         keep_only_embeddings(graph, &place);
         let frozen = parameters.freeze(options)?;
+        let names = parameters.names();
+        training_mode::refuse_trained_statistics(graph, &|name| {
+            names.contains(name) && (options.unfreeze_at.is_some() || !frozen.holds(name))
+        })?;
         let groups = parameters.groups(options, &frozen)?;
         let layers = layers::Factors::of(graph, &parameters.names(), options.layer_decay);
         parameters.note(layers.said());

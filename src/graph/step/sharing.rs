@@ -79,6 +79,16 @@ pub fn untie(model: &mut ModelProto) -> Result<Vec<Copied>> {
     Ok(copies)
 }
 
+/// The backbone as a step trains it: every BatchNormalization with a running mean and variance of its own.
+///
+/// # Errors
+/// When the model has no graph.
+pub fn with_own_statistics(model: &ModelProto) -> Result<ModelProto> {
+    let mut model = model.clone();
+    own_statistics(&mut model, &|_| true)?;
+    Ok(model)
+}
+
 /// Gives every BatchNormalization a running mean and variance that nothing else reads; what was copied, of what `is_wanted`.
 pub(super) fn own_statistics(model: &mut ModelProto, is_wanted: &dyn Fn(&Copied) -> bool) -> Result<Vec<Copied>> {
     let Some(graph) = model.graph.as_mut() else { return Err(Error::model("model", "it has no graph")) };

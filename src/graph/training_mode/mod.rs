@@ -88,33 +88,76 @@ fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
     graph.node.iter().filter(has).filter_map(|node| node.made(0)).map(str::to_owned).collect()
 }
 
-/// Which `BatchNormalization` nodes keep their running statistics because these are stored as something else, in a sentence.
-pub(crate) fn said_of_kept(graph: &GraphProto) -> Option<String> {
-    const MOVES: &[&str] =
-        &["Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+/// What only moves or widens numbers.
+const MOVES: &[&str] = &[
+    "Cast",
+    "Concat",
+    "DequantizeLinear",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
+/// The tensors that running statistics are stored as, behind other nodes: of each its `BatchNormalization`, and the operator in front of it.
+fn stored(graph: &GraphProto) -> Vec<(&NodeProto, &str, &str)> {
     let makers: HashMap<&str, &NodeProto> =
         graph.node.iter().flat_map(|node| node.output.iter().map(move |output| (output.as_str(), node))).collect();
     let computed = with_computed_statistics(graph);
-    let is_stored = |node: &&NodeProto| {
-        let mut name = node.given(3);
-        // A graph may have a circle.
-        for _ in 0..graph.node.len() {
-            match name.and_then(|name| makers.get(name)) {
-                Some(maker) if MOVES.contains(&maker.op_type()) => name = maker.given(0),
-                maker => return maker.is_none_or(|maker| maker.op_type() == "Constant"),
-            }
-        }
-        false
-    };
     let of = graph.node.iter().filter(|node| node.made(0).is_some_and(|output| computed.contains(output)));
-    let kept: Vec<&NodeProto> = of.filter(is_stored).collect();
-    let first = kept.first()?;
-    let behind = first.given(3).and_then(|name| makers.get(name)).map_or("", |maker| maker.op_type());
+    of.flat_map(|node| [3, 4].into_iter().filter_map(move |index| Some((node, node.given(index)?))))
+        .filter_map(|(node, first)| {
+            let behind = makers.get(first)?.op_type();
+            let mut name = first;
+            // A graph may have a circle.
+            for _ in 0..graph.node.len() {
+                match makers.get(name) {
+                    Some(maker) if MOVES.contains(&maker.op_type()) => name = maker.given(0)?,
+                    Some(maker) if maker.op_type() != "Constant" => return None,
+                    _ => return Some((node, name, behind)),
+                }
+            }
+            None
+        })
+        .collect()
+}
+
+/// Which `BatchNormalization` nodes keep their running statistics because these are stored as something else, in a sentence.
+pub(crate) fn said_of_kept(graph: &GraphProto) -> Option<String> {
+    // Both of a node: where the other is computed they are no running statistics.
+    let stored = stored(graph);
+    let kept: Vec<_> =
+        stored.windows(2).filter(|both| std::ptr::eq(both[0].0, both[1].0)).map(|both| both[0]).collect();
+    let (first, _, behind) = kept.first()?;
     Some(format!(
-        "{} BatchNormalization nodes keep their running statistics and normalise by them, as with --freeze-statistics all: these are          stored behind other nodes, in {} behind {behind}; stored as float32 initializers they would follow the batches",
+        "{} BatchNormalization nodes keep their running statistics and normalise by them, as with --freeze-statistics all: these are stored \
+         behind other nodes, in {} behind {behind}; stored as float32 initializers they would follow the batches",
         kept.len(),
         first.label()
     ))
+}
+
+/// Refuses running statistics that are made of a tensor which is trained: they would move with it.
+///
+/// # Errors
+/// Naming the node and the tensor.
+pub(crate) fn refuse_trained_statistics(graph: &GraphProto, is_trained: &dyn Fn(&str) -> bool) -> Result<()> {
+    match stored(graph).into_iter().find(|(_, tensor, _)| is_trained(tensor)) {
+        None => Ok(()),
+        Some((node, tensor, behind)) => Err(Error::model(
+            node.label(),
+            format!(
+                "its running statistics are '{tensor}' behind {behind}, as exporters merge equal tensors, and that is trained: they would move with \
+                 it; store them apart, as float32 initializers, or --freeze '{tensor}'"
+            ),
+        )),
+    }
 }
 
 /// Puts `BatchNormalization` into training mode.

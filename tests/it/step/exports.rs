@@ -432,6 +432,39 @@ fn statistics_that_stand_behind_other_nodes_are_said_to_stay() {
     assert_eq!(said(backbone(false), &frozen), None, "as it was asked for");
 }
 
+/// Merged with a weight and stored behind a node they would move with it, frozen or not.
+#[test]
+fn statistics_made_of_what_is_trained_are_refused() {
+    let wide = |from: &str, to: &str| node("Reshape", &[from, "four"], &[to], vec![]);
+    let inputs = ["images", "weight", "bias", "mean", "variance"];
+    let nodes = vec![
+        wide("n.weight", "weight"),
+        wide("n.bias", "bias"),
+        wide("n.bias", "mean"),
+        wide("n.weight", "variance"),
+        node("BatchNormalization", &inputs, &["last"], vec![]),
+    ];
+    let vector = |name: &str| floats(name, Element::F32, &[1, 4], &[1.0; 4]);
+    let backbone = || {
+        let tensors = vec![vector("n.weight"), vector("n.bias"), tensor("w", &[4, 4]), integers("four", &[1], &[4])];
+        let mut nodes = nodes.clone();
+        nodes.insert(0, node("MatMul", &["raw", "w"], &["images"], vec![]));
+        let mut model = flat(nodes, tensors);
+        model.graph.as_mut().unwrap().input[0].name = Some("raw".to_owned());
+        model
+    };
+    let frozen = StepOptions { freeze_statistics: FreezeStatistics::All, ..options() };
+    for options in [options(), frozen.clone()] {
+        let error = build(backbone(), &options).unwrap_err().to_string();
+        assert!(
+            error.contains("its running statistics are 'n.bias' behind Reshape") && error.contains("--freeze"),
+            "{error}"
+        );
+    }
+    let kept = StepOptions { freeze: vec!["n.*".to_owned()], ..frozen };
+    assert!(build(backbone(), &kept).is_ok());
+}
+
 /// One reader each, though exporters wrote them as constants.
 #[test]
 fn statistics_in_constants_are_nobody_elses() {

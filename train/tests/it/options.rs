@@ -324,3 +324,35 @@ fn ready_settings_are_settings() {
     }
     assert_eq!(seen, 4);
 }
+
+/// As PyTorch's exporters merge equal tensors of a fresh net: its variance is its weight, its mean its bias.
+#[test]
+#[cfg_attr(not(onnxruntime), ignore = "no onnxruntime")]
+fn a_run_with_frozen_statistics_of_a_merged_export_is_begun_from() {
+    let merge = |place: &Place| {
+        let mut model = file::read(&place.model).unwrap();
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.retain(|tensor| !tensor.name().starts_with("norm.running"));
+        let norm = graph.node.iter_mut().find(|node| node.op_type() == "BatchNormalization").unwrap();
+        (norm.input[3], norm.input[4]) = ("norm.bias".to_owned(), "norm.weight".to_owned());
+        file::write(&model, &place.model).unwrap();
+    };
+    let (first, second) = (Place::new(), Place::new());
+    [&first, &second].into_iter().for_each(merge);
+    let data = first.folder.path().join("hues");
+    hues(&data, 6);
+    let flags = [&USUAL[..], &["--freeze-statistics", "all", "--lr", "0.05"]].concat();
+    succeeds(&first.arguments(text(&data), &flags));
+    let still = ["--optimizer", "sgd", "--momentum", "0", "--lr", "1e-30", "--init-from", text(&first.out)];
+    succeeds(&second.arguments(text(&data), &[&USUAL[..], &["--freeze-statistics", "all"], &still].concat()));
+    let embedder = |place: &Place| file::read(&place.file("embedder.onnx")).unwrap().graph.unwrap();
+    let (one, other) = (embedder(&first), embedder(&second));
+    assert!(one.initializer == other.initializer && one.node == other.node);
+    assert_ne!(embedded(&first, "norm.weight"), numbers_of_ones(12));
+    let norm = one.node.iter().find(|node| node.op_type() == "BatchNormalization").unwrap();
+    assert_eq!(embedded(&first, &norm.input[4]), numbers_of_ones(12));
+}
+
+fn numbers_of_ones(count: usize) -> Vec<u8> {
+    1.0_f32.to_le_bytes().repeat(count)
+}

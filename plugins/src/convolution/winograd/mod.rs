@@ -23,6 +23,8 @@ pub(super) use weights::weight_grad;
 const ELEMENTS: usize = 16;
 /// Channels of either side from which on fewer products save more than the tiles' form costs.
 const FEWEST: usize = 32;
+/// Places of an image from which on rows of tiles are long enough: seven by seven fill three quarters of theirs.
+const FEWEST_PLACES: usize = 100;
 /// Tiles from which on they also save more than the kernels' form costs.
 const FEWEST_TILES: usize = 256;
 /// Tiles that are multiplied together, nearly, and channels of either side.
@@ -47,5 +49,6 @@ pub(super) fn suits(shape: &Shape) -> bool {
         && window.begin.iter().all(|&begin| begin <= 2)
         && shape.groups == 1
         && shape.each_in.min(shape.each_out) >= FEWEST
+        && shape.count() >= FEWEST_PLACES
         && shape.batch * shape.places.iter().map(|places| places.div_ceil(2)).product::<usize>() >= FEWEST_TILES
 }

@@ -29,7 +29,7 @@ const FEWEST_PLACES: usize = 16;
 const WINOGRAD_CONV: &str = "WinogradConv";
 /// Channels on either side, and places of an image, from which on it is the faster.
 const WINOGRAD_CHANNELS: usize = 32;
-const WINOGRAD_PLACES: usize = 64;
+const WINOGRAD_PLACES: usize = 100;
 /// The operator for the gradient of the input.
 pub(super) const CONV_INPUT_GRAD: &str = "ConvInputGrad";
 
