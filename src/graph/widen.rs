@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Operators that only move the elements of their first input.
-const MOVES: &[&str] = &[
+pub(super) const MOVES: &[&str] = &[
     "Concat",
     "Expand",
     "Flatten",

@@ -35,17 +35,9 @@ pub(super) fn said(column: &str) -> String {
 /// What is said of images that are called PERSON_cCAMERA... as Market-1501's are, each label being one of these persons: their cameras
 /// play no part. `images` are names and labels.
 pub(super) fn untold<'n>(images: impl Iterator<Item = (&'n str, &'n str)>) -> Option<String> {
-    let (mut labels, mut people): (HashMap<&str, &str>, HashMap<&str, &str>) = (HashMap::new(), HashMap::new());
-    for (name, label) in images {
-        if !market::is_called_so(name) {
-            return None;
-        }
-        let person = market::person(name)?;
-        if *labels.entry(person).or_insert(label) != label || *people.entry(label).or_insert(person) != person {
-            return None;
-        }
-    }
-    (!labels.is_empty()).then(|| {
+    let people: Option<Vec<_>> = images.map(|(name, label)| Some((market::person(name)?, label))).collect();
+    let people = people.filter(|people| !people.is_empty() && market::are_one_to_one(people.iter().copied()));
+    people.map(|_| {
         "images are called PERSON_cCAMERA... as Market-1501's are, and images of the query's camera count here, which they do not by its rule; \
          a column 'camera', or folders query/ and gallery/ in place of the list, have it"
             .to_owned()

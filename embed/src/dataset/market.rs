@@ -30,19 +30,21 @@ fn layout(source: &Source) -> Option<Layout<'_>> {
     layout::find(&names, |rest| parse(rest).is_some())
 }
 
-/// Whether folders inside of parts say who is on an image as its name does, however they spell it: each is of one person, and each
-/// person has one.
+/// Whether folders inside of parts say who is on an image as its name does, however they spell it.
 fn agree<'n>(rests: impl Iterator<Item = &'n str>) -> bool {
-    let (mut people, mut folders): (HashMap<&str, &str>, HashMap<&str, &str>) = (HashMap::new(), HashMap::new());
-    for rest in rests {
-        let Some((path, _)) = rest.rsplit_once('/') else { continue };
-        let folder = path.rsplit('/').next().unwrap_or(path);
+    are_one_to_one(rests.filter_map(|rest| {
+        let (path, _) = rest.rsplit_once('/')?;
         let person = parse(rest).map_or("", |(person, _)| person.unwrap_or("-1"));
-        if *people.entry(folder).or_insert(person) != person || *folders.entry(person).or_insert(folder) != folder {
-            return false;
-        }
-    }
-    true
+        Some((path.rsplit('/').next().unwrap_or(path), person))
+    }))
+}
+
+/// Whether each first word of these pairs stands beside one second word alone, and the other way round.
+pub(super) fn are_one_to_one<'n>(mut pairs: impl Iterator<Item = (&'n str, &'n str)>) -> bool {
+    let (mut seconds, mut firsts): (HashMap<&str, &str>, HashMap<&str, &str>) = (HashMap::new(), HashMap::new());
+    pairs.all(|(first, second)| {
+        *seconds.entry(first).or_insert(second) == second && *firsts.entry(second).or_insert(first) == first
+    })
 }
 
 /// The person that a name tells, where that is somebody.

@@ -17,6 +17,7 @@ use super::{
     proto::{GraphProto, ModelProto, NodeProto, TensorProto},
     sequences,
     upgrade::upgrade,
+    widen::MOVES,
 };
 
 pub use super::free_batch::{cure, free_batch, is_first_of};
@@ -88,22 +89,10 @@ fn with_computed_statistics(graph: &GraphProto) -> HashSet<String> {
     graph.node.iter().filter(has).filter_map(|node| node.made(0)).map(str::to_owned).collect()
 }
 
-/// What only moves or widens numbers.
-const MOVES: &[&str] = &[
-    "Cast",
-    "Concat",
-    "DequantizeLinear",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Identity",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-];
+/// Whether a node only moves numbers, or widens them.
+fn keeps_numbers(node: &NodeProto) -> bool {
+    MOVES.contains(&node.op_type()) || matches!(node.op_type(), "Cast" | "DequantizeLinear")
+}
 
 /// The tensors that running statistics are stored as, behind other nodes: of each its `BatchNormalization`, and the operator in front of it.
 fn stored(graph: &GraphProto) -> Vec<(&NodeProto, &str, &str)> {
@@ -118,7 +107,7 @@ fn stored(graph: &GraphProto) -> Vec<(&NodeProto, &str, &str)> {
             // A graph may have a circle.
             for _ in 0..graph.node.len() {
                 match makers.get(name) {
-                    Some(maker) if MOVES.contains(&maker.op_type()) => name = maker.given(0)?,
+                    Some(maker) if keeps_numbers(maker) => name = maker.given(0)?,
                     Some(maker) if maker.op_type() != "Constant" => return None,
                     _ => return Some((node, name, behind)),
                 }
